@@ -41,19 +41,25 @@ def _build_vddk(root: Path, *flags: str) -> Path:
     return root
 
 
-AIRFLOW = "tests/integration/airflow/"
+TOGETHER = ("tests/integration/airflow/running/", "tests/integration/airflow/")
+"""Folders whose tests stay in one process, the longest first. Each of the others' files may go to any process."""
 
 
-class _FilesAndAirflow(LoadFileScheduling):
-    """Hands out the tests to processes by file, and all that need a running Airflow to one: it is started once."""
+def _together(nodeid: str) -> int:
+    """Return the place of a test's folder among those that stay together, or the number of these."""
+    return next((place for place, folder in enumerate(TOGETHER) if nodeid.startswith(folder)), len(TOGETHER))
+
+
+class _FilesAndFolders(LoadFileScheduling):
+    """Hands out the tests to processes by file, and all that share an Airflow to one: it is started once."""
 
     def _split_scope(self, nodeid: str) -> str:
-        return AIRFLOW if nodeid.startswith(AIRFLOW) else super()._split_scope(nodeid)
+        return (*TOGETHER, super()._split_scope(nodeid))[_together(nodeid)]
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
-    return _FilesAndAirflow(config, log) if config.getvalue("dist") == "loadfile" else None
+    return _FilesAndFolders(config, log) if config.getvalue("dist") == "loadfile" else None
 
 
 @pytest.hookimpl(wrapper=True)
@@ -68,7 +74,7 @@ def pytest_collection():
 
 def pytest_collection_modifyitems(items):
     """Begin with the longest, so that no process works at the end while the others have nothing to do."""
-    items.sort(key=lambda item: not item.nodeid.startswith(AIRFLOW))
+    items.sort(key=lambda item: _together(item.nodeid))
 
 
 @pytest.hookimpl(trylast=True)

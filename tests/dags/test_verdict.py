@@ -1,16 +1,17 @@
 """Airflow's own judgement over a run, with the plugin listening: marks by hand and single clears never stay green.
 
-Runs are made in a real Airflow database, their tasks put into the states and left with the results that a worker would
-leave; nothing is executed.
+A run of each DAG is made in a real Airflow database, its tasks put into the states and left with the results that a
+worker would leave. Nothing is executed.
 """
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
-from datetime import timedelta
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import cache
 from importlib import import_module
-from itertools import count
 from types import SimpleNamespace
 
 import pytest
@@ -19,8 +20,10 @@ from airflow.dag_processing.bundles.manager import DagBundlesManager
 from airflow.dag_processing.dagbag import BundleDagBag, sync_bag_to_db
 from airflow.models.asset import AssetDagRunQueue
 from airflow.models.dagbag import DBDagBag
+from airflow.models.dagrun import DagRun
 from airflow.models.taskmap import TaskMap
 from airflow.models.xcom import XComModel
+from airflow.serialization.definitions.dag import SerializedDAG
 from airflow.utils.session import create_session
 from airflow.utils.state import DagRunState, TaskInstanceState
 from airflow.utils.types import DagRunTriggeredByType, DagRunType
@@ -54,7 +57,6 @@ TASKS = {
 }  # fmt: skip
 EACH = [(dag_id, task_id) for dag_id, task_ids in TASKS.items() for task_id in task_ids]
 EACH_BUT_THE_LAST = [(dag_id, task_id) for dag_id, task_ids in TASKS.items() for task_id in task_ids[:-1]]
-numbers = count()
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -70,24 +72,45 @@ def known_dags() -> None:
             sync_bag_to_db(bag, bundle.name, bundle.version)
 
 
+@dataclass(frozen=True)
+class Finished:
+    """A run in the database whose tasks have all ended well. Each test changes it, and takes its changes back."""
+
+    run_id: str
+    dag: SerializedDAG
+    clock: datetime
+
+    @classmethod
+    @cache
+    def of(cls, dag_id: str) -> Finished:
+        """Make it, once for all tests, because that takes longer than most of them."""
+        with create_session() as session:
+            dag = DBDagBag().get_latest_version_of_dag(dag_id, session=session)
+            made = dag.create_dagrun(
+                run_id=f"finished-{dag_id}", run_after=now(), run_type=DagRunType.MANUAL, state=DagRunState.RUNNING,
+                triggered_by=DagRunTriggeredByType.TEST, conf=CONF.get(dag_id, {}), session=session,
+            )  # fmt: skip
+            run = Run(cls(made.run_id, dag, now()), session)
+            for task_id in TASKS[dag_id]:
+                if dag.get_task(task_id).is_mapped:
+                    run.expand(task_id)
+                for ti in run.instances(task_id):
+                    run.work(ti)
+            return cls(made.run_id, dag, run.clock)
+
+
 class Run:
     """A run whose tasks have all ended well, as workers end them: one after the other, each with a result."""
 
-    def __init__(self, dag_id: str, session) -> None:
+    def __init__(self, finished: Finished, session) -> None:
         self.session = session
-        self.dag = DBDagBag().get_latest_version_of_dag(dag_id, session=session)
-        self.run = self.dag.create_dagrun(
-            run_id=f"test-{next(numbers)}", run_after=now(), run_type=DagRunType.MANUAL, state=DagRunState.RUNNING,
-            triggered_by=DagRunTriggeredByType.TEST, conf=CONF.get(dag_id, {}), session=session,
-        )  # fmt: skip
-        self.clock = now()
-        for task_id in TASKS[dag_id]:
-            if self.dag.get_task(task_id).is_mapped:
-                self._expand(task_id)
-            for ti in self.instances(task_id):
-                self.work(ti)
+        self.dag = finished.dag
+        self.run = session.scalar(select(DagRun).where(DagRun.run_id == finished.run_id))
+        assert self.run.state == DagRunState.RUNNING, "a test has kept its changes"
+        self.run.dag = self.dag
+        self.clock = finished.clock
 
-    def _expand(self, task_id: str) -> None:
+    def expand(self, task_id: str) -> None:
         (source,) = self.dag.get_task(task_id).iter_mapped_dependencies()
         ids = {"dag_id": self.dag.dag_id, "task_id": source.task_id, "run_id": self.run.run_id}
         self.session.add(TaskMap(**ids, map_index=-1, length=2, keys=None))
@@ -127,7 +150,6 @@ class Run:
 
     def close(self) -> str:
         """Let Airflow judge as its scheduler does, and return the run's state."""
-        self.run.dag = self.dag
         self.run.update_state(session=self.session)
         return self.state
 
@@ -139,7 +161,13 @@ class Run:
 @pytest.fixture
 def make_run() -> Iterator:
     with create_session() as session:
-        yield lambda dag_id: Run(dag_id, session)
+
+        def as_it_ended(dag_id: str) -> Run:
+            finished = Finished.of(dag_id)
+            session.rollback()  # what the run of before has come to in this test
+            return Run(finished, session)
+
+        yield as_it_ended
         session.rollback()
 
 

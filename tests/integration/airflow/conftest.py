@@ -1,26 +1,21 @@
-"""A lab, a repository, and Airflow: in this process (``dag.test()``), or as processes of its own."""
+"""A lab, a repository, and runs of DAGs in the process of the test (``dag.test()``)."""
 
 from __future__ import annotations
 
 import json
 import os
-import shutil
+import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from demo.airflow_home import AirflowHome
-from demo.airflow_processes import AirflowProcesses, running_airflow
 from demo.lab import Lab, LabControl
 from demo.testing import enter_airflow_home
-from tests.integration.airflow.watched import WatchedApi
-from tests.patience import HANG
-from vmkeep.clock import now
+from tests.integration.flows.restoring import back_up
 from vmkeep.model.site import Site, VCenter
 
 enter_airflow_home()
@@ -90,8 +85,14 @@ def run_dag(connections, monkeypatch) -> Callable[..., DagRunResult]:
 
 
 @pytest.fixture(scope="module")
+def web01_point(site) -> str:
+    """Return a point of web01, whose disk nobody has written to since, made by the engine alone."""
+    return str(back_up(site, "web01").point)
+
+
+@pytest.fixture(scope="module")
 def web01_backed_up(connections) -> DagRunResult:
-    """Return the run of a backup of web01, for tests that need some point or some run that has ended."""
+    """Return the run of a backup of web01, for tests that need some run that has ended."""
     with pytest.MonkeyPatch.context() as patch:
         run = dag_runner(connections, patch)("vm_backup", vm="web01")
     assert run.state == "success", run.states
@@ -101,6 +102,7 @@ def web01_backed_up(connections) -> DagRunResult:
 def dag_runner(connections: dict[str, dict[str, object]], patch: pytest.MonkeyPatch) -> Callable[..., DagRunResult]:
     for name, fields in connections.items():
         patch.setenv(f"AIRFLOW_CONN_{name.upper()}", json.dumps(fields))
+    patch.setattr(time, "sleep", hurried(time.sleep))
 
     def run(dag_id: str, **conf: object) -> DagRunResult:
         with warnings.catch_warnings():
@@ -108,6 +110,16 @@ def dag_runner(connections: dict[str, dict[str, object]], patch: pytest.MonkeyPa
             return DagRunResult(dag_of(dag_id).test(run_conf=conf, logical_date=None))
 
     return run
+
+
+def hurried(sleep: Callable[[float], None]) -> Callable[[float], None]:
+    """Return a sleep that is short for ``dag.test()``, because it sleeps for a second whenever no task can begin."""
+
+    def short_for_airflow(seconds: float) -> None:
+        is_airflow = sys._getframe(1).f_globals.get("__name__") == "airflow.sdk.definitions.dag"
+        sleep(0.05 if is_airflow else seconds)
+
+    return short_for_airflow
 
 
 def dag_of(dag_id: str) -> Any:
@@ -145,109 +157,3 @@ class DagRunResult:
                 XComModel.get_many(run_id=self.run_id, task_ids=task_id, map_indexes=map_index, key=key)
             ).first()
             return XComModel.deserialize_value(row) if row is not None else None
-
-
-@pytest.fixture(scope="session")
-def airflow_home(tmp_path_factory, connections, policies) -> AirflowHome:
-    home = AirflowHome(tmp_path_factory.mktemp("airflow"), connections=connections)
-    home.set("core", "default_task_retry_delay", 1)
-    home.set("workers", "execution_api_retry_wait_max", 1)
-    home.set("scheduler", "task_instance_heartbeat_timeout_detection_interval", 2)
-    home.set("scheduler", "orphaned_tasks_check_interval", 5)
-    home.set("scheduler", "scheduler_heartbeat_sec", 1)
-    home.set("scheduler", "scheduler_health_check_threshold", 30)
-    home.set("scheduler", "scheduler_idle_sleep_time", 0.4)  # each look for work costs 0.02 CPU seconds
-    home.set("vmkeep", "policies", policies)
-    home.prepare()
-    return home
-
-
-@pytest.fixture(scope="session")
-def policies(tmp_path_factory) -> Path:
-    """Write a policy whose window is open for hours, one with a fault, and one that nobody switches on."""
-    folder: Path = tmp_path_factory.mktemp("policies")
-    hour = (now().hour + 12) % 24
-    (folder / "always.yaml").write_text(
-        "name: always\nselection: name:web01 or name:db01\nlimits: {backups_at_once: 1}\n"
-        "repository: {copies: [vmkeep_offsite]}\n"
-        f'window: {{start: "{hour:02}:00", end: "{hour:02}:00", time_zone: UTC}}\n'
-    )
-    (folder / "asleep.yaml").write_text(
-        "name: asleep\nselection: name:web01\nwindow: {start: 01:00, end: 02:00, time_zone: UTC}\n"
-    )
-    (folder / "broken.yaml").write_text("name: broken\n")
-    return folder
-
-
-class SharedAirflow:
-    """The Airflow of all tests that need a running one: started for the first of them, and stopped after the last."""
-
-    def __init__(self, home: AirflowHome) -> None:
-        self._home = home
-        self._stack = ExitStack()
-        self._processes: AirflowProcesses | None = None
-
-    def processes(self) -> AirflowProcesses:
-        """Return it running."""
-        if self._processes is None:
-            # No DAG of ours defers a task, so that there is nothing for a triggerer to do.
-            # The scheduler comes last, because the sweep is switched on from the start: it would remove leftovers that
-            # tests look at, and a task that starts while a DAG is paused locks SQLite up for a minute.
-            started = self._stack.enter_context(running_airflow(self._home, without={"triggerer", "scheduler"}))
-            started.wait_ready(HANG)
-            pause_sweep(started)
-            started.restart("scheduler")
-            self._processes = started
-        return self._processes
-
-    def stop(self) -> None:
-        self._processes = None
-        self._stack.close()
-
-
-def pause_sweep(airflow: AirflowProcesses) -> None:
-    """Switch the sweep's schedule off. Tests run it themselves."""
-    client = WatchedApi(airflow.home)
-    wait_for_dags(client, airflow)
-    client.call("PATCH", "/api/v2/dags/snapshot_sweep", {"is_paused": True})
-
-
-def wait_for_dags(client: WatchedApi, airflow: AirflowProcesses) -> None:
-    """Wait until the DAGs are registered of which the tests make runs."""
-    end = time.monotonic() + HANG
-    while not all(client.is_registered(name) for name in ("vm_backup", "vm_restore", "snapshot_sweep")):
-        airflow.check()
-        assert time.monotonic() < end, "the DAGs were not registered"
-        time.sleep(0.2)
-
-
-SHARED = pytest.StashKey[SharedAirflow]()
-
-
-@pytest.hookimpl(trylast=True)
-def pytest_runtest_teardown(item, nextitem):
-    """Stop the shared Airflow when the next test needs none: an idle one costs a fifth of a core."""
-    shared = item.session.stash.get(SHARED, None)
-    if shared is not None and (nextitem is None or "airflow" not in nextitem.fixturenames):
-        shared.stop()
-
-
-@pytest.fixture(scope="session")
-def shared_airflow(airflow_home, request) -> Iterator[SharedAirflow]:
-    shared = SharedAirflow(airflow_home)
-    request.session.stash[SHARED] = shared
-    yield shared
-    shared.stop()
-    shutil.rmtree(airflow_home.folder, ignore_errors=True)
-
-
-@pytest.fixture(scope="module")
-def airflow(shared_airflow: SharedAirflow) -> AirflowProcesses:
-    return shared_airflow.processes()
-
-
-@pytest.fixture(scope="module")
-def api(airflow) -> WatchedApi:
-    client = WatchedApi(airflow.home)
-    wait_for_dags(client, airflow)
-    return client

@@ -88,7 +88,7 @@ def test_a_vm_is_backed_up_in_full_then_incrementally_and_restored_byte_for_byte
     assert control.snapshots("app01-copy") == []
 
 
-def test_a_restore_over_an_existing_vm_has_to_be_told_to_overwrite(web01_backed_up, run_dag, control):
+def test_a_restore_over_an_existing_vm_has_to_be_told_to_overwrite(web01_point, run_dag, control):
     before = control.hashes("web01")
     run = run_dag("vm_restore", point="latest:web01")
     assert run.state == "failed"
@@ -98,7 +98,7 @@ def test_a_restore_over_an_existing_vm_has_to_be_told_to_overwrite(web01_backed_
     assert control.hashes("web01") == before
 
 
-def test_an_existing_vm_that_is_kept_ends_the_restore_well_with_nothing_done(web01_backed_up, run_dag, control):
+def test_an_existing_vm_that_is_kept_ends_the_restore_well_with_nothing_done(web01_point, run_dag, control):
     run = run_dag("vm_restore", point="latest:web01", on_conflict="keep")
     assert run.state == "success", run.states
     assert run.states["approve"] == "skipped"
@@ -106,7 +106,7 @@ def test_an_existing_vm_that_is_kept_ends_the_restore_well_with_nothing_done(web
     assert control.vm("web01")["power"] == "poweredOn"
 
 
-def test_a_restore_that_fails_leaves_no_half_made_vm(web01_backed_up, run_dag, control):
+def test_a_restore_that_fails_leaves_no_half_made_vm(web01_point, run_dag, control):
     control.call("POST", "/fault", {"nfc": {"code": 1, "count": None, "on": "write"}})
     run = run_dag("vm_restore", point="latest:web01", new_name="web01-broken")
     assert run.state == "failed"

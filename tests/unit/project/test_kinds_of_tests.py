@@ -18,7 +18,7 @@ def test_each_folder_of_tests_has_a_budget():
 @pytest.mark.parametrize(
     ("nodeid", "kind"),
     [
-        ("tests/integration/airflow/test_faults.py::test_a", "airflow"),
+        ("tests/integration/airflow/running/test_faults.py::test_a", "airflow"),
         ("tests/integration/flows/test_rights.py::test_a[x]", "integration"),
         ("tests/unit/model/test_extents.py::test_a", "unit"),
         ("tests/elsewhere/test_a.py::test_a", "other"),

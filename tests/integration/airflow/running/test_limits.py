@@ -12,7 +12,7 @@ pytestmark = [pytest.mark.airflow, pytest.mark.slow]
 
 
 def test_a_run_without_room_for_its_snapshot_holds_no_worker_uses_no_retry_and_goes_on_later(
-    web01_backed_up, api, site, control
+    web01_point, api, site, control
 ):
     with open_repository(site.repository) as repository:
         limit = next(use.limit for use in repository.usages() if use.limit.name.startswith("snapshots on datastore"))

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from tests.integration.airflow.watched import WatchedApi
+from tests.integration.airflow.running.watched import WatchedApi
 from tests.patience import HANG, eventually
 from vmkeep.model.site import Site
 from vmkeep.repository import open_repository

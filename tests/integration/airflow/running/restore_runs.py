@@ -7,7 +7,7 @@ import time
 import urllib.parse
 
 from demo.api import FINAL, AirflowApi, ApiError
-from tests.integration.airflow.watched import WatchedApi
+from tests.integration.airflow.running.watched import WatchedApi
 from tests.patience import HANG
 
 

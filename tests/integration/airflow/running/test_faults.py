@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from demo.airflow_home import OUTAGE
-from tests.integration.airflow.restore_runs import quoted
+from tests.integration.airflow.running.restore_runs import quoted
 from tests.patience import HANG, eventually
 from vmkeep.clock import now
 
