@@ -1,10 +1,10 @@
 """Backup policies: files that say which VMs are backed up, when, how, and how long their restore points stay.
 
 One file is one policy, and has its name. ``files`` reads them, and a file with faults harms no other one. The way of a
-file is: ``document`` reads YAML without YAML's surprises, and remembers where everything stands; ``schema`` compares it
-with the published JSON schema, in which every field, its description and its default stand; ``building`` looks at
-everything that no schema knows, and makes the policy (``values``). Each of the three collects all faults it finds, with
-line and column, instead of stopping at the first one.
+file is: :mod:`vmkeep.documents` reads YAML without YAML's surprises, and compares it with the published JSON schema
+(``schema``), in which every field, its description and its default stand; ``building`` looks at everything that no
+schema knows, and makes the policy (``values``). Each of them collects all faults it finds, with line and column,
+instead of stopping at the first one.
 
 ``taking`` answers which VMs a policy takes, and why, and which of several policies has a VM. ``window`` answers when
 backups may start, also in the nights in which the clock is changed.
@@ -13,9 +13,9 @@ The rules: a field that is not known is refused. A default is the safe choice: a
 copied, a guest is asked to flush. Nothing here asks a server or the time.
 """
 
-from vmkeep.policy.faults import Fault, Place
+from vmkeep.documents import Fault, Place, dotted
 from vmkeep.policy.files import PolicyFile, default_folder, read_file, read_folder
-from vmkeep.policy.schema import dotted, field_of, require_name, schema_text
+from vmkeep.policy.schema import field_of, require_name, schema_text
 from vmkeep.policy.taking import Taking, Verdict, by_precedence, selectors_of, taker, verdict
 from vmkeep.policy.values import AtEnd, DiskPattern, DiskRules, Notifications, NotifyWhen, Policy, QuiesceWish
 from vmkeep.policy.window import Blackout, Due, Opening, Weekday, Window

@@ -14,14 +14,13 @@ from decimal import Decimal
 from typing import Any, TypeVar
 from zoneinfo import available_timezones
 
+from vmkeep.documents import Document, Fault, Path, dotted, faults_by
 from vmkeep.errors import SelectorError, UsageError
 from vmkeep.model.diskrule import parse_disk_rule
 from vmkeep.model.guest import GuestCommands, commands_from
 from vmkeep.model.point import BackupMode
 from vmkeep.model.transport import TransportMode
-from vmkeep.policy import schema
-from vmkeep.policy.document import Document, Path
-from vmkeep.policy.faults import Fault
+from vmkeep.policy.schema import POLICY
 from vmkeep.policy.values import AtEnd, DiskPattern, DiskRules, Notifications, NotifyWhen, Policy, QuiesceWish
 from vmkeep.policy.window import Blackout, Weekday, Window
 from vmkeep.retention import make_rule, parse_duration, parse_zone
@@ -67,16 +66,15 @@ class _Builder:
         data = self._document.data
         if data is None and self._document.faults:
             return Built(policy=None, settled={}, faults=self._sorted())
-        for violation in schema.violations(data):
-            place = self._document.place_of_key if violation.of_key else self._document.place
-            self._faults.append(Fault(place=place(violation.path), message=violation.message))
-            self._wrong.append(violation.path)
+        for path, fault in faults_by(POLICY, self._document):
+            self._faults.append(fault)
+            self._wrong.append(path)
         if not isinstance(data, dict):
             return Built(policy=None, settled={}, faults=self._sorted())
         parsed = self._parsed(data)
         if self._faults:
             return Built(policy=None, settled={}, faults=self._sorted())
-        settled = schema.completed(data)
+        settled = POLICY.completed(data)
         return Built(policy=_policy(settled, parsed), settled=settled, faults=())
 
     def _sorted(self) -> tuple[Fault, ...]:
@@ -106,9 +104,9 @@ class _Builder:
             return read(value)
         except SelectorError as error:
             place = self._document.place_within(path, error.at)
-            self._faults.append(Fault(place=place, message=f"{schema.dotted(path)}: {error.why}"))
+            self._faults.append(Fault(place=place, message=f"{dotted(path)}: {error.why}"))
         except UsageError as error:
-            self._refuse(path, f"{schema.dotted(path)}: {error}")
+            self._refuse(path, f"{dotted(path)}: {error}")
         return None
 
     def _refuse(self, path: Path, message: str) -> None:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from vmkeep.documents import Document, Fault, Place, read_document, read_text
 from vmkeep.errors import NotFoundError
 from vmkeep.policy.building import build
-from vmkeep.policy.document import Document, read_document
-from vmkeep.policy.faults import Fault, Place
 from vmkeep.policy.values import Policy
 
 SUFFIX = ".yaml"
@@ -65,7 +63,7 @@ def read_file(path: Path) -> PolicyFile:
     if path.suffix != SUFFIX and path.exists():
         return _unread(path, f"the name of a policy file ends with {SUFFIX}: rename it")
     try:
-        text = _text(path)
+        text = read_text(path, most=_LARGEST)
     except OSError as error:
         return _unread(path, f"the file cannot be read: {error.strerror}")
     except ValueError as error:
@@ -83,17 +81,3 @@ def _given(document: Document) -> frozenset[tuple[str | int, ...]]:
 
 def _unread(path: Path, why: str) -> PolicyFile:
     return PolicyFile(path=path, faults=(Fault(place=Place(), message=why),))
-
-
-def _text(path: Path) -> str:
-    """Return what a file says; a pipe, to which nobody may ever write, is not waited for."""
-    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise ValueError("this is no file")
-        content = file.read(_LARGEST + 1)
-    if len(content) > _LARGEST:
-        raise ValueError(f"the file is longer than {_LARGEST >> 10} KiB")
-    try:
-        return content.decode("utf-8-sig").replace("\r\n", "\n")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"byte {error.start + 1} is no text in UTF-8: save the file as UTF-8") from error

@@ -1,4 +1,4 @@
-"""A fault in a policy file: its place, and the value that is expected there."""
+"""A fault in a file that a person wrote: its place, and the value that is expected there."""
 
 from __future__ import annotations
 

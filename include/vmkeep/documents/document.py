@@ -1,8 +1,8 @@
 """Reads YAML as a person means it, and remembers the place of each value.
 
-YAML has surprises. In a file that decides about backups, each of them is a fault or does not happen. ``no``,
-``on`` and ``22:00`` are texts; only ``true``, ``false``, ``null`` and decimal numbers are anything else. A key that
-stands twice, an anchor, an alias and a tag are refused, and so no short file can grow into a large value.
+YAML has surprises. In a file that decides about backups and restores, each of them is a fault or does not happen.
+``no``, ``on`` and ``22:00`` are texts; only ``true``, ``false``, ``null`` and decimal numbers are anything else. A key
+that stands twice, an anchor, an alias and a tag are refused, and so no short file can grow into a large value.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 
 import yaml
 
-from vmkeep.policy.faults import Fault, Place
+from vmkeep.documents.faults import Fault, Place
 
 Path: TypeAlias = tuple[str | int, ...]
 """The way to a value: keys, and numbers of list items from 0."""

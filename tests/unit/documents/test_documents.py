@@ -2,7 +2,7 @@
 
 import pytest
 
-from vmkeep.policy.document import read_document
+from vmkeep.documents import read_document
 
 
 @pytest.mark.parametrize(
