@@ -65,6 +65,12 @@ class PolicyError(UsageError):
     exit_code = 5
 
 
+class PlanError(UsageError):
+    """A recovery plan has faults, or does not fit the restore points. The message names the first one."""
+
+    exit_code = 8
+
+
 class NotFoundError(VmKeepError):
     """An object that the user named does not exist: a VM, a restore point, a disk, a datastore."""
 

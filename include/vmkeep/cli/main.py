@@ -29,6 +29,7 @@ _NOUNS = {
     "catalog": "Rebuild the SQL cache of restore points.",
     "completion": "Print the script that completes vmkeep commands in a shell.",
     "config": "Show the settings, and where each value comes from.",
+    "dr": "Recover from a disaster by a plan, rehearse it, and show what was proved.",
     "help": "Explain a command, or the environment variables and the configuration file.",
     "host": "Back up the configurations of ESXi hosts, list them, and write them to files.",
     "image": "Import raw disk images as a restore point, and export them again.",

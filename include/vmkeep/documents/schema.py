@@ -75,9 +75,12 @@ class Schema:
         for error in _validator()(self.data).iter_errors(data):
             yield from self._told(error)
 
-    def completed(self, data: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the data of a valid file with every default that it leaves to the schema."""
-        return self._completed(data, self.data)
+    def completed(self, data: Mapping[str, Any], *, at: Path = ()) -> dict[str, Any]:
+        """Return the data of a valid file with every default that it leaves to the schema, but not within lists.
+
+        :param at: the field whose data this is, e.g. an item of a list.
+        """
+        return self._completed(data, self.field_of(at))
 
     def field_of(self, path: Path) -> Mapping[str, Any]:
         """Return the part of the schema that describes a field."""

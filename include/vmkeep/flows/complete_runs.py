@@ -116,9 +116,7 @@ def run_restore(
     announce: Callable[[str], None],
     show: Callable[[str], None] = lambda _line: None,
 ) -> Restored:
-    """Restore one point. A new VM that was not finished is removed again.
-
-    A lease tells other processes that this one is at work, from before the first change to the end.
+    """Restore one point: make the plan and carry it out.
 
     :param show: takes the plan, line by line, before anything is changed.
     """
@@ -128,6 +126,19 @@ def run_restore(
         show(line)
     for warning in plan.warnings:
         announce(warning)
+    return carry_out(site, plan, bars=bars, announce=announce)
+
+
+def carry_out(
+    site: Site, plan: RestorePlan, *, bars: Bars, announce: Callable[[str], None], stop: Stop | None = None
+) -> Restored:
+    """Carry out the plan of a restore. A new VM that was not finished is removed again.
+
+    A lease tells other processes that this one is at work, from before the first change to the end.
+
+    :param stop: ends the restore early, from another thread. A VM that was handed over stays.
+    :raises CancelledError: the restore was stopped.
+    """
     if plan.nothing_to_do:
         kept = VmRef(moref=plan.target.moref or "" if plan.target else "", name=plan.target_name)
         return Restored(
@@ -135,11 +146,14 @@ def run_restore(
             created=False, powered_on=False, disks_written=0, bytes_written=0, bytes_zeroed=0,
             warnings=(f"VM {plan.target_name} exists and was kept",), kept=True,
         )  # fmt: skip
+    stop = stop or Stop()
     with (
         _undone(_restore_undo(site, plan)) as transfers,
         open_site_repository(site) as repository,
-        repository.run(request.run).open_lease(LEASE) as lease,
+        repository.run(plan.request.run).open_lease(LEASE) as lease,
+        stop.cancels(transfers.cancel),
     ):
+        stop.check()
         target = restore.prepare_target(site, plan)
         lease.check()
         writes = transfers.run(
@@ -149,6 +163,7 @@ def run_restore(
             ]
         )
         lease.check()
+        stop.check()
         restore.hand_over(site, plan, target, writes)
     # From here on the VM belongs to its user: no failure takes anything back.
     done = restore.finish_restore(site, plan, target, writes)

@@ -68,9 +68,9 @@ def _hand_over(
 ) -> None:
     ledger = RunLedger(repository, target.run)
     as_planned.require_same_vcenter(plan.vcenter, server_uuid(session))
-    _require_written(plan, target, writes)
     if ledger.outcome() is Outcome.HANDED_OVER:
-        return
+        return  # all disks were written before that
+    _require_written(plan, target, writes)
     ledger.tell(_complete(session, repository, plan, target))
     if ledger.record_outcome(Outcome.HANDED_OVER) is not Outcome.HANDED_OVER:
         raise cleaned_up(target.run)

@@ -99,6 +99,7 @@ def spec_options(
         connect_networks=connect,
         copied=frozenset(image.disk.key for image in saved.point.images),
         mark=mark,
+        drill=request.drill,
     )
 
 

@@ -14,18 +14,18 @@ class Stop:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._asked = False
+        self._asked = threading.Event()
         self._cancels: list[Callable[[], None]] = []
 
     @property
     def asked(self) -> bool:
         """Return whether somebody has asked for it."""
-        return self._asked
+        return self._asked.is_set()
 
     def ask(self) -> None:
         """Cancel everything that can be cancelled now; the rest ends at its next check."""
         with self._lock:
-            self._asked = True
+            self._asked.set()
             cancels = list(self._cancels)
         for cancel in cancels:
             cancel()
@@ -35,8 +35,16 @@ class Stop:
 
         :raises CancelledError: somebody has.
         """
-        if self._asked:
+        if self._asked.is_set():
             raise CancelledError("told to stop")
+
+    def wait(self, seconds: float) -> None:
+        """Wait for some seconds.
+
+        :raises CancelledError: somebody has asked to stop before or meanwhile.
+        """
+        self._asked.wait(seconds)
+        self.check()
 
     @contextmanager
     def cancels(self, cancel: Callable[[], None]) -> Iterator[None]:
@@ -46,7 +54,7 @@ class Stop:
         """
         with self._lock:
             self._cancels.append(cancel)
-            late = self._asked
+            late = self._asked.is_set()
         if late:
             cancel()
         try:

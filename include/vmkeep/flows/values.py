@@ -250,6 +250,8 @@ class RestoreRequest:
     """Switch the VM on at the end; ``None``: if it ran when it was backed up."""
     keep_identity: bool = False
     """A new VM keeps the saved UUIDs and MAC addresses. Otherwise it gets new ones, and can run beside the original."""
+    drill: str = ""
+    """The mark of the drill that a new VM is made for; empty: it is made to stay."""
     transports: tuple[TransportMode, ...] = DEFAULT_MODES
     owner: str = ""
     """Names the program that asked; see :attr:`BackupRequest.owner`."""

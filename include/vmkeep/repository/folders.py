@@ -12,10 +12,11 @@ RUNS = "runs/"
 PLANS = "plans/"
 SWEEPS = "sweeps/"
 FORGETTINGS = "forgettings/"
+RECOVERIES = "recoveries/"
 KEYS = "keys/"
 PROBES = "probes/"
 
-FULL = frozenset({PACKS, INDEX, POINTS, SEALED, MARKS, DAMAGE, RUNS, PLANS, SWEEPS, FORGETTINGS})
+FULL = frozenset({PACKS, INDEX, POINTS, SEALED, MARKS, DAMAGE, RUNS, PLANS, SWEEPS, FORGETTINGS, RECOVERIES})
 """Folders that only a repository, or the rest of one, has."""
 
 INITIAL = frozenset({KEYS, PROBES})

@@ -30,6 +30,7 @@ from vmkeep.repository.notes import (
     KnownDamage,
     Permits,
     PointMarks,
+    RecoveryNotes,
     SealedNotes,
     SweepRecords,
     runs,
@@ -338,6 +339,11 @@ class Repository:
     def run(self, run: str) -> runs.RunArea:
         """Return the area of one run."""
         return runs.RunArea(self.blobs, self.framer, run)
+
+    @property
+    def recoveries(self) -> RecoveryNotes:
+        """The notes of recoveries and drills."""
+        return RecoveryNotes(self.blobs, self.framer)
 
     def permits(self, limit: Limit) -> Permits:
         """Return the permits of one limit."""

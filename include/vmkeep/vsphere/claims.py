@@ -31,7 +31,10 @@ BEGAN = "vmkeep.began"
 """Setting with the time at which the run marked the VM, by vCenter's clock, in ISO format."""
 REPOSITORY = "vmkeep.repository"
 """Setting with the id of the run's repository, because only that repository knows whether the run is alive."""
-SETTINGS = (MADE_BY, WRITTEN_BY, BEGAN, REPOSITORY)
+DRILL = "vmkeep.drill"
+"""Setting of a VM that a drill has made: the id of the repository, a slash, and the drill's run. It stays until the
+drill is cleaned up. Only VMs that carry it are removed then (:mod:`vmkeep.vsphere.drills`)."""
+SETTINGS = (MADE_BY, WRITTEN_BY, BEGAN, REPOSITORY, DRILL)
 _SECONDS = 300.0
 _TRIES = 5
 """Number of attempts, because somebody may change the VM between reading its ``changeVersion`` and using it."""

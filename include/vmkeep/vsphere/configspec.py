@@ -15,7 +15,7 @@ from vmkeep.errors import CorruptError
 from vmkeep.vsphere.advancedsettings import kept_settings
 from vmkeep.vsphere.api import deserialize, vim
 from vmkeep.vsphere.cards import CardNetwork
-from vmkeep.vsphere.claims import VmClaim, options_for
+from vmkeep.vsphere.claims import DRILL, VmClaim, options_for
 from vmkeep.vsphere.configtable import COPIED, UNLESS_USUAL, lost_members
 from vmkeep.vsphere.disks import disks_of
 from vmkeep.vsphere.luns import Lun
@@ -52,6 +52,8 @@ class SpecOptions:
     """Device keys of the disks that the restore point holds."""
     mark: VmClaim | None = None
     """The claim of the run that makes the VM. It stays on the VM until the run has finished."""
+    drill: str = ""
+    """The mark of the drill that the VM is made for; empty: it is made to stay."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,7 +145,8 @@ def build(config: Any, options: SpecOptions, around: Surroundings) -> BuiltSpec:
     spec.memoryAllocation = _without(config.memoryAllocation, "overheadLimit")
     spec.changeTrackingEnabled = False  # tracking has to be off while the disks are written
     settings, lost_settings = kept_settings(config.extraConfig, encrypted=encrypted)
-    spec.extraConfig = [*settings, *(options_for(options.mark.settings) if options.mark else ())]
+    marks = {**(options.mark.settings if options.mark else {}), **({DRILL: options.drill} if options.drill else {})}
+    spec.extraConfig = [*settings, *options_for(marks)]
     if encrypted:
         spec.crypto = vim.encryption.CryptoSpecEncrypt(cryptoKeyId=config.keyId)
     notes = (

@@ -7,7 +7,9 @@ Notes of runs: the area of a run (``runs``), the beginning of each try (``tries`
 a clean-up learns that no copy is at work (``leases``). Notes of maintenance: packs that a sweep is about to delete
 (``sweeprecords``) and points that a prune is about to forget (``forgetting``). Notes about restore points: pins,
 known damage and doubts (``marks``), and the note that a point was sealed, which tells a forgotten point from a lost one
-(``sealednotes``). Notes about packs and segments: damage that a check found (``damage``).
+(``sealednotes``). Notes about packs and segments: damage that a check found (``damage``). Notes of recoveries: the
+states and reports of recovery plans that were carried out, and when each VM was last proved restorable
+(``recoveries``).
 """
 
 from vmkeep.repository.notes.damage import BadFrame, DamageNotes, KnownDamage, PackDamage, PackState
@@ -17,6 +19,7 @@ from vmkeep.repository.notes.marks import PointMarks
 from vmkeep.repository.notes.markvalues import Damage, Lost, Marks, Pin, Suspicion, Trust
 from vmkeep.repository.notes.permitlist import areas_in_use, usages
 from vmkeep.repository.notes.permits import Permits
+from vmkeep.repository.notes.recoveries import RecoveryNotes
 from vmkeep.repository.notes.runs import ARRAY_HOOKS, DUTIES, GUEST_THAWS, LEASES, OWED_COPIES, SEALING, RunArea
 from vmkeep.repository.notes.sealednotes import SealedNotes, note_of
 from vmkeep.repository.notes.sweeprecords import Sweep, SweepPlan, SweepRecords
@@ -44,6 +47,7 @@ __all__ = [
     "Permits",
     "Pin",
     "PointMarks",
+    "RecoveryNotes",
     "RunArea",
     "SealedNotes",
     "Suspicion",

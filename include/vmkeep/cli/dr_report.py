@@ -1,0 +1,55 @@
+"""Shows the report of a recovery: as a table, as data, and as a page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from vmkeep.cli.output import print_json, print_table, warn
+from vmkeep.model.job import to_plain
+from vmkeep.model.wording import age, counted_of
+from vmkeep.recovery import RecoveryReport, VmOutcome, page
+
+
+def show_report(found: RecoveryReport, *, html: Path | None, as_json: bool) -> None:
+    """Print a report, and write it as a page if that is asked for."""
+    if html is not None:
+        html.write_text(page(found), encoding="utf-8")
+    if as_json:
+        print_json(report_document(found))
+        return
+    for note in found.notes:
+        warn(note)
+    rows = [_outcome_row(found, vm) for vm in found.vms]
+    print_table(("group", "VM", "state", "point", "RPO", "RTO", "told"), rows, first_to_go=("told",))
+    click.echo(
+        f"run {found.run}: {counted_of(len(found.vms) - len(found.failed), len(found.vms), 'VM')} healthy, "
+        f"RPO {span(found.rpo(found.vms))}, RTO {span(found.rto(found.vms))}"
+    )
+
+
+def _outcome_row(found: RecoveryReport, vm: VmOutcome) -> tuple[str, ...]:
+    told = vm.error or "; ".join(f"{probe.probe}: {probe.told}" for probe in vm.probes)
+    state = f"{vm.state}, removed" if vm.removed else str(vm.state)
+    return (vm.group, vm.new_name, state, vm.point, span(found.rpo((vm,))), span(found.rto((vm,))), told)
+
+
+def report_document(found: RecoveryReport) -> dict[str, Any]:
+    """Return a report as data, with the RPO and RTO reached."""
+    return {
+        **to_plain(found),
+        "rpo_seconds": found.rpo(found.vms),
+        "rto_seconds": found.rto(found.vms),
+        "groups": [
+            {"name": name, "rpo_seconds": found.rpo(found.of(name)), "rto_seconds": found.rto(found.of(name))}
+            for name in found.groups
+        ],
+        "vms": [{**to_plain(vm), "rpo_seconds": found.rpo((vm,)), "rto_seconds": found.rto((vm,))} for vm in found.vms],
+    }
+
+
+def span(seconds: float | None) -> str:
+    """Return a time span as people read it; a dash where it was not reached."""
+    return "-" if seconds is None else f"{seconds:.0f} s" if seconds < 120 else age(seconds)

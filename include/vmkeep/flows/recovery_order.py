@@ -1,0 +1,190 @@
+"""Decides a recovery before anything is changed: which VMs from which points, and every refusal of vSphere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from vmkeep.clock import now
+from vmkeep.errors import ConflictError, StaleError, UsageError, VmKeepError
+from vmkeep.flows import restore
+from vmkeep.flows.connect import one_log_in, open_vsphere
+from vmkeep.flows.recovery_journal import Journal, RecoveryOrder
+from vmkeep.flows.recovery_points import choose_in, require_fit
+from vmkeep.flows.recovery_requests import request_for
+from vmkeep.flows.recovery_vm import NumberedVm, outcome_so_far
+from vmkeep.flows.restore_wording import plan_lines
+from vmkeep.model.guest import Logins
+from vmkeep.model.site import Site
+from vmkeep.recovery import PlanFile, RecoveryPlan, VmState, for_drill, parse_plan
+from vmkeep.repository import Repository, open_site_repository
+from vmkeep.vsphere.drills import drill_mark
+from vmkeep.vsphere.server import server_uuid
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecoveryWishes:
+    """A request to carry out a plan, from a person or the API."""
+
+    run: str
+    plan: PlanFile
+    drill: bool = False
+    lost_at: datetime | None = None
+    """The time of the disaster; ``None``: when the run begins."""
+    not_after: datetime | None = None
+    """No point that is younger is chosen, e.g. because an attacker was at work since then."""
+    despite_refusals: bool = False
+    """Restore the other VMs, if vSphere refuses some."""
+    keep: bool = False
+    """A drill leaves its VMs, so that a person can look at them. They are removed by a call of their own."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedVm:
+    """A VM of a recovery as it would be restored now."""
+
+    group: str
+    vm_name: str
+    new_name: str
+    point: str
+    lines: tuple[str, ...] = ()
+    """The plan of its restore, in words."""
+    warnings: tuple[str, ...] = ()
+    refusal: str = ""
+    """The reason why it cannot be restored; empty: it can."""
+    begun: bool = False
+    """An earlier call of the run has begun it already."""
+
+
+def make_order(site: Site, repository: Repository, wishes: RecoveryWishes) -> RecoveryOrder:
+    """Return the order of a run: the one that it was begun with, or a new one. Nothing is written.
+
+    :raises PlanError: the plan has faults, or does not fit the repository.
+    :raises UsageError: the run was begun with another plan, or as a drill.
+    :raises StaleError: the run was begun with another vCenter.
+    """
+    plan = wishes.plan.sound()
+    with open_vsphere(site) as session:
+        here, server = server_uuid(session), session.host
+    begun = Journal(repository, wishes.run).order()
+    if begun is not None:
+        _require_same(begun, wishes, here, server)
+        return begun
+    choice = choose_in(
+        repository, plan, catalog=site.catalog or "sqlite://", drill=wishes.drill, not_after=wishes.not_after
+    )
+    require_fit(plan, choice)
+    began = now()
+    return RecoveryOrder(
+        run=wishes.run,
+        plan=wishes.plan.text,
+        path=wishes.plan.path,
+        drill=wishes.drill,
+        began=began,
+        lost_at=wishes.lost_at or began,
+        vcenter=here,
+        server=server,
+        vms=choice.vms,
+        notes=choice.notes,
+    )
+
+
+def _require_same(begun: RecoveryOrder, wishes: RecoveryWishes, here: str | None, server: str) -> None:
+    if begun.plan != wishes.plan.text or begun.drill != wishes.drill:
+        what = "a drill" if begun.drill else "a recovery"
+        raise UsageError(
+            f"run {begun.run} was begun as {what} with another plan: go on with that plan ('vmkeep dr order "
+            f"{begun.run}' prints it), or choose another --run"
+        )
+    if begun.vcenter != here:
+        raise StaleError(
+            f"run {begun.run} restores to vCenter {begun.server} ({begun.vcenter or 'UUID unknown'}), and {server} is "
+            f"another one ({here or 'UUID unknown'}): name that one, or choose another --run"
+        )
+
+
+def plan_of(order: RecoveryOrder) -> RecoveryPlan:
+    """Return the plan that a run was begun with."""
+    return parse_plan(order.plan, path=order.path).sound()
+
+
+def numbered(order: RecoveryOrder, plan: RecoveryPlan) -> tuple[NumberedVm, ...]:
+    """Return the VMs of a run with their numbers, and their groups as they are restored."""
+    groups = {group.name: group for group in plan.groups}
+    if order.drill and plan.drill is not None:
+        groups = {name: for_drill(group, plan.drill) for name, group in groups.items()}
+    return tuple(NumberedVm(number=number, group=groups[vm.group], vm=vm) for number, vm in enumerate(order.vms, 1))
+
+
+def mark_of(repository: Repository, order: RecoveryOrder) -> str:
+    """Return the mark of the VMs of a drill; empty: the run is none."""
+    return drill_mark(repository.id, order.run) if order.drill else ""
+
+
+def require_logins(vms: Sequence[NumberedVm], logins: Logins) -> None:
+    """Return if the user of every guest that is probed by a command is known.
+
+    :raises UsageError: one is not.
+    """
+    for name in {one.group.probes.guest.login for one in vms if one.group.probes.guest is not None}:
+        logins(name)
+
+
+def plan_vms(
+    site: Site,
+    repository: Repository,
+    order: RecoveryOrder,
+    vms: Sequence[NumberedVm],
+    tell: Callable[[PlannedVm], None],
+) -> tuple[PlannedVm, ...]:
+    """Plan the restore of each VM, and change nothing in vSphere. A VM that is refused hides no other.
+
+    :param tell: takes each VM as soon as it is planned.
+    """
+    journal, mark = Journal(repository, order.run), mark_of(repository, order)
+    found = []
+    with one_log_in(site):
+        for one in vms:
+            found.append(_planned(site, repository, order.run, one, journal, mark))
+            tell(found[-1])
+    return tuple(found)
+
+
+def _planned(site: Site, repository: Repository, run: str, one: NumberedVm, journal: Journal, mark: str) -> PlannedVm:
+    vm = one.vm
+    told = PlannedVm(group=vm.group, vm_name=vm.vm_name, new_name=vm.new_name, point=vm.point)
+    if outcome_so_far(journal, one).state is not VmState.WAITING:
+        return replace(told, begun=True)
+    try:
+        request = request_for(repository, one.group, vm, run=f"{run}-vm{one.number}-plan", drill=mark)
+        plan = restore.plan_restore(site, request)
+    except VmKeepError as error:
+        return replace(told, refusal=str(error))
+    return replace(told, lines=plan_lines(plan), warnings=plan.warnings)
+
+
+def require_none_refused(planned: Sequence[PlannedVm]) -> None:
+    """Return if vSphere refuses no VM.
+
+    :raises ConflictError: it refuses some. The message names each.
+    """
+    refused = [vm for vm in planned if vm.refusal]
+    if refused:
+        told = "; ".join(f"{vm.new_name}: {vm.refusal}" for vm in refused)
+        raise ConflictError(
+            f"{len(refused)} of {len(planned)} VMs cannot be restored, and nothing was changed (--despite-refusals "
+            f"restores the others): {told}"
+        )
+
+
+def preview(
+    site: Site, wishes: RecoveryWishes, *, tell: Callable[[PlannedVm], None]
+) -> tuple[RecoveryOrder, tuple[PlannedVm, ...]]:
+    """Decide everything that a run would do, also against the vCenter, and change nothing there.
+
+    :param tell: takes each VM as soon as it is planned.
+    """
+    with open_site_repository(site) as repository:
+        order = make_order(site, repository, wishes)
+        return order, plan_vms(site, repository, order, numbered(order, plan_of(order)), tell)

@@ -1,0 +1,181 @@
+"""Restores one VM of a recovery and finds out whether it works. A call after a dead one goes on where that stopped."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from vmkeep.clock import now
+from vmkeep.errors import CancelledError, VmKeepError
+from vmkeep.flows import restore
+from vmkeep.flows.complete_runs import Bars, carry_out
+from vmkeep.flows.connect import one_log_in, open_vsphere
+from vmkeep.flows.recovery_journal import Journal
+from vmkeep.flows.recovery_probes import probe_vm
+from vmkeep.flows.recovery_requests import request_for
+from vmkeep.flows.restore_ledger import Outcome, PlanLedger, RunLedger
+from vmkeep.flows.stopping import Stop
+from vmkeep.flows.values import Restored
+from vmkeep.model.guest import Logins
+from vmkeep.model.site import Site
+from vmkeep.recovery import ChosenVm, Proof, RecoveryGroup, VmOutcome, VmState
+from vmkeep.repository import Repository, open_site_repository
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecoveryWork:
+    """Everything that the VMs of one run have in common."""
+
+    site: Site
+    run: str
+    drill: str
+    """The mark of the drill; empty: it is a disaster."""
+    logins: Logins
+    stop: Stop
+    bars: Bars
+    announce: Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NumberedVm:
+    """A VM of a run, with its number in the run's order, by which its notes are found."""
+
+    number: int
+    group: RecoveryGroup
+    """As it is restored: in a drill, with the drill's network."""
+    vm: ChosenVm
+
+
+def outcome_so_far(journal: Journal, one: NumberedVm) -> VmOutcome:
+    """Return the outcome of a VM so far. A drill's VM that was removed before it was healthy begins anew."""
+    vm = one.vm
+    found = journal.outcome(one.number)
+    if found is not None and not (found.removed and not found.succeeded):
+        return found
+    return VmOutcome(
+        group=vm.group,
+        vm_key=vm.vm_key,
+        vm_name=vm.vm_name,
+        new_name=vm.new_name,
+        point=vm.point,
+        taken_at=vm.taken_at,
+        tries=found.tries if found is not None else 0,
+    )
+
+
+def recover_vm(work: RecoveryWork, one: NumberedVm) -> VmOutcome:
+    """Restore a VM and probe it. Whatever is wrong with it is its outcome, so that other VMs go on.
+
+    :raises CancelledError: somebody has asked to stop. The outcome so far is recorded.
+    """
+    with open_site_repository(work.site) as repository, one_log_in(work.site):
+        recovery = _Recovery(work, one, repository)
+        return recovery.outcome if recovery.outcome.succeeded else recovery.go_on()
+
+
+class _Recovery:
+    def __init__(self, work: RecoveryWork, one: NumberedVm, repository: Repository) -> None:
+        self._work = work
+        self._one = one
+        self._repository = repository
+        self._journal = Journal(repository, work.run)
+        self.outcome = outcome_so_far(self._journal, one)
+
+    def go_on(self) -> VmOutcome:
+        try:
+            if self.outcome.state not in (VmState.RESTORED, VmState.UNHEALTHY):
+                self._restore()
+            self._probe()
+        except CancelledError:
+            raise
+        except Exception as error:
+            if not isinstance(error, VmKeepError):
+                log.exception("VM %s", self._one.vm.vm_name)
+            restored = self.outcome.state in (VmState.RESTORED, VmState.UNHEALTHY)
+            state = VmState.UNHEALTHY if restored else VmState.FAILED
+            self._record(state=state, error=str(error) or type(error).__name__)
+        return self.outcome
+
+    def _record(self, **changes: Any) -> None:
+        self.outcome = replace(self.outcome, **changes)
+        self._journal.record(self._one.number, self.outcome)
+
+    def _restore(self) -> None:
+        done = self._done_before() if self.outcome.tries else None
+        if done is None:
+            done = self._restore_anew()
+        self._record(
+            state=VmState.RESTORED,
+            moref=done.vm.moref,
+            restored_at=now(),
+            bytes_written=done.bytes_written,
+            warnings=done.warnings,
+            error="",
+        )
+
+    def _restore_anew(self) -> Restored:
+        self._record(state=VmState.BEGUN, tries=self.outcome.tries + 1, began=now(), error="")
+        work, one = self._work, self._one
+        request = request_for(self._repository, one.group, one.vm, run=self._run, drill=work.drill)
+        plan = restore.plan_restore(work.site, request)
+        self._record(should_run=plan.power_on)
+        self._journal.record_plan(one.number, plan)
+        return carry_out(work.site, plan, bars=work.bars, announce=self._announce, stop=work.stop)
+
+    def _done_before(self) -> Restored | None:
+        """Return the result of the last try, if it handed the VM over before its process died.
+
+        A VM that it had only half made is removed when the restore is planned anew.
+        """
+        ledger = RunLedger(self._repository, self._run)
+        if (finished := ledger.finished()) is not None:
+            return finished
+        plan = self._journal.plan(self._one.number)
+        if plan is None or plan.request.run != self._run or ledger.outcome() is not Outcome.HANDED_OVER:
+            return None
+        target = PlanLedger(self._repository, plan).target()
+        return None if target is None else restore.finish_restore(self._work.site, plan, target, ())
+
+    def _probe(self) -> None:
+        """Find out whether the VM works. A VM that stays off, as it should, needs no probe."""
+        self._record(state=VmState.RESTORED, error="")
+        work = self._work
+        if self.outcome.should_run:
+            with open_vsphere(work.site) as session:
+                probes = probe_vm(
+                    session, self.outcome.moref or "", self._one.group.probes, logins=work.logins, stop=work.stop
+                )
+            if failed := [probe for probe in probes if not probe.succeeded]:
+                told = "; ".join(f"{probe.probe}: {probe.told}" for probe in failed)
+                self._record(state=VmState.UNHEALTHY, probes=probes, error=f"it is not healthy: {told}")
+                return
+            self._record(probes=probes)
+        self._record(state=VmState.HEALTHY, healthy_at=now())
+        self._prove()
+
+    def _prove(self) -> None:
+        outcome = self.outcome
+        self._journal.prove(
+            Proof(
+                vm_key=outcome.vm_key,
+                vm_name=outcome.vm_name,
+                point=outcome.point,
+                taken_at=outcome.taken_at,
+                at=outcome.healthy_at or now(),
+                run=self._work.run,
+                drill=bool(self._work.drill),
+                probes=tuple(probe.probe for probe in outcome.probes),
+            )
+        )
+
+    @property
+    def _run(self) -> str:
+        """The run of the VM's present restore. Each try has its own."""
+        return f"{self._work.run}-vm{self._one.number}-{self.outcome.tries}"
+
+    def _announce(self, text: str) -> None:
+        self._work.announce(f"{self._one.vm.new_name}: {text}")

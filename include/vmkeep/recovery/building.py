@@ -1,0 +1,185 @@
+"""Makes a plan of a document, or lists all faults of the document.
+
+The schema checks the form of each value. This module checks all that a schema cannot know: a selector that cannot be
+parsed, or that asks what no restore point tells; a time without a zone; two groups of one name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any, TypeVar
+
+from vmkeep.documents import Document, Fault, Path, Schema, dotted, faults_by
+from vmkeep.errors import SelectorError, UsageError
+from vmkeep.recovery.values import (
+    DrillRules,
+    GuestProbe,
+    OnFailure,
+    PointRule,
+    PowerWish,
+    Probes,
+    RecoveryGroup,
+    RecoveryPlan,
+    TargetPlace,
+)
+from vmkeep.selection import Kind, Selector, conditions, parse_selector
+
+PLAN = Schema(__package__, "plan.schema.json", kind="a plan", example="name: site-a")
+ANSWERED = (
+    Kind.NAME, Kind.NAME_REGEX, Kind.IPADDR, Kind.UUID, Kind.MOREF, Kind.FOLDER, Kind.ANY, Kind.NONE,
+)  # fmt: skip
+"""The kinds of conditions that restore points answer."""
+T = TypeVar("T")
+_Point = tuple[PointRule, datetime | None]
+
+
+def build(document: Document, *, name: str | None) -> tuple[RecoveryPlan | None, tuple[Fault, ...]]:
+    """Make the plan that a document describes; ``None``: the document has the faults that are returned with it.
+
+    :param name: the name that it has to have, because its file has it; ``None``: any.
+    """
+    builder = _Builder(document)
+    plan = builder.build(name)
+    return (None if builder.faults else plan), tuple(sorted(dict.fromkeys(builder.faults)))
+
+
+class _Builder:
+    def __init__(self, document: Document) -> None:
+        self._document = document
+        self.faults = list(document.faults)
+
+    def build(self, name: str | None) -> RecoveryPlan | None:
+        """Check everything, and make a plan if the form of the document is right."""
+        data = self._document.data
+        if data is None and self.faults:
+            return None
+        self.faults += [fault for _, fault in faults_by(PLAN, self._document)]
+        if self.faults or not isinstance(data, dict):
+            return None
+        if name is not None and data["name"] != name:
+            self._refuse(
+                ("name",),
+                f"name: '{data['name']}' is not the name of this file: write name: {name}, or rename the file to "
+                f"{data['name']}.yaml",
+            )
+        self._refuse_double_names(data["groups"])
+        return self._plan(PLAN.completed(data))
+
+    def _refuse_double_names(self, groups: list[Mapping[str, Any]]) -> None:
+        first: dict[str, int] = {}
+        for index, group in enumerate(groups):
+            at = first.setdefault(group["name"], index)
+            if at != index:
+                line = self._document.place(("groups", at, "name")).line
+                self._refuse(
+                    ("groups", index, "name"),
+                    f"groups[{index + 1}].name: '{group['name']}' is the name of another group, in line {line}",
+                )
+
+    def _plan(self, data: Mapping[str, Any]) -> RecoveryPlan:
+        common = data.get("target", {})
+        groups = [
+            self._group(PLAN.completed(group, at=("groups", index)), ("groups", index), common)
+            for index, group in enumerate(data["groups"])
+        ]
+        return RecoveryPlan(
+            name=data["name"],
+            description=data["description"],
+            groups=tuple(groups),
+            drill=DrillRules(**data["drill"]) if "drill" in data else None,
+        )
+
+    def _group(self, group: Mapping[str, Any], at: Path, common: Mapping[str, Any]) -> RecoveryGroup:
+        point = self._read((*at, "point"), _point, group["point"]) or (PointRule.LATEST, None)
+        return RecoveryGroup(
+            name=group["name"],
+            selection=self._selector((*at, "selection"), group["selection"]),
+            exclusions=tuple(
+                self._selector((*at, "exclusions", index), text) for index, text in enumerate(group["exclusions"])
+            ),
+            policies=tuple(group["policies"]),
+            vcenter=group.get("vcenter"),
+            point=point[0],
+            not_after=point[1],
+            target=_target(group.get("target", {}), common),
+            rename=group["rename"],
+            power=PowerWish(group["power"]),
+            at_once=int(group["at_once"]),
+            boot_delay=float(group["boot_delay"]),
+            probes=_probes(group["probes"]),
+            approval=group["approval"],
+            on_failure=OnFailure(group["on_failure"]),
+        )
+
+    def _selector(self, path: Path, text: str) -> Selector:
+        def read(given: str) -> Selector:
+            selector = parse_selector(given)
+            _require_answered(selector)
+            return selector
+
+        return self._read(path, read, text) or parse_selector("none:")
+
+    def _read(self, path: Path, read: Callable[[str], T], text: str) -> T | None:
+        try:
+            return read(text)
+        except SelectorError as error:
+            place = self._document.place_within(path, error.at)
+            self.faults.append(Fault(place=place, message=f"{dotted(path)}: {error.why}"))
+        except UsageError as error:
+            self._refuse(path, f"{dotted(path)}: {error}")
+        return None
+
+    def _refuse(self, path: Path, message: str) -> None:
+        self.faults.append(Fault(place=self._document.place(path), message=message))
+
+
+def _require_answered(selector: Selector) -> None:
+    """Return if restore points tell everything that a selector asks.
+
+    :raises UsageError: they do not, so that the selector would leave VMs out silently.
+    """
+    for condition in conditions(selector):
+        if condition.kind not in ANSWERED:
+            raise UsageError(
+                f"restore points do not tell what {condition.kind}: asks; choose by {', '.join(ANSWERED[:-2])}, or by "
+                "the field policies"
+            )
+
+
+def _point(text: str) -> _Point:
+    if text in tuple(PointRule):
+        return PointRule(text), None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        rules = " or ".join(PointRule)
+        raise UsageError(f"'{text}' is neither {rules} nor a time such as 2026-11-20T03:00:00+01:00") from None
+    if moment.tzinfo is None:
+        raise UsageError(f"'{text}' has no time zone: write it as in 2026-11-20T03:00:00+01:00")
+    return PointRule.LATEST, moment
+
+
+def _target(own: Mapping[str, Any], common: Mapping[str, Any]) -> TargetPlace:
+    """Return a group's place: each field is its own, or the plan's."""
+    given = {**common, **own}
+    return TargetPlace(
+        folder=given.get("folder"),
+        resource_pool=given.get("resource_pool"),
+        host=given.get("host"),
+        datastore=given.get("datastore"),
+        datastores=tuple(given.get("datastores", ())),
+        networks=tuple(given.get("networks", ())),
+    )
+
+
+def _probes(given: Mapping[str, Any]) -> Probes:
+    """Return the probes of a group. The fields that the file leaves out have the defaults of the schema."""
+    guest = given.get("guest")
+    return Probes(
+        tools=given["tools"],
+        tcp=tuple(int(port) for port in given["tcp"]),
+        http=tuple(given["http"]),
+        guest=GuestProbe(command=guest["command"], login=guest["connection"]) if guest else None,
+        within=float(given["within"]),
+    )

@@ -1,0 +1,137 @@
+"""The report of a recovery: what became of each VM, how old its data is, and how long it took. Pure values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+
+class VmState(StrEnum):
+    """The state of a VM in a recovery."""
+
+    WAITING = "waiting"
+    """Its restore has not begun."""
+    BEGUN = "begun"
+    """Its restore was begun, and has not ended."""
+    RESTORED = "restored"
+    """It is restored whole, and its probes have not all succeeded yet."""
+    HEALTHY = "healthy"
+    """It is restored, and all probes have succeeded; or it stays off, as it should."""
+    UNHEALTHY = "unhealthy"
+    """It is restored, and a probe has not succeeded in time, or it is off and should run."""
+    FAILED = "failed"
+    """It is not restored."""
+
+
+SETTLED = (VmState.HEALTHY, VmState.UNHEALTHY, VmState.FAILED)
+"""The states in which nothing more happens to a VM in one try of the run."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProbeResult:
+    """The outcome of one probe: evidence of the VM's health, or of its lack."""
+
+    probe: str
+    """The probe in words, e.g. ``tcp port 443``."""
+    succeeded: bool
+    at: datetime
+    told: str
+    """The answer, or the last error."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VmOutcome:
+    """The outcome of one VM, as the run keeps it."""
+
+    group: str
+    vm_key: str
+    vm_name: str
+    new_name: str
+    point: str
+    taken_at: datetime
+    state: VmState = VmState.WAITING
+    tries: int = 0
+    moref: str | None = None
+    """Managed object id of the restored VM."""
+    should_run: bool = False
+    """The VM is switched on after its restore, and probed."""
+    began: datetime | None = None
+    restored_at: datetime | None = None
+    healthy_at: datetime | None = None
+    bytes_written: int = 0
+    probes: tuple[ProbeResult, ...] = ()
+    error: str = ""
+    """The reason, if it failed or is not healthy."""
+    warnings: tuple[str, ...] = ()
+    removed: bool = False
+    """The drill is over, and its VM is removed."""
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether the VM is restored and healthy."""
+        return self.state is VmState.HEALTHY
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecoveryReport:
+    """The report of a run of a plan."""
+
+    run: str
+    plan: str
+    description: str
+    drill: bool
+    began: datetime
+    ended: datetime | None
+    """``None``: the run was interrupted, and can go on."""
+    lost_at: datetime
+    """The time of the disaster, from which the age of the data counts."""
+    vcenter: str
+    """The server that the VMs were restored to."""
+    vms: tuple[VmOutcome, ...]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """The names of the groups, in their order."""
+        return tuple(dict.fromkeys(vm.group for vm in self.vms))
+
+    @property
+    def failed(self) -> tuple[VmOutcome, ...]:
+        """The VMs that are not restored and healthy."""
+        return tuple(vm for vm in self.vms if not vm.succeeded)
+
+    def of(self, group: str) -> tuple[VmOutcome, ...]:
+        """Return the VMs of a group."""
+        return tuple(vm for vm in self.vms if vm.group == group)
+
+    def rpo(self, vms: Iterable[VmOutcome]) -> float | None:
+        """Return the age in seconds of the oldest data among VMs at the disaster; ``None``: there are no VMs."""
+        return max(((self.lost_at - vm.taken_at).total_seconds() for vm in vms), default=None)
+
+    def rto(self, vms: Iterable[VmOutcome]) -> float | None:
+        """Return the seconds from the run's beginning until the last of some VMs was healthy.
+
+        ``None``: one of them is not healthy, so that the time is not reached.
+        """
+        ends = [vm.healthy_at for vm in vms]
+        reached = [end for end in ends if end is not None]
+        if not reached or len(reached) < len(ends):
+            return None
+        return max((end - self.began).total_seconds() for end in reached)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proof:
+    """The note that a VM was last proved restorable: it was restored, and was healthy."""
+
+    vm_key: str
+    vm_name: str
+    point: str
+    taken_at: datetime
+    at: datetime
+    run: str
+    drill: bool
+    probes: tuple[str, ...] = ()
+    """The probes that succeeded, in words; empty: the VM stayed off, or was not probed."""

@@ -1,0 +1,84 @@
+"""Notes of recoveries and drills. Maintenance never removes them, because they are evidence.
+
+    recoveries/runs/<run>/<name>   the order of a run, the outcome of each of its VMs, and its report
+    recoveries/proofs/<vm>         when the VM was last restored and found healthy
+
+Each is a frame of kind note. No restore needs them. Programs that do not know them leave them alone. The values inside
+are made and read by :mod:`vmkeep.flows`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from urllib.parse import unquote
+
+from vmkeep.blobs import BlobStore
+from vmkeep.errors import BlobNotFoundError, ConflictError, CorruptError, NotFoundError
+from vmkeep.repository.folders import RECOVERIES
+from vmkeep.repository.frames import Framer, Kind
+from vmkeep.repository.points import safe_name
+
+_RUNS = f"{RECOVERIES}runs/"
+_PROOFS = f"{RECOVERIES}proofs/"
+
+
+class RecoveryNotes:
+    """The notes of one repository's recoveries."""
+
+    def __init__(self, store: BlobStore, framer: Framer) -> None:
+        self._store = store
+        self._framer = framer
+
+    def runs(self) -> list[str]:
+        """Return the ids of all runs, sorted."""
+        return sorted({unquote(blob.key.removeprefix(_RUNS).partition("/")[0]) for blob in self._store.list(_RUNS)})
+
+    def begin(self, run: str, order: bytes) -> bytes:
+        """Write the order of a run, unless the run has one. Return the order that counts."""
+        key = self._key(run, "order")
+        with suppress(ConflictError):  # it was written before
+            self._store.put(key, self._framer.wrap(Kind.NOTE, order, name=key))
+        return self.load(run, "order")
+
+    def store(self, run: str, name: str, data: bytes) -> None:
+        """Write a note of a run; replace an older one of that name."""
+        self._replace(self._key(run, name), data)
+
+    def load(self, run: str, name: str) -> bytes:
+        """Return a note of a run.
+
+        :raises NotFoundError: there is no such note.
+        :raises CorruptError: it is damaged.
+        """
+        key = self._key(run, name)
+        try:
+            return self._read(key)
+        except BlobNotFoundError as error:
+            raise NotFoundError(f"recovery {run}: there is no '{name}' in {self._store.location}") from error
+
+    def store_proof(self, vm_key: str, data: bytes) -> None:
+        """Write the proof of a VM; replace an older one."""
+        self._replace(f"{_PROOFS}{safe_name(vm_key)}", data)
+
+    def proofs(self) -> Iterator[bytes | CorruptError]:
+        """Yield every proof. For one that cannot be read, yield the error."""
+        for blob in self._store.list(_PROOFS):
+            try:
+                yield self._read(blob.key)
+            except BlobNotFoundError:
+                continue
+            except CorruptError as error:
+                yield error
+
+    def _key(self, run: str, name: str) -> str:
+        return f"{_RUNS}{safe_name(run)}/{safe_name(name)}"
+
+    def _replace(self, key: str, data: bytes) -> None:
+        self._store.replace(key, self._framer.wrap(Kind.NOTE, data, name=key))
+
+    def _read(self, key: str) -> bytes:
+        try:
+            return bytes(self._framer.unwrap(Kind.NOTE, self._store.get(key), name=key))
+        except CorruptError as error:
+            raise CorruptError(f"{key} is damaged, delete it if it cannot be put back: {error}") from error
