@@ -5,7 +5,7 @@ from typing import Any
 
 from vmlab.api import moid
 from vmlab.control.targets import ControlError, find_vm
-from vmlab.managed.machine import set_running
+from vmlab.managed.machine import new_guest, set_running
 from vmlab.managed.site import Guest, Script, Site, User
 
 
@@ -31,10 +31,12 @@ def add_script(site: Site, body: dict[str, Any]) -> dict[str, Any]:
 
 
 def set_tools(site: Site, body: dict[str, Any]) -> dict[str, Any]:
-    """`{vm, running}`: stop VMware Tools in the guest, or start them again."""
+    """`{vm, running, address?}`: stop VMware Tools in the guest, or start them; with an address, install them first."""
     vm = find_vm(site, body.get("vm"))
     with site.world.transaction():
         guest = copy.deepcopy(site.world.get(vm, "guest"))
+        if body.get("address"):
+            guest = new_guest(site.world.get(vm, "config"), tools=True, ip=str(body["address"]))
         set_running(guest, running=bool(body.get("running")))
         site.world.update(vm, guest=guest)
     return {}

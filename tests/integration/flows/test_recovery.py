@@ -1,0 +1,244 @@
+"""A plan restores a site to another vCenter, whose ids collide with those of the old one, and tells what it reached."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from tests.integration.flows import restoring
+from tests.patience import eventually
+from vmkeep.cli.main import cli
+from vmkeep.errors import ConflictError, PlanError, SomeFailedError, UsageError
+from vmkeep.repository import create_repository, open_repository
+from vmkeep.vsphere import inventory
+from vmkeep.vsphere.api import vim
+from vmlab.testing import Lab, start_lab
+
+PLAN = """
+name: site-a
+target:
+  folder: Test
+  datastores: ["datastore1=datastore2"]
+  networks: ["VM Network=Backup Network"]
+drill:
+  network: Backup Network
+groups:
+  - name: databases
+    selection: name:old*
+    rename: "{name}-dr"
+    on_failure: stop
+  - name: web
+    selection: name:web*
+    rename: "{name}-dr"
+    probes:
+      tcp: [PORT]
+      http: ["http://{address}:PORT/health"]
+      within: 20
+  - name: others
+    selection: name:debian*
+    rename: "{name}-dr"
+    approval: true
+"""
+
+
+class Healthy(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_response(200 if self.path == "/health" else 404)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture(scope="module")
+def web() -> Iterator[int]:
+    """The port of the service that the guest of web01 offers, whichever VM it runs in."""
+    with HTTPServer(("127.0.0.1", 0), Healthy) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        yield server.server_address[1]
+        server.shutdown()
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """All that is left of a site: its repository. The digests of its VMs' first disks, by name, stand beside it."""
+    folder = tmp_path_factory.mktemp("old")
+    location = str(folder / "repository")
+    create_repository(location)
+    left = {"location": location}
+    with start_lab(folder / "lab", data_disk_gib=0.0625) as lab:
+        site = restoring.site_of(lab, location)
+        for name in ("web01", "old01", "debian-template"):
+            restoring.back_up(site, name)
+            left[name] = lab.hash(name, 2000)
+    return left
+
+
+@pytest.fixture(scope="module")
+def there(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """The other vCenter. It has VMs of the same ids and names, which nobody may touch."""
+    with start_lab(tmp_path_factory.mktemp("new") / "lab", data_disk_gib=0.0625) as lab:
+        yield lab
+
+
+@pytest.fixture
+def vmkeep(
+    repository: dict[str, str], there: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., Result]:
+    """The command line of a bare machine: it knows the repository and the new vCenter, and has no state."""
+    password = tmp_path / "password"
+    password.write_text(there.password)
+    password.chmod(0o600)
+    for name, value in {
+        "REPOSITORY": repository["location"], "CATALOG": f"sqlite:///{tmp_path}/catalog.db", "VDDK": str(there.vddk),
+        "VCENTER": f"{there.host}:{there.port}", "USER": there.user, "PASSWORD_FILE": str(password),
+        "THUMBPRINT": there.thumbprint,
+    }.items():  # fmt: skip
+        monkeypatch.setenv(f"VMKEEP_{name}", value)
+
+    def run(*arguments: str) -> Result:
+        return CliRunner().invoke(cli, list(arguments), catch_exceptions=True, standalone_mode=False)
+
+    return run
+
+
+@pytest.fixture
+def plan(tmp_path: Path, web: int) -> Path:
+    file = tmp_path / "site-a.yaml"
+    file.write_text(PLAN.replace("PORT", str(web)))
+    return file
+
+
+@contextmanager
+def guests_that_start(lab: Lab, *names: str) -> Iterator[None]:
+    """Let the guests of VMs start their services as soon as the VMs run, as real guests do."""
+    over = threading.Event()
+
+    def start() -> None:
+        waiting = {*names}
+        while waiting and not over.is_set():
+            for vm in lab.state()["vms"]:
+                if vm["name"] in waiting and vm["power"] == "poweredOn":
+                    lab.post("guest/tools", {"vm": vm["name"], "running": True, "address": "127.0.0.1"})
+                    waiting.discard(vm["name"])
+            over.wait(0.05)
+
+    thread = threading.Thread(target=start)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def card_of(lab: Lab, name: str) -> str:
+    (card,) = (one for one in restoring.devices(lab, name) if isinstance(one, vim.vm.device.VirtualEthernetCard))
+    return str(card.backing.deviceName)
+
+
+def test_a_bare_machine_restores_a_site_group_after_group_and_reports(vmkeep, plan, there, repository, tmp_path):
+    before = {vm["moref"]: vm["name"] for vm in there.state()["vms"]}
+
+    rebuilt = vmkeep("catalog", "rebuild")
+    checked = vmkeep("dr", "check", str(plan), "--json")
+    planned = vmkeep("dr", "plan", str(plan), "--json")
+    unasked = vmkeep("dr", "run", str(plan), "--json")
+    assert {vm["moref"]: vm["name"] for vm in there.state()["vms"]} == before
+    page = tmp_path / "report.html"
+    with guests_that_start(there, "web01-dr"):
+        ran = vmkeep("dr", "run", str(plan), "--run", "r1", "--approve", "others", "--html", str(page), "--json")
+
+    assert (rebuilt.exception, checked.exception, planned.exception, ran.exception) == (None, None, None, None)
+    assert [(vm["group"], vm["new_name"]) for vm in json.loads(checked.stdout)["vms"]] == [
+        ("databases", "old01-dr"), ("web", "web01-dr"), ("others", "debian-template-dr"),
+    ]  # fmt: skip
+    assert not any(vm["refusal"] for vm in json.loads(planned.stdout)["vms"])
+    assert isinstance(unasked.exception, UsageError)
+    assert "approve others" in str(unasked.exception)
+    report = json.loads(ran.stdout)
+    old, served, template = report["vms"]
+    assert [vm["state"] for vm in report["vms"]] == ["healthy"] * 3
+    assert old["restored_at"] <= served["began"] <= served["healthy_at"] <= template["began"]
+    assert [probe["told"] for probe in served["probes"]] == [
+        "the VM runs", "VMware Tools run, the heartbeat is green", "127.0.0.1 takes connections", "status 200",
+    ]  # fmt: skip
+    assert not old["probes"]  # it was off when it was backed up, and stays off
+    assert report["rto_seconds"] > 0
+    assert report["rpo_seconds"] > 0
+    assert {there.hash(f"{name}-dr", 2000) for name in ("web01", "old01")} == {repository["web01"], repository["old01"]}
+    assert card_of(there, "web01-dr") == "Backup Network"
+    assert {vm["moref"]: vm["name"] for vm in there.state()["vms"]}.items() >= before.items()
+    assert "web01-dr" in page.read_text()
+    assert json.loads(vmkeep("dr", "report", "r1", "--json").stdout) == report
+    assert [run["run"] for run in json.loads(vmkeep("dr", "list", "--json").stdout)] == ["r1"]
+    assert {vm["vm_name"] for vm in json.loads(vmkeep("dr", "proved", "--json").stdout) if vm["proof"]} == {
+        "web01", "old01", "debian-template",
+    }  # fmt: skip
+
+    again = vmkeep("dr", "run", str(plan), "--run", "r1", "--approve", "all", "--json")
+    assert [vm["moref"] for vm in json.loads(again.stdout)["vms"]] == [vm["moref"] for vm in report["vms"]]
+    fresh = vmkeep("dr", "run", str(plan), "--approve", "all")
+    assert isinstance(fresh.exception, ConflictError)
+    assert "a VM named old01-dr exists" in str(fresh.exception)
+
+
+def test_a_drill_leaves_nothing_and_a_run_that_stopped_goes_on(vmkeep, plan, there):
+    sick = plan.read_text().replace("within: 20", "within: 1").replace("on_failure: stop\n", "on_failure: continue\n")
+    plan.write_text(sick)
+    before = sorted(restoring.names(there))
+
+    failed = vmkeep("dr", "run", str(plan), "--run", "d1", "--drill", "--keep", "--approve", "all", "--json")
+
+    assert isinstance(failed.exception, SomeFailedError)
+    states = {vm["new_name"]: vm["state"] for vm in json.loads(failed.stdout)["vms"]}
+    assert states == {
+        "drill-old01": "healthy", "drill-web01": "unhealthy", "drill-debian-template": "healthy",
+    }  # fmt: skip
+    with restoring.hands(there) as session:
+        made = session.vm(inventory.find_vm(session, "drill-web01").moref)
+        assert {item.key: item.value for item in made.config.extraConfig}["vmkeep.drill"].endswith("/d1")
+        assert made.config.instanceUuid != inventory.find_vm(session, "web01").instance_uuid
+
+    with guests_that_start(there, "drill-web01"):
+        eventually(lambda: there.vm("drill-web01")["power"] == "poweredOn", "the VM runs")
+        healed = vmkeep("dr", "run", str(plan), "--run", "d1", "--drill", "--approve", "all", "--json")
+
+    assert healed.exception is None
+    outcomes = json.loads(healed.stdout)["vms"]
+    assert [vm["tries"] for vm in outcomes] == [1, 1, 1]
+    assert all(vm["removed"] for vm in outcomes)
+    assert sorted(restoring.names(there)) == before
+    assert "0 VMs" in vmkeep("dr", "clean", "d1").stdout
+
+
+def test_a_plan_that_does_not_fit_is_refused_before_anything_is_touched(vmkeep, plan, there, repository):
+    before = sorted(restoring.names(there))
+    text = plan.read_text().replace("{name}-dr", "{name}-once-more")
+
+    plan.write_text(text.replace("VM Network=Backup Network", "VM Network=Nowhere"))
+    refused = vmkeep("dr", "run", str(plan), "--run", "x1", "--approve", "all")
+    plan.write_text(text.replace("name:debian*", "name:nothing*"))
+    missing = vmkeep("dr", "check", str(plan))
+    with open_repository(repository["location"]) as opened:
+        ref = opened.find_ref("latest:web01")
+        opened.marks.suspect(ref, "Hard disk 1", reason="a block was left out")
+    plan.write_text(text)
+    doubted = vmkeep("dr", "run", str(plan), "--approve", "all")
+
+    assert isinstance(refused.exception, ConflictError)
+    assert "Nowhere" in str(refused.exception)
+    assert isinstance(missing.exception, PlanError)
+    assert "group others: no VM of the repository fits it" in missing.stdout
+    assert isinstance(doubted.exception, PlanError)
+    assert "has no good point" in str(doubted.exception)
+    assert sorted(restoring.names(there)) == before
+    assert "x1" not in vmkeep("dr", "list").stdout
