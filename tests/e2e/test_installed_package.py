@@ -49,7 +49,7 @@ def metadata(contents: zipfile.ZipFile) -> email.message.Message:
 @pytest.mark.parametrize(
     ("source", "package"),
     [("include/vmkeep", "vmkeep"), ("include/vmlab", "vmlab"), ("plugins/vmkeep_airflow", "vmkeep_airflow"),
-     ("dags", "vmkeep_airflow/dags"), ("include/policies", "vmkeep/policies")],
+     ("dags", "vmkeep_airflow/dags"), ("include/policies", "vmkeep/policies"), ("include/dr", "vmkeep/dr")],
 )  # fmt: skip
 def test_the_wheel_holds_every_file_of_every_package(contents, source, package):
     folder = ROOT / source

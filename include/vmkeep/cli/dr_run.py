@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import sys
 import uuid
-from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
@@ -20,22 +18,14 @@ from vmkeep.clock import now
 from vmkeep.errors import Recovery, SomeFailedError, UsageError
 from vmkeep.model.point import stamp_of
 from vmkeep.model.wording import counted, counted_of
-from vmkeep.recovery import RecoveryGroup, RecoveryReport, VmOutcome, read_plan
-
-if TYPE_CHECKING:
-    from vmkeep.flows.recovery_vm import NumberedVm
+from vmkeep.recovery import RecoveryGroup, RecoveryReport, VmOutcome, parse_moment, read_plan
 
 
 def _moment(_context: click.Context, _parameter: click.Parameter, value: str | None) -> datetime | None:
-    if value is None:
-        return None
     try:
-        moment = datetime.fromisoformat(value)
-    except ValueError:
-        raise click.BadParameter(f"'{value}' is no time such as 2026-11-20T03:00:00+01:00") from None
-    if moment.tzinfo is None:
-        raise click.BadParameter(f"'{value}' has no time zone: write it as in 2026-11-20T03:00:00+01:00")
-    return moment
+        return None if value is None else parse_moment(value)
+    except UsageError as error:
+        raise click.BadParameter(str(error)) from error
 
 
 plan_argument = click.argument("file", metavar="PLAN", type=click.Path(path_type=Path))
@@ -138,10 +128,8 @@ def run(
     )  # fmt: skip
     click.echo(f"run {wishes.run}", err=True)
 
-    def approve(group: RecoveryGroup, vms: Sequence[NumberedVm]) -> bool:
-        return group.name not in asked or click.confirm(
-            f"Restore group {group.name} ({counted(len(vms), 'VM')})?", err=True
-        )
+    def approve(group: RecoveryGroup, vms: int) -> bool:
+        return group.name not in asked or click.confirm(f"Restore group {group.name} ({counted(vms, 'VM')})?", err=True)
 
     with progress_bars(hidden=as_json) as bars:
         report = run_recovery(

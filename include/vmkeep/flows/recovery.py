@@ -10,7 +10,7 @@ mark.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
@@ -47,10 +47,11 @@ log = logging.getLogger(__name__)
 
 _LEASE = "recovery"
 """Name of the lease that a run holds from its order to its report."""
-Approve = Callable[[RecoveryGroup, Sequence[NumberedVm]], bool]
+Approve = Callable[[RecoveryGroup, int], bool]
+"""Takes a group and the number of its VMs; returns whether it may begin."""
 
 
-def _approve_all(_group: RecoveryGroup, _vms: Sequence[NumberedVm]) -> bool:
+def _approve_all(_group: RecoveryGroup, _vms: int) -> bool:
     return True
 
 
@@ -135,7 +136,7 @@ class _Run:
         self._ended += len(vms) - len(left)
         if self._halted or not left:
             return
-        if group.approval and not self._talk.approve(group, left):
+        if group.approval and not self._talk.approve(group, len(left)):
             self._halt(f"nobody approved group {group.name}")
             return
         stops = group.on_failure is OnFailure.STOP

@@ -12,6 +12,7 @@ from vmkeep.recovery.building import PLAN
 from vmkeep.recovery.choosing import Choice, ChosenVm, choose, for_drill
 from vmkeep.recovery.files import PlanFile, parse_plan, read_plan
 from vmkeep.recovery.knownpoints import KnownPoint
+from vmkeep.recovery.moments import parse_moment
 from vmkeep.recovery.page import page
 from vmkeep.recovery.reporting import SETTLED, ProbeResult, Proof, RecoveryReport, VmOutcome, VmState
 from vmkeep.recovery.values import (
@@ -50,6 +51,7 @@ __all__ = [
     "choose",
     "for_drill",
     "page",
+    "parse_moment",
     "parse_plan",
     "read_plan",
 ]

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from vmkeep.documents import Document, Fault, Path, Schema, dotted, faults_by
 from vmkeep.errors import SelectorError, UsageError
+from vmkeep.recovery.moments import EXAMPLE, parse_moment
 from vmkeep.recovery.values import (
     DrillRules,
     GuestProbe,
@@ -150,14 +151,9 @@ def _require_answered(selector: Selector) -> None:
 def _point(text: str) -> _Point:
     if text in tuple(PointRule):
         return PointRule(text), None
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        rules = " or ".join(PointRule)
-        raise UsageError(f"'{text}' is neither {rules} nor a time such as 2026-11-20T03:00:00+01:00") from None
-    if moment.tzinfo is None:
-        raise UsageError(f"'{text}' has no time zone: write it as in 2026-11-20T03:00:00+01:00")
-    return PointRule.LATEST, moment
+    if not text[:1].isdigit():
+        raise UsageError(f"'{text}' is neither {' nor '.join(PointRule)} nor a time such as {EXAMPLE}")
+    return PointRule.LATEST, parse_moment(text)
 
 
 def _target(own: Mapping[str, Any], common: Mapping[str, Any]) -> TargetPlace:

@@ -1,0 +1,131 @@
+"""Carries out a recovery plan, and shows the outcome of each VM as a task of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseOperator, Context
+from airflow.sdk.exceptions import AirflowFailException
+
+from vmkeep.errors import UsageError
+from vmkeep.model.job import to_plain
+from vmkeep.recovery import RecoveryReport, VmOutcome, VmState, parse_moment, parse_plan
+from vmkeep_airflow.dagruns import clears_of, own_dag_run
+from vmkeep_airflow.hooks.guest import guest_login
+from vmkeep_airflow.operators.base import SiteOperator
+from vmkeep_airflow.xcoms import handed
+
+if TYPE_CHECKING:
+    from vmkeep.flows.recovery import RecoveryTalk
+    from vmkeep.flows.stopping import Stop
+
+ALL = "all"
+"""Stands for every group, among those that are approved."""
+
+
+class RecoverSiteOperator(SiteOperator):
+    """Restore all VMs of a recovery plan, group after group, and probe them. A VM that fails stops no other.
+
+    Safe to retry: a retry goes on with everything that is not done. The task fails only if the plan as a whole cannot
+    be carried out; :class:`RecoveredVmOperator` fails for each VM that is not healthy.
+
+    :param plan: the text of the plan. Templated.
+    :param drill: rehearse the plan in its isolated network, and remove the VMs again. Templated.
+    :param approved: names of the groups that are approved, or ``all``. Templated.
+    :param despite_refusals: restore the other VMs if some cannot be restored. Templated.
+    :param before: no point that is younger is taken; empty: any. Templated.
+    :param lost_at: the time of the disaster; empty: the start of the run. Templated.
+    :returns: the outcome of each VM, in the order of the groups.
+    """
+
+    template_fields: Sequence[str] = (
+        *SiteOperator.template_fields, "plan", "drill", "approved", "despite_refusals", "before", "lost_at",
+    )  # fmt: skip
+
+    def __init__(
+        self, *, plan: Any, drill: Any = False, approved: Any = (), despite_refusals: Any = False, before: Any = None,
+        lost_at: Any = None, **kwargs: Any,
+    ) -> None:  # fmt: skip
+        super().__init__(**kwargs)
+        self.plan = plan
+        self.drill = drill
+        self.approved = approved
+        self.despite_refusals = despite_refusals
+        self.before = before
+        self.lost_at = lost_at
+        self._stop: Stop | None = None
+
+    def step(self, context: Context) -> Any:
+        """Carry the plan out, and leave its report in the log."""
+        from vmkeep.flows.recovery import RecoveryWishes, run_recovery
+        from vmkeep.flows.stopping import Stop
+
+        plan = parse_plan(str(self.plan), path="plan")
+        groups = [group.name for group in plan.sound().groups if group.approval]
+        approved = {*(self.approved or ())}
+        if ALL not in approved and (asked := [name for name in groups if name not in approved]):
+            raise UsageError(f"nobody has approved {', '.join(asked)}: name each group in the field approved, or 'all'")
+        self._stop = Stop()
+        wishes = RecoveryWishes(
+            # A drill that is cleared begins anew. After a disaster the same run goes on.
+            run=own_dag_run(context["ti"]).run_key(clears_of(context) if self.drill else 0),
+            plan=plan,
+            drill=bool(self.drill),
+            lost_at=parse_moment(self.lost_at) if self.lost_at else None,
+            not_after=parse_moment(self.before) if self.before else None,
+            despite_refusals=bool(self.despite_refusals),
+        )
+        report = run_recovery(self.site(), wishes, talk=self._talk(), logins=guest_login, stop=self._stop)
+        return self._told(report)
+
+    def on_kill(self) -> None:
+        """Cancel the restores that run. In a drill, its VMs are removed."""
+        if self._stop is not None:
+            self._stop.ask()
+
+    def _talk(self) -> RecoveryTalk:
+        from vmkeep.flows.recovery import RecoveryTalk
+
+        def tell(outcome: VmOutcome, number: str) -> None:
+            self.log.info("%s: %s: %s: %s %s", number, outcome.group, outcome.new_name, outcome.state, outcome.error)
+
+        return RecoveryTalk(bars=lambda _name: lambda _event: None, announce=self.log.warning, tell=tell)
+
+    def _told(self, report: RecoveryReport) -> list[Any]:
+        self.warn(report.notes)
+        self.log.info(
+            "run %s: %d of %d VMs healthy; RPO %s s, RTO %s s; 'vmkeep dr report' shows the report",
+            report.run, len(report.vms) - len(report.failed), len(report.vms), report.rpo(report.vms),
+            report.rto(report.vms),
+        )  # fmt: skip
+        return [to_plain(vm) for vm in report.vms]
+
+
+class RecoveredVmOperator(BaseOperator):
+    """Show the outcome of one VM. The task fails if the VM is not restored and healthy.
+
+    :param outcome: a ``VmOutcome`` as a dict. Templated.
+    :returns: the VM's name, state, point and probes.
+    """
+
+    template_fields: Sequence[str] = ("outcome",)
+
+    def __init__(self, *, outcome: Any, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.outcome = outcome
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Log the evidence, and fail if the VM is not healthy."""
+        found = handed(self.outcome, VmOutcome, by="recover")
+        for probe in found.probes:
+            self.log.info("%s %s: %s", "ok" if probe.succeeded else "failed", probe.probe, probe.told)
+        for warning in found.warnings:
+            self.log.warning("%s", warning)
+        result = {"vm": found.new_name, "state": found.state.value, "point": found.point, "moref": found.moref}
+        if found.state is not VmState.HEALTHY:
+            context["ti"].xcom_push(
+                key="return_value", value=result
+            )  # because Airflow keeps no result of a task that raises
+            raise AirflowFailException(f"VM {found.new_name} is {found.state}: {found.error or 'no reason is known'}")
+        return result
