@@ -29,7 +29,7 @@ def context_of(left: dict[str, Any]) -> Any:
     ("plan", "fields", "why"),
     [
         (PLAN, {}, "nobody has approved others"),
-        (PLAN.replace("selection", "selectoin"), {}, "did you mean 'selection'"),
+        (PLAN.replace("selection", "selectoin"), {}, "selection is missing"),
         (PLAN, {"approved": ["all"], "before": "yesterday"}, "'yesterday' is no time"),
         (PLAN, {"approved": ["others"], "lost_at": "2026-11-20T03:00"}, "has no time zone"),
     ],

@@ -131,7 +131,7 @@ def run(
     def approve(group: RecoveryGroup, vms: int) -> bool:
         return group.name not in asked or click.confirm(f"Restore group {group.name} ({counted(vms, 'VM')})?", err=True)
 
-    with progress_bars(hidden=as_json) as bars:
+    with progress_bars(hidden=as_json or bool(asked)) as bars:  # because a question would stand among the bars
         report = run_recovery(
             site, wishes, logins=given_logins(guest_user, guest_password_file),
             talk=RecoveryTalk(bars=bars, announce=warn, tell=_tell, approve=approve),

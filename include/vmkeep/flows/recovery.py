@@ -13,9 +13,10 @@ import logging
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from threading import Lock
 
 from vmkeep.clock import now
-from vmkeep.errors import CancelledError, ConflictError, NotFoundError, VmKeepError
+from vmkeep.errors import CancelledError, ConflictError, FencedError, NotFoundError, VmKeepError
 from vmkeep.flows.complete_runs import Bars
 from vmkeep.flows.connect import open_vsphere
 from vmkeep.flows.recovery_journal import Journal, RecoveryOrder
@@ -94,15 +95,24 @@ def run_recovery(
         if not wishes.despite_refusals:
             require_none_refused(planned)
         order = Journal(repository, wishes.run).begin(order)
-        with area.open_lease(_LEASE):
-            run = _Run(site, repository, order, talk, logins, stop or Stop())
+        with area.open_lease(_LEASE) as lease:
+            run = _Run(site, repository, order, talk, logins, stop or Stop(), lease.check)
             return run.carried_out(keep=wishes.keep)
 
 
 class _Run:
     def __init__(
-        self, site: Site, repository: Repository, order: RecoveryOrder, talk: RecoveryTalk, logins: Logins, stop: Stop
+        self,
+        site: Site,
+        repository: Repository,
+        order: RecoveryOrder,
+        talk: RecoveryTalk,
+        logins: Logins,
+        stop: Stop,
+        require_alone: Callable[[], None],
     ) -> None:
+        self._require_alone = require_alone
+        self._lock = Lock()
         self._site = site
         self._repository = repository
         self._order = order
@@ -151,13 +161,19 @@ class _Run:
 
     def _recover(self, one: NumberedVm) -> VmOutcome:
         try:
+            self._require_alone()
             outcome = recover_vm(self._work, one)
         except CancelledError:
             return outcome_so_far(self._journal, one)
+        except FencedError as error:
+            self._talk.announce(f"another process goes on with this run: {error}")
+            self._stop.ask()
+            return outcome_so_far(self._journal, one)
         except VmKeepError as error:  # the repository itself does not answer
             outcome = replace(outcome_so_far(self._journal, one), error=str(error))
-        self._ended += 1
-        self._talk.tell(outcome, f"{self._ended} of {len(self._vms)}")
+        with self._lock:
+            self._ended += 1
+            self._talk.tell(outcome, f"{self._ended} of {len(self._vms)}")
         return outcome
 
     def _halt(self, why: str) -> None:

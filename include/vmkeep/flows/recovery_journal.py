@@ -34,6 +34,8 @@ class RecoveryOrder:
     began: datetime
     lost_at: datetime
     """The time of the disaster, from which the age of the data counts."""
+    not_after: datetime | None = None
+    """No younger point was chosen."""
     vcenter: str | None
     """UUID of the vCenter that the VMs are restored to."""
     server: str

@@ -83,6 +83,7 @@ def make_order(site: Site, repository: Repository, wishes: RecoveryWishes) -> Re
         drill=wishes.drill,
         began=began,
         lost_at=wishes.lost_at or began,
+        not_after=wishes.not_after,
         vcenter=here,
         server=server,
         vms=choice.vms,
@@ -96,6 +97,11 @@ def _require_same(begun: RecoveryOrder, wishes: RecoveryWishes, here: str | None
         raise UsageError(
             f"run {begun.run} was begun as {what} with another plan: go on with that plan ('vmkeep dr order "
             f"{begun.run}' prints it), or choose another --run"
+        )
+    if wishes.lost_at not in (None, begun.lost_at) or wishes.not_after not in (None, begun.not_after):
+        raise UsageError(
+            f"run {begun.run} was begun with other times: leave --before and --lost-at out, because its points stay "
+            "those of its beginning, or choose another --run"
         )
     if begun.vcenter != here:
         raise StaleError(

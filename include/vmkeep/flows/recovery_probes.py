@@ -94,7 +94,7 @@ def _attempt(probe: _Probe, health: VmHealth) -> ProbeResult:
         return _result(probe, succeeded=False, told="the VM is not running")
     try:
         return _result(probe, succeeded=True, told=probe.attempt(health))
-    except (_NotYetError, VmKeepError, OSError, http.client.HTTPException) as error:
+    except (_NotYetError, VmKeepError, OSError, ValueError, http.client.HTTPException) as error:
         return _result(probe, succeeded=False, told=str(error) or type(error).__name__)
 
 

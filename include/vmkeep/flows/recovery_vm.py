@@ -87,9 +87,8 @@ class _Recovery:
 
     def go_on(self) -> VmOutcome:
         try:
-            if self.outcome.state not in (VmState.RESTORED, VmState.UNHEALTHY):
-                self._restore()
-            self._probe()
+            if self.outcome.state in (VmState.RESTORED, VmState.UNHEALTHY) or self._restore():
+                self._probe()
         except CancelledError:
             raise
         except Exception as error:
@@ -104,7 +103,8 @@ class _Recovery:
         self.outcome = replace(self.outcome, **changes)
         self._journal.record(self._one.number, self.outcome)
 
-    def _restore(self) -> None:
+    def _restore(self) -> bool:
+        """Restore the VM. Return whether it is on, if it should be."""
         done = self._done_before() if self.outcome.tries else None
         if done is None:
             done = self._restore_anew()
@@ -116,6 +116,11 @@ class _Recovery:
             warnings=done.warnings,
             error="",
         )
+        as_wished = done.powered_on or not self.outcome.should_run
+        if not as_wished:
+            why = "; ".join(done.warnings) or "no reason is known"
+            self._record(state=VmState.UNHEALTHY, error=f"it was left off: {why}")
+        return as_wished
 
     def _restore_anew(self) -> Restored:
         self._record(state=VmState.BEGUN, tries=self.outcome.tries + 1, began=now(), error="")

@@ -108,7 +108,7 @@ class RecoveryReport:
 
     def rpo(self, vms: Iterable[VmOutcome]) -> float | None:
         """Return the age in seconds of the oldest data among VMs at the disaster; ``None``: there are no VMs."""
-        return max(((self.lost_at - vm.taken_at).total_seconds() for vm in vms), default=None)
+        return max((max(0.0, (self.lost_at - vm.taken_at).total_seconds()) for vm in vms), default=None)
 
     def rto(self, vms: Iterable[VmOutcome]) -> float | None:
         """Return the seconds from the run's beginning until the last of some VMs was healthy.

@@ -62,6 +62,8 @@ class RecoverSiteOperator(SiteOperator):
         from vmkeep.flows.stopping import Stop
 
         plan = parse_plan(str(self.plan), path="plan")
+        for line in plan.lines:
+            self.log.error("%s", line)
         groups = [group.name for group in plan.sound().groups if group.approval]
         approved = {*(self.approved or ())}
         if ALL not in approved and (asked := [name for name in groups if name not in approved]):
