@@ -6,6 +6,7 @@ import json
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from tests.integration.flows import restoring
 from tests.patience import eventually
 from vmkeep.cli.main import cli
 from vmkeep.errors import ConflictError, PlanError, SomeFailedError, UsageError
+from vmkeep.flows.recovery_journal import Journal
+from vmkeep.recovery import VmState
 from vmkeep.repository import create_repository, open_repository
 from vmkeep.vsphere import inventory
 from vmkeep.vsphere.api import vim
@@ -191,22 +194,27 @@ def test_a_bare_machine_restores_a_site_group_after_group_and_reports(vmkeep, pl
     assert "a VM named old01-dr exists" in str(fresh.exception)
 
 
-def test_a_drill_leaves_nothing_and_a_run_that_stopped_goes_on(vmkeep, plan, there):
-    sick = plan.read_text().replace("within: 20", "within: 1").replace("on_failure: stop\n", "on_failure: continue\n")
-    plan.write_text(sick)
+def test_a_drill_goes_on_after_it_stopped_and_leaves_nothing(vmkeep, plan, there, repository):
+    head, groups = plan.read_text().split("groups:\n")
+    web = groups[groups.index("  - name: web") :].replace("within: 20", "within: 1\n    on_failure: stop_after_group")
+    plan.write_text(f"{head}groups:\n{web}")
     before = sorted(restoring.names(there))
 
-    failed = vmkeep("dr", "run", str(plan), "--run", "d1", "--drill", "--keep", "--approve", "all", "--json")
+    stopped = vmkeep("dr", "run", str(plan), "--run", "d1", "--drill", "--keep", "--approve", "all", "--json")
 
-    assert isinstance(failed.exception, SomeFailedError)
-    states = {vm["new_name"]: vm["state"] for vm in json.loads(failed.stdout)["vms"]}
-    assert states == {
-        "drill-old01": "healthy", "drill-web01": "unhealthy", "drill-debian-template": "healthy",
-    }  # fmt: skip
+    assert isinstance(stopped.exception, SomeFailedError)
+    served, template = json.loads(stopped.stdout)["vms"]
+    assert (served["state"], template["state"]) == ("unhealthy", "waiting")
+    assert template["error"] == "not begun, because group web says so when a VM fails, and drill-web01 failed"
     with restoring.hands(there) as session:
         made = session.vm(inventory.find_vm(session, "drill-web01").moref)
         assert {item.key: item.value for item in made.config.extraConfig}["vmkeep.drill"].endswith("/d1")
-        assert made.config.instanceUuid != inventory.find_vm(session, "web01").instance_uuid
+        assert made.config.instanceUuid != served["vm_key"]
+    with open_repository(repository["location"]) as opened:  # the process died before it wrote this down
+        journal = Journal(opened, "d1")
+        journal.record(1, replace(journal.outcome(1), state=VmState.BEGUN, moref=None, restored_at=None))
+    other_times = vmkeep("dr", "run", str(plan), "--run", "d1", "--drill", "--before", "2026-01-01T00:00Z")
+    assert isinstance(other_times.exception, UsageError)
 
     with guests_that_start(there, "drill-web01"):
         eventually(lambda: there.vm("drill-web01")["power"] == "poweredOn", "the VM runs")
@@ -214,7 +222,8 @@ def test_a_drill_leaves_nothing_and_a_run_that_stopped_goes_on(vmkeep, plan, the
 
     assert healed.exception is None
     outcomes = json.loads(healed.stdout)["vms"]
-    assert [vm["tries"] for vm in outcomes] == [1, 1, 1]
+    assert [vm["tries"] for vm in outcomes] == [1, 1]
+    assert outcomes[0]["moref"] == served["moref"]
     assert all(vm["removed"] for vm in outcomes)
     assert sorted(restoring.names(there)) == before
     assert "0 VMs" in vmkeep("dr", "clean", "d1").stdout
