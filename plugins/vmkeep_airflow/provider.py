@@ -137,7 +137,7 @@ _OPERATORS = (
     ),
     *("mark_damaged", "merge", "notify_window", "plan_disks", "plan_restore"),
     *("plan_window", "plan_writes", "preflight", "prepare_target", "prune", "remove_snapshot", "report"),
-    *("report_window", "snapshot", "start_backups", "sweep_snapshots", "verify", "write_disk"),
+    *("recover_site", "report_window", "snapshot", "start_backups", "sweep_snapshots", "verify", "write_disk"),
 )
 
 
