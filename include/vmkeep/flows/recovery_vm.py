@@ -123,6 +123,9 @@ class _Recovery:
         return as_wished
 
     def _restore_anew(self) -> Restored:
+        if self.outcome.tries and RunLedger(self._repository, self._run).outcome() is None:
+            # The process of the last try is dead, because this one has the lease of the whole run.
+            restore.clean_up(self._work.site, self._run)
         self._record(state=VmState.BEGUN, tries=self.outcome.tries + 1, began=now(), error="")
         work, one = self._work, self._one
         request = request_for(self._repository, one.group, one.vm, run=self._run, drill=work.drill)
@@ -134,7 +137,7 @@ class _Recovery:
     def _done_before(self) -> Restored | None:
         """Return the result of the last try, if it handed the VM over before its process died.
 
-        A VM that it had only half made is removed when the restore is planned anew.
+        A VM that it had only half made is removed before the restore is planned anew.
         """
         ledger = RunLedger(self._repository, self._run)
         if (finished := ledger.finished()) is not None:
