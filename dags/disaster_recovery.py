@@ -17,6 +17,7 @@ Restores all VMs of a recovery plan to the vCenter of the form, group after grou
 |---|---|
 | `recover` | compares the plan with repository and vCenter, restores and probes the VMs, and reports |
 | `vm` | shows the outcome of one VM, and is red if the VM is not restored and healthy |
+| `report` | counts the VMs by their states, and fails the run if a VM is not healthy |
 
 Nothing is changed before the whole plan was compared.
 A VM that fails stops no other, unless its group says so.
@@ -36,7 +37,11 @@ from datetime import timedelta
 from airflow.sdk import DAG, Param
 
 from vmkeep_airflow.limits import PATIENT
-from vmkeep_airflow.operators.recover_site import RecoveredVmOperator, RecoverSiteOperator
+from vmkeep_airflow.operators.recover_site import (
+    RecoveredVmOperator,
+    RecoverSiteOperator,
+    ReportRecoveryOperator,
+)
 from vmkeep_airflow.params import PROXY, REPOSITORY, VSPHERE, give_params, optional_lines, optional_text
 from vmkeep_airflow.proxies import BACKUP_PROXY
 
@@ -91,17 +96,23 @@ with DAG(
         task_id="recover",
         queue=BACKUP_PROXY,
         pool=BACKUP_PROXY,
-        execution_timeout=timedelta(days=7),
+        execution_timeout=timedelta(hours=60),
         vsphere_conn_id="{{ params.vsphere }}",
         repository_conn_id="{{ params.repository }}",
         **{name: dag.param(name) for name in ("plan", "drill", "approved", "despite_refusals", "before", "lost_at")},
         **PATIENT,
     )
-    RecoveredVmOperator.partial(
+    shown = RecoveredVmOperator.partial(
         task_id="vm",
         map_index_template="{{ task.outcome['new_name'] }}",
         retries=0,
         execution_timeout=timedelta(minutes=5),
     ).expand(outcome=recovered.output)
+
+    reported = ReportRecoveryOperator(
+        task_id="report", trigger_rule="all_done", retries=0, execution_timeout=timedelta(minutes=5)
+    )
+
+    shown >> reported
 
     give_params(dag, PARAMS)

@@ -167,7 +167,9 @@ def test_a_run_whose_pool_has_no_slots_says_so_in_its_note(seen):
     assert seen["with slots"] == {"state": "running", "note": "app01"}
 
 
-@pytest.mark.parametrize("dag_id", ["vm_backup", "vm_restore", "snapshot_sweep", "host_config_backup"])
+@pytest.mark.parametrize(
+    "dag_id", ["vm_backup", "vm_restore", "snapshot_sweep", "host_config_backup", "disaster_recovery"]
+)
 def test_a_proxy_that_airflow_does_not_list_is_refused_before_the_run_begins(dag_id):
     params = DagBag(str(ROOT / "dags" / f"{dag_id}.py")).dags[dag_id].params
     assert params.get_param("proxy").value == BACKUP_PROXY

@@ -41,7 +41,7 @@ from vmkeep_airflow.verdict import (
 # Airflow's plugin loader uses a function that a library of its own has deprecated.
 pytestmark = pytest.mark.filterwarnings("default:GitWildMatchPattern:DeprecationWarning")
 
-CONF = {"vm_backup": {"vm": "app01"}, "vm_restore": {"point": "latest:app01"}}
+CONF = {"vm_backup": {"vm": "app01"}, "vm_restore": {"point": "latest:app01"}, "disaster_recovery": {"plan": "name: x"}}
 TASKS = {
     "vm_backup": [
         "preflight", "snapshot", "plan_disks", "copy_disk", "catalog", "remove_snapshot", "verify", "close_run",
@@ -54,6 +54,7 @@ TASKS = {
     "snapshot_sweep": ["sweep"],
     "missed_backups": ["find", "find_hosts", "report"],
     "host_config_backup": ["back_up_hosts", "report"],
+    "disaster_recovery": ["recover", "vm", "report"],
 }  # fmt: skip
 EACH = [(dag_id, task_id) for dag_id, task_ids in TASKS.items() for task_id in task_ids]
 EACH_BUT_THE_LAST = [(dag_id, task_id) for dag_id, task_ids in TASKS.items() for task_id in task_ids[:-1]]

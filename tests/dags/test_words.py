@@ -17,6 +17,7 @@ TWINS = {
     "repository_check": ("repo", "check"),
     "snapshot_sweep": ("vm", "sweep"),
     "host_config_backup": ("host", "backup"),
+    "disaster_recovery": ("dr", "run"),
 }
 ONLY_IN_AIRFLOW = {
     "vsphere": "a connection, where the command has --vcenter, --user and the like",

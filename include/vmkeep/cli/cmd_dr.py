@@ -52,21 +52,21 @@ dr.add_command(run)
 @option("--drill", section=Section.WHAT, is_flag=True, help="Check the drill of the plan.")
 @repository_option
 @json_option
-def check(file: Path, before: datetime | None, drill: bool, repository: str | None, as_json: bool) -> None:
+def check(plan: Path, before: datetime | None, drill: bool, repository: str | None, as_json: bool) -> None:
     """Look for faults in a plan, and compare it with the restore points of the repository.
 
     No vCenter is asked. A fault, a group without a VM and a VM without a good point end with exit code 8.
     """
     from vmkeep.flows.recovery_points import choose_in  # takes time to import
 
-    read = read_plan(file)
+    read = read_plan(plan)
     if read.plan is None:
         if as_json:
             print_json({"faults": read.lines})
         else:
             for line in read.lines:
                 click.echo(one_line(line))
-        raise PlanError(f"{file} has {counted(len(read.faults), 'fault')}")
+        raise PlanError(f"{plan} has {counted(len(read.faults), 'fault')}")
     with open_given(repository) as opened:
         choice = choose_in(opened, read.plan, catalog=catalog_url(), drill=drill, not_after=before)
     if as_json:
@@ -74,7 +74,7 @@ def check(file: Path, before: datetime | None, drill: bool, repository: str | No
     else:
         _show_choice(choice)
     if choice.problems:
-        raise PlanError(f"{file} does not fit the repository: {counted(len(choice.problems), 'problem')}")
+        raise PlanError(f"{plan} does not fit the repository: {counted(len(choice.problems), 'problem')}")
 
 
 def _choice_document(choice: Choice) -> dict[str, Any]:
@@ -102,8 +102,8 @@ def _show_choice(choice: Choice) -> None:
 @vsphere_options
 @vddk_option
 @json_option
-def plan(
-    file: Path, before: datetime | None, drill: bool, repository: str | None, vddk: str | None, as_json: bool,
+def preview_run(
+    plan: Path, before: datetime | None, drill: bool, repository: str | None, vddk: str | None, as_json: bool,
     **vsphere: str | None,
 ) -> None:  # fmt: skip
     """Plan the restore of every VM against the vCenter to restore to, and change nothing there.
@@ -113,7 +113,7 @@ def plan(
     from vmkeep.flows.recovery_order import RecoveryWishes, preview  # takes time to import
 
     site = site_from(repository=repository, vddk=vddk, **vsphere)
-    wishes = RecoveryWishes(run=new_run(), plan=read_plan(file), drill=drill, not_after=before)
+    wishes = RecoveryWishes(run=new_run(), plan=read_plan(plan), drill=drill, not_after=before)
     order, planned = preview(site, wishes, tell=(lambda _vm: None) if as_json else _show_planned)
     if as_json:
         print_json({"vms": list(planned), "notes": order.notes})

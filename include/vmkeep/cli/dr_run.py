@@ -28,7 +28,7 @@ def _moment(_context: click.Context, _parameter: click.Parameter, value: str | N
         raise click.BadParameter(str(error)) from error
 
 
-plan_argument = click.argument("file", metavar="PLAN", type=click.Path(path_type=Path))
+plan_argument = click.argument("plan", metavar="PLAN", type=click.Path(path_type=Path))
 when_option = option(
     "--before", section=Section.WHAT, metavar="TIME", callback=_moment,
     help="Choose no restore point that is younger, whatever the groups say, e.g. because an attacker was at work since "
@@ -104,7 +104,7 @@ def new_run() -> str:
 @vddk_option
 @json_option
 def run(
-    file: Path, drill: bool, keep: bool, name: str | None, before: datetime | None, lost_at: datetime | None,
+    plan: Path, drill: bool, keep: bool, name: str | None, before: datetime | None, lost_at: datetime | None,
     approved: tuple[str, ...], despite_refusals: bool, html: Path | None, guest_user: str | None,
     guest_password_file: str | None, repository: str | None, vddk: str | None, as_json: bool, **vsphere: str | None,
 ) -> None:  # fmt: skip
@@ -118,12 +118,12 @@ def run(
     if keep and not drill:
         raise UsageError("--keep is about a drill: after a recovery all VMs stay")
     site = site_from(repository=repository, vddk=vddk, **vsphere)
-    plan = read_plan(file)
-    asked = [group.name for group in plan.sound().groups if group.approval and not {group.name, "all"} & {*approved}]
+    read = read_plan(plan)
+    asked = [group.name for group in read.sound().groups if group.approval and not {group.name, "all"} & {*approved}]
     if asked and (as_json or not sys.stdin.isatty()):
         raise UsageError(f"nobody can be asked here to approve {', '.join(asked)}: add --approve for each, or for all")
     wishes = RecoveryWishes(
-        run=name or new_run(), plan=plan, drill=drill, lost_at=lost_at, not_after=before,
+        run=name or new_run(), plan=read, drill=drill, lost_at=lost_at, not_after=before,
         despite_refusals=despite_refusals, keep=keep,
     )  # fmt: skip
     click.echo(f"run {wishes.run}", err=True)

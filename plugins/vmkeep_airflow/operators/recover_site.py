@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from vmkeep.recovery import RecoveryReport, VmOutcome, VmState, parse_moment, pa
 from vmkeep_airflow.dagruns import clears_of, own_dag_run
 from vmkeep_airflow.hooks.guest import guest_login
 from vmkeep_airflow.operators.base import SiteOperator
+from vmkeep_airflow.states import require_good, task_results, task_states
 from vmkeep_airflow.xcoms import handed
 
 if TYPE_CHECKING:
@@ -131,3 +133,28 @@ class RecoveredVmOperator(BaseOperator):
             )  # because Airflow keeps no result of a task that raises
             raise AirflowFailException(f"VM {found.new_name} is {found.state}: {found.error or 'no reason is known'}")
         return result
+
+
+class ReportRecoveryOperator(BaseOperator):
+    """Count the VMs by their states. Fail the run if a VM is not healthy, or a task left no result.
+
+    It is the last task, with ``trigger_rule="all_done"``, so that it reports the good results of a run that fails, too.
+
+    :returns: the number of VMs in each state.
+    """
+
+    def execute(self, context: Context) -> dict[str, int]:
+        """Count, and check all tasks."""
+        left = task_results(context, ["recover", "vm"])
+        outcomes = [handed(plain, VmOutcome, by="recover") for found in left["recover"] for plain in found]
+        counts = dict(Counter(outcome.state.value for outcome in outcomes))
+        for state, number in counts.items():
+            self.log.info("%s: %d", state, number)
+        try:
+            require_good(task_states(context), left)
+        except AirflowFailException:
+            context["ti"].xcom_push(
+                key="return_value", value=counts
+            )  # because Airflow keeps no result of a task that raises
+            raise
+        return counts
