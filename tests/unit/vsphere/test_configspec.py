@@ -317,7 +317,7 @@ def test_advanced_settings_are_kept_without_those_of_the_old_vm(make_config):
         "nvram", "uuid.location", "viv.moid", "migrate.hostLog", "sched.swap.derivedName", "monitor.phys_bits_used",
         "numa.autosize.cookie", "vmotion.checkpointFBSize", "vmxstats.filename", "scsi1.sasWWID", "vmci0.id",
         "scsi0:1.redo", "nvme0:1.ctkEnabled", "guestInfo.detailed.data", "guestinfo.vmtools.versionString",
-        "vm.genid", "vm.genidX", "vmkeep.run", "encryption.bundle", "vtpm.ekCRT", "softPowerOff",
+        "vm.genid", "vm.genidX", "vmkeep.run", "vmkeep.drill", "encryption.bundle", "vtpm.ekCRT", "softPowerOff",
     ],
 )  # fmt: skip
 def test_settings_that_are_every_vms_own_stay_behind_silently_however_they_are_spelt(make_config, key, spell):
