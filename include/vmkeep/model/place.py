@@ -26,6 +26,8 @@ class SettledPlace:
     """Labels of the network cards that start disconnected."""
     luns: tuple[tuple[str, str], ...] = ()
     """The address of each raw mapping, and the LUN that it maps."""
+    directories: tuple[tuple[str, str], ...] = ()
+    """Each directory outside of the VM's own folder, and its datastore path."""
     encrypted: bool = False
     """Whether the new VM is encrypted, with the saved VM's key."""
 
@@ -45,6 +47,7 @@ class SettledPlace:
         yield from _parts("disk", self.disks, now.disks)
         yield from _parts("network card", self.networks, now.networks)
         yield from _parts("raw mapping", self.luns, now.luns)
+        yield from _parts("the", self.directories, now.directories)
         for label in sorted({*self.unconnected} ^ {*now.unconnected}):
             yield f"network card {label} would start {'dis' if label in now.unconnected else ''}connected"
 

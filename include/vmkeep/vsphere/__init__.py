@@ -10,8 +10,8 @@ the VMs that fit a selector (``vmfacts``, ``records``, ``surroundings``, ``tags`
 ``rdms``, ``guestcommands``, ``tools``; ``hostbundles`` for the configuration of a host. *A sweep*: ``traces`` and
 ``attached``.
 *A new VM*: ``configspec`` builds the ``ConfigSpec`` from a saved configuration (``advancedsettings``, ``hardware``,
-``cards``, ``specdevices``, ``specdisks``), ``places`` and ``fitting`` find out whether the VM can be made there, and
-``create`` makes it.
+``cards``, ``specdevices``, ``specdisks``), ``places`` and ``fitting`` find out whether the VM can be made there
+(``candidates``, ``directories``), and ``create`` makes it; ``choices`` lists the places that there are.
 
 The door re-exports no names, because each command needs few of these modules and pyVmomi is slow to load: it lists
 the modules that others may import.
@@ -19,12 +19,15 @@ the modules that others may import.
 
 __all__ = [
     "attached",
+    "candidates",
     "cards",
     "changes",
+    "choices",
     "choosing",
     "claims",
     "configspec",
     "create",
+    "directories",
     "disturbances",
     "drills",
     "encryption",

@@ -14,6 +14,7 @@ from typing import Any
 from vmkeep.errors import AmbiguousError, NotFoundError
 from vmkeep.model.references import References
 from vmkeep.vsphere.api import vim
+from vmkeep.vsphere.candidates import Named, instead
 from vmkeep.vsphere.names import decode_name
 from vmkeep.vsphere.networks import Network, NetworkKind, offered_by
 from vmkeep.vsphere.session import Session
@@ -185,9 +186,9 @@ class _Chooser:
                 f"{card.label}: the host has {len(found)} networks named '{name}': {listed}: map the card to one of "
                 f"these by its id {HOW}"
             )
-        has = ", ".join(sorted(each.name for each in self._offered)) or "none"
+        has = instead(Named.NETWORK, name, (each.name for each in self._offered), there_are="it has")
         raise NotFoundError(
-            f"{card.label}: the host has no network '{name}'; it has {has}: map the network to one of these, or to "
+            f"{card.label}: the host has no network '{name}'; {has}: map the network to one of the host's, or to "
             f"{NONE} {HOW}"
         )
 

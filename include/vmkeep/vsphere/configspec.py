@@ -17,6 +17,7 @@ from vmkeep.vsphere.api import deserialize, vim
 from vmkeep.vsphere.cards import CardNetwork
 from vmkeep.vsphere.claims import DRILL, VmClaim, options_for
 from vmkeep.vsphere.configtable import COPIED, UNLESS_USUAL, lost_members
+from vmkeep.vsphere.directories import Directories
 from vmkeep.vsphere.disks import disks_of
 from vmkeep.vsphere.luns import Lun
 from vmkeep.vsphere.names import encode_name
@@ -43,7 +44,9 @@ class SpecOptions:
     new_identity: bool = True
     """The VM gets new UUIDs and MAC addresses, so that it can run beside the original."""
     physical_rdm: str = "placeholder"
-    """The replacement of a physical-mode RDM: ``placeholder``, ``lun`` or ``omit``."""
+    """The replacement of a physical-mode RDM: ``placeholder``, ``lun``, ``disk`` or ``omit``."""
+    rdms: Mapping[int, str] = field(default_factory=dict)
+    """Device key in the saved configuration → the replacement of that physical-mode RDM."""
     luns: Mapping[int, str] = field(default_factory=dict)
     """Device key in the saved configuration → canonical name or UUID of the free LUN to map it to."""
     connect_networks: bool = True
@@ -70,6 +73,8 @@ class Surroundings:
     """ISO files that exist there, as datastore paths."""
     may_place_swap: bool = False
     """The user holds ``VirtualMachine.Config.SwapPlacement`` there."""
+    directories: Directories = field(default_factory=Directories)
+    """The new VM's directories outside of its own folder."""
     key_known: bool = False
     """The new VM can be encrypted with the saved VM's key."""
 
@@ -95,6 +100,8 @@ class BuiltSpec:
     """Managed object ids of these networks."""
     luns: tuple[tuple[str, str], ...] = ()
     """Address of each raw device mapping, and its LUN."""
+    directories: tuple[tuple[str, str], ...] = ()
+    """Words for each directory outside of the VM's own folder, and its datastore path."""
     moved: tuple[str, ...] = ()
     """One sentence for each disk that goes to another datastore, because its old one is not there."""
     template: bool
@@ -124,6 +131,7 @@ def build(config: Any, options: SpecOptions, around: Surroundings) -> BuiltSpec:
     encrypted = config.keyId is not None and around.key_known
     disks = DiskRules(
         physical_rdm=options.physical_rdm,
+        rdms=options.rdms,
         datastores=around.disk_datastores,
         luns=around.luns,
         encrypted=encrypted,
@@ -134,7 +142,11 @@ def build(config: Any, options: SpecOptions, around: Surroundings) -> BuiltSpec:
     spec = vim.vm.ConfigSpec(name=encode_name(options.name), deviceChange=list(devices.changes))
     _copy_members(spec, config)
     _copy_hardware(spec, config)
-    spec.files = vim.vm.FileInfo(vmPathName=f"[{around.datastore}]")
+    spec.files = vim.vm.FileInfo(
+        vmPathName=f"[{around.datastore}]",
+        logDirectory=around.directories.log,
+        suspendDirectory=around.directories.suspend,
+    )
     spec.tools = _without(config.tools, *_TOOLS_STATE)
     spec.flags = _without(config.flags, "faultToleranceType")
     spec.bootOptions = _without(config.bootOptions)
@@ -153,6 +165,7 @@ def build(config: Any, options: SpecOptions, around: Surroundings) -> BuiltSpec:
         *devices.notes,
         *_identity(spec, config, options),
         *_swap(spec, config, around),
+        *around.directories.notes,
         *lost_members(config),
         *lost_settings,
         *_unencrypted(config, encrypted=encrypted),
@@ -174,6 +187,7 @@ def build(config: Any, options: SpecOptions, around: Surroundings) -> BuiltSpec:
             for disk in disks_of(config.hardware.device)
             if disk.key in around.luns
         ),
+        directories=around.directories.settled,
         template=bool(config.template),
         reads_nvram=config.keyId is None or encrypted,
         efi=config.firmware == "efi",

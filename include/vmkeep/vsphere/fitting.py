@@ -9,8 +9,10 @@ from typing import Any
 from vmkeep.errors import NotFoundError, UnsupportedError, UsageError
 from vmkeep.model.place import SettledPlace
 from vmkeep.vsphere.api import moref_of, vim
+from vmkeep.vsphere.candidates import Named, instead
 from vmkeep.vsphere.cards import card_networks
 from vmkeep.vsphere.configspec import BuiltSpec, SpecOptions, Surroundings, build, parse_config
+from vmkeep.vsphere.directories import settle_directories
 from vmkeep.vsphere.disks import disks_of
 from vmkeep.vsphere.encryption import can_encrypt
 from vmkeep.vsphere.faults import speaking
@@ -102,6 +104,7 @@ def plan_vm(session: Session, config_xml: str | bytes, place: Place, options: Sp
             ),
             isos=_isos(session, place, devices),
             may_place_swap=not missing_when(session, Purpose.RESTORE_NEW, When.OWN_SWAP, {On.FOLDER: folder}),
+            directories=settle_directories(session, place, config, keep=not options.new_identity),
             key_known=can_encrypt(session, folder, config.keyId),
         )
     require_for_new_vm(
@@ -156,6 +159,7 @@ def settle(place: Place, built: BuiltSpec) -> SettledPlace:
         networks=built.networks,
         unconnected=built.unconnected,
         luns=built.luns,
+        directories=built.directories,
         encrypted=built.spec.crypto is not None,
     )
 
@@ -172,10 +176,10 @@ def _datastore(place: Place, name: str) -> str:
     for stored in place.datastores:
         if decode_name(stored) == name:
             return stored
-    known = ", ".join(map(decode_name, place.datastores)) or "none"
+    known = instead(Named.DATASTORE, name, map(decode_name, place.datastores), there_are="it has")
     raise NotFoundError(
-        f"the host has no datastore '{name}'; it has {known}: choose one of these for the VM "
-        "(--datastore), or for one disk (--disk-datastore 'DISK=DATASTORE')"
+        f"the host has no datastore '{name}'; {known}: choose one of the host's for the VM (--datastore), or for one "
+        "disk (--disk-datastore 'DISK=DATASTORE')"
     )
 
 
@@ -183,7 +187,8 @@ def _luns(session: Session, place: Place, devices: Iterable[Any], options: SpecO
     """Return the free LUN for each raw device mapping that gets one, by the disk's device key."""
     luns = {key: free_lun(session, place.host, name) for key, name in options.luns.items()}
     for disk in disks_of(devices):
-        if disk.physical_rdm and options.physical_rdm == "lun" and disk.key not in luns:
+        wanted = options.rdms.get(disk.key, options.physical_rdm)
+        if disk.physical_rdm and wanted == "lun" and disk.key not in luns:
             raise UsageError(
                 f"{disk.label}: name the free LUN that this physical RDM is to be mapped to "
                 f"(--lun '{disk.address}=LUN'; in Airflow the field luns); {free_luns(session, place.host)}"

@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from vmkeep.errors import AmbiguousError, ConflictError, NotFoundError, UsageError
+from vmkeep.errors import ConflictError, UsageError
 from vmkeep.vsphere.api import moref_of, vim
+from vmkeep.vsphere.candidates import Named, one_named
 from vmkeep.vsphere.names import decode_name
-from vmkeep.vsphere.properties import read, read_all, read_each
+from vmkeep.vsphere.properties import WHOLE, read, read_all, read_each
 from vmkeep.vsphere.session import Session
 
 _STATE = ("name", "runtime.connectionState", "runtime.inMaintenanceMode", "runtime.powerState")
@@ -56,10 +57,10 @@ def list_places(session: Session) -> dict[str, HostPlace]:
     }
 
 
-def host_named(session: Session, datacenter: Any, wanted: str | None) -> Any | None:
-    """Return the host of that name, which has to be in use; ``None``: no host is wanted.
+def host_named(session: Session, datacenter: Any, wanted: str | None, *, where: str = "") -> Any | None:
+    """Return the host that a person names, which has to be in use; ``None``: no host is wanted.
 
-    :raises NotFoundError: no host has that name. The message lists the hosts.
+    :raises NotFoundError: the datacenter has no such host. The message suggests the nearest names.
     :raises AmbiguousError: several hosts have that name.
     :raises ConflictError: the host is not connected, in maintenance mode or in standby.
     """
@@ -67,15 +68,11 @@ def host_named(session: Session, datacenter: Any, wanted: str | None) -> Any | N
         return None
     hosts = [
         (decode_name(values["name"]), host)
-        for host, values in read_all(session, vim.HostSystem, "name", under=datacenter)
+        for host, values in read_all(session, vim.HostSystem, "name", under=datacenter, page=WHOLE)
     ]
-    found = [host for name, host in hosts if name == wanted]
-    if not found:
-        raise NotFoundError(f"no host '{wanted}'; there are {', '.join(sorted(name for name, _ in hosts)) or 'none'}")
-    if len(found) > 1:
-        raise AmbiguousError(f"{len(found)} hosts are named '{wanted}' ({', '.join(map(moref_of, found))}): rename one")
-    require_in_use(session, found[0])
-    return found[0]
+    found = one_named(session, Named.HOST, wanted, hosts, where=where)
+    require_in_use(session, found)
+    return found
 
 
 def require_in_use(session: Session, host: Any) -> None:
@@ -84,7 +81,7 @@ def require_in_use(session: Session, host: Any) -> None:
     :raises ConflictError: the host is not connected, in maintenance mode or in standby.
     """
     state = read(session, host, *_STATE)
-    if (why := _out_of_use(state)) is not None:
+    if (why := why_not_in_use(state)) is not None:
         raise ConflictError(f"no VM can be made on host {decode_name(state['name'])}: it is {why}")
 
 
@@ -106,7 +103,7 @@ def find_hosts(session: Session, pool: Any, *, named: Any | None, first: Any | N
                 f"host {name} is not in {about['name']}, to which the resource pool belongs: choose one of it"
             )
         return Hosts(usable=(named,), by_vsphere=False)
-    states = [(host, values, _out_of_use(values)) for host, values in read_each(session, members, *_STATE)]
+    states = [(host, values, why_not_in_use(values)) for host, values in read_each(session, members, *_STATE)]
     usable = [host for host, _, why in states if why is None]
     if not usable:
         listed = ", ".join(f"{values['name']} is {why}" for _, values, why in states) or "it has no host"
@@ -132,7 +129,8 @@ def _first(words: Sequence[str], most: int, between: str = ", ") -> str:
     return between.join([*words[:most], *more])
 
 
-def _out_of_use(state: Mapping[str, Any]) -> str | None:
+def why_not_in_use(state: Mapping[str, Any]) -> str | None:
+    """Return the reason why no VM can be made on a host, from its properties; ``None``: one can."""
     if str(state["runtime.connectionState"]) != "connected":
         return str(state["runtime.connectionState"])
     if state["runtime.inMaintenanceMode"]:

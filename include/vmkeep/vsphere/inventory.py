@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import ipaddress
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -15,6 +14,7 @@ from vmkeep.model.selector import KINDS, decode_name, names_meant, path_meant, s
 from vmkeep.selection import Condition, Kind, Selector, parse_selector
 from vmkeep.vsphere import protection
 from vmkeep.vsphere.api import moref_of, vim, vmodl
+from vmkeep.vsphere.candidates import nearest
 from vmkeep.vsphere.choosing import choose_vms, resolve
 from vmkeep.vsphere.describe import (
     HeldDisk,
@@ -240,14 +240,6 @@ def _by_address(session: Session, text: str) -> list[Any]:
         pass
     found = list(index.FindAllByDnsName(None, text, True) or ())
     return found or [vm for address in resolve(text) for vm in index.FindAllByIp(None, address, True) or ()]
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """Return up to five known names that look like ``name``, as one phrase; empty: none does."""
-    folded = {candidate.casefold(): candidate for candidate in known}
-    inside = [candidate for fold, candidate in folded.items() if name.casefold() in fold]
-    alike = [folded[fold] for fold in difflib.get_close_matches(name.casefold(), folded, n=5, cutoff=0.6)]
-    return ", ".join(f"'{candidate}'" for candidate in list(dict.fromkeys([*alike, *sorted(inside)]))[:5])
 
 
 def _without_secondaries(session: Session, found: Mapping[str, Any]) -> dict[str, Any]:

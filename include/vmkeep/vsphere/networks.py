@@ -9,7 +9,7 @@ from typing import Any
 
 from vmkeep.vsphere.api import moref_of, vim
 from vmkeep.vsphere.names import decode_name
-from vmkeep.vsphere.properties import read, read_each
+from vmkeep.vsphere.properties import WHOLE, read, read_each
 from vmkeep.vsphere.session import Session
 
 _Card = vim.vm.device.VirtualEthernetCard
@@ -93,7 +93,7 @@ def offered_by(session: Session, host: Any) -> list[Network]:
 
 def port_groups(session: Session, groups: Iterable[Any]) -> list[Network]:
     """Return port groups of distributed switches, without those that only hold uplinks."""
-    found = read_each(session, groups, "name", "key", "config.distributedVirtualSwitch", "config.uplink")
+    found = read_each(session, groups, "name", "key", "config.distributedVirtualSwitch", "config.uplink", page=WHOLE)
     usable = [(group, values) for group, values in found if values["name"] and not values["config.uplink"]]
     switches = {
         moref_of(switch): switch
@@ -127,6 +127,6 @@ def opaque_networks(session: Session, networks: Iterable[Any]) -> list[Network]:
             id=values["summary"].opaqueNetworkId,
             opaque_type=values["summary"].opaqueNetworkType,
         )
-        for network, values in read_each(session, networks, "name", "summary")
+        for network, values in read_each(session, networks, "name", "summary", page=WHOLE)
         if values["name"] and values["summary"] is not None
     ]

@@ -1,30 +1,28 @@
 """Finds the place of a new VM: folder, pool, host and datastore, by given names or after the original VM.
 
-Nothing is changed. An error about a name that does not exist lists the names that do.
+Nothing is changed. An error about a name that does not exist suggests the nearest names that do.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from vmkeep.errors import AmbiguousError, NotFoundError, UnsupportedError, UsageError, VmKeepError
+from vmkeep.errors import NotFoundError, UnsupportedError, UsageError, VmKeepError
 from vmkeep.model.place import SettledPlace
 from vmkeep.model.point import VmIdentity
 from vmkeep.model.references import NONE_KEPT, References
 from vmkeep.vsphere.api import moref_of, vim
+from vmkeep.vsphere.candidates import Named, at_path, one_named
 from vmkeep.vsphere.cards import UNKNOWN, Origin
 from vmkeep.vsphere.faults import speaking
 from vmkeep.vsphere.hosts import Hosts, find_hosts, host_named, require_in_use
 from vmkeep.vsphere.names import decode_name, same_path
-from vmkeep.vsphere.paths import inventory_path_of
-from vmkeep.vsphere.properties import read, read_all, read_each
+from vmkeep.vsphere.paths import InventoryPath, inventory_path_of
+from vmkeep.vsphere.properties import WHOLE, read, read_all, read_each
 from vmkeep.vsphere.server import server_uuid
 from vmkeep.vsphere.session import Session
-
-_SHOWN = 20
-"""Number of folders that an error message lists."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,14 +31,18 @@ class PlaceRequest:
 
     datastore: str | None = None
     folder: str | None = None
-    """Name of a VM folder, or inventory path that begins with ``/``."""
+    """A VM folder. Each object is named by its name, its inventory path or its id, as ``vmkeep target`` shows it."""
     resource_pool: str | None = None
-    """Name or path of a resource pool, or name of a cluster or host for its root pool."""
+    """A resource pool. A root pool is named by its cluster or host, too."""
     host: str | None = None
     networks: Mapping[str, str] = field(default_factory=dict)
-    """Label of a saved card, or name or id of its network → name or id of the network to use, or ``none``."""
+    """Label of a saved card, or name or id of its network → the network to use, or ``none``."""
     disk_datastores: Mapping[int, str] = field(default_factory=dict)
-    """Device key in the saved configuration → name of the datastore."""
+    """Device key in the saved configuration → the datastore."""
+    log_directory: str | None = None
+    """An existing folder of a datastore: ``[datastore] folder``."""
+    suspend_directory: str | None = None
+    """An existing folder of a datastore: ``[datastore] folder``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,12 +95,14 @@ def resolve_place(
     with speaking(f"find a place for VM {name}"):
         like = _original(session, original)
         folder, vapp = _folder(session, original, request.folder)
-        datacenter = _datacenter(session, folder)
-        host = host_named(session, datacenter, request.host)
-        pool = _pool(session, datacenter, request.resource_pool, host, like)
+        folder_place = inventory_path_of(session, folder)
+        datacenter = session.managed(vim.Datacenter, _inside(folder_place.datacenter_moref, folder_place.path))
+        where = f" in /{folder_place.datacenter}"
+        host = host_named(session, datacenter, request.host, where=where)
+        pool = _pool(session, datacenter, request.resource_pool, host, like, where=where)
         hosts = find_hosts(session, pool, named=host, first=like["runtime.host"])
         place = _place(session, folder, pool, hosts, request, name, origin)
-        beside = f"the original is in the vApp {vapp}; the new VM is made beside it: move it into a vApp by hand"
+        beside = f"the folder is that of the vApp {vapp}; the new VM is made beside it: move it into a vApp by hand"
         return replace(place, notes=(beside,)) if vapp is not None else place
 
 
@@ -140,6 +144,7 @@ def _place(
 ) -> Place:
     host, *others = hosts.usable
     folder_place = inventory_path_of(session, folder)
+    datastores = _datastores(session, host)
     return Place(
         name=name,
         folder=moref_of(folder),
@@ -152,17 +157,50 @@ def _place(
         host_name=read(session, host, "name")["name"],
         other_hosts=tuple(map(moref_of, others)),
         by_vsphere=hosts.by_vsphere,
-        datastores=_datastores(session, host),
+        datastores=datastores,
         taken_by=_taken(session, folder, name),
-        request=request,
+        request=_by_plain_names(session, request, folder_place, datastores),
         origin=origin,
         same_vcenter=origin.vcenter is not None and origin.vcenter == server_uuid(session),
     )
 
 
-def _datacenter(session: Session, folder: Any) -> Any:
-    place = inventory_path_of(session, folder)
-    return session.managed(vim.Datacenter, _inside(place.datacenter_moref, place.path))
+def _by_plain_names(
+    session: Session, request: PlaceRequest, folder: InventoryPath, datastores: Iterable[str]
+) -> PlaceRequest:
+    """Return the request with the names of datastores and the ids of networks that it names by path or id.
+
+    In one datacenter no two datastores have one name. So a datastore's name says enough once it is known to be there.
+    """
+    datacenter = session.managed(vim.Datacenter, _inside(folder.datacenter_moref, folder.path))
+    named = {*filter(None, (request.datastore, *request.disk_datastores.values()))}
+    unknown = named - set(map(decode_name, datastores))
+    stores = _named_oddly(session, Named.DATASTORE, unknown, datacenter, folder.datacenter)
+    names = {word: decode_name(read(session, store, "name")["name"]) for word, store in stores.items()}
+    paths = {name for name in request.networks.values() if name.startswith("/")}
+    networks = _named_oddly(session, Named.NETWORK, paths, datacenter, folder.datacenter)
+    return replace(
+        request,
+        datastore=names.get(request.datastore or "", request.datastore),
+        disk_datastores={disk: names.get(name, name) for disk, name in request.disk_datastores.items()},
+        networks={old: moref_of(networks[new]) if new in networks else new for old, new in request.networks.items()},
+    )
+
+
+def _named_oddly(session: Session, kind: Named, words: Iterable[str], datacenter: Any, path: str) -> dict[str, Any]:
+    """Return the datastores or networks of a datacenter that some words name."""
+    wanted = list(words)
+    if not wanted:
+        return {}
+    listed = vim.Datastore if kind is Named.DATASTORE else vim.Network
+    known = [
+        (decode_name(values["name"] or ""), thing)
+        for thing, values in read_all(session, listed, "name", under=datacenter, page=WHOLE)
+    ]
+    names = {name for name, _ in known}
+    # A network's name is no path, even if it looks like one: the host tells which network of that name is meant.
+    meant = wanted if kind is Named.DATASTORE else [word for word in wanted if word not in names]
+    return {word: one_named(session, kind, word, known, where=f" in /{path}") for word in meant}
 
 
 def _original(session: Session, original: VmIdentity) -> dict[str, Any]:
@@ -185,20 +223,27 @@ def _inside(datacenter: str | None, path: str) -> str:
 
 
 def _folder(session: Session, original: VmIdentity, wanted: str | None) -> tuple[Any, str | None]:
-    """Return the folder for a new VM. If the original's vApp led to the folder, return the vApp's path too."""
+    """Return the folder for a new VM. If a vApp led to the folder, return the vApp's path too."""
     if wanted is not None:
-        folders = _vm_folders(session)
-        return _one(session, "VM folder", wanted, folders, lambda: _candidates(session, folders)), None
+        try:
+            return one_named(session, Named.FOLDER, wanted, _vm_folders(session)), None
+        except NotFoundError:
+            if (vapp := _vapp_at(session, wanted) if wanted.startswith("/") else None) is None:
+                raise
+            return _folder_of_vapp(session, vapp), wanted
     if original.inventory_path is not None:
         path = original.inventory_path.rpartition("/")[0]
-        found = _at(session, path) or _vapp_at(session, path)
+        found = at_path(session, path) or _vapp_at(session, path)
         if isinstance(found, vim.Folder):
             return found, None
         if isinstance(found, vim.VirtualApp):
             return _folder_of_vapp(session, found), path
     roots = [values["vmFolder"] for _, values in read_all(session, vim.Datacenter, "vmFolder")]
     if len(roots) != 1:
-        raise UsageError(f"name the folder for the new VM; {_candidates(session, _vm_folders(session))}")
+        paths = sorted(inventory_path_of(session, root).path for root in roots)
+        raise UsageError(
+            f"name the folder for the new VM, such as {', '.join(paths) or 'none'}; all: {Named.FOLDER.lister}"
+        )
     return roots[0], None
 
 
@@ -220,37 +265,20 @@ def _folder_of_vapp(session: Session, vapp: Any) -> Any:
         vapp = values["parentVApp"]
 
 
-def _at(session: Session, path: str) -> Any:
-    """Return the object with exactly this inventory path; ``None``: there is none."""
-    found = session.content.searchIndex.FindByInventoryPath(path)
-    return found if found is not None and same_path(path, inventory_path_of(session, found).path) else None
-
-
-def _shown_at(session: Session, path: str, known: Sequence[tuple[str, Any]]) -> list[Any]:
-    """Return the known objects that vSphere's clients show at a path, because they leave out a hidden folder."""
-    name = decode_name(path.rpartition("/")[2])
-    alike = [thing for known_name, thing in known if known_name == name]
-    return [thing for thing in alike if same_path(path, inventory_path_of(session, thing).as_shown)]
-
-
 def _vm_folders(session: Session) -> list[tuple[str, Any]]:
     return [
         (decode_name(values["name"] or ""), folder)
-        for folder, values in read_all(session, vim.Folder, "name", "childType")
+        for folder, values in read_all(session, vim.Folder, "name", "childType", page=WHOLE)
         if "VirtualMachine" in " ".join(str(kind) for kind in values["childType"] or ())
     ]
 
 
-def _candidates(session: Session, folders: Sequence[tuple[str, Any]]) -> str:
-    paths = sorted(inventory_path_of(session, folder).path for _, folder in folders[:_SHOWN])
-    more = f", and {len(folders) - _SHOWN} more" if len(folders) > _SHOWN else ""
-    return f"VM folders are {', '.join(paths)}{more}"
-
-
-def _pool(session: Session, datacenter: Any, wanted: str | None, host: Any, like: Mapping[str, Any]) -> Any:
+def _pool(
+    session: Session, datacenter: Any, wanted: str | None, host: Any, like: Mapping[str, Any], *, where: str
+) -> Any:
     pools = [
         (decode_name(values["name"] or ""), pool, values["owner"], values["parent"])
-        for pool, values in read_all(session, vim.ResourcePool, "name", "owner", "parent", under=datacenter)
+        for pool, values in read_all(session, vim.ResourcePool, "name", "owner", "parent", under=datacenter, page=WHOLE)
     ]
     named_owners = read_each(session, {moref_of(owner): owner for _, _, owner, _ in pools}.values(), "name")
     owner_names = {moref_of(owner): decode_name(values["name"] or "") for owner, values in named_owners}
@@ -258,7 +286,8 @@ def _pool(session: Session, datacenter: Any, wanted: str | None, host: Any, like
     roots = {moref_of(pool) for _, pool, owner, parent in pools if moref_of(parent) == moref_of(owner)}
     named = [(owners[moref_of(pool)] if moref_of(pool) in roots else name, pool) for name, pool, _, _ in pools]
     if wanted is not None:
-        return _no_vapp(_one(session, "resource pool", wanted, named, lambda: f"there are {_names(named)}"), wanted)
+        vapps = {name for name, pool in named if isinstance(pool, vim.VirtualApp)}
+        return _no_vapp(one_named(session, Named.POOL, wanted, named, where=where, leaving_out=vapps), wanted)
     if host is not None:
         return read(session, read(session, host, "parent")["parent"], "resourcePool")["resourcePool"]
     known = {moref_of(pool): pool for _, pool in named}
@@ -266,7 +295,7 @@ def _pool(session: Session, datacenter: Any, wanted: str | None, host: Any, like
     if original is not None and moref_of(original) in known:
         return original
     if len(roots) != 1:
-        raise UsageError(f"name the resource pool for the new VM: {_names(named)}")
+        raise UsageError(f"name the resource pool for the new VM: {_names(named)}; all: {Named.POOL.lister}")
     return known[next(iter(roots))]
 
 
@@ -291,32 +320,11 @@ def _datastores(session: Session, host: Any) -> tuple[str, ...]:
 
 
 def _taken(session: Session, folder: Any, name: str) -> str | None:
-    for vm, values in read_all(session, vim.VirtualMachine, "name", "parent", under=folder):
+    for vm, values in read_all(session, vim.VirtualMachine, "name", "parent", under=folder, page=WHOLE):
         parent = values["parent"]
         if parent is not None and moref_of(parent) == moref_of(folder) and decode_name(values["name"] or "") == name:
             return moref_of(vm)
     return None
-
-
-def _one(
-    session: Session, kind: str, wanted: str, known: Sequence[tuple[str, Any]], candidates: Callable[[], str]
-) -> Any:
-    """Return the one known object with that name or inventory path. A name may look like a path.
-
-    :raises NotFoundError: no object has it.
-    :raises AmbiguousError: several objects have it.
-    """
-    there = _at(session, wanted) if wanted.startswith("/") else None
-    by_path = moref_of(there) if there is not None else None
-    found = [thing for name, thing in known if name == wanted or moref_of(thing) == by_path]
-    if not found and wanted.startswith("/"):
-        found = _shown_at(session, wanted, known)
-    if not found:
-        raise NotFoundError(f"no {kind} '{wanted}'; {candidates()}")
-    if len(found) > 1:
-        paths = ", ".join(sorted(inventory_path_of(session, thing).path for thing in found))
-        raise AmbiguousError(f"{len(found)} {kind}s are named '{wanted}'; give the path of one: {paths}")
-    return found[0]
 
 
 def _names(known: Iterable[tuple[str, Any]]) -> str:

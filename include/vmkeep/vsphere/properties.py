@@ -15,6 +15,8 @@ from vmkeep.vsphere.stub import SessionRenewedError
 
 PAGE = 200
 """Number of objects in one answer. A page of 100 VMs with their devices costs each side some 100 ms."""
+WHOLE = 10_000
+"""Number of objects in one answer, if only a few short properties of each are read."""
 Steps = Sequence[tuple[Any, str]]
 """References to follow, each as a type and a property of that type."""
 _TRIES = 3
@@ -42,11 +44,15 @@ def read(session: Session, managed: Any, *paths: str) -> dict[str, Any]:
     return values
 
 
-def read_each(session: Session, objects: Iterable[Any], *paths: str) -> list[tuple[Any, dict[str, Any]]]:
+def read_each(
+    session: Session, objects: Iterable[Any], *paths: str, page: int = PAGE
+) -> list[tuple[Any, dict[str, Any]]]:
     """Return some properties of several objects in one call. Unreadable and unset properties are ``None``.
 
     The objects may be of several types that all have these properties. The call names each type, because vSphere looks
     a property up in the type that is named, and ``ManagedEntity`` has no ``summary``.
+
+    :param page: greatest number of objects in one answer.
     """
     listed = list(objects)
     if not listed:
@@ -59,7 +65,7 @@ def read_each(session: Session, objects: Iterable[Any], *paths: str) -> list[tup
         objectSet=[collector.ObjectSpec(obj=managed) for managed in listed],
         propSet=[collector.PropertySpec(type=kind, pathSet=list(paths)) for kind in dict.fromkeys(map(type, listed))],
     )
-    return [(content.obj, _values(content, paths)) for content in _pages(session, spec)]
+    return [(content.obj, _values(content, paths)) for content in _pages(session, spec, page)]
 
 
 def read_chain(session: Session, start: Any, steps: Steps, path: str) -> Mapping[str, Mapping[str, Any]]:
@@ -176,31 +182,38 @@ def read_listed(session: Session, owner: Any, listing: str, kind: Any, *paths: s
     return found
 
 
-def read_all(session: Session, kind: Any, *paths: str, under: Any = None) -> list[tuple[Any, dict[str, Any]]]:
+def read_all(
+    session: Session, kind: Any, *paths: str, under: Any = None, page: int = PAGE
+) -> list[tuple[Any, dict[str, Any]]]:
     """Return some properties of every object of a type. Unreadable and unset properties are ``None``.
 
     :param under: the container to look in; ``None``: the root folder.
+    :param page: greatest number of objects in one answer.
     """
-    return read_types(session, {kind: paths}, under=under)
+    return read_types(session, {kind: paths}, under=under, page=page)
 
 
 def read_types(
-    session: Session, paths_of: Mapping[Any, Sequence[str]], under: Any = None
+    session: Session, paths_of: Mapping[Any, Sequence[str]], under: Any = None, *, page: int = PAGE
 ) -> list[tuple[Any, dict[str, Any]]]:
     """Return every object of some types with the properties that are listed for its type, in one pass.
 
     An object whose type is derived from another one of these types may come twice, once for each type.
+
+    :param page: greatest number of objects in one answer.
     """
     generation = session.generation
     try:
-        return _read_view(session, paths_of, under)
+        return _read_view(session, paths_of, under, page)
     except (SessionRenewedError, vmodl.fault.ManagedObjectNotFound):
         if session.generation == generation:
             raise
-    return _read_view(session, paths_of, under)  # again, because the view was lost with the expired session
+    return _read_view(session, paths_of, under, page)  # again, because the view was lost with the expired session
 
 
-def _read_view(session: Session, paths_of: Mapping[Any, Sequence[str]], under: Any) -> list[tuple[Any, dict[str, Any]]]:
+def _read_view(
+    session: Session, paths_of: Mapping[Any, Sequence[str]], under: Any, page: int
+) -> list[tuple[Any, dict[str, Any]]]:
     collector = vmodl.query.PropertyCollector
     view = session.content.viewManager.CreateContainerView(under or session.content.rootFolder, list(paths_of), True)
     try:
@@ -209,7 +222,7 @@ def _read_view(session: Session, paths_of: Mapping[Any, Sequence[str]], under: A
             objectSet=[collector.ObjectSpec(obj=view, skip=True, selectSet=[walk])],
             propSet=[collector.PropertySpec(type=kind, pathSet=list(paths)) for kind, paths in paths_of.items()],
         )
-        found = _all_pages(session, spec, view)
+        found = _all_pages(session, spec, view, page)
         return [(content.obj, _values(content, _paths_of(content.obj, paths_of))) for content in found]
     finally:
         with contextlib.suppress(VmKeepError, vmodl.MethodFault):  # because the view ends with the session anyway
@@ -229,7 +242,7 @@ def _values(content: Any, paths: Sequence[str]) -> dict[str, Any]:
     return values
 
 
-def _all_pages(session: Session, spec: Any, start: Any) -> list[Any]:
+def _all_pages(session: Session, spec: Any, start: Any, page: int = PAGE) -> list[Any]:
     """Return the content of all objects. Read again if one that ``start`` only leads to vanished meanwhile.
 
     Without this, callers would take the fault of such an object for that of the object they asked for.
@@ -239,7 +252,7 @@ def _all_pages(session: Session, spec: Any, start: Any) -> list[Any]:
     """
     for _ in range(_TRIES):
         try:
-            return list(_pages(session, spec))
+            return list(_pages(session, spec, page))
         except vmodl.fault.ManagedObjectNotFound as fault:
             if fault.obj is None or moref_of(fault.obj) == moref_of(start):
                 raise
@@ -247,9 +260,9 @@ def _all_pages(session: Session, spec: Any, start: Any) -> list[Any]:
     raise TransientError(f"{session.host}: objects vanish while they are read, {gone} among them: try again")
 
 
-def _pages(session: Session, spec: Any) -> Iterator[Any]:
+def _pages(session: Session, spec: Any, page: int = PAGE) -> Iterator[Any]:
     collector = session.content.propertyCollector
-    options = vmodl.query.PropertyCollector.RetrieveOptions(maxObjects=PAGE)
+    options = vmodl.query.PropertyCollector.RetrieveOptions(maxObjects=page)
     result = collector.RetrievePropertiesEx([spec], options)
     while result is not None:
         yield from result.objects

@@ -24,6 +24,8 @@ class DiskRules:
     """The place of each disk, and the treatment of disks that were not backed up."""
 
     physical_rdm: str = "placeholder"
+    rdms: Mapping[int, str] = field(default_factory=dict)
+    """Device key in the saved configuration → the replacement of that physical RDM."""
     datastores: Mapping[int, str] = field(default_factory=dict)
     """Device key in the saved configuration → name of the datastore. Other disks go beside the VM's own files."""
     luns: Mapping[int, Lun] = field(default_factory=dict)
@@ -35,10 +37,13 @@ class DiskRules:
 
     def __post_init__(self) -> None:
         """Refuse a choice that does not exist."""
-        if self.physical_rdm not in PHYSICAL_RDM:
-            raise UsageError(
-                f"a physical RDM cannot become '{self.physical_rdm}'; choose from {', '.join(PHYSICAL_RDM)}"
-            )
+        for wanted in (self.physical_rdm, *self.rdms.values()):
+            if wanted not in PHYSICAL_RDM:
+                raise UsageError(f"a physical RDM cannot become '{wanted}'; choose from {', '.join(PHYSICAL_RDM)}")
+
+    def replacement(self, key: int) -> str:
+        """Return the replacement of the physical RDM with a device key."""
+        return self.rdms.get(key, self.physical_rdm)
 
 
 def new_disk(saved: Any, skip: SkipReason | None, rules: DiskRules, notes: list[str]) -> Any | None:
@@ -56,11 +61,12 @@ def new_disk(saved: Any, skip: SkipReason | None, rules: DiskRules, notes: list[
         notes.append(f"{label}: mapped to LUN {lun.device_name} ({size(lun.capacity)})")
         return _disk(saved, lun.capacity, _mapping(saved.backing, lun, file_name))
     physical = getattr(saved.backing, "compatibilityMode", None) == "physicalMode"
-    if physical and rules.physical_rdm != "disk":
-        if rules.physical_rdm == "omit":
+    wanted = rules.replacement(saved.key)
+    if physical and wanted != "disk":
+        if wanted == "omit":
             notes.append(f"{label}: a physical RDM, left out as asked")
             return None
-        if rules.physical_rdm == "lun":
+        if wanted == "lun":
             raise UsageError(f"{label}: name the free LUN that this physical RDM is to be mapped to")
         capacity = min(capacity, PLACEHOLDER_BYTES)
         held = ", although the backup holds its content" if skip is None else ""

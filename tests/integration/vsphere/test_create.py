@@ -214,11 +214,11 @@ def test_a_finished_vm_is_not_destroyed(session, saved, name):
 @pytest.mark.parametrize(
     ("request_", "words"),
     [
-        ({"datastore": "nowhere"}, "has no datastore 'nowhere'; it has datastore1"),
-        ({"folder": "nowhere"}, "no VM folder 'nowhere'; VM folders are /"),
+        ({"datastore": "nowhere"}, "no datastore 'nowhere' in /Lab; there are datastore1"),
+        ({"folder": "nowhere"}, "no VM folder 'nowhere'; there are Production"),
         ({"folder": "/nowhere/vm"}, "no VM folder '/nowhere/vm'"),
-        ({"resource_pool": "nowhere"}, "no resource pool 'nowhere'; there are"),
-        ({"host": "nowhere"}, "no host 'nowhere'; there are esx01"),
+        ({"resource_pool": "nowhere"}, "no resource pool 'nowhere' in /Lab; there are"),
+        ({"host": "nowhere"}, "no host 'nowhere' in /Lab; there are esx01"),
         ({"networks": {"VM Network": "nowhere"}}, "the host has no network 'nowhere'; it has"),
     ],
 )

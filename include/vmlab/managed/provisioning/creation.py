@@ -50,6 +50,7 @@ def create_vm(site: Site, folder: Any, spec: Any, pool: Any, host: Any = None) -
     existed = made_folder.exists()
     made_folder.mkdir(parents=True, exist_ok=True)
     try:
+        _check_directories(site, spec)
         plan = plan_changes(default_devices(), list(spec.deviceChange), has_snapshots=False)
         carry_out(site, plan.actions, home, ds_paths.stem(vmx))
         config.hardware.device = plan.devices
@@ -66,6 +67,14 @@ def create_vm(site: Site, folder: Any, spec: Any, pool: Any, host: Any = None) -
                 shutil.rmtree(made_folder)
         raise
     return ref
+
+
+def _check_directories(site: Site, spec: Any) -> None:
+    """Raise FileNotFound for a directory of a new VM that does not exist, because nothing makes one."""
+    for name in ("logDirectory", "suspendDirectory", "snapshotDirectory"):
+        path = getattr(spec.files, name)
+        if path and not ds_paths.local(site, path).is_dir():
+            raise vim.fault.FileNotFound(file=path, msg=f"File {path} was not found")
 
 
 def _new_ref(site: Site) -> Any:

@@ -1,0 +1,43 @@
+"""All that a person can choose for a new VM: folders, resource pools, datastores, networks and hosts of a server."""
+
+from __future__ import annotations
+
+from vmkeep.model.site import VCenter
+from vmkeep.vsphere import choices
+from vmkeep.vsphere.choices import Folder, Host, Net, Pool, Store
+from vmkeep.vsphere.session import open_session
+
+__all__ = [
+    "Folder", "Host", "Net", "Pool", "Store",
+    "list_datastores", "list_folders", "list_hosts", "list_networks", "list_pools",
+]  # fmt: skip
+
+
+def list_folders(vcenter: VCenter) -> tuple[Folder, ...]:
+    """Return every VM folder."""
+    with open_session(vcenter) as session:
+        return choices.list_folders(session)
+
+
+def list_pools(vcenter: VCenter) -> tuple[Pool, ...]:
+    """Return every resource pool in which a new VM can be made."""
+    with open_session(vcenter) as session:
+        return choices.list_pools(session)
+
+
+def list_datastores(vcenter: VCenter) -> tuple[Store, ...]:
+    """Return every datastore."""
+    with open_session(vcenter) as session:
+        return choices.list_datastores(session)
+
+
+def list_networks(vcenter: VCenter) -> tuple[Net, ...]:
+    """Return every network to which a card can be connected."""
+    with open_session(vcenter) as session:
+        return choices.list_networks(session)
+
+
+def list_hosts(vcenter: VCenter) -> tuple[Host, ...]:
+    """Return every ESXi host."""
+    with open_session(vcenter) as session:
+        return choices.list_hosts(session)
