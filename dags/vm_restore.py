@@ -98,6 +98,13 @@ PARAMS = {
         description="Whether the VM starts once its disks are written. Empty: only if it ran when it was backed "
         "up. A template never starts.",
     ),
+    "mapping": optional_text(
+        title="Mapping",
+        description="YAML of a mapping, as 'vmkeep point show POINT --mapping' writes it. It names the new VM and says "
+        "where each part of it goes. The other fields have to agree with it.",
+        format="multiline",
+        section="New VM",
+    ),
     "physical_rdm": Param(
         PhysicalRdm.PLACEHOLDER.value,
         type="string",
@@ -105,6 +112,12 @@ PARAMS = {
         title="Physical-mode RDMs",
         description="Replaces a raw device in a new VM: a small empty disk, a LUN that is named below, an ordinary "
         "disk with the content that was read from the LUN, or nothing.",
+        section="New VM",
+    ),
+    "rdms": optional_lines(
+        title="Single physical-mode RDMs",
+        description="One per line, DISK=REPLACEMENT: the disk by its address (scsi1:0), and placeholder, disk or omit. "
+        "This counts whatever the field above says.",
         section="New VM",
     ),
     "luns": optional_lines(
@@ -143,6 +156,16 @@ PARAMS = {
     "host": optional_text(
         title="Host",
         description="Empty: vSphere chooses where DRS is used; elsewhere vmkeep takes one that has all the VM needs.",
+        section="New VM",
+    ),
+    "log_directory": optional_text(
+        title="Log directory",
+        description="Existing folder for the VM's logs, [datastore] folder. Empty: beside the VM's own files.",
+        section="New VM",
+    ),
+    "suspend_directory": optional_text(
+        title="Suspend directory",
+        description="Existing folder for its memory while it is suspended. Empty: beside the VM's own files.",
         section="New VM",
     ),
     "transports": TRANSPORTS,

@@ -65,6 +65,12 @@ class PolicyError(UsageError):
     exit_code = 5
 
 
+class MappingError(UsageError):
+    """A mapping of a restore to its places has faults. The message lists them with line and column."""
+
+    exit_code = 6
+
+
 class PlanError(UsageError):
     """A recovery plan has faults, or does not fit the restore points. The message names the first one."""
 

@@ -50,6 +50,8 @@ def test_mappings_arrive_as_they_were_typed(dag):
         "networks": ["VM Network=a=b [c]", "Network adapter 2=none"],
         "disk_datastores": ["scsi0:1=[NAS [prod]]"],
         "luns": ["scsi1:0=naa.1"],
+        "rdms": ["scsi1:1=omit"],
+        "mapping": "name: y\nhost: esx01\n",
         "physical_rdm": "lun",
         "connect_networks": True,
     }
@@ -58,6 +60,7 @@ def test_mappings_arrive_as_they_were_typed(dag):
 
     assert request.networks == ("VM Network=a=b [c]", "Network adapter 2=none")
     assert request.disk_datastores == ("scsi0:1=[NAS [prod]]",)
+    assert (request.rdms, request.mapping) == (("scsi1:1=omit",), "name: y\nhost: esx01\n")
     assert request.luns == ("scsi1:0=naa.1",)
     assert request.physical_rdm is PhysicalRdm.LUN
     assert request.connect_networks

@@ -20,7 +20,7 @@ from vmkeep.cli.point_retention import retention
 from vmkeep.cli.retention_options import parse_end
 from vmkeep.cli.times import shown_second, shown_time, shown_zone
 from vmkeep.clock import now
-from vmkeep.errors import NotFoundError
+from vmkeep.errors import NotFoundError, UsageError
 from vmkeep.flows import points
 from vmkeep.flows.points import Marks
 from vmkeep.model.job import to_plain
@@ -107,15 +107,35 @@ def _sources(entries: Sequence[CatalogEntry]) -> dict[str, str]:
     }
 
 
-@point.command("show", examples={"Show the newest point of app01": "vmkeep point show latest:app01"})
+@point.command(
+    "show",
+    examples={
+        "Show the newest point of app01": "vmkeep point show latest:app01",
+        "Write a mapping, to restore the VM elsewhere": "vmkeep point show latest:app01 --mapping > app01.yaml",
+    },
+)
 @click.argument("ref", metavar="POINT", shell_complete=complete_points)
+@option(
+    "--mapping",
+    section=Section.WHAT,
+    is_flag=True,
+    help="Print the saved VM's places, disks and network cards as a YAML file, for 'restore run --mapping'.",
+)
 @repository_option
 @json_option
-def show(repository: str | None, ref: str, as_json: bool) -> None:
+def show(repository: str | None, ref: str, mapping: bool, as_json: bool) -> None:
     """Show one restore point.
 
     POINT is its ref as 'point list' prints it, the beginning of its id, or latest:VM.
     """
+    if mapping and as_json:
+        raise UsageError("--mapping prints YAML: leave out --json")
+    if mapping:
+        from vmkeep.flows.restore_mapping import mapping_at  # takes time to import
+
+        with open_given(repository) as opened:
+            click.echo(mapping_at(opened, ref), nl=False)
+        return
     with open_given(repository) as opened:
         shown = points.show(opened, ref)
     found, marks = shown.point, shown.marks

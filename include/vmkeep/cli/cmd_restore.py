@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
+from pathlib import Path
 
 import click
 
@@ -19,7 +20,9 @@ from vmkeep.cli.options import (
 from vmkeep.cli.output import one_line, print_json, progress_bars, rate, warn
 from vmkeep.cli.pages import Section, Verbs, option
 from vmkeep.flows.complete_runs import run_restore
+from vmkeep.flows.restore_mapping import read_mapping_file
 from vmkeep.flows.values import OnConflict, PhysicalRdm, RestoreRequest
+from vmkeep.mapping import schema_text
 from vmkeep.model.job import to_plain
 from vmkeep.model.transport import parse_modes
 from vmkeep.model.wording import counted, size
@@ -37,6 +40,7 @@ def restore() -> None:
         "Restore to a new VM": "vmkeep restore run latest:app01 --new-name app01-copy",
         "Restore to a new VM elsewhere": "vmkeep restore run latest:app01 --new-name app01-dr --host esx2.example.com "
         "--datastore ds2 --network 'VM Network=none'",
+        "Restore as an edited mapping says": "vmkeep restore run latest:app01 --mapping app01.yaml",
     },
 )
 @click.argument("point", metavar="POINT", shell_complete=complete_points)
@@ -74,7 +78,20 @@ def restore() -> None:
     is_flag=True,
     help="Keep the UUIDs and MAC addresses of the original; by default a new VM gets its own.",
 )
-@option("--folder", section=Section.NEW_VM, metavar="PATH", help="VM folder; by default the original's.")
+@option(
+    "--mapping",
+    section=Section.NEW_VM,
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Make a new VM as this file says, which 'point show --mapping' has written. Options beside it have to agree "
+    "with it.",
+)
+@option(
+    "--folder",
+    section=Section.NEW_VM,
+    metavar="PATH",
+    help="VM folder; by default the original's. 'target folders', 'target pools' and so on list what there is.",
+)
 @option("--resource-pool", section=Section.NEW_VM, metavar="NAME", help="Resource pool; by default the original's.")
 @option(
     "--host",
@@ -91,6 +108,18 @@ def restore() -> None:
     multiple=True,
     metavar="DISK=DATASTORE",
     help="Datastore of one disk; the disk by address (scsi0:1), label or device key. Can be repeated.",
+)
+@option(
+    "--log-directory",
+    section=Section.NEW_VM,
+    metavar="'[DATASTORE] FOLDER'",
+    help="Existing folder for the VM's logs; by default beside the VM's own files.",
+)
+@option(
+    "--suspend-directory",
+    section=Section.NEW_VM,
+    metavar="'[DATASTORE] FOLDER'",
+    help="Existing folder for the VM's memory while it is suspended; by default beside the VM's own files.",
 )
 @option(
     "--network",
@@ -118,6 +147,14 @@ def restore() -> None:
     "an ordinary disk of the same size with the content that --read-lun backed up, or nothing.",
 )
 @option(
+    "--rdm",
+    "rdms",
+    section=Section.NEW_VM,
+    multiple=True,
+    metavar="DISK=REPLACEMENT",
+    help="Replacement of this one physical RDM, whatever --physical-rdm says of the others. Can be repeated.",
+)
+@option(
     "--lun",
     "luns",
     section=Section.NEW_VM,
@@ -132,7 +169,8 @@ def restore() -> None:
 @transports_option
 @json_option
 def run(
-    point: str, vm: str | None, new_name: str | None, on_conflict: str, physical_rdm: str, luns: tuple[str, ...],
+    point: str, vm: str | None, new_name: str | None, on_conflict: str, physical_rdm: str, rdms: tuple[str, ...],
+    luns: tuple[str, ...], mapping: Path | None, log_directory: str | None, suspend_directory: str | None,
     datastore: str | None, disk_datastores: tuple[str, ...], networks: tuple[str, ...], connect_networks: bool,
     folder: str | None, resource_pool: str | None, host: str | None, power_on: bool | None, keep_identity: bool,
     transports: str, repository: str | None, vddk: str | None, as_json: bool, **vsphere: str | None,
@@ -151,7 +189,11 @@ def run(
         physical_rdm=PhysicalRdm(physical_rdm),
         datastore=datastore,
         disk_datastores=disk_datastores,
+        rdms=rdms,
         luns=luns,
+        mapping=read_mapping_file(mapping) if mapping is not None else "",
+        log_directory=log_directory,
+        suspend_directory=suspend_directory,
         networks=networks,
         connect_networks=connect_networks,
         folder=folder,
@@ -182,3 +224,14 @@ def run(
         f"VM {one_line(str(done.vm))} {'created' if done.created else 'restored'} from {done.point}: "
         f"{written}, {rate(done.bytes_written, seconds)}{', powered on' if done.powered_on else ''}"
     )
+
+
+@restore.command(
+    "schema", examples={"Keep the schema for an editor": "vmkeep restore schema > vmkeep-mapping.schema.json"}
+)
+def schema() -> None:
+    """Print the JSON schema of a mapping: every field and its meaning.
+
+    Editors that know JSON schemas check and complete mappings with it.
+    """
+    click.echo(schema_text(), nl=False)

@@ -59,9 +59,9 @@ class Document:
 
     def place_of_key(self, path: Path) -> Place:
         """Return the place of a value's key; if it is missing, the place of the value around it."""
-        while path and path not in self.keys:
+        while path and path not in self.keys and path not in self.values:
             path = path[:-1]
-        return self.keys.get(path, Place())
+        return self.keys.get(path) or (self.values[path] if path else Place())
 
     def place_within(self, path: Path, at: int) -> Place:
         """Return the place of a character of a text; if it is not known, the place of the text."""

@@ -180,9 +180,7 @@ def _example(field: Mapping[str, Any]) -> str:
 
 
 def _wrong_type(error: ValidationError, field: Mapping[str, Any]) -> str:
-    wanted = str(error.validator_value)
-    if wanted == "object" and "examples" not in field:
-        return "a policy has fields, such as name: nightly"
+    wanted = _first_kind(error.validator_value)
     if wanted == "string" and isinstance(error.instance, dict) and list(error.instance.values()) == [None]:
         (text,) = error.instance
         return f'{text}: is read as a field: put it into quotes, "{text}:"'
@@ -191,8 +189,13 @@ def _wrong_type(error: ValidationError, field: Mapping[str, Any]) -> str:
     return f"{shown(error.instance)} is not {expected}{hint}"
 
 
+def _first_kind(kinds: str | list[str]) -> str:
+    """Return the type of a field that may also be ``null``."""
+    return kinds if isinstance(kinds, str) else next(kind for kind in kinds if kind != "null")
+
+
 def _no_such_value(error: ValidationError, field: Mapping[str, Any]) -> str:
-    choices = [str(choice) for choice in error.validator_value]
+    choices = [str(choice) for choice in error.validator_value if choice is not None]
     near = _near(str(error.instance), choices)
     hint = f"did you mean '{near}'? " if near else ""
     return f"{shown(error.instance)} is no {field.get('title', 'choice')}; {hint}choose from {', '.join(choices)}"

@@ -15,8 +15,17 @@ from vmkeep.flows.matching import match_disks
 from vmkeep.flows.nvram import Nvram, in_new, over_existing
 from vmkeep.flows.other_restores import HasEnded, dead_or_refused, nobody_knows
 from vmkeep.flows.restore_ledger import PlanLedger
-from vmkeep.flows.restore_saved import SavedVm, load_saved, refuse_for_existing, request_place, spec_options
-from vmkeep.flows.targets import find_target, may_run_here, strange_target
+from vmkeep.flows.restore_mapping import GivenMapping
+from vmkeep.flows.restore_saved import (
+    SavedVm,
+    load_saved,
+    rdms_asked,
+    refuse_for_existing,
+    request_place,
+    require_vm,
+    spec_options,
+)
+from vmkeep.flows.targets import find_target, may_run_here, still_here, strange_target
 from vmkeep.flows.values import DeadRestore, DiskMatch, OnConflict, PhysicalRdm, RestorePlan, RestoreRequest
 from vmkeep.flows.vm_snapshot import IF_DEAD, snapshot_run_is_alive
 from vmkeep.model.disk import Disk
@@ -42,6 +51,9 @@ def plan_restore(site: Site, request: RestoreRequest, *, has_ended: HasEnded = n
 
     :param has_ended: tells whether the owner of another restore has ended; ``None``: the owner is not known.
     """
+    mapping = GivenMapping(request.mapping) if request.mapping else None
+    if mapping is not None:
+        request = mapping.joined(request)
     if request.vm_selector is not None and request.new_name is not None:
         raise UsageError("a restore goes over an existing VM or to a new one: give a VM or a new name, not both")
     if request.new_name is not None:
@@ -51,15 +63,9 @@ def plan_restore(site: Site, request: RestoreRequest, *, has_ended: HasEnded = n
     check_driver(site)
     with open_site_repository(site) as repository, open_vsphere(site) as session:
         point = repository.find_point(request.point)
-        if point.host is not None:
-            raise UsageError(
-                f"{point.ref} holds the configuration of the ESXi host {point.vm.name}, and no VM: get its bundle by "
-                "'vmkeep host export'"
-            )
-        if "config.xml" not in point.attachments:
-            raise UsageError(f"{point.ref} holds no config.xml: it is an imported image; use 'vmkeep image export'")
+        require_vm(point)
         if request.new_name is not None:
-            plan = _plan_new(session, repository, point, request, has_ended)
+            plan = _plan_new(session, repository, point, request, has_ended, mapping)
         else:
             plan = _plan_over(session, repository, point, request, has_ended)
         if not plan.nothing_to_do:
@@ -137,10 +143,17 @@ def refuse_beside_a_backup(session: Session, repository: Repository, vm: VmRef, 
 
 
 def _plan_new(
-    session: Session, repository: Repository, point: RestorePoint, request: RestoreRequest, has_ended: HasEnded
+    session: Session,
+    repository: Repository,
+    point: RestorePoint,
+    request: RestoreRequest,
+    has_ended: HasEnded,
+    mapping: GivenMapping | None,
 ) -> RestorePlan:
     name = point.vm.name if request.new_name is None else request.new_name
     saved = load_saved(repository, point)
+    if mapping is not None:
+        request = mapping.with_parts(request, saved)
     place = create.resolve_place(
         session, point.vm, request_place(request, saved), name, references=saved.origin.references
     )
@@ -170,7 +183,10 @@ def _plan_new(
     if template and request.power_on:
         raise UsageError(f"{point.ref} is of a template, which vSphere never switches on: restore it without power-on")
     nvram = in_new(repository, point, built)
-    matches = tuple(_match_new(disk, request.physical_rdm, dict(built.luns)) for disk in point.disks)
+    rdms = rdms_asked(request, point.disks)
+    matches = tuple(
+        _match_new(disk, rdms.get(disk.key, request.physical_rdm), dict(built.luns)) for disk in point.disks
+    )
     cleared = (f"VM {name} ({dead.vm}), left half made by run {dead.run}, is removed first",) if dead else ()
     return RestorePlan(
         request=request,
@@ -189,6 +205,7 @@ def _plan_new(
         warnings=(
             *cleared,
             *_about_the_original(place, built, point, beside),
+            *_about_the_identity(session, request, point),
             *saved.notes,
             *_policies(saved),
             *_attributes(saved),
@@ -256,6 +273,15 @@ def _about_the_original(
     if connected and not place.same_vcenter:
         return (f"the network cards are connected: whether {point.vm.in_full} still runs is not known here",)
     return ()
+
+
+def _about_the_identity(session: Session, request: RestoreRequest, point: RestorePoint) -> Iterator[str]:
+    """Warn if the new VM would have the UUIDs and MAC addresses of a VM that is still there."""
+    if request.keep_identity and (there := still_here(session, point.vm)) is not None:
+        yield (
+            f"the new VM has the UUIDs and MAC addresses of {there}, which is still there: for a copy, leave out "
+            "--keep-identity (in Airflow and in a mapping, keep_identity)"
+        )
 
 
 def _taken(session: Session, place: create.Place) -> inventory.VmDescription:

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, fields
 
 from vmkeep.errors import CorruptError, UsageError
-from vmkeep.flows.values import RestoreRequest
+from vmkeep.flows.values import PhysicalRdm, RestoreRequest
 from vmkeep.model.disk import Disk
 from vmkeep.model.job import from_json
 from vmkeep.model.point import RestorePoint
@@ -26,6 +26,10 @@ OF_A_NEW_VM = {
     "disk_datastores": "--disk-datastore",
     "luns": "--lun",
     "physical_rdm": "--physical-rdm",
+    "rdms": "--rdm",
+    "log_directory": "--log-directory",
+    "suspend_directory": "--suspend-directory",
+    "mapping": "--mapping",
     "folder": "--folder",
     "resource_pool": "--resource-pool",
     "host": "--host",
@@ -45,6 +49,20 @@ class SavedVm:
     """The server that gave out the ids in the configuration, and the names behind these ids."""
     notes: tuple[str, ...] = ()
     """One sentence for each kept document that could not be read."""
+
+
+def require_vm(point: RestorePoint) -> None:
+    """Return if a point holds a VM that can be restored.
+
+    :raises UsageError: it holds a host's configuration, or an imported image.
+    """
+    if point.host is not None:
+        raise UsageError(
+            f"{point.ref} holds the configuration of the ESXi host {point.vm.name}, and no VM: get its bundle by "
+            "'vmkeep host export'"
+        )
+    if "config.xml" not in point.attachments:
+        raise UsageError(f"{point.ref} holds no config.xml: it is an imported image; use 'vmkeep image export'")
 
 
 def load_saved(repository: Repository, point: RestorePoint) -> SavedVm:
@@ -78,8 +96,10 @@ def request_place(request: RestoreRequest, saved: SavedVm) -> create.PlaceReques
         folder=request.folder,
         resource_pool=request.resource_pool,
         host=request.host,
-        networks=_networks(request.networks, saved),
+        networks=networks_asked(request.networks, saved),
         disk_datastores=_by_disk("--disk-datastore", request.disk_datastores, saved.point.disks),
+        log_directory=request.log_directory,
+        suspend_directory=request.suspend_directory,
     )
 
 
@@ -90,17 +110,34 @@ def spec_options(
 
     :param connect: the network cards are connected as they were saved; else they start disconnected.
     """
-    rdms = [disk for disk in saved.point.disks if disk.physical_rdm]
+    rdms = _physical(saved.point.disks)
     return configspec.SpecOptions(
         name=name,
         new_identity=not request.keep_identity,
         physical_rdm=request.physical_rdm.value,
+        rdms={key: replacement.value for key, replacement in rdms_asked(request, rdms).items()},
         luns=_by_disk("--lun", request.luns, rdms, kind="physical RDM"),
         connect_networks=connect,
         copied=frozenset(image.disk.key for image in saved.point.images),
         mark=mark,
         drill=request.drill,
     )
+
+
+def rdms_asked(request: RestoreRequest, disks: Iterable[Disk]) -> dict[int, PhysicalRdm]:
+    """Return the replacement of each physical RDM for which a request names one, by device key.
+
+    :raises UsageError: a replacement is not known.
+    """
+    asked = _by_disk("--rdm", request.rdms, _physical(disks), kind="physical RDM")
+    for replacement in asked.values():
+        if replacement not in list(PhysicalRdm):
+            raise UsageError(f"--rdm: no replacement '{replacement}'; choose from {', '.join(PhysicalRdm)}")
+    return {key: PhysicalRdm(replacement) for key, replacement in asked.items()}
+
+
+def _physical(disks: Iterable[Disk]) -> list[Disk]:
+    return [disk for disk in disks if disk.physical_rdm]
 
 
 def refuse_for_existing(request: RestoreRequest) -> None:
@@ -117,7 +154,8 @@ def refuse_for_existing(request: RestoreRequest) -> None:
             )
 
 
-def _networks(texts: Iterable[str], saved: SavedVm) -> dict[str, str]:
+def networks_asked(texts: Iterable[str], saved: SavedVm) -> dict[str, str]:
+    """Parse ``--network`` options. Return the network for each label of a card, and each name of a saved network."""
     cards = saved_cards(configspec.parse_config(saved.config).hardware.device, saved.origin)
     listed = ", ".join(f"{card.label} on {card.network}" for card in cards) or "no network card"
     known = {name for card in cards for name in (card.label, *card.names)}

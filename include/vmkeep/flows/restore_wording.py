@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from vmkeep.flows.restore_saved import rdms_asked
 from vmkeep.flows.values import DiskMatch, PhysicalRdm, RestorePlan
 from vmkeep.model.disk import Disk
 from vmkeep.model.place import SettledPlace
@@ -43,9 +44,11 @@ def _new(plan: RestorePlan, place: SettledPlace) -> Iterator[str]:
     host = f"first on host {place.host_name}" if place.host else "on the host that vSphere chooses"
     yield f"it runs in resource pool {place.pool_path}, {host}"
     yield f"its files go to datastore {decode_name(place.datastore)}"
-    stores = dict(place.disks)
+    for what, path in place.directories:
+        yield f"its {what} is {path}"
+    stores, rdms = dict(place.disks), rdms_asked(plan.request, [match.disk for match in plan.matches])
     for match in plan.matches:
-        if _is_left_out(plan, place, match.disk):
+        if _is_left_out(place, match.disk, rdms.get(match.disk.key, plan.request.physical_rdm)):
             yield f"{_disk(match.disk)} is not made{_note(match)}, as asked"
             continue
         what = "is written" if match.written else "is not written"
@@ -57,9 +60,9 @@ def _new(plan: RestorePlan, place: SettledPlace) -> Iterator[str]:
     yield _power(plan)
 
 
-def _is_left_out(plan: RestorePlan, place: SettledPlace, disk: Disk) -> bool:
+def _is_left_out(place: SettledPlace, disk: Disk, replacement: PhysicalRdm) -> bool:
     mapped = disk.address in dict(place.luns)
-    return disk.physical_rdm and plan.request.physical_rdm is PhysicalRdm.OMIT and not mapped
+    return disk.physical_rdm and replacement is PhysicalRdm.OMIT and not mapped
 
 
 def _disk(disk: Disk) -> str:

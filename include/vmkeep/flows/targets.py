@@ -68,6 +68,14 @@ def may_run_here(session: Session, original: VmIdentity, *, besides: str | None 
         return f"{original.in_full} may be running: {error}"
 
 
+def still_here(session: Session, original: VmIdentity) -> str | None:
+    """Return the original VM, or a copy with its instance UUID, in words, if one is in this vCenter."""
+    try:
+        return next((inventory.identity_of(session, vm).in_full for vm in _here(session, original)), None)
+    except PermissionDeniedError:
+        return None
+
+
 def _here(session: Session, original: VmIdentity) -> Iterator[inventory.VmRecord]:
     if original.instance_uuid:
         yield from inventory.find_originals(session, original.instance_uuid)

@@ -220,6 +220,12 @@ class OnConflict(StrEnum):
     """Ask a person. The caller asks, and then plans with one of the other values."""
 
 
+_NAMES = (
+    "vm_selector", "new_name", "datastore", "folder", "resource_pool", "host", "log_directory", "suspend_directory",
+)  # fmt: skip
+"""Fields of a :class:`RestoreRequest` that are left out or name something."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RestoreRequest:
     """A request to restore one point over an existing VM or to a new VM."""
@@ -244,6 +250,14 @@ class RestoreRequest:
     """Options ``DISK=DATASTORE``: DISK is a saved disk's address (``scsi0:1``), label or device key."""
     luns: tuple[str, ...] = ()
     """Options ``DISK=LUN``: the free LUN that replaces a saved physical RDM. Nothing is written to it."""
+    rdms: tuple[str, ...] = ()
+    """Options ``DISK=REPLACEMENT``: the replacement of one saved physical RDM, a word of :class:`PhysicalRdm`."""
+    log_directory: str | None = None
+    """An existing folder for a new VM's logs, ``[datastore] folder``; ``None``: beside the VM's own files."""
+    suspend_directory: str | None = None
+    """An existing folder for a new VM's memory while it is suspended, as for its logs."""
+    mapping: str = ""
+    """Text of a mapping; see :mod:`vmkeep.mapping`. A plan's request holds its values instead."""
     connect_networks: bool = False
     """Connect a new VM's network cards as saved, even if the original runs beside it."""
     power_on: bool | None = None
@@ -259,7 +273,7 @@ class RestoreRequest:
     def __post_init__(self) -> None:
         """Refuse empty names, as an unset variable in a script gives them, and modes that cannot write."""
         modes_for_writing(self.transports)
-        for field_name in ("vm_selector", "new_name", "datastore", "folder", "resource_pool", "host"):
+        for field_name in _NAMES:
             if getattr(self, field_name) == "":
                 raise UsageError(
                     f"{field_name.removesuffix('_selector').replace('_', ' ')} is empty: leave it out, or give a name"

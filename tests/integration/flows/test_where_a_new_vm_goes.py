@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from dataclasses import replace
 
 import pytest
 
 from tests.integration.flows.restoring import Restoring, back_up, devices, hands, names, power, site_of
-from vmkeep.errors import ConflictError, NotFoundError, StaleError, UsageError
+from vmkeep.errors import ConflictError, MappingError, NotFoundError, StaleError, UsageError
 from vmkeep.flows import restore
+from vmkeep.flows.restore_mapping import mapping_at
 from vmkeep.flows.restore_wording import plan_lines
-from vmkeep.flows.values import PhysicalRdm
-from vmkeep.repository import create_repository
+from vmkeep.flows.values import PhysicalRdm, RestoreRequest
+from vmkeep.mapping import read_mapping
+from vmkeep.repository import create_repository, open_repository
 from vmkeep.vsphere import luns
 from vmkeep.vsphere.api import vim
 
@@ -72,6 +75,56 @@ def test_a_plan_spells_a_datastore_as_it_is_typed(lab, kept, name):
     assert any(line.endswith("on datastore fast/50%") for line in lines)
 
 
+def test_an_unedited_mapping_makes_the_vm_that_was(lab, kept, name):
+    site, point = kept
+    with open_repository(site.repository) as repository:
+        text = mapping_at(repository, point)
+    named = text.replace("\nname: web01\n", f"\nname: {name}\n")
+    said = Restoring.new(site, point, name, keep_identity=True).plan
+
+    mapped = restore.plan_restore(site, RestoreRequest(point=point, run="mapped", mapping=named))
+
+    assert (mapped.place, mapped.matches, mapped.power_on) == (said.place, said.matches, said.power_on)
+    assert mapped.warnings == said.warnings
+    assert any("which is still there: for a copy" in warning for warning in mapped.warnings)
+    with pytest.raises(ConflictError, match="a VM named web01 exists"):
+        restore.plan_restore(site, RestoreRequest(point=point, run="unedited", mapping=text))
+
+
+def test_the_command_line_lists_targets_and_writes_and_takes_mappings(vmkeep, lab, kept, tmp_path):
+    site, point = kept
+    listed = vmkeep("target", "datastores", "--json")
+    table = vmkeep("target", "networks")
+    written = vmkeep("point", "show", point, "--mapping", "-r", site.repository)
+    mapping = tmp_path / "web01.yaml"
+    mapping.write_text(written.output.replace("folder: /Lab/vm/", "foldr: /Lab/vm/"))
+
+    with pytest.raises(MappingError, match="there is no field 'foldr'; did you mean 'folder'"):
+        vmkeep("restore", "run", point, "--mapping", str(mapping), "-r", site.repository, "--vddk", str(lab.vddk))
+
+    assert {"datastore1", "datastore2"} <= {store["choose"] for store in json.loads(listed.output)}
+    assert table.output.split()[:6] == ["network", "kind", "switch", "hosts", "datacenter", "id"]
+    assert read_mapping(written.output).mapping.name == "web01"
+
+
+def test_a_vm_gets_the_directories_that_were_said(lab, kept, name):
+    site, point = kept
+    for directory in ("logs [a]", "suspended"):
+        (lab.folder / "datastores" / "datastore2" / directory).mkdir()
+    directories = {"log_directory": "[datastore2] logs [a]", "suspend_directory": "[datastore2] suspended/"}
+    planned = Restoring.new(site, point, name, **directories)
+
+    planned.prepared()
+
+    assert {"its log directory is [datastore2] logs [a]", "its suspend directory is [datastore2] suspended"} < set(
+        plan_lines(planned.plan)
+    )
+    with hands(lab) as session:
+        files = session.vm(planned.target.vm).config.files
+        assert (files.logDirectory, files.suspendDirectory) == ("[datastore2] logs [a]", "[datastore2] suspended")
+    planned.clean_up()
+
+
 def test_a_label_says_more_than_a_networks_name(lab, kept, name):
     site, point = kept
     said = ("VM Network=nowhere", f"{CARD}=Backup Network")
@@ -117,7 +170,7 @@ def test_networks_with_equals_signs_brackets_and_quotes_in_their_names_can_be_ma
         (
             {"networks": ("VM Network=No Network",)},
             NotFoundError,
-            f"^{ONCE}{CARD}: .* it has Backup Network, VM Network",
+            f"^{ONCE}{CARD}: .*; near: 'VM Network', 'Backup Network'; all: vmkeep target networks",
         ),
         ({"networks": ("VM Network",)}, UsageError, "OLD=NEW"),
         ({"networks": ("VM Network=A", "VM Network=B")}, UsageError, "choose one"),
@@ -125,14 +178,17 @@ def test_networks_with_equals_signs_brackets_and_quotes_in_their_names_can_be_ma
         (
             {"disk_datastores": ("scsi0:0=nowhere",)},
             NotFoundError,
-            "it has datastore1, datastore2[^:]*: .*--disk-datastore",
+            "no datastore 'nowhere' in /Lab; there are datastore1, datastore2[^;]*; all: vmkeep target datastores",
         ),
         ({"disk_datastores": ("scsi0:0=datastore2", "2000=datastore1")}, UsageError, "Hard disk 1 is mapped to"),
-        (
-            {"datastore": "nowhere"},
-            NotFoundError,
-            f"^{ONCE}the host has no .* it has datastore1, datastore2[^:]*: .*--datastore",
-        ),
+        ({"datastore": "Datastore-1"}, NotFoundError, "no datastore 'Datastore-1' in /Lab; near: 'datastore1'"),
+        ({"folder": "Prodution"}, NotFoundError, "near: 'Production'; all: vmkeep target folders"),
+        ({"resource_pool": "Prod"}, NotFoundError, "near: 'Production'; all: vmkeep target pools"),
+        ({"host": "esx1.localhost"}, NotFoundError, "near: 'esx01.localhost', .*; all: vmkeep target hosts"),
+        ({"log_directory": "[datastore1] no/where"}, NotFoundError, "there is no such folder"),
+        ({"suspend_directory": "[nowhere] x"}, NotFoundError, "the host has no datastore 'nowhere'; it has datastore1"),
+        ({"log_directory": "/vmfs/x"}, UsageError, r"write it as in '\[datastore1\] folder'"),
+        ({"rdms": ("scsi0:0=omit",)}, NotFoundError, "each physical RDM of it: none"),
         ({"luns": ("scsi0:0=naa.1",)}, NotFoundError, "each physical RDM of it: none"),
     ],
 )
@@ -164,6 +220,24 @@ def test_one_disk_goes_to_the_datastore_that_was_said(lab, kept, name, disk):
     assert planned.plan.place.disks == (("scsi0:0", "datastore2"),)
     assert planned.jobs[0].target_file.startswith("[datastore2] ")
     planned.clean_up()
+
+
+def test_a_mapping_tells_the_replacement_of_each_physical_rdm(lab, with_rdm, name):
+    site, point = with_rdm
+    with open_repository(site.repository) as repository:
+        text = mapping_at(repository, point).replace("\nname: app01\n", f"\nname: {name}\n")
+    lun = free_luns(lab)[0]
+
+    def lines(old: str, new: str) -> str:
+        assert old in text
+        request = RestoreRequest(point=point, run=name, mapping=text.replace(old, new))
+        return "\n".join(plan_lines(restore.plan_restore(site, request)))
+
+    placeholder = "    rdm: placeholder\n    lun: null\n"
+    assert "an empty placeholder disk takes its place" in lines(placeholder, placeholder)
+    assert "is not made: physical RDM, not backed up: left out, as asked" in lines(placeholder, "    rdm: omit\n")
+    assert "an ordinary disk takes its place, empty" in lines(placeholder, "    rdm: disk\n")
+    assert f"mapped to LUN {lun}, on which nothing is written" in lines(placeholder, f"    lun: {lun}\n")
 
 
 def test_a_physical_rdm_is_mapped_to_the_named_lun_and_nothing_is_written_to_it(lab, with_rdm, name):

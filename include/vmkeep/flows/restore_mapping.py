@@ -1,0 +1,208 @@
+"""Makes the mapping of a restore point, and joins a person's mapping with a request.
+
+A mapping and the options of a request say the same things. Where both speak of one part, they have to agree, because
+nobody should have to know which of them counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from vmkeep.documents import read_text
+from vmkeep.errors import MappingError, UsageError
+from vmkeep.flows.restore_saved import OF_A_NEW_VM, SavedVm, load_saved, networks_asked, require_vm
+from vmkeep.flows.values import PhysicalRdm, RestoreRequest
+from vmkeep.mapping import CardLine, DiskLine, PlacedMapping, RestoreMapping, read_mapping, write_mapping
+from vmkeep.model.disk import Disk
+from vmkeep.model.wording import size
+from vmkeep.repository import Repository
+from vmkeep.vsphere import configspec
+from vmkeep.vsphere.candidates import nearest
+from vmkeep.vsphere.cards import SavedCard, saved_cards
+from vmkeep.vsphere.directories import own_directories
+from vmkeep.vsphere.names import decode_name
+from vmkeep.vsphere.paths import parse_path
+
+_OPTIONS = {"name": "--new-name", "power_on": "--power-on", **OF_A_NEW_VM}
+_LARGEST = 1 << 20
+"""Bytes of the largest file that is taken for a mapping. One of a VM with 256 disks has less than a tenth of them."""
+_FIELDS = {"name": "new_name"}
+"""Fields of a mapping whose field in a request has another name."""
+_SCALARS = (
+    "name", "keep_identity", "power_on", "connect_networks", "folder", "resource_pool", "host", "datastore",
+    "log_directory", "suspend_directory",
+)  # fmt: skip
+
+
+def mapping_at(repository: Repository, ref: str) -> str:
+    """Return the mapping of a restore point as a file.
+
+    :param ref: ref, unique beginning of an id, or ``latest:`` with a VM's name.
+    :raises UsageError: the point holds no VM.
+    """
+    point = repository.find_point(ref)
+    require_vm(point)
+    return mapping_of(load_saved(repository, point))
+
+
+def read_mapping_file(path: Path) -> str:
+    """Return the text of a mapping file.
+
+    :raises MappingError: the file cannot be read.
+    """
+    try:
+        return read_text(path, most=_LARGEST)
+    except OSError as error:
+        raise MappingError(f"mapping {path}: the file cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise MappingError(f"mapping {path}: {error}") from error
+
+
+def mapping_of(saved: SavedVm) -> str:
+    """Return the mapping of a restore point as a file, in which every value is the saved one."""
+    point, config = saved.point, configspec.parse_config(saved.config)
+    home = parse_path(config.files.vmPathName)
+    directories = own_directories(config)
+    path = point.vm.inventory_path
+    return write_mapping(
+        RestoreMapping(
+            name=point.vm.name,
+            keep_identity=True,
+            connect_networks=False,
+            folder=path.rpartition("/")[0] or None if path is not None else None,
+            datastore=decode_name(home.datastore) if home is not None else None,
+            log_directory=_as_typed(directories.log),
+            suspend_directory=_as_typed(directories.suspend),
+            disks=tuple(map(_disk_line, point.disks)),
+            networks=tuple(map(_card_line, _cards(saved))),
+        ),
+        about=(
+            f"Where a restore of {point.ref} makes its new VM.",
+            f"The point was taken of {point.vm.in_full}.",
+        ),
+    )
+
+
+def _as_typed(directory: str | None) -> str | None:
+    """Return a datastore path with the datastore's name as people read it."""
+    path = parse_path(directory or "")
+    return str(path._replace(datastore=decode_name(path.datastore))) if path is not None else None
+
+
+def _cards(saved: SavedVm) -> tuple[SavedCard, ...]:
+    return saved_cards(configspec.parse_config(saved.config).hardware.device, saved.origin)
+
+
+def _disk_line(disk: Disk) -> DiskLine:
+    place = parse_path(disk.file_name)
+    lun = f", RDM of LUN {disk.device_name or disk.lun_uuid}" if disk.physical_rdm else ""
+    skipped = f", not backed up: {disk.why_skipped}" if disk.skip is not None else ""
+    return DiskLine(
+        disk=disk.address,
+        datastore=decode_name(place.datastore) if place is not None else None,
+        rdm=PhysicalRdm.PLACEHOLDER.value if disk.physical_rdm else None,
+        about=f"{disk.label}, {size(disk.capacity)}{lun}{skipped}",
+    )
+
+
+def _card_line(card: SavedCard) -> CardLine:
+    named = card.names[0] if card.names else None
+    return CardLine(
+        card=card.label, network=named, about="the network's name is not known, this is its id" if card.unnamed else ""
+    )
+
+
+class GivenMapping:
+    """A mapping that a request brings along, read and free of faults."""
+
+    def __init__(self, text: str) -> None:
+        """Read it.
+
+        :raises MappingError: it has faults.
+        """
+        self._read: PlacedMapping = read_mapping(text)
+
+    def joined(self, request: RestoreRequest) -> RestoreRequest:
+        """Return a request with the mapping's values, apart from those of single disks and cards.
+
+        :raises UsageError: an option says something else than the mapping, or the request goes over an existing VM.
+        """
+        if request.vm_selector is not None:
+            raise UsageError(
+                "a mapping says where a new VM is made, and this restore goes over an existing one: leave out the "
+                "mapping (--mapping), or the VM (--vm)"
+            )
+        changes: dict[str, Any] = {"mapping": ""}
+        plain = RestoreRequest(point=request.point, run=request.run)
+        for name in _SCALARS:
+            field, mapped = _FIELDS.get(name, name), getattr(self._read.mapping, name)
+            asked = getattr(request, field)
+            if mapped is None:
+                continue
+            if asked not in (getattr(plain, field), mapped):
+                raise self._contradiction(_OPTIONS[name], str(asked), str(mapped), name)
+            changes[field] = mapped
+        joined = replace(request, **changes)
+        if joined.new_name is None:
+            raise UsageError("the mapping has no name for the new VM: add name: to it, or say --new-name (new_name)")
+        return joined
+
+    def with_parts(self, request: RestoreRequest, saved: SavedVm) -> RestoreRequest:
+        """Return a joined request with the mapping's values for the disks and cards of the saved VM.
+
+        :raises MappingError: the saved VM has no such disk or card.
+        :raises UsageError: an option says something else about one of them.
+        """
+        return replace(
+            request,
+            disk_datastores=(*request.disk_datastores, *self._by_disk("datastore", saved)),
+            rdms=(*request.rdms, *self._by_disk("rdm", saved)),
+            luns=(*request.luns, *self._by_disk("lun", saved)),
+            networks=(*request.networks, *self._networks(request, saved)),
+        )
+
+    def _by_disk(self, field: str, saved: SavedVm) -> Iterator[str]:
+        disks = {word: disk for disk in reversed(saved.point.disks) for word in (disk.label, disk.address)}
+        for index, line in enumerate(self._read.mapping.disks):
+            if line.disk not in disks:
+                names = [disk.address for disk in saved.point.disks]
+                raise self._unknown("disk", line.disk, names, disks, ("disks", index, "disk"))
+            disk, value = disks[line.disk], getattr(line, field)
+            if value is None or (field == "rdm" and value == PhysicalRdm.PLACEHOLDER.value):
+                continue  # a placeholder is what an option for all RDMs is about
+            if field != "datastore" and not disk.physical_rdm:
+                raise MappingError(
+                    f"mapping, {self._read.at('disks', index, field)}: {disk.label} ({disk.address}) is no physical "
+                    f"RDM: leave out {field}"
+                )
+            yield f"{disk.address}={value}"
+
+    def _networks(self, request: RestoreRequest, saved: SavedVm) -> Iterator[str]:
+        cards, asked = {card.label: card for card in _cards(saved)}, networks_asked(request.networks, saved)
+        for index, line in enumerate(self._read.mapping.networks):
+            if line.card not in cards:
+                raise self._unknown("network card", line.card, list(cards), cards, ("networks", index, "card"))
+            card, new = cards[line.card], line.network
+            if new is None or new in card.names[:1]:
+                continue  # the saved network is found by more than its name, and without being named
+            for option in (asked[name] for name in (card.label, *card.names) if name in asked):
+                if option != new:
+                    raise self._contradiction("--network", option, new, "networks", index, "network")
+            yield f"{line.card}={new}"
+
+    def _unknown(
+        self, kind: str, wanted: str, names: list[str], known: Iterable[str], path: tuple[str | int, ...]
+    ) -> MappingError:
+        near = nearest(wanted, known)
+        there_are = f"near: {near}" if near else f"it has {', '.join(names) or 'none'}"
+        return MappingError(
+            f"mapping, {self._read.at(*path)}: the VM that was backed up has no {kind} '{wanted}'; {there_are}"
+        )
+
+    def _contradiction(self, option: str, asked: str, mapped: str, *path: str | int) -> UsageError:
+        return UsageError(
+            f"{option} says '{asked}', and the mapping ({self._read.at(*path)}) says '{mapped}': leave one of them out"
+        )
