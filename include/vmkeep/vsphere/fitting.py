@@ -113,7 +113,7 @@ def plan_vm(session: Session, config_xml: str | bytes, place: Place, options: Sp
         home=home,
         datastores=around.disk_datastores.values(),
         networks=[card.network.managed for card in around.networks.values()],
-        when=_circumstances(config, around),
+        when=_circumstances(config, around, drill=bool(options.drill)),
     )
     moved = tuple(_moved(place, devices, around))
     built = build(config, options, around)
@@ -134,7 +134,7 @@ def _moved(place: Place, devices: Iterable[Any], around: Surroundings) -> Iterat
                 )
 
 
-def _circumstances(config: Any, around: Surroundings) -> Iterator[When]:
+def _circumstances(config: Any, around: Surroundings, *, drill: bool) -> Iterator[When]:
     """Yield the circumstances of a new VM that need rights of their own.
 
     Where a VM can be made otherwise without the rights, the circumstance is left out and a note says so.
@@ -143,6 +143,8 @@ def _circumstances(config: Any, around: Surroundings) -> Iterator[When]:
         yield When.RAW_MAPPING
     if config.template:
         yield When.TEMPLATE
+    if drill:
+        yield When.DRILL
 
 
 def settle(place: Place, built: BuiltSpec) -> SettledPlace:

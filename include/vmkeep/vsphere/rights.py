@@ -49,6 +49,7 @@ class When(StrEnum):
     HOTADD = "transport hotadd"
     OWN_SWAP = "the VM's swap file has a place of its own (else that is left to the new host)"
     TEMPLATE = "the VM was a template"
+    DRILL = "a drill, which removes the VM again"
     SUSPEND = "mode SUSPEND"
     GUEST = "commands run in the guest"
     POLICIES = "storage policies are to be kept with the point"
@@ -219,6 +220,7 @@ STEPS: Mapping[Purpose, tuple[Step, ...]] = {
             calls=("Destroy_Task",),
             besides={On.VM: ("VirtualMachine.Inventory.Delete",), On.FOLDER: ("VirtualMachine.Inventory.Delete",)},
         ),
+        Step(name="switch the VM of a drill off, and remove it", calls=("PowerOffVM_Task",), when=When.DRILL),
         _HOTADD,
     ),
     Purpose.HOST_BACKUP: (
