@@ -17,6 +17,7 @@ Restores all VMs of a recovery plan to the vCenter of the form, group after grou
 |---|---|
 | `recover` | compares the plan with repository and vCenter, restores and probes the VMs, and reports |
 | `vm` | shows the outcome of one VM, and is red if the VM is not restored and healthy |
+| `clean_up` | removes the VMs that a drill has left, because its worker died |
 | `report` | counts the VMs by their states, and fails the run if a VM is not healthy |
 
 Nothing is changed before the whole plan was compared.
@@ -38,6 +39,7 @@ from airflow.sdk import DAG, Param
 
 from vmkeep_airflow.limits import PATIENT
 from vmkeep_airflow.operators.recover_site import (
+    CleanUpDrillOperator,
     RecoveredVmOperator,
     RecoverSiteOperator,
     ReportRecoveryOperator,
@@ -109,10 +111,20 @@ with DAG(
         execution_timeout=timedelta(minutes=5),
     ).expand(outcome=recovered.output)
 
+    cleaned = CleanUpDrillOperator(
+        task_id="clean_up",
+        trigger_rule="all_done",
+        retries=5,
+        execution_timeout=timedelta(hours=2),
+        drill=dag.param("drill"),
+        vsphere_conn_id="{{ params.vsphere }}",
+        repository_conn_id="{{ params.repository }}",
+    )
     reported = ReportRecoveryOperator(
         task_id="report", trigger_rule="all_done", retries=0, execution_timeout=timedelta(minutes=5)
     )
 
-    shown >> reported
+    recovered >> cleaned
+    [shown, cleaned] >> reported
 
     give_params(dag, PARAMS)

@@ -12,7 +12,8 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from vmkeep.model.job import to_plain
 from vmkeep.recovery import ProbeResult, VmOutcome, VmState
-from vmkeep_airflow.operators.recover_site import RecoveredVmOperator, RecoverSiteOperator
+from vmkeep.repository import create_repository
+from vmkeep_airflow.operators.recover_site import CleanUpDrillOperator, RecoveredVmOperator, RecoverSiteOperator
 
 PLAN = "name: site\ngroups:\n  - {name: others, selection: name:x, approval: true}\n"
 NOW = datetime(2026, 11, 20, tzinfo=UTC)
@@ -39,6 +40,21 @@ def test_a_plan_that_cannot_be_carried_out_is_refused_before_any_server_is_asked
 
     with pytest.raises(AirflowFailException, match=why):
         RecoverSiteOperator(task_id="recover", plan=plan, **fields).execute(context_of({}))
+
+
+def test_a_clean_up_asks_no_server_after_a_disaster_and_finds_nothing_of_a_drill_that_never_began(
+    tmp_path, monkeypatch
+):
+    create_repository(str(tmp_path / "repo"))
+    vsphere = {"conn_type": "vsphere", "host": "127.0.0.1", "port": 9, "login": "u", "password": "p"}
+    monkeypatch.setenv("AIRFLOW_CONN_VSPHERE_DEFAULT", json.dumps(vsphere))
+    monkeypatch.setenv(
+        "AIRFLOW_CONN_VMKEEP_DEFAULT", json.dumps({"conn_type": "vmkeep", "host": str(tmp_path / "repo")})
+    )
+
+    for drill in (False, True):
+        operator = CleanUpDrillOperator(task_id="clean_up", drill=drill)
+        assert operator.execute(context_of({})) == {"vms_removed": 0}
 
 
 def test_a_vm_is_shown_with_its_evidence_and_is_red_unless_it_is_healthy():

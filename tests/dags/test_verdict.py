@@ -54,7 +54,7 @@ TASKS = {
     "snapshot_sweep": ["sweep"],
     "missed_backups": ["find", "find_hosts", "report"],
     "host_config_backup": ["back_up_hosts", "report"],
-    "disaster_recovery": ["recover", "vm", "report"],
+    "disaster_recovery": ["recover", "vm", "clean_up", "report"],
 }  # fmt: skip
 EACH = [(dag_id, task_id) for dag_id, task_ids in TASKS.items() for task_id in task_ids]
 EACH_BUT_THE_LAST = [(dag_id, task_id) for dag_id, task_ids in TASKS.items() for task_id in task_ids[:-1]]

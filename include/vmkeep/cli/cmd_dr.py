@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -224,8 +225,8 @@ def clean(name: str, repository: str | None, as_json: bool, **vsphere: str | Non
     """
     from vmkeep.flows.recovery import remove_drill  # takes time to import
 
-    site = site_from(repository=repository)
-    removed = remove_drill(site, vcenter_from(**vsphere), name)
+    site = replace(site_from(repository=repository), vcenter=vcenter_from(**vsphere))
+    removed = remove_drill(site, name)
     if as_json:
         print_json({"removed": list(removed)})
     else:

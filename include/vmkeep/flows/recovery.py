@@ -35,7 +35,7 @@ from vmkeep.flows.recovery_vm import NumberedVm, RecoveryWork, outcome_so_far, r
 from vmkeep.flows.side_by_side import SideBySide
 from vmkeep.flows.stopping import Stop
 from vmkeep.model.guest import Logins, no_logins
-from vmkeep.model.site import Site, VCenter
+from vmkeep.model.site import Site
 from vmkeep.model.vmref import VmRef
 from vmkeep.recovery import OnFailure, RecoveryGroup, RecoveryReport, VmOutcome
 from vmkeep.repository import Repository, open_site_repository
@@ -195,7 +195,7 @@ class _Run:
                 self._journal.record(one.number, replace(outcome, removed=True))
 
 
-def remove_drill(site: Site, vcenter: VCenter, run: str) -> tuple[VmRef, ...]:
+def remove_drill(site: Site, run: str) -> tuple[VmRef, ...]:
     """Remove the VMs that a drill has left. Return those that were removed.
 
     :raises NotFoundError: there is no such run, or it is no drill.
@@ -208,7 +208,7 @@ def remove_drill(site: Site, vcenter: VCenter, run: str) -> tuple[VmRef, ...]:
         if repository.run(f"recovery-{run}").has_live_lease():
             raise ConflictError(f"drill {run} is at work, and removes its VMs itself: wait for it, or stop it")
         mark = mark_of(repository, order)
-    with open_vsphere(replace(site, vcenter=vcenter)) as session:
+    with open_vsphere(site) as session:
         refs = list_drill_vms(session, mark)
         for ref in refs:
             remove_drill_vm(session, ref.moref, mark)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator, Context
 from airflow.sdk.exceptions import AirflowFailException
 
-from vmkeep.errors import UsageError
+from vmkeep.errors import NotFoundError, UsageError
 from vmkeep.model.job import to_plain
 from vmkeep.recovery import RecoveryReport, VmOutcome, VmState, parse_moment, parse_plan
 from vmkeep_airflow.dagruns import clears_of, own_dag_run
@@ -72,8 +72,7 @@ class RecoverSiteOperator(SiteOperator):
             raise UsageError(f"nobody has approved {', '.join(asked)}: name each group in the field approved, or 'all'")
         self._stop = Stop()
         wishes = RecoveryWishes(
-            # A drill that is cleared begins anew. After a disaster the same run goes on.
-            run=own_dag_run(context["ti"]).run_key(clears_of(context) if self.drill else 0),
+            run=_run_of(context, drill=bool(self.drill)),
             plan=plan,
             drill=bool(self.drill),
             lost_at=parse_moment(self.lost_at) if self.lost_at else None,
@@ -104,6 +103,39 @@ class RecoverSiteOperator(SiteOperator):
             report.rto(report.vms),
         )  # fmt: skip
         return [to_plain(vm) for vm in report.vms]
+
+
+def _run_of(context: Context, *, drill: bool) -> str:
+    """Return the id of the recovery. A drill that is cleared begins anew. After a disaster the same run goes on."""
+    return own_dag_run(context["ti"]).run_key(clears_of(context) if drill else 0)
+
+
+class CleanUpDrillOperator(SiteOperator):
+    """Remove the VMs that a drill has left, because its worker died. After a disaster there is nothing to do.
+
+    :param drill: the run is a drill. Templated.
+    :returns: the number of removed VMs.
+    """
+
+    template_fields: Sequence[str] = (*SiteOperator.template_fields, "drill")
+
+    def __init__(self, *, drill: Any, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.drill = drill
+
+    def step(self, context: Context) -> Any:
+        """Remove them. A drill that never began has left none."""
+        from vmkeep.flows.recovery import remove_drill
+
+        if not self.drill:
+            return {"vms_removed": 0}
+        try:
+            removed = remove_drill(self.site(), _run_of(context, drill=True))
+        except NotFoundError:
+            return {"vms_removed": 0}
+        for vm in removed:
+            self.log.warning("VM %s, left by the drill, is removed", vm)
+        return {"vms_removed": len(removed)}
 
 
 class RecoveredVmOperator(BaseOperator):
