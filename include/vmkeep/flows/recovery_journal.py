@@ -52,7 +52,11 @@ class Journal:
         self._run = run
 
     def begin(self, order: RecoveryOrder) -> RecoveryOrder:
-        """Record the order of the run, unless it has one. Return the order that counts."""
+        """Record the order of the run, unless it has one. Return the order that counts.
+
+        A report of the run is removed, because it tells nothing of what is done from here on.
+        """
+        self._notes.discard(self._run, "report")
         return _parsed(RecoveryOrder, self._notes.begin(self._run, to_json(order)), f"the order of run {self._run}")
 
     def order(self) -> RecoveryOrder | None:

@@ -57,6 +57,10 @@ class RecoveryNotes:
         except BlobNotFoundError as error:
             raise NotFoundError(f"recovery {run}: there is no '{name}' in {self._store.location}") from error
 
+    def discard(self, run: str, name: str) -> None:
+        """Remove a note of a run, if it is there."""
+        self._store.delete(self._key(run, name))
+
     def store_proof(self, vm_key: str, data: bytes) -> None:
         """Write the proof of a VM; replace an older one."""
         self._replace(f"{_PROOFS}{safe_name(vm_key)}", data)
