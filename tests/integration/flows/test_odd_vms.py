@@ -11,6 +11,7 @@ from vmkeep.errors import ConflictError, UnsupportedError, VmOutOfReachError
 from vmkeep.flows import backup
 from vmkeep.flows.leftovers import find_run_snapshots
 from vmkeep.flows.restore import plan_restore
+from vmkeep.flows.restore_mapping import mapping_at
 from vmkeep.flows.sweep import Kind, State
 from vmkeep.flows.values import OnConflict, RestoreRequest
 from vmkeep.repository import open_repository
@@ -55,6 +56,12 @@ def test_a_vm_in_a_vapp_is_backed_up_with_its_files_and_restored_beside_and_over
     with hands(lab) as session:
         assert session.vm(made.vm.moref).parent.name == "Production"
         assert session.vm(made.vm.moref).resourcePool.name == "Production"
+
+    with open_repository(site.repository) as repository:
+        mapping = mapping_at(repository, sealed.point).replace("name: web01\n", "name: mapped\n")
+    mapped = plan_restore(site, RestoreRequest(point=sealed.point, run="mapped", mapping=mapping))
+    assert mapped.place.folder_path == "/Lab/vm/Production"
+    assert [line for line in mapped.warnings if "vApp /Lab/vm/Production/shop [1]" in line]
 
     before = lab.hash("web01", 2000)
     lab.write("web01", 2000, [{"offset": 0, "length": 65536, "seed": 9}])

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.integration.flows.restoring import Restoring, back_up, devices, hands, names, power, site_of
+from tests.integration.flows.restoring import Restoring, back_up, devices, hands, names, power, restore_whole, site_of
 from vmkeep.errors import ConflictError, MappingError, NotFoundError, StaleError, UsageError
 from vmkeep.flows import restore
 from vmkeep.flows.restore_mapping import mapping_at
@@ -16,8 +16,10 @@ from vmkeep.flows.restore_wording import plan_lines
 from vmkeep.flows.values import PhysicalRdm, RestoreRequest
 from vmkeep.mapping import read_mapping
 from vmkeep.repository import create_repository, open_repository
-from vmkeep.vsphere import luns
+from vmkeep.vsphere import inventory, luns
 from vmkeep.vsphere.api import vim
+from vmkeep.vsphere.names import encode_name
+from vmkeep.vsphere.paths import inventory_path_of
 
 CARD = "Network adapter 1"
 ONCE = r"VM new-\w+ cannot be made on esx01.localhost, esx02.localhost: (?!.* on esx)"
@@ -89,6 +91,37 @@ def test_an_unedited_mapping_makes_the_vm_that_was(lab, kept, name):
     assert any("which is still there: for a copy" in warning for warning in mapped.warnings)
     with pytest.raises(ConflictError, match="a VM named web01 exists"):
         restore.plan_restore(site, RestoreRequest(point=point, run="unedited", mapping=text))
+
+
+def test_a_vm_that_is_gone_comes_back_by_its_unedited_mapping(lab, kept):
+    site, _ = kept
+    odd, stored = "dätä web/01 ☃", encode_name("dätä web/01 ☃")
+    point, disks = back_up(site, odd).point, [disk["key"] for disk in lab.vm(stored)["disks"]]
+    with hands(lab) as session:
+        was = session.vm(inventory.find_vm(session, odd).moref)
+        path, config = inventory_path_of(session, was).path, was.config
+        content = [lab.hash(stored, disk) for disk in disks]
+        was.Destroy_Task()
+    with open_repository(site.repository) as repository:
+        text = mapping_at(repository, point)
+
+    made = restore_whole(site, point, mapping=text)
+
+    with hands(lab) as session:
+        now = session.vm(made.vm.moref)
+        assert inventory_path_of(session, now).path == path
+        for name in ("name", "uuid", "instanceUuid", "guestId", "firmware", "version", "annotation"):
+            assert getattr(now.config, name) == getattr(config, name)
+        assert addresses(now.config) == addresses(config)
+    assert [lab.hash(stored, disk) for disk in disks] == content
+
+
+def addresses(config) -> list[tuple[str, str, str]]:
+    return [
+        (card.macAddress, card.backing.deviceName, card.deviceInfo.label)
+        for card in config.hardware.device
+        if isinstance(card, vim.vm.device.VirtualEthernetCard)
+    ]
 
 
 def test_the_command_line_lists_targets_and_writes_and_takes_mappings(vmkeep, lab, kept, tmp_path):
