@@ -91,6 +91,18 @@ PARAMS = {
         title="If the target exists",
         description="abort fails, overwrite writes over its disks, keep leaves it alone, prompt asks a person.",
     ),
+    "disks": optional_lines(
+        title="Disks",
+        description="One per line: the only disks to write, by address (scsi0:1), label or device key. The others stay "
+        "as they are. Empty: all.",
+        section="Existing VM",
+    ),
+    "disk_map": optional_lines(
+        title="Disk map",
+        description="One per line, SAVED=TARGET: a disk of the point, and the disk of the VM to write over. Both have "
+        "to be of one size. Other disks are matched by place and UUID.",
+        section="Existing VM",
+    ),
     "power_on": Param(
         None,
         type=["null", "boolean"],

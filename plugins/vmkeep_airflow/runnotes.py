@@ -111,6 +111,8 @@ def subject(dag_id: str, params: Mapping[str, Any]) -> str | None:
         return params.get("vm")
     if dag_id == "vm_restore":
         return f"{params.get('point')} to {params.get('new_name') or params.get('vm') or 'its original VM'}"
+    if dag_id == "disk_attach":
+        return f"{', '.join(params.get('disks') or ())} of {params.get('point')} to {params.get('vm')}"
     return None
 
 

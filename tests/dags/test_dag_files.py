@@ -26,6 +26,7 @@ DAG_FILES = sorted((ROOT / "dags").glob("*.py"))
 LISTED = {
     "backup_windows.py": ("backup_window_example", "22:00 to 06:00 Europe/Berlin"),
     "disaster_recovery.py": ("disaster_recovery", None),
+    "disk_attach.py": ("disk_attach", None),
     "host_config_backup.py": ("host_config_backup", "0 4 * * *"),
     "missed_backups.py": ("missed_backups", "0 9 * * *"),
     "policy_faults.py": None,

@@ -168,7 +168,8 @@ def test_a_run_whose_pool_has_no_slots_says_so_in_its_note(seen):
 
 
 @pytest.mark.parametrize(
-    "dag_id", ["vm_backup", "vm_restore", "snapshot_sweep", "host_config_backup", "disaster_recovery"]
+    "dag_id",
+    ["vm_backup", "vm_restore", "disk_attach", "snapshot_sweep", "host_config_backup", "disaster_recovery"],
 )
 def test_a_proxy_that_airflow_does_not_list_is_refused_before_the_run_begins(dag_id):
     params = DagBag(str(ROOT / "dags" / f"{dag_id}.py")).dags[dag_id].params

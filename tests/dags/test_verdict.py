@@ -41,7 +41,12 @@ from vmkeep_airflow.verdict import (
 # Airflow's plugin loader uses a function that a library of its own has deprecated.
 pytestmark = pytest.mark.filterwarnings("default:GitWildMatchPattern:DeprecationWarning")
 
-CONF = {"vm_backup": {"vm": "app01"}, "vm_restore": {"point": "latest:app01"}, "disaster_recovery": {"plan": "name: x"}}
+CONF = {
+    "vm_backup": {"vm": "app01"},
+    "vm_restore": {"point": "latest:app01"},
+    "disk_attach": {"point": "latest:app01", "disks": ["scsi0:1"], "vm": "app02"},
+    "disaster_recovery": {"plan": "name: x"},
+}
 TASKS = {
     "vm_backup": [
         "preflight", "snapshot", "plan_disks", "copy_disk", "catalog", "remove_snapshot", "verify", "close_run",
@@ -52,6 +57,7 @@ TASKS = {
     "repository_check": ["check", "mark_damaged", "report"],
     "repository_maintenance": ["prune", "extend_locks", "merge", "report"],
     "snapshot_sweep": ["sweep"],
+    "disk_attach": ["attach"],
     "missed_backups": ["find", "find_hosts", "report"],
     "host_config_backup": ["back_up_hosts", "report"],
     "disaster_recovery": ["recover", "vm", "clean_up", "report"],
@@ -257,6 +263,11 @@ def test_a_restore_with_nothing_to_do_is_green_and_one_skipped_by_hand_is_not(ma
         ("vm_backup", {"vm": "uuid:4211"}, "uuid:4211"),
         ("vm_restore", {"point": "latest:app01", "new_name": "app02"}, "latest:app01 to app02"),
         ("vm_restore", {"point": "latest:app01"}, "latest:app01 to its original VM"),
+        (
+            "disk_attach",
+            {"point": "latest:app01", "disks": ["scsi0:1"], "vm": "app02"},
+            "scsi0:1 of latest:app01 to app02",
+        ),
         ("repository_check", {}, None),
     ],
 )

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from airflow.dag_processing.dagbag import DagBag
 
-from vmkeep.flows.restore_saved import OF_A_NEW_VM
+from vmkeep.flows.restore_saved import OF_A_NEW_VM, OF_AN_EXISTING_VM
 from vmkeep.flows.values import PhysicalRdm, RestoreRequest
 from vmkeep_airflow.operators.plan_restore import request_from
 
@@ -43,6 +43,13 @@ def test_every_field_about_a_new_vm_is_one_that_a_restore_over_a_vm_refuses(dag)
     shown = {name for name, param in dag.params.items() if param.schema.get("section") == "New VM"}
 
     assert shown == set(OF_A_NEW_VM)
+
+
+def test_every_field_about_an_existing_vm_is_one_that_a_restore_to_a_new_vm_refuses(dag):
+    shown = {name for name, param in dag.params.items() if param.schema.get("section") == "Existing VM"}
+
+    assert shown == set(OF_AN_EXISTING_VM)
+    assert asked(dag, point="x", disks=["scsi0:1"], disk_map=["a=b"]).disk_map == ("a=b",)
 
 
 def test_mappings_arrive_as_they_were_typed(dag):

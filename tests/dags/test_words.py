@@ -13,6 +13,7 @@ from vmkeep.cli.main import cli
 TWINS = {
     "vm_backup": ("backup", "run"),
     "vm_restore": ("restore", "run"),
+    "disk_attach": ("restore", "disk"),
     "repository_maintenance": ("repo", "prune"),
     "repository_check": ("repo", "check"),
     "snapshot_sweep": ("vm", "sweep"),

@@ -19,6 +19,7 @@ from vmkeep.cli.options import (
 )
 from vmkeep.cli.output import one_line, print_json, progress_bars, rate, warn
 from vmkeep.cli.pages import Section, Verbs, option
+from vmkeep.cli.restore_disk import disk
 from vmkeep.flows.complete_runs import run_restore
 from vmkeep.flows.restore_mapping import read_mapping_file
 from vmkeep.flows.values import OnConflict, PhysicalRdm, RestoreRequest
@@ -30,13 +31,18 @@ from vmkeep.model.wording import counted, size
 
 @click.group(cls=Verbs)
 def restore() -> None:
-    """Restore VMs."""
+    """Restore VMs, and single disks of them."""
+
+
+restore.add_command(disk)
 
 
 @restore.command(
     "run",
     examples={
         "Write the newest point over the VM it was taken of": "vmkeep restore run latest:app01 --on-conflict overwrite",
+        "Write one disk back, and leave the others as they are": "vmkeep restore run latest:app01 --disks scsi0:1 "
+        "--on-conflict overwrite",
         "Restore to a new VM": "vmkeep restore run latest:app01 --new-name app01-copy",
         "Restore to a new VM elsewhere": "vmkeep restore run latest:app01 --new-name app01-dr --host esx2.example.com "
         "--datastore ds2 --network 'VM Network=none'",
@@ -65,6 +71,22 @@ def restore() -> None:
     metavar="VM",
     shell_complete=complete_selectors,
     help="Write over this existing VM; by default the original one, and no other.",
+)
+@option(
+    "--disks",
+    section=Section.WHAT,
+    multiple=True,
+    metavar="DISKS",
+    help="Write only these disks of the point over the existing VM's, and leave the others as they are: by address, "
+    "label or device key, several with commas between. Can be repeated.",
+)
+@option(
+    "--disk-map",
+    section=Section.WHERE,
+    multiple=True,
+    metavar="SAVED=TARGET",
+    help="Write this disk of the point over that disk of the existing VM, both by address, label or device key. Both "
+    "have to be of one size. Other disks are matched by place and UUID. Can be repeated.",
 )
 @option(
     "--new-name",
@@ -169,7 +191,8 @@ def restore() -> None:
 @transports_option
 @json_option
 def run(
-    point: str, vm: str | None, new_name: str | None, on_conflict: str, physical_rdm: str, rdms: tuple[str, ...],
+    point: str, vm: str | None, new_name: str | None, on_conflict: str, disks: tuple[str, ...],
+    disk_map: tuple[str, ...], physical_rdm: str, rdms: tuple[str, ...],
     luns: tuple[str, ...], mapping: Path | None, log_directory: str | None, suspend_directory: str | None,
     datastore: str | None, disk_datastores: tuple[str, ...], networks: tuple[str, ...], connect_networks: bool,
     folder: str | None, resource_pool: str | None, host: str | None, power_on: bool | None, keep_identity: bool,
@@ -186,6 +209,8 @@ def run(
         vm_selector=vm,
         new_name=new_name,
         on_conflict=OnConflict(on_conflict),
+        disks=disks,
+        disk_map=disk_map,
         physical_rdm=PhysicalRdm(physical_rdm),
         datastore=datastore,
         disk_datastores=disk_datastores,

@@ -38,7 +38,7 @@ _NOUNS = {
     "point": "List, show, pin and delete restore points; try retention rules on them.",
     "policy": "Check, list and explain backup policies.",
     "repo": "Make, check, prune, copy and repair a repository.",
-    "restore": "Restore VMs.",
+    "restore": "Restore VMs, and single disks of them.",
     "target": "List the folders, resource pools, datastores, networks and hosts that a restore can go to.",
     "vm": "List and show the VMs of a vCenter; repair what dead runs have left on them.",
     "vsphere": "Print the rights that a vCenter user needs; check which transports reach a VM's disks.",

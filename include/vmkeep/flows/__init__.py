@@ -11,8 +11,10 @@ the libraries that it needs. The other modules are the inside of this package.
 __all__ = [
     "about",
     "array_hooks",
+    "attach_values",
     "backup",
     "choices",
+    "complete_attach",
     "complete_runs",
     "deletion",
     "disk_images",

@@ -6,21 +6,16 @@ The steps are those of the DAGs. The cleaning up, which Airflow leaves to teardo
 from __future__ import annotations
 
 import logging
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable
 from functools import partial
-from typing import Any, TypeVar
 
-from vmkeep.errors import ArrayHookError, CancelledError, DiskMovedError, GuestCommandError, VmKeepError
+from vmkeep.errors import ArrayHookError, CancelledError, GuestCommandError
 from vmkeep.flows import backup, restore
 from vmkeep.flows.connect import one_log_in
 from vmkeep.flows.other_restores import LEASE
 from vmkeep.flows.restore_wording import plan_lines
 from vmkeep.flows.stopping import Stop
-from vmkeep.flows.turns import in_turn
+from vmkeep.flows.undoing import Undo, undone
 from vmkeep.flows.values import BackupRequest, Preflight, Restored, RestorePlan, RestoreRequest, Sealed, VerifyReport
 from vmkeep.model.guest import Logins, no_logins
 from vmkeep.model.job import Progress
@@ -28,18 +23,12 @@ from vmkeep.model.site import Site
 from vmkeep.model.vmref import VmRef
 from vmkeep.repository import open_site_repository
 from vmkeep.repository.unlock import share_keys
-from vmkeep.transfer import RunningTransfer
 
 log = logging.getLogger(__name__)
-
-PARALLEL_DISKS = 4
-"""Number of disks transferred at once. More would only wait for the host's NFC server or the processors."""
 
 _LEASE = "backup"
 """Name of the lease that a backup in one process holds from its snapshot to its seal."""
 
-T = TypeVar("T")
-R = TypeVar("R")
 Bars = Callable[[str], Callable[[Progress], None]]
 
 
@@ -83,7 +72,7 @@ def _backed_up(
     for warning in pre.warnings:
         announce(warning)
     undo = _backup_undo(site, pre, logins)
-    with _undone(undo) as transfers, stop.cancels(transfers.cancel):
+    with undone(undo) as transfers, stop.cancels(transfers.cancel):
         stop.check()
         taken = transfers.in_turn(partial(backup.take_snapshot, site, pre, logins=logins), announce)
         for warning in taken.warnings:
@@ -148,7 +137,7 @@ def carry_out(
         )  # fmt: skip
     stop = stop or Stop()
     with (
-        _undone(_restore_undo(site, plan)) as transfers,
+        undone(_restore_undo(site, plan)) as transfers,
         open_site_repository(site) as repository,
         repository.run(plan.request.run).open_lease(LEASE) as lease,
         stop.cancels(transfers.cancel),
@@ -172,97 +161,13 @@ def carry_out(
     return done
 
 
-class _Transfers:
-    """The transfers of one call, side by side."""
-
-    def __init__(self) -> None:
-        self._pool = ThreadPoolExecutor(PARALLEL_DISKS, thread_name_prefix="disk")
-        self._running: list[RunningTransfer[Any]] = []
-        self._stopped = threading.Event()
-
-    def run(self, starts: Sequence[Callable[[], RunningTransfer[T]]]) -> list[T]:
-        """Start the transfers and return their results. The first error is raised at once; the others go on."""
-        futures = [self._pool.submit(self._one, start) for start in starts]
-        done, _ = wait(futures, return_when=FIRST_EXCEPTION)
-        failed = [error for future in done if (error := future.exception()) is not None]
-        if failed:
-            raise failed[0]
-        return [future.result() for future in futures]
-
-    def cancel(self) -> None:
-        """Cancel the transfers that run, and those that start from now on."""
-        self._stopped.set()
-        for transfer in list(self._running):
-            transfer.cancel()
-
-    def stop(self) -> None:
-        """Cancel the transfers that still run, and wait until their processes are gone."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
-        self.cancel()
-        self._pool.shutdown(wait=True)
-
-    def _one(self, start: Callable[[], RunningTransfer[T]]) -> T:
-        try:
-            return self.in_turn(partial(self._follow, start), log.warning)
-        except DiskMovedError as error:
-            log.warning("%s; trying once more, where the disk is now", error)
-            return self.in_turn(partial(self._follow, start), log.warning)
-
-    def in_turn(self, work: Callable[[], R], announce: Callable[[str], None]) -> R:
-        """Do a work as soon as limits leave room for it, unless the transfers are cancelled meanwhile."""
-        return in_turn(work, announce=announce, stopped=self._stopped)
-
-    def _follow(self, start: Callable[[], RunningTransfer[T]]) -> T:
-        with start() as transfer:
-            self._running.append(transfer)
-            if self._stopped.is_set():
-                transfer.cancel()
-            return transfer.wait()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Undo:
-    """The way to take back the work that a call has begun, with its words for the log."""
-
-    action: Callable[[], str | None]
-    """Take the work back; return a sentence about it for the log, if there is one."""
-    begins: str
-    left: str
-    """Names the things that stay if it is not taken back, and how to remove them."""
-    undone_but: tuple[type[VmKeepError], ...] = ()
-    """Errors of something else, raised after the work was taken back."""
-
-
-@contextmanager
-def _undone(undo: _Undo) -> Iterator[_Transfers]:
-    """Stop the transfers and take the work back, if anything fails. A second interruption ends that at once."""
-    transfers = _Transfers()
-    try:
-        yield transfers
-        transfers.stop()
-    except BaseException as error:
-        again = " again" if isinstance(error, KeyboardInterrupt) else ""
-        try:
-            log.warning("stopping: %s; interrupt%s to end at once", undo.begins, again)
-            transfers.stop()
-            if done := undo.action():
-                log.warning("%s", done)
-        except VmKeepError as second:
-            left = "" if isinstance(second, undo.undone_but) else f": {undo.left}"
-            log.error("cleaning up failed too: %s%s", second, left)
-        except KeyboardInterrupt:
-            log.error("interrupted%s: %s", again, undo.left)
-            raise
-        raise
-
-
-def _backup_undo(site: Site, pre: Preflight, logins: Logins) -> _Undo:
+def _backup_undo(site: Site, pre: Preflight, logins: Logins) -> Undo:
     vm, run = pre.vm.moref or "", pre.request.run
 
     def remove() -> None:
         backup.remove_own_snapshot(site, vm, run, vcenter=pre.vm.vcenter, repository=pre.repository, logins=logins)
 
-    return _Undo(
+    return Undo(
         action=remove,
         begins=f"the snapshot that this run took of VM {pre.vm.name}, if any, is removed",
         left=f"VM {pre.vm.name} ({vm}) may keep the snapshot 'vmkeep {run}': the VM's next backup removes it, once it "
@@ -271,14 +176,14 @@ def _backup_undo(site: Site, pre: Preflight, logins: Logins) -> _Undo:
     )
 
 
-def _restore_undo(site: Site, plan: RestorePlan) -> _Undo:
+def _restore_undo(site: Site, plan: RestorePlan) -> Undo:
     run = plan.request.run
 
     def remove() -> str | None:
         return f"run {run}: the VM it had begun to create was removed" if restore.clean_up(site, run) else None
 
     if plan.target is None:
-        return _Undo(
+        return Undo(
             action=remove,
             begins=f"the new VM {plan.target_name} is removed, if it was begun",
             left=f"a half-made VM {plan.target_name} may stay: do not start it; the next restore to that name "
@@ -286,4 +191,4 @@ def _restore_undo(site: Site, plan: RestorePlan) -> _Undo:
         )
     vm = f"VM {plan.target_name} ({plan.target.moref})"
     half = f"if a disk of {vm} was written to already, it is half written: then restore the VM again before its start"
-    return _Undo(action=remove, begins=half, left=half)
+    return Undo(action=remove, begins=half, left=half)

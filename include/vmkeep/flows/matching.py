@@ -1,7 +1,7 @@
 """Matches the disks of a restore point to the disks of an existing VM. Pure.
 
 A disk is recognised by its place (controller, bus, unit), its UUID and its capacity. Its file's name is never used,
-because every snapshot changes it.
+because every snapshot changes it. A request may name the target of a disk itself; then only capacity and kind count.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from vmkeep.errors import ConflictError
+from vmkeep.flows.disk_targets import ALL, DiskTargets
 from vmkeep.flows.values import DiskMatch
 from vmkeep.model.disk import Disk, SkipReason
 from vmkeep.model.point import RestorePoint
@@ -16,18 +17,29 @@ from vmkeep.model.wording import exact_size, size
 
 _UNWRITABLE = (SkipReason.PHYSICAL_RDM, SkipReason.SHARED, SkipReason.UNSUPPORTED_BACKING)
 """Reasons to skip a disk that also forbid writing it. An independent disk is in no snapshot, but can be written."""
+_NOT_CHOSEN = "not chosen by this restore, left as it is"
+_CHOICES = (
+    "name the target of a disk (--disk-map; in Airflow disk_map), write only some disks (--disks; in Airflow disks), "
+    "or attach a disk as a new one (vmkeep restore disk)"
+)
 
 
-def match_disks(point: RestorePoint, target_disks: Sequence[Disk]) -> tuple[DiskMatch, ...]:
+def match_disks(point: RestorePoint, target_disks: Sequence[Disk], wanted: DiskTargets = ALL) -> tuple[DiskMatch, ...]:
     """Match every disk of a point with a disk that the VM has now. Disks not backed up count as not written.
 
+    :param wanted: the disks to write, and the targets that the request names.
     :raises ConflictError: some copied disk has no target; the message lists every problem.
     """
     problems: list[str] = []
+    left_out = [image.disk for image in point.images if wanted.leaves_out(image.disk)]
+    images = [image for image in point.images if image.disk not in left_out]
+    named = wanted.mapped.keys() | (wanted.chosen or frozenset())
     kept = [
-        image.disk for image in point.images if image.lun is not None and not _is_ordinary(image.disk, target_disks)
+        image.disk
+        for image in images
+        if image.lun is not None and image.disk.key not in named and not _is_ordinary(image.disk, target_disks)
     ]
-    matches = [_match(image.disk, target_disks, problems) for image in point.images if image.disk not in kept]
+    matches = [_match(image.disk, target_disks, wanted, problems) for image in images if image.disk not in kept]
     taken: dict[int, str] = {}
     for match in matches:
         if match is not None and match.target_key is not None:
@@ -35,9 +47,11 @@ def match_disks(point: RestorePoint, target_disks: Sequence[Disk]) -> tuple[Disk
             if other != match.disk.label:
                 problems.append(f"{other} and {match.disk.label} would go onto the same disk {match.target_key}")
     if problems:
-        raise ConflictError(f"the VM's disks do not fit {point.ref}, nothing was written: {'; '.join(problems)}")
+        found = "; ".join(problems)
+        raise ConflictError(f"the VM's disks do not fit {point.ref}, nothing was written: {found}. {_CHOICES}")
     written = [match for match in matches if match is not None]
-    return (*written, *map(_left, kept), *(_not_written(disk) for disk in point.skipped))
+    not_chosen = (DiskMatch(disk=disk, target_key=None, written=False, note=_NOT_CHOSEN) for disk in left_out)
+    return (*written, *not_chosen, *map(_left, kept), *(_not_written(disk) for disk in point.skipped))
 
 
 def _is_ordinary(disk: Disk, targets: Sequence[Disk]) -> bool:
@@ -50,9 +64,13 @@ def _left(disk: Disk) -> DiskMatch:
     return DiskMatch(disk=disk, target_key=None, written=False, note=f"left as it is: {why}")
 
 
-def _match(disk: Disk, targets: Sequence[Disk], problems: list[str]) -> DiskMatch | None:
-    """Find one disk's target by place or by UUID. Where the two disagree, neither is trusted, and there is none."""
+def _match(disk: Disk, targets: Sequence[Disk], wanted: DiskTargets, problems: list[str]) -> DiskMatch | None:
+    """Find one disk's target: the named one, else by place or by UUID. Where the last two disagree, there is none."""
     where = f"{disk.label} ({disk.address}, {size(disk.capacity)})"
+    if (named := wanted.mapped.get(disk.key)) is not None:
+        return _fit(
+            disk, f"{where}, mapped to {named.label} ({named.address})", named, problems, told="mapped as asked"
+        )
     by_place = next((target for target in targets if target.address == disk.address), None)
     by_uuid = [target for target in targets if disk.uuid is not None and target.uuid == disk.uuid]
     if len(by_uuid) > 1:
@@ -69,7 +87,7 @@ def _match(disk: Disk, targets: Sequence[Disk], problems: list[str]) -> DiskMatc
     return _fit(disk, where, by_place, problems)
 
 
-def _fit(disk: Disk, where: str, target: Disk, problems: list[str]) -> DiskMatch | None:
+def _fit(disk: Disk, where: str, target: Disk, problems: list[str], *, told: str = "") -> DiskMatch | None:
     if target.capacity != disk.capacity:
         problems.append(f"{where}: the disk there has {exact_size(target.capacity)}, not {exact_size(disk.capacity)}")
         return None
@@ -77,8 +95,8 @@ def _fit(disk: Disk, where: str, target: Disk, problems: list[str]) -> DiskMatch
         problems.append(f"{where}: the disk there cannot be written: {target.why_skipped}")
         return None
     known = disk.uuid is None or target.uuid == disk.uuid
-    note = "" if known else "matched by place and capacity: it is not the same disk as when it was backed up"
-    return DiskMatch(disk=disk, target_key=target.key, written=True, note=note)
+    strange = "" if known else "matched by place and capacity: it is not the same disk as when it was backed up"
+    return DiskMatch(disk=disk, target_key=target.key, written=True, note=told or strange)
 
 
 def _not_written(disk: Disk) -> DiskMatch:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from vmkeep.errors import ConflictError, CorruptError, NotFoundError
+from vmkeep.flows.attach_moves import take_back
 from vmkeep.flows.connect import fence_deadline
 from vmkeep.flows.restore_ledger import Outcome, RunLedger
 from vmkeep.flows.values import DeadRestore
@@ -162,8 +163,9 @@ def refuse_beside_a_restore(
 def end_restore(session: Session, repository: Repository, run: str, *, release: Callable[[str], object]) -> int:
     """End a restore that did not finish. Return the number of half-made VMs that were destroyed.
 
-    Its writers are stopped first. A VM is destroyed only if this restore made it and it is off. From any other VM the
-    mark is taken: one that was written over, one that was handed over, and one that somebody switched on and so owns.
+    Its writers are stopped first, and disks that it was moving to a VM are put back onto its carrier. A VM is destroyed
+    only if this restore made it and it is off. From any other VM the mark is taken: one that was written over, one that
+    was handed over, and one that somebody switched on and so owns.
 
     :param release: allows Storage vMotion of the VM with that managed object id again.
     """
@@ -173,6 +175,7 @@ def end_restore(session: Session, repository: Repository, run: str, *, release: 
         area = repository.run(run)
         area.fence()
         area.await_copies(fence_deadline(run))
+        take_back(session, repository, run)
         destroyed = machines.destroy_claimed(session, run, repository=repository.id)
     for found in claims.list_claimed(session):
         if found.mark.is_of(run, repository.id):

@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from vmkeep.errors import ConflictError, UnsupportedError, UsageError
 from vmkeep.flows.connect import check_driver, open_vsphere
+from vmkeep.flows.disk_targets import read_targets
 from vmkeep.flows.matching import match_disks
 from vmkeep.flows.nvram import Nvram, in_new, over_existing
 from vmkeep.flows.other_restores import HasEnded, dead_or_refused, nobody_knows
@@ -21,6 +22,7 @@ from vmkeep.flows.restore_saved import (
     load_saved,
     rdms_asked,
     refuse_for_existing,
+    refuse_for_new,
     request_place,
     require_vm,
     spec_options,
@@ -44,6 +46,12 @@ _NO_TEMPLATES = (
     "the saved VM was a template, and the new one is an ordinary VM that is left off, because an ESXi host without "
     "vCenter knows no templates"
 )
+_SOME_DISKS = (
+    "only the chosen disks go back in time; the other disks, and the NVRAM, stay as they are now: see that what is on "
+    "them still fits together"
+)
+_NVRAM_STAYS = Nvram(put_back=False, notes=(_SOME_DISKS,))
+"""The NVRAM belongs to the VM as a whole, so that a restore of some disks leaves it as it is."""
 
 
 def plan_restore(site: Site, request: RestoreRequest, *, has_ended: HasEnded = nobody_knows) -> RestorePlan:
@@ -58,6 +66,7 @@ def plan_restore(site: Site, request: RestoreRequest, *, has_ended: HasEnded = n
         raise UsageError("a restore goes over an existing VM or to a new one: give a VM or a new name, not both")
     if request.new_name is not None:
         require_usable_name(request.new_name)
+        refuse_for_new(request)
     else:
         refuse_for_existing(request)
     check_driver(site)
@@ -71,7 +80,7 @@ def plan_restore(site: Site, request: RestoreRequest, *, has_ended: HasEnded = n
         if not plan.nothing_to_do:
             plan = replace(
                 plan,
-                warnings=(*_about_doubts(repository, point), *plan.warnings, *_about_transports(request.transports)),
+                warnings=(*about_doubts(repository, point), *plan.warnings, *about_transports(request.transports)),
             )
             PlanLedger(repository, plan).note_plan()
         return plan
@@ -90,6 +99,7 @@ def _plan_over(
             "overwrite; or give a new name with --new-name (in Airflow, the fields on_conflict and new_name)"
         )
     keep = request.on_conflict is OnConflict.KEEP
+    wanted = read_targets(request, point, vm.disks)
     dead, nvram = None, Nvram()
     if not keep:
         if vm.template:
@@ -102,7 +112,7 @@ def _plan_over(
                 f"VM {vm.ref} is suspended, and its memory would not fit the disks of the restore "
                 "point: resume it, shut it down, then restore"
             )
-        nvram = over_existing(session, repository, point, moref)
+        nvram = _NVRAM_STAYS if wanted.chosen is not None else over_existing(session, repository, point, moref)
         refuse_beside_a_backup(session, repository, vm.ref, has_ended)
         dead = dead_or_refused(session, repository, vm.ref, vm.mark, has_ended)
         if dead is not None and dead.made:
@@ -111,7 +121,7 @@ def _plan_over(
                 "half-made VM is removed first"
             )
         rightscheck.require_on_vm(session, Purpose.RESTORE_OVER, vm)
-    matches = () if keep else match_disks(point, vm.disks)
+    matches = () if keep else match_disks(point, vm.disks, wanted)
     strange = filter(None, [None if keep else strange_target(point.vm, vm.identity)])
     return RestorePlan(
         request=request,
@@ -217,7 +227,7 @@ def _plan_new(
     )
 
 
-def _about_doubts(repository: Repository, point: RestorePoint) -> Iterator[str]:
+def about_doubts(repository: Repository, point: RestorePoint) -> Iterator[str]:
     """Warn of a point that has lost something, or that may not be what the VM had on its disks."""
     damage = repository.marks.damage_of(point.ref)
     if damage is not None:
@@ -232,7 +242,7 @@ def _about_doubts(repository: Repository, point: RestorePoint) -> Iterator[str]:
         yield f"{point.ref} is marked suspect ({disks}): {doubt.reason}; choose a point that is not, if there is one"
 
 
-def _about_transports(asked: tuple[TransportMode, ...]) -> tuple[str, ...]:
+def about_transports(asked: tuple[TransportMode, ...]) -> tuple[str, ...]:
     """Warn of the transport modes by which a restore cannot write."""
     left = modes_for_writing(asked)
     dropped = [name for name in asked if name not in left]

@@ -37,6 +37,9 @@ OF_A_NEW_VM = {
 }
 """Fields of a request that only make sense for a new VM, and the command line's options for them."""
 
+OF_AN_EXISTING_VM = {"disks": "--disks", "disk_map": "--disk-map"}
+"""Fields of a request that only make sense for an existing VM, and the command line's options for them."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SavedVm:
@@ -151,6 +154,19 @@ def refuse_for_existing(request: RestoreRequest) -> None:
             raise UsageError(
                 f"{option} (in Airflow, the field {name}) is about a new VM, and this restore goes over an existing "
                 "one: leave it out, or say --new-name (new_name) too"
+            )
+
+
+def refuse_for_new(request: RestoreRequest) -> None:
+    """Return if a request for a new VM has no option that is only for an existing one.
+
+    :raises UsageError: it has one. A new VM gets every disk of the saved one, and each at its old address.
+    """
+    for name, option in OF_AN_EXISTING_VM.items():
+        if getattr(request, name):
+            raise UsageError(
+                f"{option} (in Airflow, the field {name}) is about the disks of an existing VM, and this restore makes "
+                "a new one: leave it out, or attach single disks to a VM with 'vmkeep restore disk'"
             )
 
 

@@ -31,10 +31,11 @@ def _over(plan: RestorePlan) -> Iterator[str]:
             yield f"{_disk(match.disk)} is written over {over}{_note(match)}"
         else:
             yield f"{_disk(match.disk)} is not written{_note(match)}"
-    known = {match.target_key for match in plan.matches} | {match.disk.key for match in plan.matches}
+    written = {match.target_key for match in plan.matches}
+    told = {match.disk.address for match in plan.matches if not match.written}
     for disk in plan.target_disks:
-        if disk.key not in known:
-            yield f"{_disk(disk)} of the VM is not in the restore point and stays as it is"
+        if disk.key not in written and disk.address not in told:
+            yield f"{_disk(disk)} of the VM is written over by nothing and stays as it is"
     yield _power(plan)
 
 

@@ -8,6 +8,7 @@ PURPOSES = {
     "backup": Purpose.BACKUP,
     "restore-over": Purpose.RESTORE_OVER,
     "restore-new": Purpose.RESTORE_NEW,
+    "attach": Purpose.ATTACH,
     "host-backup": Purpose.HOST_BACKUP,
 }
 """Kinds of run, by the words of the command line."""

@@ -250,6 +250,10 @@ class RestoreRequest:
     """Options ``DISK=DATASTORE``: DISK is a saved disk's address (``scsi0:1``), label or device key."""
     luns: tuple[str, ...] = ()
     """Options ``DISK=LUN``: the free LUN that replaces a saved physical RDM. Nothing is written to it."""
+    disks: tuple[str, ...] = ()
+    """The disks of the point to write over an existing VM's; empty: all. A saved disk's address, label or key."""
+    disk_map: tuple[str, ...] = ()
+    """Options ``SAVED=TARGET``: the disk of the existing VM that a saved disk goes onto, where matching is not safe."""
     rdms: tuple[str, ...] = ()
     """Options ``DISK=REPLACEMENT``: the replacement of one saved physical RDM, a word of :class:`PhysicalRdm`."""
     log_directory: str | None = None

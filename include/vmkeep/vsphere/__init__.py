@@ -12,6 +12,8 @@ the VMs that fit a selector (``vmfacts``, ``records``, ``surroundings``, ``tags`
 *A new VM*: ``configspec`` builds the ``ConfigSpec`` from a saved configuration (``advancedsettings``, ``hardware``,
 ``cards``, ``specdevices``, ``specdisks``), ``places`` and ``fitting`` find out whether the VM can be made there
 (``candidates``, ``directories``), and ``create`` makes it; ``choices`` lists the places that there are.
+*New disks of a VM*: ``carriers`` makes the VM on which they are written, ``slots`` finds units for them, ``attaching``
+attaches them.
 
 The door re-exports no names, because each command needs few of these modules and pyVmomi is slow to load: it lists
 the modules that others may import.
@@ -19,8 +21,10 @@ the modules that others may import.
 
 __all__ = [
     "attached",
+    "attaching",
     "candidates",
     "cards",
+    "carriers",
     "changes",
     "choices",
     "choosing",
@@ -52,6 +56,7 @@ __all__ = [
     "server",
     "session",
     "sharing",
+    "slots",
     "snapshots",
     "suspensions",
     "tickets",

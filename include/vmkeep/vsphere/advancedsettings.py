@@ -22,6 +22,7 @@ _USUAL = re.compile(
     "|".join(
         (
             *map(re.escape, (*SETTINGS, *GENERATION)),
+            r"vmkeep\.attaching\..*",
             r"nvram", r"ctkenabled", r"cleanshutdown", r"softpoweroff", r"tools\.remindinstall", r"vmxstats\.filename",
             r"monitor\.phys_bits_used", r"sched\.swap\.derivedname",
             r"guestinfo\.(?:vmtools|gc|vmware\.components)\..*", r"guestinfo\.detailed\.data",

@@ -11,6 +11,7 @@ from typing import Any
 
 from vmkeep.model.vmref import VmRef
 from vmkeep.vsphere.api import moref_of, vim
+from vmkeep.vsphere.disks import files_of_backing
 from vmkeep.vsphere.faults import speaking
 from vmkeep.vsphere.inventory import all_by_uuid
 from vmkeep.vsphere.names import decode_name
@@ -104,7 +105,9 @@ def _owners(session: Session, proxy: str, files: set[str]) -> dict[str, list[VmR
     for vm, values in read_all(session, vim.VirtualMachine, "name", "config.hardware.device"):
         if moref_of(vm) != proxy:
             ref = VmRef(moref=moref_of(vm), name=decode_name(values["name"] or ""))
-            chained = {name for disk in _disks(values["config.hardware.device"]) for name in _files(disk.backing)}
+            chained = {
+                name for disk in _disks(values["config.hardware.device"]) for name in files_of_backing(disk.backing)
+            }
             for name in files & chained:
                 owners[name].append(ref)
     return owners
@@ -114,12 +117,6 @@ def _disks(devices: Iterable[Any] | None) -> Iterator[Any]:
     for device in devices or ():
         if isinstance(device, vim.vm.device.VirtualDisk) and getattr(device.backing, "fileName", None):
             yield device
-
-
-def _files(backing: Any) -> Iterator[str]:
-    while backing is not None:
-        yield str(getattr(backing, "fileName", None) or "")
-        backing = getattr(backing, "parent", None)
 
 
 def _folder(file_name: str) -> str:

@@ -20,7 +20,8 @@ from vmkeep.vsphere.session import Session
 from vmkeep.vsphere.tasks import run_task
 
 __all__ = [
-    "Place", "PlaceRequest", "choose_host", "create_vm", "plan_vm", "reopen_place", "resolve_place", "settle",
+    "Place", "PlaceRequest", "choose_host", "create_vm", "make_vm", "plan_vm", "reopen_place", "resolve_place",
+    "settle",
 ]  # fmt: skip
 
 log = logging.getLogger(__name__)
@@ -57,7 +58,7 @@ def create_vm(
             raise StaleError(f"VM {options.name} would not go where it was planned to, nothing was made: {found}")
         for note in built.notes:
             log.info("VM %s: %s", options.name, note)
-        made = _create(session, built.spec, place, options)
+        made = make_vm(session, built.spec, place, options)
     if saved.bootOptions is not None and saved.bootOptions.bootOrder:
         _set_boot_order(session, made, saved)
     return made
@@ -68,8 +69,13 @@ def _is_of(session: Session, moref: str, mark: VmClaim | None) -> bool:
     return mark is not None and found is not None and found.made and found.is_of(mark.run, mark.repository)
 
 
-def _create(session: Session, spec: Any, place: Place, options: SpecOptions) -> str:
-    """Create the VM. A forgotten task is not started again, because its VM may still appear beside a second one."""
+def make_vm(session: Session, spec: Any, place: Place, options: SpecOptions) -> str:
+    """Create a VM of a finished spec. Return its managed object id.
+
+    A forgotten task is not started again, because its VM may still appear beside a second one.
+
+    :param options: the name and the mark in the spec, by which the VM is found again.
+    """
     folder = session.managed(vim.Folder, place.folder)
     pool = session.managed(vim.ResourcePool, place.pool)
     host = None if place.by_vsphere else session.managed(vim.HostSystem, place.host)

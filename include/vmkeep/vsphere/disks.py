@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from vmkeep.errors import UnsupportedError
@@ -73,12 +73,16 @@ def _key(backing: Any) -> Any | None:
     return backing.keyId if backing is not None else None
 
 
+def files_of_backing(backing: Any) -> Iterator[str]:
+    """Yield the names of a disk's files, the newest first; an empty one for a file without a name."""
+    while backing is not None:
+        yield str(getattr(backing, "fileName", None) or "")
+        backing = getattr(backing, "parent", None)
+
+
 def _chain(backing: Any) -> tuple[str, ...]:
     """Return the names of a disk's files, from the base on; none if one of them has no name."""
-    files: list[str] = []
-    while backing is not None:
-        files.append(getattr(backing, "fileName", None) or "")
-        backing = getattr(backing, "parent", None)
+    files = list(files_of_backing(backing))
     return tuple(reversed(files)) if all(files) else ()
 
 

@@ -124,9 +124,10 @@ def destroy_claimed(session: Session, run: str, *, repository: str | None = None
     return destroyed
 
 
-def destroy(session: Session, moref: str, *, run: str, repository: str | None = None) -> None:
+def destroy(session: Session, moref: str, *, run: str, repository: str | None = None, unfinished: bool = True) -> None:
     """Destroy one VM that ``run`` made and did not finish, with its disks.
 
+    :param unfinished: the VM goes because of a failure; else it has only served its time.
     :raises ConflictError: the VM does not carry the run's mark. Nothing was done.
     :raises TransientError: a writer still holds one of its disks, as a writer does for a while after it was killed.
     """
@@ -134,8 +135,8 @@ def destroy(session: Session, moref: str, *, run: str, repository: str | None = 
     if mark is None or not mark.made or not mark.is_of(run, repository):
         found = mark.run if mark is not None else "none"
         raise ConflictError(f"VM {moref} is not an unfinished VM of run {run} (its mark: {found}): not destroyed")
-    what = f"destroy VM {moref}, unfinished, of run {run}"
-    log.warning("%s", what)
+    what = f"destroy VM {moref}, {'unfinished' if unfinished else 'no longer needed'}, of run {run}"
+    log.log(logging.WARNING if unfinished else logging.INFO, "%s", what)
     try:
         with speaking(what):
             run_task(

@@ -23,6 +23,7 @@ class Purpose(StrEnum):
     BACKUP = "backup"
     RESTORE_OVER = "restore over a VM"
     RESTORE_NEW = "restore to a new VM"
+    ATTACH = "attach disks to a VM"
     HOST_BACKUP = "backup of a host's configuration"
 
 
@@ -37,6 +38,7 @@ class On(StrEnum):
     HOME = "datastore of the VM's own files"
     DATASTORE = "each datastore of the VM"
     NETWORK = "each network of the VM"
+    TARGET = "VM that gets disks"
     PROXY = "VM that is the proxy"
     BACKED_UP_HOST = "each host that is backed up"
 
@@ -223,6 +225,41 @@ STEPS: Mapping[Purpose, tuple[Step, ...]] = {
         Step(name="switch the VM of a drill off, and remove it", calls=("PowerOffVM_Task",), when=When.DRILL),
         _HOTADD,
     ),
+    Purpose.ATTACH: (
+        LOOKING,
+        Step(
+            name="create the VM that carries new disks",
+            calls=("CreateVM_Task",),
+            besides={
+                On.FOLDER: tuple(
+                    f"{_CONFIG}.{part}"
+                    for part in (
+                        "AddNewDisk", "AddRemoveDevice", "AdvancedConfig", "Annotation", "CPUCount", "ChangeTracking",
+                        "Memory", "Settings",
+                    )
+                ),
+                On.DATASTORE: ("Datastore.AllocateSpace",),
+            },
+        ),
+        _WRITING,
+        _NO_MIGRATION,
+        Step(
+            name="take disks off the carrier, or put them back",
+            calls=("ReconfigVM_Task",),
+            besides={On.VM: (f"{_CONFIG}.RemoveDisk", f"{_CONFIG}.AddExistingDisk")},
+        ),
+        Step(
+            name="attach the disks",
+            besides={
+                On.TARGET: (f"{_CONFIG}.AddExistingDisk", f"{_CONFIG}.AddRemoveDevice", f"{_CONFIG}.AdvancedConfig")
+            },
+        ),
+        Step(
+            name="remove the carrier",
+            calls=("Destroy_Task",),
+            besides={On.VM: ("VirtualMachine.Inventory.Delete",), On.FOLDER: ("VirtualMachine.Inventory.Delete",)},
+        ),
+    ),
     Purpose.HOST_BACKUP: (
         LOOKING,
         Step(
@@ -232,6 +269,7 @@ STEPS: Mapping[Purpose, tuple[Step, ...]] = {
     ),
 }  # fmt: skip
 
+_MAKE_THEIR_VM = (Purpose.RESTORE_NEW, Purpose.ATTACH)
 OFFERED = Step(name="offered to callers, part of no run", calls=("RevertToSnapshot_Task",))
 
 _OWNERS = {
@@ -252,7 +290,7 @@ def rights_of(purpose: Purpose) -> tuple[Right, ...]:
     found: dict[tuple[On, str, When | None], Right] = {}
     for step in STEPS[purpose]:
         for on, privilege in _needs(step):
-            place = On.FOLDER if on is On.VM and purpose is Purpose.RESTORE_NEW else on
+            place = On.FOLDER if on is On.VM and purpose in _MAKE_THEIR_VM else on
             right = Right(on=place, privilege=privilege, step=step.name, when=step.when)
             found.setdefault((place, privilege, step.when), right)
     order = list(On)

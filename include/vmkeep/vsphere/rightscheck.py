@@ -53,18 +53,33 @@ def require_for_new_vm(
     :param when: the circumstances of the VM.
     :raises PermissionDeniedError: privileges are missing. The message names all of them, with their objects.
     """
+    where = _around(session, place, home, datastores)
+    _require(session, Purpose.RESTORE_NEW, {**where, On.NETWORK: list(networks)}, when=when)
+
+
+def require_for_carrier(session: Session, place: Place, *, home: str, datastores: Iterable[str], target: str) -> None:
+    """Return if the user has every right to make a carrier of new disks, and to attach the disks to a VM.
+
+    :param home: name of the datastore for the carrier's own files.
+    :param datastores: names of the datastores for the disks.
+    :param target: managed object id of the VM that gets the disks.
+    :raises PermissionDeniedError: privileges are missing. The message names all of them, with their objects.
+    """
+    where = _around(session, place, home, datastores)
+    _require(session, Purpose.ATTACH, {**where, On.TARGET: [session.vm(target)]}, when=())
+
+
+def _around(session: Session, place: Place, home: str, datastores: Iterable[str]) -> dict[On, list[Any]]:
     with speaking(f"ask for the rights to make VM {place.name}"):
         datacenter = session.managed(vim.Datacenter, place.datacenter)
         stores = {values["name"]: store for store, values in read_all(session, vim.Datastore, "name", under=datacenter)}
-    where = {
+    return {
         On.HOST: [session.managed(vim.HostSystem, place.host)],
         On.FOLDER: [session.managed(vim.Folder, place.folder)],
         On.POOL: [session.managed(vim.ResourcePool, place.pool)],
         On.HOME: [stores[home]],
         On.DATASTORE: [stores[name] for name in sorted({home, *datastores})],
-        On.NETWORK: list(networks),
     }
-    _require(session, Purpose.RESTORE_NEW, where, when=when)
 
 
 def missing_when(session: Session, purpose: Purpose, when: When, places: Mapping[On, Any]) -> tuple[str, ...]:

@@ -112,6 +112,15 @@ def test_renaming_to_a_name_in_use_is_a_duplicate(vm, run):
     run(vm.Rename("subject"))
 
 
+def test_a_running_vm_takes_new_disks_on_scsi_only(vm, run):
+    sata = added(Device.VirtualAHCIController(key=-9, busNumber=0))
+    run(vm.PowerOn())
+    with pytest.raises(vim.fault.InvalidPowerState):
+        run(vm.Reconfigure(Spec(deviceChange=[sata, new_disk(-9, 0)])))
+    run(vm.Reconfigure(Spec(deviceChange=[new_disk(1000, 9)])))
+    assert len(disks_of(vm)) == 2
+
+
 def test_power_goes_on_off_and_to_sleep(vm, run):
     run(vm.PowerOn())
     assert vm.runtime.bootTime is not None

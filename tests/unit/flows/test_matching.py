@@ -7,17 +7,19 @@ from datetime import UTC, datetime
 
 import pytest
 
-from vmkeep.errors import ConflictError
+from vmkeep.errors import ConflictError, NotFoundError, UsageError
+from vmkeep.flows.disk_targets import read_targets
 from vmkeep.flows.matching import match_disks
+from vmkeep.flows.values import RestoreRequest
 from vmkeep.model.disk import ControllerKind, Disk, SkipReason
 from vmkeep.model.point import BackupKind, BackupMode, Consistency, DiskImage, Quiesce, RestorePoint, VmIdentity
 
 
 def disk(key=2000, unit=0, capacity=1 << 30, uuid="6000C29-a", **more):
     return Disk(
-        key=key, label=f"Hard disk {key - 1999}", controller=ControllerKind.SCSI,
-        controller_type="ParaVirtualSCSIController", bus=0, unit=unit, capacity=capacity, backing="FlatVer2", uuid=uuid,
-        file_name=more.pop("file_name", "[ds1] a/a.vmdk"), **more,
+        key=key, label=more.pop("label", f"Hard disk {key - 1999}"), controller=ControllerKind.SCSI,
+        controller_type="ParaVirtualSCSIController", bus=more.pop("bus", 0), unit=unit, capacity=capacity,
+        backing="FlatVer2", uuid=uuid, file_name=more.pop("file_name", "[ds1] a/a.vmdk"), **more,
     )  # fmt: skip
 
 
@@ -93,3 +95,93 @@ def test_a_disk_that_became_independent_can_still_be_written():
     now = replace(A, disk_mode="independent_persistent", skip=SkipReason.INDEPENDENT)
 
     assert targets(match_disks(point(A), [now])) == {2000: 2000}
+
+
+def asked(point, now, *, disks=(), disk_map=()):
+    """The matches of a request that names disks."""
+    request = RestoreRequest(point="1", run="r", disks=disks, disk_map=disk_map)
+    return match_disks(point, now, read_targets(request, point, now))
+
+
+@pytest.mark.parametrize("words", [("scsi0:1",), ("Hard disk 2",), ("2001",), ("scsi0:1, 2001",)])
+def test_only_the_chosen_disks_are_written_and_the_others_are_said_to_stay(words):
+    matches = asked(point(A, B), [A, B], disks=words)
+
+    assert targets(matches) == {2001: 2001}
+    assert [match.note for match in matches if match.disk == A] == ["not chosen by this restore, left as it is"]
+
+
+def test_a_chosen_disk_is_restored_whatever_became_of_the_others():
+    assert targets(asked(point(A, B), [replace(A, capacity=4 << 30), B], disks=("scsi0:1",))) == {2001: 2001}
+
+
+@pytest.mark.parametrize("target", ["scsi1:0", "Hard disk 8", "2007"])
+def test_a_mapped_disk_goes_onto_the_named_disk_of_the_vm(target):
+    elsewhere = replace(B, key=2007, bus=1, unit=0, label="Hard disk 8", uuid="6000C29-z")
+
+    matches = asked(point(A, B), [A, elsewhere], disk_map=(f"scsi0:1={target}",))
+
+    assert targets(matches) == {2000: 2000, 2001: 2007}
+    assert [match.note for match in matches if match.disk == B] == ["mapped as asked"]
+
+
+def test_two_disks_of_one_size_may_change_their_places_by_the_map():
+    twin = replace(A, key=2001, unit=1, uuid="6000C29-b", label="Hard disk 2")
+
+    matches = asked(point(A, twin), [A, twin], disk_map=("scsi0:0=scsi0:1", "scsi0:1=scsi0:0"))
+
+    assert targets(matches) == {2000: 2001, 2001: 2000}
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "told"),
+    [
+        ({"disks": ("scsi0:9",)}, NotFoundError, r"no disk 'scsi0:9'; the restore point has scsi0:0 \(Hard disk 1, 1"),
+        ({"disks": ("scsi0:0,",)}, NotFoundError, "no disk ''"),
+        ({"disks": ("scsi0:2",)}, UsageError, r"Hard disk 3 \(scsi0:2\) is not in the backup: physical-mode RDM"),
+        ({"disk_map": ("scsi0:2=scsi0:0",)}, UsageError, "not in the backup: physical-mode RDM"),
+        ({"disk_map": ("scsi0:0=scsi3:3",)}, NotFoundError, "no disk 'scsi3:3'; the VM to write over has scsi0:0"),
+        ({"disk_map": ("scsi3:3=scsi0:0",)}, NotFoundError, "has no disk 'scsi3:3'"),
+        ({"disk_map": ("scsi0:0",)}, UsageError, "has no '='"),
+        ({"disk_map": ("scsi0:0=scsi0:0", "2000=scsi0:1")}, UsageError, "is mapped to scsi0:0 and to scsi0:1"),
+        ({"disk_map": ("scsi0:0=scsi0:1", "scsi0:1=2001")}, UsageError, "are both mapped to Hard disk 2"),
+        ({"disk_map": ("scsi0:0=scsi0:1",)}, ConflictError, r"mapped to Hard disk 2 .*: the disk there has 2.0 GiB"),
+        ({"disk_map": ("scsi0:0=scsi0:2",)}, ConflictError, "the disk there cannot be written: physical-mode RDM"),
+        ({"disk_map": ("scsi0:0=scsi0:5",)}, ConflictError, "the disk there cannot be written: shared"),
+        ({"disk_map": ("scsi0:0=scsi0:4",), "disks": ("scsi0:1",)}, UsageError, "maps Hard disk 1, which --disks"),
+        ({"disk_map": ("scsi0:0=scsi0:6",)}, ConflictError, "would go onto the same disk"),
+    ],
+)
+def test_a_choice_that_cannot_be_carried_out_is_refused_with_what_there_is(options, error, told):
+    physical = replace(RDM, capacity=A.capacity)
+    same_size = disk(2004, 4, uuid=None)
+    shared = disk(2005, 5, uuid=None, skip=SkipReason.SHARED)
+    third = disk(2006, 6, uuid="6000C29-c")
+    now = [A, B, physical, same_size, shared, third]
+
+    with pytest.raises(error, match=told):
+        asked(point(A, B, third, skipped=(RDM,)), now, **options)
+
+
+def rdms(number, **more):
+    """Physical RDMs on a controller of their own and on the next ones, as a file server has them."""
+    return tuple(
+        disk(
+            2100 + at, at % 15 + (at % 15 > 6), uuid=None, bus=1 + at // 15, compatibility_mode="physicalMode",
+            skip=SkipReason.PHYSICAL_RDM, **more,
+        )
+        for at in range(number)
+    )  # fmt: skip
+
+
+def test_one_disk_beside_32_physical_rdms_is_restored_and_each_rdm_is_said_to_stay():
+    matches = match_disks(point(A, skipped=rdms(32)), [A, *rdms(32)])
+
+    assert targets(matches) == {2000: 2000}
+    assert len([match for match in matches if "physical-mode RDM" in match.note]) == 32
+
+
+def test_one_disk_beside_32_physical_rdms_goes_by_the_map_onto_another_vm():
+    other = [*rdms(32), disk(2500, 3, uuid="6000C29-x", label="Hard disk 33")]
+
+    assert targets(asked(point(A, skipped=rdms(32)), other, disk_map=("scsi0:0=Hard disk 33",))) == {2000: 2500}

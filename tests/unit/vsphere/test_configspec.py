@@ -170,6 +170,32 @@ def test_a_physical_rdm_becomes_a_small_thin_placeholder_at_its_place(with_rdm):
     assert any("placeholder" in note for note in built.notes)
 
 
+def test_one_disk_and_32_physical_rdms_come_back_at_their_places_in_a_new_vm(
+    make_config, make_disk, make_flat, rdm_backing
+):
+    """A file server: each RDM is a small placeholder, so that the guest finds every disk where it was."""
+    controllers = [
+        DEVICE.ParaVirtualSCSIController(key=1000 + bus, controllerKey=100, busNumber=bus, sharedBus="noSharing")
+        for bus in range(4)
+    ]
+    rdms = [
+        make_disk(2016 + at, at % 11 + (at % 11 > 6), 1 << 40, rdm_backing, controller=1001 + at // 11)
+        for at in range(32)
+    ]
+    saved = make_config(*controllers, make_disk(2000, 0, 8 << 30, make_flat("system")), *rdms)
+
+    built = build(saved, options(), HERE)
+
+    system, *placeholders = disks(built)
+    assert (system.capacityInBytes, len(placeholders)) == (8 << 30, 32)
+    assert {one.capacityInBytes for one in placeholders} == {PLACEHOLDER_BYTES}
+    buses = {device.key: device.busNumber for device in devices(built) if hasattr(device, "busNumber")}
+    assert [(buses[one.controllerKey], one.unitNumber) for one in placeholders] == [
+        (one.controllerKey - 1000, one.unitNumber) for one in rdms
+    ]
+    assert len([note for note in built.notes if "a physical RDM, an empty placeholder" in note]) == 32
+
+
 def test_a_physical_rdm_is_left_out_when_asked(with_rdm):
     built = build(with_rdm, options(physical_rdm="omit"), HERE)
 

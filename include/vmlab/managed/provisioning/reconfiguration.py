@@ -85,13 +85,22 @@ def _refuse_hot(site: Site, vm: Any, config: Any, spec: Any) -> None:
         spec.numCPUs is not None and spec.numCPUs != hardware.numCPU and not config.cpuHotAddEnabled,
         spec.memoryMB is not None and spec.memoryMB != hardware.memoryMB and not config.memoryHotAddEnabled,
         spec.firmware is not None and spec.firmware != config.firmware,
-        any(_needs_power_off(change, config) for change in spec.deviceChange),
+        any(_needs_power_off(change, config, spec) for change in spec.deviceChange),
     ]
     if any(cold):
         raise invalid_power_state("poweredOn", "poweredOff")
 
 
-def _needs_power_off(change: Any, config: Any) -> bool:
-    ide = {device.key for device in config.hardware.device if isinstance(device, Device.VirtualIDEController)}
-    on_ide = change.device.controllerKey in ide and change.operation != "edit"
-    return bool(isinstance(change.device, Disk) and on_ide)
+def _needs_power_off(change: Any, config: Any, spec: Any) -> bool:
+    """Return whether a change adds or removes a disk that a running VM cannot: one on IDE, or a new one off SCSI."""
+    if not isinstance(change.device, Disk) or change.operation == "edit":
+        return False
+    there = [*config.hardware.device, *(other.device for other in spec.deviceChange if other.operation == "add")]
+    controller = next((device for device in there if device.key == change.device.controllerKey), None)
+    if isinstance(controller, Device.VirtualIDEController):
+        return True
+    return (
+        change.operation == "add"
+        and controller is not None
+        and not isinstance(controller, Device.VirtualSCSIController)
+    )
