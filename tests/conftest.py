@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from xdist.scheduler import LoadFileScheduling
 
-from tests import kinds
+from tests import kinds, labs
 from vmkeep.model.disk import ControllerKind, Disk
 from vmkeep.model.job import DiskJob
 from vmkeep.model.point import BackupKind
@@ -173,6 +173,26 @@ def place(tmp_path, nineteen):
     (tmp_path / "disk.raw").write_bytes(content)
     site = Site(repository=str(tmp_path / "repository"), vddk=str(nineteen))
     return Place(site=site, disk=tmp_path / "disk.raw", content=content)
+
+
+@pytest.fixture
+def in_children(tmp_path, monkeypatch):
+    """Run a line of code in each child process before anything else, to change a constant there."""
+
+    def run(line):
+        (tmp_path / "site").mkdir()
+        (tmp_path / "site" / "sitecustomize.py").write_text(line)
+        monkeypatch.setenv("PYTHONPATH", str(tmp_path / "site"))
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def unused_lab(tmp_path_factory):
+    """The folder of a lab that nobody has used, to start copies of it; see tests.labs."""
+    folder = tmp_path_factory.mktemp("unused") / "lab"
+    labs.make_unused(folder)
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -138,6 +138,7 @@ class LabServer:
 
     def stop(self) -> None:
         """Stop serving, let running tasks end, close the files."""
+        self.site.faults.clear()
         self.site.world.stop()
         for server in (self._server, *self._hosts):
             server.stop()

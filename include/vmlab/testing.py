@@ -19,7 +19,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Self, cast
+from typing import IO, Any, Protocol, Self, cast
 from urllib.parse import urlencode
 
 from vmlab.disks import split_path
@@ -32,13 +32,28 @@ class LabError(Exception):
     """A control call was refused, or the lab did not start."""
 
 
+class Child(Protocol):
+    """The process of a lab, as `subprocess.Popen` is one."""
+
+    stdout: IO[str] | None
+
+    def send_signal(self, sig: int, /) -> None:
+        """Send a signal, if the process still runs."""
+
+    def kill(self) -> None:
+        """End it as a crash would."""
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Return its exit code. Raises subprocess.TimeoutExpired."""
+
+
 class Lab:
     """A running `vmlab serve` and its control calls."""
 
     def __init__(self, folder: Path, options: dict[str, object]) -> None:
         self.folder = folder
         self._options = options
-        self._process: subprocess.Popen[str] | None = None
+        self._process: Child | None = None
         self._log: IO[str] | None = None
         self.info: dict[str, Any] = {}
 
@@ -85,11 +100,11 @@ class Lab:
     def start(self) -> None:
         """Start the child and wait until clients can connect. Raises LabError with the log's end."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        command = [sys.executable, "-m", "vmlab", "serve", "--dir", str(self.folder)]
+        arguments = ["serve", "--dir", str(self.folder)]
         for name, value in self._options.items():
-            command += [f"--{name.replace('_', '-')}", str(value)]
+            arguments += [f"--{name.replace('_', '-')}", str(value)]
         self._log = self.log_path.open("a", encoding="utf-8")
-        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=self._log, text=True)
+        self._process = self.launch(arguments, self._log)
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
@@ -98,6 +113,11 @@ class Lab:
             tail = self.log_path.read_text(encoding="utf-8")[-2000:]
             raise LabError(f"vmlab did not start:\n{tail}")
         self.info = json.loads(line)
+
+    def launch(self, arguments: list[str], log: IO[str]) -> Child:
+        """Start a child that runs `vmlab` with some arguments, and whose standard error goes to a file."""
+        command = [sys.executable, "-m", "vmlab", *arguments]
+        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)
 
     def stop(self) -> None:
         """End the child as Ctrl-C would; may be called twice."""

@@ -10,9 +10,9 @@ import sys
 
 import pytest
 
+from tests.labs import small_lab
 from tests.patience import HANG, eventually
 from vmkeep.repository import create_repository
-from vmlab.testing import start_lab
 
 pytestmark = pytest.mark.slow
 
@@ -20,8 +20,8 @@ STOPPED = "CancelledError"
 
 
 @pytest.fixture(scope="module")
-def lab(tmp_path_factory):
-    with start_lab(tmp_path_factory.mktemp("lab") / "lab", data_disk_gib=0.0625) as started:
+def lab(unused_lab, tmp_path_factory):
+    with small_lab(unused_lab, tmp_path_factory.mktemp("lab")) as started:
         yield started
 
 

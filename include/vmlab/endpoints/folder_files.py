@@ -8,7 +8,6 @@ import binascii
 import html
 import os
 import re
-import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -126,8 +125,7 @@ def planned(site: Site, name: str) -> HttpResponse | None:
     injection = site.faults.take(name)
     if injection is None:
         return None
-    if injection.delay:
-        time.sleep(injection.delay)
+    site.faults.wait(injection)
     if injection.drop:
         return HttpResponse(drop=True)
     return plain(injection.status, "planned fault") if injection.status is not None else None

@@ -5,7 +5,6 @@ It knows a session by the id in the header of each call (`vcSessionCookie`), not
 
 import logging
 import re
-import time
 from datetime import UTC, datetime
 from typing import Any
 
@@ -38,8 +37,8 @@ class PolicyService:
         try:
             request = SoapRequest(body)
             planned = self._site.faults.take(request.method)
-            if planned is not None and planned.delay:
-                time.sleep(planned.delay)
+            if planned is not None:
+                self._site.faults.wait(planned)
             if planned is not None and planned.drop:
                 return HttpResponse(drop=True)
             if planned is not None and planned.status is not None:

@@ -4,7 +4,6 @@ Every check follows the API's tables. A method's own work is in the module that 
 """
 
 import logging
-import time
 from typing import Any
 
 from vmlab.api import ManagedObject, Object, fill, version_of, vim, vmodl
@@ -193,8 +192,7 @@ class Dispatcher:
             return
         if injection.restart:
             self._site.restart_vcenter()
-        if injection.delay:
-            time.sleep(injection.delay)
+        self._site.faults.wait(injection)
         if injection.drop:
             raise Dropped
         if injection.status is not None:

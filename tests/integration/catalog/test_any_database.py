@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.unit.catalog.test_catalog import Manifests, point
-from vmkeep.catalog import ask_catalog, open_catalog
+from vmkeep.catalog import ask_catalog, engine, open_catalog
 from vmkeep.catalog.engine import write_ahead
 from vmkeep.errors import CatalogError, UnreachableError
 from vmkeep.testing.servers import Postgres, free_ports, postgres_server
@@ -171,7 +171,8 @@ def test_a_repository_that_fails_is_not_taken_for_a_catalog_that_does(sqlite_url
         ask_catalog(sqlite_url, lambda catalog: catalog.refresh(Gone()))
 
 
-def test_a_database_that_stops_answering_hides_no_point_and_holds_nobody_up(postgres):
+def test_a_database_that_stops_answering_hides_no_point_and_holds_nobody_up(postgres, monkeypatch):
+    monkeypatch.setitem(engine._PATIENCE["psycopg2"], "connect_timeout", 2)
     assert listed(postgres.url) >= 2
     postgres.process.send_signal(signal.SIGSTOP)
     try:

@@ -10,15 +10,16 @@ import pytest
 from click.testing import CliRunner, Result
 
 from tests.integration.flows import restoring
+from tests.labs import small_lab
 from vmkeep.cli.main import cli
 from vmkeep.model.site import Site
 from vmkeep.repository import create_repository
-from vmlab.testing import Lab, start_lab
+from vmlab.testing import Lab
 
 
 @pytest.fixture(scope="module")
-def lab(tmp_path_factory):
-    with start_lab(tmp_path_factory.mktemp("lab") / "lab", data_disk_gib=0.0625) as started:
+def lab(unused_lab, tmp_path_factory):
+    with small_lab(unused_lab, tmp_path_factory.mktemp("lab")) as started:
         yield started
 
 

@@ -8,7 +8,6 @@ import logging
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -30,6 +29,7 @@ from vmkeep.model.job import to_json
 from vmkeep.model.point import BackupMode
 from vmkeep.model.site import Site
 from vmkeep.repository import open_repository
+from vmkeep.repository.notes import runs
 from vmkeep.vsphere.tasks import wait_task
 from vmlab.testing import Lab
 
@@ -259,14 +259,14 @@ def test_no_command_runs_in_a_vm_that_is_off_and_the_backup_says_so(site):
 
 
 def test_a_process_that_is_told_to_stop_while_the_guest_is_frozen_thaws_it(site, guest, lab):
-    process = begin_and_wait(site, guest, lab, delay=2.0)[1]
+    process = begin_and_wait(site, guest, lab)[1]
 
     process.send_signal(signal.SIGTERM)
     process.wait(HANG)
 
     assert guest.story == ["freeze", "thaw"]
     assert guest_thaws.find_left(site) == ()
-    await_tasks(lab)
+    end_tasks(lab)
 
 
 def test_the_command_line_freezes_and_thaws_and_refuses_a_freeze_that_nothing_takes_back(site, guest, lab, tmp_path):
@@ -322,8 +322,9 @@ backup.take_snapshot(from_json(Site, sys.argv[1]), from_json(Preflight, sys.argv
 
 
 def test_a_guest_whose_run_died_between_freeze_and_snapshot_is_thawed_by_the_sweep_and_by_the_next_backup(
-    site, guest, lab, begin
+    site, guest, lab, begin, monkeypatch
 ):
+    monkeypatch.setattr(runs, "EXPIRES_AFTER", 0.5)  # nobody renews the lease of a process that is gone
     for cure in ("sweep", "backup"):
         pre = dying_run(site, guest, lab)
         [left] = guest_thaws.find_left(site, has_ended=nobody_knows if cure == "sweep" else lambda _: True)
@@ -342,34 +343,33 @@ def test_a_guest_whose_run_died_between_freeze_and_snapshot_is_thawed_by_the_swe
 def dying_run(site: Site, guest: Guest, lab: Lab) -> Preflight:
     """Kill a process that has frozen the guest, while it waits for its snapshot, which fails afterwards."""
     before = len(guest.story)
-    pre, process = begin_and_wait(site, guest, lab, delay=2.0)
+    pre, process = begin_and_wait(site, guest, lab)
     process.send_signal(signal.SIGKILL)
     process.wait(HANG)
     assert guest.story[before:] == ["freeze"]
-    await_tasks(lab)
+    end_tasks(lab)
     return pre
 
 
-def begin_and_wait(site: Site, guest: Guest, lab: Lab, *, delay: float) -> tuple[Preflight, subprocess.Popen[bytes]]:
+def begin_and_wait(site: Site, guest: Guest, lab: Lab) -> tuple[Preflight, subprocess.Popen[bytes]]:
     """Start a process that freezes the guest, and wait until it waits for its snapshot, which fails."""
     commands = GuestCommands(freeze=FREEZE, thaw=THAW, login="guest_web")
     request = BackupRequest(vm_selector=VM, run=new_run(), owner="somebody", guest=commands)
     pre = backup.preflight(site, request, logins=logins)
-    lab.fault(method="CreateSnapshot_Task", fault="FileFault", delay=delay)
+    lab.fault(method="CreateSnapshot_Task", fault="FileFault", delay=HANG)
     asked = lab.state()["calls"].get("CreateSnapshot_Task", 0)
     root = Path(__file__).parents[3]
     process = subprocess.Popen([sys.executable, "-c", DYING, to_json(site).decode(), to_json(pre).decode()], cwd=root)
-    deadline = time.monotonic() + HANG
-    while lab.state()["calls"].get("CreateSnapshot_Task", 0) == asked:
+
+    def has_asked() -> bool:
         assert process.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+        return bool(lab.state()["calls"].get("CreateSnapshot_Task", 0) > asked)
+
+    eventually(has_asked)
     return pre, process
 
 
-def await_tasks(lab: Lab) -> None:
-    """Wait until the lab has done with the snapshot of a process that is gone."""
-    deadline = time.monotonic() + HANG
-    while lab.state()["running_tasks"]:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+def end_tasks(lab: Lab) -> None:
+    """Let the lab go on with the snapshot of a process that is gone, and wait until it has failed."""
+    lab.clear()
+    eventually(lambda: not lab.state()["running_tasks"])

@@ -18,6 +18,7 @@ from tests.integration.flows.restoring import (
     site_of,
     stored,
 )
+from tests.labs import start_lab
 from vmkeep.clock import now
 from vmkeep.errors import Recovery, UnsupportedError, VmKeepError
 from vmkeep.flows import listing, policies, windows
@@ -30,7 +31,6 @@ from vmkeep.policy import read_file
 from vmkeep.repository import create_repository, open_repository
 from vmkeep.selection import parse_selector
 from vmkeep.vsphere.choosing import choose_vms
-from vmlab.testing import start_lab
 
 DISK = 2000
 

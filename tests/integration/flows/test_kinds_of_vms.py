@@ -10,12 +10,12 @@ import uuid
 import pytest
 
 from tests.integration.flows.restoring import back_up, hands, reconfigure, restore_whole, site_of
+from tests.labs import start_lab
 from vmkeep.model.point import BackupMode
 from vmkeep.repository import create_repository, open_repository
 from vmkeep.vsphere.api import vim
 from vmkeep.vsphere.tasks import wait_task
 from vmlab.disks import DiskStore
-from vmlab.testing import start_lab
 
 DEVICE = vim.vm.device
 MIB = 1 << 20

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from tests.integration.flows.restoring import Restoring, back_up, hands, reconfigure, restore_whole, site_of
+from tests.labs import start_lab
 from vmkeep.errors import (
     AuthenticationError,
     ConflictError,
@@ -22,7 +23,6 @@ from vmkeep.repository import create_repository, open_repository
 from vmkeep.vsphere import claims, inventory, machines, snapshots
 from vmkeep.vsphere.api import vim
 from vmkeep.vsphere.session import open_session
-from vmlab.testing import start_lab
 
 GERMAN = "Der Vorgang auf dem Server"
 

@@ -172,7 +172,6 @@ def test_the_clean_up_waits_for_a_suspension_that_vsphere_still_works_on(bench, 
         wait_task(session, managed.ReconfigVM_Task(vim.vm.ConfigSpec(extraConfig=settings)), what="mark", timeout=HANG)
         bench.lab.fault(method="SuspendVM_Task", delay=1.0)
         managed.SuspendVM_Task()
-    eventually(lambda: bench.lab.state()["running_tasks"])
 
     if restarted:
         bench.lab.fault(method="WaitForUpdatesEx", restart=True)
@@ -254,7 +253,7 @@ backup.take_snapshot(from_json(Site, sys.argv[1]), from_json(Preflight, sys.argv
 def test_a_process_that_is_killed_at_any_call_leaves_a_vm_that_the_sweep_resumes(bench, web, method):
     request = BackupRequest(vm_selector=web, run=new_run(), owner="somebody", mode=BackupMode.SUSPEND)
     pre = backup.preflight(bench.site, request)
-    bench.lab.fault(method=method, delay=2.0, **({"fault": "FileLocked"} if method == "CreateSnapshot_Task" else {}))
+    bench.lab.fault(method=method, delay=HANG, **({"fault": "FileLocked"} if method == "CreateSnapshot_Task" else {}))
     asked = bench.lab.state()["calls"].get(method, 0)
     dying = subprocess.Popen(
         [sys.executable, "-c", DYING, to_json(bench.site).decode(), to_json(pre).decode()], cwd=PROJECT
@@ -263,6 +262,7 @@ def test_a_process_that_is_killed_at_any_call_leaves_a_vm_that_the_sweep_resumes
     eventually(lambda: bench.lab.state()["calls"].get(method, 0) > asked or dying.poll() is not None)
     dying.send_signal(signal.SIGKILL)
     assert dying.wait(HANG) == -signal.SIGKILL
+    bench.lab.clear()
     eventually(lambda: bench.lab.vm(web)["power"] == "suspended" and not bench.lab.state()["running_tasks"])
 
     assert [left.state for left in swept(bench.site, Kind.SUSPENDED)] == [State.IN_USE]

@@ -9,12 +9,12 @@ from dataclasses import replace
 import pytest
 
 from tests.integration.flows.restoring import Restoring, back_up, devices, hands, reconfigure, site_of
+from tests.labs import start_lab
 from vmkeep.errors import AmbiguousError, NotFoundError
 from vmkeep.flows.restore_wording import plan_lines
 from vmkeep.model.references import ATTACHMENT
 from vmkeep.repository import create_repository, open_repository
 from vmkeep.vsphere.api import vim
-from vmlab.testing import start_lab
 
 CARD = "Network adapter 1"
 KINDS = vim.vm.device.VirtualEthernetCard

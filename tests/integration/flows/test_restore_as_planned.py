@@ -18,12 +18,12 @@ from tests.integration.flows.restoring import (
     swap_disk,
     write,
 )
+from tests.labs import start_lab
 from vmkeep.errors import ConflictError, StaleError, VmKeepError
 from vmkeep.flows import restore
 from vmkeep.model.site import Site
 from vmkeep.vsphere import inventory
 from vmkeep.vsphere.api import vim
-from vmlab.testing import start_lab
 
 VM = "web01"
 

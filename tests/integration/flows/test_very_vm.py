@@ -10,6 +10,7 @@ from datetime import timedelta
 import pytest
 
 from tests.integration.flows.restoring import Restoring, back_up, hold_still, restore_whole, site_of, stored, swept
+from tests.labs import small_lab, start_lab
 from vmkeep.catalog import open_catalog
 from vmkeep.errors import AmbiguousError, StaleError
 from vmkeep.flows import backup
@@ -21,7 +22,6 @@ from vmkeep.vsphere import changes, snapshots
 from vmkeep.vsphere.api import vim
 from vmkeep.vsphere.session import open_session
 from vmkeep.vsphere.tasks import run_task
-from vmlab.testing import start_lab
 
 DISK = 2000
 
@@ -58,8 +58,8 @@ class Estate:
 
 
 @pytest.fixture(scope="module")
-def here(tmp_path_factory):
-    with start_lab(tmp_path_factory.mktemp("here") / "lab", data_disk_gib=0.0625) as started:
+def here(unused_lab, tmp_path_factory):
+    with small_lab(unused_lab, tmp_path_factory.mktemp("here")) as started:
         yield started
 
 

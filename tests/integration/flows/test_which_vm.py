@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.integration.flows.restoring import back_up, new_run, restore_whole, silent, site_of
+from tests.labs import start_lab
 from vmkeep.errors import ConflictError, NotFoundError, UsageError
 from vmkeep.flows.complete_runs import run_restore
 from vmkeep.flows.restore import plan_restore
@@ -14,7 +15,6 @@ from vmkeep.vsphere import inventory
 from vmkeep.vsphere.api import vim
 from vmkeep.vsphere.session import open_session
 from vmkeep.vsphere.tasks import run_task
-from vmlab.testing import start_lab
 
 DISK = 2000
 

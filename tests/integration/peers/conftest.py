@@ -20,10 +20,11 @@ from typing import Any
 
 import pytest
 
+from tests.labs import small_lab
 from tests.patience import HANG
 from vmkeep.model.site import VCenter
 from vmkeep.vsphere.session import Session, open_session
-from vmlab.testing import Lab, start_lab
+from vmlab.testing import Lab
 
 ROOT = Path(__file__).parents[3]
 SOURCES = ROOT / "tests" / "peers"
@@ -116,9 +117,9 @@ class Govclient:
 
 
 @pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+def lab(unused_lab: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     """A small lab in its own process."""
-    with start_lab(tmp_path_factory.mktemp("lab") / "lab", data_disk_gib=0.03125) as started:
+    with small_lab(unused_lab, tmp_path_factory.mktemp("lab")) as started:
         yield started
 
 

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from itertools import count
 
 import pytest
-
-from vmlab.testing import start_lab
 
 pytestmark = pytest.mark.slow
 numbers = count(1)
@@ -58,14 +55,26 @@ def test_without_a_session_nothing_is_told(peer_error):
     assert peer_error("ls", "/", user="").fault == "NotAuthenticated"
 
 
-def test_a_session_that_was_idle_too_long_has_ended_unless_it_is_kept_alive(client, tmp_path):
-    with start_lab(tmp_path / "lab", data_disk_gib=0.03125, session_timeout=1) as short:
-        mine = replace(client, url=short.url, thumbprint=short.thumbprint)
-
+def test_a_session_that_was_idle_too_long_has_ended(client, lab):
+    lab.settings(session_timeout=0.5)
+    try:
         with pytest.raises(Exception, match="not authenticated") as caught:
-            mine("session.idle", "2")
-        assert caught.value.fault == "NotAuthenticated"
-        assert mine("session.idle", "2", keepalive="300ms") == "Datacenters"
+            client("session.idle", "1")
+    finally:
+        lab.settings(session_timeout=1800)
+
+    assert caught.value.fault == "NotAuthenticated"
+
+
+def test_a_session_is_kept_alive_by_calls_of_the_client_s_own(client, lab):
+    def asked():
+        return lab.state()["calls"].get("CurrentTime", 0)
+
+    before = asked()
+
+    assert client("session.idle", "1", keepalive="100ms") == "Datacenters"
+
+    assert asked() > before
 
 
 def test_a_client_is_told_its_own_session(client):

@@ -2,6 +2,7 @@
 
 import ssl
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,12 +11,13 @@ from pyVim.task import WaitForTask
 from pyVmomi import vim
 from pyVmomi.SoapAdapter import SoapStubAdapter
 
-from vmlab.testing import Lab, start_lab
+from tests.labs import small_lab
+from vmlab.testing import Lab
 
 
 @pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    with start_lab(tmp_path_factory.mktemp("lab"), data_disk_gib=0.0625) as running:
+def lab(unused_lab: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    with small_lab(unused_lab, tmp_path_factory.mktemp("lab")) as running:
         yield running
 
 

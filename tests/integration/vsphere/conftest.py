@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from tests.labs import copy_unused
 from tests.patience import HANG
 from vmkeep.model.site import VCenter
 from vmkeep.vsphere.session import Session, open_session
@@ -42,9 +43,11 @@ def paths_of_declared_types(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabServer]:
+def lab(unused_lab: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabServer]:
     """A simulated vCenter with the demo inventory; its fault plan is emptied before each test."""
-    server = LabServer(LabOptions(folder=tmp_path_factory.mktemp("lab"), data_disk_bytes=32 << 20))
+    folder = tmp_path_factory.mktemp("lab")
+    copy_unused(unused_lab, folder)
+    server = LabServer(LabOptions(folder=folder))
     server.start()
     yield server
     server.stop()

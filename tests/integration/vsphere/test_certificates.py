@@ -146,5 +146,6 @@ def test_a_server_that_speaks_no_tls_is_said(lab, reach, listener):
 def test_a_server_that_trickles_ends_in_time(lab, reach, trickler):
     there = reach(lab, trickler.port, thumbprint=trickler.certificate.sha256)
 
-    with pytest.raises(UnreachableError, match="no answer in time"), open_session(there, call_timeout=3.0):
+    late = "no answer in time|TLS handshake within"  # by the machine's load
+    with pytest.raises(UnreachableError, match=late), open_session(there, call_timeout=1.0):
         pass

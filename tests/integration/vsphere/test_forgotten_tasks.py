@@ -6,6 +6,7 @@ import threading
 
 import pytest
 
+from tests.patience import HANG
 from vmkeep.errors import DeadlineError, TaskForgottenError
 from vmkeep.vsphere import changes, claims, create, inventory, machines, snapshots
 from vmkeep.vsphere.api import vim
@@ -109,10 +110,11 @@ def test_a_removal_that_failed_while_its_task_was_forgotten_is_done_again(sessio
 
 def test_a_removal_that_stays_in_progress_over_a_restart_is_waited_for(session, vm, lab):
     made = snapshots.create(session, vm, run=RUN, quiesce=False)
-    restart(lab, "RemoveSnapshot_Task", delay=1.5)
+    restart(lab, "RemoveSnapshot_Task", delay=HANG)
 
     with pytest.raises(DeadlineError, match=f"remove snapshot {made.moref}"):
         snapshots.remove(session, vm, made.moref, timeout=0.2)
+    lab.site.faults.clear()
     snapshots.remove(session, vm, made.moref)
 
     assert snapshots.list_all(session, vm) == ()
@@ -264,7 +266,7 @@ def test_what_a_forgotten_task_has_done_counts_where_a_second_start_fails_on_it(
 
 
 def test_a_second_task_on_a_vm_is_refused_while_a_forgotten_one_works(session, vm, lab):
-    restart(lab, "CreateSnapshot_Task", delay=1)
+    restart(lab, "CreateSnapshot_Task", delay=HANG)
     managed = session.vm(vm)
     managed.CreateSnapshot_Task("first", "", False, False)
 
@@ -272,5 +274,6 @@ def test_a_second_task_on_a_vm_is_refused_while_a_forgotten_one_works(session, v
         managed.CreateSnapshot_Task("second", "", False, False)
 
     assert isinstance(caught.value.task, vim.Task)
+    lab.site.faults.clear()
     made = snapshots.create(session, vm, run=RUN, quiesce=False)
     assert [snapshot.name for snapshot in snapshots.list_all(session, vm)] == ["first", made.name]

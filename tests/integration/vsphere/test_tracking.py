@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.patience import HANG
 from vmkeep.errors import ChangesUnknownError, PermissionDeniedError, StaleError, UnsupportedError
 from vmkeep.model.extents import Extent, intersect, total
 from vmkeep.vsphere import changes, inventory, snapshots
@@ -164,18 +165,20 @@ def test_a_query_whose_connection_comes_back_is_answered(session, vm, lab, monke
 
 
 def test_a_query_that_takes_longer_than_other_calls_is_waited_for(lab, vcenter, vm):
-    with open_session(vcenter, call_timeout=0.6) as hasty:
+    with open_session(vcenter) as hasty:
         made, disk = take(hasty, vm, "one")
-        lab.site.faults.add(Injection(method="QueryChangedDiskAreas", delay=1))
+        hasty._stub.schemeArgs["call_timeout"] = 0.1  # from now on, because a slow machine needs longer to log in
+        lab.site.faults.add(Injection(method="QueryChangedDiskAreas", delay=0.3))
 
         assert ask(hasty, vm, made, disk, disk.change_id) == ()
+        hasty._stub.schemeArgs["call_timeout"] = HANG
 
 
 def test_a_query_that_hangs_means_a_full_read_and_is_asked_once(session, vm, lab, monkeypatch):
     monkeypatch.setattr(changes, "ANSWER_SECONDS", 0.3)
     made, disk = take(session, vm, "one")
     lab.site.faults.calls.clear()
-    lab.site.faults.add(Injection(method="QueryChangedDiskAreas", delay=3))
+    lab.site.faults.add(Injection(method="QueryChangedDiskAreas", delay=HANG))
 
     with pytest.raises(ChangesUnknownError, match="no answer in time"):
         ask(session, vm, made, disk, disk.change_id)

@@ -71,7 +71,7 @@ func main() {
 }
 
 func run(user, password, thumbprint string, keepalive time.Duration, args []string) (interface{}, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 	defer cancel()
 	address, err := soap.ParseURL(args[0])
 	if err != nil {

@@ -42,6 +42,7 @@ class FaultPlan:
     def __init__(self) -> None:
         self._guard = threading.Lock()
         self._pending: list[Injection] = []
+        self._cleared = threading.Event()
         self.calls: Counter[str] = Counter()
 
     def add(self, injection: Injection) -> None:
@@ -71,10 +72,19 @@ class FaultPlan:
                     return True
         return False
 
+    def wait(self, injection: Injection) -> None:
+        """Wait as long as an injection says, but not beyond the next `clear`."""
+        with self._guard:
+            cleared = self._cleared
+        if injection.delay:
+            cleared.wait(injection.delay)
+
     def clear(self) -> None:
-        """Forget all pending injections."""
+        """Forget all pending injections, and end the waiting of those that were used up."""
         with self._guard:
             self._pending.clear()
+            self._cleared.set()
+            self._cleared = threading.Event()
 
     def _use(self, injection: Injection) -> Injection:
         injection.count -= 1
