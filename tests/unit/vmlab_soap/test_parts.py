@@ -2,6 +2,7 @@
 
 import io
 import ssl
+import threading
 from types import SimpleNamespace
 
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pyVmomi import vim, vmodl
 
+from tests.patience import HANG
 from vmlab.api import VERSION_IDS, dump, fill, load, version_of
 from vmlab.managed import ds_paths
 from vmlab.managed.machine import Device, default_devices, plan_changes
@@ -151,6 +153,24 @@ def test_injections_are_used_up_by_their_count():
     assert plan.take("A") is not None
     assert plan.take("A") is None
     assert plan.calls == {"A": 3, "B": 1}
+
+
+def test_clearing_the_plan_ends_a_wait_that_has_begun():
+    plan = FaultPlan()
+    plan.add(Injection(method="A", delay=HANG))
+    taken = plan.take("A")
+    begun = threading.Event()
+
+    def work():
+        begun.set()
+        plan.wait(taken)
+
+    waiting = threading.Thread(target=work, daemon=True)
+    waiting.start()
+    begun.wait()
+    while waiting.is_alive():  # "begun" comes right before the wait, so that the first "clear" may come too early
+        plan.clear()
+        waiting.join(0.01)
 
 
 def test_planning_devices_never_touches_the_current_ones():
