@@ -60,6 +60,7 @@ from datetime import timedelta
 from airflow.sdk import DAG, Param
 
 from vmkeep.flows.values import OnConflict, PhysicalRdm
+from vmkeep.model.overwrite import Undo, Verify
 from vmkeep_airflow.limits import MANY, PATIENT
 from vmkeep_airflow.operators.approve_restore import ApproveRestoreOperator
 from vmkeep_airflow.operators.clean_up_restore import CleanUpRestoreOperator
@@ -109,6 +110,35 @@ PARAMS = {
         title="Power on",
         description="Whether the VM starts once its disks are written. Empty: only if it ran when it was backed "
         "up. A template never starts.",
+    ),
+    "all_blocks": Param(
+        False,
+        type="boolean",
+        title="Write all blocks",
+        description="Write every block over an existing VM. Otherwise only blocks that changed since the point are "
+        "written, where vSphere can tell them and a sample of the others shows no doubt.",
+    ),
+    "verify": Param(
+        Verify.SAMPLE.value,
+        type="string",
+        enum=[choice.value for choice in Verify],
+        title="Compare afterwards",
+        description="Part of each written disk that is read back. If anything differs, the run fails and the VM stays "
+        "off.",
+    ),
+    "undo": Param(
+        Undo.NONE.value,
+        type="string",
+        enum=[choice.value for choice in Undo],
+        title="Way back",
+        description="snapshot keeps a snapshot of an existing VM as it was, until 'vmkeep restore undo' goes back to "
+        "it or 'vmkeep restore accept' removes it. Every backup reads all until then.",
+    ),
+    "dry_run": Param(
+        False,
+        type="boolean",
+        title="Only plan",
+        description="Make the plan, show it in the log of task plan, and change nothing.",
     ),
     "mapping": optional_text(
         title="Mapping",

@@ -20,11 +20,17 @@ from vmkeep.cli.options import (
 from vmkeep.cli.output import one_line, print_json, progress_bars, rate, warn
 from vmkeep.cli.pages import Section, Verbs, option
 from vmkeep.cli.restore_disk import disk
+from vmkeep.cli.restore_undo import accept as accept_command
+from vmkeep.cli.restore_undo import undo as undo_command
 from vmkeep.flows.complete_runs import run_restore
+from vmkeep.flows.restore import plan_restore
 from vmkeep.flows.restore_mapping import read_mapping_file
+from vmkeep.flows.restore_wording import plan_lines
 from vmkeep.flows.values import OnConflict, PhysicalRdm, RestoreRequest
 from vmkeep.mapping import schema_text
 from vmkeep.model.job import to_plain
+from vmkeep.model.overwrite import Undo, Verify
+from vmkeep.model.site import Site
 from vmkeep.model.transport import parse_modes
 from vmkeep.model.wording import counted, size
 
@@ -37,6 +43,10 @@ def restore() -> None:
 restore.add_command(disk)
 
 
+restore.add_command(undo_command)
+restore.add_command(accept_command)
+
+
 @restore.command(
     "run",
     examples={
@@ -47,6 +57,8 @@ restore.add_command(disk)
         "Restore to a new VM elsewhere": "vmkeep restore run latest:app01 --new-name app01-dr --host esx2.example.com "
         "--datastore ds2 --network 'VM Network=none'",
         "Restore as an edited mapping says": "vmkeep restore run latest:app01 --mapping app01.yaml",
+        "Show what a restore would do, and change nothing": "vmkeep restore run latest:app01 --on-conflict overwrite "
+        "--dry-run",
     },
 )
 @click.argument("point", metavar="POINT", shell_complete=complete_points)
@@ -65,6 +77,32 @@ restore.add_command(disk)
     default=None,
     help="Start the VM at the end, or leave it off; by default it starts if it ran when it was backed up.",
 )
+@option(
+    "--all-blocks",
+    section=Section.WHAT,
+    is_flag=True,
+    help="Write every block over an existing VM. By default only blocks that changed since the point are written, "
+    "where vSphere can tell them and a sample of the others shows no doubt.",
+)
+@option(
+    "--verify",
+    section=Section.WHAT,
+    type=click.Choice([choice.value for choice in Verify]),
+    default=Verify.SAMPLE.value,
+    show_default=True,
+    help="Part of each written disk to read back and compare: all of it, a sample, or none. If anything differs, the "
+    "restore fails and the VM stays off.",
+)
+@option(
+    "--undo",
+    section=Section.WHAT,
+    type=click.Choice([choice.value for choice in Undo]),
+    default=Undo.NONE.value,
+    show_default=True,
+    help="Keep a snapshot of an existing VM as it was, until 'restore undo' goes back to it or 'restore accept' "
+    "removes it.",
+)
+@option("--dry-run", section=Section.WHAT, is_flag=True, help="Print the whole plan, and change nothing.")
 @option(
     "--vm",
     section=Section.WHERE,
@@ -196,7 +234,8 @@ def run(
     luns: tuple[str, ...], mapping: Path | None, log_directory: str | None, suspend_directory: str | None,
     datastore: str | None, disk_datastores: tuple[str, ...], networks: tuple[str, ...], connect_networks: bool,
     folder: str | None, resource_pool: str | None, host: str | None, power_on: bool | None, keep_identity: bool,
-    transports: str, repository: str | None, vddk: str | None, as_json: bool, **vsphere: str | None,
+    transports: str, all_blocks: bool, verify: str, undo: str, dry_run: bool,
+    repository: str | None, vddk: str | None, as_json: bool, **vsphere: str | None,
 ) -> None:  # fmt: skip
     """Restore a VM from a restore point.
 
@@ -227,7 +266,14 @@ def run(
         power_on=power_on,
         keep_identity=keep_identity,
         transports=parse_modes(transports),
+        all_blocks=all_blocks,
+        verify=Verify(verify),
+        undo=Undo(undo),
+        dry_run=dry_run,
     )
+    if dry_run:
+        _print_plan(site, request, as_json=as_json)
+        return
     started = time.monotonic()
     with progress_bars(hidden=as_json) as bars:
         done = run_restore(
@@ -249,6 +295,26 @@ def run(
         f"VM {one_line(str(done.vm))} {'created' if done.created else 'restored'} from {done.point}: "
         f"{written}, {rate(done.bytes_written, seconds)}{', powered on' if done.powered_on else ''}"
     )
+    for disk in done.disks:
+        if disk.why_blocks:
+            click.echo(one_line(f"{disk.label} ({disk.address}): {disk.blocks} blocks, because {disk.why_blocks}"))
+    if done.undo is not None:
+        click.echo(f"snapshot {done.undo} is kept: 'vmkeep restore undo' goes back to it, 'restore accept' removes it")
+
+
+def _print_plan(site: Site, request: RestoreRequest, *, as_json: bool) -> None:
+    """Make the plan and print it. Nothing is changed."""
+    plan = plan_restore(site, request)
+    if as_json:
+        print_json(
+            {"dry_run": True, "lines": list(plan_lines(plan)), "warnings": list(plan.warnings), "plan": to_plain(plan)}
+        )
+        return
+    for line in plan_lines(plan):
+        click.echo(one_line(line))
+    for warning in plan.warnings:
+        warn(warning)
+    click.echo("nothing was changed")
 
 
 @restore.command(

@@ -47,6 +47,7 @@ __all__ = [
     "stopping",
     "sweep",
     "transports",
+    "undo",
     "upkeep",
     "values",
     "vm_groups",

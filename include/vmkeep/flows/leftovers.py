@@ -181,7 +181,29 @@ def report_foreign(ground: Ground) -> tuple[Finding, ...]:
         )
         for one in ground.vms
         for snapshot in one.snapshots
-        if not snapshot.run and (age := ground.now - snapshot.created_at) >= ground.wishes.foreign_age
+        if not snapshot.run
+        and not snapshot.undo_of
+        and (age := ground.now - snapshot.created_at) >= ground.wishes.foreign_age
+    )
+
+
+def report_undo(ground: Ground) -> tuple[Finding, ...]:
+    """Report the snapshots that restores keep so that they can be undone, whatever their age. None is removed."""
+    advice = (
+        "'vmkeep restore accept' removes it, 'vmkeep restore undo' goes back to it; every backup reads all until then"
+    )
+    return tuple(
+        Finding(
+            kind=Kind.UNDO,
+            state=State.LEFT,
+            vm=one.vm,
+            run=snapshot.undo_of,
+            age_seconds=(ground.now - snapshot.created_at).total_seconds(),
+            detail=advice,
+        )
+        for one in ground.vms
+        for snapshot in one.snapshots
+        if snapshot.undo_of
     )
 
 

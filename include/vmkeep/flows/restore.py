@@ -16,6 +16,7 @@ from functools import partial
 
 from vmkeep.errors import ConflictError, NotFoundError, StaleError, TransientError, VmKeepError
 from vmkeep.flows import as_planned, limits, vm_access
+from vmkeep.flows.block_choice import still_chosen
 from vmkeep.flows.connect import open_vsphere, pinned
 from vmkeep.flows.other_restores import HasEnded, dead_or_refused, end_restore, nobody_knows
 from vmkeep.flows.restore_end import finish_restore, hand_over
@@ -23,6 +24,7 @@ from vmkeep.flows.restore_ledger import PlanLedger, RunLedger, plan_id
 from vmkeep.flows.restore_plan import plan_restore, refuse_beside_a_backup
 from vmkeep.flows.restore_saved import SavedVm, load_saved, request_place, spec_options
 from vmkeep.flows.targets import may_run_here
+from vmkeep.flows.undo_snapshot import HeldStill, hold_still, remove_temporary
 from vmkeep.flows.values import DeadRestore, DiskMatch, RestorePlan, Target
 from vmkeep.model.disk import Disk
 from vmkeep.model.job import DiskWrite, Progress, WriteJob
@@ -78,8 +80,9 @@ def prepare_target(
             _clear_away(site, session, repository, dead)
         RunLedger(repository, run).begin(plan.request.owner)
         if plan.target is not None:
-            _hold_existing(site, session, repository, plan, run, has_ended)
-            target = Target(vm=plan.target.moref or "", run=run, created=False)
+            held = _hold_existing(site, session, repository, plan, run, has_ended)
+            moref = plan.target.moref or ""
+            target = Target(vm=moref, run=run, created=False, choices=held.choices, undo=held.undo)
         else:
             target = Target(vm=_create(site, session, repository, plan, run, has_ended), run=run, created=True)
         warnings = vm_access.hold(site, session, repository, VmRef(moref=target.vm, name=plan.target_name), run)
@@ -98,7 +101,7 @@ def _clear_away(site: Site, session: Session, repository: Repository, run: str) 
 
 def _hold_existing(
     site: Site, session: Session, repository: Repository, plan: RestorePlan, run: str, has_ended: HasEnded
-) -> None:
+) -> HeldStill:
     vm = _as_shown(session, plan)
     other = vm.mark if vm.mark is not None and vm.mark.run != run else None
     if other is not None and other.made:
@@ -115,10 +118,12 @@ def _hold_existing(
     # Only after the mark is made, because then a backup that begins now sees it: see refuse_beside_a_restore.
     refuse_beside_a_backup(session, repository, VmRef(moref=vm.moref, name=plan.target_name), has_ended)
     machines.power_off(session, vm.moref)
+    held = hold_still(session, repository, plan, run)
     # Before the first byte is written, so that a VM that somebody starts from here on has a new generation id.
     machines.renew_generation(session, vm.moref)
     # After a restore the tracked changes mean nothing. With tracking off, the next backup is a full one.
     changes.disable_tracking(session, vm.moref)
+    return held
 
 
 def _as_shown(session: Session, plan: RestorePlan) -> inventory.VmDescription:
@@ -178,6 +183,7 @@ def _end_dead(site: Site, session: Session, repository: Repository, dead: DeadRe
 def _end(site: Site, session: Session, repository: Repository, run: str) -> int:
     def release(moref: str) -> None:
         vm_access.release(site, session, repository, moref, run)
+        remove_temporary(session, repository, moref, run)
 
     return end_restore(session, repository, run, release=release)
 
@@ -193,6 +199,7 @@ def write_jobs(site: Site, plan: RestorePlan, target: Target) -> tuple[WriteJob,
         as_planned.require_ready(plan, target.run, vm)
         matches = _match_created(plan, vm.disks) if target.created else plan.matches
         by_key = {disk.key: disk for disk in vm.disks}
+        choices = {choice.disk: choice for choice in target.choices}
         return tuple(
             WriteJob(
                 run=target.run,
@@ -205,6 +212,8 @@ def write_jobs(site: Site, plan: RestorePlan, target: Target) -> tuple[WriteJob,
                 target_file=by_key[match.target_key].file_name,
                 capacity=by_key[match.target_key].capacity,
                 fresh=target.created,
+                choice=choices.get(match.disk.key),
+                verify=plan.request.verify,
                 transports=modes_for_writing(plan.request.transports),
             )
             for match in matches
@@ -234,7 +243,8 @@ def write_disk(site: Site, job: WriteJob, *, on_progress: Callable[[Progress], N
     with open_vsphere(site) as session:
         as_planned.require_same_vcenter(job.vcenter, server_uuid(session))
         as_planned.require_ready_disk(job, inventory.describe_vm(session, job.vm.moref))
-        job = replace(job, limits=limits.of_transfer(session, site.limits, job.vm.moref, job.transports))
+        within = limits.of_transfer(session, site.limits, job.vm.moref, job.transports)
+        job = replace(still_chosen(session, job), limits=within)
         child_site = pinned(site, session)
     return start_write(child_site, job, on_progress=on_progress)
 

@@ -11,10 +11,11 @@ from collections.abc import Sequence
 
 from vmkeep.errors import ConflictError, StaleError, VmKeepError
 from vmkeep.flows import as_planned, nvram, vm_access
+from vmkeep.flows.block_choice import require_still
 from vmkeep.flows.connect import open_vsphere
 from vmkeep.flows.restore_ledger import Outcome, RunLedger, cleaned_up
 from vmkeep.flows.targets import may_run_here
-from vmkeep.flows.values import Restored, RestorePlan, Target
+from vmkeep.flows.values import Restored, RestorePlan, Target, WrittenDisk
 from vmkeep.model.job import DiskWrite
 from vmkeep.model.site import Site
 from vmkeep.model.vmref import VmRef
@@ -71,6 +72,7 @@ def _hand_over(
     if ledger.outcome() is Outcome.HANDED_OVER:
         return  # all disks were written before that
     _require_written(plan, target, writes)
+    require_still(session, plan, target, writes)
     ledger.tell(_complete(session, repository, plan, target))
     if ledger.record_outcome(Outcome.HANDED_OVER) is not Outcome.HANDED_OVER:
         raise cleaned_up(target.run)
@@ -163,5 +165,20 @@ def _restored(
         disks_written=len(writes),
         bytes_written=sum(write.bytes_written for write in writes),
         bytes_zeroed=sum(write.bytes_zeroed for write in writes),
+        disks=tuple(_written(plan, write) for write in writes),
+        undo=target.undo,
         warnings=(*plan.warnings, *target.warnings, *warnings),
+    )
+
+
+def _written(plan: RestorePlan, write: DiskWrite) -> WrittenDisk:
+    disk = next(match.disk for match in plan.matches if match.disk.key == write.device_key)
+    return WrittenDisk(
+        label=disk.label,
+        address=disk.address,
+        blocks=write.blocks,
+        why_blocks=write.why_blocks,
+        bytes_written=write.bytes_written,
+        bytes_zeroed=write.bytes_zeroed,
+        bytes_compared=write.bytes_compared,
     )

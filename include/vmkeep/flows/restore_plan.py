@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from vmkeep.errors import ConflictError, UnsupportedError, UsageError
+from vmkeep.flows.block_choice import expect_choices
 from vmkeep.flows.connect import check_driver, open_vsphere
 from vmkeep.flows.disk_targets import read_targets
 from vmkeep.flows.matching import match_disks
@@ -28,6 +29,7 @@ from vmkeep.flows.restore_saved import (
     spec_options,
 )
 from vmkeep.flows.targets import find_target, may_run_here, still_here, strange_target
+from vmkeep.flows.undo_snapshot import refuse_for_new, require_undoable
 from vmkeep.flows.values import DeadRestore, DiskMatch, OnConflict, PhysicalRdm, RestorePlan, RestoreRequest
 from vmkeep.flows.vm_snapshot import IF_DEAD, snapshot_run_is_alive
 from vmkeep.model.disk import Disk
@@ -82,7 +84,8 @@ def plan_restore(site: Site, request: RestoreRequest, *, has_ended: HasEnded = n
                 plan,
                 warnings=(*about_doubts(repository, point), *plan.warnings, *about_transports(request.transports)),
             )
-            PlanLedger(repository, plan).note_plan()
+            if not request.dry_run:
+                PlanLedger(repository, plan).note_plan()
         return plan
 
 
@@ -123,6 +126,10 @@ def _plan_over(
         rightscheck.require_on_vm(session, Purpose.RESTORE_OVER, vm)
     matches = () if keep else match_disks(point, vm.disks, wanted)
     strange = filter(None, [None if keep else strange_target(point.vm, vm.identity)])
+    undo = () if keep else require_undoable(session, request, vm, matches)
+    choices = expect_choices(
+        session, repository, point, vm, matches, all_blocks=request.all_blocks, dead=dead is not None
+    )
     return RestorePlan(
         request=request,
         point=point.ref,
@@ -132,10 +139,16 @@ def _plan_over(
         target_disks=vm.disks,
         target_name=vm.identity.name,
         matches=matches,
+        choices=choices,
         dead=dead,
         power_on=_powers_on(request, point),
         nvram=nvram.put_back,
-        warnings=(*strange, *(f"{match.disk.label}: {match.note}" for match in matches if match.note), *nvram.notes),
+        warnings=(
+            *strange,
+            *(f"{match.disk.label}: {match.note}" for match in matches if match.note),
+            *nvram.notes,
+            *undo,
+        ),
         nothing_to_do=keep,
     )
 

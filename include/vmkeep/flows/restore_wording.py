@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from vmkeep.flows.block_choice import choice_words
 from vmkeep.flows.restore_saved import rdms_asked
 from vmkeep.flows.values import DiskMatch, PhysicalRdm, RestorePlan
 from vmkeep.model.disk import Disk
+from vmkeep.model.overwrite import Undo, Verify
 from vmkeep.model.place import SettledPlace
 from vmkeep.model.wording import size
 from vmkeep.vsphere.names import decode_name
@@ -28,7 +30,7 @@ def _over(plan: RestorePlan) -> Iterator[str]:
         target = by_key.get(match.target_key) if match.target_key is not None else None
         if match.written and target is not None:
             over = f"{target.label}, {target.file_name} (UUID {target.uuid})"
-            yield f"{_disk(match.disk)} is written over {over}{_note(match)}"
+            yield f"{_disk(match.disk)} is written over {over}{_note(match)}{_blocks(plan, match)}"
         else:
             yield f"{_disk(match.disk)} is not written{_note(match)}"
     written = {match.target_key for match in plan.matches}
@@ -36,6 +38,9 @@ def _over(plan: RestorePlan) -> Iterator[str]:
     for disk in plan.target_disks:
         if disk.key not in written and disk.address not in told:
             yield f"{_disk(disk)} of the VM is written over by nothing and stays as it is"
+    if plan.request.undo is Undo.SNAPSHOT:
+        yield "a snapshot of the VM is kept before the first write, so that the restore can be undone"
+    yield _check(plan)
     yield _power(plan)
 
 
@@ -58,6 +63,7 @@ def _new(plan: RestorePlan, place: SettledPlace) -> Iterator[str]:
     for card, network in place.networks:
         starts = f"is made on {network}, and starts disconnected" if card in place.unconnected else f"is on {network}"
         yield f"{card} {starts}"
+    yield _check(plan)
     yield _power(plan)
 
 
@@ -72,6 +78,21 @@ def _disk(disk: Disk) -> str:
 
 def _note(match: DiskMatch) -> str:
     return f": {match.note}" if match.note else ""
+
+
+def _blocks(plan: RestorePlan, match: DiskMatch) -> str:
+    words = [choice_words(choice) for choice in plan.choices if choice.disk == match.disk.key]
+    return "".join(f"; {each}" for each in words)
+
+
+def _check(plan: RestorePlan) -> str:
+    match plan.request.verify:
+        case Verify.ALL:
+            return "every disk is read back as a whole and compared, before the VM may start"
+        case Verify.SAMPLE:
+            return "a sample of every written disk is read back and compared, before the VM may start"
+        case Verify.NONE:
+            return "no disk is read back, as asked"
 
 
 def _power(plan: RestorePlan) -> str:

@@ -9,7 +9,7 @@ from vmkeep.errors import VmKeepError
 from vmkeep.flows import array_hooks, guest_thaws, limits, other_restores, restore
 from vmkeep.flows.attached_disks import sweep_attached
 from vmkeep.flows.held_vms import sweep_held
-from vmkeep.flows.leftovers import report_foreign, report_hidden, sweep_snapshots
+from vmkeep.flows.leftovers import report_foreign, report_hidden, report_undo, sweep_snapshots
 from vmkeep.flows.other_restores import GIVEN_UP
 from vmkeep.flows.suspension import sweep_suspended
 from vmkeep.flows.sweep_ground import FOREIGN_AGE, Ground, SweepWishes, open_ground
@@ -30,7 +30,8 @@ def run_sweep(site: Site, wishes: SweepWishes) -> SweepReport:
     share_keys()
     with open_ground(site, wishes) as ground:
         found = [*sweep_suspended(ground), *_sweep_frozen(ground), *sweep_attached(ground), *sweep_snapshots(ground)]
-        found += [*_sweep_hooks(ground), *_sweep_restores(ground), *report_foreign(ground), *report_hidden(ground)]
+        found += [*_sweep_hooks(ground), *_sweep_restores(ground), *report_foreign(ground), *report_undo(ground)]
+        found += report_hidden(ground)
         if not wishes.dry_run:
             ground = ground.looked_again()
         held = sweep_held(ground)

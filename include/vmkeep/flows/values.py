@@ -14,6 +14,7 @@ from vmkeep.model.diskrule import parse_disk_rule
 from vmkeep.model.fullreason import FullRead, FullReason
 from vmkeep.model.guest import CommandsRun, GuestCommands
 from vmkeep.model.lun import MappedLun
+from vmkeep.model.overwrite import BlockChoice, Blocks, Undo, Verify
 from vmkeep.model.place import SettledPlace
 from vmkeep.model.point import BackupMode, Consistency, Quiesce, VmIdentity
 from vmkeep.model.quiescing import QuiesceRequest
@@ -271,6 +272,12 @@ class RestoreRequest:
     drill: str = ""
     """The mark of the drill that a new VM is made for; empty: it is made to stay."""
     transports: tuple[TransportMode, ...] = DEFAULT_MODES
+    all_blocks: bool = False
+    """Write every block over an existing VM, also those that did not change since the point."""
+    verify: Verify = Verify.SAMPLE
+    undo: Undo = Undo.NONE
+    dry_run: bool = False
+    """Only make the plan. It cannot be carried out."""
     owner: str = ""
     """Names the program that asked; see :attr:`BackupRequest.owner`."""
 
@@ -327,6 +334,8 @@ class RestorePlan:
     original_runs: bool = False
     """The original VM was running, in the same vCenter, when the plan was made."""
     matches: tuple[DiskMatch, ...]
+    choices: tuple[BlockChoice, ...] = ()
+    """The blocks to write of each disk of an existing VM, as far as that is known while the VM may still run."""
     dead: DeadRestore | None = None
     """A dead restore to the same target. It is ended first, and its half-made VM removed."""
     power_on: bool = False
@@ -350,7 +359,25 @@ class Target:
     """The run that made it ready."""
     created: bool
     """The run created the VM; else the VM existed before."""
+    choices: tuple[BlockChoice, ...] = ()
+    """The blocks to write of each disk of an existing VM."""
+    undo: str | None = None
+    """Managed object id of the snapshot that is kept to undo the restore."""
     warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WrittenDisk:
+    """The outcome of a restore for one disk."""
+
+    label: str
+    address: str
+    blocks: Blocks
+    why_blocks: str
+    """The reason for these blocks; empty: the disk is new."""
+    bytes_written: int
+    bytes_zeroed: int
+    bytes_compared: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -366,6 +393,9 @@ class Restored:
     disks_written: int
     bytes_written: int
     bytes_zeroed: int
+    disks: tuple[WrittenDisk, ...] = ()
+    undo: str | None = None
+    """Managed object id of the snapshot that is kept to undo the restore."""
     warnings: tuple[str, ...] = ()
     kept: bool = False
     """The target existed and was kept, as was asked. Nothing was restored."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from heapq import merge
 from itertools import chain, islice, starmap
 from operator import le
 from typing import TypeAlias, overload
@@ -221,6 +222,11 @@ def _gaps(pairs: Iterator[Pair], within: int) -> Iterator[Pair]:
 def intersect(left: Iterable[Extent], right: Iterable[Extent]) -> Extents:
     """Return the bytes that are in both sequences."""
     return Extents.of_pairs(_overlaps(_pairs(left), _pairs(right)))
+
+
+def unite(left: Iterable[Extent], right: Iterable[Extent]) -> Extents:
+    """Return the bytes that are in either of two normal sequences, in bounded memory."""
+    return Extents.of_pairs(merge(_pairs(left), _pairs(right)))
 
 
 def complement(extents: Iterable[Extent], within: int) -> Extents:

@@ -18,6 +18,7 @@ from vmkeep.model.disk import ChangeId, Disk
 from vmkeep.model.fullreason import FullReason
 from vmkeep.model.limits import Limit
 from vmkeep.model.lun import LunRead
+from vmkeep.model.overwrite import BlockChoice, Blocks, Verify
 from vmkeep.model.point import BackupKind
 from vmkeep.model.transport import DEFAULT_MODES, AccessUsed, TransportMode
 from vmkeep.model.vmref import VmRef
@@ -146,6 +147,9 @@ class WriteJob:
     """Size of the target disk in bytes."""
     fresh: bool
     """Whether the target disk was just created, so that it holds zeros already."""
+    choice: BlockChoice | None = None
+    """The blocks to write over an existing disk; ``None``: all."""
+    verify: Verify = Verify.SAMPLE
     transports: tuple[TransportMode, ...] = DEFAULT_MODES
     limits: tuple[Limit, ...] = ()
     """The limits within which the disk may be opened. The transfer takes a permit of each."""
@@ -165,6 +169,9 @@ class DiskWrite:
     seconds: float
     transport: str
     access: AccessUsed | None = None
+    blocks: Blocks = Blocks.ALL
+    why_blocks: str = ""
+    """The reason for these blocks; empty: the disk is new, so that all blocks are written."""
 
 
 T = TypeVar("T")

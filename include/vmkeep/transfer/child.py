@@ -223,9 +223,8 @@ def _write(
     request: ChildRequest, site: Site, access: DiskAccess, stop: Stop, report: Callable[[Progress], None]
 ) -> DiskWrite:
     from vmkeep.model.job import DiskWrite, WriteJob, from_plain
-    from vmkeep.transfer.compare import compare_disk
     from vmkeep.transfer.permitted import permitted
-    from vmkeep.transfer.writing import restore_disk
+    from vmkeep.transfer.target_disk import TargetDisk
 
     job = from_plain(WriteJob, request.job)
     started = time.monotonic()
@@ -240,30 +239,20 @@ def _write(
             permitted(repository, job.limits, run=job.run, lease=name, what=title) as settle,
         ):
             check = _both(stop.check, lease.check)
-            with access.open_target(job) as target:
-                settle(target.transport)
-                if target.capacity != job.capacity:
-                    raise ConflictError(
-                        f"{job.target_file}: has {target.capacity} bytes, not {job.capacity} as planned"
-                    )
-                log.info("%s: writing by %s", job.target_file, target.transport)
-                what = f"point {job.point}, disk {job.device_key} to {job.target_file}"
-                written, zeroed = restore_disk(
-                    repository, root, target, fresh=job.fresh, on_progress=report, check=check, what=what
-                )
-                transport = target.transport
-            with access.open_written(job) as source:
-                compared = compare_disk(source, repository, root, on_progress=report, check=check, what=job.target_file)
+            disk = TargetDisk(access, repository, job, root, settle=settle, on_progress=report, check=check)
+            done = disk.write()
     return DiskWrite(
         run=job.run,
         device_key=job.device_key,
         target_file=job.target_file,
-        bytes_written=written,
-        bytes_zeroed=zeroed,
-        bytes_compared=compared,
+        bytes_written=done.written,
+        bytes_zeroed=done.zeroed,
+        bytes_compared=done.compared,
         seconds=time.monotonic() - started,
-        transport=transport,
-        access=_used(request, transport, job.transports),
+        transport=done.transport,
+        access=_used(request, done.transport, job.transports),
+        blocks=done.part.blocks,
+        why_blocks=done.part.why,
     )
 
 

@@ -1,4 +1,4 @@
-"""Reads a written disk back, a sample of it, and compares it with what it should hold.
+"""Reads a written disk back, all or a sample of it, and compares it with what it should hold.
 
 Digests are checked before a block is written. This module checks the other end: that the block is on the right disk, at
 the right place. Zeros are checked too, because an overwritten disk must not show its old content.
@@ -6,12 +6,13 @@ the right place. Zeros are checked too, because an overwritten disk must not sho
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain, islice
 
 from vmkeep.errors import VerificationError
 from vmkeep.model.blockio import DiskSource, Piece
-from vmkeep.model.extents import Extent, Extents, total
+from vmkeep.model.extents import Extent, Extents, align_out, overlaps, total, unite
+from vmkeep.model.overwrite import Verify
 from vmkeep.repository import ZERO, DiskMap, Kind, Repository
 from vmkeep.transfer.progress import OnProgress, ProgressCounter
 
@@ -31,20 +32,23 @@ def compare_disk(
     repository: Repository,
     root: str,
     *,
+    verify: Verify = Verify.SAMPLE,
+    only: Sequence[Extent] | None = None,
     on_progress: OnProgress,
     check: Callable[[], None],
     what: str,
 ) -> int:
-    """Compare a sample of a disk with a stored map. Return the number of bytes that were compared.
+    """Compare a disk, or a sample of it, with a stored map. Return the number of bytes that were compared.
 
     :param root: root of the map.
+    :param only: the extents that were written, as whole blocks; ``None``: the whole disk. A sample is of these.
     :param what: the disk's name in errors.
     :raises VerificationError: the disk has other content. The message names the offset.
     """
     disk = repository.open_map(root)
-    everything = sum(extent.length for extent in disk.stored_extents()) <= _ALL_BELOW
-    meter = ProgressCounter("read back", total(_sample(disk, source.capacity, everything=everything)))
-    sample = _sample(disk, source.capacity, everything=everything)
+    wanted = _whole(disk, source) if verify is Verify.ALL else None
+    meter = ProgressCounter("read back", total(wanted if wanted is not None else _chosen(disk, source.capacity, only)))
+    sample = iter(wanted) if wanted is not None else _chosen(disk, source.capacity, only)
     while some := Extents(islice(sample, _AT_ONCE)):
         with source.open_reader(some, piece_size=disk.block_size, depth=_DEPTH) as reader:
             while (piece := reader.next_piece()) is not None:
@@ -56,6 +60,21 @@ def compare_disk(
                     piece.release()
                 on_progress(meter.event())
     return meter.done
+
+
+def _whole(disk: DiskMap, source: DiskSource) -> Extents:
+    """Return the whole disk, without the areas that hold nothing in the map and are not allocated."""
+    allocated = source.allocated()
+    if allocated is None:
+        return Extents([Extent(0, source.capacity)])
+    return unite(disk.stored_extents(), align_out(allocated, disk.block_size, within=source.capacity))
+
+
+def _chosen(disk: DiskMap, capacity: int, only: Sequence[Extent] | None) -> Iterator[Extent]:
+    """Yield the blocks to read back, in order: a sample of what was written, or all of it if that is little."""
+    written = disk.stored_extents() if only is None else overlaps(disk.stored_extents(), only)
+    sample = _sample(disk, capacity, everything=total(written) <= _ALL_BELOW)
+    return sample if only is None else overlaps(sample, only)
 
 
 def _sample(disk: DiskMap, capacity: int, *, everything: bool) -> Iterator[Extent]:

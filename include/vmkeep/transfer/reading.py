@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 
 from vmkeep.errors import CorruptError
@@ -32,13 +32,14 @@ class DiskReading:
         on_progress: OnProgress,
         check: Callable[[], None],
         select: Callable[[bytes], bool] | None = None,
-        chosen: Sequence[tuple[int, bytes]] | None = None,
+        chosen: Iterable[tuple[int, bytes]] | None = None,
     ) -> None:
         """Read the whole map and look every block up in the index, so that a loss shows before any content is read.
 
         :param what: the disk's name in errors.
         :param select: tells by digest whether to read a block; ``None``: read all.
-        :param chosen: the numbers and digests of the only blocks to read, in order; ``None``: all stored blocks.
+        :param chosen: the numbers and digests of the only blocks to read, in order; ``None``: all stored blocks. It is
+            iterated over twice.
         :raises CorruptError: a page is damaged, or a block is in no pack.
         """
         self._disk = disk

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from vmkeep.errors import ConflictError
 from vmkeep.model.blockio import DiskTarget
 from vmkeep.model.extents import Extent, gaps, overlaps, split
-from vmkeep.repository import Repository
+from vmkeep.repository import DiskMap, Repository
 from vmkeep.transfer.progress import OnProgress
 from vmkeep.transfer.reading import DiskReading
 
@@ -20,6 +20,7 @@ def restore_disk(
     target: DiskTarget,
     *,
     fresh: bool,
+    only: Sequence[Extent] | None = None,
     on_progress: OnProgress,
     check: Callable[[], None],
     what: str = "disk",
@@ -31,6 +32,7 @@ def restore_disk(
 
     :param root: root of the disk's map.
     :param fresh: the target reads as zeros everywhere, so that zeros are not written.
+    :param only: the extents to write, as whole blocks; ``None``: the whole disk.
     :param what: the disk's name in errors, e.g. ``point vm/…: scsi0:0``.
     :raises ConflictError: the target is smaller than the disk.
     :raises CorruptError: a stored page or block is damaged. The message names it, and the byte of the disk.
@@ -39,15 +41,36 @@ def restore_disk(
     if target.capacity < disk.capacity:
         raise ConflictError(f"{what}: needs {disk.capacity} bytes, the target has {target.capacity}")
     reading = DiskReading(
-        disk, repository.open_blocks(), what=what, phase="restore", on_progress=on_progress, check=check
+        disk,
+        repository.open_blocks(),
+        what=what,
+        phase="restore",
+        on_progress=on_progress,
+        check=check,
+        chosen=None if only is None else _BlocksOf(disk, only),
     )
     zeroed = 0
     if not fresh:
-        zeroed = _zero(target, gaps(disk.stored_extents(), target.capacity), check)
+        empty = gaps(disk.stored_extents(), target.capacity)
+        zeroed = _zero(target, empty if only is None else overlaps(empty, only), check)
     size = disk.block_size
     reading.run(lambda block, content: target.write(block * size, content))
     target.flush()
     return reading.size, zeroed
+
+
+class _BlocksOf:
+    """The stored blocks in some extents. They are read from the map anew each time, because they may be many."""
+
+    def __init__(self, disk: DiskMap, extents: Sequence[Extent]) -> None:
+        self._disk = disk
+        self._extents = extents
+
+    def __iter__(self) -> Iterator[tuple[int, bytes]]:
+        """Yield the number and the digest of each block, in order."""
+        size = self._disk.block_size
+        for extent in self._extents:
+            yield from self._disk.blocks(extent.start // size, -(-extent.stop // size))
 
 
 def _zero(target: DiskTarget, extents: Iterable[Extent], check: Callable[[], None]) -> int:

@@ -55,6 +55,8 @@ class When(StrEnum):
     SUSPEND = "mode SUSPEND"
     GUEST = "commands run in the guest"
     POLICIES = "storage policies are to be kept with the point"
+    CHANGED_BLOCKS = "only the blocks that changed are to be written"
+    UNDO = "a snapshot is kept to undo the restore"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,6 +175,18 @@ STEPS: Mapping[Purpose, tuple[Step, ...]] = {
             calls=("ReconfigVM_Task",),
             besides={On.VM: (f"{_CONFIG}.AdvancedConfig", f"{_CONFIG}.ChangeTracking")},
         ),
+        Step(
+            name="ask for the changed areas, in a snapshot that is removed at once",
+            calls=("CreateSnapshot_Task", "RemoveSnapshot_Task", "ConsolidateVMDisks_Task", "QueryChangedDiskAreas"),
+            when=When.CHANGED_BLOCKS,
+        ),
+        Step(
+            name="keep a snapshot, and go back to it",
+            calls=(
+                "CreateSnapshot_Task", "RevertToSnapshot_Task", "RemoveSnapshot_Task", "ConsolidateVMDisks_Task",
+            ),
+            when=When.UNDO,
+        ),
         _WRITING,
         _NO_MIGRATION,
         _NVRAM,
@@ -270,7 +284,6 @@ STEPS: Mapping[Purpose, tuple[Step, ...]] = {
 }  # fmt: skip
 
 _MAKE_THEIR_VM = (Purpose.RESTORE_NEW, Purpose.ATTACH)
-OFFERED = Step(name="offered to callers, part of no run", calls=("RevertToSnapshot_Task",))
 
 _OWNERS = {
     vim.VirtualMachine: On.VM,
@@ -312,7 +325,7 @@ def needed(purpose: Purpose, when: Iterable[When] = ()) -> Mapping[On, tuple[str
 
 def known_methods() -> frozenset[str]:
     """Return the WSDL names of all methods that some step calls."""
-    return frozenset(name for steps in STEPS.values() for step in (*steps, OFFERED) for name in step.calls)
+    return frozenset(name for steps in STEPS.values() for step in steps for name in step.calls)
 
 
 def _needs(step: Step) -> Iterator[tuple[On, str]]:

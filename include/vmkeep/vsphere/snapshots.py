@@ -77,6 +77,7 @@ def create(
     repository: str | None = None,
     quiesce: bool,
     memory: bool = False,
+    undo: bool = False,
     timeout: float = CREATE_SECONDS,
 ) -> VmSnapshot:
     """Take a snapshot for a run.
@@ -85,16 +86,17 @@ def create(
     So the caller has to know whether quiescing was possible.
 
     :param memory: the snapshot includes the VM's memory.
+    :param undo: the snapshot is kept after the run, so that a restore can be undone. No clean-up removes it.
     :param timeout: seconds.
     :raises QuiesceFailedError: the guest could not be quiesced. There is no snapshot.
     :raises DeadlineError: the task did not end in time. A snapshot may still appear; :func:`find_by_run` waits for it.
     """
     what = f"snapshot VM {moref} for run {run}"
     call = uuid.uuid4().hex
-    description = describe(run=run, call=call, repository=repository)
+    description = describe(run=run, call=call, repository=repository, undo=undo)
 
     def start() -> Any:
-        return session.vm(moref).CreateSnapshot_Task(_name(run), description, memory, quiesce)
+        return session.vm(moref).CreateSnapshot_Task(_name(run, undo=undo), description, memory, quiesce)
 
     def look() -> Any:
         taken = [snapshot.moref for snapshot in list_all(session, moref) if snapshot.call == call]
@@ -280,8 +282,8 @@ def _start_removal(target: Any) -> Any:
         raise NotFoundError("the snapshot is gone") from None
 
 
-def _name(run: str) -> str:
-    return f"vmkeep {run}"[:_NAME_LENGTH]
+def _name(run: str, *, undo: bool) -> str:
+    return f"vmkeep {'undo ' if undo else ''}{run}"[:_NAME_LENGTH]
 
 
 def _is_there(session: Session, moref: str, snapshot: str) -> bool:

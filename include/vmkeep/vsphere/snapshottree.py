@@ -29,6 +29,9 @@ class VmSnapshot:
     created_at: datetime
     call: str = ""
     """Random id of the call that took it; empty: an older program took it, and did not tell."""
+    undo_of: str = ""
+    """Key of the restore that keeps it, so that the restore can be undone; empty: it is not kept for that. Such a
+    snapshot is no leftover, and has no ``run``."""
     quiesced: bool
     """vSphere says that the guest was quiesced. It may say so even if no VMware Tools run."""
 
@@ -79,20 +82,24 @@ def _snapshot(tree: Any) -> VmSnapshot:
         repository=told.get("repository") or None,
         created_at=tree.createTime.astimezone(UTC),
         call=told.get("call", ""),
+        undo_of=told.get("undo", ""),
         quiesced=bool(tree.quiesced),
     )
 
 
-def describe(*, run: str, call: str, repository: str | None) -> str:
-    """Return the description of a snapshot that a run takes."""
-    told = {"run": run, "call": call} | ({} if repository is None else {"repository": repository})
+def describe(*, run: str, call: str, repository: str | None, undo: bool = False) -> str:
+    """Return the description of a snapshot that a run takes.
+
+    :param undo: the snapshot is kept after the run, so that a restore can be undone.
+    """
+    told = {"undo" if undo else "run": run, "call": call} | ({} if repository is None else {"repository": repository})
     return json.dumps({"vmkeep": told})
 
 
 def _told(description: str | None) -> dict[str, str]:
-    """Return the run, repository and call in a snapshot's description; nothing if no run of vmkeep took it."""
+    """Return the words of vmkeep in a snapshot's description; nothing if no run of vmkeep took it."""
     try:
         told = json.loads(description or "")["vmkeep"]
-        return {name: str(told[name]) for name in ("run", "repository", "call") if name in told}
+        return {name: str(told[name]) for name in ("run", "repository", "call", "undo") if name in told}
     except (ValueError, KeyError, TypeError):
         return {}

@@ -21,7 +21,8 @@ class ApproveRestoreOperator(ApprovalOperator):
     The approval is for the plan that was shown, and for no other. If the plan is made anew while the question is open,
     the answer fails the run. A rejection fails the run too. Nothing is changed before the approval.
 
-    If the plan has nothing to do, because the VM exists and is kept, all later tasks are skipped.
+    If the plan has nothing to do, because the VM exists and is kept, or if only a plan was asked for, all later tasks
+    are skipped.
 
     :param plan: a ``RestorePlan`` as a dict. Templated.
     :param on_conflict: an ``OnConflict``. Templated.
@@ -45,6 +46,9 @@ class ApproveRestoreOperator(ApprovalOperator):
                 key="return_value", value={"kept": True}
             )  # because a task that was skipped by hand leaves no result
             raise AirflowSkipException(f"VM {plan.target_name} exists and is kept as it is")
+        if plan.request.dry_run:
+            context["ti"].xcom_push(key="return_value", value={"dry_run": True})
+            raise AirflowSkipException(f"only the plan for VM {plan.target_name} was asked for: see task plan")
         if plan.target is None or self.on_conflict != OnConflict.PROMPT:
             self.log.info("nobody has to be asked: %s", self.on_conflict)
             return to_plain(Approval(plan=plan_id(plan), asked=False))

@@ -60,6 +60,8 @@ class PrepareTargetOperator(SiteOperator):
         except BaseException:
             self._clean_up(site, plan, run)
             raise
+        if target.undo is not None:
+            self.log.info("snapshot %s is kept, so that the restore can be undone", target.undo)
         self.log.info("%s %s is ready", "new VM" if target.created else "VM, switched off,", target.vm)
         return to_plain(ReadyTarget(plan=plan, target=target))
 

@@ -1,0 +1,117 @@
+"""Takes the snapshots of a restore over an existing VM: the one to undo it, and the one to ask for the changes.
+
+The snapshot to undo a restore is taken when the VM is off, before the first write, and stays. The disks are written
+above it, so that their files below it stay as they were. If no such snapshot is asked for, one is taken only to ask
+for the changes, and removed before the first write.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+from vmkeep.errors import UnsupportedError, UsageError, VmKeepError
+from vmkeep.flows.block_choice import ask_choices
+from vmkeep.flows.values import DiskMatch, RestorePlan, RestoreRequest
+from vmkeep.model.disk import SkipReason
+from vmkeep.model.overwrite import BlockChoice, Undo
+from vmkeep.model.wording import size
+from vmkeep.repository import Repository
+from vmkeep.vsphere import inventory, rightscheck, snapshots
+from vmkeep.vsphere.rights import Purpose, When
+from vmkeep.vsphere.session import Session
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeldStill:
+    """A VM that is off, with its state noted before the first write."""
+
+    choices: tuple[BlockChoice, ...]
+    undo: str | None
+    """Managed object id of the snapshot that stays."""
+
+
+def refuse_for_new(request: RestoreRequest) -> None:
+    """Return if a request for a new VM has no option that is only for an existing one.
+
+    :raises UsageError: it has one.
+    """
+    for given, option, field_name in (
+        (request.all_blocks, "--all-blocks", "all_blocks"),
+        (request.undo is not Undo.NONE, "--undo", "undo"),
+    ):
+        if given:
+            raise UsageError(
+                f"{option} (in Airflow, the field {field_name}) is about a restore over an existing VM, and this one "
+                "makes a new VM: leave it out"
+            )
+
+
+def require_undoable(
+    session: Session, request: RestoreRequest, vm: inventory.VmDescription, matches: tuple[DiskMatch, ...]
+) -> tuple[str, ...]:
+    """Return warnings about the snapshot that a request wants to keep, if it wants one.
+
+    :raises UnsupportedError: vSphere takes no snapshot of the VM, or of a disk that is written.
+    :raises PermissionDeniedError: the user may not take the snapshot, or not go back to it.
+    """
+    if request.undo is Undo.NONE:
+        return ()
+    targets = {disk.key: disk for disk in vm.disks}
+    written = [targets[match.target_key] for match in matches if match.written and match.target_key is not None]
+    left_out = [disk.label for disk in written if disk.skip is SkipReason.INDEPENDENT]
+    if why := [*vm.snapshot_obstacles, *(f"{label} is independent, and in no snapshot" for label in left_out)]:
+        raise UnsupportedError(
+            f"a restore over VM {vm.ref} cannot be undone by a snapshot: {'; '.join(why)}. Back the VM up first, and "
+            "leave --undo out (in Airflow, the field undo)"
+        )
+    rightscheck.require_on_vm(session, Purpose.RESTORE_OVER, vm, when=(When.UNDO,))
+    most = size(sum(disk.capacity for disk in written))
+    until = "'vmkeep restore accept' removes it, or 'vmkeep restore undo' goes back to it"
+    kept = f"a snapshot of VM {vm.identity.name} is kept, and grows by up to {most} on its datastore"
+    return (f"{kept}; until {until}, every backup of the VM reads all",)
+
+
+def hold_still(session: Session, repository: Repository, plan: RestorePlan, run: str) -> HeldStill:
+    """Take the snapshots that a restore needs of its VM, which is off, and ask for the changes.
+
+    If that fails, no snapshot stays.
+    """
+    moref = plan.target.moref if plan.target is not None and plan.target.moref is not None else ""
+    undo = _taken(session, repository, moref, run, undo=True) if plan.request.undo is Undo.SNAPSHOT else None
+
+    def take() -> str:
+        return undo or _taken(session, repository, moref, run, undo=False)
+
+    try:
+        try:
+            choices = ask_choices(session, repository, plan, run, take=take)
+        finally:
+            if undo is None:
+                remove_temporary(session, repository, moref, run)
+    except BaseException:
+        if undo is not None:
+            _remove_unused(session, moref, undo)
+        raise
+    return HeldStill(choices=choices, undo=undo)
+
+
+def _taken(session: Session, repository: Repository, moref: str, run: str, *, undo: bool) -> str:
+    return snapshots.create(session, moref, run=run, repository=repository.id, quiesce=False, undo=undo).moref
+
+
+def remove_temporary(session: Session, repository: Repository, moref: str, run: str) -> int:
+    """Remove the snapshots that a restore took to ask for changes. Return their number."""
+    left = [one for one in snapshots.find_by_run(session, moref, run) if not one.is_of_other(repository.id)]
+    for snapshot in left:
+        snapshots.remove(session, moref, snapshot.moref)
+    return len(left)
+
+
+def _remove_unused(session: Session, moref: str, snapshot: str) -> None:
+    try:
+        snapshots.remove(session, moref, snapshot)
+    except VmKeepError as error:
+        log.warning("VM %s: snapshot %s stays, though nothing was written: %s", moref, snapshot, error)

@@ -1,0 +1,125 @@
+"""Writes the disk of one job, and reads it back: first a look at an existing disk, then the write, then the comparison.
+
+If blocks were left out and the comparison finds something else than the point holds, every block is written, and the
+disk is compared again. A second mismatch fails the restore.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from vmkeep.errors import ConflictError, VerificationError
+from vmkeep.model.diskaccess import DiskAccess
+from vmkeep.model.job import WriteJob
+from vmkeep.model.overwrite import Blocks, Verify
+from vmkeep.repository import Repository
+from vmkeep.transfer.compare import compare_disk
+from vmkeep.transfer.overwriting import Part, choose_part, whole
+from vmkeep.transfer.progress import OnProgress
+from vmkeep.transfer.writing import restore_disk
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Written:
+    """The outcome of a write, with its counts in bytes."""
+
+    part: Part
+    written: int
+    zeroed: int
+    compared: int
+    transport: str
+
+
+class TargetDisk:
+    """The target disk of one job."""
+
+    def __init__(
+        self,
+        access: DiskAccess,
+        repository: Repository,
+        job: WriteJob,
+        root: str,
+        *,
+        settle: Callable[[str], None],
+        on_progress: OnProgress,
+        check: Callable[[], None],
+    ) -> None:
+        """:param settle: takes the transport mode of the open disk; see :func:`vmkeep.transfer.permitted.permitted`."""
+        self._access = access
+        self._repository = repository
+        self._job = job
+        self._root = root
+        self._settle = settle
+        self._on_progress = on_progress
+        self._check = check
+
+    def write(self) -> Written:
+        """Write the disk, and compare it.
+
+        :raises VerificationError: the disk does not hold what was written.
+        """
+        part = self._part()
+        written, zeroed, transport = self._write(part)
+        try:
+            compared = self._compare(part)
+        except VerificationError as error:
+            if part.blocks is Blocks.ALL:
+                raise
+            part = whole(self._repository, self._job, f"the changed blocks were not enough: {error}")
+            more, zeroes, transport = self._write(part)
+            written, zeroed = written + more, zeroed + zeroes
+            compared = self._compare(part)
+        return Written(part=part, written=written, zeroed=zeroed, compared=compared, transport=transport)
+
+    def _part(self) -> Part:
+        choice = self._job.choice
+        if choice is None or choice.blocks is Blocks.ALL:
+            return Part(only=None, why="" if choice is None else choice.why)
+        with self._access.open_written(self._job) as source:
+            self._require_capacity(source.capacity)
+            return choose_part(
+                source, self._repository, self._job, self._root, on_progress=self._on_progress, check=self._check
+            )
+
+    def _write(self, part: Part) -> tuple[int, int, str]:
+        job = self._job
+        with self._access.open_target(job) as target:
+            self._settle(target.transport)
+            self._require_capacity(target.capacity)
+            log.info("%s: writing %s blocks by %s", job.target_file, part.blocks, target.transport)
+            written, zeroed = restore_disk(
+                self._repository,
+                self._root,
+                target,
+                fresh=job.fresh,
+                only=part.only,
+                on_progress=self._on_progress,
+                check=self._check,
+                what=f"point {job.point}, disk {job.device_key} to {job.target_file}",
+            )
+            return written, zeroed, target.transport
+
+    def _compare(self, part: Part) -> int:
+        job = self._job
+        if job.verify is Verify.NONE:
+            log.warning("%s: not read back, as asked", job.target_file)
+            return 0
+        with self._access.open_written(job) as source:
+            return compare_disk(
+                source,
+                self._repository,
+                self._root,
+                verify=job.verify,
+                only=part.only,
+                on_progress=self._on_progress,
+                check=self._check,
+                what=job.target_file,
+            )
+
+    def _require_capacity(self, found: int) -> None:
+        if found != self._job.capacity:
+            raise ConflictError(f"{self._job.target_file}: has {found} bytes, not {self._job.capacity} as planned")
