@@ -40,7 +40,8 @@ From `prepare_target` to `finish` the VM carries the run's mark:
 the advanced setting `vmkeep.run` of a new VM, or `vmkeep.restoring` of an existing one.
 No task writes to a VM without it.
 Meanwhile a second restore of the VM is refused, and so is a backup.
-No snapshot is taken, because the VM is off.
+Over an existing VM only blocks that changed are written, where vSphere can tell them.
+It is asked in a snapshot that `prepare_target` takes and removes while the VM is off.
 
 ## Clearing and marking tasks
 
@@ -117,6 +118,7 @@ PARAMS = {
         title="Write all blocks",
         description="Write every block over an existing VM. Otherwise only blocks that changed since the point are "
         "written, where vSphere can tell them and a sample of the others shows no doubt.",
+        section="Existing VM",
     ),
     "verify": Param(
         Verify.SAMPLE.value,
@@ -133,6 +135,7 @@ PARAMS = {
         title="Way back",
         description="snapshot keeps a snapshot of an existing VM as it was, until 'vmkeep restore undo' goes back to "
         "it or 'vmkeep restore accept' removes it. Every backup reads all until then.",
+        section="Existing VM",
     ),
     "dry_run": Param(
         False,

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from airflow.dag_processing.dagbag import DagBag
+from airflow.sdk.exceptions import AirflowSkipException
 
 from vmkeep.flows.restore_saved import OF_A_NEW_VM, OF_AN_EXISTING_VM
-from vmkeep.flows.values import PhysicalRdm, RestoreRequest
+from vmkeep.flows.values import PhysicalRdm, RestorePlan, RestoreRequest
+from vmkeep.model.job import to_plain
+from vmkeep.model.overwrite import Undo, Verify
+from vmkeep.model.point import VmIdentity
+from vmkeep_airflow.operators.approve_restore import ApproveRestoreOperator
 from vmkeep_airflow.operators.plan_restore import request_from
 
 DAGS = Path(__file__).resolve().parents[2] / "dags"
@@ -79,3 +85,24 @@ def test_mappings_arrive_as_they_were_typed(dag):
 def test_values_of_another_kind_are_refused_by_the_params(dag, name, value):
     with pytest.raises(ValueError):
         dag.params.get_param(name).resolve(value)
+
+
+def test_how_a_vm_is_written_over_arrives_as_it_was_chosen(dag):
+    request = asked(dag, point="x", all_blocks=True, verify="all", undo="snapshot", dry_run=True)
+
+    assert (request.all_blocks, request.verify, request.undo) == (True, Verify.ALL, Undo.SNAPSHOT)
+    assert request.dry_run
+
+
+def test_after_a_plan_alone_every_later_task_is_skipped():
+    told = {}
+    plan = RestorePlan(
+        request=RestoreRequest(point="x", dry_run=True, **OWN), point="vm/x", vm=VmIdentity(name="app01", key="k"),
+        vcenter=None, target=None, target_name="app01", matches=(),
+    )  # fmt: skip
+    task = ApproveRestoreOperator(task_id="approve", plan=to_plain(plan), on_conflict="overwrite")
+
+    with pytest.raises(AirflowSkipException, match="only the plan for VM app01 was asked for"):
+        task.execute({"ti": SimpleNamespace(xcom_push=lambda key, value: told.update({key: value}))})
+
+    assert told == {"return_value": {"dry_run": True}}, "so that close_run sees that nothing was marked by hand"

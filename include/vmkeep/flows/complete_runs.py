@@ -17,6 +17,7 @@ from vmkeep.flows.restore_wording import plan_lines
 from vmkeep.flows.stopping import Stop
 from vmkeep.flows.undoing import Undo, undone
 from vmkeep.flows.values import BackupRequest, Preflight, Restored, RestorePlan, RestoreRequest, Sealed, VerifyReport
+from vmkeep.model import overwrite
 from vmkeep.model.guest import Logins, no_logins
 from vmkeep.model.job import Progress
 from vmkeep.model.site import Site
@@ -190,5 +191,9 @@ def _restore_undo(site: Site, plan: RestorePlan) -> Undo:
             "removes it, or delete it in vCenter",
         )
     vm = f"VM {plan.target_name} ({plan.target.moref})"
-    half = f"if a disk of {vm} was written to already, it is half written: then restore the VM again before its start"
+    back = ", or put it back by 'vmkeep restore undo'" if plan.request.undo is overwrite.Undo.SNAPSHOT else ""
+    half = (
+        f"if a disk of {vm} was written to already, it is half written: then restore the VM again before its "
+        f"start{back}"
+    )
     return Undo(action=remove, begins=half, left=half)

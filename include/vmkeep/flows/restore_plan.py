@@ -29,10 +29,11 @@ from vmkeep.flows.restore_saved import (
     spec_options,
 )
 from vmkeep.flows.targets import find_target, may_run_here, still_here, strange_target
-from vmkeep.flows.undo_snapshot import refuse_for_new, require_undoable
+from vmkeep.flows.undo_snapshot import require_undoable
 from vmkeep.flows.values import DeadRestore, DiskMatch, OnConflict, PhysicalRdm, RestorePlan, RestoreRequest
 from vmkeep.flows.vm_snapshot import IF_DEAD, snapshot_run_is_alive
 from vmkeep.model.disk import Disk
+from vmkeep.model.overwrite import BlockChoice
 from vmkeep.model.point import RestorePoint
 from vmkeep.model.site import Site
 from vmkeep.model.transport import TransportMode, modes_for_writing
@@ -104,6 +105,9 @@ def _plan_over(
     keep = request.on_conflict is OnConflict.KEEP
     wanted = read_targets(request, point, vm.disks)
     dead, nvram = None, Nvram()
+    matches: tuple[DiskMatch, ...] = ()
+    choices: tuple[BlockChoice, ...] = ()
+    undo: tuple[str, ...] = ()
     if not keep:
         if vm.template:
             raise UnsupportedError(
@@ -124,12 +128,12 @@ def _plan_over(
                 "half-made VM is removed first"
             )
         rightscheck.require_on_vm(session, Purpose.RESTORE_OVER, vm)
-    matches = () if keep else match_disks(point, vm.disks, wanted)
+        matches = match_disks(point, vm.disks, wanted)
+        undo = require_undoable(session, request, vm, matches, nvram=nvram.put_back)
+        choices = expect_choices(
+            session, repository, point, vm, matches, all_blocks=request.all_blocks, dead=dead is not None
+        )
     strange = filter(None, [None if keep else strange_target(point.vm, vm.identity)])
-    undo = () if keep else require_undoable(session, request, vm, matches)
-    choices = expect_choices(
-        session, repository, point, vm, matches, all_blocks=request.all_blocks, dead=dead is not None
-    )
     return RestorePlan(
         request=request,
         point=point.ref,

@@ -37,7 +37,7 @@ OF_A_NEW_VM = {
 }
 """Fields of a request that only make sense for a new VM, and the command line's options for them."""
 
-OF_AN_EXISTING_VM = {"disks": "--disks", "disk_map": "--disk-map"}
+OF_AN_EXISTING_VM = {"disks": "--disks", "disk_map": "--disk-map", "all_blocks": "--all-blocks", "undo": "--undo"}
 """Fields of a request that only make sense for an existing VM, and the command line's options for them."""
 
 
@@ -162,10 +162,11 @@ def refuse_for_new(request: RestoreRequest) -> None:
 
     :raises UsageError: it has one. A new VM gets every disk of the saved one, and each at its old address.
     """
+    untouched = {each.name: each.default for each in fields(RestoreRequest)}
     for name, option in OF_AN_EXISTING_VM.items():
-        if getattr(request, name):
+        if getattr(request, name) != untouched[name]:
             raise UsageError(
-                f"{option} (in Airflow, the field {name}) is about the disks of an existing VM, and this restore makes "
+                f"{option} (in Airflow, the field {name}) is about a VM that exists, and this restore makes "
                 "a new one: leave it out, or attach single disks to a VM with 'vmkeep restore disk'"
             )
 

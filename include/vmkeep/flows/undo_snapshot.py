@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 
-from vmkeep.errors import UnsupportedError, UsageError, VmKeepError
+from vmkeep.errors import UnsupportedError, VmKeepError
 from vmkeep.flows.block_choice import ask_choices
 from vmkeep.flows.values import DiskMatch, RestorePlan, RestoreRequest
 from vmkeep.model.disk import SkipReason
@@ -33,27 +33,17 @@ class HeldStill:
     """Managed object id of the snapshot that stays."""
 
 
-def refuse_for_new(request: RestoreRequest) -> None:
-    """Return if a request for a new VM has no option that is only for an existing one.
-
-    :raises UsageError: it has one.
-    """
-    for given, option, field_name in (
-        (request.all_blocks, "--all-blocks", "all_blocks"),
-        (request.undo is not Undo.NONE, "--undo", "undo"),
-    ):
-        if given:
-            raise UsageError(
-                f"{option} (in Airflow, the field {field_name}) is about a restore over an existing VM, and this one "
-                "makes a new VM: leave it out"
-            )
-
-
 def require_undoable(
-    session: Session, request: RestoreRequest, vm: inventory.VmDescription, matches: tuple[DiskMatch, ...]
+    session: Session,
+    request: RestoreRequest,
+    vm: inventory.VmDescription,
+    matches: tuple[DiskMatch, ...],
+    *,
+    nvram: bool,
 ) -> tuple[str, ...]:
     """Return warnings about the snapshot that a request wants to keep, if it wants one.
 
+    :param nvram: the NVRAM is put back.
     :raises UnsupportedError: vSphere takes no snapshot of the VM, or of a disk that is written.
     :raises PermissionDeniedError: the user may not take the snapshot, or not go back to it.
     """
@@ -71,7 +61,8 @@ def require_undoable(
     most = size(sum(disk.capacity for disk in written))
     until = "'vmkeep restore accept' removes it, or 'vmkeep restore undo' goes back to it"
     kept = f"a snapshot of VM {vm.identity.name} is kept, and grows by up to {most} on its datastore"
-    return (f"{kept}; until {until}, every backup of the VM reads all",)
+    about_nvram = "the NVRAM is put back, too, and it is not certain that going back to the snapshot undoes that"
+    return (f"{kept}; until {until}, every backup of the VM reads all", *((about_nvram,) if nvram else ()))
 
 
 def hold_still(session: Session, repository: Repository, plan: RestorePlan, run: str) -> HeldStill:
