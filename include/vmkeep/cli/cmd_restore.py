@@ -295,9 +295,9 @@ def run(
         f"VM {one_line(str(done.vm))} {'created' if done.created else 'restored'} from {done.point}: "
         f"{written}, {rate(done.bytes_written, seconds)}{', powered on' if done.powered_on else ''}"
     )
-    for disk in done.disks:
-        if disk.why_blocks:
-            click.echo(one_line(f"{disk.label} ({disk.address}): {disk.blocks} blocks, because {disk.why_blocks}"))
+    for one in done.disks:
+        if one.why_blocks:
+            click.echo(one_line(f"{one.label} ({one.address}): {one.blocks} blocks, because {one.why_blocks}"))
     if done.undo is not None:
         click.echo(f"snapshot {done.undo} is kept: 'vmkeep restore undo' goes back to it, 'restore accept' removes it")
 
