@@ -23,6 +23,7 @@ from vmkeep.flows.restore_plan import about_doubts, about_transports
 from vmkeep.flows.values import Target
 from vmkeep.model.disk import Disk
 from vmkeep.model.job import DiskWrite, WriteJob
+from vmkeep.model.overwrite import Verify
 from vmkeep.model.point import RestorePoint
 from vmkeep.model.site import Site
 from vmkeep.model.transport import modes_for_writing
@@ -155,6 +156,7 @@ def write_jobs(site: Site, plan: AttachPlan, carrier: Target) -> tuple[WriteJob,
                 target_file=disk.file_name,
                 capacity=disk.capacity,
                 fresh=True,
+                verify=Verify.ALL,
                 transports=modes_for_writing(plan.request.transports),
             )
             for key, disk in there.items()
