@@ -14,6 +14,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from tests.integration.flows import restoring
+from tests.labs import start_lab
 from tests.patience import eventually
 from vmkeep.cli.main import cli
 from vmkeep.errors import ConflictError, PlanError, SomeFailedError, UsageError
@@ -22,7 +23,7 @@ from vmkeep.recovery import VmState
 from vmkeep.repository import create_repository, open_repository
 from vmkeep.vsphere import inventory
 from vmkeep.vsphere.api import vim
-from vmlab.testing import Lab, start_lab
+from vmlab.testing import Lab
 
 ODD = "dätä web/01 ☃"
 PLAN = """
