@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 
-from vmkeep.errors import AmbiguousError, ConflictError, NotFoundError, TransientError
+from vmkeep.errors import AmbiguousError, ConflictError, NotFoundError, StaleError, TransientError
 from vmkeep.flows.connect import open_vsphere
 from vmkeep.flows.other_restores import LEASE, HasEnded, dead_or_refused, end_restore, nobody_knows
 from vmkeep.flows.restore_ledger import RunLedger
@@ -57,6 +57,7 @@ def undo_restore(
     :raises NotFoundError: no such restore can be undone.
     :raises AmbiguousError: several can; the message lists them.
     :raises ConflictError: a backup or a restore is at work on the VM, or snapshots were taken after the restore.
+    :raises StaleError: another restore has marked the VM meanwhile. The VM stays off, and the mark stays.
     """
     with (
         open_site_repository(site) as repository,
@@ -67,18 +68,19 @@ def undo_restore(
         kept = _kept(session, vm.ref, restore)
         rightscheck.require_on_vm(session, Purpose.RESTORE_OVER, vm, when=(When.UNDO,))
         _require_newest(session, vm.ref, kept)
-        _hold(session, repository, vm.ref, run, has_ended)
+        mark = _hold(session, repository, vm.ref, run, has_ended)
         lease.check()
         machines.power_off(session, vm.moref)
         snapshots.revert(session, vm.moref, kept.moref)
-        # The snapshot holds the VM's settings, and with them the mark of the restore and the tracking of before.
+        # The snapshot holds the VM's settings, and with them the mark of the restore and the tracking of before. That
+        # restore is over, so its mark would not keep another one away while the snapshot is removed.
+        claims.take_over(session, vm.moref, mark, of=kept.undo_of)
         changes.disable_tracking(session, vm.moref)
         machines.renew_generation(session, vm.moref)
         snapshots.remove(session, vm.moref, kept.moref)
-        if (mark := claims.claim_on(session, vm.moref)) is not None:
-            claims.let_go(session, vm.moref, mark.run)
+        claims.let_go(session, vm.moref, run)
         if power_on:
-            machines.power_on(session, vm.moref)
+            _power_on(session, vm.ref)
     return Undone(vm=vm.ref, restore=kept.undo_of, snapshot=kept.moref, undone=True, powered_on=power_on)
 
 
@@ -131,8 +133,14 @@ def _require_newest(session: Session, vm: VmRef, kept: VmSnapshot) -> None:
         )
 
 
-def _hold(session: Session, repository: Repository, vm: VmRef, run: str, has_ended: HasEnded) -> None:
-    """Mark the VM, as a restore does, so that no backup or restore begins meanwhile."""
+def _power_on(session: Session, vm: VmRef) -> None:
+    if (other := claims.claim_on(session, vm.moref)) is not None:
+        raise StaleError(f"VM {vm} is as it was before, but run {other.run} restores it by now: it is not switched on")
+    machines.power_on(session, vm.moref)
+
+
+def _hold(session: Session, repository: Repository, vm: VmRef, run: str, has_ended: HasEnded) -> VmClaim:
+    """Mark the VM, as a restore does, so that no backup or restore begins meanwhile. Return the mark."""
     RunLedger(repository, run).begin("")
     mark = VmClaim(run=run, made=False, began=session.server_time(), repository=repository.id)
     for _ in range(_LOOKS):
@@ -142,5 +150,5 @@ def _hold(session: Session, repository: Repository, vm: VmRef, run: str, has_end
             continue
         if claims.hold(session, vm.moref, mark, version=now.change_version):
             refuse_beside_a_backup(session, repository, vm, has_ended)
-            return
+            return mark
     raise TransientError(f"VM {vm} is being changed all the time; nothing was touched")

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from vmkeep.errors import ConflictError, VSphereError
+from vmkeep.errors import ConflictError, StaleError, TransientError, VSphereError
 from vmkeep.model.vmref import VmRef
 from vmkeep.vsphere import protection
 from vmkeep.vsphere.api import moref_of, vim
@@ -147,6 +147,22 @@ def hold(session: Session, moref: str, mark: VmClaim, *, version: str | None) ->
     if found is not None and not found.is_of(mark.run, mark.repository):
         raise ConflictError(f"VM {moref} is being restored by run {found.run}: wait for it, or stop it, then try again")
     return _change(session, moref, mark.settings, version=version, what=what)
+
+
+def take_over(session: Session, moref: str, mark: VmClaim, *, of: str) -> None:
+    """Mark a VM in place of a run that is over, whose mark came back as the VM was put back to a snapshot.
+
+    :param of: key of the run that is over.
+    :raises StaleError: a third run has marked the VM meanwhile.
+    """
+    what = f"mark VM {moref} for run {mark.run}"
+    for _ in range(_TRIES):
+        found, version = _look(session, moref, what)
+        if found is not None and found.run not in (mark.run, of):
+            raise StaleError(f"VM {moref} is being restored by run {found.run} by now: wait for it, then try again")
+        if _change(session, moref, mark.settings, version=version, what=what):
+            return
+    raise TransientError(f"VM {moref} is being changed all the time, so that run {mark.run} cannot mark it")
 
 
 def let_go(session: Session, moref: str, run: str) -> bool:

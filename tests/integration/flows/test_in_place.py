@@ -232,7 +232,7 @@ def test_nothing_is_undone_without_a_choice_beside_a_backup_or_under_later_snaps
         remove_all(lab)
 
 
-def test_a_restore_writes_what_changed_and_is_undone(lab, held):
+def test_a_restore_writes_what_changed_and_is_undone(lab, held, monkeypatch):
     site, point, content = held
     before = lab.hash(VM, 2000)
 
@@ -248,10 +248,38 @@ def test_a_restore_writes_what_changed_and_is_undone(lab, held):
     assert (found.state, found.run, found.vm.name) == (State.LEFT, done.run, VM)
     assert swept(site, Kind.FOREIGN, foreign_age=timedelta()) == []
 
-    undone = undo_restore(site, VM, run=restoring.new_run())
+    undo, marks, remove = restoring.new_run(), [], snapshots.remove
 
+    def looked_at(session, moref, snapshot):
+        marks.append(claims.claim_on(session, moref).run)
+        remove(session, moref, snapshot)
+
+    monkeypatch.setattr(snapshots, "remove", looked_at)
+    undone = undo_restore(site, VM, run=undo)
+
+    assert marks == [undo], "and not that of the restore, which came back with the snapshot and keeps nobody away"
     assert (undone.restore, undone.snapshot, undone.powered_on) == (done.run, done.undo, False)
     assert (lab.hash(VM, 2000), lab.vm(VM)["snapshots"], mark(lab)) == (before, [], None)
     with hands(lab) as session:
         assert not inventory.describe_vm(session, lab.vm(VM)["moref"]).tracked, "so the next backup is a full one"
     assert "change tracking of the VM is off" in Restoring.over(site, point).plan.choices[0].why
+
+
+def test_an_undo_leaves_the_vm_to_a_restore_that_has_marked_it_meanwhile(lab, held, monkeypatch):
+    site, point, _ = held
+    _, first, _ = still(lab, site, point, undo=Undo.SNAPSHOT)
+    revert = snapshots.revert
+
+    def overtaken(session, moref, snapshot):
+        revert(session, moref, snapshot)
+        assert claims.hold(session, moref, claims.VmClaim(run="second", made=False), version=None)
+
+    monkeypatch.setattr(snapshots, "revert", overtaken)
+    try:
+        with pytest.raises(StaleError, match="restored by run second by now"):
+            undo_restore(site, VM, run=restoring.new_run(), restore=first, power_on=True)
+        assert (mark(lab).run, lab.vm(VM)["power"]) == ("second", "poweredOff")
+    finally:
+        with hands(lab) as session:
+            claims.let_go(session, lab.vm(VM)["moref"], "second")
+        remove_all(lab)
