@@ -11,6 +11,7 @@ import logging
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -34,6 +35,7 @@ def run_here(*arguments: str, **changed: str | None) -> subprocess.CompletedProc
                 patch.delenv(name, raising=False)
             else:
                 patch.setenv(name, value)
+        patch.setattr("vmkeep.cli.output._printed", threading.Event())  # a new process has printed nothing
         patch.setattr(sys, "argv", ["vmkeep", *arguments])
         patch.setattr(sys, "stdin", io.StringIO())
         for name, stream in zip(("stdout", "stderr"), streams, strict=True):

@@ -23,6 +23,14 @@ enter_airflow_home()
 ROOT = Path(__file__).resolve().parents[3]
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _open_memory() -> Iterator[None]:
+    """Leave the process of the tests as it is: what a task hides stays hidden, and later tests look at core dumps."""
+    with pytest.MonkeyPatch.context() as patch:  # of the whole session, because fixtures of a module run DAGs, too
+        patch.setattr("vmkeep_airflow.site.hide_memory", lambda: None)
+        yield
+
+
 @pytest.fixture(scope="session")
 def lab(tmp_path_factory) -> Iterator[Lab]:
     lab = Lab(tmp_path_factory.mktemp("vmlab") / "lab", options=["--data-disk-gib", "0.25"], env=os.environ)
