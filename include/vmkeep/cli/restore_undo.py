@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import sys
 import uuid
+from dataclasses import replace
 
 import click
 
 from vmkeep.cli.completions import complete_selectors
-from vmkeep.cli.options import json_option, repository_option, site_from, vsphere_options
+from vmkeep.cli.options import json_option, repository_option, site_from, vcenter_from, vsphere_options
 from vmkeep.cli.output import one_line, print_json
 from vmkeep.cli.pages import command, option
-from vmkeep.flows.undo import Undone, accept_restore, undo_restore
+from vmkeep.cli.times import shown_second, shown_zone
+from vmkeep.errors import UsageError
+from vmkeep.flows.undo import Undoable, Undone, accept_restore, find_undoable, undo_restore
 from vmkeep.model.job import to_plain
 
 _of_restore = option(
@@ -19,26 +23,50 @@ _of_restore = option(
     metavar="RUN",
     help="The restore, by its run; by default the only one that keeps a snapshot.",
 )
+_dry_run = option("--dry-run", is_flag=True, help="Show the VM and the restore, and change nothing.")
+_yes = option("--yes", is_flag=True, help="Do not ask.")
+_LOST = "it is switched off, and all that it has written since then is lost"
+_STAYS = "the restored state stays, and the restore cannot be undone any more"
 
 
-@command("undo", examples={"Put a VM back to the state before its restore": "vmkeep restore undo app01"})
+@command(
+    "undo",
+    examples={
+        "Put a VM back to the state before its restore": "vmkeep restore undo app01",
+        "See what would be undone": "vmkeep restore undo app01 --dry-run",
+    },
+)
 @click.argument("vm", metavar="VM", shell_complete=complete_selectors)
 @_of_restore
 @option("--power-on", is_flag=True, help="Start the VM afterwards.")
 @repository_option
 @vsphere_options
+@_dry_run
+@_yes
 @json_option
 def undo(
-    vm: str, restore_run: str | None, power_on: bool, repository: str | None, as_json: bool, **vsphere: str | None
+    vm: str,
+    restore_run: str | None,
+    power_on: bool,
+    repository: str | None,
+    dry_run: bool,
+    yes: bool,
+    as_json: bool,
+    **vsphere: str | None,
 ) -> None:
     """Put a VM back to the state before a restore.
 
     It works for a restore that was made with --undo snapshot, also for one that failed half-way. The VM is switched
     off, all that it has written since is lost, and the snapshot is removed. The next backup is a full one.
     """
-    site = site_from(repository=repository, **vsphere)
+    _require_answer(dry_run=dry_run, yes=yes, as_json=as_json)
+    site = replace(site_from(repository=repository), vcenter=vcenter_from(**vsphere))
+    found = find_undoable(site, vm, restore=restore_run)
+    if not _is_meant(found, "Undo", _LOST, dry_run=dry_run, yes=yes, as_json=as_json):
+        return
     run = f"cli-{uuid.uuid4().hex[:12]}"
-    _print_undone(undo_restore(site, vm, run=run, restore=restore_run, power_on=power_on), as_json=as_json)
+    done = undo_restore(site, _very(found), run=run, restore=found.restore, power_on=power_on)
+    _print_undone(done, as_json=as_json)
 
 
 @command("accept", examples={"Keep the restored state": "vmkeep restore accept app01"})
@@ -46,14 +74,55 @@ def undo(
 @_of_restore
 @repository_option
 @vsphere_options
+@_dry_run
+@_yes
 @json_option
-def accept(vm: str, restore_run: str | None, repository: str | None, as_json: bool, **vsphere: str | None) -> None:
+def accept(
+    vm: str,
+    restore_run: str | None,
+    repository: str | None,
+    dry_run: bool,
+    yes: bool,
+    as_json: bool,
+    **vsphere: str | None,
+) -> None:
     """Remove the snapshot that a restore keeps.
 
     The VM stays as it is, and may run meanwhile. After that, the restore cannot be undone.
     """
-    site = site_from(repository=repository, **vsphere)
-    _print_undone(accept_restore(site, vm, restore=restore_run), as_json=as_json)
+    _require_answer(dry_run=dry_run, yes=yes, as_json=as_json)
+    site = replace(site_from(repository=repository), vcenter=vcenter_from(**vsphere))
+    found = find_undoable(site, vm, restore=restore_run)
+    if _is_meant(found, "Accept", _STAYS, dry_run=dry_run, yes=yes, as_json=as_json):
+        _print_undone(accept_restore(site, _very(found), restore=found.restore), as_json=as_json)
+
+
+def _require_answer(*, dry_run: bool, yes: bool, as_json: bool) -> None:
+    if not (dry_run or yes) and (as_json or not sys.stdin.isatty()):
+        raise UsageError("nobody can be asked here: add --yes to do it, or --dry-run to see what would be done")
+
+
+def _is_meant(found: Undoable, verb: str, then: str, *, dry_run: bool, yes: bool, as_json: bool) -> bool:
+    """Show the restore, and ask. Return whether to go on. Nothing is done in a dry run."""
+    if as_json and dry_run:
+        print_json({"dry_run": True, "restore": to_plain(found)})
+    elif not as_json:
+        zone = shown_zone()
+        click.echo(
+            f"VM {one_line(str(found.vm))}, {found.power}: restore {found.restore} keeps snapshot {found.snapshot} of "
+            f"{shown_second(found.taken_at, zone)} ({zone}), from before its first write"
+        )
+        click.echo(f"If you {verb.lower()} that restore of the VM: {then}")
+    if dry_run:
+        return False
+    if not yes:
+        click.confirm(f"{verb} the restore?", abort=True, err=True)
+    return True
+
+
+def _very(found: Undoable) -> str:
+    """Return the selector of the very VM that was shown."""
+    return f"moref:{found.vm.moref}"
 
 
 def _print_undone(done: Undone, *, as_json: bool) -> None:

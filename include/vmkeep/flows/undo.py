@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from datetime import datetime
 
 from vmkeep.errors import AmbiguousError, ConflictError, NotFoundError, StaleError, TransientError
 from vmkeep.flows.connect import open_vsphere
@@ -37,6 +38,35 @@ class Undone:
     undone: bool
     """The VM is what it was before the restore; else the restored state stays."""
     powered_on: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Undoable:
+    """A restore of a VM that can be undone or accepted."""
+
+    vm: VmRef
+    restore: str
+    """Key of the restore."""
+    snapshot: str
+    """Managed object id of the snapshot that it keeps."""
+    taken_at: datetime
+    """Time of the snapshot, by vCenter's clock."""
+    power: str
+    """Power state of the VM now."""
+
+
+def find_undoable(site: Site, vm_selector: str, *, restore: str | None = None) -> Undoable:
+    """Return the restore that would be undone or accepted. Nothing is changed.
+
+    :param restore: key of the restore; ``None``: the only one that can be undone.
+    :raises NotFoundError: no restore of the VM keeps a snapshot.
+    :raises AmbiguousError: several do; the message lists them.
+    """
+    with open_vsphere(site) as session:
+        vm = inventory.describe_vm(session, inventory.find_vm(session, vm_selector).moref)
+        kept = _kept(session, vm.ref, restore)
+        power = machines.power_state(session, vm.moref)
+    return Undoable(vm=vm.ref, restore=kept.undo_of, snapshot=kept.moref, taken_at=kept.created_at, power=power.value)
 
 
 def undo_restore(

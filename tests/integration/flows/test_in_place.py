@@ -283,3 +283,28 @@ def test_an_undo_leaves_the_vm_to_a_restore_that_has_marked_it_meanwhile(lab, he
         with hands(lab) as session:
             claims.let_go(session, lab.vm(VM)["moref"], "second")
         remove_all(lab)
+
+
+@pytest.mark.parametrize("verb", ["undo", "accept"])
+def test_who_cannot_be_asked_has_to_say_yes_and_nothing_is_touched_before(lab, held, vmkeep, verb):
+    site, point, _ = held
+    where = ("-r", site.repository)
+    _, run, found = still(lab, site, point, undo=Undo.SNAPSHOT)
+    power(lab, VM, on=True)
+    try:
+        for more in ((), ("--json",)):
+            refused = vmkeep("restore", verb, VM, *where, *more, check=False)
+            assert isinstance(refused.exception, UsageError)
+        shown = vmkeep("restore", verb, VM, *where, "--dry-run").output
+        assert all(told in shown for told in (lab.vm(VM)["moref"], "poweredOn", run, found.undo, "UTC"))
+        plain = json.loads(vmkeep("restore", verb, VM, *where, "--dry-run", "--json").output)
+        assert (plain["dry_run"], plain["restore"]["restore"]) == (True, run)
+        assert (len(lab.vm(VM)["snapshots"]), lab.vm(VM)["power"]) == (1, "poweredOn")
+
+        done = json.loads(vmkeep("restore", verb, VM, *where, "--yes", "--json").output)
+
+        assert (done["restore"], done["undone"], lab.vm(VM)["snapshots"]) == (run, verb == "undo", [])
+    finally:
+        remove_all(lab)
+        if lab.vm(VM)["power"] == "poweredOn":
+            power(lab, VM, on=False)
