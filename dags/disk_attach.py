@@ -9,8 +9,8 @@ To write a disk over the same disk of a VM, use *Restore a VM* with its field *D
 |---|---|
 | **Started by** | *Trigger* in this UI, or the REST API |
 | **Result** | the new disks with their addresses and files (XCom of `attach`) |
-| **If it fails** | the VM has none of the disks; what was made is removed, by `snapshot_sweep` if the worker died |
-| **Safe to re-run** | only if it failed: each run attaches new disks |
+| **If it fails** | the VM has none of the disks, or all if the log says so; `snapshot_sweep` removes the rest |
+| **Safe to re-run** | only if the VM has none of the disks: each run attaches new ones |
 | **Needs** | a connection of type *VMware vSphere* and one of type *vmkeep repository* (Admin > Connections) |
 
 ## What the task does

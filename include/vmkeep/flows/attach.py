@@ -240,5 +240,10 @@ def _remove(session: Session, repository: Repository, carrier: Target) -> tuple[
         log.warning("%s", warning)
         return (warning,)
     # Only now: until then a clean-up has to find the run open, because it removes the carrier of an open run only.
-    RunLedger(repository, carrier.run).record_outcome(Outcome.HANDED_OVER)
+    try:
+        RunLedger(repository, carrier.run).record_outcome(Outcome.HANDED_OVER)
+    except VmKeepError as error:
+        warning = f"the end of run {carrier.run} could not be noted: {error}"
+        log.warning("%s", warning)
+        return (warning,)
     return ()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from vmkeep.flows import attach, restore
+from vmkeep.flows import attach, attach_moves, restore
 from vmkeep.flows.attach_values import Attached, AttachPlan, AttachPreview, AttachRequest
 from vmkeep.flows.attach_wording import attach_lines
 from vmkeep.flows.other_restores import LEASE, HasEnded, nobody_knows
@@ -29,12 +29,14 @@ def run_attach(
 ) -> Attached:
     """Attach disks of one point to a VM: all of them, whole, or none.
 
+    Once the VM has them, a failure of a later step is only a warning.
+
     A lease tells other processes that this one is at work, from before the first change to the end.
 
     :param show: takes the plan, line by line, before anything is changed.
     :param stop: ends the work early, from another thread.
     :param has_ended: tells whether the owner of another restore has ended; ``None``: the owner is not known.
-    :raises CancelledError: the work was stopped; the VM has no new disk.
+    :raises CancelledError: the work was stopped; the VM has no new disk, unless the log says so.
     """
     share_keys()
     stop = stop or Stop()
@@ -73,10 +75,19 @@ def preview_attach(site: Site, request: AttachRequest, *, has_ended: HasEnded = 
 
 
 def _undo(site: Site, plan: AttachPlan) -> Undo:
-    name = plan.carrier.name
+    name, run = plan.carrier.name, plan.request.run
 
     def remove() -> str | None:
-        return f"VM {name} was removed with the new disks" if restore.clean_up(site, plan.request.run) else None
+        if not restore.clean_up(site, run):
+            return None
+        with open_site_repository(site) as repository:
+            kept = attach_moves.kept_files(repository, run)
+        if not kept:
+            return f"VM {name} was removed with the new disks"
+        return (
+            f"VM {name} was removed; VM {plan.target.name} has the new disks {', '.join(kept)}, or may have had them: "
+            "look at it before you attach them again"
+        )
 
     return Undo(
         action=remove,

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from vmkeep.errors import VmKeepError
-from vmkeep.flows import array_hooks, guest_thaws, limits, other_restores, restore
+from vmkeep.flows import array_hooks, attach_moves, guest_thaws, limits, other_restores, restore
 from vmkeep.flows.attached_disks import sweep_attached
 from vmkeep.flows.held_vms import sweep_held
 from vmkeep.flows.leftovers import report_foreign, report_hidden, report_undo, sweep_snapshots
@@ -119,7 +119,10 @@ def _sweep_restores(ground: Ground) -> Iterator[Finding]:
                 ended[run] = _ended(ground, run)
             if (problem := ended[run]) is not None:
                 raise problem
-            return "removed, because it was half made" if removed else "it stays, partly written, without the mark"
+            kept = attach_moves.kept_files(ground.repository, run)
+            files = f"; the disks {', '.join(kept)} stay, because a VM has or had them" if kept else ""
+            done = "removed, because it was half made" if removed else "it stays, partly written, without the mark"
+            return done + files
 
         yield ground.repaired(finding, end)
 

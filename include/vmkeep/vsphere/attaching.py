@@ -12,7 +12,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from vmkeep.errors import ConflictError, StaleError, TransientError, VSphereError
+from vmkeep.errors import ConflictError, StaleError, TransientError, UnsupportedError, VSphereError
+from vmkeep.vsphere import protection
 from vmkeep.vsphere.api import moref_of, vim
 from vmkeep.vsphere.claims import are_set, options_for, parse_mark, values_by_key
 from vmkeep.vsphere.describe import PowerState
@@ -20,6 +21,7 @@ from vmkeep.vsphere.disks import files_of_backing
 from vmkeep.vsphere.faults import speaking
 from vmkeep.vsphere.names import decode_name
 from vmkeep.vsphere.properties import read, read_all
+from vmkeep.vsphere.protection import no_configuration, require_configuration
 from vmkeep.vsphere.session import Session
 from vmkeep.vsphere.slots import Slot, SlotRequest, choose_slots, new_controllers
 from vmkeep.vsphere.tasks import run_task
@@ -31,7 +33,7 @@ _TRIES = 10
 """Number of attempts, because a running guest may change its VM's settings between look and change."""
 _PATHS = (
     "config.extraConfig", "config.changeVersion", "config.hardware.device", "config.version", "config.template",
-    "runtime.powerState",
+    "runtime.powerState", "runtime.connectionState",
 )  # fmt: skip
 
 
@@ -58,16 +60,20 @@ def announce(session: Session, moref: str, run: str) -> None:
     _set(session, moref, {_key(run): run}, f"announce on VM {moref} the disks of run {run}")
 
 
-def withdraw(session: Session, moref: str, run: str) -> None:
-    """Take a run's announcement off a VM, if it is there. After that the run can attach nothing to the VM.
+def withdraw(session: Session, moref: str, run: str) -> bool:
+    """Take a run's announcement off a VM. Return whether it was there. The run can attach nothing to the VM after that.
 
+    :raises UnsupportedError: the VM's configuration cannot be read.
     :raises VSphereError: the announcement is still there.
     """
     what = f"take back what run {run} announced on VM {moref}"
     with speaking(what):
-        settings = values_by_key(read(session, session.vm(moref), "config.extraConfig")["config.extraConfig"])
-    if _key(run) in settings:
-        _set(session, moref, {_key(run): ""}, what)
+        values = read(session, session.vm(moref), "config.extraConfig", *protection.PATHS)
+    require_configuration(values["config.version"], moref, values["runtime.connectionState"])
+    if not values_by_key(values["config.extraConfig"]).get(_key(run)):
+        return False
+    _set(session, moref, {_key(run): ""}, what)
+    return True
 
 
 def attach(session: Session, moref: str, run: str, disks: Sequence[WholeDisk]) -> tuple[Slot, ...]:
@@ -76,6 +82,7 @@ def attach(session: Session, moref: str, run: str, disks: Sequence[WholeDisk]) -
     The VM may run. Its slots are looked for again, because the VM may have changed since they were planned.
 
     :raises StaleError: the run's announcement was taken back, because the run counts as dead.
+    :raises UnsupportedError: the VM's configuration cannot be read.
     :raises ConflictError: a restore writes over the VM, it is suspended or a template, or no slot is free any more.
     """
     what = f"attach {len(disks)} disks to VM {moref}"
@@ -114,22 +121,30 @@ def _change(session: Session, moref: str, spec: Any, files: set[str], what: str)
 
 def files_of(session: Session, moref: str) -> set[str]:
     """Return the files of all disks of a VM. A snapshot that was taken since then hides no disk's base file."""
-    devices = read(session, session.vm(moref), "config.hardware.device")["config.hardware.device"]
-    return _files(devices)
+    values = read(session, session.vm(moref), "config.hardware.device", "runtime.connectionState")
+    return _files(require_configuration(values["config.hardware.device"], moref, values["runtime.connectionState"]))
 
 
 def users_of(session: Session, files: Iterable[str], *, besides: str) -> Mapping[str, str]:
     """Return the name and id of a VM that has each of these files, for the files that some VM has.
 
     :param besides: managed object id of a VM that does not count.
+    :raises UnsupportedError: the disks of some VM cannot be read, so that it may have the files.
     """
     wanted = set(files)
     users: dict[str, str] = {}
     with speaking("look which VMs have the disks of a run"):
-        for vm, values in read_all(session, vim.VirtualMachine, "name", "config.hardware.device"):
-            if moref_of(vm) != besides:
-                for name in wanted & _files(values["config.hardware.device"] or ()):
-                    users.setdefault(name, f"{decode_name(values['name'] or '')} ({moref_of(vm)})")
+        found = read_all(session, vim.VirtualMachine, "name", "config.hardware.device", "runtime.connectionState")
+    for vm, values in found:
+        if moref_of(vm) != besides:
+            user = f"{decode_name(values['name'] or '')} ({moref_of(vm)})"
+            if values["config.hardware.device"] is None:
+                raise UnsupportedError(
+                    f"VM {user} may have a disk of the run, but {no_configuration(values['runtime.connectionState'])}: "
+                    "nothing is removed; see to that VM, then try again"
+                )
+            for name in wanted & _files(values["config.hardware.device"]):
+                users.setdefault(name, user)
     return users
 
 
@@ -139,6 +154,7 @@ def _files(devices: Iterable[Any]) -> set[str]:
 
 
 def _require_open(values: Mapping[str, Any], moref: str, run: str) -> None:
+    require_configuration(values["config.version"], moref, values["runtime.connectionState"])
     if values_by_key(values["config.extraConfig"]).get(_key(run)) != run:
         raise StaleError(f"run {run} was given up meanwhile, and attaches nothing to VM {moref}")
     if (mark := parse_mark(values["config.extraConfig"])) is not None:

@@ -252,6 +252,15 @@ def unload(session: Session, moref: str, files: Iterable[str]) -> None:
         )
 
 
+def has(session: Session, moref: str, file_name: str) -> bool:
+    """Return whether a carrier exists and has a disk with this file."""
+    try:
+        with speaking(f"look for {file_name} on VM {moref}"):
+            return file_name in _files_on(session, moref)
+    except NotFoundError:
+        return False
+
+
 def load(session: Session, moref: str, file_name: str) -> bool:
     """Put an existing disk onto a carrier again, so that it goes with the carrier. Return whether the file is there."""
     if file_name in _files_on(session, moref):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -19,6 +20,7 @@ from vmkeep.model.job import to_json
 from vmkeep.repository import open_repository
 from vmkeep.vsphere import attaching, carriers, inventory
 from vmkeep.vsphere.api import vim
+from vmkeep.vsphere.tasks import run_task
 
 FROM, RUNNING, OFF = "web01", "app01", "old01"
 
@@ -161,6 +163,90 @@ def test_a_run_that_dies_leaves_all_disks_or_none_after_the_sweep_and_does_nothi
     detach(lab, OFF, *(after[0].keys() - before[0].keys()))
     assert len(after[0].keys() - before[0].keys()) == (1 if stage == 2 else 0)
     assert vmdks(lab) == world[1]
+
+
+def let_go_of(lab, vm, key):
+    """Detach a disk, and keep its file, as the warning of twin disks advises."""
+    device = next(device for device in devices(lab, vm) if device.key == key)
+    change = vim.vm.device.VirtualDeviceSpec(operation="remove", device=device)
+    reconfigure(lab, vm, vim.vm.ConfigSpec(deviceChange=[change]))
+
+
+def test_a_disk_that_its_user_has_detached_again_is_never_destroyed_by_the_sweep(lab, kept, world):
+    site, point = kept
+    before = look(lab, OFF)
+    _, (disk,) = died(site, request(point, OFF, owner="a test"), 2)
+    let_go_of(lab, OFF, new_disk(lab, OFF, before))
+
+    (finding,) = swept(site, Kind.RESTORE, has_ended=lambda _: True)
+
+    assert finding.state is State.REPAIRED
+    assert disk.file_name in finding.detail
+    assert names(lab) == world[0]
+    assert lab.files(disk.file_name).is_file()
+
+
+def test_a_disk_whose_vm_was_unregistered_is_never_destroyed_by_the_sweep(lab, kept, world):
+    site, point = kept
+    before = look(lab, OFF)
+    target, (disk,) = died(site, request(point, OFF, owner="a test"), 2)
+    with hands(lab) as session:
+        vm = session.vm(target)
+        asked = (vm.config.files.vmPathName, None, False, vm.resourcePool)
+        folder = vm.parent
+        vm.UnregisterVM()
+        try:
+            (finding,) = swept(site, Kind.RESTORE, has_ended=lambda _: True)
+        finally:
+            run_task(
+                session, lambda: folder.RegisterVM_Task(*asked), what="test", timeout=60, look=lambda: None
+            )  # fmt: skip
+
+    assert (finding.state, disk.file_name in finding.detail) == (State.REPAIRED, True)
+    detach(lab, OFF, new_disk(lab, OFF, before))  # fails if the file is gone
+    assert sorted(names(lab)) == sorted(world[0])
+
+
+def test_a_disk_of_a_vm_that_cannot_be_read_stays_and_so_does_the_carrier(lab, kept, world):
+    site, point = kept
+    before = look(lab, OFF)
+    target, _ = died(site, request(point, OFF, owner="a test"), 2)
+
+    lab.post("vm/connection", {"vm": target, "state": "inaccessible"})
+    try:
+        (finding,) = swept(site, Kind.RESTORE, has_ended=lambda _: True)
+        carriers_left = set(names(lab)) - set(world[0])
+    finally:
+        lab.post("vm/connection", {"vm": target, "state": "connected"})
+
+    assert (finding.state, len(carriers_left)) == (State.FAILED, 1)
+    assert "cannot be read (it is inaccessible)" in finding.detail
+    assert len(vmdks(lab) - world[1]) >= 1
+    (later,) = swept(site, Kind.RESTORE, has_ended=lambda _: True)
+    assert (later.state, names(lab)) == (State.REPAIRED, world[0])
+    detach(lab, OFF, new_disk(lab, OFF, before))
+
+
+def test_a_repository_that_fails_after_the_last_change_makes_no_failure_of_a_success(lab, kept, world, monkeypatch):
+    site, point = kept
+    before = look(lab, OFF)
+    asked = request(point, OFF)
+    notes = Path(site.repository) / "runs" / asked.run / "notes"
+    real = attaching.attach
+
+    def and_then_the_repository_fails(*args):
+        slots = real(*args)
+        notes.rename(notes.with_name("away"))
+        notes.write_text("no folder")
+        return slots
+
+    monkeypatch.setattr(attaching, "attach", and_then_the_repository_fails)
+
+    done = attach_all(site, asked)
+
+    assert [warning for warning in done.warnings if "could not be noted" in warning]
+    assert names(lab) == world[0]
+    detach(lab, OFF, new_disk(lab, OFF, before))
 
 
 @pytest.mark.parametrize("lost", [False, True], ids=["refused", "done, and its answer lost"])
