@@ -221,16 +221,20 @@ def proved(repository: str | None, as_json: bool) -> None:
 def clean(name: str, repository: str | None, as_json: bool, **vsphere: str | None) -> None:
     """Remove the VMs of a drill that were kept, or that a drill left when its process died.
 
-    Only VMs that carry the mark of this drill (their advanced setting vmkeep.drill) are removed.
+    Only VMs that the drill made and that carry its mark (their advanced setting vmkeep.drill) are removed.
+    A clone of one stays, and so does one to which somebody attached a disk.
     """
     from vmkeep.flows.recovery import remove_drill  # takes time to import
 
     site = replace(site_from(repository=repository), vcenter=vcenter_from(**vsphere))
-    removed = remove_drill(site, name)
+    found = remove_drill(site, name)
+    for line in found.strangers:
+        warn(line)
     if as_json:
-        print_json({"removed": list(removed)})
+        print_json({"removed": list(found.removed), "strangers": list(found.strangers)})
     else:
-        click.echo(f"{counted(len(removed), 'VM')} of drill {name} removed")
+        click.echo(f"{counted(len(found.removed), 'VM')} of drill {name} removed")
+    found.require_complete()
 
 
 @dr.command("order", examples={"Get back the plan of a run": "vmkeep dr order dr-20261126T201500Z-3f2a > site-a.yaml"})

@@ -3,8 +3,8 @@
 A run has an id. A second call with the same id goes on with everything that is not done: VMs that are healthy are left
 alone, VMs that are not healthy are probed again, and all others are restored. The points stay those of the first call.
 
-A drill restores to an isolated network, with new identities, and removes its VMs at its end: only VMs that carry its
-mark.
+A drill restores to an isolated network, with new identities, and removes its VMs at its end
+(:mod:`vmkeep.flows.drill_removal`).
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from dataclasses import dataclass, replace
 from threading import Lock
 
 from vmkeep.clock import now
-from vmkeep.errors import CancelledError, ConflictError, FencedError, NotFoundError, VmKeepError
+from vmkeep.errors import CancelledError, ConflictError, FencedError, VmKeepError
 from vmkeep.flows.complete_runs import Bars
-from vmkeep.flows.connect import open_vsphere
+from vmkeep.flows.drill_removal import remove_drill, remove_vms_of
 from vmkeep.flows.recovery_journal import Journal, RecoveryOrder
 from vmkeep.flows.recovery_order import (
     RecoveryWishes,
@@ -30,17 +30,15 @@ from vmkeep.flows.recovery_order import (
     require_logins,
     require_none_refused,
 )
-from vmkeep.flows.recovery_records import find_order, report_of
+from vmkeep.flows.recovery_records import report_of
 from vmkeep.flows.recovery_vm import NumberedVm, RecoveryWork, outcome_so_far, recover_vm
 from vmkeep.flows.side_by_side import SideBySide
 from vmkeep.flows.stopping import Stop
 from vmkeep.model.guest import Logins, no_logins
 from vmkeep.model.site import Site
-from vmkeep.model.vmref import VmRef
 from vmkeep.recovery import OnFailure, RecoveryGroup, RecoveryReport, VmOutcome
 from vmkeep.repository import Repository, open_site_repository
 from vmkeep.repository.unlock import share_keys
-from vmkeep.vsphere.drills import list_drill_vms, remove_drill_vm
 
 __all__ = ["RecoveryTalk", "RecoveryWishes", "remove_drill", "run_recovery"]
 
@@ -178,53 +176,25 @@ class _Run:
 
     def _halt(self, why: str) -> None:
         self._halted = f"not begun, because {why}"
-        self._notes.append(f"the run stopped early, because {why}")
-        self._talk.announce(self._notes[-1])
+        self._note(f"the run stopped early, because {why}")
+
+    def _note(self, line: str) -> None:
+        """Keep a line for the report, and tell it at once."""
+        self._notes.append(line)
+        self._talk.announce(line)
 
     def _remove_drill(self) -> None:
         """Remove the VMs of this drill. One that cannot be removed keeps no other."""
-        problems = _remove_vms(self._site, self._mark)
-        for problem in problems:
-            self._notes.append(problem)
-            self._talk.announce(problem)
-        if problems:
+        try:
+            removal = remove_vms_of(self._site, self._repository, self._order)
+        except VmKeepError as error:
+            self._note(f"the VMs of the drill are not removed: {error}")
+            return
+        for line in (*removal.strangers, *(str(error) for error in removal.failures)):
+            self._note(line)
+        if removal.failures:
             return
         for one in self._vms:
             outcome = self._journal.outcome(one.number)
             if outcome is not None and outcome.moref is not None:
                 self._journal.record(one.number, replace(outcome, removed=True))
-
-
-def remove_drill(site: Site, run: str) -> tuple[VmRef, ...]:
-    """Remove the VMs that a drill has left. Return those that were removed.
-
-    :raises NotFoundError: there is no such run, or it is no drill.
-    :raises ConflictError: the drill is at work.
-    """
-    with open_site_repository(site) as repository:
-        order = find_order(repository, run)
-        if not order.drill:
-            raise NotFoundError(f"run {run} is no drill: its VMs are there to stay")
-        if repository.run(f"recovery-{run}").has_live_lease():
-            raise ConflictError(f"drill {run} is at work, and removes its VMs itself: wait for it, or stop it")
-        mark = mark_of(repository, order)
-    with open_vsphere(site) as session:
-        refs = list_drill_vms(session, mark)
-        for ref in refs:
-            remove_drill_vm(session, ref.moref, mark)
-    return refs
-
-
-def _remove_vms(site: Site, mark: str) -> tuple[str, ...]:
-    """Remove the VMs that carry the mark of a drill. Return a sentence for each that could not be removed."""
-    problems = []
-    try:
-        with open_vsphere(site) as session:
-            for ref in list_drill_vms(session, mark):
-                try:
-                    remove_drill_vm(session, ref.moref, mark)
-                except VmKeepError as error:
-                    problems.append(f"VM {ref} of the drill is not removed: {error}")
-    except VmKeepError as error:
-        problems.append(f"the VMs of the drill are not removed: {error}")
-    return tuple(problems)

@@ -67,6 +67,11 @@ def outcome_so_far(journal: Journal, one: NumberedVm) -> VmOutcome:
     )
 
 
+def run_of_try(run: str, number: int, tried: int) -> str:
+    """Return the run of one try to restore the VM with a number. Each try has its own."""
+    return f"{run}-vm{number}-{tried}"
+
+
 def recover_vm(work: RecoveryWork, one: NumberedVm) -> VmOutcome:
     """Restore a VM and probe it. Whatever is wrong with it is its outcome, so that other VMs go on.
 
@@ -182,8 +187,8 @@ class _Recovery:
 
     @property
     def _run(self) -> str:
-        """The run of the VM's present restore. Each try has its own."""
-        return f"{self._work.run}-vm{self._one.number}-{self.outcome.tries}"
+        """The run of the VM's present restore."""
+        return run_of_try(self._work.run, self._one.number, self.outcome.tries)
 
     def _announce(self, text: str) -> None:
         self._work.announce(f"{self._one.vm.new_name}: {text}")

@@ -130,12 +130,14 @@ class CleanUpDrillOperator(SiteOperator):
         if not self.drill:
             return {"vms_removed": 0}
         try:
-            removed = remove_drill(self.site(), _run_of(context, drill=True))
+            found = remove_drill(self.site(), _run_of(context, drill=True))
         except NotFoundError:
             return {"vms_removed": 0}
-        for vm in removed:
+        for vm in found.removed:
             self.log.warning("VM %s, left by the drill, is removed", vm)
-        return {"vms_removed": len(removed)}
+        self.warn(found.strangers)
+        found.require_complete()
+        return {"vms_removed": len(found.removed)}
 
 
 class RecoveredVmOperator(BaseOperator):

@@ -150,6 +150,19 @@ def card_of(lab: Lab, name: str) -> str:
     return str(card.backing.deviceName)
 
 
+def disks_of(lab: Lab, name: str) -> list[str]:
+    found = restoring.devices(lab, name)
+    return [one.backing.fileName for one in found if isinstance(one, vim.vm.device.VirtualDisk)]
+
+
+def with_disk(devices: list[object], file_name: str) -> vim.vm.ConfigSpec:
+    """The change by which a person attaches a file to a VM to look into it."""
+    controller = next(one for one in devices if isinstance(one, vim.vm.device.VirtualSCSIController))
+    backing = vim.vm.device.VirtualDisk.FlatVer2BackingInfo(fileName=file_name, diskMode="independent_nonpersistent")
+    disk = vim.vm.device.VirtualDisk(key=-1, controllerKey=controller.key, unitNumber=9, backing=backing)
+    return vim.vm.ConfigSpec(deviceChange=[vim.vm.device.VirtualDeviceSpec(operation="add", device=disk)])
+
+
 def test_a_bare_machine_restores_a_site_group_after_group_and_reports(vmkeep, plan, there, repository, tmp_path):
     before = {vm["moref"]: vm["name"] for vm in there.state()["vms"]}
 
@@ -229,6 +242,42 @@ def test_a_drill_goes_on_after_it_stopped_and_leaves_nothing(vmkeep, plan, there
     assert all(vm["removed"] for vm in outcomes)
     assert sorted(restoring.names(there)) == before
     assert "0 VMs" in vmkeep("dr", "clean", "d1").stdout
+
+
+def test_a_clean_up_leaves_a_clone_and_a_disk_that_the_drill_did_not_make(vmkeep, plan, there):
+    text = plan.read_text()
+    plan.write_text(text[: text.index("  - name: web")] + text[text.index("  - name: others") :])
+    before = sorted(restoring.names(there))
+    kept = vmkeep("dr", "run", str(plan), "--run", "d2", "--drill", "--keep", "--approve", "all", "--json")
+    assert kept.exception is None
+    with restoring.hands(there) as session:
+        made = session.vm(inventory.find_vm(session, "drill-debian-template").moref)
+        mark = next(item for item in made.config.extraConfig if item.key == "vmkeep.drill")
+    restoring.reconfigure(
+        there, "web01", vim.vm.ConfigSpec(extraConfig=[mark])
+    )  # as a clone of the other would have it
+    foreign, *_ = disks_of(there, "web01")
+    restoring.reconfigure(there, f"drill-{ODD}", with_disk(restoring.devices(there, f"drill-{ODD}"), foreign))
+
+    cleaned = vmkeep("dr", "clean", "d2", "--json")
+
+    restoring.reconfigure(
+        there, "web01", vim.vm.ConfigSpec(extraConfig=[vim.option.OptionValue(key=mark.key, value="")])
+    )
+    assert isinstance(cleaned.exception, SomeFailedError)
+    assert foreign in str(cleaned.exception)
+    found = json.loads(cleaned.stdout)
+    assert [vm["name"] for vm in found["removed"]] == ["drill-debian-template"]
+    assert "web01" in found["strangers"][0]
+    (left,) = {*restoring.names(there)} - {*before}
+    assert left.startswith("drill-d")
+    assert {*before} < {*restoring.names(there)}
+    extra = next(one for one in restoring.devices(there, f"drill-{ODD}") if getattr(one, "unitNumber", 0) == 9)
+    detach = vim.vm.device.VirtualDeviceSpec(operation="remove", device=extra)
+    restoring.reconfigure(there, f"drill-{ODD}", vim.vm.ConfigSpec(deviceChange=[detach]))
+    assert vmkeep("dr", "clean", "d2").exception is None
+    assert sorted(restoring.names(there)) == before
+    assert foreign in disks_of(there, "web01")
 
 
 def test_a_plan_that_does_not_fit_is_refused_before_anything_is_touched(vmkeep, plan, there, repository):
