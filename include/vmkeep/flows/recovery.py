@@ -124,16 +124,28 @@ class _Run:
         self._halted = ""
         self._notes: list[str] = []
         self._work = RecoveryWork(
-            site=site, run=order.run, drill=self._mark, logins=logins, stop=stop, bars=talk.bars, announce=talk.announce
+            site=site,
+            run=order.run,
+            drill=self._mark,
+            logins=logins,
+            stop=stop,
+            bars=talk.bars,
+            announce=talk.announce,
+            require_alone=require_alone,
         )
 
     def carried_out(self, *, keep: bool) -> RecoveryReport:
-        """Carry the run out, and return its report. The VMs of a drill are removed, also if it is interrupted."""
+        """Carry the run out, and return its report. The VMs of a drill are removed, also if it is interrupted.
+
+        A process that has lost the run's lease leaves the VMs and the journal alone, because another may go on with
+        them.
+        """
         with ExitStack() as at_end:
             if self._mark and not keep:
                 at_end.callback(self._remove_drill)
             for group in self._plan.groups:
                 self._restore_group(group)
+        self._require_alone()
         report = report_of(self._repository, self._order, ended=now(), halted=self._halted, notes=self._notes)
         self._journal.finish(report)
         return report
@@ -186,6 +198,7 @@ class _Run:
     def _remove_drill(self) -> None:
         """Remove the VMs of this drill. One that cannot be removed keeps no other."""
         try:
+            self._require_alone()
             removal = remove_vms_of(self._site, self._repository, self._order)
         except VmKeepError as error:
             self._note(f"the VMs of the drill are not removed: {error}")

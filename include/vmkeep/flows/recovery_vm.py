@@ -38,6 +38,8 @@ class RecoveryWork:
     stop: Stop
     bars: Bars
     announce: Callable[[str], None]
+    require_alone: Callable[[], None]
+    """Returns if this process still has the run's lease. Else it raises, and nothing more goes to the journal."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +78,7 @@ def recover_vm(work: RecoveryWork, one: NumberedVm) -> VmOutcome:
     """Restore a VM and probe it. Whatever is wrong with it is its outcome, so that other VMs go on.
 
     :raises CancelledError: somebody has asked to stop. The outcome so far is recorded.
+    :raises FencedError: this process has lost the run's lease.
     """
     with open_site_repository(work.site) as repository, one_log_in(work.site):
         recovery = _Recovery(work, one, repository)
@@ -105,6 +108,7 @@ class _Recovery:
         return self.outcome
 
     def _record(self, **changes: Any) -> None:
+        self._work.require_alone()
         self.outcome = replace(self.outcome, **changes)
         self._journal.record(self._one.number, self.outcome)
 

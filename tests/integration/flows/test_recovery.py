@@ -17,9 +17,10 @@ from tests.integration.flows import restoring
 from tests.labs import start_lab
 from tests.patience import eventually
 from vmkeep.cli.main import cli
-from vmkeep.errors import ConflictError, PlanError, SomeFailedError, UsageError
+from vmkeep.errors import CancelledError, ConflictError, PlanError, SomeFailedError, UsageError
+from vmkeep.flows.recovery import RecoveryTalk, RecoveryWishes, run_recovery
 from vmkeep.flows.recovery_journal import Journal
-from vmkeep.recovery import VmState
+from vmkeep.recovery import VmState, parse_plan
 from vmkeep.repository import create_repository, open_repository
 from vmkeep.vsphere import inventory
 from vmkeep.vsphere.api import vim
@@ -278,6 +279,35 @@ def test_a_clean_up_leaves_a_clone_and_a_disk_that_the_drill_did_not_make(vmkeep
     assert vmkeep("dr", "clean", "d2").exception is None
     assert sorted(restoring.names(there)) == before
     assert foreign in disks_of(there, "web01")
+
+
+def test_a_drill_that_lost_its_lease_leaves_the_vms_and_the_journal_to_the_process_that_goes_on(
+    vmkeep, plan, there, repository
+):
+    text = plan.read_text()
+    plan.write_text(text[: text.index("  - name: web")] + text[text.index("  - name: others") :])
+    wishes = RecoveryWishes(run="d3", plan=parse_plan(plan.read_text(), path=str(plan)), drill=True)
+
+    told: list[str] = []
+    with pytest.MonkeyPatch.context() as world:
+
+        def lose_the_lease(_group: object, _vms: int) -> bool:
+            world.setattr("vmkeep.repository.notes.leases._GIVES_UP_AFTER", -1.0)
+            return True
+
+        talk = RecoveryTalk(
+            bars=restoring.silent, announce=told.append, tell=lambda *_outcome: None, approve=lose_the_lease
+        )
+        with pytest.raises(CancelledError):
+            run_recovery(restoring.site_of(there, repository["location"]), wishes, talk=talk)
+
+    assert any("another process goes on with this run" in line for line in told)
+    with open_repository(repository["location"]) as opened:
+        journal = Journal(opened, "d3")
+        assert not journal.outcome(1).removed
+        assert journal.outcome(2) is None
+        assert journal.report() is None
+    assert "1 VM of" in vmkeep("dr", "clean", "d3").stdout
 
 
 def test_a_plan_that_does_not_fit_is_refused_before_anything_is_touched(vmkeep, plan, there, repository):
