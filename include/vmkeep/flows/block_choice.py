@@ -10,8 +10,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from datetime import datetime
 
-from vmkeep.errors import ChangesUnknownError, StaleError, UnsupportedError, VmKeepError
+from vmkeep.errors import ChangesUnknownError, ConflictError, StaleError, UnsupportedError, VmKeepError
 from vmkeep.flows.parents import find_unfit
 from vmkeep.flows.same_vm import other_history, other_vm
 from vmkeep.flows.values import DiskMatch, RestorePlan, Target
@@ -22,7 +23,7 @@ from vmkeep.model.overwrite import BlockChoice, Blocks
 from vmkeep.model.point import DiskImage, RestorePoint
 from vmkeep.model.wording import size
 from vmkeep.repository import Repository
-from vmkeep.vsphere import changes, disturbances, inventory, rightscheck
+from vmkeep.vsphere import changes, disturbances, inventory, machines, rightscheck
 from vmkeep.vsphere.rights import On, Purpose, When
 from vmkeep.vsphere.session import Session
 
@@ -95,23 +96,25 @@ def _image(point: RestorePoint, match: DiskMatch, target: Disk) -> DiskImage | s
 
 
 def ask_choices(
-    session: Session, repository: Repository, plan: RestorePlan, run: str, *, take: Callable[[], str]
+    session: Session, repository: Repository, plan: RestorePlan, run: str, *, since: datetime, take: Callable[[], str]
 ) -> tuple[BlockChoice, ...]:
     """Ask vSphere for the changes of each disk since the point, and keep them as notes of the run.
 
     The VM is off and marked. Whatever goes wrong with the question only means that all blocks are written.
 
+    :param since: a time before the VM was switched off, by vCenter's clock. From then on it must not be started.
     :param take: takes a snapshot of the VM, and returns its managed object id. It is called only if it is needed.
     """
     wanted = [choice for choice in plan.choices if choice.blocks is Blocks.CHANGED]
     if not wanted or plan.target is None or plan.target.moref is None:
         return plan.choices
-    moref, since = plan.target.moref, session.server_time()
+    moref = plan.target.moref
     point = repository.load_point(plan.point)
     images = {image.disk.key: image for image in point.images}
     targets = {match.disk.key: match.target_key for match in plan.matches}
     try:
         snapshot = take()
+        _require_off(session, moref)
         held = {disk.key: disk for disk in inventory.held_disks(session, moref, snapshot)}
     except VmKeepError as error:
         log.warning("VM %s: all blocks are written, because the changes cannot be asked for: %s", moref, error)
@@ -131,6 +134,11 @@ def ask_choices(
         return replace(found, since=since)
 
     return tuple(_logged(plan, asked(choice)) for choice in plan.choices)
+
+
+def _require_off(session: Session, moref: str) -> None:
+    if machines.power_state(session, moref) is not inventory.PowerState.OFF:
+        raise ConflictError("somebody has started the VM meanwhile")
 
 
 def _ask(
@@ -205,7 +213,7 @@ def _of(choices: Sequence[BlockChoice], disks: set[int]) -> Iterator[BlockChoice
 
 
 def _disturbance(session: Session, moref: str, choice: BlockChoice) -> str | None:
-    """Return what may have written to a VM's disks since its changes were asked for; ``None``: nothing has."""
+    """Return what may have written to a VM's disks since it was switched off; ``None``: nothing has."""
     if choice.since is None:
         return "nobody knows whether the VM stayed off"
     try:

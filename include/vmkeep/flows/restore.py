@@ -117,8 +117,10 @@ def _hold_existing(
         raise TransientError(f"VM {plan.target_name} is being changed all the time; nothing was touched")
     # Only after the mark is made, because then a backup that begins now sees it: see refuse_beside_a_restore.
     refuse_beside_a_backup(session, repository, VmRef(moref=vm.moref, name=plan.target_name), has_ended)
+    # Read before the VM is off, so that the events from then on hold every start that may follow.
+    since = session.server_time()
     machines.power_off(session, vm.moref)
-    held = hold_still(session, repository, plan, run)
+    held = hold_still(session, repository, plan, run, since=since)
     # Before the first byte is written, so that a VM that somebody starts from here on has a new generation id.
     machines.renew_generation(session, vm.moref)
     # After a restore the tracked changes mean nothing. With tracking off, the next backup is a full one.

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from datetime import datetime
 
 from vmkeep.errors import UnsupportedError, VmKeepError
 from vmkeep.flows.block_choice import ask_choices
@@ -65,10 +66,12 @@ def require_undoable(
     return (f"{kept}; until {until}, every backup of the VM reads all", *((about_nvram,) if nvram else ()))
 
 
-def hold_still(session: Session, repository: Repository, plan: RestorePlan, run: str) -> HeldStill:
+def hold_still(session: Session, repository: Repository, plan: RestorePlan, run: str, *, since: datetime) -> HeldStill:
     """Take the snapshots that a restore needs of its VM, which is off, and ask for the changes.
 
     If that fails, no snapshot stays.
+
+    :param since: a time before the VM was switched off, by vCenter's clock.
     """
     moref = plan.target.moref if plan.target is not None and plan.target.moref is not None else ""
     undo = _taken(session, repository, moref, run, undo=True) if plan.request.undo is Undo.SNAPSHOT else None
@@ -78,7 +81,7 @@ def hold_still(session: Session, repository: Repository, plan: RestorePlan, run:
 
     try:
         try:
-            choices = ask_choices(session, repository, plan, run, take=take)
+            choices = ask_choices(session, repository, plan, run, since=since, take=take)
         finally:
             if undo is None:
                 remove_temporary(session, repository, moref, run)

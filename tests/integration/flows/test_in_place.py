@@ -26,7 +26,7 @@ from vmkeep.model.job import DiskWrite, WriteJob
 from vmkeep.model.overwrite import Blocks, Undo, Verify
 from vmkeep.model.vmref import VmRef
 from vmkeep.repository import create_repository, open_repository
-from vmkeep.vsphere import claims, inventory, snapshots
+from vmkeep.vsphere import claims, inventory, machines, snapshots
 from vmkeep.vsphere.api import vim
 
 VM = "web01"
@@ -61,7 +61,14 @@ def still(lab, site, point, **options):
     run = restoring.new_run()
     plan = Restoring.over(site, point, **options).plan
     with looking(lab, site) as (session, repository):
-        return plan, run, hold_still(session, repository, plan, run)
+        return plan, run, hold_still(session, repository, plan, run, since=session.server_time())
+
+
+def job_of(lab, run, point, choice):
+    return WriteJob(
+        run=run, point=point, device_key=2000, vm=VmRef(moref=lab.vm(VM)["moref"], name=VM), vcenter=None,
+        target_key=2000, target_uuid=None, target_file="x", capacity=1, fresh=False, choice=choice,
+    )  # fmt: skip
 
 
 def mark(lab):
@@ -133,10 +140,7 @@ def test_blocks_are_left_out_only_while_the_vm_stays_off(lab, held):
     site, point, _ = held
     plan, run, found = still(lab, site, point)
     target = Target(vm=lab.vm(VM)["moref"], run=run, created=False, choices=found.choices)
-    job = WriteJob(
-        run=run, point=point, device_key=2000, vm=VmRef(moref=target.vm, name=VM), vcenter=None, target_key=2000,
-        target_uuid=None, target_file="x", capacity=1, fresh=False, choice=found.choices[0],
-    )  # fmt: skip
+    job = job_of(lab, run, point, found.choices[0])
     partly = DiskWrite(
         run=run, device_key=2000, target_file="x", bytes_written=0, bytes_zeroed=0, bytes_compared=0, seconds=0,
         transport="nbdssl", blocks=Blocks.CHANGED,
@@ -153,6 +157,42 @@ def test_blocks_are_left_out_only_while_the_vm_stays_off(lab, held):
         assert "did not stay off" in now.choice.why
         with pytest.raises(StaleError, match="did not stay off"):
             require_still(session, plan, target, [partly])
+
+
+def test_all_blocks_are_written_if_the_vm_was_started_as_soon_as_it_was_off(lab, held, monkeypatch):
+    site, point, _ = held
+    going, off, choices = Restoring.over(site, point), machines.power_off, []
+
+    def off_and_on_and_off(session, moref):
+        off(session, moref)
+        power(lab, VM, on=True)
+        return off(session, moref)
+
+    def die_then(*args, **options):
+        choices.extend(hold_still(*args, **options).choices)
+        raise PowerCut
+
+    monkeypatch.setattr(machines, "power_off", off_and_on_and_off)
+    monkeypatch.setattr(restore, "hold_still", die_then)
+    with pytest.raises(PowerCut):
+        going.prepared()
+    going.clean_up()
+
+    with hands(lab) as session:
+        now = still_chosen(session, job_of(lab, going.request.run, point, choices[0]))
+    assert (choices[0].blocks, now.choice.blocks) == (Blocks.CHANGED, Blocks.ALL)
+
+
+def test_all_blocks_are_written_if_the_vm_runs_when_its_changes_are_asked_for(lab, held):
+    site, point, _ = held
+    power(lab, VM, on=True)
+    try:
+        *_, found = still(lab, site, point)
+    finally:
+        power(lab, VM, on=False)
+
+    assert (found.choices[0].blocks, lab.vm(VM)["snapshots"]) == (Blocks.ALL, [])
+    assert "started the VM" in found.choices[0].why
 
 
 def test_a_snapshot_that_a_dead_restore_took_to_ask_for_changes_goes_with_it(lab, held, monkeypatch):
