@@ -52,4 +52,4 @@ class BlockChoice:
     bytes_changed: int | None = None
     """Bytes in these extents."""
     since: datetime | None = None
-    """Time by vCenter's clock from which the VM has to stay off, because vSphere was asked for the changes then."""
+    """Time by vCenter's clock from which the VM has to stay off: from just before it was switched off."""
