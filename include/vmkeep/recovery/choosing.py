@@ -85,6 +85,8 @@ class _Chooser:
     def choice(self) -> Choice:
         chosen = [vm for group in self._plan.groups for vm in self._of_group(group)]
         self._problems += _double_names(chosen)
+        if self._drill is not None:
+            self._notes += [_unasked(group) for group in self._plan.groups if group.probes.tcp or group.probes.http]
         return Choice(vms=tuple(chosen), problems=tuple(self._problems), notes=tuple(dict.fromkeys(self._notes)))
 
     def _of_group(self, group: RecoveryGroup) -> list[ChosenVm]:
@@ -174,6 +176,13 @@ class _Chooser:
         )
 
 
+def _unasked(group: RecoveryGroup) -> str:
+    return (
+        f"group {group.name}: no port and no page is asked in a drill, because the running original may have the same "
+        "address and answer instead; a command in the guest (probes.guest) is asked"
+    )
+
+
 def _double_names(chosen: Sequence[ChosenVm]) -> Iterator[str]:
     by_name: dict[str, list[ChosenVm]] = defaultdict(list)
     for vm in chosen:
@@ -185,11 +194,14 @@ def _double_names(chosen: Sequence[ChosenVm]) -> Iterator[str]:
 
 
 def for_drill(group: RecoveryGroup, rules: DrillRules) -> RecoveryGroup:
-    """Return a group as it is restored in a drill: every network card goes to the isolated network."""
+    """Return a group as it is restored in a drill: every network card goes to the isolated network.
+
+    No port and no page is asked, because the guest has the address of the original there, which would answer instead.
+    """
     target = replace(
         group.target,
         networks=(f"*={rules.network}",),
         folder=rules.folder or group.target.folder,
         resource_pool=rules.resource_pool or group.target.resource_pool,
     )
-    return replace(group, target=target)
+    return replace(group, target=target, probes=replace(group.probes, tcp=(), http=()))

@@ -184,6 +184,19 @@ def test_a_drill_has_names_of_its_own_and_every_card_on_the_isolated_network():
     assert (target.networks, target.folder) == (("*=Isolated",), "Drills")
 
 
+def test_a_drill_asks_no_address_that_the_running_original_may_have_and_says_so():
+    plan = plan_of(
+        "  - {name: a, selection: name:db, probes: {tcp: [443], http: ['http://db/'], "
+        "guest: {command: ok, connection: c}}}\n",
+        head="drill: {network: Isolated}\n",
+    )
+
+    probes = for_drill(plan.groups[0], plan.drill).probes
+    assert (probes.tcp, probes.http, probes.guest.command) == ((), (), "ok")
+    assert "group a: no port and no page is asked" in chosen(plan, [point("db", 1)], drill=True).notes[0]
+    assert not chosen(plan, [point("db", 1)]).notes
+
+
 def test_the_page_escapes_every_text_and_tells_rpo_and_rto():
     probe = ProbeResult(probe="<b>tcp</b>", succeeded=True, at=START, told="<script>alert(1)</script>")
     vm = VmOutcome(
