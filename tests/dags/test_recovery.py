@@ -10,20 +10,26 @@ from typing import Any
 import pytest
 from airflow.sdk.exceptions import AirflowFailException
 
+from vmkeep.flows.recovery_journal import Journal, RecoveryOrder
 from vmkeep.model.job import to_plain
 from vmkeep.recovery import ProbeResult, VmOutcome, VmState
-from vmkeep.repository import create_repository
+from vmkeep.repository import create_repository, open_repository
+from vmkeep_airflow.dagruns import own_dag_run
 from vmkeep_airflow.operators.recover_site import CleanUpDrillOperator, RecoveredVmOperator, RecoverSiteOperator
 
 PLAN = "name: site\ngroups:\n  - {name: others, selection: name:x, approval: true}\n"
 NOW = datetime(2026, 11, 20, tzinfo=UTC)
 
 
-def context_of(left: dict[str, Any]) -> Any:
+def context_of(left: dict[str, Any], *, clears: int = 0) -> Any:
     ti = SimpleNamespace(
-        dag_id="disaster_recovery", run_id="manual__1", xcom_push=lambda key, value: left.update({key: value})
+        dag_id="disaster_recovery",
+        run_id="manual__1",
+        try_number=1,
+        max_tries=0,
+        xcom_push=lambda key, value: left.update({key: value}),
     )
-    return {"ti": ti, "dag_run": SimpleNamespace(clear_number=0)}
+    return {"ti": ti, "dag_run": SimpleNamespace(clear_number=clears)}
 
 
 @pytest.mark.parametrize(
@@ -40,6 +46,26 @@ def test_a_plan_that_cannot_be_carried_out_is_refused_before_any_server_is_asked
 
     with pytest.raises(AirflowFailException, match=why):
         RecoverSiteOperator(task_id="recover", plan=plan, **fields).execute(context_of({}))
+
+
+def test_a_clean_up_that_somebody_cleared_still_looks_for_the_vms_of_the_drill_before(tmp_path, monkeypatch):
+    vsphere = {"conn_type": "vsphere", "host": "127.0.0.1", "port": 9, "login": "u", "password": "p"}
+    monkeypatch.setenv("AIRFLOW_CONN_VSPHERE_DEFAULT", json.dumps(vsphere))
+    monkeypatch.setenv(
+        "AIRFLOW_CONN_VMKEEP_DEFAULT", json.dumps({"conn_type": "vmkeep", "host": str(tmp_path / "repo")})
+    )
+    create_repository(str(tmp_path / "repo"))
+    context = context_of({}, clears=1)
+    run = own_dag_run(context["ti"]).run_key(0)
+    with open_repository(str(tmp_path / "repo")) as repository:
+        Journal(repository, run).begin(
+            RecoveryOrder(
+                run=run, plan=PLAN, path="p", drill=True, began=NOW, lost_at=NOW, vcenter="v", server="s", vms=()
+            )
+        )
+
+    with pytest.raises(Exception, match=r"127\.0\.0\.1"):  # it asks the vCenter, which does not answer
+        CleanUpDrillOperator(task_id="clean_up", drill=True).execute(context)
 
 
 def test_a_clean_up_asks_no_server_after_a_disaster_and_finds_nothing_of_a_drill_that_never_began(

@@ -110,6 +110,11 @@ def _run_of(context: Context, *, drill: bool) -> str:
     return own_dag_run(context["ti"]).run_key(clears_of(context) if drill else 0)
 
 
+def _drills_of(context: Context) -> list[str]:
+    """Return the ids of all drills that a DAG run may have begun, because Airflow counts a clear of any task."""
+    return [own_dag_run(context["ti"]).run_key(clears) for clears in range(clears_of(context) + 1)]
+
+
 class CleanUpDrillOperator(SiteOperator):
     """Remove the VMs that a drill has left, because its worker died. After a disaster there is nothing to do.
 
@@ -125,19 +130,22 @@ class CleanUpDrillOperator(SiteOperator):
 
     def step(self, context: Context) -> Any:
         """Remove them. A drill that never began has left none."""
-        from vmkeep.flows.recovery import remove_drill
-
         if not self.drill:
             return {"vms_removed": 0}
+        return {"vms_removed": sum(self._removed(run) for run in _drills_of(context))}
+
+    def _removed(self, run: str) -> int:
+        from vmkeep.flows.recovery import remove_drill
+
         try:
-            found = remove_drill(self.site(), _run_of(context, drill=True))
+            found = remove_drill(self.site(), run)
         except NotFoundError:
-            return {"vms_removed": 0}
+            return 0
         for vm in found.removed:
             self.log.warning("VM %s, left by the drill, is removed", vm)
         self.warn(found.strangers)
         found.require_complete()
-        return {"vms_removed": len(found.removed)}
+        return len(found.removed)
 
 
 class RecoveredVmOperator(BaseOperator):
