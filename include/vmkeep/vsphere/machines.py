@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -22,13 +23,15 @@ from vmkeep.vsphere.describe import PowerState
 from vmkeep.vsphere.faults import speaking
 from vmkeep.vsphere.properties import read
 from vmkeep.vsphere.session import Session
-from vmkeep.vsphere.tasks import run_task
+from vmkeep.vsphere.tasks import await_sight, run_task
 
 log = logging.getLogger(__name__)
 
 POWER_SECONDS = 300.0
 SUSPEND_SECONDS = 1800.0
 """Seconds to suspend a VM, because its memory is written to its datastore."""
+UNHEARD_SECONDS = 10.0
+"""Seconds to look for the work of a task whose start was not answered."""
 
 
 def power_state(session: Session, moref: str) -> PowerState:
@@ -156,6 +159,10 @@ def _switch(session: Session, moref: str, wanted: PowerState, start: Callable[[]
     if power_state(session, moref) is wanted:
         return False
     what = f"bring VM {moref} to {wanted}"
+
+    def there() -> bool | None:
+        return True if power_state(session, moref) is wanted else None
+
     try:
         with speaking(what):
             run_task(
@@ -163,19 +170,19 @@ def _switch(session: Session, moref: str, wanted: PowerState, start: Callable[[]
                 start,
                 what=what,
                 timeout=timeout,
-                look=lambda: True if power_state(session, moref) is wanted else None,
+                look=there,
             )
     except DeadlineError as error:
         question = _question(session, moref)
         if question:
             raise DeadlineError(waiting_for=f"{error.waiting_for}; vSphere asks: {question}", seconds=timeout) from None
         raise
-    except (
-        VSphereError,
-        TransientError,
-        UnreachableError,
-    ):  # another client may have switched it, or the reply is lost
-        if power_state(session, moref) is not wanted:
+    except VSphereError:
+        if there() is None:  # else another client has switched it
+            raise
+    except (TransientError, UnreachableError):
+        # Because only the reply may be lost, and the task is still at work.
+        if await_sight(there, time.monotonic() + UNHEARD_SECONDS) is None:
             raise
     return True
 

@@ -185,7 +185,8 @@ def test_a_template_whose_reply_was_lost_is_a_template(lab, site, name):
         managed.MarkAsVirtualMachine(managed.environmentBrowser and session.vm(lab.vm(VM)["moref"]).resourcePool)
 
 
-def test_what_there_was_to_say_is_not_lost_where_the_last_step_is_tried_again(lab, kept, name):
+def test_what_there_was_to_say_is_not_lost_where_the_last_step_is_tried_again(lab, kept, name, monkeypatch):
+    monkeypatch.setattr(machines, "UNHEARD_SECONDS", 0.0)
     site, point = kept
     begun = Restoring.new(site, point, name, power_on=True).prepared().written()
     lab.fault(method="folder.PUT", status=404)

@@ -30,6 +30,23 @@ def test_a_vm_that_somebody_else_switched_on_meanwhile_is_on(session, vm, lab):
     assert machines.power_state(session, vm) == "poweredOn"
 
 
+def test_a_start_that_was_not_answered_and_takes_a_while_is_a_start(session, vm, lab, monkeypatch):
+    looks = []
+    monkeypatch.setattr(machines, "UNHEARD_SECONDS", HANG)
+    lab.site.faults.add(Injection(method="PowerOnVM_Task", status=503))
+    look = machines.power_state
+
+    def slow(session, moref):
+        looks.append(look(session, moref))
+        if len(looks) == 3:  # before the start, just after it, and a moment later
+            session.vm(moref).PowerOnVM_Task(None)
+        return looks[-1]
+
+    monkeypatch.setattr(machines, "power_state", slow)
+    assert machines.power_on(session, vm)
+    assert set(looks[:3]) == {"poweredOff"}
+
+
 def test_a_vm_that_is_off_cannot_be_suspended(session, vm):
     with pytest.raises(VSphereError, match=f"bring VM {vm} to suspended"):
         machines.suspend(session, vm)
