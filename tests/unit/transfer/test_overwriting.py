@@ -44,7 +44,7 @@ def noise(size=SIZE, seed=0):
 
 @pytest.fixture
 def then():
-    """What the point holds: data, and a hole."""
+    """Return the content of the point: data, and a hole."""
     content = noise()
     content[10 * BLOCK : 14 * BLOCK] = bytes(4 * BLOCK)
     return content
