@@ -8,17 +8,22 @@ for the changes, and removed before the first write.
 from __future__ import annotations
 
 import logging
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from vmkeep.errors import UnsupportedError, VmKeepError
+from vmkeep.errors import ConflictError, UnsupportedError, VmKeepError
 from vmkeep.flows.block_choice import ask_choices
 from vmkeep.flows.values import DiskMatch, RestorePlan, RestoreRequest
-from vmkeep.model.disk import SkipReason
+from vmkeep.model.disk import Disk, SkipReason
 from vmkeep.model.overwrite import BlockChoice, Undo
 from vmkeep.model.wording import size
 from vmkeep.repository import Repository
 from vmkeep.vsphere import inventory, rightscheck, snapshots
+from vmkeep.vsphere.loads import read_stores
+from vmkeep.vsphere.names import decode_name
+from vmkeep.vsphere.paths import DatastorePath
 from vmkeep.vsphere.rights import Purpose, When
 from vmkeep.vsphere.session import Session
 
@@ -45,6 +50,7 @@ def require_undoable(
     """Return warnings about the snapshot that a request wants to keep, if it wants one.
 
     :param nvram: the NVRAM is put back.
+    :raises ConflictError: a datastore has less room than the snapshot may take.
     :raises UnsupportedError: vSphere takes no snapshot of the VM, or of a disk that is written.
     :raises PermissionDeniedError: the user may not take the snapshot, or not go back to it.
     """
@@ -59,11 +65,29 @@ def require_undoable(
             "leave --undo out (in Airflow, the field undo)"
         )
     rightscheck.require_on_vm(session, Purpose.RESTORE_OVER, vm, when=(When.UNDO,))
+    _require_room(session, vm, written)
     most = size(sum(disk.capacity for disk in written))
     until = "'vmkeep restore accept' removes it, or 'vmkeep restore undo' goes back to it"
     kept = f"a snapshot of VM {vm.identity.name} is kept, and grows by up to {most} on its datastore"
     about_nvram = "the NVRAM is put back, too, and it is not certain that going back to the snapshot undoes that"
     return (f"{kept}; until {until}, every backup of the VM reads all", *((about_nvram,) if nvram else ()))
+
+
+def _require_room(session: Session, vm: inventory.VmDescription, written: Sequence[Disk]) -> None:
+    """Return if the disks may be written as a whole above a snapshot, because any doubt means that all blocks are.
+
+    A datastore that runs full while a disk is written stops every VM that has a thin disk on it.
+    """
+    need: Counter[str] = Counter()
+    for disk in written:
+        need[decode_name(DatastorePath.parse(disk.file_name).datastore)] += disk.capacity
+    for store in read_stores(session, vm.moref):
+        if need[store.name] > store.free:
+            raise ConflictError(
+                f"datastore {store.name} has {size(store.free)} free, and the snapshot to undo the restore can grow to "
+                f"{size(need[store.name])}: make room there, or back the VM up first and leave --undo out (in Airflow, "
+                "the field undo)"
+            )
 
 
 def hold_still(session: Session, repository: Repository, plan: RestorePlan, run: str, *, since: datetime) -> HeldStill:

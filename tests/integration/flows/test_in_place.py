@@ -28,6 +28,7 @@ from vmkeep.model.vmref import VmRef
 from vmkeep.repository import create_repository, open_repository
 from vmkeep.vsphere import claims, inventory, machines, snapshots
 from vmkeep.vsphere.api import vim
+from vmlab.managed.storage.datastores import DEFAULT_CAPACITY
 
 VM = "web01"
 OVER = OnConflict.OVERWRITE
@@ -229,6 +230,19 @@ def test_what_no_snapshot_holds_cannot_be_undone_and_a_new_vm_need_not_be(lab, h
     finally:
         disk.backing.diskMode = "persistent"
         restoring.reconfigure(lab, VM, vim.vm.ConfigSpec(deviceChange=[change]))
+
+
+def test_no_snapshot_is_kept_for_an_undo_that_could_fill_its_datastore(lab, held):
+    site, point, _ = held
+    disk = next(device for device in restoring.devices(lab, VM) if device.key == 2000)
+    store = disk.backing.fileName.partition("]")[0].strip("[")
+    lab.settings(capacities={store: 1 << 20})
+    try:
+        with pytest.raises(ConflictError, match=f"datastore {store} has .* free, and the snapshot to undo the restore"):
+            Restoring.over(site, point, undo=Undo.SNAPSHOT)
+        assert Restoring.over(site, point).plan.choices
+    finally:
+        lab.settings(capacities={store: DEFAULT_CAPACITY})
 
 
 def test_a_plan_alone_changes_nothing_and_cannot_be_carried_out(lab, held, vmkeep):
