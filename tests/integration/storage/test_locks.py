@@ -521,7 +521,7 @@ def test_a_server_that_answers_after_the_end_of_a_lock_is_asked_again_and_not_ca
     s3_server, location, thief, monkeypatch
 ):
     monkeypatch.setattr(S3Versions, "_prove", _PROVE)
-    monkeypatch.setattr(versions, "_PROBE_SECONDS", (0.0, 1.5))
+    monkeypatch.setattr(versions, "_PROBE_SECONDS", (0.0, 1.5, 6.0))
     create_repository(location, lock=RULE, aws=s3_server.credentials)
     assert _objects(thief, location, under="probes/") == {}
 
@@ -531,21 +531,33 @@ def test_a_server_that_answers_after_the_end_of_a_lock_is_asked_again_and_not_ca
     assert _objects(thief, f"{location}-slow") == {}
 
 
+def test_a_server_whose_clock_is_told_in_whole_seconds_is_not_called_a_liar(s3_server, location, monkeypatch):
+    monkeypatch.setattr(S3Versions, "_prove", _PROVE)
+    monkeypatch.setattr(versions, "_PROBE_SECONDS", (1.5, 8.0))  # the first lock would end in the past
+    monkeypatch.setattr(S3Versions, "now", lambda self: datetime.now(UTC) - timedelta(seconds=1.9))
+    create_repository(location, lock=RULE, aws=s3_server.credentials)
+
+
 def test_a_probe_of_locks_that_cannot_be_removed_hides_no_verdict(s3_server, location, monkeypatch):
     monkeypatch.setattr(S3Versions, "_prove", _PROVE)
     monkeypatch.setattr(versions, "_PROBE_SECONDS", QUICK)
-    removals = []
+    held, refused = [], []
 
     def behave(request, ask):
         if request.method != "DELETE":
             return ask(request)
-        removals.append(request.path)
-        return refusal(405, "MethodNotAllowed") if len(removals) > 1 else ask(request)
+        if held:  # the lock has held, and has ended
+            refused.append(request.path)
+            return refusal(405, "MethodNotAllowed")
+        reply = ask(request)
+        if reply.status >= 400:
+            held.append(request.path)
+        return reply
 
     with front(s3_server, behave) as server:
         locks_of(open_store(location, credentials=server.credentials)).check()
 
-    assert len(removals) == 2
+    assert refused == held
 
 
 def test_a_copy_of_the_repository_in_a_folder_stays_usable(repository, image, tmp_path):

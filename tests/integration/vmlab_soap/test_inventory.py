@@ -193,7 +193,7 @@ def test_a_session_cookie_opens_the_folder_too(content, lab):
 def test_the_environment_browser_tells_what_a_vm_could_be_given(content):
     browser = content.searchIndex.FindByInventoryPath("Lab/host/Cluster1").environmentBrowser
     target = browser.QueryConfigTarget()
-    assert [store.name for store in target.datastore] == ["datastore1", "datastore2"]
-    assert [network.name for network in target.network] == ["VM Network", "Backup Network"]
+    assert sorted(store.name for store in target.datastore) == ["datastore1", "datastore2"]
+    assert sorted(network.name for network in target.network) == ["Backup Network", "VM Network"]
     assert browser.QueryConfigOption(None, None).version == "vmx-21"
     assert "vmx-19" in [option.key for option in browser.QueryConfigOptionDescriptor()]

@@ -35,6 +35,8 @@ log = logging.getLogger(__name__)
 
 _PROBE_SECONDS = (6.0, 30.0, 120.0)
 """Seconds for which a probe is locked: longer where a slow server has not answered before the lock ended."""
+_WHOLE_SECONDS = timedelta(seconds=2)
+"""Time by which a lock may end early, because servers tell their clock, and may keep a lock's end, in whole seconds."""
 _CLOCK_HOLDS = 3600.0
 """Seconds after which the server is asked for the time again."""
 _NEEDED = "versions and locks of objects"
@@ -205,14 +207,15 @@ class S3Versions:
         where = f"{self._place}: {self._endpoint}"
         for seconds in _PROBE_SECONDS:
             until = self.now() + timedelta(seconds=seconds)
+            surely_locked = until - _WHOLE_SECONDS
             try:
                 if self._is_kept(f"probes/{secrets.token_hex(8)}", until):
                     return
             except StoreError:
-                if self.now() < until:
+                if self.now() < surely_locked:
                     raise
                 continue  # because servers refuse a lock that would end in the past
-            if self.now() < until:
+            if self.now() < surely_locked:
                 raise RepositoryError(f"{where} sets locks but does not keep them; use another server")
         raise StoreError(
             f"{where} took over {_PROBE_SECONDS[-1]:g} s to lock one small object, so whether it keeps locks is not "
