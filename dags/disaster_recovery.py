@@ -27,7 +27,7 @@ A *drill* restores to the isolated network that the plan names, with new names a
 At its end the VMs that carry its mark are removed.
 
 `vmkeep dr check` finds every fault of a plan beforehand, and `vmkeep dr report RUN --html FILE` writes the report;
-the log of `recover` tells the id of the run. docs/operations.md describes plans.
+the log of `recover` tells the id of the run. docs/operations/disaster-recovery.md describes plans.
 To rehearse on a schedule, trigger this DAG from one of your own.
 """
 

@@ -21,7 +21,7 @@ No VM is touched.
 | `report` | shows in one table what was done, and fails the run if a host was not backed up |
 
 `vmkeep host list` lists the points with the build that each belongs to, and `vmkeep host export` writes one to a file.
-docs/operations.md tells how a host is restored from it.
+docs/operations/esxi-hosts.md tells how a host is restored from it.
 The repository's retention rule counts the points of each host for themselves.
 """
 

@@ -30,7 +30,6 @@ SERVICES = composed(FILLED)["services"]
 HUB = (*COMMANDS, "init", "worker")
 PROXIES = ("proxy", "proxy-lab")
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
-GUIDE = (ROOT / "docs" / "operations.md").read_text()
 
 
 def services_of(*profiles):

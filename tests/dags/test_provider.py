@@ -47,7 +47,7 @@ def test_one_line_of_configuration_brings_the_dags_of_the_installed_package(monk
 
 
 def test_the_manual_names_every_field_of_a_connection_as_a_script_sends_it():
-    manual = (PROJECT / "docs" / "operations.md").read_text(encoding="utf-8")
+    manual = (PROJECT / "docs" / "operations" / "airflow.md").read_text(encoding="utf-8")
     paragraph = next(part for part in manual.split("\n\n") if "airflow connections add" in part)
     fields = {
         name for connection in get_provider_info()["connection-types"] for name in connection.get("conn-fields", ())

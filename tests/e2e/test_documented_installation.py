@@ -134,8 +134,8 @@ def finished(api, dag_id, run):
 
 def shown(heading):
     """The commands that the page shows below a heading."""
-    page = (ROOT / "docs" / "operations.md").read_text()
-    section = page.partition(f"\n### {heading}\n")[2].partition("\n### ")[0]
+    page = (ROOT / "docs" / "operations" / "installation.md").read_text()
+    section = page.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
     return "\n".join(re.findall(r"^```\n(.*?)^```", section, re.MULTILINE | re.DOTALL))
 
 

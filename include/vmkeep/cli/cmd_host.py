@@ -180,7 +180,7 @@ def export(which: str, out: Path, force: bool, repository: str | None, as_json: 
 
     HOST is a host's name, hardware UUID or key, and means its newest point; POINT is a ref, as 'host list' prints it.
     The bundle is restored on the host itself, in maintenance mode and under the same build of ESXi: see
-    docs/operations.md. It holds the host's keys and password digests.
+    docs/operations/esxi-hosts.md. It holds the host's keys and password digests.
     """
     with open_given(repository) as opened:
         exported = host_points.export(opened, which, out, overwrite=force)

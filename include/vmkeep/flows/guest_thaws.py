@@ -83,7 +83,7 @@ def thaw_left(session: Session, repository: Repository, note: PendingThaw, login
     if problem is not None:
         return GuestCommandError(
             f"the guest of VM {note.vm} may still be frozen, because thawing it failed: {problem}; thaw it by hand, or "
-            "see 'Commands in the guest' in operations.md"
+            "see 'Commands in the guest' in docs/operations/backups.md"
         )
     forget(repository, note)
     return None

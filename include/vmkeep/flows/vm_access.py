@@ -32,7 +32,7 @@ from vmkeep.vsphere.session import Session
 log = logging.getLogger(__name__)
 
 _NOTE = "holder"
-_CURE = "'vmkeep vm sweep', the VM's next backup and the DAG snapshot_sweep try again; see operations.md"
+_CURE = "'vmkeep vm sweep', the VM's next backup and the DAG snapshot_sweep try again; see docs/operations/backups.md"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -86,7 +86,9 @@ _MEANINGS: Final[dict[int, Meaning]] = {
     1001: _BUG,
     1002: Meaning("too many handles", _RETRY, _FEWER),
     3014: Meaning(
-        "the user lacks rights on the host", remedy="see the role in docs/operations.md", error=PermissionDeniedError
+        "the user lacks rights on the host",
+        remedy="see the role in docs/operations/vsphere.md",
+        error=PermissionDeniedError,
     ),
     3046: Meaning(
         "too many logons at once", _RETRY, f"{_FEWER}, or let vCenter end idle sessions", error=TransientError
@@ -94,7 +96,7 @@ _MEANINGS: Final[dict[int, Meaning]] = {
     4000: Meaning("VM not found", remedy="was it deleted, or registered anew?", error=NotFoundError),
     13003: Meaning("snapshot not found", Recovery.RESTART, "the next run takes a new one", StaleError),
     13006: Meaning(
-        "no right to use the snapshot", remedy="see the role in docs/operations.md", error=PermissionDeniedError
+        "no right to use the snapshot", remedy="see the role in docs/operations/vsphere.md", error=PermissionDeniedError
     ),
     14009: Meaning(
         "connection refused", _RETRY, "is TCP port 902 of the ESXi host open to this proxy?", UnreachableError

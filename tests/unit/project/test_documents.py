@@ -16,16 +16,11 @@ from vmkeep.cli.main import cli
 ROOT = Path(__file__).resolve().parents[3]
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 GUIDES = [
-    ROOT / name
-    for name in (
-        "README.md",
-        "CHANGELOG.md",
-        "SECURITY.md",
-        "docs/operations.md",
-        "docs/cli.md",
-        "docs/vmlab.md",
-        "docs/policies.md",
-    )
+    *(
+        ROOT / name
+        for name in ("README.md", "CHANGELOG.md", "SECURITY.md", "docs/cli.md", "docs/vmlab.md", "docs/policies.md")
+    ),
+    *sorted((ROOT / "docs" / "operations").glob("*.md")),
 ]
 """Those that show how vmkeep is used."""
 DECISIONS = sorted((ROOT / "docs" / "decisions").glob("*.md"))

@@ -12,7 +12,7 @@ from vmkeep.cli.failures import SYSTEM, UNEXPECTED
 from vmkeep.cli.main import READER_LEFT
 from vmkeep.errors import VmKeepError
 
-OPERATIONS = Path(__file__).parents[3] / "docs" / "operations.md"
+PAGE = Path(__file__).parents[3] / "docs" / "operations" / "exit-codes.md"
 
 
 def error_classes(of: type[VmKeepError] = VmKeepError) -> set[type[VmKeepError]]:
@@ -34,7 +34,7 @@ def table() -> str:
 
 
 def test_the_manual_lists_every_exit_code():
-    assert table() in OPERATIONS.read_text(), f"docs/operations.md needs this table:\n{table()}"
+    assert table() in PAGE.read_text(), f"docs/operations/exit-codes.md needs this table:\n{table()}"
 
 
 def test_no_two_errors_share_an_exit_code():
@@ -45,4 +45,4 @@ def test_no_two_errors_share_an_exit_code():
 
 def test_the_manual_tells_the_codes_that_are_no_errors_of_ours():
     for code in (SYSTEM, UNEXPECTED, READER_LEFT):
-        assert f"\n{code} " in OPERATIONS.read_text()
+        assert f"\n{code} " in PAGE.read_text()

@@ -17,7 +17,7 @@ from vmkeep.transfer.stop_reasons import STANDSTILL
 from vmkeep.vddk import codes
 from vmkeep.vddk.timeouts import Patience
 
-RUNBOOK = Path(__file__).parents[3] / "docs" / "operations.md"
+RUNBOOK = Path(__file__).parents[3] / "docs" / "operations" / "runbook.md"
 
 
 @pytest.mark.parametrize(

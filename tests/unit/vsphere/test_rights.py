@@ -129,7 +129,7 @@ def documented(purpose: Purpose) -> Iterator[str]:
 
 
 def test_the_role_in_the_operations_page_is_the_table_of_rights():
-    page = (PROJECT / "docs/operations.md").read_text(encoding="utf-8")
+    page = (PROJECT / "docs/operations/vsphere.md").read_text(encoding="utf-8")
     head = "| for | on | privileges |\n|---|---|---|\n"
     table = "\n".join(line for purpose in Purpose for line in documented(purpose))
 

@@ -62,7 +62,7 @@ def explain(answer: Answer, *, bucket: str, endpoint: str, what: str, needs: str
         return PermissionDeniedError(
             f"{what}: access denied by {endpoint} ({code or 'no reason given'}); the credentials need "
             f"s3:ListBucket on the bucket and s3:GetObject, s3:PutObject, s3:DeleteObject below the prefix (and for a "
-            "bucket with versions or locks the rights that docs/operations.md lists)",
+            "bucket with versions or locks the rights that docs/operations/repositories.md lists)",
             target=what,
         )
     return _of_one_object(answer, endpoint=endpoint, what=what, needs=needs)
