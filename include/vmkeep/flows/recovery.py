@@ -179,8 +179,10 @@ class _Run:
             self._talk.announce(f"another process goes on with this run: {error}")
             self._stop.ask()
             return outcome_so_far(self._journal, one)
-        except VmKeepError as error:  # the repository itself does not answer
-            outcome = replace(outcome_so_far(self._journal, one), error=str(error))
+        except Exception as error:  # the repository itself does not answer, or something that nobody expected
+            if not isinstance(error, VmKeepError):
+                log.exception("VM %s", one.vm.vm_name)
+            outcome = replace(outcome_so_far(self._journal, one), error=str(error) or type(error).__name__)
         with self._lock:
             self._ended += 1
             self._talk.tell(outcome, f"{self._ended} of {len(self._vms)}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 from threading import Event, Lock, Thread
 from typing import Generic, TypeVar
 
@@ -19,7 +20,7 @@ class SideBySide(Generic[T, R]):
     def __init__(self, things: Sequence[T], work: Callable[[T], R], *, go_on: Callable[[R], bool]) -> None:
         """Name the works.
 
-        :param work: works on one thing. It is called in other threads, and raises only if it was stopped.
+        :param work: works on one thing. It is called in other threads.
         :param go_on: returns, after a work, whether the works that wait may begin.
         """
         self._things = things
@@ -27,6 +28,7 @@ class SideBySide(Generic[T, R]):
         self._work = work
         self._go_on = go_on
         self._results: dict[int, R] = {}
+        self._error: BaseException | None = None
         self._lock = Lock()
 
     @property
@@ -36,23 +38,27 @@ class SideBySide(Generic[T, R]):
             return [self._results[number] for number in sorted(self._results)]
 
     def run(self, at_once: int, stop: Stop) -> list[R]:
-        """Work on all things. An interrupt asks to stop, and waits until the works that run have ended.
+        """Work on all things.
+
+        An interrupt or a time-out of the caller asks to stop, and is raised again when the works that run have ended.
 
         :param stop: nothing begins any more once somebody has asked.
+        :raises: the first error of a work. No work begins after it, and those that run have ended.
         """
-        # Daemons, because a second interrupt ends the program without waiting for them.
-        ends = [Event() for _ in range(min(at_once, len(self._things)))]
-        for end in ends:
-            Thread(target=self._help, args=(stop, end), daemon=True).start()
+        helpers = [_Helper(partial(self._help, stop)) for _ in range(min(at_once, len(self._things)))]
         try:
-            _await(ends)
-        except KeyboardInterrupt:
+            for helper in helpers:
+                helper.start()
+            _await(helpers)
+        except BaseException:  # because the time-out of an Airflow task is no Exception
             stop.ask()
-            _await(ends)
+            _await(helpers)
             raise
+        if self._error is not None:
+            raise self._error
         return self.results
 
-    def _help(self, stop: Stop, end: Event) -> None:
+    def _help(self, stop: Stop) -> None:
         try:
             while (item := self._next(stop)) is not None:
                 number, thing = item
@@ -61,15 +67,37 @@ class SideBySide(Generic[T, R]):
                     self._results[number] = result
                     if not self._go_on(result):
                         self._waiting.clear()
-        finally:
-            end.set()
+        except BaseException as error:  # noqa: BLE001 - raised again in the thread that waits
+            with self._lock:
+                self._error = self._error or error
+                self._waiting.clear()
 
     def _next(self, stop: Stop) -> tuple[int, T] | None:
         with self._lock:
             return None if stop.asked or not self._waiting else self._waiting.popleft()
 
 
-def _await(ends: Sequence[Event]) -> None:
-    """Wait for every thread. An interrupted ``join`` of Python before 3.13 takes a thread that runs for ended."""
-    for end in ends:
-        end.wait()
+class _Helper(Thread):
+    """A thread that works. A daemon, because a second interrupt ends the program without waiting for it."""
+
+    def __init__(self, work: Callable[[], None]) -> None:
+        super().__init__(daemon=True)
+        self._to_do = work
+        self.ended = Event()
+
+    def run(self) -> None:
+        """Work, and tell the end."""
+        try:
+            self._to_do()
+        finally:
+            self.ended.set()
+
+
+def _await(helpers: Sequence[_Helper]) -> None:
+    """Wait for every thread that was started. One that starts only now finds that it has been stopped.
+
+    An interrupted ``join`` of Python before 3.13 takes a thread that runs for ended, so that each tells its own end.
+    """
+    for helper in helpers:
+        if helper.ident is not None:
+            helper.ended.wait()

@@ -13,7 +13,8 @@ class Stop:
     """A request to stop, which any number of runs obey. It cannot be taken back."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        # Reentrant, because a signal handler asks in a thread that may hold it already.
+        self._lock = threading.RLock()
         self._asked = threading.Event()
         self._cancels: list[Callable[[], None]] = []
 
