@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from vmkeep.errors import ChangesUnknownError, ConflictError, StaleError, UnsupportedError, VmKeepError
+from vmkeep.errors import ConflictError, StaleError, UnsupportedError, VmKeepError
 from vmkeep.flows.parents import find_unfit
 from vmkeep.flows.same_vm import other_history, other_vm
 from vmkeep.flows.values import DiskMatch, RestorePlan, Target
@@ -151,12 +151,12 @@ def _ask(
     change_id: ChangeId,
     run: str,
 ) -> BlockChoice:
+    note = f"changed-{choice.disk}"
     try:
         found = changes.changed_extents(session, moref, snapshot, disk.key, disk.capacity, change_id)
-    except (ChangesUnknownError, StaleError) as error:
+        repository.run(run).store_extents(note, found)
+    except VmKeepError as error:  # e.g. a right was taken away since the plan
         return _all(choice, str(error))
-    note = f"changed-{choice.disk}"
-    repository.run(run).store_extents(note, found)
     count = total(align_out(found, repository.block_size, within=disk.capacity))
     return replace(choice, extents=note, bytes_changed=count)
 

@@ -24,7 +24,7 @@ from vmkeep.flows.restore_ledger import PlanLedger, RunLedger, plan_id
 from vmkeep.flows.restore_plan import plan_restore, refuse_beside_a_backup
 from vmkeep.flows.restore_saved import SavedVm, load_saved, request_place, spec_options
 from vmkeep.flows.targets import may_run_here
-from vmkeep.flows.undo_snapshot import HeldStill, hold_still, remove_temporary
+from vmkeep.flows.undo_snapshot import HeldStill, hold_still, remove_temporary, remove_unused
 from vmkeep.flows.values import DeadRestore, DiskMatch, RestorePlan, Target
 from vmkeep.model.disk import Disk
 from vmkeep.model.job import DiskWrite, Progress, WriteJob
@@ -87,6 +87,7 @@ def prepare_target(
             target = Target(vm=_create(site, session, repository, plan, run, has_ended), run=run, created=True)
         warnings = vm_access.hold(site, session, repository, VmRef(moref=target.vm, name=plan.target_name), run)
         target = replace(target, warnings=warnings)
+        RunLedger(repository, run).note_ready()
         if ledger.record_target(target) != target:
             raise ConflictError(f"another try restores VM {plan.target_name} already; this one gives up")
         return target
@@ -186,6 +187,7 @@ def _end(site: Site, session: Session, repository: Repository, run: str) -> int:
     def release(moref: str) -> None:
         vm_access.release(site, session, repository, moref, run)
         remove_temporary(session, repository, moref, run)
+        remove_unused(session, repository, moref, run)
 
     return end_restore(session, repository, run, release=release)
 

@@ -3,6 +3,7 @@
     runs/plan-<digest>/notes/plan     proves that the plan was made; without it a plan is too old to carry out
     runs/plan-<digest>/notes/target   the VM that was made ready for the plan, which is carried out only once
     runs/<run>/notes/owner            the owner of the run, in the owner's words
+    runs/<run>/notes/disks            ``untouched``, until the VM is ready: no disk of it was written
     runs/<run>/notes/outcome          the end of the run: ``handed over`` or ``cleaned up``, whichever came first
     runs/<run>/notes/told             the warnings for the VM's user, written before the hand-over
     runs/<run>/notes/finished         the result, written after the VM was handed over and switched on as asked
@@ -24,6 +25,7 @@ from vmkeep.model.job import from_json, to_json
 from vmkeep.repository import Repository
 
 AGAIN = "start a new restore"
+_UNTOUCHED = b"untouched"
 T = TypeVar("T")
 
 
@@ -89,6 +91,21 @@ class RunLedger:
     def begin(self, owner: str) -> None:
         """Record the owner of the run, before anything is changed."""
         self._area.store("owner", owner.encode())
+
+    def note_untouched(self) -> None:
+        """Record that no disk of the VM is written yet, before a snapshot is taken to undo the restore."""
+        self._area.store("disks", _UNTOUCHED)
+
+    def note_ready(self) -> None:
+        """Record that from now on the disks of the VM may be written."""
+        self._area.store("disks", b"ready")
+
+    def wrote_nothing(self) -> bool:
+        """Return whether it is certain that the run has written to no disk. Without a note it is not."""
+        try:
+            return self._area.load("disks") == _UNTOUCHED
+        except (NotFoundError, CorruptError):
+            return False
 
     def outcome(self) -> Outcome | None:
         """Return the end of the run; ``None``: it has not ended."""

@@ -15,6 +15,7 @@ from datetime import datetime
 
 from vmkeep.errors import ConflictError, UnsupportedError, VmKeepError
 from vmkeep.flows.block_choice import ask_choices
+from vmkeep.flows.restore_ledger import RunLedger
 from vmkeep.flows.values import DiskMatch, RestorePlan, RestoreRequest
 from vmkeep.model.disk import Disk, SkipReason
 from vmkeep.model.overwrite import BlockChoice, Undo
@@ -98,7 +99,7 @@ def hold_still(session: Session, repository: Repository, plan: RestorePlan, run:
     :param since: a time before the VM was switched off, by vCenter's clock.
     """
     moref = plan.target.moref if plan.target is not None and plan.target.moref is not None else ""
-    undo = _taken(session, repository, moref, run, undo=True) if plan.request.undo is Undo.SNAPSHOT else None
+    undo = _taken_to_undo(session, repository, moref, run) if plan.request.undo is Undo.SNAPSHOT else None
 
     def take() -> str:
         return undo or _taken(session, repository, moref, run, undo=False)
@@ -110,10 +111,15 @@ def hold_still(session: Session, repository: Repository, plan: RestorePlan, run:
             if undo is None:
                 remove_temporary(session, repository, moref, run)
     except BaseException:
-        if undo is not None:
-            _remove_unused(session, moref, undo)
+        _try_to_remove_unused(session, repository, moref, run)
         raise
     return HeldStill(choices=choices, undo=undo)
+
+
+def _taken_to_undo(session: Session, repository: Repository, moref: str, run: str) -> str:
+    remove_unused(session, repository, moref, run)  # because an earlier call of the run may have failed later on
+    RunLedger(repository, run).note_untouched()
+    return _taken(session, repository, moref, run, undo=True)
 
 
 def _taken(session: Session, repository: Repository, moref: str, run: str, *, undo: bool) -> str:
@@ -128,8 +134,17 @@ def remove_temporary(session: Session, repository: Repository, moref: str, run: 
     return len(left)
 
 
-def _remove_unused(session: Session, moref: str, snapshot: str) -> None:
+def remove_unused(session: Session, repository: Repository, moref: str, run: str) -> None:
+    """Remove the snapshot to undo a restore that certainly has not written to any disk: there is nothing to undo."""
+    if not RunLedger(repository, run).wrote_nothing():
+        return
+    for snapshot in snapshots.list_all(session, moref):
+        if snapshot.undo_of == run and not snapshot.is_of_other(repository.id):
+            snapshots.remove(session, moref, snapshot.moref)
+
+
+def _try_to_remove_unused(session: Session, repository: Repository, moref: str, run: str) -> None:
     try:
-        snapshots.remove(session, moref, snapshot)
+        remove_unused(session, repository, moref, run)
     except VmKeepError as error:
-        log.warning("VM %s: snapshot %s stays, though nothing was written: %s", moref, snapshot, error)
+        log.warning("VM %s: a snapshot of run %s stays, though nothing was written: %s", moref, run, error)

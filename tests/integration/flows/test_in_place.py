@@ -14,7 +14,15 @@ import pytest
 
 from tests.integration.flows import restoring
 from tests.integration.flows.restoring import Restoring, back_up, hands, power, restore_whole, swept
-from vmkeep.errors import AmbiguousError, ConflictError, NotFoundError, StaleError, UnsupportedError, UsageError
+from vmkeep.errors import (
+    AmbiguousError,
+    ConflictError,
+    NotFoundError,
+    StaleError,
+    TransientError,
+    UnsupportedError,
+    UsageError,
+)
 from vmkeep.flows import restore
 from vmkeep.flows.block_choice import require_still, still_chosen
 from vmkeep.flows.restore_wording import plan_lines
@@ -103,8 +111,11 @@ def test_the_changes_are_asked_for_and_the_snapshot_for_that_is_gone(lab, held):
     "fault",
     [
         {"method": "QueryChangedDiskAreas", "fault": "FileFault"},
+        {"method": "QueryChangedDiskAreas", "fault": "NoPermission"},
+        {"method": "QueryChangedDiskAreas", "fault": "HostNotConnected"},
         {"method": "CreateSnapshot_Task", "fault": "TooManySnapshotLevels"},
     ],
+    ids=lambda fault: "-".join(fault.values()),
 )
 def test_a_question_that_vsphere_does_not_answer_costs_time_and_nothing_else(lab, held, fault):
     site, point, _ = held
@@ -362,3 +373,30 @@ def test_who_cannot_be_asked_has_to_say_yes_and_nothing_is_touched_before(lab, h
         remove_all(lab)
         if lab.vm(VM)["power"] == "poweredOn":
             power(lab, VM, on=False)
+
+
+@pytest.mark.parametrize("clears", ["the next try", "its end", "nobody"])
+def test_a_try_that_never_began_to_write_leaves_no_snapshot_to_undo_it(lab, held, monkeypatch, clears):
+    site, point, _ = held
+    going = Restoring.over(site, point, undo=Undo.SNAPSHOT)
+
+    def fail(*_args, **_kwargs):
+        raise TransientError("not now")
+
+    with monkeypatch.context() as cut:
+        cut.setattr(machines, "renew_generation", fail)
+        with pytest.raises(TransientError):
+            going.prepared()
+    if clears == "its end":
+        going.clean_up()
+        assert (lab.vm(VM)["snapshots"], mark(lab)) == ([], None)
+        return
+
+    run = restoring.new_run() if clears == "the next try" else going.request.run
+    dead = () if run == going.request.run else (going.request.run,)
+    target = restore.prepare_target(site, going.plan, run=run, earlier=dead)
+
+    assert [target.undo] == [snapshot["moref"] for snapshot in lab.vm(VM)["snapshots"]]
+    restore.clean_up(site, run)
+    assert (len(lab.vm(VM)["snapshots"]), mark(lab)) == (1, None), "its disks may be written by now"
+    remove_all(lab)
