@@ -10,11 +10,12 @@ import click
 
 from vmkeep.cli.completions import complete_selectors
 from vmkeep.cli.options import json_option, repository_option, site_from, vcenter_from, vsphere_options
-from vmkeep.cli.output import one_line, print_json
+from vmkeep.cli.output import one_line, print_json, warn
 from vmkeep.cli.pages import command, option
 from vmkeep.cli.times import shown_second, shown_zone
 from vmkeep.errors import UsageError
 from vmkeep.flows.undo import Undoable, Undone, accept_restore, find_undoable, undo_restore
+from vmkeep.flows.undo_wording import lines_of_added
 from vmkeep.model.job import to_plain
 
 _of_restore = option(
@@ -113,6 +114,9 @@ def _is_meant(found: Undoable, verb: str, then: str, *, dry_run: bool, yes: bool
             f"{shown_second(found.taken_at, zone)} ({zone}), from before its first write"
         )
         click.echo(f"If you {verb.lower()} that restore of the VM: {then}")
+        if verb == "Undo":
+            for line in lines_of_added(found):
+                click.echo(one_line(line))
     if dry_run:
         return False
     if not yes:
@@ -132,3 +136,5 @@ def _print_undone(done: Undone, *, as_json: bool) -> None:
     what = "is as it was before" if done.undone else "keeps the state of"
     powered = ", powered on" if done.powered_on else ""
     click.echo(f"VM {one_line(str(done.vm))} {what} restore {done.restore}{powered}; its snapshot is removed")
+    if done.devices_lost:
+        warn(f"the VM lost devices that it got after the restore: {', '.join(done.devices_lost)}")

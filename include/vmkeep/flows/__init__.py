@@ -48,6 +48,7 @@ __all__ = [
     "sweep",
     "transports",
     "undo",
+    "undo_wording",
     "upkeep",
     "values",
     "vm_groups",

@@ -103,7 +103,7 @@ def restore_is_alive(
     if mark.repository != repository.id:
         return True  # because only the repository of that run knows more
     area = repository.run(mark.run)
-    if area.fenced:
+    if area.fenced or _has_finished(repository, mark):
         return False
     try:
         owner = area.load("owner").decode()
@@ -131,7 +131,12 @@ def dead_or_refused(
             f"VM {vm} is being {'made' if mark.made else 'written over'} by the restore of run {mark.run}"
             f"{_of_others(mark, repository)}: wait for it, or stop it, then try again"
         )
-    return DeadRestore(vm=vm.moref, run=mark.run, made=mark.made)
+    return DeadRestore(vm=vm.moref, run=mark.run, made=mark.made, whole=_has_finished(repository, mark))
+
+
+def _has_finished(repository: Repository, mark: VmClaim) -> bool:
+    """Return whether a restore has ended well, so that its mark came back when the VM was put back to a snapshot."""
+    return mark.repository == repository.id and RunLedger(repository, mark.run).finished() is not None
 
 
 def _of_others(mark: VmClaim, repository: Repository) -> str:
@@ -156,7 +161,9 @@ def refuse_beside_a_restore(
     if mark is None:
         return ()
     if mark.repository == repository.id or mark.age(session.server_time()) < GIVEN_UP:
-        dead_or_refused(session, repository, VmRef(moref=vm.moref or "", name=vm.name), mark, nobody_knows)
+        dead = dead_or_refused(session, repository, VmRef(moref=vm.moref or "", name=vm.name), mark, nobody_knows)
+        if dead is not None and dead.whole:
+            return ()
     return (f"the disks may be partly written: the restore of run {mark.run} over this VM did not finish",)
 
 

@@ -18,13 +18,14 @@ from vmkeep.errors import ConflictError, NotFoundError, StaleError, TransientErr
 from vmkeep.flows import as_planned, limits, vm_access
 from vmkeep.flows.block_choice import still_chosen
 from vmkeep.flows.connect import open_vsphere, pinned
-from vmkeep.flows.other_restores import HasEnded, dead_or_refused, end_restore, nobody_knows
+from vmkeep.flows.ended_restores import end_with_holds
+from vmkeep.flows.other_restores import HasEnded, dead_or_refused, nobody_knows
 from vmkeep.flows.restore_end import finish_restore, hand_over
 from vmkeep.flows.restore_ledger import PlanLedger, RunLedger, plan_id
 from vmkeep.flows.restore_plan import plan_restore, refuse_beside_a_backup
 from vmkeep.flows.restore_saved import SavedVm, load_saved, request_place, spec_options
 from vmkeep.flows.targets import may_run_here
-from vmkeep.flows.undo_snapshot import HeldStill, hold_still, remove_temporary, remove_unused
+from vmkeep.flows.undo_snapshot import HeldStill, hold_still
 from vmkeep.flows.values import DeadRestore, DiskMatch, RestorePlan, Target
 from vmkeep.model.disk import Disk
 from vmkeep.model.job import DiskWrite, Progress, WriteJob
@@ -95,7 +96,7 @@ def prepare_target(
 
 def _clear_away(site: Site, session: Session, repository: Repository, run: str) -> None:
     try:
-        _end(site, session, repository, run)
+        end_with_holds(site, session, repository, run)
     except VmKeepError as error:
         log.warning("run %s, an earlier try, could not be cleaned up, and is left to the sweep: %s", run, error)
 
@@ -180,16 +181,7 @@ def _require_alone(session: Session, plan: RestorePlan, saved: SavedVm) -> None:
 def _end_dead(site: Site, session: Session, repository: Repository, dead: DeadRestore | None) -> None:
     if dead is not None:
         log.warning("VM %s: ending the restore of run %s, which is dead", dead.vm, dead.run)
-        _end(site, session, repository, dead.run)
-
-
-def _end(site: Site, session: Session, repository: Repository, run: str) -> int:
-    def release(moref: str) -> None:
-        vm_access.release(site, session, repository, moref, run)
-        remove_temporary(session, repository, moref, run)
-        remove_unused(session, repository, moref, run)
-
-    return end_restore(session, repository, run, release=release)
+        end_with_holds(site, session, repository, dead.run)
 
 
 def write_jobs(site: Site, plan: RestorePlan, target: Target) -> tuple[WriteJob, ...]:
@@ -256,4 +248,4 @@ def write_disk(site: Site, job: WriteJob, *, on_progress: Callable[[Progress], N
 def clean_up(site: Site, run: str) -> int:
     """Stop the run's writers, and destroy the VMs that it created and did not finish. Return the number of VMs."""
     with open_site_repository(site) as repository, open_vsphere(site) as session:
-        return _end(site, session, repository, run)
+        return end_with_holds(site, session, repository, run)

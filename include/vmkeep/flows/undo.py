@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
-from vmkeep.errors import AmbiguousError, ConflictError, NotFoundError, StaleError, TransientError
+from vmkeep.errors import AmbiguousError, ConflictError, NotFoundError, StaleError, VmKeepError, VSphereError
+from vmkeep.flows import undo_hold
 from vmkeep.flows.connect import open_vsphere
-from vmkeep.flows.other_restores import LEASE, HasEnded, dead_or_refused, end_restore, nobody_knows
-from vmkeep.flows.restore_ledger import RunLedger
+from vmkeep.flows.other_restores import LEASE, HasEnded, dead_or_refused, nobody_knows
 from vmkeep.flows.restore_plan import refuse_beside_a_backup
+from vmkeep.flows.undo_hold import HeldForUndo
 from vmkeep.model.site import Site
 from vmkeep.model.vmref import VmRef
 from vmkeep.repository import Repository, open_site_repository
 from vmkeep.vsphere import changes, claims, inventory, machines, rightscheck, snapshots
-from vmkeep.vsphere.claims import VmClaim
+from vmkeep.vsphere.added_devices import AddedDevices, find_added
 from vmkeep.vsphere.rights import Purpose, When
 from vmkeep.vsphere.session import Session
 from vmkeep.vsphere.snapshots import VmSnapshot
-
-log = logging.getLogger(__name__)
-
-_LOOKS = 10
-"""Number of attempts to mark a VM, because a running guest may change its VM's settings between look and mark."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +34,8 @@ class Undone:
     undone: bool
     """The VM is what it was before the restore; else the restored state stays."""
     powered_on: bool = False
+    devices_lost: tuple[str, ...] = ()
+    """Labels of devices that the VM got after the restore, and has not any more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +51,10 @@ class Undoable:
     """Time of the snapshot, by vCenter's clock."""
     power: str
     """Power state of the VM now."""
+    disks_added: tuple[str, ...] = ()
+    """Files of the disks that the VM got after the restore. As long as it has them, the restore cannot be undone."""
+    devices_added: tuple[str, ...] = ()
+    """Labels of other devices that the VM got after the restore. Undoing it takes them off."""
 
 
 def find_undoable(site: Site, vm_selector: str, *, restore: str | None = None) -> Undoable:
@@ -66,7 +68,16 @@ def find_undoable(site: Site, vm_selector: str, *, restore: str | None = None) -
         vm = inventory.describe_vm(session, inventory.find_vm(session, vm_selector).moref)
         kept = _kept(session, vm.ref, restore)
         power = machines.power_state(session, vm.moref)
-    return Undoable(vm=vm.ref, restore=kept.undo_of, snapshot=kept.moref, taken_at=kept.created_at, power=power.value)
+        added = find_added(session, vm.moref, kept.moref)
+    return Undoable(
+        vm=vm.ref,
+        restore=kept.undo_of,
+        snapshot=kept.moref,
+        taken_at=kept.created_at,
+        power=power.value,
+        disks_added=tuple(disk.file_name for disk in added.disks),
+        devices_added=added.others,
+    )
 
 
 def undo_restore(
@@ -76,17 +87,21 @@ def undo_restore(
     run: str,
     restore: str | None = None,
     power_on: bool = False,
+    owner: str = "",
     has_ended: HasEnded = nobody_knows,
 ) -> Undone:
     """Switch a VM off, put it back to the state before a restore, and remove the snapshot.
 
-    All that the VM has written since the restore is lost. The next backup of the VM is a full one.
+    All that the VM has written since the restore is lost. The next backup of the VM is a full one. If the VM cannot be
+    put back, it is left as it was found, and running if it was.
 
     :param run: the run that does it, which marks the VM meanwhile.
+    :param owner: the owner of the run, in the owner's words; empty: this process.
     :param restore: key of the restore; ``None``: the only one that can be undone.
     :raises NotFoundError: no such restore can be undone.
     :raises AmbiguousError: several can; the message lists them.
-    :raises ConflictError: a backup or a restore is at work on the VM, or snapshots were taken after the restore.
+    :raises ConflictError: a backup or a restore is at work on the VM, or snapshots were taken or disks added after the
+        restore.
     :raises StaleError: another restore has marked the VM meanwhile. The VM stays off, and the mark stays.
     """
     with (
@@ -97,21 +112,56 @@ def undo_restore(
         vm = inventory.describe_vm(session, inventory.find_vm(session, vm_selector).moref)
         kept = _kept(session, vm.ref, restore)
         rightscheck.require_on_vm(session, Purpose.RESTORE_OVER, vm, when=(When.UNDO,))
-        _require_newest(session, vm.ref, kept)
-        mark = _hold(session, repository, vm.ref, run, has_ended)
-        lease.check()
-        machines.power_off(session, vm.moref)
-        snapshots.revert(session, vm.moref, kept.moref)
+        held = undo_hold.hold(site, session, repository, vm, run, owner=owner, has_ended=has_ended)
+        added = _go_back(session, repository, vm, kept, held, lease.check, has_ended)
         # The snapshot holds the VM's settings, and with them the mark of the restore and the tracking of before. That
         # restore is over, so its mark would not keep another one away while the snapshot is removed.
-        claims.take_over(session, vm.moref, mark, of=kept.undo_of)
+        claims.take_over(session, vm.moref, held.mark, of=kept.undo_of)
         changes.disable_tracking(session, vm.moref)
         machines.renew_generation(session, vm.moref)
         snapshots.remove(session, vm.moref, kept.moref)
         claims.let_go(session, vm.moref, run)
         if power_on:
             _power_on(session, vm.ref)
-    return Undone(vm=vm.ref, restore=kept.undo_of, snapshot=kept.moref, undone=True, powered_on=power_on)
+    return Undone(
+        vm=vm.ref,
+        restore=kept.undo_of,
+        snapshot=kept.moref,
+        undone=True,
+        powered_on=power_on,
+        devices_lost=added.others,
+    )
+
+
+def _go_back(
+    session: Session,
+    repository: Repository,
+    vm: inventory.VmDescription,
+    kept: VmSnapshot,
+    held: HeldForUndo,
+    check: Callable[[], None],
+    has_ended: HasEnded,
+) -> AddedDevices:
+    """Switch the VM off, and put it back. Return the devices that it loses by that.
+
+    :param check: raises an error if this run has been told to stop.
+    """
+    try:
+        refuse_beside_a_backup(session, repository, vm.ref, has_ended)
+        _kept(session, vm.ref, kept.undo_of)  # which goes with a dead restore that wrote nothing
+        _require_newest(session, vm.ref, kept)
+        added = _require_no_disks(session, vm.ref, kept)
+        check()
+        machines.power_off(session, vm.moref)
+    except (VmKeepError, KeyboardInterrupt):
+        undo_hold.give_back(session, vm, held)
+        raise
+    try:
+        snapshots.revert(session, vm.moref, kept.moref)
+    except VSphereError:  # other errors do not tell whether the VM is put back, so that it stays off and marked
+        undo_hold.give_back(session, vm, held)
+        raise
+    return added
 
 
 def accept_restore(
@@ -128,11 +178,14 @@ def accept_restore(
         vm = inventory.describe_vm(session, inventory.find_vm(session, vm_selector).moref)
         kept = _kept(session, vm.ref, restore)
         refuse_beside_a_backup(session, repository, vm.ref, has_ended)
-        if dead_or_refused(session, repository, vm.ref, vm.mark, has_ended) is not None:
+        dead = dead_or_refused(session, repository, vm.ref, vm.mark, has_ended)
+        if dead is not None and not dead.whole:
             raise ConflictError(
                 f"VM {vm.ref} is partly written by a restore that did not finish: undo that restore, or restore again"
             )
         snapshots.remove(session, vm.moref, kept.moref)
+        if dead is not None:
+            claims.let_go(session, vm.moref, dead.run)
     return Undone(vm=vm.ref, restore=kept.undo_of, snapshot=kept.moref, undone=False)
 
 
@@ -163,22 +216,22 @@ def _require_newest(session: Session, vm: VmRef, kept: VmSnapshot) -> None:
         )
 
 
+def _require_no_disks(session: Session, vm: VmRef, kept: VmSnapshot) -> AddedDevices:
+    """Return the devices that the VM got after the restore, if no disk is among them.
+
+    :raises ConflictError: going back would take disks off the VM, and their files would be of no VM.
+    """
+    added = find_added(session, vm.moref, kept.moref)
+    if added.disks:
+        listed = ", ".join(f"{disk.label} ({disk.address}, {disk.file_name})" for disk in added.disks)
+        raise ConflictError(
+            f"VM {vm} got disks after the restore, which going back would take off it: {listed}. Remove them from the "
+            "VM in vCenter, keep their files if you need them, then undo the restore; you can add the files again after"
+        )
+    return added
+
+
 def _power_on(session: Session, vm: VmRef) -> None:
     if (other := claims.claim_on(session, vm.moref)) is not None:
         raise StaleError(f"VM {vm} is as it was before, but run {other.run} restores it by now: it is not switched on")
     machines.power_on(session, vm.moref)
-
-
-def _hold(session: Session, repository: Repository, vm: VmRef, run: str, has_ended: HasEnded) -> VmClaim:
-    """Mark the VM, as a restore does, so that no backup or restore begins meanwhile. Return the mark."""
-    RunLedger(repository, run).begin("")
-    mark = VmClaim(run=run, made=False, began=session.server_time(), repository=repository.id)
-    for _ in range(_LOOKS):
-        now = inventory.describe_vm(session, vm.moref)
-        if (dead := dead_or_refused(session, repository, vm, now.mark, has_ended)) is not None and dead.run != run:
-            end_restore(session, repository, dead.run, release=lambda _moref: None)
-            continue
-        if claims.hold(session, vm.moref, mark, version=now.change_version):
-            refuse_beside_a_backup(session, repository, vm, has_ended)
-            return mark
-    raise TransientError(f"VM {vm} is being changed all the time; nothing was touched")

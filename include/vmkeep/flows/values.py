@@ -311,6 +311,8 @@ class DeadRestore:
     run: str
     made: bool
     """The restore made the VM, which is half made; else the restore was writing over it."""
+    whole: bool = False
+    """The restore had ended well, and only its mark came back, with a snapshot. Nothing is half written."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,13 +13,14 @@ the VMs that fit a selector (``vmfacts``, ``records``, ``surroundings``, ``tags`
 ``cards``, ``specdevices``, ``specdisks``), ``places`` and ``fitting`` find out whether the VM can be made there
 (``candidates``, ``directories``), and ``create`` makes it; ``choices`` lists the places that there are.
 *New disks of a VM*: ``carriers`` makes the VM on which they are written, ``slots`` finds units for them, ``attaching``
-attaches them.
+attaches them. *An undo*: ``added_devices`` tells which devices a VM got after a snapshot.
 
 The door re-exports no names, because each command needs few of these modules and pyVmomi is slow to load: it lists
 the modules that others may import.
 """
 
 __all__ = [
+    "added_devices",
     "attached",
     "attaching",
     "candidates",

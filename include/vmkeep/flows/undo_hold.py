@@ -1,0 +1,77 @@
+"""Marks a VM whose restore is undone, and gives it back as it was found if it cannot be put back."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+from vmkeep.errors import TransientError, VmKeepError
+from vmkeep.flows.ended_restores import end_with_holds
+from vmkeep.flows.other_restores import HasEnded, dead_or_refused
+from vmkeep.flows.restore_ledger import RunLedger
+from vmkeep.model.site import Site
+from vmkeep.repository import Repository
+from vmkeep.vsphere import claims, inventory, machines
+from vmkeep.vsphere.claims import VmClaim
+from vmkeep.vsphere.session import Session
+
+log = logging.getLogger(__name__)
+
+_LOOKS = 10
+"""Number of attempts to mark a VM, because a running guest may change its VM's settings between look and mark."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeldForUndo:
+    """A VM that carries the mark of an undo."""
+
+    mark: VmClaim
+    partly_written: bool
+    """A dead restore has left the VM partly written."""
+
+
+def hold(
+    site: Site,
+    session: Session,
+    repository: Repository,
+    vm: inventory.VmDescription,
+    run: str,
+    *,
+    owner: str,
+    has_ended: HasEnded,
+) -> HeldForUndo:
+    """Mark the VM, as a restore does, so that no backup or restore begins meanwhile. A dead restore is ended first.
+
+    :param owner: the owner of the run, in the owner's words; empty: this process.
+    :raises ConflictError: another restore may be at work on the VM.
+    """
+    RunLedger(repository, run).begin(owner)
+    mark = VmClaim(run=run, made=False, began=session.server_time(), repository=repository.id)
+    partly_written = False
+    for _ in range(_LOOKS):
+        now = inventory.describe_vm(session, vm.moref)
+        if (dead := dead_or_refused(session, repository, vm.ref, now.mark, has_ended)) is not None and dead.run != run:
+            log.warning("VM %s: ending the restore of run %s, which is dead", vm.ref, dead.run)
+            end_with_holds(site, session, repository, dead.run)
+            partly_written = partly_written or not dead.whole
+            continue
+        if claims.hold(session, vm.moref, mark, version=now.change_version):
+            return HeldForUndo(mark=mark, partly_written=partly_written)
+    raise TransientError(f"VM {vm.ref} is being changed all the time; nothing was touched")
+
+
+def give_back(session: Session, vm: inventory.VmDescription, held: HeldForUndo) -> None:
+    """Give a VM that was not put back to its user, as it was found. A failure is only logged.
+
+    A VM that a dead restore has left partly written stays off and marked, because nothing else would tell.
+
+    :param vm: the VM as it was found.
+    """
+    if held.partly_written:
+        return
+    try:
+        claims.let_go(session, vm.moref, held.mark.run)
+        if vm.running and machines.power_on(session, vm.moref):
+            log.warning("VM %s was not put back, and is switched on again", vm.ref)
+    except VmKeepError as error:
+        log.warning("VM %s was not put back, and may be off and marked by run %s: %s", vm.ref, held.mark.run, error)
