@@ -20,7 +20,7 @@ def show_report(found: RecoveryReport, *, html: Path | None, as_json: bool) -> N
     if as_json:
         print_json(report_document(found))
         return
-    for note in found.notes:
+    for note in (*found.notes, *(f"{vm.new_name}: {line}" for vm in found.vms for line in vm.stepped_back)):
         warn(note)
     rows = [_outcome_row(found, vm) for vm in found.vms]
     print_table(("group", "VM", "state", "point", "RPO", "RTO", "told"), rows, first_to_go=("told",))

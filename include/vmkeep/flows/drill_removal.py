@@ -6,12 +6,12 @@ The mark alone proves nothing, because a clone takes over the settings of its VM
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from vmkeep.errors import ConflictError, NotFoundError, Recovery, SomeFailedError, VmKeepError
 from vmkeep.flows.as_planned import require_same_vcenter
 from vmkeep.flows.connect import open_vsphere
-from vmkeep.flows.recovery_journal import Journal, RecoveryOrder
+from vmkeep.flows.recovery_journal import LEASE, Journal, RecoveryOrder, area_of
 from vmkeep.flows.recovery_order import mark_of
 from vmkeep.flows.recovery_records import find_order
 from vmkeep.flows.recovery_vm import run_of_try
@@ -19,9 +19,12 @@ from vmkeep.flows.restore_ledger import PlanLedger, RunLedger
 from vmkeep.flows.values import RestorePlan
 from vmkeep.model.site import Site
 from vmkeep.model.vmref import VmRef
+from vmkeep.recovery import VmOutcome
 from vmkeep.repository import Repository, open_site_repository
-from vmkeep.vsphere.drills import DrillVm, list_drill_vms, remove_drill_vm
+from vmkeep.vsphere import machines
+from vmkeep.vsphere.drills import DrillVm, has_mark, list_drill_vms, remove_drill_vm
 from vmkeep.vsphere.server import server_uuid
+from vmkeep.vsphere.session import Session
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,13 +61,27 @@ def remove_drill(site: Site, run: str) -> DrillRemoval:
         order = find_order(repository, run)
         if not order.drill:
             raise NotFoundError(f"run {run} is no drill: its VMs are there to stay")
-        if repository.run(f"recovery-{run}").has_live_lease():
+        area = repository.run(area_of(run))
+        if area.has_live_lease():
             raise ConflictError(f"drill {run} is at work, and removes its VMs itself: wait for it, or stop it")
-        return remove_vms_of(site, repository, order)
+        with area.open_lease(LEASE) as lease:
+            removal = remove_vms_of(site, repository, order)
+            lease.check()
+            _renew_report(repository, order)
+            return removal
+
+
+def _renew_report(repository: Repository, order: RecoveryOrder) -> None:
+    """Let the report of a run that has ended tell of the VMs that were removed since then."""
+    journal = Journal(repository, order.run)
+    if (report := journal.report()) is not None:
+        removed = {outcome.moref for _, outcome in _outcomes(journal, order) if outcome.removed}
+        vms = tuple(replace(vm, removed=True) if vm.moref in removed else vm for vm in report.vms)
+        journal.finish(replace(report, vms=vms))
 
 
 def remove_vms_of(site: Site, repository: Repository, order: RecoveryOrder) -> DrillRemoval:
-    """Remove the VMs that a drill has made.
+    """Remove the VMs that a drill has made. The journal tells of each that is surely gone.
 
     :raises VmKeepError: they could not be looked for.
     """
@@ -84,7 +101,33 @@ def remove_vms_of(site: Site, repository: Repository, order: RecoveryOrder) -> D
                 removed.append(found.vm)
             except VmKeepError as error:
                 failures.append(error)
+        for vm in _settle(session, Journal(repository, order.run), order):
+            try:
+                if not has_mark(session, vm.moref, mark):
+                    strangers.append(f"VM {vm} of drill {order.run} stays, because somebody took its mark off")
+            except NotFoundError:
+                continue
+            except VmKeepError as error:
+                failures.append(error)
     return DrillRemoval(removed=tuple(removed), strangers=tuple(strangers), failures=tuple(failures))
+
+
+def _settle(session: Session, journal: Journal, order: RecoveryOrder) -> Iterator[VmRef]:
+    """Record each VM of a drill that is gone. Yield the others."""
+    for number, outcome in _outcomes(journal, order):
+        if outcome.moref is None or outcome.removed:
+            continue
+        if machines.is_there(session, outcome.moref):
+            yield VmRef(moref=outcome.moref, name=outcome.new_name)
+        else:
+            journal.record(number, replace(outcome, removed=True))
+
+
+def _outcomes(journal: Journal, order: RecoveryOrder) -> Iterator[tuple[int, VmOutcome]]:
+    """Yield the number and the outcome of each VM that a run has begun."""
+    for number in range(1, len(order.vms) + 1):
+        if (outcome := journal.outcome(number)) is not None:
+            yield number, outcome
 
 
 class _Made:

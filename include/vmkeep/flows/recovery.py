@@ -19,7 +19,7 @@ from vmkeep.clock import now
 from vmkeep.errors import CancelledError, ConflictError, FencedError, VmKeepError
 from vmkeep.flows.complete_runs import Bars
 from vmkeep.flows.drill_removal import remove_drill, remove_vms_of
-from vmkeep.flows.recovery_journal import Journal, RecoveryOrder
+from vmkeep.flows.recovery_journal import LEASE, Journal, RecoveryOrder, area_of
 from vmkeep.flows.recovery_order import (
     RecoveryWishes,
     make_order,
@@ -44,8 +44,6 @@ __all__ = ["RecoveryTalk", "RecoveryWishes", "remove_drill", "run_recovery"]
 
 log = logging.getLogger(__name__)
 
-_LEASE = "recovery"
-"""Name of the lease that a run holds from its order to its report."""
 Approve = Callable[[RecoveryGroup, int], bool]
 """Takes a group and the number of its VMs; returns whether it may begin."""
 
@@ -83,17 +81,18 @@ def run_recovery(
     """
     share_keys()
     with open_site_repository(site) as repository:
-        area = repository.run(f"recovery-{wishes.run}")
+        area = repository.run(area_of(wishes.run))
         if area.has_live_lease():
             raise ConflictError(f"run {wishes.run} is at work elsewhere: wait for it, or stop it, then try again")
-        order = make_order(site, repository, wishes)
-        vms = numbered(order, plan_of(order))
-        require_logins(vms, logins)
-        planned = plan_vms(site, repository, order, vms, lambda _vm: None)
-        if not wishes.despite_refusals:
-            require_none_refused(planned)
-        order = Journal(repository, wishes.run).begin(order)
-        with area.open_lease(_LEASE) as lease:
+        with area.open_lease(LEASE) as lease:  # before the planning, which takes minutes, so that no second one begins
+            order = make_order(site, repository, wishes)
+            vms = numbered(order, plan_of(order))
+            require_logins(vms, logins)
+            planned = plan_vms(site, repository, order, vms, lambda _vm: None)
+            if not wishes.despite_refusals:
+                require_none_refused(planned)
+            lease.check()
+            order = Journal(repository, wishes.run).begin(order)
             run = _Run(site, repository, order, talk, logins, stop or Stop(), lease.check)
             return run.carried_out(keep=wishes.keep)
 
@@ -127,6 +126,7 @@ class _Run:
             site=site,
             run=order.run,
             drill=self._mark,
+            not_after=order.not_after,
             logins=logins,
             stop=stop,
             bars=talk.bars,
@@ -207,9 +207,3 @@ class _Run:
             return
         for line in (*removal.strangers, *(str(error) for error in removal.failures)):
             self._note(line)
-        if removal.failures:
-            return
-        for one in self._vms:
-            outcome = self._journal.outcome(one.number)
-            if outcome is not None and outcome.moref is not None:
-                self._journal.record(one.number, replace(outcome, removed=True))

@@ -20,6 +20,13 @@ from vmkeep.recovery import ChosenVm, Proof, RecoveryReport, VmOutcome
 from vmkeep.repository import Repository
 
 T = TypeVar("T")
+LEASE = "recovery"
+"""Name of the lease that a run holds from before its order to its report, and a clean-up of a drill while it works."""
+
+
+def area_of(run: str) -> str:
+    """Return the name of the run area that has the lease of a recovery."""
+    return f"recovery-{run}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

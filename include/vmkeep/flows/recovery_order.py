@@ -11,13 +11,14 @@ from vmkeep.errors import ConflictError, StaleError, UsageError, VmKeepError
 from vmkeep.flows import restore
 from vmkeep.flows.connect import one_log_in, open_vsphere
 from vmkeep.flows.recovery_journal import Journal, RecoveryOrder
+from vmkeep.flows.recovery_older import step_back, stepped_back_line
 from vmkeep.flows.recovery_points import choose_in, require_fit
 from vmkeep.flows.recovery_requests import request_for
 from vmkeep.flows.recovery_vm import NumberedVm, outcome_so_far
 from vmkeep.flows.restore_wording import plan_lines
 from vmkeep.model.guest import Logins
 from vmkeep.model.site import Site
-from vmkeep.recovery import PlanFile, RecoveryPlan, VmState, for_drill, parse_plan
+from vmkeep.recovery import DAMAGED, ChosenVm, PlanFile, RecoveryPlan, VmState, for_drill, parse_plan
 from vmkeep.repository import Repository, open_site_repository
 from vmkeep.vsphere.drills import drill_mark
 from vmkeep.vsphere.server import server_uuid
@@ -152,19 +153,27 @@ def plan_vms(
     found = []
     with one_log_in(site):
         for one in vms:
-            found.append(_planned(site, repository, order.run, one, journal, mark))
+            found.append(_planned(site, repository, order, one, one.vm, journal, mark))
             tell(found[-1])
     return tuple(found)
 
 
-def _planned(site: Site, repository: Repository, run: str, one: NumberedVm, journal: Journal, mark: str) -> PlannedVm:
-    vm = one.vm
+def _planned(
+    site: Site, repository: Repository, order: RecoveryOrder, one: NumberedVm, vm: ChosenVm, journal: Journal, mark: str
+) -> PlannedVm:
+    """Plan the restore of a VM from a point, or from an older one if that is damaged."""
     told = PlannedVm(group=vm.group, vm_name=vm.vm_name, new_name=vm.new_name, point=vm.point)
     if outcome_so_far(journal, one).state is not VmState.WAITING:
         return replace(told, begun=True)
     try:
-        request = request_for(repository, one.group, vm, run=f"{run}-vm{one.number}-plan", drill=mark)
+        request = request_for(repository, one.group, vm, run=f"{order.run}-vm{one.number}-plan", drill=mark)
         plan = restore.plan_restore(site, request)
+    except DAMAGED as error:
+        older = step_back(site, repository, one.group, vm, not_after=order.not_after)
+        if older is None:
+            return replace(told, refusal=str(error))
+        found = _planned(site, repository, order, one, older, journal, mark)
+        return replace(found, warnings=(stepped_back_line(vm, older, error), *found.warnings))
     except VmKeepError as error:
         return replace(told, refusal=str(error))
     return replace(told, lines=plan_lines(plan), warnings=plan.warnings)

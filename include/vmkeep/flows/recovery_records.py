@@ -128,5 +128,6 @@ def _proofs(repository: Repository) -> dict[str, Proof]:
         except (CorruptError, ValueError) as error:
             log.warning("a proof that a VM can be restored cannot be read, and counts as none: %s", error)
         else:
-            found[proof.vm_key] = proof
+            if proof.started:
+                found[proof.vm_key] = proof
     return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 
 from vmkeep.clock import now
@@ -13,6 +14,7 @@ from vmkeep.flows import restore
 from vmkeep.flows.complete_runs import Bars, carry_out
 from vmkeep.flows.connect import one_log_in, open_vsphere
 from vmkeep.flows.recovery_journal import Journal
+from vmkeep.flows.recovery_older import step_back, stepped_back_line
 from vmkeep.flows.recovery_probes import probe_vm
 from vmkeep.flows.recovery_requests import request_for
 from vmkeep.flows.restore_ledger import Outcome, PlanLedger, RunLedger
@@ -20,8 +22,9 @@ from vmkeep.flows.stopping import Stop
 from vmkeep.flows.values import Restored
 from vmkeep.model.guest import Logins
 from vmkeep.model.site import Site
-from vmkeep.recovery import ChosenVm, Proof, RecoveryGroup, VmOutcome, VmState
+from vmkeep.recovery import DAMAGED, ChosenVm, Proof, RecoveryGroup, VmOutcome, VmState
 from vmkeep.repository import Repository, open_site_repository
+from vmkeep.vsphere import machines
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +37,8 @@ class RecoveryWork:
     run: str
     drill: str
     """The mark of the drill; empty: it is a disaster."""
+    not_after: datetime | None
+    """No point that is younger is restored."""
     logins: Logins
     stop: Stop
     bars: Bars
@@ -63,9 +68,10 @@ def outcome_so_far(journal: Journal, one: NumberedVm) -> VmOutcome:
         vm_key=vm.vm_key,
         vm_name=vm.vm_name,
         new_name=vm.new_name,
-        point=vm.point,
-        taken_at=vm.taken_at,
+        point=found.point if found is not None else vm.point,
+        taken_at=found.taken_at if found is not None else vm.taken_at,
         tries=found.tries if found is not None else 0,
+        stepped_back=found.stepped_back if found is not None else (),
     )
 
 
@@ -95,7 +101,7 @@ class _Recovery:
 
     def go_on(self) -> VmOutcome:
         try:
-            if self.outcome.state in (VmState.RESTORED, VmState.UNHEALTHY) or self._restore():
+            if self._is_there() or self._restore():
                 self._probe()
         except CancelledError:
             raise
@@ -107,6 +113,16 @@ class _Recovery:
             self._record(state=state, error=str(error) or type(error).__name__)
         return self.outcome
 
+    def _is_there(self) -> bool:
+        """Return whether the VM was restored before, and nobody has removed it since."""
+        if self.outcome.state not in (VmState.RESTORED, VmState.UNHEALTHY):
+            return False
+        with open_vsphere(self._work.site) as session:
+            if machines.is_there(session, self.outcome.moref or ""):
+                return True
+        self._announce("somebody has removed the restored VM, so that it is restored again")
+        return False
+
     def _record(self, **changes: Any) -> None:
         self._work.require_alone()
         self.outcome = replace(self.outcome, **changes)
@@ -116,7 +132,7 @@ class _Recovery:
         """Restore the VM. Return whether it is on, if it should be."""
         done = self._done_before() if self.outcome.tries else None
         if done is None:
-            done = self._restore_anew()
+            done = self._restore_or_step_back()
         self._record(
             state=VmState.RESTORED,
             moref=done.vm.moref,
@@ -131,13 +147,35 @@ class _Recovery:
             self._record(state=VmState.UNHEALTHY, error=f"it was left off: {why}")
         return as_wished
 
+    def _restore_or_step_back(self) -> Restored:
+        """Restore the VM, from an older point if its own turns out damaged, because a late VM is better than none."""
+        while True:
+            try:
+                return self._restore_anew()
+            except DAMAGED as error:
+                older = step_back(
+                    self._work.site, self._repository, self._one.group, self._vm, not_after=self._work.not_after
+                )
+                if older is None:
+                    raise
+                line = stepped_back_line(self._vm, older, error)
+                self._announce(line)
+                self._record(
+                    point=older.point, taken_at=older.taken_at, stepped_back=(*self.outcome.stepped_back, line)
+                )
+
+    @property
+    def _vm(self) -> ChosenVm:
+        """The VM with the point that counts now."""
+        return replace(self._one.vm, point=self.outcome.point, taken_at=self.outcome.taken_at)
+
     def _restore_anew(self) -> Restored:
         if self.outcome.tries and RunLedger(self._repository, self._run).outcome() is None:
             # The process of the last try is dead, because this one has the lease of the whole run.
             restore.clean_up(self._work.site, self._run)
         self._record(state=VmState.BEGUN, tries=self.outcome.tries + 1, began=now(), error="")
         work, one = self._work, self._one
-        request = request_for(self._repository, one.group, one.vm, run=self._run, drill=work.drill)
+        request = request_for(self._repository, one.group, self._vm, run=self._run, drill=work.drill)
         plan = restore.plan_restore(work.site, request)
         self._record(should_run=plan.power_on)
         self._journal.record_plan(one.number, plan)
@@ -158,20 +196,21 @@ class _Recovery:
         return None if target is None else restore.finish_restore(self._work.site, plan, target, ())
 
     def _probe(self) -> None:
-        """Find out whether the VM works. A VM that stays off, as it should, needs no probe."""
+        """Find out whether the VM works. A VM that stays off, as it should, is not probed, and nothing is proved."""
         self._record(state=VmState.RESTORED, error="")
         work = self._work
-        if self.outcome.should_run:
-            with open_vsphere(work.site) as session:
-                probes = probe_vm(
-                    session, self.outcome.moref or "", self._one.group.probes, logins=work.logins, stop=work.stop
-                )
-            if failed := [probe for probe in probes if not probe.succeeded]:
-                told = "; ".join(f"{probe.probe}: {probe.told}" for probe in failed)
-                self._record(state=VmState.UNHEALTHY, probes=probes, error=f"it is not healthy: {told}")
-                return
-            self._record(probes=probes)
-        self._record(state=VmState.HEALTHY, healthy_at=now())
+        if not self.outcome.should_run:
+            self._record(state=VmState.OFF)
+            return
+        with open_vsphere(work.site) as session:
+            probes = probe_vm(
+                session, self.outcome.moref or "", self._one.group.probes, logins=work.logins, stop=work.stop
+            )
+        if failed := [probe for probe in probes if not probe.succeeded]:
+            told = "; ".join(f"{probe.probe}: {probe.told}" for probe in failed)
+            self._record(state=VmState.UNHEALTHY, probes=probes, error=f"it is not healthy: {told}")
+            return
+        self._record(state=VmState.HEALTHY, healthy_at=now(), probes=probes)
         self._prove()
 
     def _prove(self) -> None:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from vmkeep.errors import VmKeepError
 from vmkeep.flows import array_hooks, attach_moves, guest_thaws, limits, other_restores, restore
 from vmkeep.flows.attached_disks import sweep_attached
+from vmkeep.flows.drill_leftovers import report_drills
 from vmkeep.flows.held_vms import sweep_held
 from vmkeep.flows.leftovers import report_foreign, report_hidden, report_undo, sweep_snapshots
 from vmkeep.flows.other_restores import GIVEN_UP
@@ -31,7 +32,7 @@ def run_sweep(site: Site, wishes: SweepWishes) -> SweepReport:
     with open_ground(site, wishes) as ground:
         found = [*sweep_suspended(ground), *_sweep_frozen(ground), *sweep_attached(ground), *sweep_snapshots(ground)]
         found += [*_sweep_hooks(ground), *_sweep_restores(ground), *report_foreign(ground), *report_undo(ground)]
-        found += report_hidden(ground)
+        found += [*report_drills(ground), *report_hidden(ground)]
         if not wishes.dry_run:
             ground = ground.looked_again()
         held = sweep_held(ground)

@@ -23,6 +23,7 @@ class Kind(StrEnum):
     RESTORE = "VM of a restore"
     HELD = "VM that cannot be moved"
     CONSOLIDATION = "disks to consolidate"
+    DRILL = "VM of a drill"
     UNDO = "snapshot to undo a restore"
     FOREIGN = "snapshot of somebody else"
     HIDDEN = "VM that vSphere does not show"

@@ -4,17 +4,17 @@
 the restore points of a repository (``knownpoints``) and chooses the VMs of each group and their points: the vCenter is
 gone, so a plan knows only what the points tell. ``reporting`` is the outcome of a run, and ``page`` draws it.
 
-The rules: a point that is marked damaged or suspect is never chosen, nothing is left out without a note, and a plan
-that does not fit is refused before anything is changed. Nothing here asks a server or the time.
+The rules: a point that is marked damaged or suspect, or cannot be read, is never chosen, nothing is left out without a
+note, and a plan that does not fit is refused before anything is changed. Nothing here asks a server or the time.
 """
 
 from vmkeep.recovery.building import PLAN
-from vmkeep.recovery.choosing import Choice, ChosenVm, choose, for_drill
+from vmkeep.recovery.choosing import DAMAGED, UNREADABLE, Choice, ChosenVm, allowed_points, choose, for_drill
 from vmkeep.recovery.files import PlanFile, parse_plan, read_plan
 from vmkeep.recovery.knownpoints import KnownPoint
 from vmkeep.recovery.moments import parse_moment
 from vmkeep.recovery.page import page
-from vmkeep.recovery.reporting import SETTLED, ProbeResult, Proof, RecoveryReport, VmOutcome, VmState
+from vmkeep.recovery.reporting import ProbeResult, Proof, RecoveryReport, VmOutcome, VmState
 from vmkeep.recovery.values import (
     DrillRules,
     GuestProbe,
@@ -28,8 +28,9 @@ from vmkeep.recovery.values import (
 )
 
 __all__ = [
+    "DAMAGED",
     "PLAN",
-    "SETTLED",
+    "UNREADABLE",
     "Choice",
     "ChosenVm",
     "DrillRules",
@@ -48,6 +49,7 @@ __all__ = [
     "TargetPlace",
     "VmOutcome",
     "VmState",
+    "allowed_points",
     "choose",
     "for_drill",
     "page",

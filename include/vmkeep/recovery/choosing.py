@@ -12,12 +12,17 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from vmkeep.errors import BlobNotFoundError, CorruptError, NotFoundError
 from vmkeep.recovery.knownpoints import KnownPoint
 from vmkeep.recovery.values import DrillRules, PointRule, RecoveryGroup, RecoveryPlan
 from vmkeep.selection import matcher
 
 PolicyOf = Callable[[str], str | None]
-"""Returns the name of the policy that made the point of a ref."""
+"""Returns the name of the policy that made the point of a ref, or raises one of :data:`UNREADABLE`."""
+DAMAGED = (CorruptError, BlobNotFoundError)
+"""The errors which tell that a part of a point is damaged."""
+UNREADABLE = (*DAMAGED, NotFoundError)
+"""The errors which tell that a point is damaged or gone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,26 +148,28 @@ class _Chooser:
 
     def _point(self, group: RecoveryGroup, points: Sequence[KnownPoint]) -> KnownPoint | None:
         """Return the point to restore, and tell of newer ones that are left out."""
-        limits = [limit for limit in (group.not_after, self._not_after) if limit is not None]
-        fitting = [
-            point
-            for point in points
-            if all(point.taken_at <= limit for limit in limits)
-            and (point.pinned or group.point is not PointRule.PINNED)
-        ]
-        good = [point for point in fitting if not point.doubt]
         name = f"VM {points[-1].vm_name} ({points[-1].vm_key})"
-        if not good:
-            which = "pinned point" if group.point is PointRule.PINNED else "point"
-            until = f" until {min(limits).isoformat()}" if limits else ""
-            doubts = "".join(f"; {point.ref} is {point.doubt}" for point in fitting[-3:])
-            self._problems.append(f"group {group.name}: {name} has no good {which}{until}{doubts}")
-            return None
-        for newer in fitting[fitting.index(good[-1]) + 1 :]:
-            self._notes.append(
-                f"group {group.name}: {name}: the newer point {newer.ref} is left out: it is {newer.doubt}"
-            )
-        return good[-1]
+        doubts: dict[str, str] = {}
+        for point in reversed(allowed_points(group, points, not_after=self._not_after)):
+            if not (doubt := point.doubt or self._unreadable(point)):
+                for newer, why in doubts.items():
+                    self._notes.append(f"group {group.name}: {name}: the newer point {newer} is left out: it is {why}")
+                return point
+            doubts[point.ref] = doubt
+        which = "pinned point" if group.point is PointRule.PINNED else "point"
+        limits = _limits(group, self._not_after)
+        until = f" until {min(limits).isoformat()}" if limits else ""
+        told = "".join(f"; {ref} is {why}" for ref, why in [*doubts.items()][:3])
+        self._problems.append(f"group {group.name}: {name} has no good {which}{until}{told}")
+        return None
+
+    def _unreadable(self, point: KnownPoint) -> str:
+        """Return why the manifest of a point cannot be read; empty: it can."""
+        try:
+            self._policy_of(point.ref)
+        except UNREADABLE as error:
+            return f"not readable ({error})"
+        return ""
 
     def _chosen(self, group: RecoveryGroup, point: KnownPoint) -> ChosenVm:
         pattern = group.rename if self._drill is None else self._drill.rename
@@ -174,6 +181,22 @@ class _Chooser:
             taken_at=point.taken_at,
             new_name=pattern.replace("{name}", point.vm_name),
         )
+
+
+def allowed_points(
+    group: RecoveryGroup, points: Iterable[KnownPoint], *, not_after: datetime | None
+) -> list[KnownPoint]:
+    """Return the points of one VM that the rules of its group allow, in their order, whatever is known against them."""
+    limits = _limits(group, not_after)
+    return [
+        point
+        for point in points
+        if all(point.taken_at <= limit for limit in limits) and (point.pinned or group.point is not PointRule.PINNED)
+    ]
+
+
+def _limits(group: RecoveryGroup, not_after: datetime | None) -> list[datetime]:
+    return [limit for limit in (group.not_after, not_after) if limit is not None]
 
 
 def _unasked(group: RecoveryGroup) -> str:

@@ -17,7 +17,7 @@ body{font:15px/1.45 system-ui,sans-serif;margin:2rem auto;max-width:75rem;paddin
 table{border-collapse:collapse;width:100%;margin:.6rem 0 1.6rem}th,td{text-align:left;padding:.35rem .6rem;
 border-bottom:1px solid #d0d7de;vertical-align:top}th{background:#f6f8fa}h2{margin-top:2rem}
 .healthy{color:#116329;font-weight:600}.failed,.unhealthy{color:#a40e26;font-weight:600}
-.waiting,.begun,.restored{color:#7d4e00;font-weight:600}small{color:#57606a}ul{margin:.2rem 0;padding-left:1.1rem}
+.waiting,.begun,.restored,.off{color:#7d4e00;font-weight:600}small{color:#57606a}ul{margin:.2rem 0;padding-left:1.1rem}
 """.replace("\n", "")
 
 
@@ -70,7 +70,7 @@ def _row(report: RecoveryReport, vm: VmOutcome) -> tuple[str, ...]:
         f"{'✓' if probe.succeeded else '✗'} {probe.probe}: {probe.told} ({_moment(probe.at)})" for probe in vm.probes
     ]
     told += [vm.error] if vm.error else []
-    told += [f"warning: {warning}" for warning in vm.warnings]
+    told += [f"warning: {warning}" for warning in (*vm.stepped_back, *vm.warnings)]
     return (
         f"{escape(vm.vm_name)}{renamed}",
         state,

@@ -18,15 +18,13 @@ class VmState(StrEnum):
     RESTORED = "restored"
     """It is restored whole, and its probes have not all succeeded yet."""
     HEALTHY = "healthy"
-    """It is restored, and all probes have succeeded; or it stays off, as it should."""
+    """It is restored, and all probes have succeeded."""
+    OFF = "off"
+    """It is restored and stays off, as it should. It was never started, so that nothing is proved about its start."""
     UNHEALTHY = "unhealthy"
     """It is restored, and a probe has not succeeded in time, or it is off and should run."""
     FAILED = "failed"
     """It is not restored."""
-
-
-SETTLED = (VmState.HEALTHY, VmState.UNHEALTHY, VmState.FAILED)
-"""The states in which nothing more happens to a VM in one try of the run."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,13 +63,20 @@ class VmOutcome:
     error: str = ""
     """The reason, if it failed or is not healthy."""
     warnings: tuple[str, ...] = ()
+    stepped_back: tuple[str, ...] = ()
+    """A sentence for each newer point that turned out damaged, so that an older one was restored."""
     removed: bool = False
     """The drill is over, and its VM is removed."""
 
     @property
     def succeeded(self) -> bool:
-        """Whether the VM is restored and healthy."""
-        return self.state is VmState.HEALTHY
+        """Whether the VM is restored and healthy, or stays off as it should."""
+        return self.state in (VmState.HEALTHY, VmState.OFF)
+
+    @property
+    def ready_at(self) -> datetime | None:
+        """The time from which on the VM was as it should be; ``None``: it is not."""
+        return self.restored_at if self.state is VmState.OFF else self.healthy_at
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,11 +116,11 @@ class RecoveryReport:
         return max((max(0.0, (self.lost_at - vm.taken_at).total_seconds()) for vm in vms), default=None)
 
     def rto(self, vms: Iterable[VmOutcome]) -> float | None:
-        """Return the seconds from the run's beginning until the last of some VMs was healthy.
+        """Return the seconds from the run's beginning until the last of some VMs was as it should be.
 
-        ``None``: one of them is not healthy, so that the time is not reached.
+        ``None``: one of them is not, so that the time is not reached.
         """
-        ends = [vm.healthy_at for vm in vms]
+        ends = [vm.ready_at for vm in vms]
         reached = [end for end in ends if end is not None]
         if not reached or len(reached) < len(ends):
             return None
@@ -134,4 +139,9 @@ class Proof:
     run: str
     drill: bool
     probes: tuple[str, ...] = ()
-    """The probes that succeeded, in words; empty: the VM stayed off, or was not probed."""
+    """The probes that succeeded, in words. Older programs also proved VMs that stayed off, without any."""
+
+    @property
+    def started(self) -> bool:
+        """Whether the VM was started. Otherwise this proves nothing."""
+        return bool(self.probes)

@@ -19,6 +19,7 @@ from vmkeep.vsphere.disks import disks_of
 from vmkeep.vsphere.faults import speaking
 from vmkeep.vsphere.names import decode_name
 from vmkeep.vsphere.properties import read, read_all
+from vmkeep.vsphere.protection import PATHS, require_configuration
 from vmkeep.vsphere.session import Session
 from vmkeep.vsphere.tasks import run_task
 
@@ -28,6 +29,12 @@ log = logging.getLogger(__name__)
 def drill_mark(repository: str, run: str) -> str:
     """Return the mark of a drill. Runs of two repositories may have one id, so both stand in it."""
     return f"{repository}/{run}"
+
+
+def parse_drill_mark(mark: str) -> tuple[str, str]:
+    """Return the id of the repository and the run in the mark of a drill."""
+    repository, _, run = mark.partition("/")
+    return repository, run
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +47,7 @@ class DrillVm:
 
 
 def list_drill_vms(session: Session, mark: str) -> tuple[DrillVm, ...]:
-    """Return the VMs that carry the mark of a drill, sorted by name."""
+    """Return the VMs that carry the mark of a drill, sorted by name. VMs that cannot be read are not among them."""
     with speaking("look for the VMs of a drill"):
         found = read_all(session, vim.VirtualMachine, "name", "config.extraConfig")
     vms = [
@@ -52,6 +59,18 @@ def list_drill_vms(session: Session, mark: str) -> tuple[DrillVm, ...]:
         if (settings := values_by_key(values["config.extraConfig"])).get(DRILL) == mark
     ]
     return tuple(sorted(vms, key=lambda found: (found.vm.name, found.vm.moref)))
+
+
+def has_mark(session: Session, moref: str, mark: str) -> bool:
+    """Return whether a VM carries the mark of a drill.
+
+    :raises NotFoundError: there is no such VM.
+    :raises UnsupportedError: its configuration cannot be read, so that nobody can tell.
+    """
+    with speaking(f"look at VM {moref}"):
+        values = read(session, session.vm(moref), "config.extraConfig", *PATHS)
+    require_configuration(values["config.version"], moref, values["runtime.connectionState"])
+    return values_by_key(values["config.extraConfig"]).get(DRILL) == mark
 
 
 def remove_drill_vm(session: Session, moref: str, mark: str, *, disks: frozenset[str]) -> None:
@@ -75,7 +94,7 @@ def remove_drill_vm(session: Session, moref: str, mark: str, *, disks: frozenset
                 session.vm(moref).Destroy_Task,
                 what=what,
                 timeout=machines.POWER_SECONDS,
-                look=lambda: None if _is_there(session, moref) else True,
+                look=lambda: None if machines.is_there(session, moref) else True,
             )
 
 
@@ -85,7 +104,8 @@ def _require_own(session: Session, moref: str, mark: str, disks: frozenset[str])
     :raises ConflictError: it does not, or has a disk that the drill did not make, or that another VM has, too.
     """
     with speaking(f"look at VM {moref}"):
-        values = read(session, session.vm(moref), "config.extraConfig", "config.hardware.device")
+        values = read(session, session.vm(moref), "config.extraConfig", "config.hardware.device", *PATHS)
+    require_configuration(values["config.version"], moref, values["runtime.connectionState"])
     if (found := values_by_key(values["config.extraConfig"]).get(DRILL)) != mark:
         raise ConflictError(
             f"VM {moref} is no VM of drill {mark} (its setting {DRILL}: {found or 'none'}): it is not removed"
@@ -100,11 +120,3 @@ def _require_own(session: Session, moref: str, mark: str, disks: frozenset[str])
             f"VM {moref} of drill {mark} is not removed, because vSphere would delete disks that the drill did not "
             f"make: {', '.join(foreign)}. Detach them in vCenter and keep their files, then remove the VM"
         )
-
-
-def _is_there(session: Session, moref: str) -> bool:
-    try:
-        machines.power_state(session, moref)
-    except NotFoundError:
-        return False
-    return True

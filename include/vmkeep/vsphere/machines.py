@@ -147,7 +147,7 @@ def destroy(session: Session, moref: str, *, run: str, repository: str | None = 
                 session.vm(moref).Destroy_Task,
                 what=what,
                 timeout=POWER_SECONDS,
-                look=lambda: None if _exists(session, moref) else True,
+                look=lambda: None if is_there(session, moref) else True,
             )
     except VSphereError as error:
         if error.fault == "FileLocked":
@@ -187,7 +187,8 @@ def _switch(session: Session, moref: str, wanted: PowerState, start: Callable[[]
     return True
 
 
-def _exists(session: Session, moref: str) -> bool:
+def is_there(session: Session, moref: str) -> bool:
+    """Return whether vSphere knows a VM, whatever the user may read of it."""
     try:
         power_state(session, moref)
     except NotFoundError:

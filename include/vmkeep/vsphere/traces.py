@@ -9,7 +9,7 @@ from typing import Any, Final
 from vmkeep.model.vmref import VmRef
 from vmkeep.vsphere import protection, relocation, snapshots, suspensions
 from vmkeep.vsphere.api import moref_of, vim
-from vmkeep.vsphere.claims import ClaimedVm, parse_mark
+from vmkeep.vsphere.claims import DRILL, ClaimedVm, parse_mark, values_by_key
 from vmkeep.vsphere.faults import speaking
 from vmkeep.vsphere.names import decode_name
 from vmkeep.vsphere.properties import read_all
@@ -43,6 +43,8 @@ class VmTraces:
     """The reason why vSphere does not show the VM's snapshots and marks; empty: it shows them."""
     claimed: ClaimedVm | None = None
     """The mark of a restore."""
+    drill: str = ""
+    """The mark of the drill that made the VM; empty: none."""
     suspension: MarkedVm | None = None
     """The mark of a backup that suspends the VM."""
     fixed: bool = False
@@ -71,6 +73,7 @@ def _traces(vm: Any, values: Mapping[str, Any]) -> VmTraces:
         snapshots=snapshots.in_tree(tree),
         why_unknown=protection.no_configuration(values["runtime.connectionState"]) if hidden else "",
         claimed=ClaimedVm(vm=ref, mark=mark, off=off) if mark is not None else None,
+        drill=values_by_key(values["config.extraConfig"]).get(DRILL, ""),
         suspension=suspensions.parse_marked(vm, values),
         fixed=relocation.lists_relocation(values["disabledMethod"]),
         consolidation_needed=bool(values["runtime.consolidationNeeded"]),

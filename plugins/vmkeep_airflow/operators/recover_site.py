@@ -11,7 +11,7 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from vmkeep.errors import NotFoundError, UsageError
 from vmkeep.model.job import to_plain
-from vmkeep.recovery import RecoveryReport, VmOutcome, VmState, parse_moment, parse_plan
+from vmkeep.recovery import RecoveryReport, VmOutcome, parse_moment, parse_plan
 from vmkeep_airflow.dagruns import clears_of, own_dag_run
 from vmkeep_airflow.hooks.guest import guest_login
 from vmkeep_airflow.operators.base import SiteOperator
@@ -169,7 +169,7 @@ class RecoveredVmOperator(BaseOperator):
         for warning in found.warnings:
             self.log.warning("%s", warning)
         result = {"vm": found.new_name, "state": found.state.value, "point": found.point, "moref": found.moref}
-        if found.state is not VmState.HEALTHY:
+        if not found.succeeded:
             context["ti"].xcom_push(
                 key="return_value", value=result
             )  # because Airflow keeps no result of a task that raises

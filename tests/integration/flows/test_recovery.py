@@ -20,8 +20,12 @@ from vmkeep.cli.main import cli
 from vmkeep.errors import CancelledError, ConflictError, PlanError, SomeFailedError, UsageError
 from vmkeep.flows.recovery import RecoveryTalk, RecoveryWishes, run_recovery
 from vmkeep.flows.recovery_journal import Journal
+from vmkeep.flows.sweep import Kind, State
+from vmkeep.model.guest import GuestLogin
 from vmkeep.recovery import VmState, parse_plan
+from vmkeep.repository import Kind as FrameKind
 from vmkeep.repository import create_repository, open_repository
+from vmkeep.repository.frames.packs import pack_key
 from vmkeep.vsphere import inventory
 from vmkeep.vsphere.api import vim
 from vmlab.testing import Lab
@@ -84,6 +88,8 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         site = restoring.site_of(lab, location)
         for name in ("web01", ODD, "debian-template"):
             restoring.back_up(site, name)
+        lab.write("web01", 2000, [{"offset": 1 << 20, "length": 1 << 16, "seed": 7}])
+        restoring.back_up(site, "web01")
         left["web01"] = lab.hash("web01", 2000)
     return left
 
@@ -185,8 +191,9 @@ def test_a_bare_machine_restores_a_site_group_after_group_and_reports(vmkeep, pl
     assert "approve others" in str(unasked.exception)
     report = json.loads(ran.stdout)
     old, served, template = report["vms"]
-    assert [vm["state"] for vm in report["vms"]] == ["healthy"] * 3
+    assert [vm["state"] for vm in report["vms"]] == ["off", "healthy", "off"]
     assert old["restored_at"] <= served["began"] <= served["healthy_at"] <= template["began"]
+    assert (old["healthy_at"], old["rto_seconds"] > 0) == (None, True)
     assert [probe["told"] for probe in served["probes"]] == [
         "the VM runs", "VMware Tools run, the heartbeat is green", "127.0.0.1 takes connections", "status 200",
     ]  # fmt: skip
@@ -200,8 +207,8 @@ def test_a_bare_machine_restores_a_site_group_after_group_and_reports(vmkeep, pl
     assert json.loads(vmkeep("dr", "report", "r1", "--json").stdout) == report
     assert [run["run"] for run in json.loads(vmkeep("dr", "list", "--json").stdout)] == ["r1"]
     assert {vm["vm_name"] for vm in json.loads(vmkeep("dr", "proved", "--json").stdout) if vm["proof"]} == {
-        "web01", ODD, "debian-template",
-    }  # fmt: skip
+        "web01"
+    }  # the others were off and stay off, so that nobody knows whether they would start
 
     again = vmkeep("dr", "run", str(plan), "--run", "r1", "--approve", "all", "--json")
     assert [vm["moref"] for vm in json.loads(again.stdout)["vms"]] == [vm["moref"] for vm in report["vms"]]
@@ -245,7 +252,9 @@ def test_a_drill_goes_on_after_it_stopped_and_leaves_nothing(vmkeep, plan, there
     assert "0 VMs" in vmkeep("dr", "clean", "d1").stdout
 
 
-def test_a_clean_up_leaves_a_clone_and_a_disk_that_the_drill_did_not_make(vmkeep, plan, there):
+def test_a_clean_up_leaves_a_clone_and_a_disk_that_the_drill_did_not_make_and_tells_of_a_vm_it_cannot_read(
+    vmkeep, plan, there, repository
+):
     text = plan.read_text()
     plan.write_text(text[: text.index("  - name: web")] + text[text.index("  - name: others") :])
     before = sorted(restoring.names(there))
@@ -260,8 +269,23 @@ def test_a_clean_up_leaves_a_clone_and_a_disk_that_the_drill_did_not_make(vmkeep
     foreign, *_ = disks_of(there, "web01")
     restoring.reconfigure(there, f"drill-{ODD}", with_disk(restoring.devices(there, f"drill-{ODD}"), foreign))
 
+    there.post("vm/connection", {"vm": "drill-debian-template", "state": "inaccessible"})
+    try:
+        unread = vmkeep("dr", "clean", "d2", "--json")
+    finally:
+        there.post("vm/connection", {"vm": "drill-debian-template", "state": "connected"})
+    left = [vm["removed"] for vm in json.loads(vmkeep("dr", "report", "d2", "--json").stdout)["vms"]]
+    leftovers = restoring.swept(restoring.site_of(there, repository["location"]), Kind.DRILL)
     cleaned = vmkeep("dr", "clean", "d2", "--json")
 
+    assert isinstance(unread.exception, SomeFailedError)
+    assert "cannot be read (it is inaccessible)" in str(unread.exception)
+    assert json.loads(unread.stdout)["removed"] == []
+    assert left == [False, False]
+    assert {(one.vm.name, one.state) for one in leftovers} == {
+        (name, State.LEFT) for name in ("web01", "drill-debian-template", f"drill-{ODD}")
+    }
+    assert all("'vmkeep dr clean d2' removes it" in one.detail for one in leftovers)
     restoring.reconfigure(
         there, "web01", vim.vm.ConfigSpec(extraConfig=[vim.option.OptionValue(key=mark.key, value="")])
     )
@@ -270,6 +294,10 @@ def test_a_clean_up_leaves_a_clone_and_a_disk_that_the_drill_did_not_make(vmkeep
     found = json.loads(cleaned.stdout)
     assert [vm["name"] for vm in found["removed"]] == ["drill-debian-template"]
     assert "web01" in found["strangers"][0]
+    reported = json.loads(vmkeep("dr", "report", "d2", "--json").stdout)["vms"]
+    assert [(vm["new_name"], vm["removed"]) for vm in reported] == [
+        (f"drill-{ODD}", False), ("drill-debian-template", True),
+    ]  # fmt: skip
     (left,) = {*restoring.names(there)} - {*before}
     assert left.startswith("drill-d")
     assert {*before} < {*restoring.names(there)}
@@ -310,6 +338,50 @@ def test_a_drill_that_lost_its_lease_leaves_the_vms_and_the_journal_to_the_proce
     assert "1 VM of" in vmkeep("dr", "clean", "d3").stdout
 
 
+def test_a_point_that_turns_out_damaged_is_passed_over_for_an_older_one_and_no_second_process_takes_the_run_meanwhile(
+    vmkeep, plan, there, repository
+):
+    text = plan.read_text()
+    group = "  - {name: web, selection: name:web01, power: 'off', probes: {guest: {command: id, connection: guest}}}\n"
+    plan.write_text(text[: text.index("  - name: databases")] + group)
+    site = restoring.site_of(there, repository["location"])
+    newest = damage_newest(repository["location"], "web01")
+    wishes = RecoveryWishes(run="d4", plan=parse_plan(plan.read_text(), path=str(plan)), drill=True)
+    told: list[str] = []
+    talk = RecoveryTalk(bars=restoring.silent, announce=told.append, tell=lambda *_outcome: None)
+    refused: list[Exception] = []
+
+    def second_call(_name: str) -> GuestLogin:
+        with pytest.raises(ConflictError) as caught:
+            run_recovery(site, wishes, talk=talk, logins=lambda _name: GuestLogin(user="u", password="p"))
+        refused.append(caught.value)
+        return GuestLogin(user="u", password="p")
+
+    report = run_recovery(site, wishes, talk=talk, logins=second_call)
+
+    (outcome,) = report.vms
+    assert "at work elsewhere" in str(refused[0])
+    assert (outcome.state, outcome.tries, outcome.removed) == (VmState.OFF, 2, True)
+    assert outcome.point != newest
+    assert report.rpo(report.vms) == (report.lost_at - outcome.taken_at).total_seconds()
+    assert f"point {newest} turned out damaged" in outcome.stepped_back[0]
+    assert any(outcome.stepped_back[0] in line for line in told)
+
+
+def damage_newest(location: str, name: str) -> str:
+    """Flip a bit of the disk's content that only the newest point of a VM holds, and return the ref of the point."""
+    with open_repository(location) as opened:
+        newest = opened.load_point(opened.find_ref(f"latest:{name}"))
+        root, block = newest.images[0].root, (1 << 20) // opened.block_size
+        place = opened.open_blocks().locate(FrameKind.BLOCK, opened.open_map(root).lookup(block))
+    pack = Path(location) / pack_key(place.pack)
+    content = bytearray(pack.read_bytes())
+    content[place.offset + place.length - 2] ^= 1
+    pack.chmod(0o600)
+    pack.write_bytes(content)
+    return str(newest.ref)
+
+
 def test_a_plan_that_does_not_fit_is_refused_before_anything_is_touched(vmkeep, plan, there, repository):
     before = sorted(restoring.names(there))
     text = plan.read_text().replace("{name}-dr", "{name}-once-more")
@@ -319,8 +391,8 @@ def test_a_plan_that_does_not_fit_is_refused_before_anything_is_touched(vmkeep, 
     plan.write_text(text.replace("name:debian*", "name:nothing*"))
     missing = vmkeep("dr", "check", str(plan))
     with open_repository(repository["location"]) as opened:
-        ref = opened.find_ref("latest:web01")
-        opened.marks.suspect(ref, "Hard disk 1", reason="a block was left out")
+        for ref in opened.point_refs():
+            opened.marks.suspect(ref, "Hard disk 1", reason="a block was left out")
     plan.write_text(text)
     doubted = vmkeep("dr", "run", str(plan), "--approve", "all")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from vmkeep.errors import PlanError
+from vmkeep.errors import CorruptError, PlanError
 from vmkeep.recovery import (
     Choice,
     KnownPoint,
@@ -107,6 +107,25 @@ def test_the_newest_good_point_is_chosen_and_a_newer_doubtful_one_is_told_of():
     assert refs(choice) == [("a", points[1].ref)]
     assert "is left out: it is marked suspect (a lie)" in choice.notes[0]
     assert chosen(plan, points[2:]).problems[0].startswith("group a: VM db (key-db) has no good point; ")
+
+
+def test_a_point_that_cannot_be_read_is_passed_over_for_the_next_older_one_with_and_without_policies():
+    points = [point("db", 1), point("db", 2), point("web", 1)]
+
+    def policy_of(ref: str) -> str:
+        if ref == points[1].ref:
+            raise CorruptError("the manifest is damaged")
+        return "nightly"
+
+    for more in ("", ", policies: [nightly]"):
+        choice = choose(plan_of(f"  - {{name: a, selection: 'any:'{more}}}\n"), points, policy_of=policy_of)
+
+        assert refs(choice) == [("a", points[0].ref), ("a", points[2].ref)]
+        (note,) = choice.notes
+        assert f"the newer point {points[1].ref} is left out: it is not readable (the manifest is damaged)" in note
+    only = choose(plan_of("  - {name: a, selection: name:db}\n"), points[1:2], policy_of=policy_of)
+    assert "has no good point; key-db" in only.problems[0]
+    assert "not readable" in only.problems[0]
 
 
 def test_a_point_of_a_time_or_a_pin_is_chosen_where_that_is_asked_and_never_a_younger_one_than_the_run_allows():
