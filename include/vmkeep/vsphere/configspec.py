@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from vmkeep.errors import CorruptError
+from vmkeep.model.disk import Disk
+from vmkeep.model.rdm import RdmChoice
 from vmkeep.vsphere.advancedsettings import kept_settings
 from vmkeep.vsphere.api import deserialize, vim
 from vmkeep.vsphere.cards import CardNetwork
@@ -44,9 +46,9 @@ class SpecOptions:
     new_identity: bool = True
     """The VM gets new UUIDs and MAC addresses, so that it can run beside the original."""
     physical_rdm: str = "placeholder"
-    """The replacement of a physical-mode RDM: ``placeholder``, ``lun``, ``disk`` or ``omit``."""
+    """The replacement of the physical-mode RDMs, a word of :mod:`vmkeep.model.rdm`."""
     rdms: Mapping[int, str] = field(default_factory=dict)
-    """Device key in the saved configuration → the replacement of that physical-mode RDM."""
+    """Device key in the saved configuration → the replacement of that RDM, such a word."""
     luns: Mapping[int, str] = field(default_factory=dict)
     """Device key in the saved configuration → canonical name or UUID of the free LUN to map it to."""
     connect_networks: bool = True
@@ -57,6 +59,12 @@ class SpecOptions:
     """The claim of the run that makes the VM. It stays on the VM until the run has finished."""
     drill: str = ""
     """The mark of the drill that the VM is made for; empty: it is made to stay."""
+
+    def choice(self, disk: Disk) -> RdmChoice | None:
+        """Return the replacement of a saved disk; ``None``: it is no RDM."""
+        if disk.compatibility_mode is None:
+            return None
+        return DiskRules(physical_rdm=self.physical_rdm, rdms=self.rdms).choice(disk.key, physical=disk.physical_rdm)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,7 +106,7 @@ class BuiltSpec:
     """Labels of network cards that would be connected if the original were not running."""
     network_ids: tuple[str, ...] = ()
     """Managed object ids of these networks."""
-    luns: tuple[tuple[str, str], ...] = ()
+    mapped: tuple[tuple[str, Lun], ...] = ()
     """Address of each raw device mapping, and its LUN."""
     directories: tuple[tuple[str, str], ...] = ()
     """Words for each directory outside of the VM's own folder, and its datastore path."""
@@ -110,6 +118,11 @@ class BuiltSpec:
     """The new VM can read the saved VM's NVRAM."""
     efi: bool
     """The VM boots by EFI, which keeps its boot entries in the NVRAM."""
+
+    @property
+    def luns(self) -> tuple[tuple[str, str], ...]:
+        """Address of each raw device mapping, and the canonical name of its LUN."""
+        return tuple((address, lun.device_name) for address, lun in self.mapped)
 
 
 def parse_config(xml: str | bytes) -> Any:
@@ -182,8 +195,8 @@ def build(config: Any, options: SpecOptions, around: Surroundings) -> BuiltSpec:
         network_ids=tuple(network.network.moref for network in around.networks.values()),
         unconnected=tuple(network.label for network in around.networks.values() if not network.connected),
         held_back=tuple(network.label for network in around.networks.values() if network.held_back),
-        luns=tuple(
-            (disk.address, around.luns[disk.key].device_name)
+        mapped=tuple(
+            (disk.address, around.luns[disk.key])
             for disk in disks_of(config.hardware.device)
             if disk.key in around.luns
         ),

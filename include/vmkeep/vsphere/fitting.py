@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
 from vmkeep.errors import NotFoundError, UnsupportedError, UsageError
+from vmkeep.model.disk import Disk
 from vmkeep.model.place import SettledPlace
+from vmkeep.model.rdm import RdmReplacement
 from vmkeep.vsphere.api import moref_of, vim
 from vmkeep.vsphere.candidates import Named, instead
 from vmkeep.vsphere.cards import card_networks
@@ -16,9 +18,10 @@ from vmkeep.vsphere.directories import settle_directories
 from vmkeep.vsphere.disks import disks_of
 from vmkeep.vsphere.encryption import can_encrypt
 from vmkeep.vsphere.faults import speaking
+from vmkeep.vsphere.freeluns import LunUses, LunWish, find_luns, free_lun, free_luns, require_room, uses_of_luns
 from vmkeep.vsphere.hardware import require_version, takes_version
 from vmkeep.vsphere.hosts import told_by_host
-from vmkeep.vsphere.luns import Lun, free_lun, free_luns
+from vmkeep.vsphere.luns import Lun
 from vmkeep.vsphere.names import decode_name
 from vmkeep.vsphere.paths import DatastorePath, parse_path
 from vmkeep.vsphere.places import Place, on_host
@@ -43,6 +46,7 @@ def choose_host(
     lacking: dict[str, NotFoundError | UnsupportedError] = {}
     found: list[tuple[Place, BuiltSpec]] = []
     hosts = (place.host, *place.other_hosts)
+    options = _with_found_luns(session, config_xml, hosts, options)
     for host in hosts:
         here = place if host == place.host else on_host(session, place, host)
         try:
@@ -185,19 +189,46 @@ def _datastore(place: Place, name: str) -> str:
     )
 
 
+def _with_found_luns(
+    session: Session, config_xml: str | bytes, hosts: Sequence[str], options: SpecOptions
+) -> SpecOptions:
+    """Return the options with a free LUN for each RDM that is to get one without anybody having named it."""
+    disks = disks_of(parse_config(config_xml).hardware.device)
+    wishes = [
+        _wish(disk)
+        for disk in disks
+        if (choice := options.choice(disk)) is not None
+        and choice.replacement is RdmReplacement.AUTO
+        and disk.key not in options.luns
+    ]
+    if not wishes:
+        return options
+    found = find_luns(session, hosts, wishes, named=options.luns.values())
+    return replace(options, luns={**options.luns, **{key: lun.uuid for key, lun in found.items()}})
+
+
+def _wish(disk: Disk) -> LunWish:
+    return LunWish(key=disk.key, label=f"{disk.label} ({disk.address})", capacity=disk.capacity)
+
+
 def _luns(session: Session, place: Place, devices: Iterable[Any], options: SpecOptions) -> dict[int, Lun]:
     """Return the free LUN for each raw device mapping that gets one, by the disk's device key."""
-    luns = {key: free_lun(session, place.host, name) for key, name in options.luns.items()}
-    for disk in disks_of(devices):
-        wanted = options.rdms.get(disk.key, options.physical_rdm)
-        if disk.physical_rdm and wanted == "lun" and disk.key not in luns:
+    disks = disks_of(devices)
+    wanted = [disk for disk in disks if (choice := options.choice(disk)) is not None and choice.mapped]
+    uses = uses_of_luns(session, place.host) if options.luns or wanted else LunUses()
+    luns = {key: free_lun(session, place.host, name, uses) for key, name in options.luns.items()}
+    for disk in wanted:
+        if disk.key not in luns:
             raise UsageError(
-                f"{disk.label}: name the free LUN that this physical RDM is to be mapped to "
-                f"(--lun '{disk.address}=LUN'; in Airflow the field luns); {free_luns(session, place.host)}"
+                f"{disk.label}: name the free LUN that this RDM is to be mapped to "
+                f"(--lun '{disk.address}=LUN'; in Airflow the field luns); {free_luns(session, place.host, uses)}"
             )
     twice = [lun.device_name for lun in luns.values() if list(luns.values()).count(lun) > 1]
     if twice:
         raise UsageError(f"LUN {twice[0]} is named for two disks: each needs one of its own")
+    for disk in disks:
+        if disk.key in luns:
+            require_room(luns[disk.key], _wish(disk))
     return luns
 
 

@@ -1,4 +1,4 @@
-"""Lists the LUNs to which an RDM can be mapped, from ``QueryConfigTarget``.
+"""Lists the LUNs that a host offers for RDMs, from ``QueryConfigTarget``.
 
 Names and UUIDs are not taken from the host's configuration, because an RDM's backing takes only those of
 ``QueryConfigTarget``.
@@ -6,12 +6,9 @@ Names and UUIDs are not taken from the host's configuration, because an RDM's ba
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from vmkeep.errors import ConflictError, NotFoundError
-from vmkeep.model.wording import size
 from vmkeep.vsphere.api import moref_of, vim
 from vmkeep.vsphere.faults import speaking
 from vmkeep.vsphere.properties import read
@@ -27,8 +24,14 @@ class Lun:
     uuid: str
     capacity: int
     """Bytes."""
+    path: str = ""
+    """Path of the device on the host, by which the host tells its partitions."""
     used_by: tuple[str, ...] = ()
-    """Managed object ids of the VMs that already map the LUN."""
+    """Managed object ids of the VMs that map the LUN, as far as this host tells."""
+    own_use: str = ""
+    """The use that the host itself has for the LUN; empty: none that it tells."""
+    aside: str = ""
+    """The reason why the LUN is taken only if a person names it; empty: there is none."""
 
 
 def list_luns(session: Session, host: str) -> tuple[Lun, ...]:
@@ -41,42 +44,37 @@ def list_luns(session: Session, host: str) -> tuple[Lun, ...]:
         compute = read(session, managed, "parent")["parent"]
         browser = read(session, compute, "environmentBrowser")["environmentBrowser"]
         target = browser.QueryConfigTarget(managed)
-        return tuple(_lun(info) for info in (target.scsiDisk if target is not None else None) or ())
+        found = (target.scsiDisk if target is not None else None) or ()
+        return tuple(lun_of(info) for info in found if info.disk is not None)
 
 
-def free_lun(session: Session, host: str, name: str) -> Lun:
-    """Return the free LUN with that canonical name or UUID.
-
-    :raises NotFoundError: the host offers no such LUN; it may leave out those in use. The message lists the free ones.
-    :raises ConflictError: a VM maps the LUN already.
-    """
-    luns = list_luns(session, host)
-    found = next((lun for lun in luns if name in (lun.device_name, lun.uuid)), None)
-    if found is None:
-        raise NotFoundError(
-            f"the host has no free LUN '{name}', and one that a VM or a datastore uses is not free; {_free(luns)}"
-        )
-    if found.used_by:
-        raise ConflictError(f"LUN {name} is mapped by {', '.join(found.used_by)}; choose a free one")
-    return found
-
-
-def free_luns(session: Session, host: str) -> str:
-    """Return a phrase that lists the LUNs of a host that no VM maps."""
-    return _free(list_luns(session, host))
-
-
-def _free(luns: Iterable[Lun]) -> str:
-    free = ", ".join(f"{lun.device_name} ({size(lun.capacity)})" for lun in luns if not lun.used_by)
-    return f"free ones: {free or 'none'}"
-
-
-def _lun(info: Any) -> Lun:
+def lun_of(info: Any) -> Lun:
+    """Return the LUN that ``QueryConfigTarget`` describes. Pure."""
     disk = info.disk
     blocks = disk.capacity
     return Lun(
-        device_name=disk.canonicalName,
+        device_name=disk.canonicalName or info.name,
         uuid=disk.uuid,
         capacity=blocks.block * blocks.blockSize,
+        path=disk.devicePath or "",
         used_by=tuple(moref_of(vm) for vm in info.vm or ()),
+        own_use=_own_use(disk),
+        aside=_aside(disk),
     )
+
+
+def _own_use(disk: Any) -> str:
+    if disk.vsanDiskInfo is not None:
+        return "vSAN"
+    if disk.usedByMemoryTiering:
+        return "memory tiering"
+    return "virtual volumes" if disk.protocolEndpoint else ""
+
+
+def _aside(disk: Any) -> str:
+    if disk.localDisk:
+        return "it is a disk of the host itself"
+    if disk.perenniallyReserved:
+        return "it is marked as reserved by a cluster of guests"
+    states = [str(state) for state in disk.operationalState or ()]
+    return "" if "ok" in states or not states else f"its state is {', '.join(states)}"

@@ -92,7 +92,8 @@ LOOKING = Step(
         "CancelTask", "ContinueRetrievePropertiesEx", "CreateContainerView", "CreateFilter", "CreatePropertyCollector",
         "CurrentTime", "DestroyPropertyCollector", "DestroyView", "FindAllByDnsName", "FindAllByIp", "FindAllByUuid",
         "FindByInventoryPath", "FindByUuid", "HasPrivilegeOnEntities", "Login", "Logout", "QueryConfigOptionDescriptor",
-        "QueryConfigTarget", "QueryEvents", "RetrievePropertiesEx", "RetrieveServiceContent", "WaitForUpdatesEx",
+        "QueryConfigTarget", "QueryEvents", "QueryUnresolvedVmfsVolume", "RetrieveDiskPartitionInfo",
+        "RetrievePropertiesEx", "RetrieveServiceContent", "WaitForUpdatesEx",
     ),
 )  # fmt: skip
 """The steps of every run. The user who started a task may cancel it without any privilege."""

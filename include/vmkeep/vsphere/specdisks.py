@@ -8,15 +8,15 @@ from typing import Any
 
 from vmkeep.errors import UsageError
 from vmkeep.model.disk import SkipReason
+from vmkeep.model.rdm import RdmChoice, RdmReplacement, rdm_choice
 from vmkeep.model.wording import size
 from vmkeep.vsphere.api import vim
 from vmkeep.vsphere.disks import backing_name
 from vmkeep.vsphere.luns import Lun
 
 PLACEHOLDER_BYTES = 16 << 20
-"""Size of the placeholder for a physical RDM: any guest accepts it, and nobody takes it for the LUN."""
+"""Size of the placeholder for an RDM: any guest accepts it, and nobody takes it for the LUN."""
 _USUAL_FORMAT = "native_512"
-PHYSICAL_RDM = ("placeholder", "lun", "disk", "omit")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +25,10 @@ class DiskRules:
 
     physical_rdm: str = "placeholder"
     rdms: Mapping[int, str] = field(default_factory=dict)
-    """Device key in the saved configuration → the replacement of that physical RDM."""
+    """Device key in the saved configuration → the replacement of that RDM, a word of :mod:`vmkeep.model.rdm`.
+
+    Without one, a physical RDM becomes what is said of all of them, and a virtual one an ordinary disk.
+    """
     datastores: Mapping[int, str] = field(default_factory=dict)
     """Device key in the saved configuration → name of the datastore. Other disks go beside the VM's own files."""
     luns: Mapping[int, Lun] = field(default_factory=dict)
@@ -38,12 +41,11 @@ class DiskRules:
     def __post_init__(self) -> None:
         """Refuse a choice that does not exist."""
         for wanted in (self.physical_rdm, *self.rdms.values()):
-            if wanted not in PHYSICAL_RDM:
-                raise UsageError(f"a physical RDM cannot become '{wanted}'; choose from {', '.join(PHYSICAL_RDM)}")
+            rdm_choice(wanted)
 
-    def replacement(self, key: int) -> str:
-        """Return the replacement of the physical RDM with a device key."""
-        return self.rdms.get(key, self.physical_rdm)
+    def choice(self, key: int, *, physical: bool) -> RdmChoice:
+        """Return the replacement of the RDM with a device key."""
+        return rdm_choice(self.rdms.get(key, self.physical_rdm if physical else RdmReplacement.DISK))
 
 
 def new_disk(saved: Any, skip: SkipReason | None, rules: DiskRules, notes: list[str]) -> Any | None:
@@ -56,32 +58,48 @@ def new_disk(saved: Any, skip: SkipReason | None, rules: DiskRules, notes: list[
     label = saved.deviceInfo.label if saved.deviceInfo is not None else f"disk {saved.key}"
     capacity = saved.capacityInBytes or saved.capacityInKB * 1024
     file_name = f"[{rules.datastores[saved.key]}]" if rules.datastores.get(saved.key) else ""
-    if saved.key in rules.luns:
-        lun = rules.luns[saved.key]
-        notes.append(f"{label}: mapped to LUN {lun.device_name} ({size(lun.capacity)})")
-        return _disk(saved, lun.capacity, _mapping(saved.backing, lun, file_name))
     physical = getattr(saved.backing, "compatibilityMode", None) == "physicalMode"
-    wanted = rules.replacement(saved.key)
-    if physical and wanted != "disk":
-        if wanted == "omit":
-            notes.append(f"{label}: a physical RDM, left out as asked")
-            return None
-        if wanted == "lun":
-            raise UsageError(f"{label}: name the free LUN that this physical RDM is to be mapped to")
-        capacity = min(capacity, PLACEHOLDER_BYTES)
-        held = ", although the backup holds its content" if skip is None else ""
-        notes.append(f"{label}: a physical RDM, an empty placeholder of {capacity >> 20} MiB takes its place{held}")
-        return _disk(saved, capacity, _flat(file_name, thin=True))
+    choice = rules.choice(saved.key, physical=physical)
+    if saved.key in rules.luns:
+        lun, new_mode = rules.luns[saved.key], choice.is_physical(saved=physical) if choice.mapped else physical
+        mode = f" in {'physical' if new_mode else 'virtual'} mode" if new_mode != physical else ""
+        notes.append(f"{label}: mapped to LUN {lun.device_name} ({size(lun.capacity)}){mode}")
+        return _disk(saved, lun.capacity, _mapping(saved.backing, lun, file_name, physical=new_mode))
+    is_rdm = backing_name(saved.backing).startswith("RawDiskMapping")
+    if is_rdm and choice.replacement is not RdmReplacement.DISK:
+        return _replacement(saved, label, choice.replacement, file_name, notes, copied=skip is None)
     if skip is not None:
         notes.append(f"{label}: not in the backup ({skip.why}), created empty")
-    elif backing_name(saved.backing).startswith("RawDiskMapping"):
+    elif is_rdm:
         notes.append(f"{label}: a {'physical' if physical else 'virtual'}-mode RDM, becomes an ordinary disk")
     notes.extend(f"{label}: {what}" for what in _lost(saved))
     # A physical RDM counts as independent because no snapshot holds it; an ordinary disk shall be in snapshots.
     mode = "persistent" if physical else getattr(saved.backing, "diskMode", None) or "persistent"
+    if is_rdm:
+        return _disk(
+            saved,
+            capacity,
+            _flat(file_name, thin=choice.how in ("", "thin"), mode=mode, scrub=choice.how == "eager" or None),
+        )
     base = _base(saved.backing)
     thin = getattr(base, "thinProvisioned", None) if backing_name(base) == "FlatVer2" else True
     return _disk(saved, capacity, _flat(file_name, thin=thin, mode=mode, scrub=getattr(base, "eagerlyScrub", None)))
+
+
+def _replacement(
+    saved: Any, label: str, replacement: RdmReplacement, file_name: str, notes: list[str], *, copied: bool
+) -> Any | None:
+    """Return the disk that takes the place of an RDM and gets no content; ``None``: the RDM is left out."""
+    kind = "physical" if getattr(saved.backing, "compatibilityMode", None) == "physicalMode" else "virtual"
+    if replacement is RdmReplacement.OMIT:
+        notes.append(f"{label}: a {kind} RDM, left out as asked")
+        return None
+    if replacement is not RdmReplacement.PLACEHOLDER:
+        raise UsageError(f"{label}: name the free LUN that this {kind} RDM is to be mapped to")
+    capacity = min(saved.capacityInBytes or saved.capacityInKB * 1024, PLACEHOLDER_BYTES)
+    held = ", although the backup holds its content" if copied else ""
+    notes.append(f"{label}: a {kind} RDM, an empty placeholder of {capacity >> 20} MiB takes its place{held}")
+    return _disk(saved, capacity, _flat(file_name, thin=True))
 
 
 def encryption_of(saved: Any, rules: DiskRules) -> Any | None:
@@ -128,14 +146,15 @@ def _flat(file_name: str, *, thin: bool | None, mode: str = "persistent", scrub:
     )
 
 
-def _mapping(saved: Any, lun: Lun, file_name: str) -> Any:
-    physical = getattr(saved, "compatibilityMode", None) == "physicalMode"
+def _mapping(saved: Any, lun: Lun, file_name: str, *, physical: bool) -> Any:
+    was_physical = getattr(saved, "compatibilityMode", None) == "physicalMode"
+    mode = None if was_physical else getattr(saved, "diskMode", None)
     return vim.vm.device.VirtualDisk.RawDiskMappingVer1BackingInfo(
         fileName=file_name,
         deviceName=lun.device_name,
         lunUuid=lun.uuid,
         compatibilityMode="physicalMode" if physical else "virtualMode",
-        diskMode=None if physical else (getattr(saved, "diskMode", None) or "persistent"),
+        diskMode=None if physical else mode or "persistent",
     )
 
 

@@ -1,4 +1,4 @@
-"""Calls that add datastores, networks and hosts, or make a VM unreachable: no call of the API does."""
+"""Calls that add datastores, LUNs, networks and hosts, or make a VM unreachable: no call of the API does."""
 
 import uuid
 from typing import Any
@@ -9,7 +9,7 @@ from vmlab.managed import ds_paths
 from vmlab.managed.hosts import Switch, add_group, add_opaque, add_switch
 from vmlab.managed.properties import LOST_STATES, set_connection
 from vmlab.managed.site import Site
-from vmlab.managed.storage import add_policy
+from vmlab.managed.storage import add_lun, add_policy, all_luns, lun_file
 from vmlab.managed.vcenter import add_companions
 from vmlab.managed.world import adopt, check_free_name, inventory_name, limit_hosts
 
@@ -30,8 +30,11 @@ def add(site: Site, body: dict[str, Any]) -> dict[str, Any]:
 
     Other kinds are `switch` (`uuid?`), `port group` (`switch`, a moref; `uplink?`) and `opaque network` (`id`). The
     first two take the `moref` that the caller wishes. `hosts` names the hosts that have the new object; without it, all
-    have it. `folder` is a subfolder. A `storage policy` (`id?`) is answered with its id.
+    have it. `folder` is a subfolder. A `storage policy` (`id?`) is answered with its id. A `lun` (`capacity`, in bytes)
+    has no name of its own, and is answered with its names; a `datastore` may lie on one (`lun`: its canonical name).
     """
+    if body.get("kind") == "lun":
+        return _lun(site, body)
     kind, typed = body.get("kind"), str(body.get("name") or "")
     if not 0 < len(typed) <= _LONGEST:
         raise ControlError("a name has 1 to 80 characters")
@@ -41,6 +44,8 @@ def add(site: Site, body: dict[str, Any]) -> dict[str, Any]:
             case "datastore":
                 ref = _in_folder(site, site.world.new_ref(vim.Datastore, "datastore"), "datastoreFolder", name)
                 ds_paths.root_of(site, name).mkdir(parents=True)
+                if "lun" in body:
+                    site.world.set_meta("extents", {**(site.world.meta("extents") or {}), name: str(body["lun"])})
             case "network" | "switch" | "port group" | "opaque network":
                 ref = _network(site, body, name)
             case "storage policy":
@@ -60,6 +65,16 @@ def add(site: Site, body: dict[str, Any]) -> dict[str, Any]:
             site.world, ref, [host for host in site.world.all(vim.HostSystem) if _name(site, host) in body["hosts"]]
         )
     return {"moref": ref._moId}
+
+
+def _lun(site: Site, body: dict[str, Any]) -> dict[str, Any]:
+    capacity = int(body.get("capacity") or 0)
+    if capacity <= 0 or capacity % 512:
+        raise ControlError("the capacity of a LUN is a number of whole sectors, in bytes")
+    hosts = tuple(map(str, body["hosts"])) if "hosts" in body else None
+    number = 1 + max((lun.number for lun in all_luns(site)), default=-1)
+    lun = add_lun(site, number, capacity, hosts)
+    return {"name": lun.canonical, "uuid": lun.uuid, "file": str(lun_file(site, lun))}
 
 
 def _in_folder(site: Site, ref: Any, folder_name: str, name: str) -> Any:

@@ -324,11 +324,11 @@ def test_a_lun_taken_since_the_plan_is_not_mapped(lab, with_rdm, name):
     first, second = Restoring.new(site, point, name, **said), Restoring.new(site, point, f"{name}-2", **said)
     first.prepared()
 
-    with pytest.raises(ConflictError, match=f"LUN {lun} is mapped by {first.target.vm}"):
+    with pytest.raises(ConflictError, match=rf"LUN {lun} is mapped by VM {name} \({first.target.vm}\)"):
         second.prepared()
 
     assert f"{name}-2" not in names(lab)
-    with pytest.raises(ConflictError, match=f"LUN {lun} is mapped by {first.target.vm}"):
+    with pytest.raises(ConflictError, match=rf"LUN {lun} is mapped by VM {name} \({first.target.vm}\)"):
         Restoring.new(site, point, f"{name}-2", **said)
     first.clean_up()
 

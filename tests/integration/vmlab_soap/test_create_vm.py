@@ -209,6 +209,20 @@ def test_a_lun_in_use_is_listed_with_the_vm_that_maps_it(content, create):
     assert users[free.uuid] == [vm]
 
 
+def test_a_host_tells_the_partitions_of_a_lun(content):
+    host = content.searchIndex.FindByInventoryPath("Lab/host/Cluster1/esx01.localhost")
+    offered = host.parent.environmentBrowser.QueryConfigTarget(host).scsiDisk
+    ask = host.configManager.storageSystem.RetrieveDiskPartitionInfo
+
+    answers = ask([info.disk.devicePath for info in offered])
+
+    assert [answer.deviceName for answer in answers] == [info.disk.devicePath for info in offered]
+    assert [answer.spec.partitionFormat for answer in answers] == ["mbr", "unknown", "unknown"]
+    assert [bool(answer.spec.partition) for answer in answers] == [True, False, False]
+    assert [answer.spec.totalSectors for answer in answers] == [info.disk.capacity.block for info in offered]
+    assert ask(["/vmfs/devices/disks/naa.0"]) == []
+
+
 def test_only_the_names_of_the_config_target_work(create, target, content):
     host = content.searchIndex.FindByInventoryPath("Lab/host/Cluster1/esx01.localhost")
     lun, own = target()[0], host.config.storageDevice.scsiLun[1]

@@ -9,7 +9,7 @@ import pytest
 
 from vmkeep.errors import ConflictError, NotFoundError, PermissionDeniedError, TransientError, UsageError, VSphereError
 from vmkeep.model.disk import SkipReason
-from vmkeep.vsphere import changes, claims, configspec, create, inventory, luns, machines, snapshots, vmfiles
+from vmkeep.vsphere import changes, claims, configspec, create, freeluns, inventory, luns, machines, snapshots, vmfiles
 from vmkeep.vsphere.api import serialize, vim
 from vmkeep.vsphere.claims import VmClaim
 from vmkeep.vsphere.configspec import SpecOptions
@@ -127,8 +127,9 @@ def test_a_lun_in_use_or_unknown_is_refused_before_anything_is_made(session, sav
 
     with pytest.raises(NotFoundError, match="free ones: naa"):
         create.plan_vm(session, saved[1], here, SpecOptions(name=name, physical_rdm="lun", luns={rdm.key: "naa.0"}))
-    with pytest.raises(ConflictError, match=saved[0].moref):
-        luns.free_lun(session, here.host, rdm.lun_uuid)
+    uses = freeluns.uses_of_luns(session, here.host)
+    with pytest.raises(ConflictError, match=rf"is mapped by VM .* \({saved[0].moref}\); choose a free one"):
+        freeluns.free_lun(session, here.host, rdm.lun_uuid, uses)
     free = next(lun for lun in luns.list_luns(session, here.host) if not lun.used_by)
     twice = dict.fromkeys((rdm.key, 2000), free.device_name)
     with pytest.raises(UsageError, match="named for two disks"):

@@ -216,6 +216,18 @@ def test_a_physical_rdm_is_mapped_to_the_lun_that_was_found(with_rdm):
     assert mapping.unitNumber == 5
 
 
+@pytest.mark.parametrize("word", ["lun:virtual", "auto:virtual"])
+def test_a_physical_rdm_comes_back_in_virtual_mode_when_told(with_rdm, word):
+    lun = Lun(device_name="naa.600", uuid="0200600", capacity=32 << 30)
+    here = Surroundings(datastore="plat004-local", luns={2001: lun})
+
+    built = build(with_rdm, options(rdms={2001: word}), here)
+
+    backing = disks(built)[1].backing
+    assert (backing.compatibilityMode, backing.diskMode) == ("virtualMode", "persistent")
+    assert any("in virtual mode" in note for note in built.notes)
+
+
 def test_a_lun_has_to_be_named(with_rdm):
     with pytest.raises(UsageError, match="Hard disk 2: name the free LUN"):
         build(with_rdm, options(physical_rdm="lun"), HERE)
@@ -233,16 +245,47 @@ def test_a_shared_bus_of_ordinary_disks_is_not_shared_any_more(with_rdm):
     assert any("not shared any more" in note for note in built.notes)
 
 
-def test_a_virtual_rdm_becomes_an_ordinary_thin_disk_of_its_size(make_config, make_disk):
+@pytest.fixture
+def with_virtual_rdm(make_config, make_disk):
     backing = DEVICE.VirtualDisk.RawDiskMappingVer1BackingInfo(
-        fileName="[a] b", deviceName="vml", lunUuid="1", compatibilityMode="virtualMode", diskMode="persistent"
-    )
+        fileName="[a] b", deviceName="vml", lunUuid="1", compatibilityMode="virtualMode",
+        diskMode="independent_persistent",
+    )  # fmt: skip
     controller = DEVICE.ParaVirtualSCSIController(key=1000, busNumber=0, sharedBus="noSharing")
-    built = build(make_config(controller, make_disk(2000, 0, 1 << 30, backing)), options(), HERE)
+    return make_config(controller, make_disk(2000, 0, 1 << 30, backing))
+
+
+@pytest.mark.parametrize(
+    ("word", "thin", "scrub"),
+    [(None, True, None), ("disk", True, None), ("disk:thick", False, None), ("disk:eager", False, True)],
+)
+def test_a_virtual_rdm_becomes_an_ordinary_disk_of_its_size_thin_unless_told(with_virtual_rdm, word, thin, scrub):
+    built = build(with_virtual_rdm, options(rdms={2000: word} if word else {}), HERE)
 
     (made,) = disks(built)
     assert type_name(made.backing) == "VirtualDiskFlatVer2BackingInfo"
-    assert (made.backing.thinProvisioned, made.capacityInBytes) == (True, 1 << 30)
+    assert (made.backing.thinProvisioned, made.backing.eagerlyScrub, made.capacityInBytes) == (thin, scrub, 1 << 30)
+    assert made.backing.diskMode == "independent_persistent"
+
+
+@pytest.mark.parametrize(
+    ("word", "modes"),
+    [("lun", ("virtualMode", "independent_persistent")), ("lun:physical", ("physicalMode", None))],
+)
+def test_a_virtual_rdm_is_mapped_to_a_lun_with_its_disk_mode_unless_in_physical_mode(with_virtual_rdm, word, modes):
+    here = Surroundings(datastore="a", luns={2000: Lun(device_name="naa.6", uuid="02", capacity=1 << 30)})
+
+    (made,) = disks(build(with_virtual_rdm, options(rdms={2000: word}), here))
+
+    assert (made.backing.compatibilityMode, made.backing.diskMode) == modes
+
+
+def test_a_virtual_rdm_is_left_out_or_held_by_a_placeholder_when_told(with_virtual_rdm):
+    assert disks(build(with_virtual_rdm, options(rdms={2000: "omit"}), HERE)) == []
+    (made,) = disks(build(with_virtual_rdm, options(rdms={2000: "placeholder"}), HERE))
+    assert made.capacityInBytes == 16 << 20
+    (made,) = disks(build(with_virtual_rdm, options(physical_rdm="omit"), HERE))
+    assert made.capacityInBytes == 1 << 30, "a choice for all physical RDMs is none for a virtual one"
 
 
 def test_thin_stays_thin_and_thick_stays_thick(make_config, make_disk, make_flat):

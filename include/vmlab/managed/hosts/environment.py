@@ -46,7 +46,7 @@ def query_config_target(call: Call, host: Any) -> Any:
     target = vim.vm.ConfigTarget(
         numCpus=THREADS, numCpuCores=CORES, numNumaNodes=1, maxMemMBOptimalPerf=MEMORY >> 20,
         supportedMaxMemMB=MEMORY >> 20, maxCpusPerHost=THREADS, smcPresent=False,
-        datastore=stores, network=networks, scsiDisk=target_luns(site),
+        datastore=stores, network=networks, scsiDisk=target_luns(site, hosts),
     )  # fmt: skip
     return fill(target)
 

@@ -2,11 +2,12 @@
 
 A datastore is a folder on this machine with a name and a capacity; a LUN is a file in `DIR/luns`. `datastores` and
 `luns` tell clients of them, `datastore_browser` searches files, `file_manager` deletes, moves and copies them.
+`partitions` reads the partition table of a LUN.
 `disk_files` carries out the file actions of a device plan: all of them, or none, because it deletes last and takes
 back what it made. `file_locks` knows which files a running VM holds, and `policies` which storage policy a disk has.
 """
 
-from vmlab.managed.storage import datastore_browser, datastores, file_manager
+from vmlab.managed.storage import datastore_browser, datastores, file_manager, partitions
 from vmlab.managed.storage.datastores import datastore_capability, datastore_summary, mount_info, vmfs_volume
 from vmlab.managed.storage.disk_files import carry_out, delete_chain, disk_fault
 from vmlab.managed.storage.file_locks import lock_holder
@@ -23,6 +24,7 @@ BEHAVIOURS = (
     datastore_browser,
     datastores,
     file_manager,
+    partitions,
 )
 """Modules that answer methods or properties: importing them registers their functions."""
 

@@ -73,11 +73,12 @@ def vmfs_volume(site: Site, ref: Any) -> Any:
     """Return the volume as hosts see it."""
     name = site.world.get(ref, "name")
     identity = url(ref).strip("/").rpartition("/")[2]
+    extent = (site.world.meta("extents") or {}).get(name) or f"naa.{identity.replace('-', '')}"
     return fill(
         vim.host.VmfsVolume(
             name=name, capacity=capacity(site, name), type="VMFS", uuid=identity, majorVersion=6, version="6.82",
             blockSizeMb=1, blockSize=1024, maxBlocks=63963136, vmfsUpgradable=False, local=False,
-            extent=[vim.host.ScsiDisk.Partition(diskName=f"naa.{identity.replace('-', '')}", partition=1)],
+            extent=[vim.host.ScsiDisk.Partition(diskName=extent, partition=1)],
         )
     )  # fmt: skip
 

@@ -22,9 +22,11 @@ class Lun:
     host_canonical: str
     host_uuid: str
     capacity: int
+    hosts: tuple[str, ...] | None = None
+    """Names of the hosts that see it; `None`: all do."""
 
 
-def make_lun(number: int, capacity: int) -> Lun:
+def make_lun(number: int, capacity: int, hosts: tuple[str, ...] | None = None) -> Lun:
     """A LUN with fixed names derived from its number."""
     serial = f"{0x5000C500A0000000 + number:016x}"
     return Lun(
@@ -34,12 +36,16 @@ def make_lun(number: int, capacity: int) -> Lun:
         host_canonical=f"vml.02000{number:x}00006{serial}",
         host_uuid=f"0100{number:02x}0000{serial}564d4c414220",
         capacity=capacity,
+        hosts=hosts,
     )
 
 
 def all_luns(site: Site) -> list[Lun]:
     """The LUNs of the site."""
-    return [make_lun(number, capacity) for number, capacity in site.world.meta("luns") or []]
+    return [
+        make_lun(number, capacity, tuple(*hosts) if hosts else None)
+        for number, capacity, *hosts in site.world.meta("luns") or []
+    ]
 
 
 def lun_file(site: Site, lun: Lun) -> Path:
@@ -47,14 +53,15 @@ def lun_file(site: Site, lun: Lun) -> Path:
     return site.folder / "luns" / f"lun{lun.number}.img"
 
 
-def add_lun(site: Site, number: int, capacity: int) -> Lun:
+def add_lun(site: Site, number: int, capacity: int, hosts: tuple[str, ...] | None = None) -> Lun:
     """Make a LUN, all zeros."""
-    lun = make_lun(number, capacity)
+    lun = make_lun(number, capacity, hosts)
     path = lun_file(site, lun)
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("wb") as file:
         file.truncate(capacity)
-    site.world.set_meta("luns", [*(site.world.meta("luns") or []), [number, capacity]])
+    entry = [number, capacity, *([list(hosts)] if hosts is not None else [])]
+    site.world.set_meta("luns", [*(site.world.meta("luns") or []), entry])
     return lun
 
 
@@ -74,9 +81,12 @@ def host_luns(site: Site) -> list[Any]:
     return [_scsi_disk(lun, lun.host_canonical, lun.host_uuid) for lun in all_luns(site)]
 
 
-def target_luns(site: Site) -> list[Any]:
-    """Return the LUNs as QueryConfigTarget offers them, also those in use, with the VM that maps each."""
-    used = lun_users(site)
+def target_luns(site: Site, hosts: list[Any]) -> list[Any]:
+    """Return the LUNs that any of the hosts sees, as QueryConfigTarget offers them.
+
+    Those in use are there too: those of RDMs with the VM that maps each, and those of datastores like any other.
+    """
+    used, names = lun_users(site), {site.world.get(host, "name") for host in hosts}
     return [
         vim.vm.ScsiDiskDeviceInfo(
             name=lun.canonical,
@@ -86,6 +96,7 @@ def target_luns(site: Site) -> list[Any]:
             vm=[used[lun.uuid]] if lun.uuid in used else [],
         )
         for lun in all_luns(site)
+        if lun.hosts is None or names.intersection(lun.hosts)
     ]
 
 
