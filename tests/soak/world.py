@@ -45,6 +45,7 @@ EXPECTED = {
     "copy": {"StaleError", "NotFoundError"},  # the point was forgotten
     "prune_source": {"StaleError"},  # it rewrote packs, and was taken for dead
     "prune_target": {"StaleError"},
+    "merge": {"StaleError"},
 }
 """Errors that are no fault, by action."""
 

@@ -8,16 +8,25 @@ from __future__ import annotations
 import numpy as np
 
 from vmkeep.errors import BlobNotFoundError, CorruptError, LockedError
+from vmkeep.maintenance.index_rewriting import IndexRewriting, rewriting_index
 from vmkeep.repository import Kind, Repository
 from vmkeep.repository.folders import INDEX
 from vmkeep.repository.index import MAX_BLOB, Segment, SegmentLoader
 
 
 def withdraw(repository: Repository, packs: frozenset[bytes]) -> dict[str, str]:
-    """Rewrite each segment that names one of the packs; return the segments that the store refuses to delete."""
-    locked: dict[str, str] = {}
+    """Rewrite each segment that names one of the packs; return the segments that the store refuses to delete.
+
+    :raises StaleError: maintenance took this process for dead meanwhile. Another prune goes on with its work.
+    """
     if not packs:
-        return locked
+        return {}
+    with rewriting_index(repository) as rewriting:
+        return _withdraw(repository, packs, rewriting)
+
+
+def _withdraw(repository: Repository, packs: frozenset[bytes], rewriting: IndexRewriting) -> dict[str, str]:
+    locked: dict[str, str] = {}
     loader = SegmentLoader(repository.blobs, repository.framer, cache=repository.cache)
     for blob in list(repository.blobs.list(INDEX)):
         try:
@@ -26,7 +35,7 @@ def withdraw(repository: Repository, packs: frozenset[bytes]) -> dict[str, str]:
             content = repository.framer.unwrap(
                 Kind.INDEX, repository.blobs.get(blob.key), name=blob.key, limit=MAX_BLOB
             )
-            _put_without(repository, Segment(content), packs)
+            _put_without(rewriting, Segment(content), packs)
         except (BlobNotFoundError, CorruptError):
             continue  # gone: merged meanwhile; damaged: left alone
         try:
@@ -53,8 +62,8 @@ def _named(segment: Segment, packs: frozenset[bytes]) -> np.ndarray[tuple[int], 
     return np.array([row.tobytes() in packs for row in segment.columns().pack_ids], np.bool_)
 
 
-def _put_without(repository: Repository, segment: Segment, packs: frozenset[bytes]) -> None:
+def _put_without(rewriting: IndexRewriting, segment: Segment, packs: frozenset[bytes]) -> None:
     columns = segment.columns()
     keep = ~_named(segment, packs)[columns.packs]
     if keep.any():
-        repository.index.put(columns.where(keep))
+        rewriting.put(columns.where(keep))

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vmkeep.blobs import abreast, is_there
+from vmkeep.maintenance.index_rewriting import IndexRewriting, rewriting_index
 from vmkeep.maintenance.noting import require_points
 from vmkeep.model.job import Progress
 from vmkeep.repository import Repository, locked_by_age
@@ -128,7 +129,17 @@ def _within_memory(sources: Sequence[MergeSource]) -> list[MergeSource]:
 def execute_merge(
     repository: Repository, plan: MergePlan, *, on_progress: Callable[[Progress], None] = lambda _progress: None
 ) -> MergeReport:
-    """Merge the segments of a plan. Sources that are damaged, or gone since the plan, are skipped and not touched."""
+    """Merge the segments of a plan. Sources that are damaged, or gone since the plan, are skipped and not touched.
+
+    :raises StaleError: maintenance took this process for dead meanwhile. No segment was deleted.
+    """
+    with rewriting_index(repository) as rewriting:
+        return _merge(repository, plan, rewriting, on_progress)
+
+
+def _merge(
+    repository: Repository, plan: MergePlan, rewriting: IndexRewriting, on_progress: Callable[[Progress], None]
+) -> MergeReport:
     index = repository.index
     wanted = [(source.key, source.size) for source in plan.sources]
     opened = {key: segment for key, _, segment in index.open_stored(wanted) if index.is_whole(key, segment)}
@@ -149,7 +160,7 @@ def execute_merge(
             twins += given - len(once.prefixes)
             left = in_packs(once, packs.hold(once.pack_ids))
             if len(left.prefixes):
-                size += index.put(left)
+                size += rewriting.put(left)
                 written += 1
                 entries += len(left.prefixes)
         for segment in opened.values():

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, tzinfo
 
+from vmkeep.blobs import is_there
 from vmkeep.errors import CorruptError
 from vmkeep.maintenance.facts import point_facts
 from vmkeep.maintenance.margins import Margins
@@ -16,6 +17,7 @@ from vmkeep.maintenance.reachability import Rank, ReachedFrames
 from vmkeep.maintenance.roots import Roots
 from vmkeep.maintenance.storetime import store_time
 from vmkeep.repository import Repository
+from vmkeep.repository.frames import pack_key
 from vmkeep.retention import NO_POLICIES, PolicyRules, RetentionDecision, RetentionRule, decide_by_policy
 
 
@@ -26,7 +28,9 @@ class PrunePlan:
     verdicts: tuple[RetentionDecision, ...]
     """The decision of its retention rule on every point, with the reason; empty if there is no rule at all."""
     condemned: Mapping[str, int] = field(repr=False)
-    """Pack → size, of packs that nothing reaches, that are old enough, and that no plan condemns yet."""
+    """Pack → size, of packs that nothing reaches, that are old enough, and that no plan condemns yet.
+
+    A pack of size 0 does not exist. Only the index names it, and the sweep takes it out of there."""
     rewritten: Mapping[str, int] = field(repr=False)
     """Pack → reached bytes, which will be moved to a new pack. The rest of the pack is waste."""
     swept: Mapping[str, int] = field(repr=False)
@@ -85,10 +89,12 @@ def plan_prune(
     live, framed = reached.live(), reached.framed()
     old = {pack: blob for pack, blob in reached.blobs.items() if time - blob.modified >= margins.young_for}
     unreached = {pack for pack in old if pack not in live and (pack in framed or reached.complete)}
+    missing = _missing(repository, reached) if reached.complete else set[bytes]()
     rewritten = {pack for pack in old if 0 < live.get(pack, 0) < (1 - margins.waste) * framed.get(pack, 0)}
     return PrunePlan(
         verdicts=verdicts,
-        condemned={pack.hex(): old[pack].size for pack in sorted(unreached - condemned)},
+        condemned={pack.hex(): old[pack].size for pack in sorted(unreached - condemned)}
+        | {pack.hex(): 0 for pack in sorted(missing)},
         rewritten={pack.hex(): live[pack] for pack in sorted(rewritten)},
         swept={pack.hex(): reached.blobs[pack].size for pack in sorted(ripe) if pack in reached.blobs},
         waiting=len((condemned - ripe) & reached.blobs.keys()),
@@ -98,6 +104,15 @@ def plan_prune(
         lost_blocks=reached.lost,
         margins=margins,
     )
+
+
+def _missing(repository: Repository, reached: ReachedFrames) -> set[bytes]:
+    """Return the packs that only the index names, and that no record tells others to avoid.
+
+    A process that was killed after it had stood still for long may leave such entries.
+    """
+    named = reached.framed().keys() - reached.blobs.keys() - repository.sweep_records.avoided()
+    return {pack for pack in named if not is_there(repository.blobs, pack_key(pack))}
 
 
 def marked(

@@ -7,10 +7,12 @@ that reads the same content.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 from vmkeep.blobs import BlobInfo, abreast
 from vmkeep.errors import BlobNotFoundError, CorruptError, NotFoundError
+from vmkeep.maintenance.index_rewriting import IndexRewriting, rewriting_index
 from vmkeep.model.job import Progress
 from vmkeep.repository import Damage, Lost, Repository
 from vmkeep.repository.checks import PointDamage, check_points, is_pack, pack_id_of, read_contents, salvage_pack
@@ -44,6 +46,17 @@ def repair_index(
     """List the packs that no good segment lists correctly. Every step may be repeated, and a crash harms nothing.
 
     Packs that maintenance is deleting are left out. Packs of running backups may be listed a little early.
+
+    :raises StaleError: maintenance took this process for dead meanwhile.
+    """
+    with nullcontext() if dry_run else rewriting_index(repository) as rewriting:
+        return _repair_index(repository, rewriting, on_progress)
+
+
+def _repair_index(repository: Repository, rewriting: IndexRewriting | None, on_progress: OnProgress) -> IndexRepair:
+    """Repair the index.
+
+    :param rewriting: ``None``: a dry run.
     """
     work = _IndexWork(repository, on_progress)
     packs = {pack_id_of(blob.key): blob for blob in repository.blobs.list(PACKS) if is_pack(blob.key)}
@@ -51,7 +64,7 @@ def repair_index(
     verdict = IndexCheck(repository.blobs, repository.framer, read=lambda _size: None).run(sums)
     excused = repository.sweep_records.avoided()
     unlisted = [pack for pack in packs if pack not in excused and (pack not in verdict.listed or pack in verdict.wrong)]
-    if not dry_run:
+    if rewriting:
         for key in verdict.damaged.keys() - repository.damage.load().segments.keys():
             repository.damage.remember_segment(key, verdict.damaged[key])
     listed, unreadable, entries = [], [], 0
@@ -60,8 +73,9 @@ def repair_index(
         unreadable += [pack_id_of(blob.key).hex() for blob in group if isinstance(blob, BlobInfo)]
         listed += [contents.pack_id.hex() for contents in good]
         entries += sum(contents.count for contents in good)
-        if good and not dry_run:
+        if good and rewriting:
             repository.index.store_segment(good)
+            rewriting.require(contents.pack_id for contents in good)
     return IndexRepair(
         segments_damaged=verdict.damaged,
         packs_listed=tuple(listed),

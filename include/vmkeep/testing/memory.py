@@ -36,7 +36,9 @@ class MemoryStore:
 
     def replace(self, key: str, data: Bytes) -> None:
         """Create or overwrite a blob."""
-        self._blobs[check_key(key)] = bytes(data)
+        check_key(key)
+        with self._lock:
+            self._blobs[key] = bytes(data)
 
     def get(self, key: str) -> bytes:
         """Return a blob's bytes."""

@@ -1,0 +1,64 @@
+"""Puts index segments that name packs which were looked up before, and finds out whether all that still held.
+
+A process may stand still between its look at the packs and its put of a segment, while others delete some of the packs.
+Then the record of that deletion has to be there still, because it tells everybody to avoid these packs. So the process
+works under a try, as a backup does: while the blob of the try stands, no such record is forgotten. Decision 0013 has
+the reasoning.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+from vmkeep.blobs import abreast, is_there
+from vmkeep.errors import StaleError
+from vmkeep.repository import Repository
+from vmkeep.repository.frames import pack_key
+from vmkeep.repository.index.columns import Columns
+from vmkeep.repository.notes import tries
+
+
+class IndexRewriting:
+    """The right to put segments, for as long as the process gives signs of life."""
+
+    def __init__(self, repository: Repository, run: str, begun: str) -> None:
+        self._repository = repository
+        self._run = run
+        self._begun = begun
+
+    def put(self, columns: Columns) -> int:
+        """Put entries into the index; return the bytes written. Delete a segment that holds them only after this.
+
+        :raises StaleError: see :meth:`require`.
+        """
+        size = self._repository.index.put(columns)
+        self.require(row.tobytes() for row in columns.pack_ids)
+        return size
+
+    def require(self, packs: Iterable[bytes]) -> None:
+        """Return if others still keep the records of deletions for this process. Call it after each segment.
+
+        :param packs: the packs that the segment names.
+        :raises StaleError: maintenance took this process for dead. Packs that are gone are condemned, so that nobody
+            counts on them.
+        """
+        store = self._repository.blobs
+        if tries.stands(store, self._run, self._begun):
+            return
+        named = sorted(set(packs))
+        there = abreast(store, lambda pack: is_there(store, pack_key(pack)), named)
+        if gone := [pack for pack, exists in zip(named, there, strict=True) if not exists]:
+            self._repository.sweep_records.condemn(gone)
+        raise StaleError(
+            "this process stood still for so long that maintenance took it for dead; nothing is lost: start it again"
+        )
+
+
+@contextmanager
+def rewriting_index(repository: Repository) -> Iterator[IndexRewriting]:
+    """Begin to rewrite the index. Look at segments and packs only inside of this context."""
+    run = f"index-{secrets.token_hex(8)}"
+    with repository.at_work(run) as begun:
+        yield IndexRewriting(repository, run, begun)
