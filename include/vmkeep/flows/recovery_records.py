@@ -12,8 +12,8 @@ from vmkeep.errors import CorruptError, NotFoundError
 from vmkeep.flows.pointlist import list_points
 from vmkeep.flows.recovery_journal import Journal, RecoveryOrder
 from vmkeep.flows.recovery_order import numbered, plan_of
+from vmkeep.flows.recovery_proofs import load_proofs
 from vmkeep.flows.recovery_vm import outcome_so_far
-from vmkeep.model.job import from_json
 from vmkeep.recovery import Proof, RecoveryReport
 from vmkeep.repository import Repository
 
@@ -101,7 +101,7 @@ def list_proofs(repository: Repository, *, catalog: str) -> tuple[ProvedVm, ...]
 
     :param catalog: the SQLAlchemy URL of the catalog. If it cannot be used, the whole repository is read.
     """
-    proofs = _proofs(repository)
+    proofs = load_proofs(repository)
     newest = {entry.vm_key: entry for entry in list_points(repository, catalog=catalog).entries}
     at = now()
     found = [
@@ -116,18 +116,3 @@ def list_proofs(repository: Repository, *, catalog: str) -> tuple[ProvedVm, ...]
         for key, entry in newest.items()
     ]
     return tuple(sorted(found, key=lambda vm: (vm.proof is not None, -(vm.age_seconds or 0), vm.vm_name)))
-
-
-def _proofs(repository: Repository) -> dict[str, Proof]:
-    found = {}
-    for text in repository.recoveries.proofs():
-        try:
-            if isinstance(text, CorruptError):
-                raise text
-            proof = from_json(Proof, text)
-        except (CorruptError, ValueError) as error:
-            log.warning("a proof that a VM can be restored cannot be read, and counts as none: %s", error)
-        else:
-            if proof.started:
-                found[proof.vm_key] = proof
-    return found

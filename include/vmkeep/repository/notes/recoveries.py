@@ -34,6 +34,11 @@ class RecoveryNotes:
         """Return the ids of all runs, sorted."""
         return sorted({unquote(blob.key.removeprefix(_RUNS).partition("/")[0]) for blob in self._store.list(_RUNS)})
 
+    def names(self, run: str) -> list[str]:
+        """Return the names of all notes of a run, sorted."""
+        prefix = f"{_RUNS}{safe_name(run)}/"
+        return sorted(unquote(blob.key.removeprefix(prefix)) for blob in self._store.list(prefix))
+
     def begin(self, run: str, order: bytes) -> bytes:
         """Write the order of a run, unless the run has one. Return the order that counts."""
         key = self._key(run, "order")
