@@ -60,7 +60,7 @@ from datetime import timedelta
 
 from airflow.sdk import DAG, Param
 
-from vmkeep.flows.values import OnConflict, PhysicalRdm
+from vmkeep.flows.restore_request import OnConflict, PhysicalRdm
 from vmkeep.model.overwrite import Undo, Verify
 from vmkeep_airflow.limits import MANY, PATIENT
 from vmkeep_airflow.operators.approve_restore import ApproveRestoreOperator

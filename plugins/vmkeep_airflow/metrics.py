@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from airflow.sdk.observability import stats
 
 if TYPE_CHECKING:
-    from vmkeep.flows.values import Sealed
+    from vmkeep.flows.backup_values import Sealed
     from vmkeep.model.job import DiskCopy
 
 log = logging.getLogger(__name__)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from vmkeep.flows.values import Preflight, RestorePlan, SnapshotTaken, Target
+from vmkeep.flows.backup_values import Preflight, SnapshotTaken
+from vmkeep.flows.restore_values import RestorePlan, Target
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ import pytest
 from airflow.sdk.observability import stats
 
 from tests.unit.maintenance.conftest import described
-from vmkeep.flows.values import Sealed
+from vmkeep.flows.backup_values import Sealed
 from vmkeep.model.changedown import Changed, ChangeDown, ChangeReason
 from vmkeep.model.fullreason import FullReason
 from vmkeep.model.job import DiskCopy

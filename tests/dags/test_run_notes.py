@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vmkeep.flows.values import Sealed
+from vmkeep.flows.backup_values import Sealed
 from vmkeep.model.job import to_plain
 from vmkeep_airflow.runnotes import alarm, ways
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -9,8 +10,8 @@ import pytest
 from airflow.dag_processing.dagbag import DagBag
 from airflow.sdk.exceptions import AirflowSkipException
 
-from vmkeep.flows.restore_saved import OF_A_NEW_VM, OF_AN_EXISTING_VM
-from vmkeep.flows.values import PhysicalRdm, RestorePlan, RestoreRequest
+from vmkeep.flows.restore_request import NewVmOptions, OverOptions, PhysicalRdm, RestoreRequest, make_request
+from vmkeep.flows.restore_values import RestorePlan
 from vmkeep.model.job import to_plain
 from vmkeep.model.overwrite import Undo, Verify
 from vmkeep.model.point import VmIdentity
@@ -34,28 +35,28 @@ def asked(dag, **given) -> RestoreRequest:
 
 
 def test_an_untouched_form_says_no_more_than_the_point(dag):
-    assert asked(dag, point="latest:app01") == RestoreRequest(point="latest:app01", **OWN)
+    assert asked(dag, point="latest:app01") == make_request(point="latest:app01", **OWN)
 
 
 @pytest.mark.parametrize("empty", [None, [], ""])
 def test_empty_fields_say_nothing(dag, empty):
     said = dict.fromkeys(("networks", "disk_datastores", "luns", "datastore", "new_name"), empty or None)
 
-    assert asked(dag, point="x", **said) == RestoreRequest(point="x", **OWN)
+    assert asked(dag, point="x", **said) == make_request(point="x", **OWN)
 
 
 def test_every_field_about_a_new_vm_is_one_that_a_restore_over_a_vm_refuses(dag):
     """So none is ignored."""
     shown = {name for name, param in dag.params.items() if param.schema.get("section") == "New VM"}
 
-    assert shown == set(OF_A_NEW_VM)
+    assert shown == {field.name for field in fields(NewVmOptions)} - {"drill"}
 
 
 def test_every_field_about_an_existing_vm_is_one_that_a_restore_to_a_new_vm_refuses(dag):
     shown = {name for name, param in dag.params.items() if param.schema.get("section") == "Existing VM"}
 
-    assert shown == set(OF_AN_EXISTING_VM)
-    assert asked(dag, point="x", disks=["scsi0:1"], disk_map=["a=b"]).disk_map == ("a=b",)
+    assert shown == {field.name for field in fields(OverOptions)}
+    assert asked(dag, point="x", disks=["scsi0:1"], disk_map=["a=b"]).over.disk_map == ("a=b",)
 
 
 def test_mappings_arrive_as_they_were_typed(dag):
@@ -69,14 +70,14 @@ def test_mappings_arrive_as_they_were_typed(dag):
         "connect_networks": True,
     }
 
-    request = asked(dag, point="x", new_name="y", **said)
+    new_vm = asked(dag, point="x", new_name="y", **said).new_vm
 
-    assert request.networks == ("VM Network=a=b [c]", "Network adapter 2=none")
-    assert request.disk_datastores == ("scsi0:1=[NAS [prod]]",)
-    assert (request.rdms, request.mapping) == (("scsi1:1=omit",), "name: y\nhost: esx01\n")
-    assert request.luns == ("scsi1:0=naa.1",)
-    assert request.physical_rdm is PhysicalRdm.LUN
-    assert request.connect_networks
+    assert new_vm.networks == ("VM Network=a=b [c]", "Network adapter 2=none")
+    assert new_vm.disk_datastores == ("scsi0:1=[NAS [prod]]",)
+    assert (new_vm.rdms, new_vm.mapping) == (("scsi1:1=omit",), "name: y\nhost: esx01\n")
+    assert new_vm.luns == ("scsi1:0=naa.1",)
+    assert new_vm.physical_rdm is PhysicalRdm.LUN
+    assert new_vm.connect_networks
 
 
 @pytest.mark.parametrize(
@@ -90,14 +91,14 @@ def test_values_of_another_kind_are_refused_by_the_params(dag, name, value):
 def test_how_a_vm_is_written_over_arrives_as_it_was_chosen(dag):
     request = asked(dag, point="x", all_blocks=True, verify="all", undo="snapshot", dry_run=True)
 
-    assert (request.all_blocks, request.verify, request.undo) == (True, Verify.ALL, Undo.SNAPSHOT)
+    assert (request.over.all_blocks, request.verify, request.over.undo) == (True, Verify.ALL, Undo.SNAPSHOT)
     assert request.dry_run
 
 
 def test_after_a_plan_alone_every_later_task_is_skipped():
     told = {}
     plan = RestorePlan(
-        request=RestoreRequest(point="x", dry_run=True, **OWN), point="vm/x", vm=VmIdentity(name="app01", key="k"),
+        request=make_request(point="x", dry_run=True, **OWN), point="vm/x", vm=VmIdentity(name="app01", key="k"),
         vcenter=None, target=None, target_name="app01", matches=(),
     )  # fmt: skip
     task = ApproveRestoreOperator(task_id="approve", plan=to_plain(plan), on_conflict="overwrite")

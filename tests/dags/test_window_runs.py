@@ -16,7 +16,7 @@ from airflow.sdk.execution_time.comms import ErrorResponse
 
 from vmkeep.clock import now
 from vmkeep.errors import CancelledError, LimitReachedError, TransientError
-from vmkeep.flows.values import BackupRequest
+from vmkeep.flows.backup_values import BackupRequest
 from vmkeep.flows.windows import ElsewhereVm, LeftOutVm, PlannedVm, WindowPlan, compared_with
 from vmkeep.model.guest import commands_from
 from vmkeep.model.job import from_plain, to_plain

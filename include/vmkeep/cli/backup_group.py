@@ -15,9 +15,9 @@ import click
 from vmkeep.cli.failures import Ending, ending_of
 from vmkeep.cli.output import Bars, one_line, print_json, print_table, progress_bars, warn
 from vmkeep.errors import Recovery, SomeFailedError
+from vmkeep.flows.backup_values import BackupRequest, Sealed, VerifyReport
 from vmkeep.flows.complete_runs import run_backup
 from vmkeep.flows.stopping import Stop
-from vmkeep.flows.values import BackupRequest, Sealed, VerifyReport
 from vmkeep.flows.vm_groups import Group, choose_group
 from vmkeep.model.guest import Logins
 from vmkeep.model.job import to_plain

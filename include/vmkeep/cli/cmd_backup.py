@@ -23,8 +23,8 @@ from vmkeep.cli.options import (
 from vmkeep.cli.output import print_json, progress_bars, rate, warn
 from vmkeep.cli.pages import Section, Verbs, option
 from vmkeep.errors import UsageError
+from vmkeep.flows.backup_values import BackupRequest
 from vmkeep.flows.complete_runs import run_backup
-from vmkeep.flows.values import BackupRequest
 from vmkeep.model.audit import SHARE
 from vmkeep.model.job import to_plain
 from vmkeep.model.point import BackupMode

@@ -69,6 +69,8 @@ _VSPHERE = (
     option("--ca-file", section=Section.VSPHERE, setting=settings.CA_FILE, metavar="PEM",
            help="Certificate authorities to verify against instead of a thumbprint."),
 )  # fmt: skip
+VSPHERE_NAMES = ("vcenter", "user", "password_file", "thumbprint", "ca_file")
+"""The parameters of a command that :func:`vsphere_options` adds."""
 _VDDK = option(
     "--vddk", section=Section.VSPHERE, setting=settings.VDDK, metavar="FOLDER",
     help="VDDK's distribution folder, the one that holds lib64/.",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from vmkeep.errors import StaleError
-from vmkeep.flows.values import RestorePlan
+from vmkeep.flows.restore_values import RestorePlan
 from vmkeep.model.disk import Disk
 from vmkeep.model.job import WriteJob
 from vmkeep.model.point import VmIdentity

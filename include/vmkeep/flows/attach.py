@@ -18,9 +18,9 @@ from vmkeep.flows.attach_choice import chosen_disks, require_taker, wanted_slots
 from vmkeep.flows.attach_values import Attached, AttachedAs, AttachPlan, AttachRequest
 from vmkeep.flows.connect import check_driver, open_vsphere
 from vmkeep.flows.other_restores import HasEnded, dead_or_refused, nobody_knows
+from vmkeep.flows.point_doubts import about_doubts, about_transports
 from vmkeep.flows.restore_ledger import Outcome, RunLedger
-from vmkeep.flows.restore_plan import about_doubts, about_transports
-from vmkeep.flows.values import Target
+from vmkeep.flows.restore_values import Target
 from vmkeep.model.disk import Disk
 from vmkeep.model.job import DiskWrite, WriteJob
 from vmkeep.model.overwrite import Verify

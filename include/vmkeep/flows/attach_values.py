@@ -30,7 +30,7 @@ class AttachRequest:
     """Name of the datastore for the new disks; ``None``: that of the VM's own files."""
     transports: tuple[TransportMode, ...] = DEFAULT_MODES
     owner: str = ""
-    """Names the program that asked; see :attr:`vmkeep.flows.values.BackupRequest.owner`."""
+    """Names the program that asked; see :attr:`vmkeep.flows.backup_values.BackupRequest.owner`."""
 
     def __post_init__(self) -> None:
         """Refuse empty names, as an unset variable in a script gives them, and modes that cannot write."""

@@ -14,6 +14,7 @@ from dataclasses import replace
 
 from vmkeep.errors import StaleError, UnsupportedError
 from vmkeep.flows import array_hooks, guest_hooks, guest_thaws, limits, lun_reads, suspension, vm_access
+from vmkeep.flows.backup_values import BackupRequest, Preflight, SnapshotTaken, VerifyReport
 from vmkeep.flows.connect import check_driver, open_vsphere, pinned, require_server
 from vmkeep.flows.disk_choice import choose_disks, readable, require_some
 from vmkeep.flows.diskplans import plan_disks
@@ -25,7 +26,6 @@ from vmkeep.flows.read_as_it_is import refuse_shared_in_use
 from vmkeep.flows.sealing import seal
 from vmkeep.flows.snapshot_removal import remove_own_snapshot, remove_snapshot
 from vmkeep.flows.transports import plan_transports, warnings_of
-from vmkeep.flows.values import BackupRequest, Preflight, SnapshotTaken, VerifyReport
 from vmkeep.flows.vm_snapshot import hold_still, remove_leftovers
 from vmkeep.model import lun
 from vmkeep.model.fullreason import FullReason

@@ -14,8 +14,8 @@ from datetime import datetime
 
 from vmkeep.errors import ConflictError, StaleError, UnsupportedError, VmKeepError
 from vmkeep.flows.parents import find_unfit
+from vmkeep.flows.restore_values import DiskMatch, RestorePlan, Target
 from vmkeep.flows.same_vm import other_history, other_vm
-from vmkeep.flows.values import DiskMatch, RestorePlan, Target
 from vmkeep.model.disk import ChangeId, Disk, SkipReason
 from vmkeep.model.extents import align_out, total
 from vmkeep.model.job import DiskWrite, WriteJob

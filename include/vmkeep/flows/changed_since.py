@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from vmkeep.errors import QuiesceFailedError, StaleError
+from vmkeep.flows.backup_values import Preflight
 from vmkeep.flows.quiescing import Quiesced
-from vmkeep.flows.values import Preflight
 from vmkeep.model.changedown import Changed, ChangeDown, ChangeReason
 from vmkeep.model.disk import Disk
 from vmkeep.model.point import Quiesce

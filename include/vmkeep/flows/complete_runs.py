@@ -11,12 +11,14 @@ from functools import partial
 
 from vmkeep.errors import ArrayHookError, CancelledError, GuestCommandError
 from vmkeep.flows import backup, restore
+from vmkeep.flows.backup_values import BackupRequest, Preflight, Sealed, VerifyReport
 from vmkeep.flows.connect import one_log_in
 from vmkeep.flows.other_restores import LEASE
+from vmkeep.flows.restore_request import RestoreRequest
+from vmkeep.flows.restore_values import Restored, RestorePlan
 from vmkeep.flows.restore_wording import plan_lines
 from vmkeep.flows.stopping import Stop
 from vmkeep.flows.undoing import Undo, undone
-from vmkeep.flows.values import BackupRequest, Preflight, Restored, RestorePlan, RestoreRequest, Sealed, VerifyReport
 from vmkeep.model import overwrite
 from vmkeep.model.guest import Logins, no_logins
 from vmkeep.model.job import Progress
@@ -191,7 +193,7 @@ def _restore_undo(site: Site, plan: RestorePlan) -> Undo:
             "removes it, or delete it in vCenter",
         )
     vm = f"VM {plan.target_name} ({plan.target.moref})"
-    back = ", or put it back by 'vmkeep restore undo'" if plan.request.undo is overwrite.Undo.SNAPSHOT else ""
+    back = ", or put it back by 'vmkeep restore undo'" if plan.request.over.undo is overwrite.Undo.SNAPSHOT else ""
     half = (
         f"if a disk of {vm} was written to already, it is half written: then restore the VM again before its "
         f"start{back}"

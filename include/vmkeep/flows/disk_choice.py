@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from vmkeep.errors import UnsupportedError, UsageError
-from vmkeep.flows.values import BackupRequest
+from vmkeep.flows.backup_values import BackupRequest
 from vmkeep.model.disk import Disk, SkipReason
 from vmkeep.model.diskrule import DiskRule, parse_disk_rule
 from vmkeep.model.point import BackupMode

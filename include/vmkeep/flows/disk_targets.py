@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from vmkeep.errors import UsageError
 from vmkeep.flows.disk_words import NamedDisks
-from vmkeep.flows.values import RestoreRequest
+from vmkeep.flows.restore_request import OverOptions
 from vmkeep.model.disk import Disk
 from vmkeep.model.point import RestorePoint
 from vmkeep.vsphere.mappings import take_apart
@@ -34,16 +34,16 @@ ALL = DiskTargets()
 """Every disk is written, and each target is found by matching."""
 
 
-def read_targets(request: RestoreRequest, point: RestorePoint, target_disks: Sequence[Disk]) -> DiskTargets:
-    """Return the choice of a request, with the names looked up in the point and on the existing VM.
+def read_targets(options: OverOptions, point: RestorePoint, target_disks: Sequence[Disk]) -> DiskTargets:
+    """Return the choice that options make, with the names looked up in the point and on the existing VM.
 
     :raises NotFoundError: a name is no disk's. The message lists the disks there are.
     :raises AmbiguousError: several disks have one name.
     :raises UsageError: a chosen disk is not in the backup, or the map contradicts itself or the choice.
     """
     saved = NamedDisks(point.disks, whose="the restore point")
-    chosen = _chosen(request.disks, saved, point)
-    mapped = _mapped(request.disk_map, saved, target_disks)
+    chosen = _chosen(options.disks, saved, point)
+    mapped = _mapped(options.disk_map, saved, target_disks)
     disks = {disk.key: disk for disk in point.disks}
     _require_copied((disks[key] for key in mapped), point, _MAP)
     if chosen is not None and (beside := [disks[key].label for key in mapped if key not in chosen]):

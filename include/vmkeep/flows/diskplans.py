@@ -9,11 +9,11 @@ from dataclasses import dataclass, replace
 from vmkeep.errors import ChangesUnknownError, NotFoundError, StaleError
 from vmkeep.flows import lun_reads
 from vmkeep.flows.audit_rotation import plan_audit
+from vmkeep.flows.backup_values import Preflight, SnapshotTaken
 from vmkeep.flows.connect import open_vsphere, require_server
 from vmkeep.flows.parents import NO_POINT, choose_parent, find_unfit
 from vmkeep.flows.same_vm import other_history, other_vm
 from vmkeep.flows.transports import transports_of
-from vmkeep.flows.values import Preflight, SnapshotTaken
 from vmkeep.model.audit import runs_of
 from vmkeep.model.disk import ChangeId
 from vmkeep.model.extents import Extents, total

@@ -16,7 +16,7 @@ from vmkeep.flows.recovery_order import mark_of
 from vmkeep.flows.recovery_records import find_order
 from vmkeep.flows.recovery_vm import run_of_try
 from vmkeep.flows.restore_ledger import PlanLedger, RunLedger
-from vmkeep.flows.values import RestorePlan
+from vmkeep.flows.restore_values import RestorePlan
 from vmkeep.model.site import Site
 from vmkeep.model.vmref import VmRef
 from vmkeep.recovery import VmOutcome

@@ -13,8 +13,8 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from vmkeep.errors import GuestCommandError, VmKeepError
+from vmkeep.flows.backup_values import Preflight
 from vmkeep.flows.guest_thaws import Outputs, PendingThaw, forget, remember, try_thaw
-from vmkeep.flows.values import Preflight
 from vmkeep.model.guest import CommandOutcome, CommandsRun, GuestCommands, Logins, outcomes
 from vmkeep.model.point import BackupMode
 from vmkeep.model.vmref import VmRef

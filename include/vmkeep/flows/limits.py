@@ -15,9 +15,9 @@ from itertools import zip_longest
 from typing import Final
 
 from vmkeep.errors import LowSpaceError, NotFoundError, VmKeepError
+from vmkeep.flows.backup_values import Preflight
 from vmkeep.flows.other_restores import HasEnded, owner_has_ended, owner_of
 from vmkeep.flows.transports import transports_of
-from vmkeep.flows.values import Preflight
 from vmkeep.model.job import from_json, to_json
 from vmkeep.model.limits import Holder, Limit, Limits
 from vmkeep.model.point import BackupMode

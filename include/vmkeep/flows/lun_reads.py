@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from vmkeep.errors import StaleError, UnsupportedError, UsageError
+from vmkeep.flows.backup_values import BackupRequest, Preflight, SnapshotTaken
 from vmkeep.flows.disk_choice import fits
-from vmkeep.flows.values import BackupRequest, Preflight, SnapshotTaken
 from vmkeep.model.disk import Disk
 from vmkeep.model.diskrule import DiskRule, parse_disk_rule
 from vmkeep.model.fullreason import FullReason

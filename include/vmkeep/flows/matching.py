@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from vmkeep.errors import ConflictError
 from vmkeep.flows.disk_targets import ALL, DiskTargets
-from vmkeep.flows.values import DiskMatch
+from vmkeep.flows.restore_values import DiskMatch
 from vmkeep.model.disk import Disk, SkipReason
 from vmkeep.model.point import RestorePoint
 from vmkeep.model.wording import exact_size, size

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from vmkeep.errors import UnsupportedError
-from vmkeep.flows.values import BackupRequest
+from vmkeep.flows.backup_values import BackupRequest
 from vmkeep.model.changedown import Changed, ChangeDown, ChangeReason
 from vmkeep.model.disk import Disk
 from vmkeep.model.point import BackupMode, Quiesce

@@ -10,7 +10,7 @@ from vmkeep.errors import ConflictError, CorruptError, NotFoundError
 from vmkeep.flows.attach_moves import take_back
 from vmkeep.flows.connect import fence_deadline
 from vmkeep.flows.restore_ledger import Outcome, RunLedger
-from vmkeep.flows.values import DeadRestore
+from vmkeep.flows.restore_values import DeadRestore
 from vmkeep.model.point import VmIdentity
 from vmkeep.model.vmref import VmRef
 from vmkeep.repository import Repository, RunArea

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from vmkeep.errors import StaleError, UnsupportedError
-from vmkeep.flows.values import Preflight, SnapshotTaken
+from vmkeep.flows.backup_values import Preflight, SnapshotTaken
 from vmkeep.model.disk import Disk
 from vmkeep.vsphere import disturbances, inventory, sharing
 from vmkeep.vsphere.session import Session

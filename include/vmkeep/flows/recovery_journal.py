@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import TypeVar
 
 from vmkeep.errors import CorruptError, NotFoundError
-from vmkeep.flows.values import RestorePlan
+from vmkeep.flows.restore_values import RestorePlan
 from vmkeep.model.job import from_json, to_json
 from vmkeep.recovery import ChosenVm, Proof, RecoveryReport, VmOutcome
 from vmkeep.repository import Repository

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from vmkeep.errors import NotFoundError
+from vmkeep.flows.restore_request import NewVmOptions, RestoreRequest
 from vmkeep.flows.restore_saved import SavedVm, load_saved
-from vmkeep.flows.values import RestoreRequest
 from vmkeep.recovery import ChosenVm, PowerWish, RecoveryGroup, TargetPlace
 from vmkeep.repository import Repository
 from vmkeep.vsphere.cards import saved_cards
@@ -39,17 +39,19 @@ def request_for(
         point=vm.point,
         run=run,
         new_name=vm.new_name,
-        datastore=_mapped((home,), group.target.datastores) or group.target.datastore,
-        disk_datastores=_disks(saved, group.target),
-        folder=group.target.folder,
-        resource_pool=group.target.resource_pool,
-        host=group.target.host,
-        networks=_networks(saved, config, group.target),
-        # In a drill every card goes to the isolated network, so that nothing meets the original.
-        connect_networks=bool(drill),
         power_on=_power_on(group.power, template=bool(config.template)),
-        keep_identity=not drill,
-        drill=drill,
+        new_vm=NewVmOptions(
+            datastore=_mapped((home,), group.target.datastores) or group.target.datastore,
+            disk_datastores=_disks(saved, group.target),
+            folder=group.target.folder,
+            resource_pool=group.target.resource_pool,
+            host=group.target.host,
+            networks=_networks(saved, config, group.target),
+            # In a drill every card goes to the isolated network, so that nothing meets the original.
+            connect_networks=bool(drill),
+            keep_identity=not drill,
+            drill=drill,
+        ),
     )
 
 

@@ -18,8 +18,8 @@ from vmkeep.flows.recovery_older import step_back, stepped_back_line
 from vmkeep.flows.recovery_probes import probe_vm
 from vmkeep.flows.recovery_requests import request_for
 from vmkeep.flows.restore_ledger import Outcome, PlanLedger, RunLedger
+from vmkeep.flows.restore_values import Restored
 from vmkeep.flows.stopping import Stop
-from vmkeep.flows.values import Restored
 from vmkeep.model.guest import Logins
 from vmkeep.model.site import Site
 from vmkeep.recovery import DAMAGED, ChosenVm, Proof, RecoveryGroup, VmOutcome, VmState

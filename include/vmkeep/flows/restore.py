@@ -20,13 +20,14 @@ from vmkeep.flows.block_choice import still_chosen
 from vmkeep.flows.connect import open_vsphere, pinned
 from vmkeep.flows.ended_restores import end_with_holds
 from vmkeep.flows.other_restores import HasEnded, dead_or_refused, nobody_knows
+from vmkeep.flows.plan_over import refuse_beside_a_backup
 from vmkeep.flows.restore_end import finish_restore, hand_over
 from vmkeep.flows.restore_ledger import PlanLedger, RunLedger, plan_id
-from vmkeep.flows.restore_plan import plan_restore, refuse_beside_a_backup
+from vmkeep.flows.restore_plan import plan_restore
 from vmkeep.flows.restore_saved import SavedVm, load_saved, request_place, spec_options
+from vmkeep.flows.restore_values import DeadRestore, DiskMatch, RestorePlan, Target
 from vmkeep.flows.targets import may_run_here
 from vmkeep.flows.undo_snapshot import HeldStill, hold_still
-from vmkeep.flows.values import DeadRestore, DiskMatch, RestorePlan, Target
 from vmkeep.model.disk import Disk
 from vmkeep.model.job import DiskWrite, Progress, WriteJob
 from vmkeep.model.site import Site
@@ -146,11 +147,11 @@ def _create(
     if plan.place is None:
         raise StaleError(f"the plan for VM {plan.target_name} does not tell where it goes; start a new restore")
     saved = load_saved(repository, repository.load_point(plan.point))
-    request = request_place(plan.request, saved)
-    connect = not plan.original_runs or plan.request.connect_networks
+    request = request_place(plan.request.new_vm, saved)
+    connect = not plan.original_runs or plan.request.new_vm.connect_networks
     _require_alone(session, plan, saved)
     mark = _mark(session, repository, run, made=True)
-    options = spec_options(plan.request, saved, plan.target_name, connect=connect, mark=mark)
+    options = spec_options(plan.request.new_vm, saved, plan.target_name, connect=connect, mark=mark)
     reopen = partial(create.reopen_place, session, plan.place, request, plan.target_name, origin=saved.origin)
     try:
         place = reopen()
@@ -169,7 +170,7 @@ def _require_alone(session: Session, plan: RestorePlan, saved: SavedVm) -> None:
 
     :raises StaleError: the original was switched on since the plan was made.
     """
-    if plan.original_runs or plan.request.connect_networks:
+    if plan.original_runs or plan.request.new_vm.connect_networks:
         return
     if (running := may_run_here(session, saved.point.vm)) is not None:
         raise StaleError(

@@ -14,8 +14,8 @@ from vmkeep.flows import as_planned, nvram, vm_access
 from vmkeep.flows.block_choice import require_still
 from vmkeep.flows.connect import open_vsphere
 from vmkeep.flows.restore_ledger import Outcome, RunLedger, cleaned_up
+from vmkeep.flows.restore_values import Restored, RestorePlan, Target, WrittenDisk
 from vmkeep.flows.targets import may_run_here
-from vmkeep.flows.values import Restored, RestorePlan, Target, WrittenDisk
 from vmkeep.model.job import DiskWrite
 from vmkeep.model.site import Site
 from vmkeep.model.vmref import VmRef
@@ -104,7 +104,7 @@ def _start(session: Session, plan: RestorePlan, target: Target) -> tuple[bool, t
 
 def _beside(session: Session, plan: RestorePlan, target: Target) -> str | None:
     """Return a sentence if the original runs by now, and the new VM was to be connected only because it did not."""
-    if plan.place is None or plan.original_runs or plan.request.connect_networks:
+    if plan.place is None or plan.original_runs or plan.request.new_vm.connect_networks:
         return None
     connected = {label for label, _ in plan.place.networks} - {*plan.place.unconnected}
     return may_run_here(session, plan.vm, besides=target.vm) if connected else None

@@ -20,7 +20,7 @@ from enum import StrEnum
 from typing import TypeVar
 
 from vmkeep.errors import CorruptError, NotFoundError, StaleError
-from vmkeep.flows.values import Restored, RestorePlan, Target
+from vmkeep.flows.restore_values import Restored, RestorePlan, Target
 from vmkeep.model.job import from_json, to_json
 from vmkeep.repository import Repository
 

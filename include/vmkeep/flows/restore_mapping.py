@@ -6,16 +6,16 @@ nobody should have to know which of them counts.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from vmkeep.documents import read_text
 from vmkeep.errors import MappingError, UsageError
-from vmkeep.flows.restore_saved import OF_A_NEW_VM, SavedVm, load_saved, networks_asked, require_vm
-from vmkeep.flows.values import PhysicalRdm, RestoreRequest
-from vmkeep.mapping import CardLine, DiskLine, PlacedMapping, RestoreMapping, read_mapping, write_mapping
+from vmkeep.flows.restore_request import PhysicalRdm, RestoreRequest, option_of
+from vmkeep.flows.restore_saved import SavedVm, load_saved, networks_asked, require_vm
+from vmkeep.mapping import OF_THE_VM, CardLine, DiskLine, PlacedMapping, RestoreMapping, read_mapping, write_mapping
 from vmkeep.model.disk import Disk
 from vmkeep.model.wording import size
 from vmkeep.repository import Repository
@@ -26,15 +26,11 @@ from vmkeep.vsphere.directories import own_directories
 from vmkeep.vsphere.names import decode_name
 from vmkeep.vsphere.paths import parse_path
 
-_OPTIONS = {"name": "--new-name", "power_on": "--power-on", **OF_A_NEW_VM}
 _LARGEST = 1 << 20
 """Bytes of the largest file that is taken for a mapping. One of a VM with 256 disks has less than a tenth of them."""
-_FIELDS = {"name": "new_name"}
-"""Fields of a mapping whose field in a request has another name."""
-_SCALARS = (
-    "name", "keep_identity", "power_on", "connect_networks", "folder", "resource_pool", "host", "datastore",
-    "log_directory", "suspend_directory",
-)  # fmt: skip
+_OF_THE_REQUEST = {"name": "new_name", "power_on": "power_on"}
+"""Fields of a mapping that are fields of the request itself, and their names there."""
+_OF_THE_NEW_VM = {name: name for name in OF_THE_VM if name not in _OF_THE_REQUEST}
 
 
 def mapping_at(repository: Repository, ref: str) -> str:
@@ -135,20 +131,25 @@ class GivenMapping:
                 "a mapping says where a new VM is made, and this restore goes over an existing one: leave out the "
                 "mapping (--mapping), or the VM (--vm)"
             )
-        changes: dict[str, Any] = {"mapping": ""}
         plain = RestoreRequest(point=request.point, run=request.run)
-        for name in _SCALARS:
-            field, mapped = _FIELDS.get(name, name), getattr(self._read.mapping, name)
-            asked = getattr(request, field)
-            if mapped is None:
-                continue
-            if asked not in (getattr(plain, field), mapped):
-                raise self._contradiction(_OPTIONS[name], str(asked), str(mapped), name)
-            changes[field] = mapped
-        joined = replace(request, **changes)
+        own = self._agreed(request, plain, _OF_THE_REQUEST)
+        new_vm = self._agreed(request.new_vm, plain.new_vm, _OF_THE_NEW_VM)
+        joined = replace(request, **own, new_vm=replace(request.new_vm, mapping="", **new_vm))
         if joined.new_name is None:
             raise UsageError("the mapping has no name for the new VM: add name: to it, or say --new-name (new_name)")
         return joined
+
+    def _agreed(self, asked: object, plain: object, names: Mapping[str, str]) -> dict[str, Any]:
+        """Return the mapping's values for fields of options, which say nothing else about any of them."""
+        found = {}
+        for name, field in names.items():
+            mapped, option = getattr(self._read.mapping, name), getattr(asked, field)
+            if mapped is None:
+                continue
+            if option not in (getattr(plain, field), mapped):
+                raise self._contradiction(option_of(field), str(option), str(mapped), name)
+            found[field] = mapped
+        return found
 
     def with_parts(self, request: RestoreRequest, saved: SavedVm) -> RestoreRequest:
         """Return a joined request with the mapping's values for the disks and cards of the saved VM.
@@ -156,13 +157,15 @@ class GivenMapping:
         :raises MappingError: the saved VM has no such disk or card.
         :raises UsageError: an option says something else about one of them.
         """
-        return replace(
-            request,
-            disk_datastores=(*request.disk_datastores, *self._by_disk("datastore", saved)),
-            rdms=(*request.rdms, *self._by_disk("rdm", saved)),
-            luns=(*request.luns, *self._by_disk("lun", saved)),
-            networks=(*request.networks, *self._networks(request, saved)),
+        asked = request.new_vm
+        new_vm = replace(
+            asked,
+            disk_datastores=(*asked.disk_datastores, *self._by_disk("datastore", saved)),
+            rdms=(*asked.rdms, *self._by_disk("rdm", saved)),
+            luns=(*asked.luns, *self._by_disk("lun", saved)),
+            networks=(*asked.networks, *self._networks(asked.networks, saved)),
         )
+        return replace(request, new_vm=new_vm)
 
     def _by_disk(self, field: str, saved: SavedVm) -> Iterator[str]:
         disks = {word: disk for disk in reversed(saved.point.disks) for word in (disk.label, disk.address)}
@@ -180,8 +183,8 @@ class GivenMapping:
                 )
             yield f"{disk.address}={value}"
 
-    def _networks(self, request: RestoreRequest, saved: SavedVm) -> Iterator[str]:
-        cards, asked = {card.label: card for card in _cards(saved)}, networks_asked(request.networks, saved)
+    def _networks(self, texts: Sequence[str], saved: SavedVm) -> Iterator[str]:
+        cards, asked = {card.label: card for card in _cards(saved)}, networks_asked(texts, saved)
         for index, line in enumerate(self._read.mapping.networks):
             if line.card not in cards:
                 raise self._unknown("network card", line.card, list(cards), cards, ("networks", index, "card"))

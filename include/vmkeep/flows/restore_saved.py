@@ -1,15 +1,15 @@
-"""Reads the saved VM from a restore point, and applies a request's options to its cards, networks and disks.
+"""Reads the saved VM from a restore point, and applies the options of a new VM to its cards, networks and disks.
 
-A request names these parts as a person knows them. The saved VM tells which part each name means.
+The options name these parts as a person knows them. The saved VM tells which part each name means.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 from vmkeep.errors import CorruptError, UsageError
-from vmkeep.flows.values import PhysicalRdm, RestoreRequest
+from vmkeep.flows.restore_request import NewVmOptions, PhysicalRdm
 from vmkeep.model.disk import Disk
 from vmkeep.model.job import from_json
 from vmkeep.model.point import RestorePoint
@@ -18,27 +18,6 @@ from vmkeep.repository import Repository
 from vmkeep.vsphere import claims, configspec, create
 from vmkeep.vsphere.cards import Origin, SavedCard, saved_cards
 from vmkeep.vsphere.mappings import take_apart
-
-OF_A_NEW_VM = {
-    "networks": "--network",
-    "connect_networks": "--connect-networks",
-    "datastore": "--datastore",
-    "disk_datastores": "--disk-datastore",
-    "luns": "--lun",
-    "physical_rdm": "--physical-rdm",
-    "rdms": "--rdm",
-    "log_directory": "--log-directory",
-    "suspend_directory": "--suspend-directory",
-    "mapping": "--mapping",
-    "folder": "--folder",
-    "resource_pool": "--resource-pool",
-    "host": "--host",
-    "keep_identity": "--keep-identity",
-}
-"""Fields of a request that only make sense for a new VM, and the command line's options for them."""
-
-OF_AN_EXISTING_VM = {"disks": "--disks", "disk_map": "--disk-map", "all_blocks": "--all-blocks", "undo": "--undo"}
-"""Fields of a request that only make sense for an existing VM, and the command line's options for them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,25 +68,25 @@ def load_saved(repository: Repository, point: RestorePoint) -> SavedVm:
     )
 
 
-def request_place(request: RestoreRequest, saved: SavedVm) -> create.PlaceRequest:
-    """Return the places that a request names for a new VM and its parts.
+def request_place(options: NewVmOptions, saved: SavedVm) -> create.PlaceRequest:
+    """Return the places that the options name for a new VM and its parts.
 
     :raises NotFoundError: the saved VM has no such network card, network or disk. The message lists those it has.
     """
     return create.PlaceRequest(
-        datastore=request.datastore,
-        folder=request.folder,
-        resource_pool=request.resource_pool,
-        host=request.host,
-        networks=networks_asked(request.networks, saved),
-        disk_datastores=_by_disk("--disk-datastore", request.disk_datastores, saved.point.disks),
-        log_directory=request.log_directory,
-        suspend_directory=request.suspend_directory,
+        datastore=options.datastore,
+        folder=options.folder,
+        resource_pool=options.resource_pool,
+        host=options.host,
+        networks=networks_asked(options.networks, saved),
+        disk_datastores=_by_disk("--disk-datastore", options.disk_datastores, saved.point.disks),
+        log_directory=options.log_directory,
+        suspend_directory=options.suspend_directory,
     )
 
 
 def spec_options(
-    request: RestoreRequest, saved: SavedVm, name: str, *, connect: bool, mark: claims.VmClaim | None = None
+    options: NewVmOptions, saved: SavedVm, name: str, *, connect: bool, mark: claims.VmClaim | None = None
 ) -> configspec.SpecOptions:
     """Return the differences between the new VM and the saved one.
 
@@ -116,23 +95,23 @@ def spec_options(
     rdms = _physical(saved.point.disks)
     return configspec.SpecOptions(
         name=name,
-        new_identity=not request.keep_identity,
-        physical_rdm=request.physical_rdm.value,
-        rdms={key: replacement.value for key, replacement in rdms_asked(request, rdms).items()},
-        luns=_by_disk("--lun", request.luns, rdms, kind="physical RDM"),
+        new_identity=not options.keep_identity,
+        physical_rdm=options.physical_rdm.value,
+        rdms={key: replacement.value for key, replacement in rdms_asked(options, rdms).items()},
+        luns=_by_disk("--lun", options.luns, rdms, kind="physical RDM"),
         connect_networks=connect,
         copied=frozenset(image.disk.key for image in saved.point.images),
         mark=mark,
-        drill=request.drill,
+        drill=options.drill,
     )
 
 
-def rdms_asked(request: RestoreRequest, disks: Iterable[Disk]) -> dict[int, PhysicalRdm]:
-    """Return the replacement of each physical RDM for which a request names one, by device key.
+def rdms_asked(options: NewVmOptions, disks: Iterable[Disk]) -> dict[int, PhysicalRdm]:
+    """Return the replacement of each physical RDM for which the options name one, by device key.
 
     :raises UsageError: a replacement is not known.
     """
-    asked = _by_disk("--rdm", request.rdms, _physical(disks), kind="physical RDM")
+    asked = _by_disk("--rdm", options.rdms, _physical(disks), kind="physical RDM")
     for replacement in asked.values():
         if replacement not in list(PhysicalRdm):
             raise UsageError(f"--rdm: no replacement '{replacement}'; choose from {', '.join(PhysicalRdm)}")
@@ -141,34 +120,6 @@ def rdms_asked(request: RestoreRequest, disks: Iterable[Disk]) -> dict[int, Phys
 
 def _physical(disks: Iterable[Disk]) -> list[Disk]:
     return [disk for disk in disks if disk.physical_rdm]
-
-
-def refuse_for_existing(request: RestoreRequest) -> None:
-    """Return if a request over an existing VM has no option that is only for a new VM.
-
-    :raises UsageError: it has one. An existing VM has its place, its identity, its disks and its cards already.
-    """
-    untouched = {each.name: each.default for each in fields(RestoreRequest)}
-    for name, option in OF_A_NEW_VM.items():
-        if getattr(request, name) != untouched[name]:
-            raise UsageError(
-                f"{option} (in Airflow, the field {name}) is about a new VM, and this restore goes over an existing "
-                "one: leave it out, or say --new-name (new_name) too"
-            )
-
-
-def refuse_for_new(request: RestoreRequest) -> None:
-    """Return if a request for a new VM has no option that is only for an existing one.
-
-    :raises UsageError: it has one. A new VM gets every disk of the saved one, and each at its old address.
-    """
-    untouched = {each.name: each.default for each in fields(RestoreRequest)}
-    for name, option in OF_AN_EXISTING_VM.items():
-        if getattr(request, name) != untouched[name]:
-            raise UsageError(
-                f"{option} (in Airflow, the field {name}) is about a VM that exists, and this restore makes "
-                "a new one: leave it out, or attach single disks to a VM with 'vmkeep restore disk'"
-            )
 
 
 def networks_asked(texts: Iterable[str], saved: SavedVm) -> dict[str, str]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from vmkeep.flows.block_choice import choice_words
+from vmkeep.flows.restore_request import PhysicalRdm
 from vmkeep.flows.restore_saved import rdms_asked
-from vmkeep.flows.values import DiskMatch, PhysicalRdm, RestorePlan
+from vmkeep.flows.restore_values import DiskMatch, RestorePlan
 from vmkeep.model.disk import Disk
 from vmkeep.model.overwrite import Undo, Verify
 from vmkeep.model.place import SettledPlace
@@ -38,7 +39,7 @@ def _over(plan: RestorePlan) -> Iterator[str]:
     for disk in plan.target_disks:
         if disk.key not in written and disk.address not in told:
             yield f"{_disk(disk)} of the VM is written over by nothing and stays as it is"
-    if plan.request.undo is Undo.SNAPSHOT:
+    if plan.request.over.undo is Undo.SNAPSHOT:
         yield "a snapshot of the VM is kept before the first write, so that the restore can be undone"
     yield _check(plan)
     yield _power(plan)
@@ -52,9 +53,9 @@ def _new(plan: RestorePlan, place: SettledPlace) -> Iterator[str]:
     yield f"its files go to datastore {decode_name(place.datastore)}"
     for what, path in place.directories:
         yield f"its {what} is {path}"
-    stores, rdms = dict(place.disks), rdms_asked(plan.request, [match.disk for match in plan.matches])
+    stores, rdms = dict(place.disks), rdms_asked(plan.request.new_vm, [match.disk for match in plan.matches])
     for match in plan.matches:
-        if _is_left_out(place, match.disk, rdms.get(match.disk.key, plan.request.physical_rdm)):
+        if _is_left_out(place, match.disk, rdms.get(match.disk.key, plan.request.new_vm.physical_rdm)):
             yield f"{_disk(match.disk)} is not made{_note(match)}, as asked"
             continue
         what = "is written" if match.written else "is not written"

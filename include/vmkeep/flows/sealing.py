@@ -8,10 +8,10 @@ from datetime import UTC
 
 from vmkeep.errors import StaleError
 from vmkeep.flows import lun_reads
+from vmkeep.flows.backup_values import Preflight, Sealed, SnapshotTaken
 from vmkeep.flows.connect import open_vsphere, require_server
 from vmkeep.flows.entering import enter_point
 from vmkeep.flows.read_as_it_is import require_untouched
-from vmkeep.flows.values import Preflight, Sealed, SnapshotTaken
 from vmkeep.model.fullreason import FullReason, count_reasons
 from vmkeep.model.job import DiskCopy
 from vmkeep.model.point import DiskImage, Power, RestorePoint

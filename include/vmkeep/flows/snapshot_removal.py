@@ -11,8 +11,8 @@ from functools import partial
 
 from vmkeep.errors import PermissionDeniedError, StoreFullError, VmKeepError
 from vmkeep.flows import array_hooks, guest_thaws, limits, suspension, vm_access
+from vmkeep.flows.backup_values import Removal
 from vmkeep.flows.connect import fence_deadline, open_vsphere, require_server
-from vmkeep.flows.values import Removal
 from vmkeep.model.guest import Logins, no_logins
 from vmkeep.model.site import Site
 from vmkeep.repository import Repository, open_site_repository

@@ -9,7 +9,7 @@ import contextlib
 from collections.abc import Iterator
 
 from vmkeep.errors import AmbiguousError, NotFoundError, PermissionDeniedError, UnsupportedError
-from vmkeep.flows.values import RestoreRequest
+from vmkeep.flows.restore_request import RestoreRequest
 from vmkeep.model.point import RestorePoint, VmIdentity
 from vmkeep.vsphere import inventory
 from vmkeep.vsphere.server import server_uuid

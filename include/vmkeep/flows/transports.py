@@ -11,8 +11,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from vmkeep.errors import UnsupportedError
+from vmkeep.flows.backup_values import DiskTransports, Preflight
 from vmkeep.flows.connect import check_driver, open_vsphere
-from vmkeep.flows.values import DiskTransports, Preflight
 from vmkeep.model.disk import ControllerKind, Disk
 from vmkeep.model.site import Site
 from vmkeep.model.transport import TransportMode

@@ -10,7 +10,7 @@ from vmkeep.errors import AmbiguousError, ConflictError, NotFoundError, StaleErr
 from vmkeep.flows import undo_hold
 from vmkeep.flows.connect import open_vsphere
 from vmkeep.flows.other_restores import LEASE, HasEnded, dead_or_refused, nobody_knows
-from vmkeep.flows.restore_plan import refuse_beside_a_backup
+from vmkeep.flows.plan_over import refuse_beside_a_backup
 from vmkeep.flows.undo_hold import HeldForUndo
 from vmkeep.model.site import Site
 from vmkeep.model.vmref import VmRef

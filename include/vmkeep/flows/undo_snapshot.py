@@ -16,7 +16,7 @@ from datetime import datetime
 from vmkeep.errors import ConflictError, UnsupportedError, VmKeepError
 from vmkeep.flows.block_choice import ask_choices
 from vmkeep.flows.restore_ledger import RunLedger
-from vmkeep.flows.values import DiskMatch, RestorePlan, RestoreRequest
+from vmkeep.flows.restore_values import DiskMatch, RestorePlan
 from vmkeep.model.disk import Disk, SkipReason
 from vmkeep.model.overwrite import BlockChoice, Undo
 from vmkeep.model.wording import size
@@ -42,20 +42,20 @@ class HeldStill:
 
 def require_undoable(
     session: Session,
-    request: RestoreRequest,
+    wanted: Undo,
     vm: inventory.VmDescription,
     matches: tuple[DiskMatch, ...],
     *,
     nvram: bool,
 ) -> tuple[str, ...]:
-    """Return warnings about the snapshot that a request wants to keep, if it wants one.
+    """Return warnings about the snapshot that a restore keeps, if one is wanted.
 
     :param nvram: the NVRAM is put back.
     :raises ConflictError: a datastore has less room than the snapshot may take.
     :raises UnsupportedError: vSphere takes no snapshot of the VM, or of a disk that is written.
     :raises PermissionDeniedError: the user may not take the snapshot, or not go back to it.
     """
-    if request.undo is Undo.NONE:
+    if wanted is Undo.NONE:
         return ()
     targets = {disk.key: disk for disk in vm.disks}
     written = [targets[match.target_key] for match in matches if match.written and match.target_key is not None]
@@ -99,7 +99,7 @@ def hold_still(session: Session, repository: Repository, plan: RestorePlan, run:
     :param since: a time before the VM was switched off, by vCenter's clock.
     """
     moref = plan.target.moref if plan.target is not None and plan.target.moref is not None else ""
-    undo = _taken_to_undo(session, repository, moref, run) if plan.request.undo is Undo.SNAPSHOT else None
+    undo = _taken_to_undo(session, repository, moref, run) if plan.request.over.undo is Undo.SNAPSHOT else None
 
     def take() -> str:
         return undo or _taken(session, repository, moref, run, undo=False)

@@ -14,12 +14,12 @@ from vmkeep.errors import (
     VmKeepError,
 )
 from vmkeep.flows import guest_hooks, limits, other_restores, suspension
+from vmkeep.flows.backup_values import Preflight, SnapshotTaken
 from vmkeep.flows.changed_since import reached, require_as_planned
 from vmkeep.flows.kept_names import kept_names
 from vmkeep.flows.other_restores import GIVEN_UP, HasEnded, nobody_knows, refuse_beside_a_restore
 from vmkeep.flows.quiescing import Quiesced, take_quiesced
 from vmkeep.flows.read_as_it_is import require_off
-from vmkeep.flows.values import Preflight, SnapshotTaken
 from vmkeep.model.fullreason import FullRead, FullReason
 from vmkeep.model.guest import CommandOutcome, Logins, outcomes
 from vmkeep.model.point import BackupMode, Consistency, Quiesce

@@ -10,10 +10,11 @@ Nothing here asks a server, and nothing here knows whether a place exists.
 
 from vmkeep.mapping.reading import read_mapping
 from vmkeep.mapping.schema import schema_text
-from vmkeep.mapping.values import CardLine, DiskLine, PlacedMapping, RestoreMapping
+from vmkeep.mapping.values import OF_THE_VM, CardLine, DiskLine, PlacedMapping, RestoreMapping
 from vmkeep.mapping.writing import write_mapping
 
 __all__ = [
+    "OF_THE_VM",
     "CardLine",
     "DiskLine",
     "PlacedMapping",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 from vmkeep.documents import Path, Place
 
@@ -49,6 +49,10 @@ class RestoreMapping:
     suspend_directory: str | None = None
     disks: tuple[DiskLine, ...] = ()
     networks: tuple[CardLine, ...] = ()
+
+
+OF_THE_VM = tuple(one.name for one in fields(RestoreMapping) if one.name not in ("disks", "networks"))
+"""Fields about the VM as a whole, in the order of the file."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,13 +10,9 @@ from typing import Any
 
 from vmkeep.documents import Path
 from vmkeep.mapping.schema import MAPPING
-from vmkeep.mapping.values import CardLine, DiskLine, RestoreMapping
+from vmkeep.mapping.values import OF_THE_VM, CardLine, DiskLine, RestoreMapping
 
 _WIDTH = 100
-_SCALARS = (
-    "name", "keep_identity", "power_on", "connect_networks", "folder", "resource_pool", "host", "datastore",
-    "log_directory", "suspend_directory",
-)  # fmt: skip
 _PLAIN = re.compile(r"[A-Za-z_/][\w./-]*(?:[ :][\w./-]+)*", re.ASCII)
 """A text that YAML reads as it stands, whatever word it is, apart from the words below."""
 _NO_TEXTS = ("true", "false", "null", "yes", "no", "on", "off", "y", "n")
@@ -34,7 +30,7 @@ def write_mapping(mapping: RestoreMapping, *, about: Iterable[str]) -> str:
 def _lines(mapping: RestoreMapping, about: Iterable[str]) -> Iterator[str]:
     for sentence in (*about, *_HOW):
         yield from _comment(sentence)
-    for name in _SCALARS:
+    for name in OF_THE_VM:
         yield ""
         yield from _described((name,))
         yield f"{name}: {_value(getattr(mapping, name))}"

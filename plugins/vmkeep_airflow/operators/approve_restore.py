@@ -9,7 +9,8 @@ from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.sdk import Context
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException, TaskAwaitingInput
 
-from vmkeep.flows.values import OnConflict, RestorePlan
+from vmkeep.flows.restore_request import OnConflict
+from vmkeep.flows.restore_values import RestorePlan
 from vmkeep.model.job import to_plain
 from vmkeep_airflow.steps import Approval
 from vmkeep_airflow.xcoms import handed

@@ -8,8 +8,8 @@ from typing import Any
 
 from airflow.sdk import Context
 
-from vmkeep.flows.values import OnConflict, RestoreRequest
-from vmkeep.model.job import from_plain, to_plain
+from vmkeep.flows.restore_request import OnConflict, RestoreRequest, make_request
+from vmkeep.model.job import to_plain
 from vmkeep_airflow.dagruns import has_ended, own_dag_run, owner_text
 from vmkeep_airflow.operators.base import SiteOperator
 
@@ -50,7 +50,4 @@ class PlanRestoreOperator(SiteOperator):
 
 def request_from(params: Mapping[str, Any], own: Mapping[str, str]) -> RestoreRequest:
     """Return a request made of a run's params, with the run's key and owner. Empty fields are left out."""
-    given = {name: value for name, value in params.items() if value not in ("", None)}
-    if "vm" in given:
-        given["vm_selector"] = given.pop("vm")
-    return from_plain(RestoreRequest, {**given, **own})
+    return make_request(**{name: value for name, value in params.items() if value not in ("", None)}, **own)

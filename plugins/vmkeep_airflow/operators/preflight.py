@@ -9,7 +9,7 @@ from typing import Any
 from airflow.sdk import Context
 
 from vmkeep.errors import ConflictError
-from vmkeep.flows.values import BackupRequest
+from vmkeep.flows.backup_values import BackupRequest
 from vmkeep.model.audit import SHARE
 from vmkeep.model.guest import commands_from
 from vmkeep.model.job import from_plain, to_plain

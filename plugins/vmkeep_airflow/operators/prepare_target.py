@@ -9,7 +9,7 @@ from airflow.sdk import Context
 from airflow.sdk.exceptions import AirflowFailException, AirflowTaskTerminated
 
 from vmkeep.errors import VmKeepError
-from vmkeep.flows.values import RestorePlan
+from vmkeep.flows.restore_values import RestorePlan
 from vmkeep.model.job import to_plain
 from vmkeep.model.site import Site
 from vmkeep_airflow.dagruns import has_ended, own_dag_run

@@ -7,7 +7,7 @@ from typing import Any
 
 from airflow.sdk import Context
 
-from vmkeep.flows.values import Preflight
+from vmkeep.flows.backup_values import Preflight
 from vmkeep.model.job import to_plain
 from vmkeep.model.site import Site
 from vmkeep.model.wording import counted

@@ -10,7 +10,7 @@ from airflow.sdk import Context
 from airflow.sdk.exceptions import AirflowTaskTerminated
 
 from vmkeep.errors import LimitReachedError, VmKeepError
-from vmkeep.flows.values import Preflight
+from vmkeep.flows.backup_values import Preflight
 from vmkeep.model.job import to_plain
 from vmkeep.model.site import Site
 from vmkeep.model.wording import counted

@@ -7,7 +7,7 @@ from typing import Any
 
 from airflow.sdk import Context
 
-from vmkeep.flows.values import Sealed
+from vmkeep.flows.backup_values import Sealed
 from vmkeep.model.job import to_plain
 from vmkeep_airflow.operators.base import SiteOperator
 from vmkeep_airflow.progress import mebibytes

@@ -83,7 +83,7 @@ def test_the_message_is_one_line_that_names_the_thing_and_the_remedy(site):
     """What the run's log shows; all of the above go through these two calls."""
     from vmkeep.errors import VmKeepError
     from vmkeep.flows import backup
-    from vmkeep.flows.values import BackupRequest
+    from vmkeep.flows.backup_values import BackupRequest
 
     wrong = [
         (site, "nobody", "nobody"),

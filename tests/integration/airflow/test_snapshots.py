@@ -8,8 +8,8 @@ from types import SimpleNamespace
 import pytest
 
 from vmkeep.flows import backup, guest_thaws
+from vmkeep.flows.backup_values import BackupRequest
 from vmkeep.flows.repositories import open_site_repository
-from vmkeep.flows.values import BackupRequest
 from vmkeep.model.guest import GuestCommands
 from vmkeep.model.job import to_plain
 from vmkeep.model.point import BackupMode
@@ -124,9 +124,9 @@ def test_the_sweep_thaws_a_guest_that_an_ended_run_has_left_frozen(control, site
 def leave_a_vm(site, owner: DagRunId, run: str, name: str) -> None:
     """Do what a worker does that dies right after it has made the VM."""
     from vmkeep.flows import restore
-    from vmkeep.flows.values import RestoreRequest
+    from vmkeep.flows.restore_request import make_request
 
-    request = RestoreRequest(point="latest:web01", run=run, owner=owner_text(owner), new_name=name)
+    request = make_request(point="latest:web01", run=run, owner=owner_text(owner), new_name=name)
     restore.prepare_target(site, restore.plan_restore(site, request))
 
 

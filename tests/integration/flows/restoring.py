@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from vmkeep.flows import backup, restore
+from vmkeep.flows.backup_values import BackupRequest, Sealed
 from vmkeep.flows.complete_runs import run_backup, run_restore
+from vmkeep.flows.restore_request import OnConflict, RestoreRequest, make_request
+from vmkeep.flows.restore_values import Restored
 from vmkeep.flows.sweep import Finding, Kind, SweepWishes, run_sweep
-from vmkeep.flows.values import BackupRequest, OnConflict, Restored, RestoreRequest, Sealed
 from vmkeep.images import export_image
 from vmkeep.model.job import WriteJob
 from vmkeep.model.site import Site, VCenter
@@ -52,7 +54,7 @@ def restore_whole(
     site: Site, point: str, *, announce: Callable[[str], None] = lambda _line: None, **options
 ) -> Restored:
     """Restore one VM in one call, as the command line does."""
-    request = RestoreRequest(point=point, run=new_run(), **options)
+    request = make_request(point=point, run=new_run(), **options)
     return run_restore(site, request, bars=silent, announce=announce)
 
 
@@ -145,12 +147,12 @@ class Restoring:
     def over(cls, site: Site, point: str, **options) -> Restoring:
         return cls(
             site,
-            RestoreRequest(point=point, run=new_run(), owner="a test", on_conflict=OnConflict.OVERWRITE, **options),
+            make_request(point=point, run=new_run(), owner="a test", on_conflict=OnConflict.OVERWRITE, **options),
         ).planned()
 
     @classmethod
     def new(cls, site: Site, point: str, name: str, **options) -> Restoring:
-        return cls(site, RestoreRequest(point=point, run=new_run(), owner="a test", new_name=name, **options)).planned()
+        return cls(site, make_request(point=point, run=new_run(), owner="a test", new_name=name, **options)).planned()
 
     def planned(self) -> Restoring:
         self.plan = restore.plan_restore(self.site, self.request)

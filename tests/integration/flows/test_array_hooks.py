@@ -14,7 +14,7 @@ import pytest
 from tests.integration.flows.restoring import back_up, new_run
 from vmkeep.errors import ArrayHookError, ConflictError, UsageError, VmKeepError
 from vmkeep.flows import array_hooks, backup, other_restores
-from vmkeep.flows.values import BackupRequest, Preflight
+from vmkeep.flows.backup_values import BackupRequest, Preflight
 from vmkeep.model.job import from_json, to_json
 from vmkeep.model.site import Site
 from vmkeep.repository import open_repository

@@ -10,8 +10,8 @@ import pytest
 from tests.integration.flows.restoring import Restoring, back_up, hold_still, new_run, site_of
 from vmkeep.errors import ConflictError
 from vmkeep.flows import backup, leftovers, other_restores, restore, vm_snapshot
+from vmkeep.flows.backup_values import BackupRequest
 from vmkeep.flows.leftovers import Fate, find_run_snapshots
-from vmkeep.flows.values import BackupRequest
 from vmkeep.model.site import Site
 from vmkeep.repository import create_repository
 

@@ -13,9 +13,9 @@ from vmkeep.flows import attach, attach_moves, restore
 from vmkeep.flows.attach_values import AttachRequest
 from vmkeep.flows.complete_attach import run_attach
 from vmkeep.flows.connect import open_vsphere as hands_of
+from vmkeep.flows.restore_request import OnConflict
 from vmkeep.flows.stopping import Stop
 from vmkeep.flows.sweep import Kind, State
-from vmkeep.flows.values import OnConflict
 from vmkeep.model.job import to_json
 from vmkeep.repository import open_repository
 from vmkeep.vsphere import attaching, carriers, inventory

@@ -10,8 +10,9 @@ import pytest
 from tests.integration.flows import restoring
 from vmkeep.errors import ConflictError, UnsupportedError, UsageError
 from vmkeep.flows import backup
+from vmkeep.flows.backup_values import BackupRequest
 from vmkeep.flows.restore import plan_restore
-from vmkeep.flows.values import BackupRequest, OnConflict, RestoreRequest
+from vmkeep.flows.restore_request import OnConflict, make_request
 from vmkeep.model.disk import SkipReason
 from vmkeep.model.point import BackupKind, BackupMode, Consistency, Quiesce
 from vmkeep.repository import Lost, create_repository, open_repository
@@ -248,7 +249,7 @@ def test_applications_that_may_not_have_been_flushed_are_a_warning(bench):
 def test_a_disk_that_a_new_vm_gets_empty_is_warned_of_once(of_app01):
     site, sealed = of_app01
 
-    request = RestoreRequest(point=sealed.point, run=f"test-{uuid.uuid4().hex[:8]}", new_name="app01-planned")
+    request = make_request(point=sealed.point, run=f"test-{uuid.uuid4().hex[:8]}", new_name="app01-planned")
     warnings = plan_restore(site, request).warnings
 
     assert ["16 MiB" in warning for warning in warnings if "Hard disk 4" in warning] == [True]

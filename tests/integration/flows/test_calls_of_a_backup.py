@@ -12,8 +12,8 @@ from tests.integration.flows.restoring import back_up, hands, new_run
 from vmkeep.errors import NotFoundError
 from vmkeep.flows import connect
 from vmkeep.flows.backup import preflight
+from vmkeep.flows.backup_values import BackupRequest
 from vmkeep.flows.leftovers import find_run_snapshots
-from vmkeep.flows.values import BackupRequest
 from vmkeep.vsphere import inventory
 
 MOST = 40

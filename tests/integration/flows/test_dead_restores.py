@@ -16,10 +16,11 @@ from tests.integration.flows.restoring import Restoring, hands, hold_still, name
 from tests.patience import eventually
 from vmkeep.errors import ConflictError, StaleError, VmKeepError
 from vmkeep.flows import backup, restore
+from vmkeep.flows.backup_values import BackupRequest
 from vmkeep.flows.leftovers import find_run_snapshots
 from vmkeep.flows.restore_ledger import Outcome, RunLedger
+from vmkeep.flows.restore_request import OnConflict, make_request
 from vmkeep.flows.sweep import Kind, State
-from vmkeep.flows.values import BackupRequest, OnConflict, RestoreRequest
 from vmkeep.model.point import BackupMode
 from vmkeep.repository import create_repository
 from vmkeep.repository.notes import runs
@@ -150,7 +151,7 @@ def test_the_sweep_finds_what_dead_restores_made_and_held_and_nothing_else(lab, 
 
 def test_a_restore_of_one_process_is_alive_by_its_lease_alone(lab, kept, name):
     site, point = kept
-    plan = restore.plan_restore(site, RestoreRequest(point=point, run=f"cli-{name}", new_name=name))
+    plan = restore.plan_restore(site, make_request(point=point, run=f"cli-{name}", new_name=name))
     with restore.open_site_repository(site) as repository:
         with repository.run(f"cli-{name}").open_lease("restore"):
             restore.prepare_target(site, plan)

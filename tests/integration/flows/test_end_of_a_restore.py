@@ -19,7 +19,7 @@ from tests.integration.flows.restoring import (
 from vmkeep.errors import TransientError, VmKeepError, VSphereError
 from vmkeep.flows import nvram
 from vmkeep.flows.complete_runs import run_restore
-from vmkeep.flows.values import OnConflict, RestoreRequest
+from vmkeep.flows.restore_request import OnConflict, make_request
 from vmkeep.vsphere import inventory, machines, tasks, vmfiles
 from vmkeep.vsphere.api import vim
 from vmkeep.vsphere.tasks import run_task
@@ -64,7 +64,7 @@ def destroy(lab, vm: str) -> None:
 def restore_as_a_person(site, point, **options):
     """Restore as the command line does; return the result, or the error, and all that was announced."""
     lines: list[str] = []
-    request = RestoreRequest(point=point, run=new_run(), **options)
+    request = make_request(point=point, run=new_run(), **options)
     try:
         return run_restore(site, request, bars=silent, announce=lines.append), lines
     except VmKeepError as error:

@@ -25,7 +25,7 @@ from vmkeep.errors import (
     VmKeepError,
 )
 from vmkeep.flows import backup
-from vmkeep.flows.values import BackupRequest
+from vmkeep.flows.backup_values import BackupRequest
 from vmkeep.model.point import BackupKind, BackupMode, Quiesce
 from vmkeep.model.site import Site
 from vmkeep.repository import open_repository

@@ -22,8 +22,8 @@ from tests.patience import HANG, eventually
 from vmkeep.cli.main import cli
 from vmkeep.errors import AuthenticationError, ConflictError, GuestCommandError, StaleError, UsageError, VSphereError
 from vmkeep.flows import backup, guest_hooks, guest_thaws
+from vmkeep.flows.backup_values import BackupRequest, Preflight, SnapshotTaken
 from vmkeep.flows.other_restores import HasEnded, nobody_knows
-from vmkeep.flows.values import BackupRequest, Preflight, SnapshotTaken
 from vmkeep.model.guest import CommandsRun, GuestCommands, GuestLogin
 from vmkeep.model.job import to_json
 from vmkeep.model.point import BackupMode
@@ -311,7 +311,7 @@ DYING = """
 import signal, sys
 from tests.integration.flows.test_guest_commands import logins
 from vmkeep.flows import backup
-from vmkeep.flows.values import Preflight
+from vmkeep.flows.backup_values import Preflight
 from vmkeep.model.job import from_json
 from vmkeep.model.site import Site, VCenter
 def stop(*_):

@@ -28,10 +28,11 @@ from tests.patience import HANG, eventually
 from vmkeep.cli.main import cli
 from vmkeep.errors import ConflictError, DiskMovedError, StaleError, StoreFullError, TransientError, VmKeepError
 from vmkeep.flows import backup, other_restores, vm_snapshot
+from vmkeep.flows.backup_values import BackupRequest
 from vmkeep.flows.complete_runs import run_backup
 from vmkeep.flows.held_vms import run_holding
+from vmkeep.flows.restore_request import OnConflict
 from vmkeep.flows.sweep import Kind, State
-from vmkeep.flows.values import BackupRequest, OnConflict
 from vmkeep.flows.vm_access import identity_of
 from vmkeep.model.access import AccessJob, VmAccess
 from vmkeep.model.point import BackupMode

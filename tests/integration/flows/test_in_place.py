@@ -25,11 +25,12 @@ from vmkeep.errors import (
 )
 from vmkeep.flows import restore
 from vmkeep.flows.block_choice import require_still, still_chosen
+from vmkeep.flows.restore_request import OnConflict, make_request
+from vmkeep.flows.restore_values import Target
 from vmkeep.flows.restore_wording import plan_lines
 from vmkeep.flows.sweep import Kind, State
 from vmkeep.flows.undo import accept_restore, undo_restore
 from vmkeep.flows.undo_snapshot import hold_still
-from vmkeep.flows.values import OnConflict, RestoreRequest, Target
 from vmkeep.model.job import DiskWrite, WriteJob
 from vmkeep.model.overwrite import Blocks, Undo, Verify
 from vmkeep.model.vmref import VmRef
@@ -268,7 +269,7 @@ def test_a_plan_alone_changes_nothing_and_cannot_be_carried_out(lab, held, vmkee
     assert any("is written over Hard disk 1" in line for line in told["lines"])
     assert told["plan"]["choices"][0]["blocks"] == "changed"
     assert (lab.state()["vms"], lab.hash(VM, 2000)) == (state["vms"], before)
-    request = RestoreRequest(point=point, run=restoring.new_run(), on_conflict=OVER, dry_run=True)
+    request = make_request(point=point, run=restoring.new_run(), on_conflict=OVER, dry_run=True)
     with pytest.raises(StaleError, match="not known to this repository"):
         restore.prepare_target(site, restore.plan_restore(site, request))
     refused = vmkeep("restore", "run", point, "--dry-run", *where, check=False)

@@ -22,9 +22,9 @@ from tests.labs import start_lab
 from vmkeep.clock import now
 from vmkeep.errors import Recovery, UnsupportedError, VmKeepError
 from vmkeep.flows import listing, policies, windows
+from vmkeep.flows.backup_values import BackupRequest
 from vmkeep.flows.complete_runs import run_backup
 from vmkeep.flows.host_configs import HostBackupRequest, back_up_hosts
-from vmkeep.flows.values import BackupRequest
 from vmkeep.model.guest import GuestCommands, GuestLogin
 from vmkeep.model.point import BackupMode
 from vmkeep.policy import read_file

@@ -10,7 +10,7 @@ import pytest
 from tests.integration.flows.restoring import back_up, hands, new_run
 from vmkeep.errors import LimitReachedError, LowSpaceError
 from vmkeep.flows import backup, turns
-from vmkeep.flows.values import BackupRequest
+from vmkeep.flows.backup_values import BackupRequest
 from vmkeep.model.limits import Holder, Limits
 from vmkeep.model.point import BackupMode
 from vmkeep.repository import open_repository

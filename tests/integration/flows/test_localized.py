@@ -18,7 +18,8 @@ from vmkeep.errors import (
 )
 from vmkeep.flows import quiescing
 from vmkeep.flows.backup import preflight
-from vmkeep.flows.values import BackupRequest, OnConflict
+from vmkeep.flows.backup_values import BackupRequest
+from vmkeep.flows.restore_request import OnConflict
 from vmkeep.repository import create_repository, open_repository
 from vmkeep.vsphere import claims, inventory, machines, snapshots
 from vmkeep.vsphere.api import vim

@@ -16,9 +16,9 @@ from tests.patience import HANG, eventually
 from vmkeep.cli.main import cli
 from vmkeep.errors import QuiesceFailedError, StaleError, VSphereError
 from vmkeep.flows import backup, quiescing
+from vmkeep.flows.backup_values import BackupRequest
 from vmkeep.flows.pointlist import list_points
 from vmkeep.flows.sweep import Kind, State
-from vmkeep.flows.values import BackupRequest
 from vmkeep.model.job import to_json
 from vmkeep.model.point import BackupMode, Consistency, Quiesce
 from vmkeep.repository import open_repository
@@ -242,7 +242,7 @@ def test_a_vm_that_a_person_suspends_after_the_preflight_is_left_to_that_person(
 DYING = """
 import sys
 from vmkeep.flows import backup
-from vmkeep.flows.values import Preflight
+from vmkeep.flows.backup_values import Preflight
 from vmkeep.model.job import from_json
 from vmkeep.model.site import Site
 backup.take_snapshot(from_json(Site, sys.argv[1]), from_json(Preflight, sys.argv[2]))

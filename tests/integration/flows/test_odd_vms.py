@@ -12,8 +12,8 @@ from vmkeep.flows import backup
 from vmkeep.flows.leftovers import find_run_snapshots
 from vmkeep.flows.restore import plan_restore
 from vmkeep.flows.restore_mapping import mapping_at
+from vmkeep.flows.restore_request import OnConflict, make_request
 from vmkeep.flows.sweep import Kind, State
-from vmkeep.flows.values import OnConflict, RestoreRequest
 from vmkeep.repository import open_repository
 from vmkeep.vsphere import inventory
 from vmkeep.vsphere.api import vim
@@ -59,7 +59,7 @@ def test_a_vm_in_a_vapp_is_backed_up_with_its_files_and_restored_beside_and_over
 
     with open_repository(site.repository) as repository:
         mapping = mapping_at(repository, sealed.point).replace("name: web01\n", "name: mapped\n")
-    mapped = plan_restore(site, RestoreRequest(point=sealed.point, run="mapped", mapping=mapping))
+    mapped = plan_restore(site, make_request(point=sealed.point, run="mapped", mapping=mapping))
     assert mapped.place.folder_path == "/Lab/vm/Production"
     assert [line for line in mapped.warnings if "vApp /Lab/vm/Production/shop [1]" in line]
 
@@ -95,7 +95,7 @@ def test_a_vm_whose_original_is_out_of_reach_is_restored_to_a_new_one(lab, site,
 
 
 def request(point, **options):
-    return RestoreRequest(point=point, run="test-odd", **options)
+    return make_request(point=point, run="test-odd", **options)
 
 
 def test_a_snapshot_that_cannot_be_seen_is_not_taken_for_removed(lab, site):

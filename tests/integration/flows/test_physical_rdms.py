@@ -14,8 +14,9 @@ import pytest
 from tests.integration.flows.restoring import back_up, devices, hands, new_run, power, restore_whole
 from vmkeep.errors import NotFoundError, StaleError, UsageError
 from vmkeep.flows import backup, lun_reads, restore
+from vmkeep.flows.backup_values import BackupRequest
+from vmkeep.flows.restore_request import OnConflict, PhysicalRdm, make_request
 from vmkeep.flows.restore_wording import plan_lines
-from vmkeep.flows.values import BackupRequest, OnConflict, PhysicalRdm, RestoreRequest
 from vmkeep.model import lun
 from vmkeep.model.lun import LunConsistency
 from vmkeep.model.point import BackupKind, BackupMode
@@ -133,13 +134,13 @@ def test_a_vm_that_is_off_has_a_lun_of_one_instant_which_a_new_vm_gets_as_an_ord
     assert digest(file) in bench.disks("app02", *keys).values()
     lines = {}
     for choice in (PhysicalRdm.PLACEHOLDER, PhysicalRdm.OMIT):
-        request = RestoreRequest(point=ref, run=new_run(), new_name="app03", physical_rdm=choice)
+        request = make_request(point=ref, run=new_run(), new_name="app03", physical_rdm=choice)
         plan = restore.plan_restore(site, request)
         lines[choice] = next(line for line in plan_lines(plan) if line.startswith(RDM))
     assert "is not written" in lines[PhysicalRdm.PLACEHOLDER]
     assert "--physical-rdm disk" in lines[PhysicalRdm.PLACEHOLDER]
     assert "is not made" in lines[PhysicalRdm.OMIT]
-    over = RestoreRequest(point=ref, run=new_run(), on_conflict=OnConflict.OVERWRITE)
+    over = make_request(point=ref, run=new_run(), on_conflict=OnConflict.OVERWRITE)
     rdm = next(match for match in restore.plan_restore(site, over).matches if match.disk.address == AT)
     assert (rdm.written, "no restore writes to a LUN" in rdm.note) == (False, True)
 

@@ -11,8 +11,8 @@ from tests.integration.flows import restoring
 from tests.integration.flows.restoring import Restoring, back_up, hands, names, power, reconfigure, restore_whole
 from vmkeep.cli.main import cli
 from vmkeep.errors import ConflictError, UnsupportedError, UsageError
+from vmkeep.flows.restore_request import OnConflict
 from vmkeep.flows.restore_wording import plan_lines
-from vmkeep.flows.values import OnConflict
 from vmkeep.model.point import Power
 from vmkeep.repository import Lost, create_repository, open_repository
 from vmkeep.vsphere import inventory, machines, vmfiles

@@ -14,8 +14,9 @@ from tests.integration.flows import restoring
 from tests.integration.flows.restoring import Restoring, back_up, hands, new_run, restore_whole, swept
 from vmkeep.errors import PermissionDeniedError
 from vmkeep.flows import backup, leftovers
+from vmkeep.flows.backup_values import BackupRequest
+from vmkeep.flows.restore_request import OnConflict, PhysicalRdm
 from vmkeep.flows.sweep import Kind
-from vmkeep.flows.values import BackupRequest, OnConflict, PhysicalRdm
 from vmkeep.model.guest import GuestCommands, GuestLogin
 from vmkeep.model.point import BackupKind, BackupMode
 from vmkeep.model.site import Site

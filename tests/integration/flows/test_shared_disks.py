@@ -7,7 +7,7 @@ import pytest
 from tests.integration.flows import restoring
 from vmkeep.errors import StaleError, UnsupportedError
 from vmkeep.flows import backup
-from vmkeep.flows.values import BackupRequest
+from vmkeep.flows.backup_values import BackupRequest
 from vmkeep.model.point import BackupMode
 from vmkeep.repository import open_repository
 from vmkeep.vsphere import inventory

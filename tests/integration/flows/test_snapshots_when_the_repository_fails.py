@@ -14,8 +14,8 @@ from tests.integration.flows.restoring import hands
 from tests.patience import HANG
 from vmkeep.errors import CorruptError, DeadlineError, StoreFullError
 from vmkeep.flows import backup
+from vmkeep.flows.backup_values import BackupRequest
 from vmkeep.flows.complete_runs import run_backup
-from vmkeep.flows.values import BackupRequest
 from vmkeep.repository import create_repository
 from vmkeep.vsphere.api import vim
 from vmkeep.vsphere.tasks import wait_task

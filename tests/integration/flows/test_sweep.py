@@ -9,9 +9,9 @@ import pytest
 from tests.integration.flows.restoring import back_up, devices, hands, new_run, reconfigure, swept
 from tests.patience import HANG
 from vmkeep.flows import attached_disks, backup, leftovers, listing, other_restores
+from vmkeep.flows.backup_values import BackupRequest
 from vmkeep.flows.sweep import Kind, State
 from vmkeep.flows.sweep_ground import SweepWishes, open_ground
-from vmkeep.flows.values import BackupRequest
 from vmkeep.repository import Repository, open_repository
 from vmkeep.vsphere.api import vim
 from vmkeep.vsphere.tasks import run_task, wait_task

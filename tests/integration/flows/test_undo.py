@@ -12,10 +12,10 @@ from vmkeep.errors import ConflictError, VSphereError
 from vmkeep.flows import other_restores
 from vmkeep.flows.other_restores import refuse_beside_a_restore
 from vmkeep.flows.restore_ledger import Outcome, RunLedger
+from vmkeep.flows.restore_values import Restored
 from vmkeep.flows.undo import accept_restore, find_undoable, undo_restore
 from vmkeep.flows.undo_snapshot import hold_still
 from vmkeep.flows.undo_wording import lines_of_added
-from vmkeep.flows.values import Restored
 from vmkeep.model.overwrite import Undo
 from vmkeep.model.vmref import VmRef
 from vmkeep.repository import create_repository, open_repository

@@ -14,9 +14,10 @@ from tests.labs import small_lab, start_lab
 from vmkeep.catalog import open_catalog
 from vmkeep.errors import AmbiguousError, StaleError
 from vmkeep.flows import backup
+from vmkeep.flows.backup_values import BackupRequest
 from vmkeep.flows.leftovers import Fate, find_run_snapshots
+from vmkeep.flows.restore_request import OnConflict
 from vmkeep.flows.sweep import Kind
-from vmkeep.flows.values import BackupRequest, OnConflict
 from vmkeep.repository import create_repository, open_repository
 from vmkeep.vsphere import changes, snapshots
 from vmkeep.vsphere.api import vim

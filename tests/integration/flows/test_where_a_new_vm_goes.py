@@ -12,8 +12,8 @@ from tests.integration.flows.restoring import Restoring, back_up, devices, hands
 from vmkeep.errors import ConflictError, MappingError, NotFoundError, StaleError, UsageError
 from vmkeep.flows import restore
 from vmkeep.flows.restore_mapping import mapping_at
+from vmkeep.flows.restore_request import PhysicalRdm, make_request
 from vmkeep.flows.restore_wording import plan_lines
-from vmkeep.flows.values import PhysicalRdm, RestoreRequest
 from vmkeep.mapping import read_mapping
 from vmkeep.repository import create_repository, open_repository
 from vmkeep.vsphere import inventory, luns
@@ -84,13 +84,13 @@ def test_an_unedited_mapping_makes_the_vm_that_was(lab, kept, name):
     named = text.replace("\nname: web01\n", f"\nname: {name}\n")
     said = Restoring.new(site, point, name, keep_identity=True).plan
 
-    mapped = restore.plan_restore(site, RestoreRequest(point=point, run="mapped", mapping=named))
+    mapped = restore.plan_restore(site, make_request(point=point, run="mapped", mapping=named))
 
     assert (mapped.place, mapped.matches, mapped.power_on) == (said.place, said.matches, said.power_on)
     assert mapped.warnings == said.warnings
     assert any("which is still there: for a copy" in warning for warning in mapped.warnings)
     with pytest.raises(ConflictError, match="a VM named web01 exists"):
-        restore.plan_restore(site, RestoreRequest(point=point, run="unedited", mapping=text))
+        restore.plan_restore(site, make_request(point=point, run="unedited", mapping=text))
 
 
 def test_a_vm_that_is_gone_comes_back_by_its_unedited_mapping(lab, kept):
@@ -263,7 +263,7 @@ def test_a_mapping_tells_the_replacement_of_each_physical_rdm(lab, with_rdm, nam
 
     def lines(old: str, new: str) -> str:
         assert old in text
-        request = RestoreRequest(point=point, run=name, mapping=text.replace(old, new))
+        request = make_request(point=point, run=name, mapping=text.replace(old, new))
         return "\n".join(plan_lines(restore.plan_restore(site, request)))
 
     placeholder = "    rdm: placeholder\n    lun: null\n"

@@ -9,7 +9,7 @@ from tests.labs import start_lab
 from vmkeep.errors import ConflictError, NotFoundError, UsageError
 from vmkeep.flows.complete_runs import run_restore
 from vmkeep.flows.restore import plan_restore
-from vmkeep.flows.values import OnConflict, RestoreRequest
+from vmkeep.flows.restore_request import OnConflict, make_request
 from vmkeep.repository import open_repository
 from vmkeep.vsphere import inventory
 from vmkeep.vsphere.api import vim
@@ -20,7 +20,7 @@ DISK = 2000
 
 
 def request(point, **options):
-    return RestoreRequest(point=point, run=new_run(), **options)
+    return make_request(point=point, run=new_run(), **options)
 
 
 @pytest.fixture(scope="module")

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from tests.integration.flows import restoring
+from vmkeep.flows.backup_values import BackupRequest
 from vmkeep.flows.complete_runs import run_backup
 from vmkeep.flows.restore import plan_restore
-from vmkeep.flows.values import BackupRequest, RestoreRequest
+from vmkeep.flows.restore_request import make_request
 from vmkeep.model.fullreason import FullReason
 from vmkeep.model.point import BackupKind
 from vmkeep.model.transport import TransportMode
@@ -169,7 +170,7 @@ def test_an_increment_never_continues_a_suspect_point_and_a_restore_of_it_warns(
     sealed = restoring.back_up(site, VM)
 
     assert sealed.full_reads == {"point-suspect": 1}
-    wanted = RestoreRequest(point=blind.point, run=restoring.new_run(), new_name="web01-doubtful")
+    wanted = make_request(point=blind.point, run=restoring.new_run(), new_name="web01-doubtful")
     assert any("marked suspect (Hard disk 1): somebody said so" in told for told in plan_restore(site, wanted).warnings)
 
 

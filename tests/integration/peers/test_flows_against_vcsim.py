@@ -11,7 +11,8 @@ import pytest
 
 from tests.command_line import run_here
 from vmkeep.flows import backup, restore
-from vmkeep.flows.values import BackupRequest, RestoreRequest
+from vmkeep.flows.backup_values import BackupRequest
+from vmkeep.flows.restore_request import make_request
 from vmkeep.images.diskfiles import LocalFileSource
 from vmkeep.model.job import DiskCopy, DiskWrite
 from vmkeep.model.point import BackupKind, Consistency
@@ -88,7 +89,7 @@ def test_the_snapshot_of_a_dead_run_is_found_and_removed(site, vcsim, session):
 
 def test_a_sealed_point_becomes_a_new_vm(site, back_up, session, vcsim):
     *_, sealed = back_up("run/1")
-    request = RestoreRequest(point=f"latest:{vcsim.guest}", run="restore/1", new_name="from the point")
+    request = make_request(point=f"latest:{vcsim.guest}", run="restore/1", new_name="from the point")
 
     plan = restore.plan_restore(site, request)
     target = restore.prepare_target(site, plan)
@@ -118,7 +119,7 @@ def test_a_sealed_point_becomes_a_new_vm(site, back_up, session, vcsim):
 
 def test_a_restore_that_was_given_up_leaves_no_vm(site, back_up, session, vcsim):
     back_up("run/1")
-    request = RestoreRequest(point=f"latest:{vcsim.guest}", run="restore/2", new_name="given up")
+    request = make_request(point=f"latest:{vcsim.guest}", run="restore/2", new_name="given up")
     restore.prepare_target(site, restore.plan_restore(site, request))
 
     assert restore.clean_up(site, "restore/2") == 1

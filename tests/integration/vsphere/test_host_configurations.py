@@ -16,7 +16,7 @@ from vmkeep.errors import AmbiguousError, CorruptError, NotFoundError, Recovery,
 from vmkeep.flows.host_configs import HostBackupRequest, HostState, back_up_hosts
 from vmkeep.flows.host_list import list_with_points
 from vmkeep.flows.restore_plan import plan_restore
-from vmkeep.flows.values import RestoreRequest
+from vmkeep.flows.restore_request import make_request
 from vmkeep.model.hostconfig import BUNDLE
 from vmkeep.model.site import Site
 from vmkeep.repository import create_repository, open_in, open_repository
@@ -309,7 +309,7 @@ def test_a_restore_refuses_a_host_s_point_and_names_the_way(site, lab):
     with pytest.raises(UsageError, match=f"configuration of the ESXi host {ESX01}, and no VM: .*'vmkeep host export'"):
         plan_restore(
             replace(site, vddk=str(lab.describe()["vddk"])),
-            RestoreRequest(point=found[ESX01].point, run="r", new_name="x"),
+            make_request(point=found[ESX01].point, run="r", new_name="x"),
         )
 
 

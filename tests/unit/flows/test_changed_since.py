@@ -9,9 +9,9 @@ import pytest
 
 from tests.unit.flows.test_modes import VM
 from vmkeep.errors import QuiesceFailedError, StaleError
+from vmkeep.flows.backup_values import BackupRequest, Preflight
 from vmkeep.flows.changed_since import reached, require_as_planned
 from vmkeep.flows.quiescing import Quiesced
-from vmkeep.flows.values import BackupRequest, Preflight
 from vmkeep.model.disk import ControllerKind, Disk
 from vmkeep.model.point import BackupMode, Quiesce, VmIdentity
 from vmkeep.vsphere.inventory import PowerState

@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from vmkeep.errors import UnsupportedError, UsageError
+from vmkeep.flows.backup_values import BackupRequest
 from vmkeep.flows.disk_choice import choose_disks, readable, require_some
-from vmkeep.flows.values import BackupRequest
 from vmkeep.model.disk import ControllerKind, Disk, SkipReason
 from vmkeep.model.job import from_plain, to_plain
 from vmkeep.model.point import BackupMode

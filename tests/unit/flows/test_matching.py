@@ -10,7 +10,7 @@ import pytest
 from vmkeep.errors import ConflictError, NotFoundError, UsageError
 from vmkeep.flows.disk_targets import read_targets
 from vmkeep.flows.matching import match_disks
-from vmkeep.flows.values import RestoreRequest
+from vmkeep.flows.restore_request import OverOptions
 from vmkeep.model.disk import ControllerKind, Disk, SkipReason
 from vmkeep.model.point import BackupKind, BackupMode, Consistency, DiskImage, Quiesce, RestorePoint, VmIdentity
 
@@ -99,8 +99,7 @@ def test_a_disk_that_became_independent_can_still_be_written():
 
 def asked(point, now, *, disks=(), disk_map=()):
     """The matches of a request that names disks."""
-    request = RestoreRequest(point="1", run="r", disks=disks, disk_map=disk_map)
-    return match_disks(point, now, read_targets(request, point, now))
+    return match_disks(point, now, read_targets(OverOptions(disks=disks, disk_map=disk_map), point, now))
 
 
 @pytest.mark.parametrize("words", [("scsi0:1",), ("Hard disk 2",), ("2001",), ("scsi0:1, 2001",)])

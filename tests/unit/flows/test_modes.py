@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from vmkeep.errors import UnsupportedError
+from vmkeep.flows.backup_values import BackupRequest
 from vmkeep.flows.modes import choose_mode
-from vmkeep.flows.values import BackupRequest
 from vmkeep.model.disk import ControllerKind, Disk
 from vmkeep.model.point import BackupMode, Quiesce, VmIdentity
 from vmkeep.vsphere.inventory import PowerState, VmDescription

@@ -7,14 +7,14 @@ import pytest
 from tests.unit.flows.test_restore_saved import NETWORK, saved
 from vmkeep.errors import MappingError, UsageError
 from vmkeep.flows.restore_mapping import GivenMapping, mapping_of, read_mapping_file
-from vmkeep.flows.values import PhysicalRdm, RestoreRequest
+from vmkeep.flows.restore_request import PhysicalRdm, RestoreRequest, make_request
 
 SECOND = "Network adapter 2"
 
 
 def joined(text: str, **options) -> RestoreRequest:
     given = GivenMapping(text)
-    request = given.joined(RestoreRequest(point="p", run="r", **options))
+    request = given.joined(make_request(point="p", run="r", **options))
     return given.with_parts(request, saved(SECOND))
 
 
@@ -25,10 +25,11 @@ def test_an_unedited_mapping_says_what_the_saved_vm_was():
 
     (disk,) = vm.point.disks
     assert request.new_name == vm.point.vm.name
-    assert request.keep_identity
-    assert request.networks == (), "each card finds its saved network, which is more than a name"
-    assert request.disk_datastores == (f"{disk.address}=ds1",)
-    assert (request.power_on, request.host, request.rdms, request.luns, request.mapping) == (None, None, (), (), "")
+    assert request.new_vm.keep_identity
+    assert request.new_vm.networks == (), "each card finds its saved network, which is more than a name"
+    assert request.new_vm.disk_datastores == (f"{disk.address}=ds1",)
+    new = request.new_vm
+    assert (request.power_on, new.host, new.rdms, new.luns, new.mapping) == (None, None, (), (), "")
 
 
 def test_an_edited_line_is_what_the_restore_is_told():
@@ -36,7 +37,7 @@ def test_an_edited_line_is_what_the_restore_is_told():
         f"card: {SECOND}\n    network: {NETWORK}", f'card: {SECOND}\n    network: "a=b [c]"'
     )
 
-    assert joined(edited).networks == (f"{SECOND}=a=b [c]",)
+    assert joined(edited).new_vm.networks == (f"{SECOND}=a=b [c]",)
 
 
 @pytest.mark.parametrize(
@@ -63,8 +64,8 @@ def test_a_mapping_and_an_option_that_contradict_each_other_are_refused(text, op
 def test_a_mapping_and_options_complete_each_other():
     request = joined("folder: /Lab/vm/x", new_name="a", host="h", physical_rdm=PhysicalRdm.OMIT)
 
-    assert (request.new_name, request.folder, request.host) == ("a", "/Lab/vm/x", "h")
-    assert joined("name: a\nhost: h", host="h").host == "h", "the same in both places"
+    assert (request.new_name, request.new_vm.folder, request.new_vm.host) == ("a", "/Lab/vm/x", "h")
+    assert joined("name: a\nhost: h", host="h").new_vm.host == "h", "the same in both places"
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ import pytest
 
 from tests.unit.flows.test_matching import A, point
 from vmkeep.errors import UsageError
+from vmkeep.flows.restore_request import NewVmOptions
 from vmkeep.flows.restore_saved import SavedVm, request_place
-from vmkeep.flows.values import RestoreRequest
 from vmkeep.vsphere.api import serialize, vim
 from vmkeep.vsphere.cards import UNKNOWN
 from vmkeep.vsphere.configspec import parse_config
@@ -29,14 +29,14 @@ def saved(label: str) -> SavedVm:
     return SavedVm(point=point(A), config=serialize(config, "vim.version.version9").decode(), origin=UNKNOWN)
 
 
-def request(*networks: str) -> RestoreRequest:
-    return RestoreRequest(point="p", run="r", new_name="new", networks=networks)
+def options(*networks: str) -> NewVmOptions:
+    return NewVmOptions(networks=networks)
 
 
 def test_a_network_stands_for_all_cards_on_it():
-    assert request_place(request(f"{NETWORK}=new"), saved("Network adapter 2")).networks == {NETWORK: "new"}
+    assert request_place(options(f"{NETWORK}=new"), saved("Network adapter 2")).networks == {NETWORK: "new"}
 
 
 def test_a_name_that_is_one_cards_label_and_another_cards_network_is_refused():
     with pytest.raises(UsageError, match="a card has that label"):
-        request_place(request(f"{NETWORK}=new"), saved(NETWORK))
+        request_place(options(f"{NETWORK}=new"), saved(NETWORK))

@@ -8,7 +8,7 @@ from click.testing import CliRunner
 from vmkeep.cli.main import cli
 from vmkeep.errors import UsageError
 from vmkeep.flows.restore import plan_restore
-from vmkeep.flows.values import OnConflict, PhysicalRdm, RestoreRequest
+from vmkeep.flows.restore_request import OnConflict, PhysicalRdm, make_request
 from vmkeep.model.site import Site, VCenter
 
 NOWHERE = Site(repository="/nowhere", vddk="/nowhere", vcenter=VCenter(host="nowhere.invalid", user="u", password="p"))
@@ -30,7 +30,7 @@ SAID = [
 @pytest.mark.parametrize("on_conflict", OnConflict)
 @pytest.mark.parametrize("vm", [None, "app01"])
 def test_a_restore_over_a_vm_refuses_it_before_it_looks_at_anything(field, value, option, on_conflict, vm):
-    request = RestoreRequest(point="latest:app01", run="r", vm_selector=vm, on_conflict=on_conflict, **{field: value})
+    request = make_request(point="latest:app01", run="r", vm_selector=vm, on_conflict=on_conflict, **{field: value})
 
     with pytest.raises(
         UsageError, match=rf"^{option.partition('=')[0]} \(in Airflow, the field {field}\) .*--new-name"

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from vmkeep.errors import UsageError
-from vmkeep.flows.values import BackupRequest
+from vmkeep.flows.backup_values import BackupRequest
 from vmkeep.model.disk import ControllerKind, Disk
 from vmkeep.model.diskrule import DiskRule, parse_disk_rule
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from vmkeep.errors import UsageError
-from vmkeep.flows.values import BackupRequest
+from vmkeep.flows.backup_values import BackupRequest
 from vmkeep.model.point import Quiesce
 from vmkeep.model.quiescing import OLDER_QUIESCE_CHOICES, QUIESCE_CHOICES, QuiesceRequest, parse_quiesce
 

@@ -6,7 +6,8 @@ import pytest
 
 from vmkeep.cli.cmd_backup import backup
 from vmkeep.errors import UsageError
-from vmkeep.flows.values import BackupRequest, RestoreRequest
+from vmkeep.flows.backup_values import BackupRequest
+from vmkeep.flows.restore_request import make_request
 from vmkeep.model.job import from_plain, to_plain
 from vmkeep.model.transport import DEFAULT_MODES, TransportMode, modes_for_writing, parse_modes
 
@@ -26,7 +27,7 @@ def test_a_request_without_a_mode_is_refused():
     with pytest.raises(UsageError, match="no transport mode"):
         BackupRequest(vm_selector="web01", run="r", transports=())
     with pytest.raises(UsageError, match="no transport mode"):
-        RestoreRequest(point="p", run="r", transports=())
+        make_request(point="p", run="r", transports=())
 
 
 def test_a_restore_writes_only_by_modes_that_need_no_snapshot():
@@ -40,7 +41,7 @@ def test_requests_and_the_command_line_have_one_default():
 
     assert parse_modes(option.default) == DEFAULT_MODES
     assert BackupRequest(vm_selector="web01", run="r").transports == DEFAULT_MODES
-    assert RestoreRequest(point="p", run="r").transports == DEFAULT_MODES
+    assert make_request(point="p", run="r").transports == DEFAULT_MODES
 
 
 def test_a_request_survives_json():

@@ -1,0 +1,78 @@
+"""Warns of everything in which a new VM differs from the saved one, and of harm that it could do. Shown with the plan.
+
+Nothing is left out silently: a part of the saved VM that the new one cannot have is named before the VM is made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from vmkeep.flows.plan_basis import PlanBasis
+from vmkeep.flows.restore_saved import SavedVm
+from vmkeep.flows.restore_values import RestorePlan
+from vmkeep.flows.targets import still_here
+from vmkeep.vsphere.configspec import BuiltSpec
+from vmkeep.vsphere.create import Place
+
+_NO_TEMPLATES = (
+    "the saved VM was a template, and the new one is an ordinary VM that is left off, because an ESXi host without "
+    "vCenter knows no templates"
+)
+
+
+def about_a_new_vm(
+    basis: PlanBasis, saved: SavedVm, plan: RestorePlan, place: Place, built: BuiltSpec, *, beside: str | None
+) -> Iterator[str]:
+    """Yield the warnings about a new VM at its place.
+
+    :param beside: a sentence about the original VM, if it runs or may run.
+    """
+    if plan.dead is not None:
+        yield f"VM {plan.target_name} ({plan.dead.vm}), left half made by run {plan.dead.run}, is removed first"
+    yield from _about_the_cards(basis, place, built, beside)
+    yield from _about_the_identity(basis)
+    yield from saved.notes
+    yield from _about_policies(saved)
+    yield from _about_attributes(saved)
+    yield from place.notes
+    yield from built.notes
+    if built.template and not basis.session.is_vcenter:
+        yield _NO_TEMPLATES
+
+
+def _about_the_cards(basis: PlanBasis, place: Place, built: BuiltSpec, beside: str | None) -> Iterator[str]:
+    """Say why the network cards are connected or not, if the original may run."""
+    connected = {label for label, _ in built.networks} - {*built.unconnected}
+    if beside is not None and built.held_back:
+        until = "connect them in vCenter when it is off, or say --connect-networks (in Airflow, connect_networks)"
+        yield f"the network cards start disconnected, because {beside}: {until}"
+    elif beside is not None and connected:
+        yield f"the network cards are connected as asked, though {beside}"
+    elif connected and not place.same_vcenter:
+        yield f"the network cards are connected: whether {basis.point.vm.in_full} still runs is not known here"
+
+
+def _about_the_identity(basis: PlanBasis) -> Iterator[str]:
+    """Warn if the new VM would have the UUIDs and MAC addresses of a VM that is still there."""
+    if basis.request.new_vm.keep_identity and (there := still_here(basis.session, basis.point.vm)) is not None:
+        yield (
+            f"the new VM has the UUIDs and MAC addresses of {there}, which is still there: for a copy, leave out "
+            "--keep-identity (in Airflow and in a mapping, keep_identity)"
+        )
+
+
+def _about_policies(saved: SavedVm) -> Iterator[str]:
+    """Warn of storage policies that the new VM does not get."""
+    labels: dict[int | None, str] = {None: "the VM", **{disk.key: disk.label for disk in saved.point.disks}}
+    if policies := saved.origin.references.policies:
+        named = ", ".join(
+            f"'{policy.name}' ({policy.id}) of {labels.get(policy.disk, f'disk {policy.disk}')}" for policy in policies
+        )
+        yield f"storage policies are not applied, assign them in vCenter: {named}"
+
+
+def _about_attributes(saved: SavedVm) -> Iterator[str]:
+    """Warn of custom attributes that the new VM does not get."""
+    if attributes := saved.origin.references.attributes:
+        named = ", ".join(f"'{name}' = '{value}'" for name, value in attributes)
+        yield f"custom attributes are not set, set them in vCenter: {named}"

@@ -1,0 +1,28 @@
+"""The basis on which the plan of a restore is made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from vmkeep.flows.other_restores import HasEnded
+from vmkeep.flows.restore_request import RestoreRequest
+from vmkeep.model.point import RestorePoint
+from vmkeep.repository import Repository
+from vmkeep.vsphere.session import Session
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanBasis:
+    """A request to restore a point, with the connections to read all that its plan depends on."""
+
+    session: Session
+    repository: Repository
+    point: RestorePoint
+    request: RestoreRequest
+    has_ended: HasEnded
+    """Tells whether the owner of another run has ended."""
+
+    @property
+    def powers_on(self) -> bool:
+        """The VM is switched on at the end, unless it becomes a template."""
+        return self.point.was_running if self.request.power_on is None else self.request.power_on

@@ -1,0 +1,34 @@
+"""Warns of a restore point that has lost something, and of transport modes by which no restore can write."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from vmkeep.model.point import RestorePoint
+from vmkeep.model.transport import TransportMode, modes_for_writing
+from vmkeep.repository import Repository
+
+
+def about_doubts(repository: Repository, point: RestorePoint) -> Iterator[str]:
+    """Warn of a point that has lost something, or that may not be what the VM had on its disks."""
+    damage = repository.marks.damage_of(point.ref)
+    if damage is not None:
+        lost = ", ".join(part.name for part in damage.lost) or "what is lost is not known"
+        yield (
+            f"{point.ref} is marked damaged ({lost}): {damage.reason}; choose a point that is not, if there is one, "
+            "because the restore fails at the first block that is lost"
+        )
+    doubt = repository.marks.suspicion_of(point.ref)
+    if doubt is not None:
+        disks = ", ".join(doubt.disks) or "every disk"
+        yield f"{point.ref} is marked suspect ({disks}): {doubt.reason}; choose a point that is not, if there is one"
+
+
+def about_transports(asked: tuple[TransportMode, ...]) -> tuple[str, ...]:
+    """Warn of the transport modes by which a restore cannot write."""
+    left = modes_for_writing(asked)
+    dropped = [name for name in asked if name not in left]
+    if not dropped:
+        return ()
+    modes = f"by {' or '.join(left)}, not by {' or '.join(dropped)}"
+    return (f"the disks are written {modes}: for that VDDK wants a snapshot of the VM, and a restore finds none",)
