@@ -28,6 +28,7 @@ from vmkeep.flows.restore_saved import SavedVm, load_saved, request_place, spec_
 from vmkeep.flows.restore_values import DeadRestore, DiskMatch, RestorePlan, Target
 from vmkeep.flows.targets import may_run_here
 from vmkeep.flows.undo_snapshot import HeldStill, hold_still
+from vmkeep.flows.writing_again import as_it_stands
 from vmkeep.model.disk import Disk
 from vmkeep.model.job import DiskWrite, Progress, WriteJob
 from vmkeep.model.site import Site
@@ -239,7 +240,9 @@ def write_disk(site: Site, job: WriteJob, *, on_progress: Callable[[Progress], N
     """
     with open_vsphere(site) as session:
         as_planned.require_same_vcenter(job.vcenter, server_uuid(session))
-        as_planned.require_ready_disk(job, inventory.describe_vm(session, job.vm.moref))
+        vm = inventory.describe_vm(session, job.vm.moref)
+        as_planned.require_ready_disk(job, vm)
+        job = as_it_stands(session, job, vm)
         within = limits.of_transfer(session, site.limits, job.vm.moref, job.transports)
         job = replace(still_chosen(session, job), limits=within)
         child_site = pinned(site, session)

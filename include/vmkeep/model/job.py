@@ -147,6 +147,8 @@ class WriteJob:
     """Size of the target disk in bytes."""
     fresh: bool
     """Whether the target disk was just created, so that it holds zeros already."""
+    resumes: bool = False
+    """Whether the disk may hold what earlier tries of this job have written, because nothing disturbed it since."""
     choice: BlockChoice | None = None
     """The blocks to write over an existing disk; ``None``: all."""
     verify: Verify = Verify.SAMPLE
@@ -166,6 +168,8 @@ class DiskWrite:
     bytes_zeroed: int
     bytes_compared: int
     """Bytes that were read back after the disk was closed, and that match the bytes written."""
+    bytes_resumed: int = 0
+    """Bytes that earlier tries had written."""
     seconds: float
     transport: str
     access: AccessUsed | None = None

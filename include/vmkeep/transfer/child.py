@@ -248,6 +248,7 @@ def _write(
         bytes_written=done.written,
         bytes_zeroed=done.zeroed,
         bytes_compared=done.compared,
+        bytes_resumed=done.resumed,
         seconds=time.monotonic() - started,
         transport=done.transport,
         access=_used(request, done.transport, job.transports),

@@ -1,7 +1,8 @@
 """Writes the disk of one job, and reads it back: first a look at an existing disk, then the write, then the comparison.
 
 If blocks were left out and the comparison finds something else than the point holds, every block is written, and the
-disk is compared again. A second mismatch fails the restore.
+disk is compared again. A second mismatch fails the restore. Blocks are left out if they did not change since the point,
+and if an earlier try of this write has written them.
 """
 
 from __future__ import annotations
@@ -12,12 +13,15 @@ from dataclasses import dataclass
 
 from vmkeep.errors import ConflictError, VerificationError
 from vmkeep.model.diskaccess import DiskAccess
+from vmkeep.model.extents import Extents, overlaps, total
 from vmkeep.model.job import WriteJob
 from vmkeep.model.overwrite import Blocks, Verify
+from vmkeep.model.wording import size
 from vmkeep.repository import Repository
 from vmkeep.transfer.compare import compare_disk
 from vmkeep.transfer.overwriting import Part, choose_part, whole
 from vmkeep.transfer.progress import OnProgress
+from vmkeep.transfer.writelog import WriteLog
 from vmkeep.transfer.writing import restore_disk
 
 log = logging.getLogger(__name__)
@@ -31,6 +35,8 @@ class Written:
     written: int
     zeroed: int
     compared: int
+    resumed: int
+    """Bytes that earlier tries have written."""
     transport: str
 
 
@@ -63,17 +69,42 @@ class TargetDisk:
         :raises VerificationError: the disk does not hold what was written.
         """
         part = self._part()
-        written, zeroed, transport = self._write(part)
+        notes = WriteLog(self._repository.run(self._job.run), self._job, self._root, part)
+        resumed = self._go_on(part, notes)
+        written, zeroed, transport = self._write(part, notes)
         try:
             compared = self._compare(part)
         except VerificationError as error:
-            if part.blocks is Blocks.ALL:
+            if part.blocks is Blocks.ALL and not resumed:
                 raise
-            part = whole(self._repository, self._job, f"the changed blocks were not enough: {error}")
-            more, zeroes, transport = self._write(part)
-            written, zeroed = written + more, zeroed + zeroes
+            part = whole(self._repository, self._job, f"what was left out was needed: {error}")
+            notes = WriteLog(self._repository.run(self._job.run), self._job, self._root, part)
+            notes.forget()
+            more, zeroes, transport = self._write(part, notes)
+            written, zeroed, resumed = written + more, zeroed + zeroes, 0
             compared = self._compare(part)
-        return Written(part=part, written=written, zeroed=zeroed, compared=compared, transport=transport)
+        return Written(
+            part=part, written=written, zeroed=zeroed, compared=compared, resumed=resumed, transport=transport
+        )
+
+    def _go_on(self, part: Part, notes: WriteLog) -> int:
+        """Load what earlier tries have written, if nothing speaks against it. Return the number of bytes."""
+        if not self._job.resumes:
+            notes.forget()
+            return 0
+        notes.load()
+        if not notes.before.is_begun:
+            return 0
+        done = notes.before.extents(part, block_size=self._repository.block_size, capacity=self._job.capacity)
+        try:
+            self._compared(Verify.SAMPLE, done)
+        except VerificationError as error:
+            log.warning("%s: written from its beginning: %s", self._job.target_file, error)
+            notes.forget()
+            return 0
+        resumed = total(overlaps(self._repository.open_map(self._root).stored_extents(), done))
+        log.info("%s: goes on; earlier tries have written %s", self._job.target_file, size(resumed))
+        return resumed
 
     def _part(self) -> Part:
         choice = self._job.choice
@@ -85,7 +116,7 @@ class TargetDisk:
                 source, self._repository, self._job, self._root, on_progress=self._on_progress, check=self._check
             )
 
-    def _write(self, part: Part) -> tuple[int, int, str]:
+    def _write(self, part: Part, notes: WriteLog) -> tuple[int, int, str]:
         job = self._job
         with self._access.open_target(job) as target:
             self._settle(target.transport)
@@ -100,6 +131,7 @@ class TargetDisk:
                 on_progress=self._on_progress,
                 check=self._check,
                 what=f"point {job.point}, disk {job.device_key} to {job.target_file}",
+                notes=notes,
             )
             return written, zeroed, target.transport
 
@@ -108,16 +140,20 @@ class TargetDisk:
         if job.verify is Verify.NONE:
             log.warning("%s: not read back, as asked", job.target_file)
             return 0
-        with self._access.open_written(job) as source:
+        return self._compared(job.verify, part.only)
+
+    def _compared(self, verify: Verify, only: Extents | None) -> int:
+        with self._access.open_written(self._job) as source:
+            self._require_capacity(source.capacity)
             return compare_disk(
                 source,
                 self._repository,
                 self._root,
-                verify=job.verify,
-                only=part.only,
+                verify=verify,
+                only=only,
                 on_progress=self._on_progress,
                 check=self._check,
-                what=job.target_file,
+                what=self._job.target_file,
             )
 
     def _require_capacity(self, found: int) -> None:

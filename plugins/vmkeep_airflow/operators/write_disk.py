@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 class WriteDiskOperator(SiteOperator):
     """Write one disk of a restore point onto a disk of a VM, in a child process of this worker.
 
-    It is safe to retry, because a retry writes the whole disk again. After the end of the restore it changes nothing,
-    and fails.
+    It is safe to retry. A retry goes on where the last try stood, or writes the whole disk at any doubt. After the end
+    of the restore it changes nothing, and fails.
 
     :param job: a ``WriteJob`` as a dict, from ``PlanWritesOperator``. Templated.
     :returns: the ``DiskWrite`` as a dict.
@@ -42,9 +42,10 @@ class WriteDiskOperator(SiteOperator):
             write = self._running.wait()
         rate = write.bytes_written / write.seconds if write.seconds else 0.0
         self.log.info(
-            "%s: %s written, %s zeroed, %.1f s, %s/s over %s",
+            "%s: %s written, %s by earlier tries, %s zeroed, %.1f s, %s/s over %s",
             job.target_file,
             mebibytes(write.bytes_written),
+            mebibytes(write.bytes_resumed),
             mebibytes(write.bytes_zeroed),
             write.seconds,
             mebibytes(rate),

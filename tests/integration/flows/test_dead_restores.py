@@ -12,21 +12,24 @@ from datetime import timedelta
 
 import pytest
 
-from tests.integration.flows.restoring import Restoring, hands, hold_still, names, power, restore_whole, swept
+from tests.integration.flows.restoring import Restoring, hands, hold_still, names, power, restore_whole, swept, write
 from tests.patience import eventually
-from vmkeep.errors import ConflictError, StaleError, VmKeepError
+from vmkeep.errors import ConflictError, NotFoundError, StaleError, TransferError, VmKeepError
 from vmkeep.flows import backup, restore
 from vmkeep.flows.backup_values import BackupRequest
 from vmkeep.flows.leftovers import find_run_snapshots
 from vmkeep.flows.restore_ledger import Outcome, RunLedger
 from vmkeep.flows.restore_request import OnConflict, make_request
 from vmkeep.flows.sweep import Kind, State
+from vmkeep.model.job import from_json
 from vmkeep.model.point import BackupMode
-from vmkeep.repository import create_repository
+from vmkeep.repository import create_repository, open_repository
 from vmkeep.repository.notes import runs
+from vmkeep.transfer.writelog import WrittenPart
 from vmkeep.vsphere import claims
 
 VM = "web01"
+DISK = 2000
 NEVER = timedelta(days=9999)
 
 
@@ -351,3 +354,88 @@ def test_a_vm_written_over_while_it_was_read_without_a_snapshot_is_not_sealed(ke
 
     with pytest.raises(StaleError, match="nothing is sealed"):
         backup.seal(site, pre, taken, read)
+
+
+@pytest.fixture
+def ready(kept, name):
+    """A restore to a new VM that is ready to be written."""
+    site, point = kept
+    ready = Restoring.new(site, point, name).prepared()
+    ready.jobs = restore.write_jobs(site, ready.plan, ready.target)
+    yield ready
+    ready.clean_up()
+
+
+@pytest.fixture
+def die(lab, in_children):
+    """Kill the process that writes a disk once a note tells of a part that is written. Return that note."""
+    in_children(
+        "import vmkeep.transfer.pipeline as p, vmkeep.transfer.reading as r, vmkeep.transfer.writelog as w;"
+        "p.TICK = 0.01; r._CHECK_SECONDS = w._EVERY = 0"
+    )
+
+    def run(site, job):
+        area = open_repository(site.repository).run(job.run)
+
+        def note():
+            try:
+                found = from_json(WrittenPart, area.load(f"written-{job.device_key}"))
+            except NotFoundError:
+                return None
+            return found if found.below > 3 else None
+
+        lab.fault(nfc={"latency": 0.05})
+        try:
+            with restore.write_disk(site, job, on_progress=lambda _: None) as running:
+                eventually(note, "a note of what is written")
+                os.kill(running.pid, signal.SIGKILL)
+                with pytest.raises(TransferError, match="SIGKILL"):
+                    running.wait()
+        finally:
+            lab.clear()
+        eventually(lambda: not lab.state()["nfc"], "the end of the writer's session")
+        return note()
+
+    return run
+
+
+def test_after_a_writer_was_killed_the_next_try_writes_only_the_rest(lab, ready, die):
+    job = next(job for job in ready.jobs if job.device_key == DISK)
+    note = die(ready.site, job)
+
+    done = write(ready.site, job)
+
+    others = [write(ready.site, job) for job in ready.jobs if job.device_key != DISK]
+    assert note.below
+    assert done.bytes_resumed > 0
+    assert done.bytes_compared >= done.bytes_resumed
+    again = write(ready.site, job)
+    assert (again.bytes_written, again.bytes_resumed) == (0, done.bytes_written + done.bytes_resumed)
+    ready.writes = [again, *others]
+    assert ready.finish().vm.name == ready.plan.target_name
+    assert lab.hash(ready.plan.target_name, DISK) == lab.hash(VM, DISK)
+
+
+def test_every_byte_is_written_zeros_too_once_somebody_has_started_the_vm(lab, ready, die):
+    job = next(job for job in ready.jobs if job.device_key == DISK)
+    die(ready.site, job)
+    name = ready.plan.target_name
+    power(lab, name, on=True)
+    lab.write(name, DISK, [{"offset": a_hole(lab), "length": 4096, "seed": 5}])
+    power(lab, name, on=False)
+
+    done = write(ready.site, job)
+
+    assert done.bytes_resumed == 0
+    assert done.bytes_zeroed > 0
+    assert lab.hash(name, DISK) == lab.hash(VM, DISK)
+
+
+def a_hole(lab) -> int:
+    """The first byte of an area of the original's disk that was never written."""
+    at = 0
+    for start, length in lab.extents(VM, DISK):
+        if start - at >= 1 << 20:
+            break
+        at = start + length
+    return -(-at // (1 << 18)) * (1 << 18)
