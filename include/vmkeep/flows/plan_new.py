@@ -11,6 +11,7 @@ from vmkeep.flows.nvram import in_new
 from vmkeep.flows.other_restores import dead_or_refused
 from vmkeep.flows.plan_basis import PlanBasis
 from vmkeep.flows.restore_request import OnConflict
+from vmkeep.flows.restore_room import needs_of, room_for
 from vmkeep.flows.restore_saved import SavedVm, request_place, spec_options
 from vmkeep.flows.restore_values import DeadRestore, RestorePlan
 from vmkeep.flows.targets import may_run_here
@@ -56,15 +57,20 @@ def _settled(basis: PlanBasis, saved: SavedVm, plan: RestorePlan, place: Place) 
     if template and request.power_on:
         raise UsageError(f"{point.ref} is of a template, which vSphere never switches on: restore it without power-on")
     nvram = in_new(basis.repository, point, built)
+    matches = match_new_disks(request.new_vm, point.disks, dict(built.luns))
+    power_on = not template and basis.powers_on
+    needs = needs_of(session, place.host, built, matches, runs=power_on)
+    growth = room_for(basis.repository, point.ref, needs, half_made=plan.dead is not None)
     return replace(
         plan,
         place=create.settle(place, built),
         original_runs=beside is not None,
-        matches=match_new_disks(request.new_vm, point.disks, dict(built.luns)),
-        power_on=not template and basis.powers_on,
+        matches=matches,
+        power_on=power_on,
         template=template,
+        needs=needs,
         nvram=nvram.put_back,
-        warnings=(*about_a_new_vm(basis, saved, plan, place, built, beside=beside), *nvram.notes),
+        warnings=(*about_a_new_vm(basis, saved, plan, place, built, beside=beside), *growth, *nvram.notes),
     )
 
 

@@ -15,8 +15,10 @@ from vmkeep.flows.recovery_older import step_back, stepped_back_line
 from vmkeep.flows.recovery_points import choose_in, require_fit
 from vmkeep.flows.recovery_requests import request_for
 from vmkeep.flows.recovery_vm import NumberedVm, outcome_so_far
+from vmkeep.flows.restore_room import Room
 from vmkeep.flows.restore_wording import plan_lines
 from vmkeep.model.guest import Logins
+from vmkeep.model.room import StoreNeed
 from vmkeep.model.site import Site
 from vmkeep.recovery import DAMAGED, ChosenVm, PlanFile, RecoveryPlan, VmState, for_drill, parse_plan
 from vmkeep.repository import Repository, open_site_repository
@@ -56,6 +58,8 @@ class PlannedVm:
     """The reason why it cannot be restored; empty: it can."""
     begun: bool = False
     """An earlier call of the run has begun it already."""
+    needs: tuple[StoreNeed, ...] = ()
+    """The space that it needs, on each of its datastores."""
 
 
 def make_order(site: Site, repository: Repository, wishes: RecoveryWishes) -> RecoveryOrder:
@@ -149,11 +153,11 @@ def plan_vms(
 
     :param tell: takes each VM as soon as it is planned.
     """
-    journal, mark = Journal(repository, order.run), mark_of(repository, order)
+    journal, mark, room = Journal(repository, order.run), mark_of(repository, order), Room(repository)
     found = []
     with one_log_in(site):
         for one in vms:
-            found.append(_planned(site, repository, order, one, one.vm, journal, mark))
+            found.append(_with_room(room, _planned(site, repository, order, one, one.vm, journal, mark)))
             tell(found[-1])
     return tuple(found)
 
@@ -176,7 +180,18 @@ def _planned(
         return replace(found, warnings=(stepped_back_line(vm, older, error), *found.warnings))
     except VmKeepError as error:
         return replace(told, refusal=str(error))
-    return replace(told, lines=plan_lines(plan), warnings=plan.warnings)
+    # The half-made VM of a dead restore is removed first, so that nobody knows yet which room it leaves.
+    needs = plan.needs if plan.dead is None else ()
+    return replace(told, lines=plan_lines(plan), warnings=plan.warnings, needs=needs)
+
+
+def _with_room(room: Room, vm: PlannedVm) -> PlannedVm:
+    """Take the room for a VM, or refuse the VM if there is none beside the VMs before it."""
+    try:
+        growth = room.take(vm.point, vm.needs)
+    except VmKeepError as error:
+        return replace(vm, refusal=str(error), needs=())
+    return replace(vm, warnings=tuple(dict.fromkeys((*vm.warnings, *growth))))
 
 
 def require_none_refused(planned: Sequence[PlannedVm]) -> None:

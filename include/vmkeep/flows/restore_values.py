@@ -9,6 +9,7 @@ from vmkeep.model.disk import Disk
 from vmkeep.model.overwrite import BlockChoice, Blocks
 from vmkeep.model.place import SettledPlace
 from vmkeep.model.point import VmIdentity
+from vmkeep.model.room import StoreNeed
 from vmkeep.model.vmref import VmRef
 
 
@@ -65,6 +66,8 @@ class RestorePlan:
     """The VM is switched on at the end."""
     template: bool = False
     """The new VM becomes a template at the end, as the saved one was."""
+    needs: tuple[StoreNeed, ...] = ()
+    """The space that a new VM needs, on each of its datastores."""
     nvram: bool = True
     """The NVRAM is put back, if the point holds it."""
     warnings: tuple[str, ...] = ()

@@ -61,6 +61,8 @@ def _new(plan: RestorePlan, place: SettledPlace) -> Iterator[str]:
         what = "is written" if match.written else "is not written"
         store = stores.get(match.disk.address, place.datastore)
         yield f"{_disk(match.disk)} {what}, on datastore {decode_name(store)}{_note(match)}"
+    for need in plan.needs:
+        yield f"datastore {need.name} has {size(need.free)} free, of which the VM takes up to {size(need.most)}"
     for card, network in place.networks:
         starts = f"is made on {network}, and starts disconnected" if card in place.unconnected else f"is on {network}"
         yield f"{card} {starts}"

@@ -13,12 +13,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from vmkeep.errors import ConflictError, UnsupportedError, VmKeepError
+from vmkeep.errors import UnsupportedError, VmKeepError
 from vmkeep.flows.block_choice import ask_choices
 from vmkeep.flows.restore_ledger import RunLedger
 from vmkeep.flows.restore_values import DiskMatch, RestorePlan
 from vmkeep.model.disk import Disk, SkipReason
 from vmkeep.model.overwrite import BlockChoice, Undo
+from vmkeep.model.room import StoreNeed, require_room
 from vmkeep.model.wording import size
 from vmkeep.repository import Repository
 from vmkeep.vsphere import inventory, rightscheck, snapshots
@@ -75,20 +76,16 @@ def require_undoable(
 
 
 def _require_room(session: Session, vm: inventory.VmDescription, written: Sequence[Disk]) -> None:
-    """Return if the disks may be written as a whole above a snapshot, because any doubt means that all blocks are.
-
-    A datastore that runs full while a disk is written stops every VM that has a thin disk on it.
-    """
-    need: Counter[str] = Counter()
+    """Return if the disks may be written as a whole above a snapshot, because any doubt means that all blocks are."""
+    grows: Counter[str] = Counter()
     for disk in written:
-        need[decode_name(DatastorePath.parse(disk.file_name).datastore)] += disk.capacity
+        grows[decode_name(DatastorePath.parse(disk.file_name).datastore)] += disk.capacity
     for store in read_stores(session, vm.moref):
-        if need[store.name] > store.free:
-            raise ConflictError(
-                f"datastore {store.name} has {size(store.free)} free, and the snapshot to undo the restore can grow to "
-                f"{size(need[store.name])}: make room there, or back the VM up first and leave --undo out (in Airflow, "
-                "the field undo)"
-            )
+        require_room(
+            StoreNeed(datastore=store.moref, name=store.name, free=store.free, whole=grows[store.name]),
+            "the snapshot to undo the restore can grow to",
+            remedy="make room there, or back the VM up first and leave --undo out (in Airflow, the field undo)",
+        )
 
 
 def hold_still(session: Session, repository: Repository, plan: RestorePlan, run: str, *, since: datetime) -> HeldStill:

@@ -11,7 +11,8 @@ the VMs that fit a selector (``vmfacts``, ``records``, ``surroundings``, ``tags`
 ``attached``.
 *A new VM*: ``configspec`` builds the ``ConfigSpec`` from a saved configuration (``advancedsettings``, ``hardware``,
 ``cards``, ``specdevices``, ``specdisks``), ``places`` and ``fitting`` find out whether the VM can be made there
-(``candidates``, ``directories``), and ``create`` makes it; ``choices`` lists the places that there are.
+(``candidates``, ``directories``), ``freespace`` the room that it takes, and ``create`` makes it; ``choices`` lists the
+places that there are.
 *New disks of a VM*: ``carriers`` makes the VM on which they are written, ``slots`` finds units for them, ``attaching``
 attaches them. *An undo*: ``added_devices`` tells which devices a VM got after a snapshot.
 
@@ -36,6 +37,7 @@ __all__ = [
     "disturbances",
     "drills",
     "encryption",
+    "freespace",
     "guestcommands",
     "guests",
     "health",

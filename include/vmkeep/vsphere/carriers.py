@@ -16,17 +16,18 @@ from vmkeep.errors import ConflictError, NotFoundError, VSphereError
 from vmkeep.model.disk import Disk
 from vmkeep.model.place import SettledPlace
 from vmkeep.model.point import VmIdentity
-from vmkeep.model.wording import size
+from vmkeep.model.room import growth, require_room
 from vmkeep.vsphere import create
 from vmkeep.vsphere.api import moref_of, vim
 from vmkeep.vsphere.claims import VmClaim, options_for
 from vmkeep.vsphere.configspec import SpecOptions, parse_config
 from vmkeep.vsphere.disks import disks_of
 from vmkeep.vsphere.faults import speaking
+from vmkeep.vsphere.freespace import need_of, read_free
 from vmkeep.vsphere.names import decode_name, encode_name
 from vmkeep.vsphere.paths import DatastorePath
 from vmkeep.vsphere.places import Place, PlaceRequest, on_host, resolve_place
-from vmkeep.vsphere.properties import read, read_each
+from vmkeep.vsphere.properties import read
 from vmkeep.vsphere.session import Session
 from vmkeep.vsphere.specdisks import DiskRules, new_disk
 from vmkeep.vsphere.tasks import run_task
@@ -138,19 +139,10 @@ def _require_room(session: Session, place: Place, store: str, disks: Iterable[Ca
 
     :raises ConflictError: thick disks need more than it has. vSphere would find that out only as it makes them.
     """
-    listed = list(disks)
-    with speaking(f"read the free space of datastore {decode_name(store)}"):
-        host = session.managed(vim.HostSystem, place.host)
-        stores = read_each(session, read(session, host, "datastore")["datastore"] or (), "name", "summary.freeSpace")
-        free = next((found["summary.freeSpace"] or 0 for _, found in stores if found["name"] == store), 0)
-    thick = sum(disk.capacity for disk in listed if not disk.thin)
-    most = sum(disk.capacity for disk in listed)
-    name = decode_name(store)
-    if thick > free:
-        raise ConflictError(f"datastore {name} has {size(free)} free, and the disks take {size(thick)}: choose another")
-    if most > free:
-        return (f"datastore {name} has {size(free)} free, and the thin disks can grow to {size(most)}",)
-    return ()
+    space = read_free(session, place.host)[store]
+    need = need_of(space, ((disk.capacity, disk.thin) for disk in disks))
+    require_room(need, "the disks take", remedy="choose another")
+    return growth(need, "the thin disks can grow to")
 
 
 def datastore_of(disk: CarriedDisk) -> str:

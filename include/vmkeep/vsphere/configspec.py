@@ -23,7 +23,7 @@ from vmkeep.vsphere.directories import Directories
 from vmkeep.vsphere.disks import disks_of
 from vmkeep.vsphere.luns import Lun
 from vmkeep.vsphere.names import encode_name
-from vmkeep.vsphere.specdevices import DeviceRules, device_changes
+from vmkeep.vsphere.specdevices import DeviceRules, device_changes, new_disks
 from vmkeep.vsphere.specdisks import DiskRules
 
 SWAP_PLACEMENT = "VirtualMachine.Config.SwapPlacement"
@@ -98,6 +98,8 @@ class BuiltSpec:
     """Name of the datastore for the VM's own files."""
     disks: tuple[tuple[str, str], ...]
     """Address of each saved disk, and the datastore of the new disk."""
+    new_disks: tuple[Disk, ...]
+    """The disks that the spec creates, also those that are empty, and raw device mappings."""
     networks: tuple[tuple[str, str], ...]
     """Label of each network card, and its network."""
     unconnected: tuple[str, ...] = ()
@@ -191,6 +193,7 @@ def build(config: Any, options: SpecOptions, around: Surroundings) -> BuiltSpec:
             (disk.address, around.disk_datastores.get(disk.key, around.datastore))
             for disk in disks_of(config.hardware.device)
         ),
+        new_disks=new_disks(config.hardware.device, devices.changes),
         networks=tuple((network.label, network.network.shown) for network in around.networks.values()),
         network_ids=tuple(network.network.moref for network in around.networks.values()),
         unconnected=tuple(network.label for network in around.networks.values() if not network.connected),

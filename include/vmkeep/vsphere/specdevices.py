@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from vmkeep.model.disk import Disk
 from vmkeep.vsphere.api import type_name, vim
 from vmkeep.vsphere.cards import CardNetwork
 from vmkeep.vsphere.disks import controller_kind, disks_of
@@ -89,6 +90,15 @@ def device_changes(saved: Iterable[Any], rules: DeviceRules) -> DeviceChanges:
         keys[device.key] = made.key = -(len(keys) + 1)
         changes.append(_addition(made, device, rules))
     return DeviceChanges(changes=tuple(changes), notes=tuple(notes))
+
+
+def new_disks(saved: Iterable[Any], changes: Iterable[Any]) -> tuple[Disk, ...]:
+    """Return the disks that device changes create, each with its address and its format.
+
+    :param saved: the saved devices. A new VM has the default ones of them by itself.
+    """
+    there = [device for device in saved if isinstance(device, DEFAULT)]
+    return disks_of([*there, *(change.device for change in changes)])
 
 
 def _addition(made: Any, saved: Any, rules: DeviceRules) -> Any:

@@ -28,6 +28,7 @@ from vmkeep.repository import create_repository, open_repository
 from vmkeep.repository.frames.packs import pack_key
 from vmkeep.vsphere import inventory
 from vmkeep.vsphere.api import vim
+from vmlab.managed.storage.datastores import DEFAULT_CAPACITY
 from vmlab.testing import Lab
 
 ODD = "dätä web/01 ☃"
@@ -168,6 +169,31 @@ def with_disk(devices: list[object], file_name: str) -> vim.vm.ConfigSpec:
     backing = vim.vm.device.VirtualDisk.FlatVer2BackingInfo(fileName=file_name, diskMode="independent_nonpersistent")
     disk = vim.vm.device.VirtualDisk(key=-1, controllerKey=controller.key, unitNumber=9, backing=backing)
     return vim.vm.ConfigSpec(deviceChange=[vim.vm.device.VirtualDeviceSpec(operation="add", device=disk)])
+
+
+def test_a_plan_is_refused_if_its_vms_together_have_no_room_though_each_alone_has(vmkeep, plan, there, repository):
+    vmkeep("catalog", "rebuild")
+    with open_repository(repository["location"]) as opened:
+        image = next(point for point in opened.points() if point.vm.name == "web01").images[0]
+        content = sum(extent.length for extent in opened.open_map(image.root).stored_extents())
+    with restoring.hands(there) as session:
+        (store,) = (one for one in session.content.rootFolder.childEntity[0].datastore if one.name == "datastore2")
+        used = store.summary.capacity - store.summary.freeSpace
+    there.settings(capacities={"datastore2": used + content * 3 // 2})
+    try:
+        planned = json.loads(vmkeep("dr", "plan", str(plan), "--json").stdout)
+        refused = vmkeep("dr", "run", str(plan), "--approve", "all")
+    finally:
+        there.settings(capacities={"datastore2": DEFAULT_CAPACITY})
+
+    first, second, third = planned["vms"]
+    assert not first["refusal"]
+    assert any("the thin disks and the swap file of the new VM can grow to" in line for line in first["warnings"])
+    for vm in (second, third):
+        assert "datastore datastore2 has" in vm["refusal"]
+        assert "before the other VMs of the plan" in vm["refusal"]
+    assert isinstance(refused.exception, ConflictError)
+    assert "2 of 3 VMs cannot be restored, and nothing was changed" in str(refused.exception)
 
 
 def test_a_bare_machine_restores_a_site_group_after_group_and_reports(vmkeep, plan, there, repository, tmp_path):
