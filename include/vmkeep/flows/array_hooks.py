@@ -17,7 +17,7 @@ from vmkeep.clock import now
 from vmkeep.errors import ArrayHookError, CorruptError, NotFoundError, VmKeepError
 from vmkeep.flows.backup_values import Preflight, SnapshotTaken
 from vmkeep.flows.connect import open_vsphere
-from vmkeep.flows.other_restores import HasEnded, nobody_knows, run_is_alive
+from vmkeep.flows.liveness import HasEnded, nobody_knows, run_is_alive
 from vmkeep.model.arrayhook import HookAnswer, HookDisk, HookEvent, HookFacts, HookStore
 from vmkeep.model.job import from_json, to_json
 from vmkeep.model.site import Site

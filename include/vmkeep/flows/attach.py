@@ -17,7 +17,8 @@ from vmkeep.flows import as_planned, attach_moves, vm_access
 from vmkeep.flows.attach_choice import chosen_disks, require_taker, wanted_slots
 from vmkeep.flows.attach_values import Attached, AttachedAs, AttachPlan, AttachRequest
 from vmkeep.flows.connect import check_driver, open_vsphere
-from vmkeep.flows.other_restores import HasEnded, dead_or_refused, nobody_knows
+from vmkeep.flows.dead_restores import dead_or_refused
+from vmkeep.flows.liveness import HasEnded, nobody_knows
 from vmkeep.flows.point_doubts import about_doubts, about_transports
 from vmkeep.flows.restore_ledger import Outcome, RunLedger
 from vmkeep.flows.restore_values import Target

@@ -16,11 +16,12 @@ from vmkeep.errors import StaleError, UnsupportedError
 from vmkeep.flows import array_hooks, guest_hooks, guest_thaws, limits, lun_reads, suspension, vm_access
 from vmkeep.flows.backup_values import BackupRequest, Preflight, SnapshotTaken, VerifyReport
 from vmkeep.flows.connect import check_driver, open_vsphere, pinned, require_server
+from vmkeep.flows.dead_restores import refuse_beside_a_restore
 from vmkeep.flows.disk_choice import choose_disks, readable, require_some
 from vmkeep.flows.diskplans import plan_disks
 from vmkeep.flows.last_seen import sightings_for
+from vmkeep.flows.liveness import HasEnded, nobody_knows
 from vmkeep.flows.modes import choose_mode
-from vmkeep.flows.other_restores import HasEnded, nobody_knows, refuse_beside_a_restore
 from vmkeep.flows.parents import find_last_point
 from vmkeep.flows.read_as_it_is import refuse_shared_in_use
 from vmkeep.flows.sealing import seal

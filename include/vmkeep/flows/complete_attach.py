@@ -8,9 +8,9 @@ from functools import partial
 from vmkeep.flows import attach, attach_moves, restore
 from vmkeep.flows.attach_values import Attached, AttachPlan, AttachPreview, AttachRequest
 from vmkeep.flows.attach_wording import attach_lines
-from vmkeep.flows.other_restores import LEASE, HasEnded, nobody_knows
+from vmkeep.flows.liveness import LEASE, HasEnded, nobody_knows
+from vmkeep.flows.rollback import Rollback, rolled_back_on_failure
 from vmkeep.flows.stopping import Stop
-from vmkeep.flows.undoing import Undo, undone
 from vmkeep.model.job import Progress
 from vmkeep.model.site import Site
 from vmkeep.repository import open_site_repository
@@ -47,7 +47,7 @@ def run_attach(
     for warning in plan.warnings:
         announce(warning)
     with (
-        undone(_undo(site, plan)) as transfers,
+        rolled_back_on_failure(_rollback(site, plan)) as transfers,
         stop.cancels(transfers.cancel),
         open_site_repository(site) as repository,
         repository.run(request.run).open_lease(LEASE) as lease,
@@ -74,7 +74,7 @@ def preview_attach(site: Site, request: AttachRequest, *, has_ended: HasEnded = 
     return AttachPreview(lines=attach_lines(plan), warnings=plan.warnings)
 
 
-def _undo(site: Site, plan: AttachPlan) -> Undo:
+def _rollback(site: Site, plan: AttachPlan) -> Rollback:
     name, run = plan.carrier.name, plan.request.run
 
     def remove() -> str | None:
@@ -89,7 +89,7 @@ def _undo(site: Site, plan: AttachPlan) -> Undo:
             "look at it before you attach them again"
         )
 
-    return Undo(
+    return Rollback(
         action=remove,
         begins=f"VM {name} is removed with the new disks, unless VM {plan.target.name} has them already",
         left=f"VM {name} may stay with the new disks: the sweep ('vmkeep vm sweep') removes it",

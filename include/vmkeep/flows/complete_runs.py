@@ -13,15 +13,15 @@ from vmkeep.errors import ArrayHookError, CancelledError, GuestCommandError
 from vmkeep.flows import backup, restore
 from vmkeep.flows.backup_values import BackupRequest, Preflight, Sealed, VerifyReport
 from vmkeep.flows.connect import one_log_in
-from vmkeep.flows.other_restores import LEASE
+from vmkeep.flows.liveness import LEASE
 from vmkeep.flows.restore_request import RestoreRequest
 from vmkeep.flows.restore_values import Restored, RestorePlan
 from vmkeep.flows.restore_wording import plan_lines
+from vmkeep.flows.rollback import Rollback, rolled_back_on_failure
 from vmkeep.flows.stopping import Stop
-from vmkeep.flows.undoing import Undo, undone
-from vmkeep.model import overwrite
 from vmkeep.model.guest import Logins, no_logins
 from vmkeep.model.job import Progress
+from vmkeep.model.overwrite import Undo
 from vmkeep.model.site import Site
 from vmkeep.model.vmref import VmRef
 from vmkeep.repository import open_site_repository
@@ -74,8 +74,8 @@ def _backed_up(
     pre = backup.preflight(site, request, logins=logins)
     for warning in pre.warnings:
         announce(warning)
-    undo = _backup_undo(site, pre, logins)
-    with undone(undo) as transfers, stop.cancels(transfers.cancel):
+    rollback = _backup_rollback(site, pre, logins)
+    with rolled_back_on_failure(rollback) as transfers, stop.cancels(transfers.cancel):
         stop.check()
         taken = transfers.in_turn(partial(backup.take_snapshot, site, pre, logins=logins), announce)
         for warning in taken.warnings:
@@ -91,9 +91,9 @@ def _backed_up(
             )
             sealed = backup.seal(site, pre, taken, copies)
     try:
-        undo.action()
+        rollback.action()
     except KeyboardInterrupt:
-        log.error("interrupted: %s is sealed, but %s", sealed.point, undo.left)
+        log.error("interrupted: %s is sealed, but %s", sealed.point, rollback.left)
         raise
     if stop.asked:
         raise CancelledError(f"told to stop: {sealed.point} is sealed, and was not verified")
@@ -140,7 +140,7 @@ def carry_out(
         )  # fmt: skip
     stop = stop or Stop()
     with (
-        undone(_restore_undo(site, plan)) as transfers,
+        rolled_back_on_failure(_restore_rollback(site, plan)) as transfers,
         open_site_repository(site) as repository,
         repository.run(plan.request.run).open_lease(LEASE) as lease,
         stop.cancels(transfers.cancel),
@@ -164,38 +164,38 @@ def carry_out(
     return done
 
 
-def _backup_undo(site: Site, pre: Preflight, logins: Logins) -> Undo:
+def _backup_rollback(site: Site, pre: Preflight, logins: Logins) -> Rollback:
     vm, run = pre.vm.moref or "", pre.request.run
 
     def remove() -> None:
         backup.remove_own_snapshot(site, vm, run, vcenter=pre.vm.vcenter, repository=pre.repository, logins=logins)
 
-    return Undo(
+    return Rollback(
         action=remove,
         begins=f"the snapshot that this run took of VM {pre.vm.name}, if any, is removed",
         left=f"VM {pre.vm.name} ({vm}) may keep the snapshot 'vmkeep {run}': the VM's next backup removes it, once it "
         "is ten minutes old; or delete it in vCenter, under the VM's Snapshots",
-        undone_but=(GuestCommandError, ArrayHookError),
+        errors_after=(GuestCommandError, ArrayHookError),
     )
 
 
-def _restore_undo(site: Site, plan: RestorePlan) -> Undo:
+def _restore_rollback(site: Site, plan: RestorePlan) -> Rollback:
     run = plan.request.run
 
     def remove() -> str | None:
         return f"run {run}: the VM it had begun to create was removed" if restore.clean_up(site, run) else None
 
     if plan.target is None:
-        return Undo(
+        return Rollback(
             action=remove,
             begins=f"the new VM {plan.target_name} is removed, if it was begun",
             left=f"a half-made VM {plan.target_name} may stay: do not start it; the next restore to that name "
             "removes it, or delete it in vCenter",
         )
     vm = f"VM {plan.target_name} ({plan.target.moref})"
-    back = ", or put it back by 'vmkeep restore undo'" if plan.request.over.undo is overwrite.Undo.SNAPSHOT else ""
+    back = ", or put it back by 'vmkeep restore undo'" if plan.request.over.undo is Undo.SNAPSHOT else ""
     half = (
         f"if a disk of {vm} was written to already, it is half written: then restore the VM again before its "
         f"start{back}"
     )
-    return Undo(action=remove, begins=half, left=half)
+    return Rollback(action=remove, begins=half, left=half)

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable
+
 from vmkeep.flows import vm_access
-from vmkeep.flows.other_restores import end_restore
+from vmkeep.flows.attach_moves import take_back
+from vmkeep.flows.connect import fence_deadline
+from vmkeep.flows.restore_ledger import Outcome, RunLedger
 from vmkeep.flows.undo_snapshot import remove_temporary, remove_unused
 from vmkeep.model.site import Site
 from vmkeep.repository import Repository
+from vmkeep.vsphere import claims, machines
 from vmkeep.vsphere.session import Session
+
+log = logging.getLogger(__name__)
 
 
 def end_with_holds(site: Site, session: Session, repository: Repository, run: str) -> int:
@@ -22,3 +30,29 @@ def end_with_holds(site: Site, session: Session, repository: Repository, run: st
         remove_unused(session, repository, moref, run)
 
     return end_restore(session, repository, run, release=release)
+
+
+def end_restore(session: Session, repository: Repository, run: str, *, release: Callable[[str], object]) -> int:
+    """End a restore that did not finish. Return the number of half-made VMs that were destroyed.
+
+    Its writers are stopped first, and disks that it was moving to a VM are put back onto its carrier. A VM is destroyed
+    only if this restore made it and it is off. From any other VM the mark is taken: one that was written over, one that
+    was handed over, and one that somebody switched on and so owns.
+
+    :param release: allows Storage vMotion of the VM with that managed object id again.
+    """
+    handed_over = RunLedger(repository, run).record_outcome(Outcome.CLEANED_UP) is Outcome.HANDED_OVER
+    destroyed = 0
+    if not handed_over:
+        area = repository.run(run)
+        area.fence()
+        area.await_copies(fence_deadline(run))
+        take_back(session, repository, run)
+        destroyed = machines.destroy_claimed(session, run, repository=repository.id)
+    for found in claims.list_claimed(session):
+        if found.mark.is_of(run, repository.id):
+            release(found.vm.moref)
+            claims.let_go(session, found.vm.moref, run)
+            if not handed_over:
+                log.warning("VM %s stays, partly written by run %s", found.vm, run)
+    return destroyed

@@ -25,7 +25,7 @@ from vmkeep.errors import (
 )
 from vmkeep.flows.backup_values import Preflight
 from vmkeep.flows.connect import open_vsphere
-from vmkeep.flows.other_restores import HasEnded, nobody_knows, owner_has_ended
+from vmkeep.flows.liveness import HasEnded, nobody_knows, owner_has_ended
 from vmkeep.model.guest import GuestCommands, Logins
 from vmkeep.model.job import from_json, to_json
 from vmkeep.model.site import Site

@@ -10,9 +10,9 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from vmkeep.errors import NotFoundError
-from vmkeep.flows import other_restores, snapshot_removal
+from vmkeep.flows import liveness, snapshot_removal
 from vmkeep.flows.connect import open_vsphere
-from vmkeep.flows.other_restores import GIVEN_UP, HasEnded, nobody_knows, owner_has_ended, owner_of
+from vmkeep.flows.liveness import GIVEN_UP, HasEnded, nobody_knows, owner_has_ended, owner_of
 from vmkeep.flows.sweep_ground import Ground
 from vmkeep.flows.sweep_report import Finding, Kind, State
 from vmkeep.model.site import Site
@@ -122,7 +122,7 @@ def fate_of(
         return Fate.REMOVE
     if ended is False and age < given_up:
         return Fate.IN_USE
-    if not area.fenced and (other_restores.is_young(snapshot.created_at, now) or area.has_live_lease()):
+    if not area.fenced and (liveness.is_young(snapshot.created_at, now) or area.has_live_lease()):
         return Fate.IN_USE
     # A run of the command line has an empty owner, and is over when its leases are. Any other owner may be an Airflow
     # that is not this one.

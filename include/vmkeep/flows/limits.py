@@ -16,7 +16,7 @@ from typing import Final
 
 from vmkeep.errors import LowSpaceError, NotFoundError, VmKeepError
 from vmkeep.flows.backup_values import Preflight
-from vmkeep.flows.other_restores import HasEnded, owner_has_ended, owner_of
+from vmkeep.flows.liveness import HasEnded, owner_has_ended, owner_of
 from vmkeep.flows.transports import transports_of
 from vmkeep.model.job import from_json, to_json
 from vmkeep.model.limits import Holder, Limit, Limits

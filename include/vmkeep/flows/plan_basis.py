@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from vmkeep.flows.other_restores import HasEnded
+from vmkeep.flows.liveness import HasEnded
 from vmkeep.flows.restore_request import RestoreRequest
 from vmkeep.model.point import RestorePoint
 from vmkeep.repository import Repository

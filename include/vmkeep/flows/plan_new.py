@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 from vmkeep.errors import ConflictError, UnsupportedError, UsageError
+from vmkeep.flows.dead_restores import dead_or_refused
 from vmkeep.flows.new_disks import match_new_disks
 from vmkeep.flows.new_vm_warnings import about_a_new_vm
 from vmkeep.flows.nvram import in_new
-from vmkeep.flows.other_restores import dead_or_refused
 from vmkeep.flows.plan_basis import PlanBasis
 from vmkeep.flows.restore_request import OnConflict
 from vmkeep.flows.restore_room import needs_of, room_for

@@ -6,10 +6,11 @@ from dataclasses import replace
 
 from vmkeep.errors import ConflictError, UnsupportedError, UsageError
 from vmkeep.flows.block_choice import expect_choices
+from vmkeep.flows.dead_restores import dead_or_refused
 from vmkeep.flows.disk_targets import read_targets
+from vmkeep.flows.liveness import HasEnded
 from vmkeep.flows.matching import match_disks
 from vmkeep.flows.nvram import Nvram, over_existing
-from vmkeep.flows.other_restores import HasEnded, dead_or_refused
 from vmkeep.flows.plan_basis import PlanBasis
 from vmkeep.flows.restore_request import OnConflict
 from vmkeep.flows.restore_values import DeadRestore, RestorePlan

@@ -18,8 +18,9 @@ from vmkeep.errors import ConflictError, NotFoundError, StaleError, TransientErr
 from vmkeep.flows import as_planned, limits, vm_access
 from vmkeep.flows.block_choice import still_chosen
 from vmkeep.flows.connect import open_vsphere, pinned
+from vmkeep.flows.dead_restores import dead_or_refused
 from vmkeep.flows.ended_restores import end_with_holds
-from vmkeep.flows.other_restores import HasEnded, dead_or_refused, nobody_knows
+from vmkeep.flows.liveness import HasEnded, nobody_knows
 from vmkeep.flows.plan_over import refuse_beside_a_backup
 from vmkeep.flows.restore_end import finish_restore, hand_over
 from vmkeep.flows.restore_ledger import PlanLedger, RunLedger, plan_id

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from vmkeep.errors import UsageError
 from vmkeep.flows.connect import check_driver, open_vsphere
-from vmkeep.flows.other_restores import HasEnded, nobody_knows
+from vmkeep.flows.liveness import HasEnded, nobody_knows
 from vmkeep.flows.plan_basis import PlanBasis
 from vmkeep.flows.plan_new import plan_new
 from vmkeep.flows.plan_over import plan_over

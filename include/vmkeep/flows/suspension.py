@@ -16,7 +16,7 @@ from datetime import timedelta
 from vmkeep.errors import NotFoundError, StaleError
 from vmkeep.flows import vm_access
 from vmkeep.flows.backup_values import Preflight
-from vmkeep.flows.other_restores import GIVEN_UP, HasEnded
+from vmkeep.flows.liveness import GIVEN_UP, HasEnded
 from vmkeep.flows.sweep_ground import Ground
 from vmkeep.flows.sweep_report import Finding, Kind, State
 from vmkeep.model.point import BackupMode

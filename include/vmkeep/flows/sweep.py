@@ -6,12 +6,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from vmkeep.errors import VmKeepError
-from vmkeep.flows import array_hooks, attach_moves, guest_thaws, limits, other_restores, restore
+from vmkeep.flows import array_hooks, attach_moves, guest_thaws, limits, liveness, restore
 from vmkeep.flows.attached_disks import sweep_attached
 from vmkeep.flows.drill_leftovers import report_drills
 from vmkeep.flows.held_vms import sweep_held
 from vmkeep.flows.leftovers import report_foreign, report_hidden, report_undo, sweep_snapshots
-from vmkeep.flows.other_restores import GIVEN_UP
+from vmkeep.flows.liveness import GIVEN_UP
 from vmkeep.flows.suspension import sweep_suspended
 from vmkeep.flows.sweep_ground import FOREIGN_AGE, Ground, SweepWishes, open_ground
 from vmkeep.flows.sweep_report import Finding, Kind, State, SweepReport, worst_first
@@ -109,7 +109,7 @@ def _sweep_restores(ground: Ground) -> Iterator[Finding]:
         if mark.repository != ground.repository.id and mark.age(ground.now) >= GIVEN_UP:
             yield replace(finding, state=State.LEFT, detail="only the sweep of its repository knows more")
             continue
-        if other_restores.restore_is_alive(
+        if liveness.restore_is_alive(
             ground.repository, mark, now=ground.now, has_ended=ground.wishes.has_ended, given_up=ground.wishes.given_up
         ):
             yield finding

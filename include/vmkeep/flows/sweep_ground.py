@@ -10,7 +10,7 @@ from typing import Self
 
 from vmkeep.errors import DeadlineError, VmKeepError
 from vmkeep.flows.connect import open_vsphere
-from vmkeep.flows.other_restores import GIVEN_UP, HasEnded, nobody_knows
+from vmkeep.flows.liveness import GIVEN_UP, HasEnded, nobody_knows
 from vmkeep.flows.sweep_report import Finding, State
 from vmkeep.model.guest import Logins, no_logins
 from vmkeep.model.site import Site

@@ -9,7 +9,8 @@ from datetime import datetime
 from vmkeep.errors import AmbiguousError, ConflictError, NotFoundError, StaleError, VmKeepError, VSphereError
 from vmkeep.flows import undo_hold
 from vmkeep.flows.connect import open_vsphere
-from vmkeep.flows.other_restores import LEASE, HasEnded, dead_or_refused, nobody_knows
+from vmkeep.flows.dead_restores import dead_or_refused
+from vmkeep.flows.liveness import LEASE, HasEnded, nobody_knows
 from vmkeep.flows.plan_over import refuse_beside_a_backup
 from vmkeep.flows.undo_hold import HeldForUndo
 from vmkeep.model.site import Site

@@ -6,8 +6,9 @@ import logging
 from dataclasses import dataclass
 
 from vmkeep.errors import TransientError, VmKeepError
+from vmkeep.flows.dead_restores import dead_or_refused
 from vmkeep.flows.ended_restores import end_with_holds
-from vmkeep.flows.other_restores import HasEnded, dead_or_refused
+from vmkeep.flows.liveness import HasEnded
 from vmkeep.flows.restore_ledger import RunLedger
 from vmkeep.model.site import Site
 from vmkeep.repository import Repository

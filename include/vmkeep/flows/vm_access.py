@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from vmkeep.errors import CorruptError, NotFoundError, VmKeepError
-from vmkeep.flows import other_restores
+from vmkeep.flows import liveness
 from vmkeep.flows.connect import pinned
-from vmkeep.flows.other_restores import GIVEN_UP, HasEnded, nobody_knows
+from vmkeep.flows.liveness import GIVEN_UP, HasEnded, nobody_knows
 from vmkeep.model.access import AccessJob, VmAccess
 from vmkeep.model.job import from_json, to_json
 from vmkeep.model.site import Site
@@ -160,7 +160,7 @@ def holder_is_alive(
     :param given_up: age from which a silent run of an unknown owner is dead.
     """
     area = repository.run(holder.run)
-    return other_restores.run_is_alive(area, holder.since, now=now, has_ended=has_ended, given_up=given_up)
+    return liveness.run_is_alive(area, holder.since, now=now, has_ended=has_ended, given_up=given_up)
 
 
 def _change(site: Site, session: Session, vms: Sequence[VmAccess], *, prepare: bool) -> Mapping[str, str]:

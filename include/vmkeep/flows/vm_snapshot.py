@@ -13,11 +13,12 @@ from vmkeep.errors import (
     SnapshotsInTheWayError,
     VmKeepError,
 )
-from vmkeep.flows import guest_hooks, limits, other_restores, suspension
+from vmkeep.flows import guest_hooks, limits, liveness, suspension
 from vmkeep.flows.backup_values import Preflight, SnapshotTaken
 from vmkeep.flows.changed_since import reached, require_as_planned
+from vmkeep.flows.dead_restores import refuse_beside_a_restore
 from vmkeep.flows.kept_names import kept_names
-from vmkeep.flows.other_restores import GIVEN_UP, HasEnded, nobody_knows, refuse_beside_a_restore
+from vmkeep.flows.liveness import GIVEN_UP, HasEnded, nobody_knows
 from vmkeep.flows.quiescing import Quiesced, take_quiesced
 from vmkeep.flows.read_as_it_is import require_off
 from vmkeep.model.fullreason import FullRead, FullReason
@@ -77,7 +78,7 @@ def snapshot_run_is_alive(
     """
     if snapshot.is_of_other(repository.id):
         return now - snapshot.created_at < GIVEN_UP
-    return other_restores.run_is_alive(repository.run(snapshot.run), snapshot.created_at, now=now, has_ended=has_ended)
+    return liveness.run_is_alive(repository.run(snapshot.run), snapshot.created_at, now=now, has_ended=has_ended)
 
 
 def hold_still(

@@ -13,7 +13,7 @@ import pytest
 
 from tests.integration.flows.restoring import back_up, new_run
 from vmkeep.errors import ArrayHookError, ConflictError, UsageError, VmKeepError
-from vmkeep.flows import array_hooks, backup, other_restores
+from vmkeep.flows import array_hooks, backup, liveness
 from vmkeep.flows.backup_values import BackupRequest, Preflight
 from vmkeep.model.job import from_json, to_json
 from vmkeep.model.site import Site
@@ -147,7 +147,7 @@ def test_the_second_call_is_repeated_until_it_succeeds_on_a_proxy_that_has_the_h
 def test_the_hook_of_a_run_of_an_unknown_airflow_that_waits_for_its_copies_is_not_called(
     begin, hook, hooked, monkeypatch
 ):
-    monkeypatch.setattr(other_restores, "YOUNG", timedelta())
+    monkeypatch.setattr(liveness, "YOUNG", timedelta())
     alive = []
     run_hook = array_hooks.run_hook
 

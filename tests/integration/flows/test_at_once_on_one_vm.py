@@ -9,7 +9,7 @@ import pytest
 
 from tests.integration.flows.restoring import Restoring, back_up, hold_still, new_run, site_of
 from vmkeep.errors import ConflictError
-from vmkeep.flows import backup, leftovers, other_restores, restore, vm_snapshot
+from vmkeep.flows import backup, leftovers, liveness, restore, vm_snapshot
 from vmkeep.flows.backup_values import BackupRequest
 from vmkeep.flows.leftovers import Fate, find_run_snapshots
 from vmkeep.model.site import Site
@@ -33,7 +33,7 @@ def elsewhere(here, tmp_path) -> Site:
 @pytest.fixture
 def theirs(elsewhere, monkeypatch):
     """A backup into the other repository, which waits for its first copy for long."""
-    monkeypatch.setattr(other_restores, "YOUNG", timedelta())
+    monkeypatch.setattr(liveness, "YOUNG", timedelta())
     pre, taken = hold_still(elsewhere, VM)
     yield pre, taken
     backup.remove_snapshot(elsewhere, taken.vm, pre.request.run)
@@ -78,7 +78,7 @@ def test_runs_of_one_key_in_two_repositories_remove_their_own_snapshots_only(her
 
 def test_a_vm_is_not_written_over_while_it_is_backed_up_into_another_repository(kept, elsewhere, monkeypatch):
     site, point = kept
-    monkeypatch.setattr(other_restores, "YOUNG", timedelta())
+    monkeypatch.setattr(liveness, "YOUNG", timedelta())
     pre, taken = hold_still(elsewhere, VM)
 
     with pytest.raises(ConflictError, match=pre.request.run):
@@ -91,7 +91,7 @@ def test_a_vm_is_not_written_over_while_it_is_backed_up_into_another_repository(
 def test_a_vm_is_not_written_over_while_its_backup_waits_for_a_retry(kept, lab, monkeypatch):
     site, point = kept
     plan = Restoring.over(site, point, vm_selector=VM).plan
-    monkeypatch.setattr(other_restores, "YOUNG", timedelta())
+    monkeypatch.setattr(liveness, "YOUNG", timedelta())
     pre = backup.preflight(site, BackupRequest(vm_selector=VM, run=new_run(), owner="its DAG run"))
     taken = backup.take_snapshot(site, pre)
     asked = []
@@ -113,7 +113,7 @@ def test_a_vm_is_not_written_over_while_its_backup_waits_for_a_retry(kept, lab, 
 
 @pytest.mark.parametrize("goes_on", [False, None], ids=["by its Airflow's word", "as nobody here knows its Airflow"])
 def test_a_backup_removes_no_snapshot_of_a_run_that_waits_for_its_copies_and_goes_on(here, monkeypatch, goes_on):
-    monkeypatch.setattr(other_restores, "YOUNG", timedelta())
+    monkeypatch.setattr(liveness, "YOUNG", timedelta())
     late = backup.preflight(here, BackupRequest(vm_selector=VM, run=new_run()))
     pre = backup.preflight(here, BackupRequest(vm_selector=VM, run=new_run(), owner="its DAG run"))
     taken = backup.take_snapshot(here, pre)

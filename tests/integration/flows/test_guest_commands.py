@@ -23,7 +23,7 @@ from vmkeep.cli.main import cli
 from vmkeep.errors import AuthenticationError, ConflictError, GuestCommandError, StaleError, UsageError, VSphereError
 from vmkeep.flows import backup, guest_hooks, guest_thaws
 from vmkeep.flows.backup_values import BackupRequest, Preflight, SnapshotTaken
-from vmkeep.flows.other_restores import HasEnded, nobody_knows
+from vmkeep.flows.liveness import HasEnded, nobody_knows
 from vmkeep.model.guest import CommandsRun, GuestCommands, GuestLogin
 from vmkeep.model.job import to_json
 from vmkeep.model.point import BackupMode

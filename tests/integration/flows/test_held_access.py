@@ -27,7 +27,7 @@ from tests.integration.flows.restoring import (
 from tests.patience import HANG, eventually
 from vmkeep.cli.main import cli
 from vmkeep.errors import ConflictError, DiskMovedError, StaleError, StoreFullError, TransientError, VmKeepError
-from vmkeep.flows import backup, other_restores, vm_snapshot
+from vmkeep.flows import backup, liveness, vm_snapshot
 from vmkeep.flows.backup_values import BackupRequest
 from vmkeep.flows.complete_runs import run_backup
 from vmkeep.flows.held_vms import run_holding
@@ -226,7 +226,7 @@ def test_a_run_without_a_snapshot_is_alive_as_long_as_it_may_be(lab, site, monke
         "it has ended": is_alive(site, has_ended=lambda _: True),
         "it goes on": is_alive(site, has_ended=lambda _: False, given_up=timedelta()),
     }
-    monkeypatch.setattr(other_restores, "YOUNG", timedelta())
+    monkeypatch.setattr(liveness, "YOUNG", timedelta())
     alive |= {
         "old": is_alive(site),
         "given up": is_alive(site, given_up=timedelta()),
@@ -266,7 +266,7 @@ def test_a_run_that_cannot_note_that_it_holds_a_vm_holds_none_and_goes_on(lab, s
 
 
 def test_an_access_that_a_sweep_cannot_end_is_told_and_tried_again(lab, site, monkeypatch):
-    monkeypatch.setattr(other_restores, "YOUNG", timedelta())
+    monkeypatch.setattr(liveness, "YOUNG", timedelta())
     pre = backup.preflight(site, BackupRequest(vm_selector=OFF, run=new_run(), mode=BackupMode.ASIS))
     backup.take_snapshot(site, pre)
     lab.fault(nfc={"on": "end", "code": 14011})
@@ -329,7 +329,7 @@ def test_the_command_sweep_tells_what_it_would_do_and_does_it(lab, site, command
     backup.take_snapshot(site, pre)
     said, code = command("vm", "sweep")
     assert (pre.request.run in said, "in use" in said, code, len(held(lab, OFF))) == (True, True, 0, 1)
-    monkeypatch.setattr(other_restores, "YOUNG", timedelta())
+    monkeypatch.setattr(liveness, "YOUNG", timedelta())
     said, code = command("vm", "sweep", "--dry-run")
     assert (pre.request.run in said, "to be repaired" in said, code, len(held(lab, OFF))) == (True, True, 0, 1)
     lab.fault(nfc={"on": "end", "code": 14011})
@@ -403,7 +403,7 @@ def test_a_backup_killed_anywhere_holds_its_vm_until_the_next_one_or_a_sweep(
 ):
     killed_at(step)
     assert held(lab) == [ours()]
-    monkeypatch.setattr(other_restores, "YOUNG", timedelta())
+    monkeypatch.setattr(liveness, "YOUNG", timedelta())
     monkeypatch.setattr(runs, "EXPIRES_AFTER", 0.5)  # nobody renews the lease of a process that is gone
     cure(site)
     assert (held(lab), lab.vm(VM)["snapshots"]) == ([], [])

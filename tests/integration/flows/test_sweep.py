@@ -8,7 +8,7 @@ import pytest
 
 from tests.integration.flows.restoring import back_up, devices, hands, new_run, reconfigure, swept
 from tests.patience import HANG
-from vmkeep.flows import attached_disks, backup, leftovers, listing, other_restores
+from vmkeep.flows import attached_disks, backup, leftovers, listing, liveness
 from vmkeep.flows.backup_values import BackupRequest
 from vmkeep.flows.sweep import Kind, State
 from vmkeep.flows.sweep_ground import SweepWishes, open_ground
@@ -127,7 +127,7 @@ def test_a_disk_stays_that_a_run_may_read_which_began_since_or_that_nobody_knows
         backup.remove_snapshot(site, died.vm, left.run)
         leave("an unknown Airflow")
         began_since = attached_disks.sweep_attached(ground)
-        monkeypatch.setattr(other_restores, "YOUNG", timedelta())
+        monkeypatch.setattr(liveness, "YOUNG", timedelta())
         monkeypatch.setattr(backup, "remove_leftovers", lambda *_: 0)
         leave()
         unknown = attached_disks.sweep_attached(ground)
@@ -236,7 +236,7 @@ def test_permits_of_a_run_that_died_before_its_snapshot_are_given_back_whoever_o
 
 
 def test_a_backup_of_the_command_line_keeps_its_snapshot_also_when_no_copy_runs(site, monkeypatch):
-    monkeypatch.setattr(other_restores, "YOUNG", timedelta())
+    monkeypatch.setattr(liveness, "YOUNG", timedelta())
     seal, seen = backup.seal, []
 
     def swept_before(*arguments):

@@ -9,8 +9,8 @@ import pytest
 from tests.integration.flows import restoring
 from tests.integration.flows.restoring import Restoring, back_up, hands, power
 from vmkeep.errors import ConflictError, VSphereError
-from vmkeep.flows import other_restores
-from vmkeep.flows.other_restores import refuse_beside_a_restore
+from vmkeep.flows import liveness
+from vmkeep.flows.dead_restores import refuse_beside_a_restore
 from vmkeep.flows.restore_ledger import Outcome, RunLedger
 from vmkeep.flows.restore_values import Restored
 from vmkeep.flows.undo import accept_restore, find_undoable, undo_restore
@@ -103,7 +103,7 @@ def test_the_mark_that_comes_back_with_the_snapshot_keeps_nobody_away(lab, held,
         mark = claims.VmClaim(run=undoable, made=False, began=session.server_time(), repository=repository.id)
         claims.hold(session, moref(lab), mark, version=None)
         now = session.server_time()
-        assert not other_restores.restore_is_alive(repository, mark, now=now, has_ended=lambda _: None)
+        assert not liveness.restore_is_alive(repository, mark, now=now, has_ended=lambda _: None)
         identity = Restoring.over(site, point).plan.target
         assert refuse_beside_a_restore(session, repository, identity, mark) == (), "because nothing is half written"
 

@@ -1,4 +1,4 @@
-"""Runs the transfers of one call side by side, and takes the call's work back if it fails."""
+"""Runs the transfers of one call side by side, and rolls the call's work back if it fails."""
 
 from __future__ import annotations
 
@@ -73,21 +73,21 @@ class Transfers:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Undo:
-    """The way to take back the work that a call has begun, with its words for the log."""
+class Rollback:
+    """The way to roll back the work that a call has begun, with its words for the log."""
 
     action: Callable[[], str | None]
-    """Take the work back; return a sentence about it for the log, if there is one."""
+    """Roll the work back; return a sentence about it for the log, if there is one."""
     begins: str
     left: str
-    """Names the things that stay if it is not taken back, and how to remove them."""
-    undone_but: tuple[type[VmKeepError], ...] = ()
-    """Errors of something else, raised after the work was taken back."""
+    """Names the things that stay if it is not rolled back, and how to remove them."""
+    errors_after: tuple[type[VmKeepError], ...] = ()
+    """Errors of something else, raised after the work was rolled back."""
 
 
 @contextmanager
-def undone(undo: Undo) -> Iterator[Transfers]:
-    """Stop the transfers and take the work back, if anything fails. A second interruption ends that at once."""
+def rolled_back_on_failure(rollback: Rollback) -> Iterator[Transfers]:
+    """Stop the transfers and roll the work back, if anything fails. A second interruption ends that at once."""
     transfers = Transfers()
     try:
         yield transfers
@@ -95,14 +95,14 @@ def undone(undo: Undo) -> Iterator[Transfers]:
     except BaseException as error:
         again = " again" if isinstance(error, KeyboardInterrupt) else ""
         try:
-            log.warning("stopping: %s; interrupt%s to end at once", undo.begins, again)
+            log.warning("stopping: %s; interrupt%s to end at once", rollback.begins, again)
             transfers.stop()
-            if done := undo.action():
+            if done := rollback.action():
                 log.warning("%s", done)
         except VmKeepError as second:
-            left = "" if isinstance(second, undo.undone_but) else f": {undo.left}"
+            left = "" if isinstance(second, rollback.errors_after) else f": {rollback.left}"
             log.error("cleaning up failed too: %s%s", second, left)
         except KeyboardInterrupt:
-            log.error("interrupted%s: %s", again, undo.left)
+            log.error("interrupted%s: %s", again, rollback.left)
             raise
         raise

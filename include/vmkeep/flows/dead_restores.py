@@ -1,0 +1,58 @@
+"""Finds the restore that has left its claim on a VM, and refuses to go on beside one that may still be at work."""
+
+from __future__ import annotations
+
+from vmkeep.errors import ConflictError
+from vmkeep.flows.liveness import GIVEN_UP, HasEnded, has_finished, nobody_knows, restore_is_alive
+from vmkeep.flows.restore_values import DeadRestore
+from vmkeep.model.point import VmIdentity
+from vmkeep.model.vmref import VmRef
+from vmkeep.repository import Repository
+from vmkeep.vsphere import claims
+from vmkeep.vsphere.claims import VmClaim
+from vmkeep.vsphere.session import Session
+
+
+def dead_or_refused(
+    session: Session, repository: Repository, vm: VmRef, mark: VmClaim | None, has_ended: HasEnded
+) -> DeadRestore | None:
+    """Return the dead restore that has left its mark on a VM, if any.
+
+    :raises ConflictError: that restore may still be at work.
+    """
+    if mark is None:
+        return None
+    if restore_is_alive(repository, mark, now=session.server_time(), has_ended=has_ended):
+        raise ConflictError(
+            f"VM {vm} is being {'made' if mark.made else 'written over'} by the restore of run {mark.run}"
+            f"{_of_others(mark, repository)}: wait for it, or stop it, then try again"
+        )
+    return DeadRestore(vm=vm.moref, run=mark.run, made=mark.made, whole=has_finished(repository, mark))
+
+
+def _of_others(mark: VmClaim, repository: Repository) -> str:
+    if mark.repository == repository.id:
+        return ""
+    setting = claims.MADE_BY if mark.made else claims.WRITTEN_BY
+    return (
+        f", from another repository or by an older vmkeep (if it is over for good, delete the VM's {setting} setting)"
+    )
+
+
+def refuse_beside_a_restore(
+    session: Session, repository: Repository, vm: VmIdentity, mark: VmClaim | None
+) -> tuple[str, ...]:
+    """Return the warning of a backup about a dead restore that was writing over the VM, if there is one.
+
+    A backup looks for a mark before its snapshot, to fail early, and again after it. A restore marks the VM first and
+    looks for snapshots then. So if both begin at once, at least one of them sees the other.
+
+    :raises ConflictError: a restore is at work on the VM, so that a backup would hold a mixture of old and new.
+    """
+    if mark is None:
+        return ()
+    if mark.repository == repository.id or mark.age(session.server_time()) < GIVEN_UP:
+        dead = dead_or_refused(session, repository, VmRef(moref=vm.moref or "", name=vm.name), mark, nobody_knows)
+        if dead is not None and dead.whole:
+            return ()
+    return (f"the disks may be partly written: the restore of run {mark.run} over this VM did not finish",)
