@@ -18,6 +18,7 @@ To write a disk over the same disk of a VM, use *Restore a VM* with its field *D
 | task | |
 |---|---|
 | `attach` | makes the new disks on a VM of its own that is off, writes and reads them back there, then attaches them |
+| `close_run` | fails the run unless `attach` ended well and left its result |
 
 VDDK writes no disk that a running VM has open, and no VM may be able to start with a half-written disk.
 So the VM gets the disks in one change of its configuration, when all of them are whole, or not at all.
@@ -35,6 +36,7 @@ from datetime import timedelta
 from airflow.sdk import DAG, Param
 
 from vmkeep_airflow.operators.attach_disks import AttachDisksOperator
+from vmkeep_airflow.operators.close_run import CloseRunOperator
 from vmkeep_airflow.params import PROXY, REPOSITORY, TRANSPORTS, VSPHERE, give_params, optional_lines, optional_text
 from vmkeep_airflow.proxies import BACKUP_PROXY
 
@@ -88,7 +90,7 @@ with DAG(
     max_active_runs=64,
     default_args={"owner": "vmkeep"},
 ) as dag:
-    AttachDisksOperator(
+    attached = AttachDisksOperator(
         task_id="attach",
         request={name: dag.param(name) for name in PARAMS if name not in {"proxy", "vsphere", "repository"}},
         pool=BACKUP_PROXY,
@@ -98,5 +100,10 @@ with DAG(
         vsphere_conn_id="{{ params.vsphere }}",
         repository_conn_id="{{ params.repository }}",
     )
+    closed = CloseRunOperator(
+        task_id="close_run", result_task_id="attach", retries=0, execution_timeout=timedelta(minutes=30)
+    ).as_teardown(on_failure_fail_dagrun=True)
+
+    attached >> closed
 
     give_params(dag, PARAMS)

@@ -20,7 +20,7 @@ unless *If the target exists* says `overwrite`, or says `prompt` and a person ap
 | task | |
 |---|---|
 | `plan` | finds point and target, matches their disks, and refuses what does not fit, before any change |
-| `approve` | shows the whole plan and asks a person, where that is asked for |
+| `approve` | shows the VM and the whole plan and asks a person, where that is asked for; silence for 24 hours is a no |
 | `prepare_target` | creates the VM, or switches the existing one off. Setup of `clean_up` |
 | `plan_writes` | makes a job for each disk |
 | `write_disk` | writes one disk, in pool `backup_proxy` and on queue `backup_proxy` |
@@ -133,8 +133,8 @@ PARAMS = {
         type="string",
         enum=[choice.value for choice in Undo],
         title="Way back",
-        description="snapshot keeps a snapshot of an existing VM as it was, until 'vmkeep restore undo' goes back to "
-        "it or 'vmkeep restore accept' removes it. Every backup reads all until then.",
+        description="snapshot keeps a snapshot of an existing VM as it was, until 'Undo a restore' goes back to it or "
+        "'Accept a restore' removes it. Every backup reads all until then.",
         section="Existing VM",
     ),
     "dry_run": Param(
@@ -247,7 +247,11 @@ with DAG(
         **site,
     )
     approved = ApproveRestoreOperator(
-        task_id="approve", plan=plan.output, on_conflict=dag.param("on_conflict"), response_timeout=timedelta(hours=24)
+        task_id="approve",
+        plan=plan.output,
+        on_conflict=dag.param("on_conflict"),
+        response_timeout=timedelta(hours=24),
+        **site,
     )
     # On a proxy, like the tasks that end a restore: VDDK keeps Storage vMotion off the VM until then.
     target = PrepareTargetOperator(

@@ -36,9 +36,13 @@ def on_dag_run_failed(dag_run: DagRun) -> None:
 def on_dag_run_success(dag_run: DagRun) -> None:
     """Tell in the note how a window's backups ended, or by which mode a backup was made and what it reached."""
     _tell_window(dag_run)
-    if dag_run.dag_id != "vm_backup" or not is_ours(dag_run):
+    if dag_run.dag_id not in ("vm_backup", "vm_restore") or not is_ours(dag_run):
         return
-    sealed = _result(dag_run, "catalog")
+    if dag_run.dag_id == "vm_restore":
+        for line in (*untouched(result_of(dag_run, "approve")), *way_back(result_of(dag_run, "finish"))):
+            add_note(dag_run, line)
+        return
+    sealed = result_of(dag_run, "catalog")
     for line in (*alarm(sealed), *reached(sealed), *ways(sealed)):
         add_note(dag_run, line)
 
@@ -48,8 +52,31 @@ def _tell_window(dag_run: DagRun) -> None:
         return
     from vmkeep_airflow.windowreports import note_of  # takes time to import
 
-    for line in note_of(_result(dag_run, "report")):
+    for line in note_of(result_of(dag_run, "report")):
         add_note(dag_run, line)
+
+
+def untouched(answer: Mapping[str, Any]) -> list[str]:
+    """Return the line about a restore that had nothing to do.
+
+    :param answer: the result of task ``approve``.
+    """
+    if answer.get("dry_run"):
+        return ["nothing was restored: only the plan was asked for, see the log of task plan"]
+    return ["nothing was restored: the VM exists and was kept"] if answer.get("kept") else []
+
+
+def way_back(restored: Mapping[str, Any]) -> list[str]:
+    """Return the line about a snapshot that a restore keeps, with the DAGs that end it.
+
+    :param restored: a ``Restored`` as a dict.
+    """
+    if not restored.get("undo"):
+        return []
+    vm = restored["vm"]
+    kept = f"a snapshot of {vm['name']} from before the restore is kept"
+    buttons = "trigger 'Undo a restore' to go back to it, or 'Accept a restore' to remove it"
+    return [f"{kept}: {buttons} (VM moref:{vm['moref']}, restore {restored['run']})"]
 
 
 def reached(sealed: Mapping[str, Any]) -> list[str]:
@@ -91,7 +118,7 @@ def _used(what: str, used: str, asked: str | None) -> str:
     return f"{what} {used}" if used == asked else f"{what} {used}, asked {asked}"
 
 
-def _result(dag_run: DagRun, task: str) -> Mapping[str, Any]:
+def result_of(dag_run: DagRun, task: str) -> Mapping[str, Any]:
     """Return the result of a task, from Airflow's database; empty if there is none."""
     from airflow.models.xcom import XComModel
     from sqlalchemy import select
@@ -107,7 +134,7 @@ def _result(dag_run: DagRun, task: str) -> Mapping[str, Any]:
 
 def subject(dag_id: str, params: Mapping[str, Any]) -> str | None:
     """Return the VM or point of a run of that DAG with these params; ``None``: it has neither."""
-    if dag_id == "vm_backup":
+    if dag_id in ("vm_backup", "restore_undo", "restore_accept"):
         return params.get("vm")
     if dag_id == "vm_restore":
         return f"{params.get('point')} to {params.get('new_name') or params.get('vm') or 'its original VM'}"

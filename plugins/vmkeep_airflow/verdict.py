@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.listeners import hookimpl
 
+from vmkeep_airflow.causes import KEY
 from vmkeep_airflow.ours import dag_of, is_ours
 from vmkeep_airflow.runnotes import add_note
 from vmkeep_airflow.states import GOOD
@@ -80,9 +81,14 @@ def on_task_instance_success(task_instance: Any) -> None:
 
 
 @hookimpl
-def on_task_instance_failed(task_instance: Any) -> None:
-    """Turn a run red that has ended as a success, if somebody marks one of its tasks as failed."""
-    _marked(task_instance)
+def on_task_instance_failed(previous_state: Any, task_instance: Any) -> None:
+    """Turn a run red that has ended as a success, if somebody marks one of its tasks as failed.
+
+    A task that a person has ended leaves no cause of a failure. It may have left one ahead, in case its worker dies,
+    and a window would start the backup again that the person has ended. Airflow gives no earlier state of a task that
+    a person marks.
+    """
+    _marked(task_instance, forget=(_RESULT, KEY) if previous_state is None else (_RESULT,))
 
 
 @hookimpl
@@ -91,8 +97,10 @@ def on_task_instance_skipped(task_instance: Any) -> None:
     _marked(task_instance)
 
 
-def _marked(task_instance: Any) -> None:
+def _marked(task_instance: Any, *, forget: Sequence[str] = (_RESULT,)) -> None:
     """Judge the run of a task that somebody has marked by hand.
+
+    :param forget: keys of the values that the task has left, and that do not count any more.
 
     Airflow calls the same listeners in tasks, which have no database, and in the scheduler for a task whose worker has
     died. Neither has just set the state through the database, and the run's state is not final then.
@@ -113,7 +121,7 @@ def _marked(task_instance: Any) -> None:
             XComModel.run_id == task_instance.run_id,
             XComModel.task_id == task_instance.task_id,
             XComModel.map_index == task_instance.map_index,
-            XComModel.key == _RESULT,
+            XComModel.key.in_(forget),
         )
     )
     if str(dag_run.state) == "success":
@@ -131,8 +139,6 @@ def _judge(dag_run: DagRun) -> None:
         log.error("run %s of %s is no success: %s", dag_run.run_id, dag_run.dag_id, "; ".join(found))
         dag_run.set_state(DagRunState.FAILED)
         add_note(dag_run, f"No success: {'; '.join(found)}")
-    elif dag_run.dag_id == "vm_restore" and any(one.skipped_itself for one in seen):
-        add_note(dag_run, "nothing was restored: the VM exists and was kept")
 
 
 def _look(dag_run: DagRun, session: Session) -> list[Seen]:

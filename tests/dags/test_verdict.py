@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import cache
+from functools import cache, partial
 from importlib import import_module
 from types import SimpleNamespace
 
@@ -31,6 +31,7 @@ from sqlalchemy import delete, select
 
 from vmkeep.clock import now
 from vmkeep_airflow.assets import ANNOUNCED, RESTORE_POINTS, restore_points_of
+from vmkeep_airflow.causes import KEY
 from vmkeep_airflow.verdict import (
     on_dag_run_success,
     on_task_instance_failed,
@@ -46,6 +47,8 @@ CONF = {
     "vm_restore": {"point": "latest:app01"},
     "disk_attach": {"point": "latest:app01", "disks": ["scsi0:1"], "vm": "app02"},
     "disaster_recovery": {"plan": "name: x"},
+    "restore_undo": {"vm": "app01"},
+    "restore_accept": {"vm": "app01"},
 }
 TASKS = {
     "vm_backup": [
@@ -57,7 +60,9 @@ TASKS = {
     "repository_check": ["check", "mark_damaged", "report"],
     "repository_maintenance": ["prune", "extend_locks", "merge", "report"],
     "snapshot_sweep": ["sweep"],
-    "disk_attach": ["attach"],
+    "disk_attach": ["attach", "close_run"],
+    "restore_undo": ["find", "approve", "undo", "close_run"],
+    "restore_accept": ["find", "approve", "accept", "close_run"],
     "missed_backups": ["find", "find_hosts", "report"],
     "host_config_backup": ["back_up_hosts", "report"],
     "disaster_recovery": ["recover", "vm", "clean_up", "report"],
@@ -133,8 +138,12 @@ class Run:
         ti.scheduled_dttm = self.clock
         ti.state = "success"
         self.forget_result(ti)
+        self.leave(ti, "return_value", {})
+
+    def leave(self, ti, key: str, value: object) -> None:
+        """Leave a value of a task for others."""
         XComModel.set(
-            "return_value", {}, dag_id=ti.dag_id, task_id=ti.task_id, run_id=ti.run_id, map_index=ti.map_index,
+            key, value, dag_id=ti.dag_id, task_id=ti.task_id, run_id=ti.run_id, map_index=ti.map_index,
             session=self.session,
         )  # fmt: skip
         self.session.flush()
@@ -229,7 +238,8 @@ def test_a_task_that_is_marked_a_success_by_hand_loses_the_result_of_its_earlier
 
 def test_a_task_that_ends_in_its_worker_is_no_mark_by_hand():
     """Airflow calls the same listeners there, with a task that no database holds."""
-    for listener in (on_task_instance_success, on_task_instance_failed, on_task_instance_skipped):
+    in_a_worker = partial(on_task_instance_failed, TaskInstanceState.RUNNING)
+    for listener in (on_task_instance_success, in_a_worker, on_task_instance_skipped):
         listener(task_instance=SimpleNamespace(dag_id="vm_backup"))
 
 
@@ -245,16 +255,48 @@ def test_a_run_that_is_marked_a_success_by_hand_stays_red_when_a_task_failed(mak
     assert run.state == "failed"
 
 
-def test_a_restore_with_nothing_to_do_is_green_and_one_skipped_by_hand_is_not(make_run):
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [({"kept": True}, "the VM exists and was kept"), ({"dry_run": True}, "only the plan was asked for")],
+)
+def test_a_restore_with_nothing_to_do_is_green_and_one_skipped_by_hand_is_not(make_run, answer, told):
     for by_itself, state in ((True, "success"), (False, "failed")):
         run = make_run("vm_restore")
         for task_id in TASKS["vm_restore"][1:-1]:
             for ti in run.instances(task_id):
                 ti.state = "skipped"
-                if not by_itself or task_id != "approve":
-                    run.forget_result(ti)
+                run.forget_result(ti)
+                if by_itself and task_id == "approve":
+                    run.leave(ti, "return_value", answer)
         assert run.close() == state
-        assert ("nothing was restored" in (run.run.note or "")) is by_itself
+        assert (told in (run.run.note or "")) is by_itself
+
+
+def test_a_restore_that_keeps_a_snapshot_is_noted_with_the_dags_that_end_it(make_run):
+    run = make_run("vm_restore")
+    (ti,) = run.instances("finish")
+    run.forget_result(ti)
+    run.leave(ti, "return_value", {"undo": "snapshot-7", "run": "r-1", "vm": {"moref": "vm-16", "name": "app01"}})
+    assert run.close() == "success"
+    assert all(told in run.run.note for told in ("Undo a restore", "Accept a restore", "moref:vm-16", "restore r-1"))
+
+
+@pytest.mark.parametrize(("by_hand", "left"), [(True, False), (False, True)])
+def test_a_task_that_a_person_ended_leaves_no_cause_for_which_a_window_starts_the_backup_again(make_run, by_hand, left):
+    """A process that is killed before its copy has stopped takes nothing back."""
+    run = make_run("vm_backup")
+    ti = run.instances("verify")[0]
+    ti.state = TaskInstanceState.RUNNING
+    run.leave(ti, KEY, {"recovery": "retry", "why": "task verify was killed in its last try"})
+    if by_hand:
+        run.mark("verify", TaskInstanceState.FAILED)
+    else:
+        ti.state = TaskInstanceState.FAILED
+        on_task_instance_failed(previous_state=TaskInstanceState.RUNNING, task_instance=ti)
+    found = run.session.scalar(
+        select(XComModel).filter_by(dag_id="vm_backup", run_id=ti.run_id, task_id="verify", key=KEY)
+    )
+    assert (found is not None) is left
 
 
 @pytest.mark.parametrize(
@@ -268,6 +310,7 @@ def test_a_restore_with_nothing_to_do_is_green_and_one_skipped_by_hand_is_not(ma
             {"point": "latest:app01", "disks": ["scsi0:1"], "vm": "app02"},
             "scsi0:1 of latest:app01 to app02",
         ),
+        ("restore_undo", {"vm": "name:app01"}, "name:app01"),
         ("repository_check", {}, None),
     ],
 )

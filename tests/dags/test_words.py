@@ -14,6 +14,8 @@ TWINS = {
     "vm_backup": ("backup", "run"),
     "vm_restore": ("restore", "run"),
     "disk_attach": ("restore", "disk"),
+    "restore_undo": ("restore", "undo"),
+    "restore_accept": ("restore", "accept"),
     "repository_maintenance": ("repo", "prune"),
     "repository_check": ("repo", "check"),
     "snapshot_sweep": ("vm", "sweep"),

@@ -14,8 +14,9 @@ from vmkeep.cli.output import one_line, print_json, warn
 from vmkeep.cli.pages import command, option
 from vmkeep.cli.times import shown_second, shown_zone
 from vmkeep.errors import UsageError
-from vmkeep.flows.undo import Undoable, Undone, accept_restore, find_undoable, undo_restore
-from vmkeep.flows.undo_wording import lines_of_added
+from vmkeep.flows.undo import accept_restore, find_undoable, undo_restore
+from vmkeep.flows.undo_values import Undoable, Undone
+from vmkeep.flows.undo_wording import LOST, STAYS, lines_of_added
 from vmkeep.model.job import to_plain
 
 _of_restore = option(
@@ -26,8 +27,6 @@ _of_restore = option(
 )
 _dry_run = option("--dry-run", is_flag=True, help="Show the VM and the restore, and change nothing.")
 _yes = option("--yes", is_flag=True, help="Do not ask.")
-_LOST = "it is switched off, and all that it has written since then is lost"
-_STAYS = "the restored state stays, and the restore cannot be undone any more"
 
 
 @command(
@@ -63,7 +62,7 @@ def undo(
     _require_answer(dry_run=dry_run, yes=yes, as_json=as_json)
     site = replace(site_from(repository=repository), vcenter=vcenter_from(**vsphere))
     found = find_undoable(site, vm, restore=restore_run)
-    if not _is_meant(found, "Undo", _LOST, dry_run=dry_run, yes=yes, as_json=as_json):
+    if not _is_meant(found, "Undo", LOST, dry_run=dry_run, yes=yes, as_json=as_json):
         return
     run = f"cli-{uuid.uuid4().hex[:12]}"
     done = undo_restore(site, _very(found), run=run, restore=found.restore, power_on=power_on)
@@ -94,7 +93,7 @@ def accept(
     _require_answer(dry_run=dry_run, yes=yes, as_json=as_json)
     site = replace(site_from(repository=repository), vcenter=vcenter_from(**vsphere))
     found = find_undoable(site, vm, restore=restore_run)
-    if _is_meant(found, "Accept", _STAYS, dry_run=dry_run, yes=yes, as_json=as_json):
+    if _is_meant(found, "Accept", STAYS, dry_run=dry_run, yes=yes, as_json=as_json):
         _print_undone(accept_restore(site, _very(found), restore=found.restore), as_json=as_json)
 
 
@@ -136,5 +135,5 @@ def _print_undone(done: Undone, *, as_json: bool) -> None:
     what = "is as it was before" if done.undone else "keeps the state of"
     powered = ", powered on" if done.powered_on else ""
     click.echo(f"VM {one_line(str(done.vm))} {what} restore {done.restore}{powered}; its snapshot is removed")
-    if done.devices_lost:
-        warn(f"the VM lost devices that it got after the restore: {', '.join(done.devices_lost)}")
+    for warning in done.warnings:
+        warn(warning)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Callable, Mapping
 
 from vmkeep.errors import AmbiguousError, ConflictError, NotFoundError, StaleError, VmKeepError, VSphereError
 from vmkeep.flows import undo_hold
@@ -13,49 +11,15 @@ from vmkeep.flows.dead_restores import dead_or_refused
 from vmkeep.flows.liveness import LEASE, HasEnded, nobody_knows
 from vmkeep.flows.plan_over import refuse_beside_a_backup
 from vmkeep.flows.undo_hold import HeldForUndo
+from vmkeep.flows.undo_values import Undoable, Undone
 from vmkeep.model.site import Site
 from vmkeep.model.vmref import VmRef
 from vmkeep.repository import Repository, open_site_repository
 from vmkeep.vsphere import changes, claims, inventory, machines, rightscheck, snapshots
-from vmkeep.vsphere.added_devices import AddedDevices, find_added
+from vmkeep.vsphere.added_devices import find_added, labels_of_devices
 from vmkeep.vsphere.rights import Purpose, When
 from vmkeep.vsphere.session import Session
 from vmkeep.vsphere.snapshots import VmSnapshot
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Undone:
-    """The outcome for one VM."""
-
-    vm: VmRef
-    restore: str
-    """Key of the restore that was undone or accepted."""
-    snapshot: str
-    """Managed object id of the snapshot, which is gone now."""
-    undone: bool
-    """The VM is what it was before the restore; else the restored state stays."""
-    powered_on: bool = False
-    devices_lost: tuple[str, ...] = ()
-    """Labels of devices that the VM got after the restore, and has not any more."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Undoable:
-    """A restore of a VM that can be undone or accepted."""
-
-    vm: VmRef
-    restore: str
-    """Key of the restore."""
-    snapshot: str
-    """Managed object id of the snapshot that it keeps."""
-    taken_at: datetime
-    """Time of the snapshot, by vCenter's clock."""
-    power: str
-    """Power state of the VM now."""
-    disks_added: tuple[str, ...] = ()
-    """Files of the disks that the VM got after the restore. As long as it has them, the restore cannot be undone."""
-    devices_added: tuple[str, ...] = ()
-    """Labels of other devices that the VM got after the restore. Undoing it takes them off."""
 
 
 def find_undoable(site: Site, vm_selector: str, *, restore: str | None = None) -> Undoable:
@@ -114,7 +78,8 @@ def undo_restore(
         kept = _kept(session, vm.ref, restore)
         rightscheck.require_on_vm(session, Purpose.RESTORE_OVER, vm, when=(When.UNDO,))
         held = undo_hold.hold(site, session, repository, vm, run, owner=owner, has_ended=has_ended)
-        added = _go_back(session, repository, vm, kept, held, lease.check, has_ended)
+        had = labels_of_devices(session, vm.moref)
+        _go_back(session, repository, vm, kept, held, lease.check, has_ended)
         # The snapshot holds the VM's settings, and with them the mark of the restore and the tracking of before. That
         # restore is over, so its mark would not keep another one away while the snapshot is removed.
         claims.take_over(session, vm.moref, held.mark, of=kept.undo_of)
@@ -122,15 +87,15 @@ def undo_restore(
         machines.renew_generation(session, vm.moref)
         snapshots.remove(session, vm.moref, kept.moref)
         claims.let_go(session, vm.moref, run)
-        if power_on:
-            _power_on(session, vm.ref)
+        lost = _lost(had, labels_of_devices(session, vm.moref))
+        left_off = _power_on(session, vm.ref) if power_on else ()
     return Undone(
         vm=vm.ref,
         restore=kept.undo_of,
         snapshot=kept.moref,
         undone=True,
-        powered_on=power_on,
-        devices_lost=added.others,
+        powered_on=power_on and not left_off,
+        warnings=(*lost, *left_off),
     )
 
 
@@ -142,8 +107,8 @@ def _go_back(
     held: HeldForUndo,
     check: Callable[[], None],
     has_ended: HasEnded,
-) -> AddedDevices:
-    """Switch the VM off, and put it back. Return the devices that it loses by that.
+) -> None:
+    """Switch the VM off, and put it back.
 
     :param check: raises an error if this run has been told to stop.
     """
@@ -151,7 +116,7 @@ def _go_back(
         refuse_beside_a_backup(session, repository, vm.ref, has_ended)
         _kept(session, vm.ref, kept.undo_of)  # which goes with a dead restore that wrote nothing
         _require_newest(session, vm.ref, kept)
-        added = _require_no_disks(session, vm.ref, kept)
+        _require_no_disks(session, vm.ref, kept)
         check()
         machines.power_off(session, vm.moref)
     except (VmKeepError, KeyboardInterrupt):
@@ -162,7 +127,6 @@ def _go_back(
     except VSphereError:  # other errors do not tell whether the VM is put back, so that it stays off and marked
         undo_hold.give_back(session, vm, held)
         raise
-    return added
 
 
 def accept_restore(
@@ -217,8 +181,8 @@ def _require_newest(session: Session, vm: VmRef, kept: VmSnapshot) -> None:
         )
 
 
-def _require_no_disks(session: Session, vm: VmRef, kept: VmSnapshot) -> AddedDevices:
-    """Return the devices that the VM got after the restore, if no disk is among them.
+def _require_no_disks(session: Session, vm: VmRef, kept: VmSnapshot) -> None:
+    """Return if the VM got no disk after the restore.
 
     :raises ConflictError: going back would take disks off the VM, and their files would be of no VM.
     """
@@ -229,10 +193,22 @@ def _require_no_disks(session: Session, vm: VmRef, kept: VmSnapshot) -> AddedDev
             f"VM {vm} got disks after the restore, which going back would take off it: {listed}. Remove them from the "
             "VM in vCenter, keep their files if you need them, then undo the restore; you can add the files again after"
         )
-    return added
 
 
-def _power_on(session: Session, vm: VmRef) -> None:
+def _lost(before: Mapping[int, str], now: Mapping[int, str]) -> tuple[str, ...]:
+    listed = ", ".join(label for key, label in before.items() if key not in now)
+    return (f"the VM lost devices that it got after the restore: {listed}",) if listed else ()
+
+
+def _power_on(session: Session, vm: VmRef) -> tuple[str, ...]:
+    """Switch the VM on. Return a warning if it stays off, because nothing is left to undo, and a retry would fail.
+
+    :raises StaleError: another restore has marked the VM by now.
+    """
     if (other := claims.claim_on(session, vm.moref)) is not None:
         raise StaleError(f"VM {vm} is as it was before, but run {other.run} restores it by now: it is not switched on")
-    machines.power_on(session, vm.moref)
+    try:
+        machines.power_on(session, vm.moref)
+    except VmKeepError as error:
+        return (f"VM {vm} is as it was before, but may be off: {error}",)
+    return ()

@@ -1,17 +1,36 @@
-"""Words the things that undoing a restore takes off its VM. Pure."""
+"""Words a restore that can be undone or accepted, as a person is shown it. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from vmkeep.flows.undo import Undoable
+from vmkeep.flows.undo_values import Undoable
+
+LOST = "it is switched off, and all that it has written since then is lost"
+STAYS = "the restored state stays, and the restore cannot be undone any more"
+
+
+def lines_of(found: Undoable) -> Iterator[str]:
+    """Yield the VM, its restore, and the devices that the VM got after it."""
+    yield (
+        f"VM {found.vm}, {found.power}: restore {found.restore} keeps snapshot {found.snapshot} of "
+        f"{found.taken_at:%Y-%m-%d %H:%M:%S} UTC, from before its first write"
+    )
+    yield from lines_of_added(found)
+
+
+def lines_of_question(found: Undoable, *, undo: bool) -> Iterator[str]:
+    """Yield the lines to show before a person says yes."""
+    yield from lines_of(found) if undo else tuple(lines_of(found))[:1]
+    yield f"If you {'undo' if undo else 'accept'} that restore of the VM: {LOST if undo else STAYS}"
 
 
 def lines_of_added(found: Undoable) -> Iterator[str]:
     """Yield a line for each kind of device that the VM got after the restore."""
     if found.disks_added:
         yield (
-            f"It is refused as long as the VM has disks that it got after the restore: {', '.join(found.disks_added)}"
+            f"undoing is refused as long as the VM has disks that it got after the restore: "
+            f"{', '.join(found.disks_added)}"
         )
     if found.devices_added:
-        yield f"The VM loses devices that it got after the restore: {', '.join(found.devices_added)}"
+        yield f"undoing takes off the VM the devices that it got after the restore: {', '.join(found.devices_added)}"

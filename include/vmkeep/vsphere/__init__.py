@@ -44,6 +44,7 @@ __all__ = [
     "hostbundles",
     "hosts",
     "inventory",
+    "last_use",
     "loads",
     "machines",
     "mappings",

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
-from vmkeep.model.disk import Disk
+from vmkeep.model.disk import Disk, SkipReason
 from vmkeep.vsphere.describe import held_devices
 from vmkeep.vsphere.disks import disks_of
 from vmkeep.vsphere.faults import speaking
@@ -26,6 +27,8 @@ class AddedDevices:
 def find_added(session: Session, moref: str, snapshot: str) -> AddedDevices:
     """Compare a VM's devices with those of a snapshot. A disk counts as another one if its UUID is another one.
 
+    Disks that no snapshot holds are left out, because a snapshot may not list them though the VM had them.
+
     :param snapshot: managed object id.
     """
     with speaking(f"compare the devices of VM {moref} with those of snapshot {snapshot}"):
@@ -35,10 +38,25 @@ def find_added(session: Session, moref: str, snapshot: str) -> AddedDevices:
     disks = disks_of(now)
     known = {device.key for device in before} | {disk.key for disk in disks}
     return AddedDevices(
-        disks=tuple(disk for disk in disks if (disk.key, disk.uuid) not in old),
-        others=tuple(
-            device.deviceInfo.label if device.deviceInfo is not None else f"device {device.key}"
-            for device in now
-            if device.key not in known
-        ),
+        disks=tuple(disk for disk in disks if (disk.key, disk.uuid) not in old and not _is_in_no_snapshot(disk)),
+        others=tuple(label for key, label in _labels(now).items() if key not in known),
     )
+
+
+def labels_of_devices(session: Session, moref: str) -> dict[int, str]:
+    """Return the labels of a VM's devices by key; of a disk, with its file."""
+    with speaking(f"read the devices of VM {moref}"):
+        devices = read(session, session.vm(moref), _DEVICES)[_DEVICES]
+    files = {disk.key: f"{disk.label} ({disk.file_name})" for disk in disks_of(devices)}
+    return _labels(devices) | files
+
+
+def _labels(devices: Any) -> dict[int, str]:
+    return {
+        device.key: device.deviceInfo.label if device.deviceInfo is not None else f"device {device.key}"
+        for device in devices
+    }
+
+
+def _is_in_no_snapshot(disk: Disk) -> bool:
+    return disk.physical_rdm or disk.skip is SkipReason.INDEPENDENT

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.sdk import Context
-from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException, TaskAwaitingInput
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from vmkeep.flows.restore_request import OnConflict
 from vmkeep.flows.restore_values import RestorePlan
 from vmkeep.model.job import to_plain
+from vmkeep_airflow.operators.asking import AskingOperator
 from vmkeep_airflow.steps import Approval
 from vmkeep_airflow.xcoms import handed
 
 
-class ApproveRestoreOperator(ApprovalOperator):
+class ApproveRestoreOperator(AskingOperator):
     """Wait for a person's approval if ``on_conflict`` is ``prompt`` and the target exists. Otherwise pass at once.
 
     The approval is for the plan that was shown, and for no other. If the plan is made anew while the question is open,
@@ -27,15 +27,27 @@ class ApproveRestoreOperator(ApprovalOperator):
 
     :param plan: a ``RestorePlan`` as a dict. Templated.
     :param on_conflict: an ``OnConflict``. Templated.
+    :param vsphere_conn_id: Airflow connection to vCenter or ESXi. Templated.
+    :param repository_conn_id: Airflow connection to the repository. Templated.
     :returns: the ``Approval`` as a dict.
     """
 
-    template_fields: Sequence[str] = ("plan", "on_conflict")
+    template_fields: Sequence[str] = ("plan", "on_conflict", "vsphere_conn_id", "repository_conn_id")
 
-    def __init__(self, *, plan: Any, on_conflict: Any, **kwargs: Any) -> None:
-        super().__init__(subject="Overwrite a VM?", body="", fail_on_reject=True, **kwargs)
+    def __init__(
+        self,
+        *,
+        plan: Any,
+        on_conflict: Any,
+        vsphere_conn_id: str = "vsphere_default",
+        repository_conn_id: str = "vmkeep_default",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
         self.plan = plan
         self.on_conflict = on_conflict
+        self.vsphere_conn_id = vsphere_conn_id
+        self.repository_conn_id = repository_conn_id
 
     def execute(self, context: Context) -> Any:
         """Ask a person, or pass at once."""
@@ -53,32 +65,32 @@ class ApproveRestoreOperator(ApprovalOperator):
         if plan.target is None or self.on_conflict != OnConflict.PROMPT:
             self.log.info("nobody has to be asked: %s", self.on_conflict)
             return to_plain(Approval(plan=plan_id(plan), asked=False))
-        self.subject = f"Overwrite {plan.target_name}?"
-        self.body = _question(plan)
-        try:
-            return super().execute(context)
-        except TaskAwaitingInput as waiting:
-            waiting.kwargs = {"shown": plan_id(plan)}  # it comes back with the answer, maybe hours later
-            raise
+        return self.ask(
+            context, subject=f"Overwrite {plan.target_name}?", lines=tuple(self._question(plan)), shown=plan_id(plan)
+        )
 
     def execute_complete(self, context: Context, event: dict[str, Any], shown: str = "") -> Any:
         """Take the answer to the question that was shown."""
         from vmkeep.flows.restore_ledger import plan_id
 
-        answer = super().execute_complete(context, event)
+        by = super().execute_complete(context, event, shown)
         plan = handed(self.plan, RestorePlan, by="plan")
         if plan_id(plan) != shown:
             raise AirflowFailException(
                 f"the plan for VM {plan.target_name} was made anew while the question stood, and nobody has seen it: "
                 "trigger a new run"
             )
-        user = answer["responded_by_user"] or {}
-        return to_plain(Approval(plan=shown, asked=True, by=str(user.get("name", ""))))
+        return to_plain(Approval(plan=shown, asked=True, by=by))
 
+    def _question(self, plan: RestorePlan) -> Iterator[str]:
+        from vmkeep.flows.overwritten import overwritten_lines
+        from vmkeep.flows.restore_wording import plan_lines
+        from vmkeep_airflow.site import make_site
 
-def _question(plan: RestorePlan) -> str:
-    """Return the plan in words, as preformatted lines, because a VM's name may look like Markdown."""
-    from vmkeep.flows.restore_wording import plan_lines
-
-    lines = "\n".join(f"    {line}" for line in (*plan_lines(plan), *plan.warnings))
-    return f"What these disks hold now is lost:\n\n{lines}\n"
+        site = make_site(vsphere_conn_id=self.vsphere_conn_id, repository_conn_id=self.repository_conn_id)
+        yield f"{plan.target_name} now:"
+        yield from overwritten_lines(site, plan)
+        yield ""
+        yield "All that the written disks hold now is lost:"
+        yield from plan_lines(plan)
+        yield from plan.warnings

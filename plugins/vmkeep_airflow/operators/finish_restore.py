@@ -9,6 +9,7 @@ from airflow.sdk import Context
 
 from vmkeep.model.job import DiskWrite, to_plain
 from vmkeep_airflow.operators.base import SiteOperator
+from vmkeep_airflow.runnotes import way_back
 from vmkeep_airflow.steps import ReadyTarget
 from vmkeep_airflow.xcoms import handed
 
@@ -38,4 +39,6 @@ class FinishRestoreOperator(SiteOperator):
         self.warn(restored.warnings)
         state = "powered on" if restored.powered_on else "left powered off"
         self.log.info("%s restored from %s, %s", restored.vm.name, restored.point, state)
+        for line in way_back(to_plain(restored)):
+            self.log.info("%s", line)
         return to_plain(restored)

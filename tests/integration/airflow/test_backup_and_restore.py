@@ -76,9 +76,14 @@ def test_a_vm_is_backed_up_in_full_then_incrementally_and_restored_byte_for_byte
     assert requests.total() <= 63, f"of ten tasks, three of which copy a disk: {requests}"
 
     control.write("app01", 2000, [(0, 4 * MIB)])
-    over = run_dag("vm_restore", point=sealed["point"], vm="app01", on_conflict="overwrite")
+    overwritten = control.hashes("app01")
+    over = run_dag("vm_restore", point=sealed["point"], vm="app01", on_conflict="overwrite", undo="snapshot")
     assert over.state == "success", over.states
     assert control.hashes("app01") == before
+    back = run_dag("restore_undo", vm="app01", yes=True, power_on=True)
+    assert back.state == "success", back.states
+    assert (control.hashes("app01"), control.snapshots("app01")) == (overwritten, [])
+    assert back.xcom("undo")["restore"] == over.xcom("finish")["run"]
 
     new = run_dag("vm_restore", point=second.xcom("catalog")["point"], new_name="app01-copy")
     assert new.state == "success", new.states

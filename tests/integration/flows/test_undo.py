@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from dataclasses import replace
 
 import pytest
 
@@ -11,6 +12,7 @@ from tests.integration.flows.restoring import Restoring, back_up, hands, power
 from vmkeep.errors import ConflictError, VSphereError
 from vmkeep.flows import liveness
 from vmkeep.flows.dead_restores import refuse_beside_a_restore
+from vmkeep.flows.overwritten import overwritten_lines
 from vmkeep.flows.restore_ledger import Outcome, RunLedger
 from vmkeep.flows.restore_values import Restored
 from vmkeep.flows.undo import accept_restore, find_undoable, undo_restore
@@ -169,7 +171,25 @@ def test_no_disk_that_was_added_after_the_restore_falls_off_the_vm(lab, held, un
         undo_restore(site, VM, run=restoring.new_run())
     assert (claim(lab), lab.vm(VM)["power"]) == (None, "poweredOn")
     restoring.reconfigure(lab, VM, vim.vm.ConfigSpec(deviceChange=[spec(operation="remove", device=added)]))
-    assert undo_restore(site, VM, run=restoring.new_run()).devices_lost == found.devices_added
+    (warning,) = undo_restore(site, VM, run=restoring.new_run()).warnings
+    assert found.devices_added[0] in warning
+
+
+def test_who_is_asked_is_told_what_is_at_stake_and_what_cannot_be_read(lab, held):
+    site, point = held
+    if lab.vm(VM)["power"] == "poweredOff":
+        power(lab, VM, on=True)
+    plan = Restoring.over(site, point).plan
+
+    running, changed, backup = overwritten_lines(site, plan)
+    strange = replace(plan, target=replace(plan.target, key="unknown", moref="vm-0"))
+    unread, unknown = overwritten_lines(site, strange)
+
+    assert running.startswith("it is running, last started on 20")
+    assert changed.startswith("its configuration was last changed on 20")
+    assert point in backup
+    assert "cannot be read" in unread
+    assert "NO backup of it" in unknown
 
 
 def test_an_undo_that_dies_is_found_dead_by_the_next(lab, held, undoable, monkeypatch):

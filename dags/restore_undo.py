@@ -1,0 +1,108 @@
+"""
+# Undo a restore
+
+Puts a VM back to the state before its restore, also before one that failed half-way.
+All that the VM has written since is lost.
+
+| | |
+|---|---|
+| **Started by** | *Trigger* in this UI, or the REST API |
+| **Result** | the VM and its restore (XCom of `undo`) |
+| **If it fails** | the VM is given back as it was found, or it stays off and marked, and the log says which |
+| **Safe to re-run** | yes: it is done once, and a further run finds no snapshot |
+| **Needs** | a connection of type *VMware vSphere* and one of type *vmkeep repository* (Admin > Connections) |
+
+A restore keeps a snapshot of its VM only if *Way back* of *Restore a VM* says `snapshot`.
+
+## What the tasks do
+
+| task | |
+|---|---|
+| `find` | finds the VM and the restore that keeps a snapshot, and changes nothing |
+| `approve` | shows both and asks a person (Required Actions in this UI); no answer within 24 hours is a no |
+| `undo` | switches the VM off, goes back to the snapshot, and removes it; the next backup is a full one |
+| `close_run` | fails the run unless every earlier task ended well and left its result |
+
+A yes is to the restore that was shown, and to no other.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from airflow.sdk import DAG, Param
+
+from vmkeep_airflow.operators.approve_undo import ApproveUndoOperator
+from vmkeep_airflow.operators.close_run import CloseRunOperator
+from vmkeep_airflow.operators.end_undoable import EndUndoableOperator
+from vmkeep_airflow.operators.find_undoable import FindUndoableOperator
+from vmkeep_airflow.params import REPOSITORY, VSPHERE, give_params, optional_text
+from vmkeep_airflow.proxies import BACKUP_PROXY
+
+PARAMS = {
+    "vm": Param(
+        type="string",
+        minLength=1,
+        title="VM",
+        description="The restored VM: a name, or uuid:, moref:, ipaddr: and a value.",
+    ),
+    "restore": optional_text(
+        title="Restore",
+        description="The restore, by its run key, as the log of finish and the sweep name it. Empty: the only one "
+        "that keeps a snapshot.",
+    ),
+    "power_on": Param(
+        False,
+        type="boolean",
+        title="Power on",
+        description="Start the VM afterwards. Without it, the VM stays off.",
+    ),
+    "yes": Param(
+        False,
+        type="boolean",
+        title="Do not ask",
+        description="Switch the VM off and drop what it has written since, without asking a person.",
+    ),
+    "vsphere": VSPHERE,
+    "repository": REPOSITORY,
+}
+
+with DAG(
+    dag_id="restore_undo",
+    dag_display_name="Undo a restore",
+    description="Put a VM back to the state before a restore",
+    doc_md=__doc__,
+    schedule=None,
+    catchup=False,
+    is_paused_upon_creation=False,
+    tags=["vmkeep", "restore"],
+    max_active_runs=64,
+    default_args={
+        "owner": "vmkeep",
+        "retries": 2,
+        "execution_timeout": timedelta(hours=26),  # because merging a large snapshot takes hours
+    },
+) as dag:
+    site = {"vsphere_conn_id": "{{ params.vsphere }}", "repository_conn_id": "{{ params.repository }}"}
+
+    found = FindUndoableOperator(task_id="find", vm=dag.param("vm"), restore=dag.param("restore"), **site)
+    approved = ApproveUndoOperator(
+        task_id="approve", found=found.output, yes=dag.param("yes"), undo=True, response_timeout=timedelta(hours=24)
+    )
+    # On a proxy, because a dead restore of the VM is ended first, and VDDK keeps Storage vMotion off the VM until then.
+    done = EndUndoableOperator(
+        task_id="undo",
+        found=found.output,
+        approval=approved.output,
+        undo=True,
+        power_on=dag.param("power_on"),
+        queue=BACKUP_PROXY,
+        **site,
+    )
+    closed = CloseRunOperator(task_id="close_run", result_task_id="undo", retries=0).as_teardown(
+        on_failure_fail_dagrun=True
+    )
+
+    found >> approved >> done >> closed
+
+    give_params(dag, PARAMS)

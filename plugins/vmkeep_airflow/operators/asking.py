@@ -1,0 +1,72 @@
+"""The base class of the tasks that ask a person (Required Actions in Airflow's UI)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from airflow.providers.standard.exceptions import HITLRejectException, HITLTimeoutError
+from airflow.providers.standard.operators.hitl import ApprovalOperator
+from airflow.sdk import Context
+from airflow.sdk.exceptions import AirflowFailException, TaskAwaitingInput
+
+from vmkeep.clock import now
+
+_SHOWN = "shown"
+"""Argument with which Airflow calls the task again: the id of the thing that the question was about."""
+
+
+class AskingOperator(ApprovalOperator):
+    """A task that waits for a person's yes. A no, and no answer in time, fail the run, and nobody is asked again.
+
+    A yes is to the very thing that was shown. The task that acts compares it.
+
+    :param response_timeout: the time in which a person has to answer.
+    """
+
+    def __init__(self, *, response_timeout: timedelta = timedelta(hours=24), **kwargs: Any) -> None:
+        super().__init__(subject="", body="", fail_on_reject=True, response_timeout=response_timeout, **kwargs)
+
+    def ask(self, context: Context, *, subject: str, lines: Sequence[str], shown: str) -> Any:
+        """Put the question, and end this try. Airflow calls the task again with the answer, maybe hours later.
+
+        :param lines: the text, as preformatted lines, because a VM's name may look like Markdown.
+        :param shown: id of the thing that the question is about.
+        """
+        self.subject = subject
+        self.body = "".join(f"    {line}\n" for line in (*self._asked_by(context), "", *lines))
+        try:
+            return super().execute(context)
+        except TaskAwaitingInput as waiting:
+            waiting.kwargs = {_SHOWN: shown}
+            raise
+
+    def execute_complete(self, context: Context, event: dict[str, Any], shown: str = "") -> Any:
+        """Take the answer to the question that was shown. Return the name of the person who said yes.
+
+        :raises AirflowFailException: the answer is no, or nobody has answered in time.
+        """
+        try:
+            answer = super().execute_complete(context, event)
+        except HITLTimeoutError as error:
+            raise AirflowFailException(
+                f"nobody has answered within {self.response_timeout}, which counts as a no: nothing was touched"
+            ) from error
+        except HITLRejectException as error:
+            user = event.get("responded_by_user") or {}
+            raise AirflowFailException(f"{user.get('name', 'somebody')} said no: nothing was touched") from error
+        return str((answer["responded_by_user"] or {}).get("name", ""))
+
+    def _asked_by(self, context: Context) -> tuple[str, ...]:
+        """Say who started the run, when, and how long the question stands."""
+        run: Any = context["dag_run"]
+        who = run.triggering_user_name or "nobody who is known by name"
+        lines = [f"asked for by {who} on {_time(run.run_after)}, in run {run.run_id}"]
+        if self.response_timeout is not None:
+            lines.append(f"without an answer until {_time(now() + self.response_timeout)}, nothing is done")
+        return tuple(lines)
+
+
+def _time(moment: datetime) -> str:
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
