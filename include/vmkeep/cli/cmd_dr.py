@@ -176,11 +176,11 @@ def list_runs(repository: str | None, as_json: bool) -> None:
 @json_option
 def report(name: str, html: Path | None, repository: str | None, as_json: bool) -> None:
     """Show the report of a recovery or drill: each VM with its point, RPO, RTO and the results of its probes."""
-    from vmkeep.flows.recovery_records import find_report  # takes time to import
+    from vmkeep.flows.recovery_records import find_report, load_pictures  # takes time to import
 
     with open_given(repository) as opened:
         found = find_report(opened, name)
-    show_report(found, html=html, as_json=as_json)
+        show_report(found, lambda: load_pictures(opened, found), html=html, as_json=as_json)
 
 
 @dr.command("proved", examples={"See which VMs were never rehearsed": "vmkeep dr proved"})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,15 @@ from vmkeep.model.wording import age, counted_of
 from vmkeep.recovery import RecoveryReport, VmOutcome, page
 
 
-def show_report(found: RecoveryReport, *, html: Path | None, as_json: bool) -> None:
-    """Print a report, and write it as a page if that is asked for."""
+def show_report(
+    found: RecoveryReport, pictures: Callable[[], Mapping[str, bytes]], *, html: Path | None, as_json: bool
+) -> None:
+    """Print a report, and write it as a page if that is asked for.
+
+    :param pictures: returns the pictures of consoles for the page.
+    """
     if html is not None:
-        html.write_text(page(found), encoding="utf-8")
+        html.write_text(page(found, pictures()), encoding="utf-8")
     if as_json:
         print_json(report_document(found))
         return

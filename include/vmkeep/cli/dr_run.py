@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import uuid
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import click
 
 from vmkeep.cli.dr_report import show_report
 from vmkeep.cli.guest_options import given_logins, guest_login_options
-from vmkeep.cli.options import json_option, repository_option, site_from, vddk_option, vsphere_options
+from vmkeep.cli.options import json_option, open_given, repository_option, site_from, vddk_option, vsphere_options
 from vmkeep.cli.output import one_line, progress_bars, warn
 from vmkeep.cli.pages import Section, command, option
 from vmkeep.clock import now
@@ -114,6 +115,7 @@ def run(
     unless its group says so. The exit code is 14 if a VM is not healthy. The report is kept in the repository.
     """
     from vmkeep.flows.recovery import RecoveryTalk, RecoveryWishes, run_recovery  # takes time to import
+    from vmkeep.flows.recovery_records import load_pictures
 
     if keep and not drill:
         raise UsageError("--keep is about a drill: after a recovery all VMs stay")
@@ -136,7 +138,12 @@ def run(
             site, wishes, logins=given_logins(guest_user, guest_password_file),
             talk=RecoveryTalk(bars=bars, announce=warn, tell=_tell, approve=approve),
         )  # fmt: skip
-    show_report(report, html=html, as_json=as_json)
+
+    def pictures() -> Mapping[str, bytes]:
+        with open_given(repository) as opened:
+            return load_pictures(opened, report)
+
+    show_report(report, pictures, html=html, as_json=as_json)
     _end(report)
 
 

@@ -3,6 +3,7 @@
 recoveries/runs/<run>/order     the plan, the VMs and their points, and when the run began; written once
 recoveries/runs/<run>/vm-<n>    the outcome of the VM with that number, rewritten as it goes on
 recoveries/runs/<run>/plan-<n>  the plan of the VM's restore that was begun last
+recoveries/runs/<run>/screen-<n> the picture of the VM's console when its probes had ended (PNG)
 recoveries/runs/<run>/report    the report, once the run has ended
 recoveries/proofs/<vm>          when the VM was last found healthy after a restore
 """
@@ -85,6 +86,20 @@ class Journal:
     def plan(self, number: int) -> RestorePlan | None:
         """Return the plan of the restore that was begun last."""
         return self._load(RestorePlan, f"plan-{number}")
+
+    def record_picture(self, number: int, data: bytes) -> str:
+        """Record the picture of a VM's console. Return the name by which it is found again."""
+        name = f"screen-{number}"
+        self._notes.store(self._run, name, data)
+        return name
+
+    def picture(self, name: str) -> bytes:
+        """Return the picture of a console.
+
+        :raises NotFoundError: there is none of that name.
+        :raises CorruptError: it is damaged.
+        """
+        return self._notes.load(self._run, name)
 
     def finish(self, report: RecoveryReport) -> None:
         """Record the report."""

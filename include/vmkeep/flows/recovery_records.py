@@ -82,6 +82,17 @@ def list_reports(repository: Repository) -> tuple[RecoveryReport, ...]:
     return tuple(sorted(found, key=lambda report: (report.began, report.run)))
 
 
+def load_pictures(repository: Repository, report: RecoveryReport) -> dict[str, bytes]:
+    """Return the pictures of consoles that a report names. One that cannot be read is left out with a warning."""
+    journal, found = Journal(repository, report.run), {}
+    for name in filter(None, (vm.picture for vm in report.vms)):
+        try:
+            found[name] = journal.picture(name)
+        except (CorruptError, NotFoundError) as error:
+            log.warning("a picture of a console is left out: %s", error)
+    return found
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProvedVm:
     """A VM of the repository, and when it was last proved restorable."""

@@ -25,6 +25,8 @@ from vmkeep.model.site import Site
 from vmkeep.recovery import DAMAGED, ChosenVm, Proof, RecoveryGroup, VmOutcome, VmState
 from vmkeep.repository import Repository, open_site_repository
 from vmkeep.vsphere import machines
+from vmkeep.vsphere.screenshots import take_screenshot
+from vmkeep.vsphere.session import Session
 
 log = logging.getLogger(__name__)
 
@@ -206,12 +208,24 @@ class _Recovery:
             probes = probe_vm(
                 session, self.outcome.moref or "", self._one.group.probes, logins=work.logins, stop=work.stop
             )
+            self._take_picture(session)
         if failed := [probe for probe in probes if not probe.succeeded]:
             told = "; ".join(f"{probe.probe}: {probe.told}" for probe in failed)
             self._record(state=VmState.UNHEALTHY, probes=probes, error=f"it is not healthy: {told}")
             return
         self._record(state=VmState.HEALTHY, healthy_at=now(), probes=probes)
         self._prove()
+
+    def _take_picture(self, session: Session) -> None:
+        """Keep a picture of the console as evidence. Without one, the VM is as good, and a warning says why."""
+        try:
+            data = take_screenshot(session, self.outcome.moref or "")
+        except VmKeepError as error:
+            line = f"there is no picture of the console: {error}"
+            self._record(picture="", warnings=(*self.outcome.warnings, line))
+        else:
+            self._work.require_alone()
+            self._record(picture=self._journal.record_picture(self._one.number, data))
 
     def _prove(self) -> None:
         outcome = self.outcome

@@ -1,11 +1,14 @@
 """The report as one page of HTML that needs nothing else: no script, no picture, no font from elsewhere. Pure.
 
+Pictures of consoles stand in the page itself.
+
 Every text is escaped, because names come from vSphere, and errors from any server.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import base64
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from html import escape
 
@@ -17,12 +20,16 @@ body{font:15px/1.45 system-ui,sans-serif;margin:2rem auto;max-width:75rem;paddin
 table{border-collapse:collapse;width:100%;margin:.6rem 0 1.6rem}th,td{text-align:left;padding:.35rem .6rem;
 border-bottom:1px solid #d0d7de;vertical-align:top}th{background:#f6f8fa}h2{margin-top:2rem}
 .healthy{color:#116329;font-weight:600}.failed,.unhealthy{color:#a40e26;font-weight:600}
-.waiting,.begun,.restored,.off{color:#7d4e00;font-weight:600}small{color:#57606a}ul{margin:.2rem 0;padding-left:1.1rem}
+.waiting,.begun,.restored,.off{color:#7d4e00;font-weight:600}small{color:#57606a}
+img{max-width:22rem;border:1px solid #d0d7de;display:block}ul{margin:.2rem 0;padding-left:1.1rem}
 """.replace("\n", "")
 
 
-def page(report: RecoveryReport) -> str:
-    """Return the report as a page."""
+def page(report: RecoveryReport, pictures: Mapping[str, bytes] | None = None) -> str:
+    """Return the report as a page.
+
+    :param pictures: the pictures of consoles (PNG), by the names that the report has for them.
+    """
     kind = "Drill" if report.drill else "Recovery"
     title = f"{kind} {report.plan}, run {report.run}"
     parts = [
@@ -31,7 +38,7 @@ def page(report: RecoveryReport) -> str:
         f"<body><h1>{escape(title)}</h1>",
         _paragraph(report.description),
         _summary(report),
-        *(_group(report, name) for name in report.groups),
+        *(_group(report, name, pictures or {}) for name in report.groups),
         _notes(report.notes),
         "</body></html>",
     ]
@@ -52,15 +59,17 @@ def _summary(report: RecoveryReport) -> str:
     return _table((), ((f"<b>{escape(name)}</b>", escape(value)) for name, value in rows))
 
 
-def _group(report: RecoveryReport, name: str) -> str:
+def _group(report: RecoveryReport, name: str, pictures: Mapping[str, bytes]) -> str:
     vms = report.of(name)
     healthy = sum(vm.succeeded for vm in vms)
     told = f"{counted_of(healthy, len(vms), 'VM')} healthy, RPO {_span(report.rpo(vms))}, RTO {_span(report.rto(vms))}"
     headings = ("VM", "State", "Restore point", "RPO", "RTO", "Evidence")
-    return f"<h2>{escape(name)}</h2><p>{escape(told)}</p>" + _table(headings, (_row(report, vm) for vm in vms))
+    return f"<h2>{escape(name)}</h2><p>{escape(told)}</p>" + _table(
+        headings, (_row(report, vm, pictures.get(vm.picture)) for vm in vms)
+    )
 
 
-def _row(report: RecoveryReport, vm: VmOutcome) -> tuple[str, ...]:
+def _row(report: RecoveryReport, vm: VmOutcome, picture: bytes | None) -> tuple[str, ...]:
     written = f"{_moment(vm.taken_at)}, {size(vm.bytes_written)} written"
     renamed = f"<br><small>as {escape(vm.new_name)} {escape(vm.moref or '')}</small>"
     state = f'<span class="{escape(vm.state)}">{escape(vm.state)}</span>'
@@ -77,8 +86,13 @@ def _row(report: RecoveryReport, vm: VmOutcome) -> tuple[str, ...]:
         f"{escape(vm.point)}<br><small>{escape(written)}</small>",
         escape(_span(report.rpo((vm,)))),
         escape(_span(report.rto((vm,)))),
-        _list(told),
+        _list(told) + (_picture(picture, vm) if picture is not None else ""),
     )
+
+
+def _picture(data: bytes, vm: VmOutcome) -> str:
+    shown = base64.b64encode(data).decode()
+    return f'<img src="data:image/png;base64,{shown}" alt="console of {escape(vm.new_name)}">'
 
 
 def _notes(notes: Iterable[str]) -> str:

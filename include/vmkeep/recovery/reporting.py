@@ -60,6 +60,8 @@ class VmOutcome:
     healthy_at: datetime | None = None
     bytes_written: int = 0
     probes: tuple[ProbeResult, ...] = ()
+    picture: str = ""
+    """Name of the picture of its console among the notes of the run; empty: none was taken."""
     error: str = ""
     """The reason, if it failed or is not healthy."""
     warnings: tuple[str, ...] = ()

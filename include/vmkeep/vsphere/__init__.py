@@ -57,6 +57,7 @@ __all__ = [
     "relocation",
     "rights",
     "rightscheck",
+    "screenshots",
     "server",
     "session",
     "sharing",

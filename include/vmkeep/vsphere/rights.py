@@ -57,6 +57,7 @@ class When(StrEnum):
     POLICIES = "storage policies are to be kept with the point"
     CHANGED_BLOCKS = "only the blocks that changed are to be written"
     UNDO = "a snapshot is kept to undo the restore"
+    PICTURE = "the report of a recovery is to show the VM's console"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,6 +125,12 @@ _POLICIES = Step(
     name="ask which storage policies VM and disks have", besides={On.ROOT: ("StorageProfile.View",)}, when=When.POLICIES
 )
 """Without this right a backup succeeds, with a warning."""
+_PICTURE = Step(
+    name="take a picture of the console",
+    calls=("CreateScreenshot_Task", "DeleteDatastoreFile_Task"),
+    when=When.PICTURE,
+)
+"""Without this right a recovery succeeds, with a warning."""
 _GUEST = Step(
     name="run commands in the guest",
     calls=(
@@ -238,6 +245,7 @@ STEPS: Mapping[Purpose, tuple[Step, ...]] = {
             besides={On.VM: ("VirtualMachine.Inventory.Delete",), On.FOLDER: ("VirtualMachine.Inventory.Delete",)},
         ),
         Step(name="switch the VM of a drill off, and remove it", calls=("PowerOffVM_Task",), when=When.DRILL),
+        _PICTURE,
         _HOTADD,
     ),
     Purpose.ATTACH: (

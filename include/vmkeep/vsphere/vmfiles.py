@@ -6,6 +6,7 @@ Files of a running VM are read from its host (:mod:`vmkeep.vsphere.hostfiles`), 
 from __future__ import annotations
 
 from functools import cached_property
+from typing import Any
 from urllib.parse import quote
 
 from vmkeep.errors import (
@@ -17,6 +18,7 @@ from vmkeep.errors import (
     VmKeepError,
     VSphereError,
 )
+from vmkeep.vsphere.api import vim
 from vmkeep.vsphere.faults import speaking
 from vmkeep.vsphere.hostfiles import OwnHost, own_host, read_file
 from vmkeep.vsphere.paths import DatastorePath, inventory_path_of
@@ -38,6 +40,17 @@ class FilePlaces:
     def files(self) -> tuple[DatastorePath, DatastorePath, str]:
         """The paths of the .vmx file and of the NVRAM, and the path of their datacenter."""
         return _where(self._session, self._moref)
+
+    def is_beside(self, path: DatastorePath) -> bool:
+        """Return whether a file is in the folder of the VM's .vmx file."""
+        folder = self.files[0].sibling("")
+        return path == folder.sibling(path.path.rpartition("/")[2]) and path != folder
+
+    @cached_property
+    def datacenter(self) -> Any:
+        """The datacenter that the VM's files are in; ``None``: a host without vCenter has none."""
+        found = inventory_path_of(self._session, self._session.vm(self._moref)).datacenter_moref
+        return None if found is None else self._session.managed(vim.Datacenter, found)
 
     @cached_property
     def host(self) -> OwnHost | None:
@@ -65,6 +78,14 @@ def fetch_nvram(session: Session, moref: str, places: FilePlaces | None = None) 
     places = places or FilePlaces(session, moref)
     nvram, datacenter = _where_nvram(moref, places)
     return _fetch(session, places, nvram, datacenter)
+
+
+def fetch_beside(session: Session, places: FilePlaces, path: DatastorePath) -> bytes:
+    """Return the content of a file that vSphere has written for a VM.
+
+    :raises NotFoundError: there is no such file.
+    """
+    return _fetch(session, places, path, places.files[2])
 
 
 def boots_by_efi(session: Session, moref: str) -> bool:

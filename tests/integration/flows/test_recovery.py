@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import threading
 from collections.abc import Callable, Iterator
@@ -223,6 +224,12 @@ def test_a_bare_machine_restores_a_site_group_after_group_and_reports(vmkeep, pl
     assert [probe["told"] for probe in served["probes"]] == [
         "the VM runs", "VMware Tools run, the heartbeat is green", "127.0.0.1 takes connections", "status 200",
     ]  # fmt: skip
+    with open_repository(repository["location"]) as opened:
+        shown = Journal(opened, "r1").picture(served["picture"])
+    assert b"web01-dr" in shown  # the lab writes the name of the VM into the picture of its console
+    assert base64.b64encode(shown).decode() in page.read_text()
+    assert not list(there.folder.glob("datastores/*/*/*.png"))
+    assert not old["picture"]
     assert not old["probes"]  # it was off when it was backed up, and stays off
     assert report["rto_seconds"] > 0
     assert report["rpo_seconds"] > 0
@@ -249,11 +256,13 @@ def test_a_drill_goes_on_after_it_stopped_and_leaves_nothing(vmkeep, plan, there
     plan.write_text(f"{head}groups:\n{web}")
     before = sorted(restoring.names(there))
 
+    there.fault(method="CreateScreenshot_Task", fault="InvalidState", count=1)
     stopped = vmkeep("dr", "run", str(plan), "--run", "d1", "--drill", "--keep", "--approve", "all", "--json")
 
     assert isinstance(stopped.exception, SomeFailedError)
     served, template = json.loads(stopped.stdout)["vms"]
     assert (served["state"], template["state"]) == ("unhealthy", "waiting")
+    assert any("there is no picture of the console" in line for line in served["warnings"])
     assert template["error"] == "not begun, because group web says so when a VM fails, and drill-web01 failed"
     with restoring.hands(there) as session:
         made = session.vm(inventory.find_vm(session, "drill-web01").moref)

@@ -42,6 +42,7 @@ BACKUP_PRIVILEGES = (
     "VirtualMachine.GuestOperations.Execute",
     "VirtualMachine.GuestOperations.Modify",
     "VirtualMachine.GuestOperations.Query",
+    "VirtualMachine.Interact.CreateScreenshot",
     "VirtualMachine.Interact.DeviceConnection",
     "VirtualMachine.Interact.PowerOff",
     "VirtualMachine.Interact.PowerOn",

@@ -16,6 +16,7 @@ from vmlab.managed.vms import (
     guest_operations,
     guest_processes,
     power,
+    screenshots,
 )
 from vmlab.managed.vms.description import tools_running
 from vmlab.managed.vms.disabled_methods import (
@@ -40,6 +41,7 @@ BEHAVIOURS = (
     guest_operations,
     guest_processes,
     power,
+    screenshots,
 )
 """Modules that answer methods or properties: importing them registers their functions."""
 
