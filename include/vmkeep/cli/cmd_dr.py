@@ -30,7 +30,7 @@ from vmkeep.recovery import PLAN, read_plan
 
 if TYPE_CHECKING:
     from vmkeep.flows.recovery_order import PlannedVm
-    from vmkeep.recovery import Choice
+    from vmkeep.recovery import ChosenVms
 
 
 @click.group(cls=Verbs)
@@ -78,11 +78,11 @@ def check(plan: Path, before: datetime | None, drill: bool, repository: str | No
         raise PlanError(f"{plan} does not fit the repository: {counted(len(choice.problems), 'problem')}")
 
 
-def _choice_document(choice: Choice) -> dict[str, Any]:
+def _choice_document(choice: ChosenVms) -> dict[str, Any]:
     return {"vms": list(choice.vms), "problems": choice.problems, "notes": choice.notes}
 
 
-def _show_choice(choice: Choice) -> None:
+def _show_choice(choice: ChosenVms) -> None:
     zone = shown_zone()
     for note in choice.notes:
         warn(note)

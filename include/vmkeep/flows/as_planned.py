@@ -75,10 +75,10 @@ def _stale(name: str, differences: list[str]) -> StaleError:
 
 
 def _not_ready(run: str, now: VmDescription) -> Iterator[str]:
-    if now.mark is None:
+    if now.claim is None:
         yield f"run {run} has let it go: that restore has finished, or was cleaned up"
-    elif now.mark.run != run:
-        yield f"run {now.mark.run} restores it now, not run {run}"
+    elif now.claim.run != run:
+        yield f"run {now.claim.run} restores it now, not run {run}"
     if now.power is not PowerState.OFF:
         yield "it was switched on"
 

@@ -88,7 +88,7 @@ def plan_attach(site: Site, request: AttachRequest, *, has_ended: HasEnded = nob
 def _require_free(session: Session, repository: Repository, vm: VmDescription, has_ended: HasEnded) -> None:
     """Return if the VM can get a disk, and no restore writes over it."""
     require_taker(vm)
-    if (dead := dead_or_refused(session, repository, vm.ref, vm.mark, has_ended)) is not None:
+    if (dead := dead_or_refused(session, repository, vm.ref, vm.claim, has_ended)) is not None:
         raise ConflictError(
             f"VM {vm.ref} carries the mark of run {dead.run}, which did not finish a restore of it: restore it again, "
             "or take the mark off with 'vmkeep vm sweep', then attach the disks"
@@ -130,9 +130,9 @@ def make_carrier(site: Site, plan: AttachPlan) -> Target:
     with open_site_repository(site) as repository, open_vsphere(site) as session:
         as_planned.require_same_vcenter(plan.vcenter, server_uuid(session))
         RunLedger(repository, run).begin(plan.request.owner)
-        mark = VmClaim(run=run, made=True, began=session.server_time(), repository=repository.id)
+        claim = VmClaim(run=run, made=True, began=session.server_time(), repository=repository.id)
         config = repository.load_attachment(repository.load_point(plan.point), "config.xml")
-        moref = carriers.make_carrier(session, config, plan.carrier, mark)
+        moref = carriers.make_carrier(session, config, plan.carrier, claim)
         warnings = vm_access.hold(site, session, repository, VmRef(moref=moref, name=plan.carrier.name), run)
         return Target(vm=moref, run=run, created=True, warnings=warnings)
 
@@ -218,7 +218,7 @@ def _described(session: Session, carrier: Target) -> VmDescription:
     :raises StaleError: it does not carry the run's mark any more, or was switched on.
     """
     vm = inventory.describe_vm(session, carrier.vm)
-    if vm.mark is None or vm.mark.run != carrier.run or vm.power is not PowerState.OFF:
+    if vm.claim is None or vm.claim.run != carrier.run or vm.power is not PowerState.OFF:
         raise StaleError(
             f"VM {vm.ref} is no carrier of run {carrier.run} any more, or was switched on: nothing was attached"
         )

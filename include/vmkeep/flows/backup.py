@@ -64,7 +64,7 @@ def preflight(site: Site, request: BackupRequest, *, logins: Logins = no_logins)
         vm = inventory.describe_vm(session, moref)
         if vm.not_protectable is not None:
             raise UnsupportedError(f"VM {vm.identity.name} is not protectable: {vm.not_protectable}")
-        half_written = refuse_beside_a_restore(session, repository, vm.identity, vm.mark)
+        half_written = refuse_beside_a_restore(session, repository, vm.identity, vm.claim)
         choice = choose_mode(request, vm, choose_disks(vm.disks, request))
         when = (*guest_hooks.circumstances(request.guest), *suspension.circumstances(choice.mode))
         rightscheck.require_on_vm(session, Purpose.BACKUP, vm, when=when)

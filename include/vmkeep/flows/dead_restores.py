@@ -14,33 +14,33 @@ from vmkeep.vsphere.session import Session
 
 
 def dead_or_refused(
-    session: Session, repository: Repository, vm: VmRef, mark: VmClaim | None, has_ended: HasEnded
+    session: Session, repository: Repository, vm: VmRef, claim: VmClaim | None, has_ended: HasEnded
 ) -> DeadRestore | None:
     """Return the dead restore that has left its mark on a VM, if any.
 
     :raises ConflictError: that restore may still be at work.
     """
-    if mark is None:
+    if claim is None:
         return None
-    if restore_is_alive(repository, mark, now=session.server_time(), has_ended=has_ended):
+    if restore_is_alive(repository, claim, now=session.server_time(), has_ended=has_ended):
         raise ConflictError(
-            f"VM {vm} is being {'made' if mark.made else 'written over'} by the restore of run {mark.run}"
-            f"{_of_others(mark, repository)}: wait for it, or stop it, then try again"
+            f"VM {vm} is being {'made' if claim.made else 'written over'} by the restore of run {claim.run}"
+            f"{_of_others(claim, repository)}: wait for it, or stop it, then try again"
         )
-    return DeadRestore(vm=vm.moref, run=mark.run, made=mark.made, whole=has_finished(repository, mark))
+    return DeadRestore(vm=vm.moref, run=claim.run, made=claim.made, whole=has_finished(repository, claim))
 
 
-def _of_others(mark: VmClaim, repository: Repository) -> str:
-    if mark.repository == repository.id:
+def _of_others(claim: VmClaim, repository: Repository) -> str:
+    if claim.repository == repository.id:
         return ""
-    setting = claims.MADE_BY if mark.made else claims.WRITTEN_BY
+    setting = claims.MADE_BY if claim.made else claims.WRITTEN_BY
     return (
         f", from another repository or by an older vmkeep (if it is over for good, delete the VM's {setting} setting)"
     )
 
 
 def refuse_beside_a_restore(
-    session: Session, repository: Repository, vm: VmIdentity, mark: VmClaim | None
+    session: Session, repository: Repository, vm: VmIdentity, claim: VmClaim | None
 ) -> tuple[str, ...]:
     """Return the warning of a backup about a dead restore that was writing over the VM, if there is one.
 
@@ -49,10 +49,10 @@ def refuse_beside_a_restore(
 
     :raises ConflictError: a restore is at work on the VM, so that a backup would hold a mixture of old and new.
     """
-    if mark is None:
+    if claim is None:
         return ()
-    if mark.repository == repository.id or mark.age(session.server_time()) < GIVEN_UP:
-        dead = dead_or_refused(session, repository, VmRef(moref=vm.moref or "", name=vm.name), mark, nobody_knows)
+    if claim.repository == repository.id or claim.age(session.server_time()) < GIVEN_UP:
+        dead = dead_or_refused(session, repository, VmRef(moref=vm.moref or "", name=vm.name), claim, nobody_knows)
         if dead is not None and dead.whole:
             return ()
-    return (f"the disks may be partly written: the restore of run {mark.run} over this VM did not finish",)
+    return (f"the disks may be partly written: the restore of run {claim.run} over this VM did not finish",)

@@ -50,7 +50,7 @@ def end_restore(session: Session, repository: Repository, run: str, *, release: 
         take_back(session, repository, run)
         destroyed = machines.destroy_claimed(session, run, repository=repository.id)
     for found in claims.list_claimed(session):
-        if found.mark.is_of(run, repository.id):
+        if found.claim.is_of(run, repository.id):
             release(found.vm.moref)
             claims.let_go(session, found.vm.moref, run)
             if not handed_over:

@@ -83,30 +83,30 @@ def _has_owner(area: RunArea) -> bool:
 
 
 def restore_is_alive(
-    repository: Repository, mark: VmClaim, *, now: datetime, has_ended: HasEnded, given_up: timedelta = GIVEN_UP
+    repository: Repository, claim: VmClaim, *, now: datetime, has_ended: HasEnded, given_up: timedelta = GIVEN_UP
 ) -> bool:
     """Tell whether the restore that has marked a VM may still be at work, as far as this repository can tell.
 
     :param now: the time by vCenter's clock.
     :param given_up: the age from which a silent run of an unknown owner is dead.
     """
-    if mark.repository != repository.id:
+    if claim.repository != repository.id:
         return True  # because only the repository of that run knows more
-    area = repository.run(mark.run)
-    if area.fenced or has_finished(repository, mark):
+    area = repository.run(claim.run)
+    if area.fenced or has_finished(repository, claim):
         return False
     try:
         owner = area.load("owner").decode()
     except NotFoundError:
-        return mark.age(now) < given_up  # without notes: maintenance removes those of a run that is long over
+        return claim.age(now) < given_up  # without notes: maintenance removes those of a run that is long over
     except CorruptError:
-        return mark.age(now) < given_up or area.has_live_lease()
+        return claim.age(now) < given_up or area.has_live_lease()
     ended = has_ended(owner) if owner else None
     if ended is not None:
         return not ended
-    return area.has_live_lease() or (bool(owner) and mark.age(now) < given_up)
+    return area.has_live_lease() or (bool(owner) and claim.age(now) < given_up)
 
 
-def has_finished(repository: Repository, mark: VmClaim) -> bool:
+def has_finished(repository: Repository, claim: VmClaim) -> bool:
     """Return whether a restore has ended well, so that its mark came back when the VM was put back to a snapshot."""
-    return mark.repository == repository.id and RunLedger(repository, mark.run).finished() is not None
+    return claim.repository == repository.id and RunLedger(repository, claim.run).finished() is not None

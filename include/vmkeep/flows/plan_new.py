@@ -42,7 +42,7 @@ def plan_new(basis: PlanBasis, saved: SavedVm) -> RestorePlan:
         matches=(),
     )
     taken = _taken(basis, place) if place.taken_by is not None else None
-    if taken is not None and taken.mark is None and request.on_conflict is OnConflict.KEEP:
+    if taken is not None and taken.claim is None and request.on_conflict is OnConflict.KEEP:
         return replace(plan, target=taken.identity, nothing_to_do=True)
     return _settled(basis, saved, replace(plan, dead=_half_made(basis, place, taken)), place)
 
@@ -95,8 +95,8 @@ def _half_made(basis: PlanBasis, place: Place, taken: VmDescription | None) -> D
     """
     if taken is None:
         return None
-    if taken.mark is not None and taken.mark.made:
-        dead = dead_or_refused(basis.session, basis.repository, taken.ref, taken.mark, basis.has_ended)
+    if taken.claim is not None and taken.claim.made:
+        dead = dead_or_refused(basis.session, basis.repository, taken.ref, taken.claim, basis.has_ended)
         if dead is not None:
             return dead
     raise ConflictError(

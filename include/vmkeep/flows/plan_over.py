@@ -111,7 +111,7 @@ def _dead_restore(basis: PlanBasis, vm: VmDescription) -> DeadRestore | None:
     :raises ConflictError: a backup or another restore may be at work, or the VM is half made.
     """
     refuse_beside_a_backup(basis.session, basis.repository, vm.ref, basis.has_ended)
-    dead = dead_or_refused(basis.session, basis.repository, vm.ref, vm.mark, basis.has_ended)
+    dead = dead_or_refused(basis.session, basis.repository, vm.ref, vm.claim, basis.has_ended)
     if dead is not None and dead.made:
         raise ConflictError(
             f"VM {vm.ref} was left half made by run {dead.run}: restore to a new VM of that name, and the "

@@ -12,7 +12,7 @@ from vmkeep.errors import PlanError
 from vmkeep.model.hostconfig import is_host_key
 from vmkeep.model.point import settled_vcenters
 from vmkeep.model.wording import counted
-from vmkeep.recovery import Choice, KnownPoint, RecoveryPlan, choose
+from vmkeep.recovery import ChosenVms, KnownPoint, RecoveryPlan, choose
 from vmkeep.repository import Marks, Repository
 from vmkeep.repository.points import is_ahead
 
@@ -80,7 +80,7 @@ def _doubt(marks: Marks | None) -> str:
 
 def choose_in(
     repository: Repository, plan: RecoveryPlan, *, catalog: str, drill: bool = False, not_after: datetime | None = None
-) -> Choice:
+) -> ChosenVms:
     """Choose the VMs of a plan and their points.
 
     :param drill: the VMs get the names of a drill.
@@ -95,7 +95,7 @@ def choose_in(
     points, unread = known_points(repository, catalog=catalog)
     choice = choose(plan, points, policy_of=_Policies(repository), drill=drill, not_after=not_after)
     notes = tuple(f"a restore point cannot be read, and is not chosen: {why}" for why in unread)
-    return Choice(vms=choice.vms, problems=choice.problems, notes=(*notes, *choice.notes))
+    return ChosenVms(vms=choice.vms, problems=choice.problems, notes=(*notes, *choice.notes))
 
 
 class _Policies:
@@ -111,7 +111,7 @@ class _Policies:
         return self._known[ref]
 
 
-def require_fit(plan: RecoveryPlan, choice: Choice) -> None:
+def require_fit(plan: RecoveryPlan, choice: ChosenVms) -> None:
     """Return if a plan fits the repository.
 
     :raises PlanError: it does not. The message has the first problem, and their number.

@@ -108,15 +108,15 @@ def _hold_existing(
     site: Site, session: Session, repository: Repository, plan: RestorePlan, run: str, has_ended: HasEnded
 ) -> HeldStill:
     vm = _as_shown(session, plan)
-    other = vm.mark if vm.mark is not None and vm.mark.run != run else None
+    other = vm.claim if vm.claim is not None and vm.claim.run != run else None
     if other is not None and other.made:
         raise StaleError(f"VM {plan.target_name} is half made by run {other.run}, nothing was touched")
     dead = dead_or_refused(session, repository, VmRef(moref=vm.moref, name=plan.target_name), other, has_ended)
     _end_dead(site, session, repository, dead)
-    mark = _mark(session, repository, run, made=False)
+    claim = _claim(session, repository, run, made=False)
     for _ in range(_LOOKS):
         vm = _as_shown(session, plan)
-        if claims.hold(session, vm.moref, mark, version=vm.change_version):
+        if claims.hold(session, vm.moref, claim, version=vm.change_version):
             break
     else:
         raise TransientError(f"VM {plan.target_name} is being changed all the time; nothing was touched")
@@ -139,7 +139,7 @@ def _as_shown(session: Session, plan: RestorePlan) -> inventory.VmDescription:
     return vm
 
 
-def _mark(session: Session, repository: Repository, run: str, *, made: bool) -> VmClaim:
+def _claim(session: Session, repository: Repository, run: str, *, made: bool) -> VmClaim:
     return VmClaim(run=run, made=made, began=session.server_time(), repository=repository.id)
 
 
@@ -152,8 +152,8 @@ def _create(
     request = request_place(plan.request.new_vm, saved)
     connect = not plan.original_runs or plan.request.new_vm.connect_networks
     _require_alone(session, plan, saved)
-    mark = _mark(session, repository, run, made=True)
-    options = spec_options(plan.request.new_vm, saved, plan.target_name, connect=connect, mark=mark)
+    claim = _claim(session, repository, run, made=True)
+    options = spec_options(plan.request.new_vm, saved, plan.target_name, connect=connect, claim=claim)
     reopen = partial(create.reopen_place, session, plan.place, request, plan.target_name, origin=saved.origin)
     try:
         place = reopen()

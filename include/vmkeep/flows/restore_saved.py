@@ -86,7 +86,7 @@ def request_place(options: NewVmOptions, saved: SavedVm) -> create.PlaceRequest:
 
 
 def spec_options(
-    options: NewVmOptions, saved: SavedVm, name: str, *, connect: bool, mark: claims.VmClaim | None = None
+    options: NewVmOptions, saved: SavedVm, name: str, *, connect: bool, claim: claims.VmClaim | None = None
 ) -> configspec.SpecOptions:
     """Return the differences between the new VM and the saved one.
 
@@ -101,7 +101,7 @@ def spec_options(
         luns=_by_disk("--lun", options.luns, rdms, kind="physical RDM"),
         connect_networks=connect,
         copied=frozenset(image.disk.key for image in saved.point.images),
-        mark=mark,
+        claim=claim,
         drill=options.drill,
     )
 

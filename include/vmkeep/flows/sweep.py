@@ -100,22 +100,22 @@ def _sweep_restores(ground: Ground) -> Iterator[Finding]:
     for one in ground.vms:
         if one.claimed is None:
             continue
-        mark = one.claimed.mark
+        claim = one.claimed.claim
         finding = Finding(
-            kind=Kind.RESTORE, state=State.IN_USE, vm=one.vm, run=mark.run,
-            age_seconds=mark.age(ground.now).total_seconds(),
-            detail=f"{'made' if mark.made else 'written over'} by the restore",
+            kind=Kind.RESTORE, state=State.IN_USE, vm=one.vm, run=claim.run,
+            age_seconds=claim.age(ground.now).total_seconds(),
+            detail=f"{'made' if claim.made else 'written over'} by the restore",
         )  # fmt: skip
-        if mark.repository != ground.repository.id and mark.age(ground.now) >= GIVEN_UP:
+        if claim.repository != ground.repository.id and claim.age(ground.now) >= GIVEN_UP:
             yield replace(finding, state=State.LEFT, detail="only the sweep of its repository knows more")
             continue
         if liveness.restore_is_alive(
-            ground.repository, mark, now=ground.now, has_ended=ground.wishes.has_ended, given_up=ground.wishes.given_up
+            ground.repository, claim, now=ground.now, has_ended=ground.wishes.has_ended, given_up=ground.wishes.given_up
         ):
             yield finding
             continue
 
-        def end(run: str = mark.run, removed: bool = mark.made and one.claimed.off) -> str:
+        def end(run: str = claim.run, removed: bool = claim.made and one.claimed.off) -> str:
             if run not in ended:
                 ended[run] = _ended(ground, run)
             if (problem := ended[run]) is not None:

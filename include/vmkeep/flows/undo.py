@@ -82,7 +82,7 @@ def undo_restore(
         _go_back(session, repository, vm, kept, held, lease.check, has_ended)
         # The snapshot holds the VM's settings, and with them the mark of the restore and the tracking of before. That
         # restore is over, so its mark would not keep another one away while the snapshot is removed.
-        claims.take_over(session, vm.moref, held.mark, of=kept.undo_of)
+        claims.take_over(session, vm.moref, held.claim, of=kept.undo_of)
         changes.disable_tracking(session, vm.moref)
         machines.renew_generation(session, vm.moref)
         snapshots.remove(session, vm.moref, kept.moref)
@@ -143,7 +143,7 @@ def accept_restore(
         vm = inventory.describe_vm(session, inventory.find_vm(session, vm_selector).moref)
         kept = _kept(session, vm.ref, restore)
         refuse_beside_a_backup(session, repository, vm.ref, has_ended)
-        dead = dead_or_refused(session, repository, vm.ref, vm.mark, has_ended)
+        dead = dead_or_refused(session, repository, vm.ref, vm.claim, has_ended)
         if dead is not None and not dead.whole:
             raise ConflictError(
                 f"VM {vm.ref} is partly written by a restore that did not finish: undo that restore, or restore again"

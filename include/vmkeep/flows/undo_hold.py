@@ -26,7 +26,7 @@ _LOOKS = 10
 class HeldForUndo:
     """A VM that carries the mark of an undo."""
 
-    mark: VmClaim
+    claim: VmClaim
     partly_written: bool
     """A dead restore has left the VM partly written."""
 
@@ -47,17 +47,17 @@ def hold(
     :raises ConflictError: another restore may be at work on the VM.
     """
     RunLedger(repository, run).begin(owner)
-    mark = VmClaim(run=run, made=False, began=session.server_time(), repository=repository.id)
+    claim = VmClaim(run=run, made=False, began=session.server_time(), repository=repository.id)
     partly_written = False
     for _ in range(_LOOKS):
         now = inventory.describe_vm(session, vm.moref)
-        if (dead := dead_or_refused(session, repository, vm.ref, now.mark, has_ended)) is not None and dead.run != run:
+        if (dead := dead_or_refused(session, repository, vm.ref, now.claim, has_ended)) is not None and dead.run != run:
             log.warning("VM %s: ending the restore of run %s, which is dead", vm.ref, dead.run)
             end_with_holds(site, session, repository, dead.run)
             partly_written = partly_written or not dead.whole
             continue
-        if claims.hold(session, vm.moref, mark, version=now.change_version):
-            return HeldForUndo(mark=mark, partly_written=partly_written)
+        if claims.hold(session, vm.moref, claim, version=now.change_version):
+            return HeldForUndo(claim=claim, partly_written=partly_written)
     raise TransientError(f"VM {vm.ref} is being changed all the time; nothing was touched")
 
 
@@ -71,8 +71,8 @@ def give_back(session: Session, vm: inventory.VmDescription, held: HeldForUndo) 
     if held.partly_written:
         return
     try:
-        claims.let_go(session, vm.moref, held.mark.run)
+        claims.let_go(session, vm.moref, held.claim.run)
         if vm.running and machines.power_on(session, vm.moref):
             log.warning("VM %s was not put back, and is switched on again", vm.ref)
     except VmKeepError as error:
-        log.warning("VM %s was not put back, and may be off and marked by run %s: %s", vm.ref, held.mark.run, error)
+        log.warning("VM %s was not put back, and may be off and marked by run %s: %s", vm.ref, held.claim.run, error)

@@ -18,7 +18,8 @@ def sweep_unmerged(ground: Ground) -> tuple[Finding, ...]:
 
 def _swept(ground: Ground, one: VmTraces) -> Finding:
     runs = [snapshot.run for snapshot in one.snapshots if snapshot.run]
-    marks = [mark.mark.run for mark in (one.claimed, one.suspension) if mark is not None]
+    marks = [one.claimed.claim.run] if one.claimed is not None else []
+    marks += [one.suspension.mark.run] if one.suspension is not None else []
     finding = Finding(kind=Kind.CONSOLIDATION, state=State.IN_USE, vm=one.vm, run=next(iter((*runs, *marks)), ""))
     if runs or marks:
         return finding  # the run, or the removal of what it left, consolidates them

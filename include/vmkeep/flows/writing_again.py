@@ -28,10 +28,10 @@ def as_it_stands(session: Session, job: WriteJob, vm: VmDescription) -> WriteJob
 
 def _doubt(session: Session, vm: VmDescription) -> str | None:
     """Return the reason why the VM's disks may hold anything; ``None``: the run alone has written to them."""
-    if vm.mark is None or vm.mark.began is None:
+    if vm.claim is None or vm.claim.began is None:
         return "the mark on the VM does not tell its time"
     try:
-        found = disturbances.find_disturbance(session, vm.moref, since=vm.mark.began)
+        found = disturbances.find_disturbance(session, vm.moref, since=vm.claim.began)
     except UnsupportedError:
         return f"{session.host} keeps no events that would tell whether the VM stayed off"
     return f"the VM did not stay off ({found})" if found is not None else None

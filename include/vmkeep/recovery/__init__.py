@@ -9,7 +9,7 @@ note, and a plan that does not fit is refused before anything is changed. Nothin
 """
 
 from vmkeep.recovery.building import PLAN
-from vmkeep.recovery.choosing import DAMAGED, UNREADABLE, Choice, ChosenVm, allowed_points, choose, for_drill
+from vmkeep.recovery.choosing import DAMAGED, UNREADABLE, ChosenVm, ChosenVms, allowed_points, choose, for_drill
 from vmkeep.recovery.files import PlanFile, parse_plan, read_plan
 from vmkeep.recovery.knownpoints import KnownPoint
 from vmkeep.recovery.moments import parse_moment
@@ -31,8 +31,8 @@ __all__ = [
     "DAMAGED",
     "PLAN",
     "UNREADABLE",
-    "Choice",
     "ChosenVm",
+    "ChosenVms",
     "DrillRules",
     "GuestProbe",
     "KnownPoint",

@@ -40,7 +40,7 @@ class ChosenVm:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Choice:
+class ChosenVms:
     """The result of choosing."""
 
     vms: tuple[ChosenVm, ...]
@@ -57,7 +57,7 @@ def choose(
     policy_of: PolicyOf,
     drill: bool = False,
     not_after: datetime | None = None,
-) -> Choice:
+) -> ChosenVms:
     """Choose VMs and points for a whole plan.
 
     :param drill: the VMs get the names of a drill.
@@ -87,12 +87,12 @@ class _Chooser:
         self._problems: list[str] = []
         self._notes: list[str] = []
 
-    def choice(self) -> Choice:
+    def choice(self) -> ChosenVms:
         chosen = [vm for group in self._plan.groups for vm in self._of_group(group)]
         self._problems += _double_names(chosen)
         if self._drill is not None:
             self._notes += [_unasked(group) for group in self._plan.groups if group.probes.tcp or group.probes.http]
-        return Choice(vms=tuple(chosen), problems=tuple(self._problems), notes=tuple(dict.fromkeys(self._notes)))
+        return ChosenVms(vms=tuple(chosen), problems=tuple(self._problems), notes=tuple(dict.fromkeys(self._notes)))
 
     def _of_group(self, group: RecoveryGroup) -> list[ChosenVm]:
         fitting = self._fitting(group)

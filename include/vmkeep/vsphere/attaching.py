@@ -15,7 +15,7 @@ from typing import Any
 from vmkeep.errors import ConflictError, StaleError, TransientError, UnsupportedError, VSphereError
 from vmkeep.vsphere import protection
 from vmkeep.vsphere.api import moref_of, vim
-from vmkeep.vsphere.claims import are_set, options_for, parse_mark, values_by_key
+from vmkeep.vsphere.claims import are_set, options_for, parse_claim, values_by_key
 from vmkeep.vsphere.describe import PowerState
 from vmkeep.vsphere.disks import files_of_backing
 from vmkeep.vsphere.faults import speaking
@@ -157,8 +157,8 @@ def _require_open(values: Mapping[str, Any], moref: str, run: str) -> None:
     require_configuration(values["config.version"], moref, values["runtime.connectionState"])
     if values_by_key(values["config.extraConfig"]).get(_key(run)) != run:
         raise StaleError(f"run {run} was given up meanwhile, and attaches nothing to VM {moref}")
-    if (mark := parse_mark(values["config.extraConfig"])) is not None:
-        raise ConflictError(f"VM {moref} is being restored by run {mark.run}: nothing was attached")
+    if (claim := parse_claim(values["config.extraConfig"])) is not None:
+        raise ConflictError(f"VM {moref} is being restored by run {claim.run}: nothing was attached")
     if values["config.template"]:
         raise ConflictError(f"VM {moref} is a template now: nothing was attached")
     if str(values["runtime.powerState"]) == PowerState.SUSPENDED:

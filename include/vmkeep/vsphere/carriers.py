@@ -150,7 +150,7 @@ def datastore_of(disk: CarriedDisk) -> str:
     return DatastorePath.parse(disk.file_name).datastore
 
 
-def make_carrier(session: Session, config_xml: str | bytes, plan: CarrierPlan, mark: VmClaim) -> str:
+def make_carrier(session: Session, config_xml: str | bytes, plan: CarrierPlan, claim: VmClaim) -> str:
     """Make the carrier with its new, empty disks. Return its managed object id.
 
     :raises ConflictError: its name is taken.
@@ -163,11 +163,11 @@ def make_carrier(session: Session, config_xml: str | bytes, plan: CarrierPlan, m
     place = create.reopen_place(session, settled, PlaceRequest(), plan.name)
     if place.taken_by is not None:
         raise ConflictError(f"a VM named {plan.name} exists in {place.folder_path} ({place.taken_by})")
-    spec = carrier_spec(config_xml, plan, mark)
-    return create.make_vm(session, spec, place, SpecOptions(name=plan.name, mark=mark))
+    spec = carrier_spec(config_xml, plan, claim)
+    return create.make_vm(session, spec, place, SpecOptions(name=plan.name, claim=claim))
 
 
-def carrier_spec(config_xml: str | bytes, plan: CarrierPlan, mark: VmClaim) -> Any:
+def carrier_spec(config_xml: str | bytes, plan: CarrierPlan, claim: VmClaim) -> Any:
     """Return the spec of a carrier. Pure."""
     saved = {device.key: device for device in parse_config(config_xml).hardware.device}
     kinds = vim.vm.device
@@ -196,7 +196,7 @@ def carrier_spec(config_xml: str | bytes, plan: CarrierPlan, mark: VmClaim) -> A
         annotation=_NOTE,
         files=vim.vm.FileInfo(vmPathName=f"[{plan.home}]"),
         changeTrackingEnabled=False,
-        extraConfig=options_for(mark.settings),
+        extraConfig=options_for(claim.settings),
         deviceChange=changes,
     )
 

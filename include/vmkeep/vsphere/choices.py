@@ -30,7 +30,7 @@ _RELEASE = ("config.product.version", "config.product.build")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Choice:
+class Candidate:
     """An object that can be chosen for a new VM."""
 
     choose: str
@@ -45,12 +45,12 @@ class Choice:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Folder(Choice):
+class Folder(Candidate):
     """A VM folder."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pool(Choice):
+class Pool(Candidate):
     """A resource pool that is no vApp."""
 
     of: str
@@ -60,7 +60,7 @@ class Pool(Choice):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Store(Choice):
+class Store(Candidate):
     """A datastore."""
 
     kind: str
@@ -76,7 +76,7 @@ class Store(Choice):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Net(Choice):
+class Net(Candidate):
     """A network."""
 
     kind: str
@@ -87,7 +87,7 @@ class Net(Choice):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Host(Choice):
+class Host(Candidate):
     """An ESXi host."""
 
     cluster: str | None

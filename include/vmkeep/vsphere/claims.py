@@ -77,12 +77,12 @@ class ClaimedVm:
     """A VM that some run has marked."""
 
     vm: VmRef
-    mark: VmClaim
+    claim: VmClaim
     off: bool
     """The VM is powered off."""
 
 
-def parse_mark(settings: Any) -> VmClaim | None:
+def parse_claim(settings: Any) -> VmClaim | None:
     """Return the claim in a VM's advanced settings; ``None``: there is none."""
     found = values_by_key(settings)
     run = found.get(MADE_BY) or found.get(WRITTEN_BY)
@@ -118,7 +118,7 @@ def claim_on(session: Session, moref: str) -> VmClaim | None:
     :raises UnsupportedError: the VM's configuration cannot be read, so that a mark on it would not be seen.
     """
     with speaking(f"look at VM {moref}"):
-        return parse_mark(_settings(session, moref)["config.extraConfig"])
+        return parse_claim(_settings(session, moref)["config.extraConfig"])
 
 
 def list_claimed(session: Session) -> tuple[ClaimedVm, ...]:
@@ -128,41 +128,41 @@ def list_claimed(session: Session) -> tuple[ClaimedVm, ...]:
     return tuple(
         ClaimedVm(
             vm=VmRef(moref=moref_of(vm), name=decode_name(values["name"] or "")),
-            mark=mark,
+            claim=claim,
             off=str(values["runtime.powerState"]) == "poweredOff",
         )
         for vm, values in found
-        if (mark := parse_mark(values["config.extraConfig"])) is not None
+        if (claim := parse_claim(values["config.extraConfig"])) is not None
     )
 
 
-def hold(session: Session, moref: str, mark: VmClaim, *, version: str | None) -> bool:
+def hold(session: Session, moref: str, claim: VmClaim, *, version: str | None) -> bool:
     """Mark a VM that a run is about to write over. Return whether the mark was set.
 
     :param version: the VM's ``changeVersion`` when the caller looked at it. If it is another now, nothing is set.
     :raises ConflictError: another run has marked the VM.
     """
-    what = f"mark VM {moref} for run {mark.run}"
+    what = f"mark VM {moref} for run {claim.run}"
     found, _ = _look(session, moref, what)
-    if found is not None and not found.is_of(mark.run, mark.repository):
+    if found is not None and not found.is_of(claim.run, claim.repository):
         raise ConflictError(f"VM {moref} is being restored by run {found.run}: wait for it, or stop it, then try again")
-    return _change(session, moref, mark.settings, version=version, what=what)
+    return _change(session, moref, claim.settings, version=version, what=what)
 
 
-def take_over(session: Session, moref: str, mark: VmClaim, *, of: str) -> None:
+def take_over(session: Session, moref: str, claim: VmClaim, *, of: str) -> None:
     """Mark a VM in place of a run that is over, whose mark came back as the VM was put back to a snapshot.
 
     :param of: key of the run that is over.
     :raises StaleError: a third run has marked the VM meanwhile.
     """
-    what = f"mark VM {moref} for run {mark.run}"
+    what = f"mark VM {moref} for run {claim.run}"
     for _ in range(_TRIES):
         found, version = _look(session, moref, what)
-        if found is not None and found.run not in (mark.run, of):
+        if found is not None and found.run not in (claim.run, of):
             raise StaleError(f"VM {moref} is being restored by run {found.run} by now: wait for it, then try again")
-        if _change(session, moref, mark.settings, version=version, what=what):
+        if _change(session, moref, claim.settings, version=version, what=what):
             return
-    raise TransientError(f"VM {moref} is being changed all the time, so that run {mark.run} cannot mark it")
+    raise TransientError(f"VM {moref} is being changed all the time, so that run {claim.run} cannot mark it")
 
 
 def let_go(session: Session, moref: str, run: str) -> bool:
@@ -190,7 +190,7 @@ def _look(session: Session, moref: str, what: str) -> tuple[VmClaim | None, str 
     """Return the claim on a VM, and the ``changeVersion`` at which it was read."""
     with speaking(what):
         values = _settings(session, moref)
-    return parse_mark(values["config.extraConfig"]), values["config.changeVersion"]
+    return parse_claim(values["config.extraConfig"]), values["config.changeVersion"]
 
 
 def _settings(session: Session, moref: str) -> dict[str, Any]:

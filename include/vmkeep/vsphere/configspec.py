@@ -55,7 +55,7 @@ class SpecOptions:
     """Network cards are connected as they were saved; else all start disconnected."""
     copied: Collection[int] = ()
     """Device keys of the disks that the restore point holds."""
-    mark: VmClaim | None = None
+    claim: VmClaim | None = None
     """The claim of the run that makes the VM. It stays on the VM until the run has finished."""
     drill: str = ""
     """The mark of the drill that the VM is made for; empty: it is made to stay."""
@@ -172,7 +172,7 @@ def build(config: Any, options: SpecOptions, around: Surroundings) -> BuiltSpec:
     spec.memoryAllocation = _without(config.memoryAllocation, "overheadLimit")
     spec.changeTrackingEnabled = False  # tracking has to be off while the disks are written
     settings, lost_settings = kept_settings(config.extraConfig, encrypted=encrypted)
-    marks = {**(options.mark.settings if options.mark else {}), **({DRILL: options.drill} if options.drill else {})}
+    marks = {**(options.claim.settings if options.claim else {}), **({DRILL: options.drill} if options.drill else {})}
     spec.extraConfig = [*settings, *options_for(marks)]
     if encrypted:
         spec.crypto = vim.encryption.CryptoSpecEncrypt(cryptoKeyId=config.keyId)

@@ -49,7 +49,7 @@ def create_vm(
     :raises StaleError: the VM, or a part of it, would not go to the planned place. Nothing was made.
     """
     saved = parse_config(config_xml)
-    if place.taken_by is not None and not _is_of(session, place.taken_by, options.mark):
+    if place.taken_by is not None and not _is_of(session, place.taken_by, options.claim):
         raise ConflictError(f"a VM named {options.name} exists in {place.folder_path} ({place.taken_by})")
     made = place.taken_by
     if made is None:
@@ -64,9 +64,9 @@ def create_vm(
     return made
 
 
-def _is_of(session: Session, moref: str, mark: VmClaim | None) -> bool:
+def _is_of(session: Session, moref: str, claim: VmClaim | None) -> bool:
     found = claim_on(session, moref)
-    return mark is not None and found is not None and found.made and found.is_of(mark.run, mark.repository)
+    return claim is not None and found is not None and found.made and found.is_of(claim.run, claim.repository)
 
 
 def make_vm(session: Session, spec: Any, place: Place, options: SpecOptions) -> str:
@@ -97,7 +97,8 @@ def make_vm(session: Session, spec: Any, place: Place, options: SpecOptions) -> 
 def _made(session: Session, folder: Any, options: SpecOptions) -> Any:
     """Return the VM that the run has made in a folder. One that a restarted vCenter put elsewhere does not count."""
     for found in list_claimed(session):
-        if options.mark is not None and found.mark.made and found.mark.is_of(options.mark.run, options.mark.repository):
+        claim, there = options.claim, found.claim
+        if claim is not None and there.made and there.is_of(claim.run, claim.repository):
             vm = session.vm(found.vm.moref)
             if found.vm.name == options.name and read(session, vm, "parent")["parent"] == folder:
                 return vm

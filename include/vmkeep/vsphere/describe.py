@@ -12,7 +12,7 @@ from vmkeep.model.point import VmIdentity
 from vmkeep.model.vmref import VmRef
 from vmkeep.vsphere import guests, loads, protection
 from vmkeep.vsphere.api import moref_of, serialize, vim
-from vmkeep.vsphere.claims import VmClaim, parse_mark
+from vmkeep.vsphere.claims import VmClaim, parse_claim
 from vmkeep.vsphere.disks import disks_of
 from vmkeep.vsphere.faults import speaking
 from vmkeep.vsphere.hostfiles import HOST_PATHS
@@ -59,7 +59,7 @@ class VmDescription:
     """Name of the ESXi host on which the VM is registered."""
     datastores: tuple[str, ...]
     """Names of the datastores with the VM's files."""
-    mark: VmClaim | None
+    claim: VmClaim | None
     """The claim of a restore that works on the VM."""
     not_protectable: str | None
     """Reason why the VM cannot be backed up, though its configuration is known; ``None``: it can."""
@@ -173,7 +173,7 @@ def describe_vm(session: Session, moref: str) -> VmDescription:
             datastores=tuple(
                 sorted(names["name"] for _, names in read_each(session, values["datastore"] or (), "name"))
             ),
-            mark=parse_mark(config.extraConfig),
+            claim=parse_claim(config.extraConfig),
             not_protectable=protection.why_not(values),
             managed_by=protection.manager(config.managedBy),
             fault_tolerant=config.ftInfo is not None,

@@ -117,7 +117,7 @@ def destroy_claimed(session: Session, run: str, *, repository: str | None = None
     left = [
         found.vm.moref
         for found in list_claimed(session)
-        if found.off and found.mark.made and found.mark.is_of(run, repository)
+        if found.off and found.claim.made and found.claim.is_of(run, repository)
     ]
     destroyed = 0
     for moref in left:
@@ -134,9 +134,9 @@ def destroy(session: Session, moref: str, *, run: str, repository: str | None = 
     :raises ConflictError: the VM does not carry the run's mark. Nothing was done.
     :raises TransientError: a writer still holds one of its disks, as a writer does for a while after it was killed.
     """
-    mark = claim_on(session, moref)
-    if mark is None or not mark.made or not mark.is_of(run, repository):
-        found = mark.run if mark is not None else "none"
+    claim = claim_on(session, moref)
+    if claim is None or not claim.made or not claim.is_of(run, repository):
+        found = claim.run if claim is not None else "none"
         raise ConflictError(f"VM {moref} is not an unfinished VM of run {run} (its mark: {found}): not destroyed")
     what = f"destroy VM {moref}, {'unfinished' if unfinished else 'no longer needed'}, of run {run}"
     log.log(logging.WARNING if unfinished else logging.INFO, "%s", what)

@@ -9,7 +9,7 @@ from typing import Any, Final
 from vmkeep.model.vmref import VmRef
 from vmkeep.vsphere import protection, relocation, snapshots, suspensions
 from vmkeep.vsphere.api import moref_of, vim
-from vmkeep.vsphere.claims import DRILL, ClaimedVm, parse_mark, values_by_key
+from vmkeep.vsphere.claims import DRILL, ClaimedVm, parse_claim, values_by_key
 from vmkeep.vsphere.faults import speaking
 from vmkeep.vsphere.names import decode_name
 from vmkeep.vsphere.properties import read_all
@@ -64,7 +64,7 @@ def list_traces(session: Session) -> tuple[VmTraces, ...]:
 
 def _traces(vm: Any, values: Mapping[str, Any]) -> VmTraces:
     ref = VmRef(moref=moref_of(vm), name=decode_name(values["name"] or ""))
-    tree, mark = values["snapshot"], parse_mark(values["config.extraConfig"])
+    tree, claim = values["snapshot"], parse_claim(values["config.extraConfig"])
     hidden = tree is None and values["config.version"] is None
     off = str(values["runtime.powerState"]) == "poweredOff"
     return VmTraces(
@@ -72,7 +72,7 @@ def _traces(vm: Any, values: Mapping[str, Any]) -> VmTraces:
         instance_uuid=values["config.instanceUuid"],
         snapshots=snapshots.in_tree(tree),
         why_unknown=protection.no_configuration(values["runtime.connectionState"]) if hidden else "",
-        claimed=ClaimedVm(vm=ref, mark=mark, off=off) if mark is not None else None,
+        claimed=ClaimedVm(vm=ref, claim=claim, off=off) if claim is not None else None,
         drill=values_by_key(values["config.extraConfig"]).get(DRILL, ""),
         suspension=suspensions.parse_marked(vm, values),
         fixed=relocation.lists_relocation(values["disabledMethod"]),

@@ -64,7 +64,7 @@ def make(session, saved):
     def create_one(name, run, **request):
         runs.add(run)
         place = create.resolve_place(session, saved[0].identity, PlaceRequest(**request), name)
-        return create.create_vm(session, saved[1], place, SpecOptions(name=name, mark=VmClaim(run=run, made=True)))
+        return create.create_vm(session, saved[1], place, SpecOptions(name=name, claim=VmClaim(run=run, made=True)))
 
     yield create_one
     for run in runs:
@@ -288,7 +288,7 @@ def test_two_datacenters_with_datastores_of_one_name_are_kept_apart(two_datacent
 
         assert far.identity.inventory_path == "/DC1/vm/DC1_H0_VM0"
         assert (place.datacenter_path, place.folder_path, place.host_name) == ("DC1", "/DC1/vm", "DC1_H0")
-        made = create.create_vm(session, xml, place, SpecOptions(name="beside it", mark=VmClaim(run=RUN, made=True)))
+        made = create.create_vm(session, xml, place, SpecOptions(name="beside it", claim=VmClaim(run=RUN, made=True)))
         assert inventory.find_vm(session, "/DC1/vm/beside it").moref == made
         assert vmfiles.fetch_vmx(session, far.moref) == b'displayName = "DC1_H0_VM0"\n'
         near = two_datacenters.machines["DC0_H0_VM0"]["moref"]

@@ -44,7 +44,7 @@ def place(session, saved, name, **request):
 
 
 def make(session, saved, name, *, options=None, **request):
-    options = options or SpecOptions(name=name, mark=VmClaim(run="r/1", made=True))
+    options = options or SpecOptions(name=name, claim=VmClaim(run="r/1", made=True))
     return create.create_vm(session, saved[1], place(session, saved, name, **request), options)
 
 
@@ -72,7 +72,7 @@ def test_the_vm_of_the_design_document_is_created_from_its_saved_configuration(s
     networks = {"Virtual Machine Network": "VM Network"}
     here = place(session, saved, name, datastore="datastore1", networks=networks)
 
-    vm = create.create_vm(session, xml, here, SpecOptions(name=name, mark=VmClaim(run="r/1", made=True)))
+    vm = create.create_vm(session, xml, here, SpecOptions(name=name, claim=VmClaim(run="r/1", made=True)))
 
     made = inventory.describe_vm(session, vm)
     assert [(disk.address, disk.controller_type, disk.capacity) for disk in made.disks] == [
@@ -111,7 +111,7 @@ def test_a_physical_rdm_goes_onto_a_free_lun_by_the_names_of_the_config_target(s
     here = place(session, saved, name)
     free = next(lun for lun in luns.list_luns(session, here.host) if not lun.used_by)
     options = SpecOptions(
-        name=name, mark=VmClaim(run="r/1", made=True), physical_rdm="lun", luns={rdm.key: free.device_name}
+        name=name, claim=VmClaim(run="r/1", made=True), physical_rdm="lun", luns={rdm.key: free.device_name}
     )
 
     new = inventory.describe_vm(session, make(session, saved, name, options=options))
@@ -139,7 +139,7 @@ def test_a_lun_in_use_or_unknown_is_refused_before_anything_is_made(session, sav
 
 
 def test_an_rdm_can_be_left_out(session, saved, name):
-    options = SpecOptions(name=name, mark=VmClaim(run="r/1", made=True), physical_rdm="omit")
+    options = SpecOptions(name=name, claim=VmClaim(run="r/1", made=True), physical_rdm="omit")
 
     new = inventory.describe_vm(session, make(session, saved, name, options=options))
 
@@ -270,7 +270,7 @@ def test_the_boot_order_names_the_new_disks(session, saved, name):
     )
     xml = serialize(config, session.api_version)
 
-    options = SpecOptions(name=name, mark=VmClaim(run="r/1", made=True))
+    options = SpecOptions(name=name, claim=VmClaim(run="r/1", made=True))
 
     vm = create.create_vm(session, xml, place(session, saved, name), options)
 
@@ -392,12 +392,12 @@ def test_a_user_who_may_not_place_swap_files_gets_the_vm_and_a_note(lab, reach, 
 
     with open_session(reach(lab, lab.port, user=limited_role)) as limited:
         vm = create.create_vm(
-            limited, xml, place(limited, saved, name), SpecOptions(name=name, mark=VmClaim(run="r/1", made=True))
+            limited, xml, place(limited, saved, name), SpecOptions(name=name, claim=VmClaim(run="r/1", made=True))
         )
         notes = create.plan_vm(limited, xml, place(limited, saved, name), SpecOptions(name=name)).notes
     assert any("swap file" in note for note in notes)
     assert configspec.parse_config(inventory.config_xml(session, vm)).swapPlacement == "inherit"
 
-    options = SpecOptions(name=f"{name} 2", mark=VmClaim(run="r/1", made=True))
+    options = SpecOptions(name=f"{name} 2", claim=VmClaim(run="r/1", made=True))
     other = create.create_vm(session, xml, place(session, saved, options.name), options)
     assert configspec.parse_config(inventory.config_xml(session, other)).swapPlacement == "hostLocal"

@@ -198,7 +198,7 @@ def make(session, name):
     moref = inventory.find_vm(session, "old01").moref
     original = inventory.describe_vm(session, moref).identity
     place = resolve_place(session, original, PlaceRequest(), name)
-    options = SpecOptions(name=name, mark=VmClaim(run=RUN, made=True, began=session.server_time(), repository="r"))
+    options = SpecOptions(name=name, claim=VmClaim(run=RUN, made=True, began=session.server_time(), repository="r"))
     return create.create_vm(session, config_xml(session, moref), place, options)
 
 

@@ -70,7 +70,7 @@ def maintained(session, *hosts):
 
 
 def options(name: str) -> SpecOptions:
-    return SpecOptions(name=name, mark=VmClaim(run="r/host", made=True))
+    return SpecOptions(name=name, claim=VmClaim(run="r/host", made=True))
 
 
 def planned(session, saved, name, **request):

@@ -26,7 +26,7 @@ REF = VmRef(moref="vm-1", name="web01")
 UNMERGED = VmTraces(vm=REF, instance_uuid="5000", consolidation_needed=True)
 OURS = VmSnapshot(moref="snapshot-1", name="", run="r", repository="another", created_at=NOW, quiesced=False)
 THEIRS = replace(OURS, run="")
-CLAIMED = ClaimedVm(vm=REF, mark=VmClaim(run="r", made=False), off=True)
+CLAIMED = ClaimedVm(vm=REF, claim=VmClaim(run="r", made=False), off=True)
 MARKED = MarkedVm(
     vm=REF, mark=SuspendMark(run="r", began=NOW, repository="another"), power=PowerState.ON, suspended_at=None
 )

@@ -10,7 +10,7 @@ import pytest
 
 from vmkeep.errors import CorruptError, PlanError
 from vmkeep.recovery import (
-    Choice,
+    ChosenVms,
     KnownPoint,
     PowerWish,
     ProbeResult,
@@ -42,11 +42,11 @@ def point(name: str, day: int, **fields) -> KnownPoint:
     return KnownPoint(**{"ref": ref, "taken_at": taken_at, "vm_name": name, **fields})
 
 
-def chosen(plan, points, **options) -> Choice:
+def chosen(plan, points, **options) -> ChosenVms:
     return choose(plan, points, policy_of=lambda ref: "nightly" if ref.startswith("key-db") else None, **options)
 
 
-def refs(choice: Choice) -> list[tuple[str, str]]:
+def refs(choice: ChosenVms) -> list[tuple[str, str]]:
     return [(vm.group, vm.point) for vm in choice.vms]
 
 

@@ -370,7 +370,7 @@ def test_advanced_settings_are_kept_without_those_of_the_old_vm(make_config):
         "vmkeep.restoring": "a third one",
         "vmkeep.repository": "another repository",
     }
-    spec = build(make_config(extraConfig=settings_of(**settings)), options(mark=VmClaim(run="r/1", made=True)), HERE)
+    spec = build(make_config(extraConfig=settings_of(**settings)), options(claim=VmClaim(run="r/1", made=True)), HERE)
 
     assert {item.key: item.value for item in spec.spec.extraConfig} == {
         "guestinfo.role": "db",

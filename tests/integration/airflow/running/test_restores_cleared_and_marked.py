@@ -85,7 +85,7 @@ def test_a_yes_to_a_plan_that_is_stale_or_was_made_anew_changes_nothing(api, con
             run_task(
                 session, lambda: session.vm(moref).ReconfigVM_Task(spec), what="rename", timeout=60, look=lambda: None
             )
-        assert inventory.describe_vm(session, moref).mark is None
+        assert inventory.describe_vm(session, moref).claim is None
     assert "its name is web01-live, not web01" in api.log("vm_restore", task(api, stale, "prepare_target"))
     assert look(control, "web01") == before
 
