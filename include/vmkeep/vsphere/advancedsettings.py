@@ -6,7 +6,7 @@ vSphere compares keys without regard to case, and so does every rule here.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from vmkeep.vsphere.api import vim
@@ -48,10 +48,17 @@ _LOST = (
 """Settings that meant something to the old VM only: their purpose in words, and a pattern for their keys."""
 _LOST_KEYS = tuple((what, re.compile(pattern, re.IGNORECASE)) for what, pattern in _LOST)
 
+Renumbered = Mapping[str, Mapping[int, int | None]]
+"""Kind of device in keys (``ethernet``) → number of each saved device → its number in the new VM, if it has one."""
+_NUMBERED = re.compile(r"(?P<kind>[a-z]+)(?P<number>\d+)(?P<rest>\..*)", re.IGNORECASE)
 
-def kept_settings(saved: Iterable[Any], *, encrypted: bool) -> tuple[list[Any], tuple[str, ...]]:
+
+def kept_settings(
+    saved: Iterable[Any], renumbered: Renumbered, *, encrypted: bool
+) -> tuple[list[Any], tuple[str, ...]]:
     """Return the advanced settings for the new VM, and a note for each purpose that is lost with the other settings.
 
+    :param renumbered: the numbers of the new VM's devices.
     :param encrypted: the new VM is encrypted with the old one's key, so that it can open the old one's bundle.
     """
     kept, lost = [], dict[str, list[str]]()
@@ -60,8 +67,25 @@ def kept_settings(saved: Iterable[Any], *, encrypted: bool) -> tuple[list[Any], 
         if what is not None:
             lost.setdefault(what, []).append(setting.key)
         elif not _USUAL.fullmatch(setting.key) or (encrypted and setting.key.lower() == ENCRYPTION_BUNDLE):
-            kept.append(vim.option.OptionValue(key=setting.key, value=setting.value))
+            key = _renumbered(setting.key, renumbered)
+            if key is not None:
+                kept.append(vim.option.OptionValue(key=key, value=setting.value))
     return kept, tuple(f"not taken over: {what} ({_some(keys)})" for what, keys in lost.items())
+
+
+def _renumbered(key: str, renumbered: Renumbered) -> str | None:
+    """Return a key with the number that its device has in the new VM; ``None``: the new VM has no such device.
+
+    Without this, the setting of one network card would become that of another one.
+    """
+    found = _NUMBERED.fullmatch(key)
+    numbers = renumbered.get(found["kind"].lower()) if found else None
+    if found is None or numbers is None:
+        return key
+    number = int(found["number"])
+    if number not in numbers:
+        return None if number in numbers.values() else key
+    return None if numbers[number] is None else f"{found['kind']}{numbers[number]}{found['rest']}"
 
 
 def _some(keys: list[str]) -> str:

@@ -23,10 +23,10 @@ from vmkeep.vsphere.directories import Directories
 from vmkeep.vsphere.disks import disks_of
 from vmkeep.vsphere.luns import Lun
 from vmkeep.vsphere.names import encode_name
+from vmkeep.vsphere.placedsettings import place_settings
 from vmkeep.vsphere.specdevices import DeviceRules, device_changes, new_disks
 from vmkeep.vsphere.specdisks import DiskRules
 
-SWAP_PLACEMENT = "VirtualMachine.Config.SwapPlacement"
 HARDWARE = {
     "numCPU": "numCPUs",
     "memoryMB": "memoryMB",
@@ -79,8 +79,8 @@ class Surroundings:
     """The network of each card, by the card's device key in the saved configuration."""
     isos: frozenset[str] = frozenset()
     """ISO files that exist there, as datastore paths."""
-    may_place_swap: bool = False
-    """The user holds ``VirtualMachine.Config.SwapPlacement`` there."""
+    refused: Mapping[str, str] = field(default_factory=dict)
+    """Saved settings that a new VM cannot have there, each with the reason (:mod:`vmkeep.vsphere.placedsettings`)."""
     directories: Directories = field(default_factory=Directories)
     """The new VM's directories outside of its own folder."""
     key_known: bool = False
@@ -171,7 +171,7 @@ def build(config: Any, options: SpecOptions, around: Surroundings) -> BuiltSpec:
     spec.cpuAllocation = _without(config.cpuAllocation, "overheadLimit")
     spec.memoryAllocation = _without(config.memoryAllocation, "overheadLimit")
     spec.changeTrackingEnabled = False  # tracking has to be off while the disks are written
-    settings, lost_settings = kept_settings(config.extraConfig, encrypted=encrypted)
+    settings, lost_settings = kept_settings(config.extraConfig, devices.renumbered, encrypted=encrypted)
     marks = {**(options.claim.settings if options.claim else {}), **({DRILL: options.drill} if options.drill else {})}
     spec.extraConfig = [*settings, *options_for(marks)]
     if encrypted:
@@ -179,7 +179,7 @@ def build(config: Any, options: SpecOptions, around: Surroundings) -> BuiltSpec:
     notes = (
         *devices.notes,
         *_identity(spec, config, options),
-        *_swap(spec, config, around),
+        *place_settings(spec, config, around.refused),
         *around.directories.notes,
         *lost_members(config),
         *lost_settings,
@@ -232,8 +232,8 @@ def _copy_hardware(spec: Any, config: Any) -> None:
     hardware, numa = config.hardware, config.numaInfo
     for saved, wanted in HARDWARE.items():
         setattr(spec, wanted, getattr(hardware, saved))
-    if not hardware.autoCoresPerSocket:
-        spec.numCoresPerSocket = hardware.numCoresPerSocket
+    # 0 leaves the number to vSphere. A spec without a number would make sockets of one core.
+    spec.numCoresPerSocket = 0 if hardware.autoCoresPerSocket else hardware.numCoresPerSocket
     if hardware.motherboardLayout != _USUAL_BOARD:
         spec.motherboardLayout = hardware.motherboardLayout
     if (hardware.simultaneousThreads or 1) > 1:
@@ -257,16 +257,6 @@ def _identity(spec: Any, config: Any, options: SpecOptions) -> Iterator[str]:
         spec.npivWorldWideNameOp = "set"
         spec.npivNodeWorldWideName = list(config.npivNodeWorldWideName)
         spec.npivPortWorldWideName = list(config.npivPortWorldWideName)
-
-
-def _swap(spec: Any, config: Any, around: Surroundings) -> Iterator[str]:
-    if config.swapPlacement in (None, "inherit"):
-        return
-    if around.may_place_swap:
-        spec.swapPlacement = config.swapPlacement
-    else:
-        why = f"the user lacks {SWAP_PLACEMENT}"
-        yield f"not taken over: where its swap file goes ({config.swapPlacement}), because {why}"
 
 
 def _unencrypted(config: Any, *, encrypted: bool) -> Iterator[str]:

@@ -39,8 +39,10 @@ BUILT = (
     "cpuAllocation", "memoryAllocation", "extraConfig", "cpuFeatureMask", "swapPlacement", "bootOptions", "keyId",
     "changeTrackingEnabled", "numaInfo", "sgxInfo", "scheduledHardwareUpgradeInfo",
     "npivNodeWorldWideName", "npivPortWorldWideName",
+    "cpuAffinity", "memoryAffinity", "vAppConfig", "managedBy", "deviceSwap",
 )  # fmt: skip
-"""Members with a rule of their own in :mod:`vmkeep.vsphere.configspec`, or in the steps of a restore."""
+"""Members with a rule of their own in :mod:`vmkeep.vsphere.configspec`, in :mod:`vmkeep.vsphere.placedsettings`, or in
+the steps of a restore."""
 
 LEFT: Mapping[str, str] = MappingProxyType(
     {
@@ -67,11 +69,7 @@ LEFT: Mapping[str, str] = MappingProxyType(
 _Lost = tuple[str, Callable[[Any], object]]
 LOST: Mapping[str, _Lost] = MappingProxyType(
     {
-        "cpuAffinity": ("CPU affinity", lambda value: value.affinitySet),
-        "memoryAffinity": ("memory affinity", lambda value: value.affinitySet),
         "networkShaper": ("its network shaper", lambda value: value.enabled),
-        "vAppConfig": ("vApp properties", lambda _: True),
-        "managedBy": ("the extension that manages it", lambda value: value.extensionKey),
         "ftInfo": ("fault tolerance", lambda _: True),
         "repConfig": ("replication settings", lambda _: True),
         "metroFtEnabled": ("fault tolerance across sites", bool),
@@ -83,10 +81,6 @@ LOST: Mapping[str, _Lost] = MappingProxyType(
         "contentLibItemInfo": ("its relation to a content library item", lambda _: True),
         "pmem": ("persistent memory, which no backup holds", lambda _: True),
         "pmemFailoverEnabled": ("failover of persistent memory, which no backup holds", bool),
-        "deviceSwap": (
-            "the ban on replacing its LSI Logic controllers by PVSCSI",
-            lambda value: value.lsiToPvscsi is not None and value.lsiToPvscsi.enabled is False,
-        ),
         "deviceGroups": ("device groups, whose devices depend on their host", lambda value: value.deviceGroup),
     }
 )

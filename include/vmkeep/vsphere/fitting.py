@@ -24,10 +24,11 @@ from vmkeep.vsphere.hosts import told_by_host
 from vmkeep.vsphere.luns import Lun
 from vmkeep.vsphere.names import decode_name
 from vmkeep.vsphere.paths import DatastorePath, parse_path
+from vmkeep.vsphere.placedsettings import refused_settings
 from vmkeep.vsphere.places import Place, on_host
 from vmkeep.vsphere.properties import read, read_each
-from vmkeep.vsphere.rights import On, Purpose, When
-from vmkeep.vsphere.rightscheck import missing_when, require_for_new_vm
+from vmkeep.vsphere.rights import When
+from vmkeep.vsphere.rightscheck import require_for_new_vm
 from vmkeep.vsphere.session import Session
 from vmkeep.vsphere.vmfiles import exists
 
@@ -107,7 +108,7 @@ def plan_vm(session: Session, config_xml: str | bytes, place: Place, options: Sp
                 connected=options.connect_networks,
             ),
             isos=_isos(session, place, devices),
-            may_place_swap=not missing_when(session, Purpose.RESTORE_NEW, When.OWN_SWAP, {On.FOLDER: folder}),
+            refused=refused_settings(session, config, folder, _hosts(session, place), copied=options.new_identity),
             directories=settle_directories(session, place, config, keep=not options.new_identity),
             key_known=can_encrypt(session, folder, config.keyId),
         )
@@ -168,6 +169,12 @@ def settle(place: Place, built: BuiltSpec) -> SettledPlace:
         directories=built.directories,
         encrypted=built.spec.crypto is not None,
     )
+
+
+def _hosts(session: Session, place: Place) -> list[Any]:
+    """Return every host on which the VM may be made."""
+    also = place.other_hosts if place.by_vsphere else ()
+    return [session.managed(vim.HostSystem, host) for host in dict.fromkeys((place.host, *also))]
 
 
 def _home(place: Place, vmx: str) -> str:

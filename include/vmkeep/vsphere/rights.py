@@ -50,6 +50,9 @@ class When(StrEnum):
     RAW_MAPPING = "a disk becomes a raw device mapping"
     HOTADD = "transport hotadd"
     OWN_SWAP = "the VM's swap file has a place of its own (else that is left to the new host)"
+    VAPP = "the VM has vApp properties (else they are left out)"
+    MANAGED = "an extension manages the VM (else it is not named as its manager)"
+    NO_SWAP_OF_DEVICES = "the VM's LSI Logic controllers may not be replaced (else they may)"
     TEMPLATE = "the VM was a template"
     DRILL = "a drill, which removes the VM again"
     SUSPEND = "mode SUSPEND"
@@ -92,9 +95,9 @@ LOOKING = Step(
     calls=(
         "CancelTask", "ContinueRetrievePropertiesEx", "CreateContainerView", "CreateFilter", "CreatePropertyCollector",
         "CurrentTime", "DestroyPropertyCollector", "DestroyView", "FindAllByDnsName", "FindAllByIp", "FindAllByUuid",
-        "FindByInventoryPath", "FindByUuid", "HasPrivilegeOnEntities", "Login", "Logout", "QueryConfigOptionDescriptor",
-        "QueryConfigTarget", "QueryEvents", "QueryUnresolvedVmfsVolume", "RetrieveDiskPartitionInfo",
-        "RetrievePropertiesEx", "RetrieveServiceContent", "WaitForUpdatesEx",
+        "FindByInventoryPath", "FindByUuid", "FindExtension", "HasPrivilegeOnEntities", "Login", "Logout",
+        "QueryConfigOptionDescriptor", "QueryConfigTarget", "QueryEvents", "QueryUnresolvedVmfsVolume",
+        "RetrieveDiskPartitionInfo", "RetrievePropertiesEx", "RetrieveServiceContent", "WaitForUpdatesEx",
     ),
 )  # fmt: skip
 """The steps of every run. The user who started a task may cancel it without any privilege."""
@@ -219,6 +222,15 @@ STEPS: Mapping[Purpose, tuple[Step, ...]] = {
             },
         ),
         Step(name="place the swap file", besides={On.FOLDER: (f"{_CONFIG}.SwapPlacement",)}, when=When.OWN_SWAP),
+        Step(name="set vApp properties", besides={On.FOLDER: ("VApp.ApplicationConfig",)}, when=When.VAPP),
+        Step(
+            name="name the extension that manages it", besides={On.FOLDER: (f"{_CONFIG}.ManagedBy",)}, when=When.MANAGED
+        ),
+        Step(
+            name="forbid to replace its controllers",
+            besides={On.FOLDER: (f"{_CONFIG}.EditDevice",)},
+            when=When.NO_SWAP_OF_DEVICES,
+        ),
         Step(
             name="encrypt the new VM with the old one's key",
             calls=("QueryCryptoKeyStatus",),

@@ -7,11 +7,14 @@ points at such a key, or at the real key of a default controller. Nothing refers
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Mapping
+import itertools
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from vmkeep.model.disk import Disk
+from vmkeep.vsphere.advancedsettings import Renumbered
 from vmkeep.vsphere.api import type_name, vim
 from vmkeep.vsphere.cards import CardNetwork
 from vmkeep.vsphere.disks import controller_kind, disks_of
@@ -49,6 +52,13 @@ LEFT_OUT: tuple[tuple[Any, str], ...] = (
 )
 """Devices that no new VM gets, each with the reason for its note."""
 
+NUMBERED = (
+    (_KINDS.VirtualEthernetCard, "ethernet", 4000),
+    (_KINDS.VirtualFloppy, "floppy", 8000),
+    (_KINDS.VirtualSerialPort, "serial", 9000),
+)
+"""Devices that advanced settings name by a number: the kind, its name there, and the device key of number 0."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceRules:
@@ -68,11 +78,16 @@ class DeviceChanges:
 
     changes: tuple[Any, ...]
     notes: tuple[str, ...]
+    renumbered: Renumbered
 
 
 def device_changes(saved: Iterable[Any], rules: DeviceRules) -> DeviceChanges:
-    """Return the device changes that create the saved devices again, controllers first, in order of their keys."""
-    devices = sorted(saved, key=lambda device: (controller_kind(device) is None, device.key))
+    """Return the device changes that create the saved devices again, controllers first.
+
+    Disks and CD drives come in the order of their labels, because vSphere numbers the labels anew, and other devices in
+    the order of their keys.
+    """
+    devices = sorted(saved, key=_turn)
     skips = {disk.key: None if disk.key in rules.disks.copied else disk.skip for disk in disks_of(devices)}
     real = {device.key: device for device in devices if isinstance(device, DEFAULT)}
     keys: dict[int, int] = {}
@@ -89,7 +104,36 @@ def device_changes(saved: Iterable[Any], rules: DeviceRules) -> DeviceChanges:
             continue
         keys[device.key] = made.key = -(len(keys) + 1)
         changes.append(_addition(made, device, rules))
-    return DeviceChanges(changes=tuple(changes), notes=tuple(notes))
+    return DeviceChanges(changes=tuple(changes), notes=tuple(notes), renumbered=_renumbered(devices, keys))
+
+
+def _turn(device: Any) -> tuple[bool, int, int, int]:
+    """Return the turn of a device: controllers, disks, CD drives, and then the others."""
+    if controller_kind(device) is not None:
+        return False, 0, 0, device.key
+    kinds = (_KINDS.VirtualDisk, _KINDS.VirtualCdrom)
+    kind = next((number for number, kind in enumerate(kinds) if isinstance(device, kind)), len(kinds))
+    return True, kind, _label_number(device) if kind < len(kinds) else 0, device.key
+
+
+def _label_number(device: Any) -> int:
+    """Return the number at the end of a label, whose words are in the language of the server; 0: it has none."""
+    found = re.search(r"[0-9]+$", device.deviceInfo.label or "") if device.deviceInfo is not None else None
+    return int(found[0]) if found else 0
+
+
+def _renumbered(saved: Iterable[Any], made: Collection[int]) -> Renumbered:
+    """Return the numbers that devices of the new VM have, because vSphere counts them anew and leaves no gap.
+
+    :param made: the saved keys of the devices that the new VM gets.
+    """
+    found: dict[str, dict[int, int | None]] = {name: {} for _, name, _ in NUMBERED}
+    for kind, name, first in NUMBERED:
+        count = itertools.count()
+        for device in saved:
+            if isinstance(device, kind):
+                found[name][device.key - first] = next(count) if device.key in made else None
+    return found
 
 
 def new_disks(saved: Iterable[Any], changes: Iterable[Any]) -> tuple[Disk, ...]:

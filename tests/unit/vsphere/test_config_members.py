@@ -14,6 +14,7 @@ from tests.unit.vsphere.conftest import saved_config
 from vmkeep.vsphere.api import serialize, vim
 from vmkeep.vsphere.configspec import HARDWARE, SpecOptions, Surroundings, build
 from vmkeep.vsphere.configtable import BUILT, COPIED, LEFT, LOST, UNLESS_USUAL
+from vmkeep.vsphere.placedsettings import SETTINGS
 from vmkeep.vsphere.specdevices import DEFAULT, HANDLERS, KEPT, LEFT_OUT
 
 VERSION = "vim.version.v9_1_0_0"
@@ -171,11 +172,21 @@ def built_as_promised(name: str, config: Any, built: Any) -> bool:
             return spec.sgxInfo == value
         case "scheduledHardwareUpgradeInfo":
             return spec.scheduledHardwareUpgradeInfo.upgradePolicy == value.upgradePolicy
-        case "swapPlacement" | "keyId" | "npivNodeWorldWideName" | "npivPortWorldWideName":
-            word = {"swapPlacement": "swap file", "keyId": "encryption"}.get(name, "NPIV")
+        case "keyId" | "npivNodeWorldWideName" | "npivPortWorldWideName":
+            word = {"keyId": "encryption"}.get(name, "NPIV")
             return any(note.startswith("not taken over: ") and word in note for note in built.notes)
         case _:
             return False
+
+
+def kept_if_it_means_something(name: str, value: Any, built: Any) -> bool:
+    """Whether a setting that depends on the place is in the spec, where nothing speaks against it."""
+    made = getattr(built.spec, name)
+    if name == "deviceSwap":
+        return made is None  # switched on, it is as in every VM
+    if name == "vAppConfig":
+        return [change.info for change in made.property] == list(value.property)
+    return made == value
 
 
 @given(st.sets(st.sampled_from(SETTABLE)))
@@ -192,11 +203,11 @@ def test_every_member_that_is_set_is_copied_or_left_out_for_a_reason_or_named(ch
             usual = name in UNLESS_USUAL and value == UNLESS_USUAL[name]
             assert getattr(built.spec, name) == (None if usual else value), name
         elif name in LOST:
-            if name == "deviceSwap":
-                continue  # switched on, it is as in every VM
             assert f"not taken over: {LOST[name][0]}" in built.notes
         elif name in LEFT:
             assert not getattr(built.spec, name, None), name
+        elif name in SETTINGS:
+            assert kept_if_it_means_something(name, value, built), name
         else:
             assert built_as_promised(name, config, built), name
     assert serialize(built.spec, VERSION)
@@ -205,6 +216,7 @@ def test_every_member_that_is_set_is_copied_or_left_out_for_a_reason_or_named(ch
 def test_a_value_that_says_nothing_is_not_named():
     config = saved_config(
         cpuAffinity=vim.vm.AffinityInfo(affinitySet=[]),
+        managedBy=vim.ext.ManagedByInfo(extensionKey="", type=""),
         networkShaper=vim.vm.NetworkShaperInfo(enabled=False),
         guestIntegrityInfo=vim.vm.GuestIntegrityInfo(enabled=False),
         guestMonitoringModeInfo=vim.vm.GuestMonitoringModeInfo(),

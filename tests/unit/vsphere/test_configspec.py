@@ -346,13 +346,10 @@ def test_what_depends_on_the_old_host_is_left_out_and_said(make_config):
     passthrough = DEVICE.VirtualPCIPassthrough(
         key=13000, controllerKey=100, deviceInfo=vim.Description(label="PCI device 0", summary="")
     )
-    built = build(
-        make_config(passthrough, managedBy=vim.ext.ManagedByInfo(extensionKey="x", type="y")), options(), HERE
-    )
+    built = build(make_config(passthrough), options(), HERE)
 
     assert devices(built) == []
     assert any("PCI device 0: left out" in note for note in built.notes)
-    assert any("extension that manages it" in note for note in built.notes)
 
 
 def settings_of(**given):
@@ -444,16 +441,69 @@ def test_an_overhead_limit_that_a_vm_has_once_it_ran_is_not_asked_for(make_confi
     assert config.memoryAllocation.overheadLimit == 73
 
 
-def test_a_swap_file_of_its_own_place_needs_the_right_and_a_usual_one_does_not(make_config):
+def test_a_swap_file_of_its_own_place_is_kept_where_nothing_speaks_against_it(make_config):
     own, usual = make_config(swapPlacement="hostLocal"), make_config(swapPlacement="inherit")
-    may = Surroundings(datastore="plat004-local", may_place_swap=True)
+    may_not = Surroundings(datastore="plat004-local", refused={"swapPlacement": "the user may not"})
 
-    assert build(own, options(), may).spec.swapPlacement == "hostLocal"
-    assert build(own, options(), HERE).spec.swapPlacement is None
-    assert any("swap file" in note and "SwapPlacement" in note for note in build(own, options(), HERE).notes)
-    for around in (HERE, may):
+    assert build(own, options(), HERE).spec.swapPlacement == "hostLocal"
+    refused = build(own, options(), may_not)
+    assert refused.spec.swapPlacement is None
+    assert refused.notes == ("not taken over: where its swap file goes (hostLocal), because the user may not",)
+    for around in (HERE, may_not):
         assert build(usual, options(), around).spec.swapPlacement is None
         assert build(usual, options(), around).notes == ()
+
+
+def test_vapp_properties_come_back_with_their_keys_and_all_texts(make_config):
+    vapp = vim.vApp
+    info = vapp.PropertyInfo(key=7, id="ip0", type="ip", userConfigurable=True, value="10.0.0.5")
+    saved = vapp.VmConfigInfo(
+        property=[info],
+        product=[vapp.ProductInfo(key=3, name="Appliance")],
+        ovfSection=[vapp.OvfSectionInfo(key=5, type="OperatingSystemSection_Type", contents="<x/>")],
+        eula=["do no harm"],
+        ovfEnvironmentTransport=["iso"],
+        ipAssignment=vapp.IPAssignmentInfo(ipAllocationPolicy="fixedPolicy"),
+        installBootRequired=True,
+        installBootStopDelay=30,
+    )
+
+    made = build(make_config(vAppConfig=saved), options(), HERE).spec.vAppConfig
+
+    for name in ("property", "product", "ovfSection"):
+        assert [(change.operation, change.info) for change in getattr(made, name)] == [
+            ("add", info) for info in getattr(saved, name)
+        ]
+    for name in ("eula", "ovfEnvironmentTransport", "ipAssignment", "installBootRequired", "installBootStopDelay"):
+        assert getattr(made, name) == getattr(saved, name)
+
+
+def test_disks_are_made_in_the_order_of_their_labels_because_vsphere_numbers_them_anew(
+    make_config, make_disk, make_flat
+):
+    labels = ("Festplatte 10", "Festplatte 2", "Festplatte 1")
+    saved = [make_disk(2000 + unit, unit, 1 << 20, make_flat("old")) for unit in range(3)]
+    for device, label in zip(saved, labels, strict=True):
+        device.deviceInfo = vim.Description(label=label, summary="")
+    controller = DEVICE.ParaVirtualSCSIController(key=1000, busNumber=0, sharedBus="noSharing", controllerKey=100)
+
+    made = disks(build(make_config(controller, *saved), options(), HERE))
+
+    assert [disk.unitNumber for disk in made] == [2, 1, 0]
+
+
+def test_the_setting_of_a_card_stays_with_its_card_where_numbers_have_gaps(make_config):
+    cards = [DEVICE.VirtualVmxnet3(key=key, macAddress="00:50:56:00:00:01") for key in (4001, 4003)]
+    option = vim.option.OptionValue
+    keys = ("Ethernet1.pciSlotNumber", "ethernet3.coalescingScheme", "ethernet0.gone", "ethernetX.kept")
+    config = make_config(extraConfig=[option(key=key, value="v") for key in keys])
+    config.hardware.device = [*config.hardware.device, *cards]
+
+    spec = build(config, options(), HERE).spec
+
+    assert [item.key for item in spec.extraConfig] == [
+        "Ethernet0.pciSlotNumber", "ethernet1.coalescingScheme", "ethernetX.kept",
+    ]  # fmt: skip
 
 
 def test_what_every_vm_has_by_itself_is_not_warned_about(sample, make_config):

@@ -8,7 +8,7 @@ standard, distributed and opaque networks, and decides which one a card's backin
 """
 
 from vmlab.managed.hosts import compute, environment, firmware, host_config, host_states, networks
-from vmlab.managed.hosts.compute import MEMORY, THREADS, allocation, hosts_of_cluster
+from vmlab.managed.hosts.compute import MEMORY, NUMA_NODES, THREADS, allocation, hosts_of_cluster
 from vmlab.managed.hosts.firmware import DOWNLOADS
 from vmlab.managed.hosts.hardware_versions import (
     check_host_version,
@@ -51,6 +51,7 @@ __all__ = [
     "MAINTENANCE",
     "MEMORY",
     "NOT_RESPONDING",
+    "NUMA_NODES",
     "THREADS",
     "UNLOCKED",
     "Switch",

@@ -11,6 +11,7 @@ from vmlab.managed.site import Site, computed
 from vmlab.managed.world import hosts_of, reached
 
 CORES, THREADS, MHZ, MEMORY = 8, 16, 2600, 64 << 30
+NUMA_NODES = 1
 
 
 @computed(vim.Datacenter, "datastore")
@@ -129,6 +130,11 @@ def host_hardware(site: Site, ref: Any) -> Any:
             systemInfo=vim.host.SystemInfo(vendor="vmlab", model="Simulated host", uuid=_uuid(site, ref)),
             cpuInfo=vim.host.CpuInfo(numCpuPackages=2, numCpuCores=CORES, numCpuThreads=THREADS, hz=MHZ * 1_000_000),
             memorySize=MEMORY,
+            numaInfo=vim.host.NumaInfo(
+                type="NUMA",
+                numNodes=NUMA_NODES,
+                numaNode=[vim.host.NumaNode(typeId=0, cpuID=list(range(THREADS)), memoryRangeLength=MEMORY)],
+            ),
         )
     )
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from vmlab.api import fill, vim, vmodl
-from vmlab.managed.hosts.compute import CORES, MEMORY, THREADS
+from vmlab.managed.hosts.compute import CORES, MEMORY, NUMA_NODES, THREADS
 from vmlab.managed.hosts.hardware_versions import version_options
 from vmlab.managed.machine import Device, default_devices, guest_descriptors
 from vmlab.managed.properties import read_property
@@ -44,7 +44,7 @@ def query_config_target(call: Call, host: Any) -> Any:
         if type(ref) is vim.Network
     ]
     target = vim.vm.ConfigTarget(
-        numCpus=THREADS, numCpuCores=CORES, numNumaNodes=1, maxMemMBOptimalPerf=MEMORY >> 20,
+        numCpus=THREADS, numCpuCores=CORES, numNumaNodes=NUMA_NODES, maxMemMBOptimalPerf=MEMORY >> 20,
         supportedMaxMemMB=MEMORY >> 20, maxCpusPerHost=THREADS, smcPresent=False,
         datastore=stores, network=networks, scsiDisk=target_luns(site, hosts),
     )  # fmt: skip

@@ -4,6 +4,7 @@ from typing import Any
 
 from vmlab.api import vim, vmodl
 from vmlab.managed.machine.guests import guest_names
+from vmlab.managed.machine.vapp_fields import apply_vapp
 
 _DIRECT = (
     "annotation", "alternateGuestName", "guestId", "version", "uuid", "instanceUuid", "firmware", "cpuHotAddEnabled",
@@ -12,10 +13,15 @@ _DIRECT = (
     "messageBusTunnelEnabled", "guestAutoLockEnabled", "npivTemporaryDisabled", "npivOnNonRdmDisks",
     "migrateEncryption", "ftEncryptionMode", "sevEnabled", "sgxInfo", "fixedPassthruHotPlugEnabled",
     "vmOpNotificationToAppEnabled", "vmOpNotificationTimeout", "vmxStatsCollectionEnabled", "rebootPowerOff",
+    "consolePreferences", "vAssertsEnabled", "sevSnpEnabled", "tdxEnabled", "pmemFailoverEnabled",
+    "guestMonitoringModeInfo", "vcpuConfig",
 )  # fmt: skip
+_HARDWARE = ("virtualICH7MPresent", "virtualSMCPresent", "motherboardLayout", "simultaneousThreads")
+_AFFINITIES = ("cpuAffinity", "memoryAffinity")
 _MERGED = {
     "flags": "flags", "powerOpInfo": "defaultPowerOps", "tools": "tools", "cpuAllocation": "cpuAllocation",
-    "memoryAllocation": "memoryAllocation", "bootOptions": "bootOptions",
+    "memoryAllocation": "memoryAllocation", "bootOptions": "bootOptions", "deviceSwap": "deviceSwap",
+    "scheduledHardwareUpgradeInfo": "scheduledHardwareUpgradeInfo",
 }  # fmt: skip
 
 
@@ -23,7 +29,7 @@ def apply_simple_fields(config: Any, spec: Any) -> None:
     """Copy the plain fields that `spec` sets to `config`. Raises the InvalidArgument fault for impossible sizes."""
     for name in _DIRECT:
         value = getattr(spec, name, None)
-        if value is not None:
+        if value not in (None, []):
             setattr(config, name, value)
     if spec.guestId is not None:
         config.guestFullName = guest_names(spec.guestId)[0]
@@ -32,6 +38,10 @@ def apply_simple_fields(config: Any, spec: Any) -> None:
         _merge(config, target, getattr(spec, source))
     _apply_extra_config(config, spec.extraConfig)
     _apply_cpu_masks(config, spec.cpuFeatureMask)
+    _apply_affinities(config, spec)
+    _apply_numa(config, spec.virtualNuma)
+    _apply_world_wide_names(config, spec)
+    apply_vapp(config, spec)
     if spec.files is not None:
         for name in ("snapshotDirectory", "suspendDirectory", "logDirectory"):
             if getattr(spec.files, name):
@@ -43,14 +53,59 @@ def _apply_sizes(config: Any, spec: Any) -> None:
         if not 1 <= spec.numCPUs <= 768:
             raise vmodl.fault.InvalidArgument(invalidProperty="configSpec.numCPUs", msg="numCPUs is out of range")
         config.hardware.numCPU = spec.numCPUs
-    if spec.numCoresPerSocket:
-        config.hardware.numCoresPerSocket = spec.numCoresPerSocket
+    _apply_cores(config.hardware, spec)
+    for name in _HARDWARE:
+        if getattr(spec, name) is not None:
+            setattr(config.hardware, name, getattr(spec, name))
     if spec.memoryMB is not None:
         if spec.memoryMB < 4 or spec.memoryMB % 4:
             raise vmodl.fault.InvalidArgument(
                 invalidProperty="configSpec.memoryMB", msg="memoryMB must be a multiple of 4"
             )
         config.hardware.memoryMB = spec.memoryMB
+
+
+def _apply_cores(hardware: Any, spec: Any) -> None:
+    """Set the cores of a socket; 0 leaves their number to vSphere, which takes one socket here."""
+    if spec.numCoresPerSocket is not None:
+        hardware.autoCoresPerSocket = spec.numCoresPerSocket == 0
+    cores = hardware.numCPU if hardware.autoCoresPerSocket else spec.numCoresPerSocket or hardware.numCoresPerSocket
+    if hardware.numCPU % (cores or 1):
+        raise vmodl.fault.InvalidArgument(
+            invalidProperty="configSpec.numCoresPerSocket",
+            msg=f"{hardware.numCPU} CPUs are no multiple of {cores} cores per socket",
+        )
+    hardware.numCoresPerSocket = cores
+
+
+def _apply_affinities(config: Any, spec: Any) -> None:
+    """Bind the VM to some CPUs or NUMA nodes of its host; an empty set frees it again."""
+    for name in _AFFINITIES:
+        given = getattr(spec, name)
+        if given is not None:
+            setattr(config, name, given if given.affinitySet else None)
+
+
+def _apply_numa(config: Any, numa: Any) -> None:
+    """Set the virtual NUMA nodes; 0 cores in each leave their size to vSphere."""
+    if numa is None:
+        return
+    if numa.coresPerNumaNode is not None:
+        config.numaInfo.coresPerNumaNode = numa.coresPerNumaNode or None
+        config.numaInfo.autoCoresPerNumaNode = not numa.coresPerNumaNode
+    if numa.exposeVnumaOnCpuHotadd is not None:
+        config.numaInfo.vnumaOnCpuHotaddExposed = numa.exposeVnumaOnCpuHotadd
+
+
+def _apply_world_wide_names(config: Any, spec: Any) -> None:
+    """Set or remove the world wide names of N-port virtualization."""
+    if spec.npivWorldWideNameOp == "set":
+        config.npivNodeWorldWideName = list(spec.npivNodeWorldWideName)
+        config.npivPortWorldWideName = list(spec.npivPortWorldWideName)
+        config.npivWorldWideNameType = "external"
+    elif spec.npivWorldWideNameOp == "remove":
+        config.npivNodeWorldWideName = config.npivPortWorldWideName = []
+        config.npivWorldWideNameType = None
 
 
 def _merge(config: Any, name: str, given: Any) -> None:

@@ -107,6 +107,7 @@ def _add(plan: DevicePlan, change: Any, index: int) -> None:
         raise invalid_device(index, "device", "the list of devices on a controller is vSphere's to fill")
     if isinstance(device, Device.VirtualVideoCard):  # every VM has one, so adding one replaces it
         plan.devices = [other for other in plan.devices if not isinstance(other, Device.VirtualVideoCard)]
+        device.unitNumber = 0
     controller = _controller_for(plan, device, index)
     taken = {other.key for other in plan.devices}
     if is_disk_controller(device):

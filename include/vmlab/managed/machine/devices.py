@@ -163,6 +163,8 @@ def describe(device: Any, devices: list[Any]) -> None:
     )
     if is_disk_controller(device):
         text = f"{label} {device.busNumber}"
+    elif isinstance(device, Device.VirtualVideoCard):
+        text = "Video card "
     else:
         used = {
             getattr(other.deviceInfo, "label", "")
@@ -170,7 +172,7 @@ def describe(device: Any, devices: list[Any]) -> None:
             if isinstance(other, kind) and other is not device
         }
         text = next(f"{label} {number}" for number in range(1, 10000) if f"{label} {number}" not in used)
-    summary = next((name for kind, name in SUMMARIES if isinstance(device, kind)), text)
+    summary = next((name for kind, name in SUMMARIES if isinstance(device, kind)), text.strip())
     if isinstance(device, Disk):
         summary = f"{int(device.capacityInKB or 0):,} KB"
     elif isinstance(device, Device.VirtualEthernetCard):

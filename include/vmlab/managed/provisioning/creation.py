@@ -13,7 +13,7 @@ from vmlab.managed.hosts import check_host_version, hosts_that_run, newest_versi
 from vmlab.managed.machine import apply_simple_fields, default_devices, guest_names, new_guest, plan_changes
 from vmlab.managed.provisioning.placement import place
 from vmlab.managed.provisioning.spec_rights import check_create
-from vmlab.managed.provisioning.spec_rules import check_encryption, check_spec, encrypt
+from vmlab.managed.provisioning.spec_rules import check_config, check_encryption, check_spec, encrypt
 from vmlab.managed.site import Call, Site, task_method
 from vmlab.managed.storage import assign_policies, carry_out, check_policies
 from vmlab.managed.vcenter import add_companions
@@ -39,7 +39,7 @@ def check_no_vapp(pool: Any) -> None:
 def create_vm(site: Site, folder: Any, spec: Any, pool: Any, host: Any = None) -> Any:
     """Make a VM, powered off; returns its reference. Raises the faults of CreateVM_Task, leaving nothing behind."""
     name = _checked_name(site, folder, spec.name)
-    check_spec(spec)
+    check_spec(site, spec)
     check_policies(site, spec)
     home, vmx = _home(site, spec, name)
     host, version = _host_and_version(site, host, spec.version)
@@ -56,6 +56,7 @@ def create_vm(site: Site, folder: Any, spec: Any, pool: Any, host: Any = None) -
         config.hardware.device = plan.devices
         know_networks(site, config)
         check_encryption(site, config, plan)
+        check_config(config)
         fill(config)
         ref = enter_vm(site, folder, config, pool, host)
         assign_policies(site, ref, spec, plan.keys)

@@ -9,7 +9,7 @@ from vmlab.managed import ds_paths
 from vmlab.managed.hosts import check_card
 from vmlab.managed.machine import Device, Disk, apply_simple_fields, plan_changes
 from vmlab.managed.provisioning.spec_rights import check_reconfigure
-from vmlab.managed.provisioning.spec_rules import check_encryption, check_spec
+from vmlab.managed.provisioning.spec_rules import check_config, check_encryption, check_spec
 from vmlab.managed.site import Call, Site, task_method
 from vmlab.managed.storage import assign_policies, carry_out, check_policies
 from vmlab.managed.vms import apply_tracking, invalid_power_state, know_networks, write_vm_files
@@ -32,7 +32,7 @@ def reconfigure(site: Site, vm: Any, spec: Any) -> None:
         raise vmodl.fault.NotSupported(msg="A template cannot be reconfigured.")
     if world.get(vm, "runtime").powerState == "suspended":
         raise invalid_power_state("suspended", "poweredOff")
-    check_spec(spec)
+    check_spec(site, spec)
     if spec.crypto is not None:
         raise vmodl.fault.NotSupported(msg="vmlab encrypts a virtual machine when it is made, not later")
     if spec.changeVersion and spec.changeVersion != current.changeVersion:
@@ -56,6 +56,7 @@ def reconfigure(site: Site, vm: Any, spec: Any) -> None:
     config.hardware.device = plan.devices
     know_networks(site, config)
     check_encryption(site, config, plan)
+    check_config(config)
     config.modified = datetime.now(UTC)
     config.changeVersion = config.modified.isoformat()
     fill(config)

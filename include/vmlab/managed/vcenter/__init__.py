@@ -20,6 +20,7 @@ from vmlab.managed.vcenter import (
     task_manager,
 )
 from vmlab.managed.vcenter.key_providers import knows_key
+from vmlab.managed.vcenter.manager_answers import knows_extension
 from vmlab.managed.vcenter.managers import HOST_MANAGERS, MANAGER_PARTS, add_companions, host_of_manager
 from vmlab.managed.vcenter.service import add_services
 from vmlab.managed.vcenter.tags import Tagging, TaggingError
@@ -46,5 +47,6 @@ __all__ = [
     "add_companions",
     "add_services",
     "host_of_manager",
+    "knows_extension",
     "knows_key",
 ]

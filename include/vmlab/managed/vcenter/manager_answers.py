@@ -63,24 +63,37 @@ def retrieve_v_storage_object(call: Call, id: Any, datastore: Any, diskInfoFlags
     raise vim.fault.NotFound(msg=f"no virtual storage object {id.id}")
 
 
+_EXTENSIONS = {
+    "com.vmware.vim.sms": "VMware vSphere Storage Monitoring Service",
+    "com.vmware.vim.eam": "vSphere ESX Agent Manager",
+}
+"""The extensions that every vCenter brings."""
+
+
 @computed(vim.ExtensionManager, "extensionList")
 def extension_list(site: Site, _: Any) -> list[Any]:
-    """The extension that every vCenter brings for its own storage service."""
-    label = vim.Description(label="VMware vSphere Storage Monitoring Service", summary="Storage monitoring")
-    extension = vim.Extension(
-        key="com.vmware.vim.sms",
-        description=label,
-        company="VMware, Inc.",
-        version="8.0",
-        lastHeartbeatTime=site.started,
-    )
-    return [extension]
+    """The extensions that every vCenter brings."""
+    return [
+        vim.Extension(
+            key=key,
+            description=vim.Description(label=label, summary=label),
+            company="VMware, Inc.",
+            version="8.0",
+            lastHeartbeatTime=site.started,
+        )
+        for key, label in _EXTENSIONS.items()
+    ]
 
 
 @method(vim.ExtensionManager, "FindExtension")
 def find_extension(call: Call, extensionKey: str) -> Any:
     """Find an extension by its key, or nothing."""
     return next((one for one in extension_list(call.site, None) if one.key == extensionKey), None)
+
+
+def knows_extension(site: Site, key: str) -> bool:
+    """Return whether an extension is registered."""
+    return any(one.key == key for one in extension_list(site, None))
 
 
 @computed(vim.LicenseManager, "licenses")
