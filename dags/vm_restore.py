@@ -60,8 +60,9 @@ from datetime import timedelta
 
 from airflow.sdk import DAG, Param
 
-from vmkeep.flows.restore_request import OnConflict, PhysicalRdm
+from vmkeep.flows.restore_request import OnConflict
 from vmkeep.model.overwrite import Undo, Verify
+from vmkeep.model.rdm import RDM_WORDS, RdmReplacement
 from vmkeep_airflow.limits import MANY, PATIENT
 from vmkeep_airflow.operators.approve_restore import ApproveRestoreOperator
 from vmkeep_airflow.operators.clean_up_restore import CleanUpRestoreOperator
@@ -151,24 +152,25 @@ PARAMS = {
         section="New VM",
     ),
     "physical_rdm": Param(
-        PhysicalRdm.PLACEHOLDER.value,
+        RdmReplacement.PLACEHOLDER.value,
         type="string",
-        enum=[choice.value for choice in PhysicalRdm],
+        enum=list(RDM_WORDS),
         title="Physical-mode RDMs",
-        description="Replaces a raw device in a new VM: a small empty disk, a LUN that is named below, an ordinary "
-        "disk with the content that was read from the LUN, or nothing.",
+        description="Replaces a raw device in a new VM: placeholder, a small empty disk; lun, a LUN that is named "
+        "below; auto, a free LUN that is found; disk, an ordinary disk with the content that was read from the LUN; or "
+        "omit. Behind the colon stands the mode of the new RDM, or the format of the disk.",
         section="New VM",
     ),
     "rdms": optional_lines(
-        title="Single physical-mode RDMs",
-        description="One per line, DISK=REPLACEMENT: the disk by its address (scsi1:0), and placeholder, disk or omit. "
-        "This counts whatever the field above says.",
+        title="Single RDMs",
+        description="One per line, DISK=REPLACEMENT: a physical or virtual RDM by its address (scsi1:0), and a word of "
+        "the field above. This counts whatever the field above says.",
         section="New VM",
     ),
     "luns": optional_lines(
         title="LUNs",
-        description="One per line, DISK=LUN: a physical RDM by its address (scsi1:0), and a free LUN to map it to. "
-        "This counts whatever the field above says. Nothing is written to the LUN.",
+        description="One per line, DISK=LUN: an RDM by its address (scsi1:0), and a free LUN to map it to. The content "
+        "of an RDM in virtual mode is written over the LUN only if the target may be overwritten, or a person says so.",
         section="New VM",
     ),
     "keep_identity": Param(

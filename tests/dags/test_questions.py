@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
@@ -9,9 +10,15 @@ import pytest
 from airflow.providers.standard.operators import hitl
 from airflow.sdk.exceptions import AirflowFailException, TaskAwaitingInput
 
+from vmkeep.flows.restore_request import make_request
+from vmkeep.flows.restore_values import DiskMatch, RestorePlan
 from vmkeep.flows.undo_values import Undoable
-from vmkeep.model.job import to_plain
+from vmkeep.model.disk import ControllerKind, Disk
+from vmkeep.model.job import from_plain, to_plain
+from vmkeep.model.place import SettledPlace
+from vmkeep.model.point import VmIdentity
 from vmkeep.model.vmref import VmRef
+from vmkeep_airflow.operators.approve_restore import ApproveRestoreOperator
 from vmkeep_airflow.operators.approve_undo import ApproveUndoOperator
 from vmkeep_airflow.operators.end_undoable import EndUndoableOperator
 from vmkeep_airflow.steps import Approval
@@ -82,6 +89,36 @@ def test_a_yes_is_to_the_restore_that_was_shown_and_names_who_gave_it():
 def test_a_no_and_silence_fail_the_run_at_once_because_a_retry_would_ask_again(event, told):
     with pytest.raises(AirflowFailException, match=told):
         question().execute_complete(CONTEXT, event, shown=FOUND.id)
+
+
+def test_a_person_is_asked_before_a_lun_is_written_over_though_the_vm_is_new(monkeypatch):
+    asked = {}
+    monkeypatch.setattr(hitl, "upsert_hitl_detail", lambda **question: asked.update(question))
+    rdm = Disk(
+        key=2001, label="Hard disk 2", controller=ControllerKind.SCSI, controller_type="ParaVirtualSCSIController",
+        bus=0, unit=1, capacity=1 << 20, backing="RawDiskMappingVer1", compatibility_mode="virtualMode", file_name="",
+    )  # fmt: skip
+    place = SettledPlace(
+        folder="group-v1", folder_path="/Lab/vm", pool="resgroup-1", pool_path="/Lab", host="host-1", host_name="esx01",
+        datastore="ds1", disks=(("scsi0:1", "ds1"),), networks=(), luns=(("scsi0:1", "naa.6"),),
+    )  # fmt: skip
+    plan = RestorePlan(
+        request=make_request(point="x", run="r", new_name="db02"), point="vm/x", vm=VmIdentity(name="db01", key="k"),
+        vcenter=None, target=None, target_name="db02", place=place,
+        matches=(DiskMatch(disk=rdm, target_key=None, written=True, note="mapped to LUN naa.6"),),
+        warnings=("it holds 2 partitions now",),
+    )  # fmt: skip
+
+    def ask(plan):
+        return ApproveRestoreOperator(task_id="approve", plan=to_plain(plan), on_conflict="prompt").execute(CONTEXT)
+
+    with pytest.raises(TaskAwaitingInput):
+        ask(plan)
+
+    assert asked["subject"] == "Overwrite LUN naa.6?"
+    assert "it holds 2 partitions now" in asked["body"]
+    unwritten = replace(plan, matches=(replace(plan.matches[0], written=False),))
+    assert not from_plain(Approval, ask(unwritten)).asked, "because nothing is written over"
 
 
 def test_a_run_that_says_yes_asks_nobody():

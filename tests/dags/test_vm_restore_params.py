@@ -10,11 +10,12 @@ import pytest
 from airflow.dag_processing.dagbag import DagBag
 from airflow.sdk.exceptions import AirflowSkipException
 
-from vmkeep.flows.restore_request import NewVmOptions, OverOptions, PhysicalRdm, RestoreRequest, make_request
+from vmkeep.flows.restore_request import NewVmOptions, OverOptions, RestoreRequest, make_request
 from vmkeep.flows.restore_values import RestorePlan
 from vmkeep.model.job import to_plain
 from vmkeep.model.overwrite import Undo, Verify
 from vmkeep.model.point import VmIdentity
+from vmkeep.model.rdm import RdmReplacement
 from vmkeep_airflow.operators.approve_restore import ApproveRestoreOperator
 from vmkeep_airflow.operators.plan_restore import request_from
 
@@ -76,7 +77,7 @@ def test_mappings_arrive_as_they_were_typed(dag):
     assert new_vm.disk_datastores == ("scsi0:1=[NAS [prod]]",)
     assert (new_vm.rdms, new_vm.mapping) == (("scsi1:1=omit",), "name: y\nhost: esx01\n")
     assert new_vm.luns == ("scsi1:0=naa.1",)
-    assert new_vm.physical_rdm is PhysicalRdm.LUN
+    assert new_vm.physical_rdm == RdmReplacement.LUN
     assert new_vm.connect_networks
 
 

@@ -10,8 +10,8 @@ import click
 
 from vmkeep.cli.completions import complete_selectors
 from vmkeep.cli.pages import Section, option
-from vmkeep.flows.restore_request import PhysicalRdm
 from vmkeep.model.overwrite import Undo, Verify
+from vmkeep.model.rdm import RDM_WORDS, RdmReplacement
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -23,7 +23,8 @@ _RUN = (
         default="abort",
         show_default=True,
         help="If the VM to restore to exists: 'abort' ends with exit code 12, 'overwrite' writes over its disks, "
-        "'keep' leaves it as it is and ends well. With --new-name, no VM is ever written over.",
+        "'keep' leaves it as it is and ends well. With --new-name, no VM is ever written over; the same words then say "
+        "whether the content of an RDM may go over the LUN that --lun names.",
     ),
     option(
         "--power-on/--no-power-on",
@@ -160,11 +161,14 @@ _NEW_VM = (
     option(
         "--physical-rdm",
         section=Section.NEW_VM,
-        type=click.Choice([choice.value for choice in PhysicalRdm]),
-        default=PhysicalRdm.PLACEHOLDER.value,
+        type=click.Choice(RDM_WORDS),
+        metavar="REPLACEMENT",
+        default=RdmReplacement.PLACEHOLDER.value,
         show_default=True,
-        help="Replacement of a physical-mode RDM: an empty disk of at most 16 MiB, a mapping of the LUN that --lun "
-        "names, an ordinary disk of the same size with the content that --read-lun backed up, or nothing.",
+        help="Replacement of each physical-mode RDM: 'placeholder', an empty disk of at most 16 MiB; 'lun', an RDM of "
+        "the LUN that --lun names; 'auto', an RDM of a free LUN that is found; 'disk', an ordinary disk of its size, "
+        "with the content that --read-lun backed up; or 'omit'. 'lun:virtual', 'auto:physical' and so on choose the "
+        "mode of the new RDM, 'disk:thick' and 'disk:eager' the format of the disk.",
     ),
     option(
         "--rdm",
@@ -172,7 +176,8 @@ _NEW_VM = (
         section=Section.NEW_VM,
         multiple=True,
         metavar="DISK=REPLACEMENT",
-        help="Replacement of this one physical RDM, whatever --physical-rdm says of the others. Can be repeated.",
+        help="Replacement of this one RDM, physical or virtual, whatever --physical-rdm says of the others. A virtual "
+        "one becomes a 'disk' otherwise. Can be repeated.",
     ),
     option(
         "--lun",
@@ -180,8 +185,9 @@ _NEW_VM = (
         section=Section.NEW_VM,
         multiple=True,
         metavar="DISK=LUN",
-        help="Map this physical RDM to a free LUN, by canonical name or UUID, whatever --physical-rdm says of the "
-        "others. Nothing is written to the LUN. Can be repeated.",
+        help="Map this RDM to a free LUN, by canonical name or UUID, whatever --physical-rdm says of the others. The "
+        "content of an RDM in virtual mode is written over the LUN with --on-conflict overwrite alone. Can be "
+        "repeated.",
     ),
 )
 """Options of a restore to a new VM."""

@@ -1,49 +1,97 @@
-"""Matches the disks of a restore point with the disks of a new VM, and with the replacements of physical RDMs. Pure."""
+"""Matches the disks of a restore point with the disks of a new VM, and with the replacements of its RDMs. Pure.
+
+Nothing is written to a LUN unless a person named it and said ``overwrite``, because nobody knows what it holds.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from vmkeep.flows.restore_request import NewVmOptions, PhysicalRdm
+from vmkeep.errors import ConflictError
+from vmkeep.flows.restore_request import OnConflict, RestoreRequest
 from vmkeep.flows.restore_saved import rdms_asked
 from vmkeep.flows.restore_values import DiskMatch
 from vmkeep.model.disk import Disk
+from vmkeep.model.rdm import RdmChoice, RdmReplacement
+from vmkeep.model.wording import exact_size
+from vmkeep.vsphere.luns import Lun
 
 
-def match_new_disks(options: NewVmOptions, disks: Sequence[Disk], luns: Mapping[str, str]) -> tuple[DiskMatch, ...]:
+def match_new_disks(request: RestoreRequest, disks: Sequence[Disk], luns: Mapping[str, Lun]) -> tuple[DiskMatch, ...]:
     """Return for each disk of a point whether its content is written, with a note on everything unusual.
 
-    :param luns: the LUN that replaces a physical RDM, by the address of the saved disk.
+    :param luns: the LUN that an RDM is mapped to, by the address of the saved disk.
+    :raises ConflictError: a disk's content would be written to a LUN, and the request does not allow that.
     """
-    asked = rdms_asked(options, disks)
-    return tuple(
-        _match_rdm(disk, asked.get(disk.key, options.physical_rdm), luns.get(disk.address))
-        if disk.physical_rdm
-        else _match_disk(disk)
-        for disk in disks
-    )
+    choices = rdms_asked(request.new_vm, disks)
+    matches = []
+    for disk in disks:
+        choice, lun = choices.get(disk.key), luns.get(disk.address)
+        if choice is None:
+            matches.append(_match_disk(disk))
+        elif lun is not None:
+            matches.append(_match_lun(disk, choice, lun, request.on_conflict))
+        else:
+            matches.append(_match_rdm(disk, choice.replacement))
+    return tuple(matches)
 
 
 def _match_disk(disk: Disk) -> DiskMatch:
     if disk.skip is not None:
         return DiskMatch(disk=disk, target_key=None, written=False, note="not in the backup: created empty")
-    note = "virtual-mode RDM becomes an ordinary disk" if disk.compatibility_mode == "virtualMode" else ""
-    return DiskMatch(disk=disk, target_key=None, written=True, note=note)
+    return DiskMatch(disk=disk, target_key=None, written=True)
 
 
-def _match_rdm(disk: Disk, physical: PhysicalRdm, lun: str | None) -> DiskMatch:
-    """Match a physical RDM with its replacement. Its content is in the point only if it was read from the LUN."""
+def _match_rdm(disk: Disk, replacement: RdmReplacement) -> DiskMatch:
+    """Match an RDM with a replacement that is no RDM. The content of a physical one may have been read from its LUN."""
     copied = disk.skip is None
-    what = "content in the backup" if copied else "not backed up"
-    written = copied and physical is PhysicalRdm.DISK and lun is None
-    if lun is not None:
-        note = f"mapped to LUN {lun}, on which nothing is written"
-    elif physical is PhysicalRdm.DISK:
+    written = copied and replacement is RdmReplacement.DISK
+    if replacement is RdmReplacement.DISK:
         note = "an ordinary disk takes its place" + ("" if copied else ", empty")
-    elif physical is PhysicalRdm.OMIT:
+    elif replacement is RdmReplacement.OMIT:
         note = "left out"
     else:
-        note = "an empty placeholder disk takes its place" + (
-            "; --physical-rdm disk (physical_rdm) would write it to an ordinary disk" if copied else ""
+        more = f"; --rdm {disk.address}=disk (rdms) would write it to an ordinary disk" if copied else ""
+        note = f"an empty placeholder disk takes its place{more}"
+    return DiskMatch(disk=disk, target_key=None, written=written, note=f"{_about(disk)}: {note}")
+
+
+def _match_lun(disk: Disk, choice: RdmChoice, lun: Lun, on_conflict: OnConflict) -> DiskMatch:
+    """Match an RDM with the LUN that it is mapped to.
+
+    vSphere opens an RDM in physical mode for no backup program, so that only one in virtual mode gets its content.
+    """
+    physical = choice.is_physical(saved=disk.physical_rdm) if choice.mapped else disk.physical_rdm
+    to = f"mapped to LUN {lun.device_name}"
+    if disk.skip is not None or physical or on_conflict is OnConflict.KEEP:
+        why = f"{to}, on which nothing is written"
+        if disk.skip is None and not physical:
+            why += ", as asked by keep"
+        return DiskMatch(disk=disk, target_key=None, written=False, note=f"{_about(disk)}: {why}")
+    _require_word(disk, choice, lun, on_conflict)
+    return DiskMatch(disk=disk, target_key=None, written=True, note=f"{_about(disk)}: {to}, which is written over")
+
+
+def _require_word(disk: Disk, choice: RdmChoice, lun: Lun, on_conflict: OnConflict) -> None:
+    would = f"the content of {disk.label} ({disk.address}) would be written over LUN {lun.device_name}"
+    if choice.replacement is RdmReplacement.AUTO:
+        raise ConflictError(
+            f"{would}, which nobody has named: name the LUN to write over (--lun '{disk.address}={lun.device_name}'; "
+            "in Airflow, the field luns), map a LUN and write nothing (--on-conflict keep, on_conflict), or take an "
+            f"ordinary disk (--rdm {disk.address}=disk, rdms)"
         )
-    return DiskMatch(disk=disk, target_key=None, written=written, note=f"physical RDM, {what}: {note}")
+    if on_conflict is not OnConflict.OVERWRITE:
+        raise ConflictError(
+            f"{would}, and what that holds now would be lost: say --on-conflict overwrite for that, or keep to map the "
+            "LUN and write nothing (in Airflow, the field on_conflict)"
+        )
+    if lun.capacity != disk.capacity:
+        raise ConflictError(
+            f"{would}, which has {exact_size(lun.capacity)}, not {exact_size(disk.capacity)}: choose a LUN of the "
+            f"disk's size, or an ordinary disk (--rdm {disk.address}=disk; in Airflow, the field rdms)"
+        )
+
+
+def _about(disk: Disk) -> str:
+    kind = "physical" if disk.physical_rdm else "virtual"
+    return f"{kind} RDM, {'content in the backup' if disk.skip is None else 'not backed up'}"

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from vmkeep.errors import ConflictError, UnsupportedError, UsageError
 from vmkeep.flows.dead_restores import dead_or_refused
+from vmkeep.flows.lun_writes import about_luns
 from vmkeep.flows.new_disks import match_new_disks
 from vmkeep.flows.new_vm_warnings import about_a_new_vm
 from vmkeep.flows.nvram import in_new
@@ -57,7 +58,7 @@ def _settled(basis: PlanBasis, saved: SavedVm, plan: RestorePlan, place: Place) 
     if template and request.power_on:
         raise UsageError(f"{point.ref} is of a template, which vSphere never switches on: restore it without power-on")
     nvram = in_new(basis.repository, point, built)
-    matches = match_new_disks(request.new_vm, point.disks, dict(built.luns))
+    matches = match_new_disks(request, point.disks, dict(built.mapped))
     power_on = not template and basis.powers_on
     needs = needs_of(session, place.host, built, matches, runs=power_on)
     growth = room_for(basis.repository, point.ref, needs, half_made=plan.dead is not None)
@@ -70,7 +71,12 @@ def _settled(basis: PlanBasis, saved: SavedVm, plan: RestorePlan, place: Place) 
         template=template,
         needs=needs,
         nvram=nvram.put_back,
-        warnings=(*about_a_new_vm(basis, saved, plan, place, built, beside=beside), *growth, *nvram.notes),
+        warnings=(
+            *about_a_new_vm(basis, saved, plan, place, built, beside=beside),
+            *about_luns(session, place.host, matches, dict(built.mapped)),
+            *growth,
+            *nvram.notes,
+        ),
     )
 
 

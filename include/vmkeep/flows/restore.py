@@ -153,7 +153,9 @@ def _create(
     connect = not plan.original_runs or plan.request.new_vm.connect_networks
     _require_alone(session, plan, saved)
     claim = _claim(session, repository, run, made=True)
-    options = spec_options(plan.request.new_vm, saved, plan.target_name, connect=connect, claim=claim)
+    options = spec_options(
+        plan.request.new_vm, saved, plan.target_name, connect=connect, settled=plan.place, claim=claim
+    )
     reopen = partial(create.reopen_place, session, plan.place, request, plan.target_name, origin=saved.origin)
     try:
         place = reopen()
@@ -199,6 +201,7 @@ def write_jobs(site: Site, plan: RestorePlan, target: Target) -> tuple[WriteJob,
         matches = _match_created(plan, vm.disks) if target.created else plan.matches
         by_key = {disk.key: disk for disk in vm.disks}
         choices = {choice.disk: choice for choice in target.choices}
+        on_luns = dict(plan.place.luns) if plan.place is not None else {}
         return tuple(
             WriteJob(
                 run=target.run,
@@ -210,7 +213,7 @@ def write_jobs(site: Site, plan: RestorePlan, target: Target) -> tuple[WriteJob,
                 target_uuid=by_key[match.target_key].uuid,
                 target_file=by_key[match.target_key].file_name,
                 capacity=by_key[match.target_key].capacity,
-                fresh=target.created,
+                fresh=target.created and match.disk.address not in on_luns,
                 choice=choices.get(match.disk.key),
                 verify=plan.request.verify,
                 transports=modes_for_writing(plan.request.transports),

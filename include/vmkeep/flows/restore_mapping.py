@@ -13,10 +13,11 @@ from typing import Any
 
 from vmkeep.documents import read_text
 from vmkeep.errors import MappingError, UsageError
-from vmkeep.flows.restore_request import PhysicalRdm, RestoreRequest, option_of
+from vmkeep.flows.restore_request import RestoreRequest, option_of
 from vmkeep.flows.restore_saved import SavedVm, load_saved, networks_asked, require_vm
 from vmkeep.mapping import OF_THE_VM, CardLine, DiskLine, PlacedMapping, RestoreMapping, read_mapping, write_mapping
 from vmkeep.model.disk import Disk
+from vmkeep.model.rdm import RdmReplacement
 from vmkeep.model.wording import size
 from vmkeep.repository import Repository
 from vmkeep.vsphere import configspec
@@ -93,15 +94,23 @@ def _cards(saved: SavedVm) -> tuple[SavedCard, ...]:
 
 
 def _disk_line(disk: Disk) -> DiskLine:
-    place = parse_path(disk.file_name)
-    lun = f", RDM of LUN {disk.device_name or disk.lun_uuid}" if disk.physical_rdm else ""
+    place, unasked = parse_path(disk.file_name), _unasked(disk)
+    kind = "physical" if disk.physical_rdm else "virtual"
+    lun = f", {kind} RDM of LUN {disk.device_name or disk.lun_uuid}" if unasked is not None else ""
     skipped = f", not backed up: {disk.why_skipped}" if disk.skip is not None else ""
     return DiskLine(
         disk=disk.address,
         datastore=decode_name(place.datastore) if place is not None else None,
-        rdm=PhysicalRdm.PLACEHOLDER.value if disk.physical_rdm else None,
+        rdm=unasked,
         about=f"{disk.label}, {size(disk.capacity)}{lun}{skipped}",
     )
+
+
+def _unasked(disk: Disk) -> str | None:
+    """Return the replacement that a disk gets if nobody asks for one; ``None``: it is no RDM."""
+    if disk.compatibility_mode is None:
+        return None
+    return (RdmReplacement.PLACEHOLDER if disk.physical_rdm else RdmReplacement.DISK).value
 
 
 def _card_line(card: SavedCard) -> CardLine:
@@ -174,12 +183,12 @@ class GivenMapping:
                 names = [disk.address for disk in saved.point.disks]
                 raise self._unknown("disk", line.disk, names, disks, ("disks", index, "disk"))
             disk, value = disks[line.disk], getattr(line, field)
-            if value is None or (field == "rdm" and value == PhysicalRdm.PLACEHOLDER.value):
-                continue  # a placeholder is what an option for all RDMs is about
-            if field != "datastore" and not disk.physical_rdm:
+            if value is None or (field == "rdm" and value == _unasked(disk)):
+                continue  # a field that is as it was written asks for nothing, because an option may
+            if field != "datastore" and _unasked(disk) is None:
                 raise MappingError(
-                    f"mapping, {self._read.at('disks', index, field)}: {disk.label} ({disk.address}) is no physical "
-                    f"RDM: leave out {field}"
+                    f"mapping, {self._read.at('disks', index, field)}: {disk.label} ({disk.address}) is no RDM: leave "
+                    f"out {field}"
                 )
             yield f"{disk.address}={value}"
 

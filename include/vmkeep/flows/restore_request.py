@@ -14,31 +14,19 @@ from typing import Any
 from vmkeep.errors import UsageError
 from vmkeep.model.job import from_plain
 from vmkeep.model.overwrite import Undo, Verify
+from vmkeep.model.rdm import RdmReplacement
 from vmkeep.model.transport import DEFAULT_MODES, TransportMode, modes_for_writing
 
 
-class PhysicalRdm(StrEnum):
-    """The replacement of a physical-mode RDM in a new VM."""
-
-    PLACEHOLDER = "placeholder"
-    """A small empty virtual disk."""
-    LUN = "lun"
-    """A free LUN, named for each RDM. Nothing is written to it."""
-    DISK = "disk"
-    """An ordinary disk of the LUN's size. It gets the LUN's content, if the backup read that; else it is empty."""
-    OMIT = "omit"
-    """No disk."""
-
-
 class OnConflict(StrEnum):
-    """The action if the target VM exists already."""
+    """The action if the target VM exists already, or if the content of an RDM would be written to a LUN."""
 
     ABORT = "abort"
     """Refuse the restore."""
     OVERWRITE = "overwrite"
-    """Write over its disks."""
+    """Write over the VM's disks, or over the LUN that is named for the RDM."""
     KEEP = "keep"
-    """Leave the VM as it is, and succeed."""
+    """Leave the VM as it is, and succeed; or map the LUN and write nothing to it."""
     PROMPT = "prompt"
     """Ask a person. The caller asks, and then plans with one of the other values."""
 
@@ -74,11 +62,12 @@ class NewVmOptions:
     """Options ``OLD=NEW``: OLD is a saved card's label or its network, NEW the new card's network or ``none``."""
     connect_networks: bool = False
     """Connect the network cards as saved, even if the original runs beside the VM."""
-    physical_rdm: PhysicalRdm = PhysicalRdm.PLACEHOLDER
+    physical_rdm: str = RdmReplacement.PLACEHOLDER.value
+    """The replacement of every saved physical RDM that has none of its own, a word of :mod:`vmkeep.model.rdm`."""
     rdms: tuple[str, ...] = ()
-    """Options ``DISK=REPLACEMENT``: the replacement of one saved physical RDM, a word of :class:`PhysicalRdm`."""
+    """Options ``DISK=REPLACEMENT``: the replacement of one saved RDM, such a word."""
     luns: tuple[str, ...] = ()
-    """Options ``DISK=LUN``: the free LUN that replaces a saved physical RDM. Nothing is written to it."""
+    """Options ``DISK=LUN``: the free LUN that a saved RDM is mapped to."""
     keep_identity: bool = False
     """Keep the saved UUIDs and MAC addresses. Otherwise the VM gets new ones, and can run beside the original."""
     mapping: str = ""

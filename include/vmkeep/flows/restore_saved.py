@@ -5,14 +5,16 @@ The options name these parts as a person knows them. The saved VM tells which pa
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from vmkeep.errors import CorruptError, UsageError
-from vmkeep.flows.restore_request import NewVmOptions, PhysicalRdm
+from vmkeep.flows.restore_request import NewVmOptions
 from vmkeep.model.disk import Disk
 from vmkeep.model.job import from_json
+from vmkeep.model.place import SettledPlace
 from vmkeep.model.point import RestorePoint
+from vmkeep.model.rdm import RdmChoice, RdmReplacement, rdm_choice
 from vmkeep.model.references import ATTACHMENT, NONE_KEPT, References
 from vmkeep.repository import Repository
 from vmkeep.vsphere import claims, configspec, create
@@ -86,19 +88,27 @@ def request_place(options: NewVmOptions, saved: SavedVm) -> create.PlaceRequest:
 
 
 def spec_options(
-    options: NewVmOptions, saved: SavedVm, name: str, *, connect: bool, claim: claims.VmClaim | None = None
+    options: NewVmOptions,
+    saved: SavedVm,
+    name: str,
+    *,
+    connect: bool,
+    settled: SettledPlace | None = None,
+    claim: claims.VmClaim | None = None,
 ) -> configspec.SpecOptions:
     """Return the differences between the new VM and the saved one.
 
     :param connect: the network cards are connected as they were saved; else they start disconnected.
+    :param settled: the place that was planned. Its LUNs are taken, so that none is looked for again.
     """
-    rdms = _physical(saved.point.disks)
+    planned = dict(settled.luns) if settled is not None else {}
     return configspec.SpecOptions(
         name=name,
         new_identity=not options.keep_identity,
-        physical_rdm=options.physical_rdm.value,
-        rdms={key: replacement.value for key, replacement in rdms_asked(options, rdms).items()},
-        luns=_by_disk("--lun", options.luns, rdms, kind="physical RDM"),
+        physical_rdm=options.physical_rdm,
+        rdms=_words_asked(options, saved.point.disks),
+        luns=luns_asked(options, saved.point.disks)
+        | {disk.key: planned[disk.address] for disk in saved.point.disks if disk.address in planned},
         connect_networks=connect,
         copied=frozenset(image.disk.key for image in saved.point.images),
         claim=claim,
@@ -106,20 +116,41 @@ def spec_options(
     )
 
 
-def rdms_asked(options: NewVmOptions, disks: Iterable[Disk]) -> dict[int, PhysicalRdm]:
-    """Return the replacement of each physical RDM for which the options name one, by device key.
+def rdms_asked(options: NewVmOptions, disks: Sequence[Disk]) -> dict[int, RdmChoice]:
+    """Return the replacement of each RDM, by device key: the one asked for, else a virtual RDM becomes a disk.
 
     :raises UsageError: a replacement is not known.
     """
-    asked = _by_disk("--rdm", options.rdms, _physical(disks), kind="physical RDM")
-    for replacement in asked.values():
-        if replacement not in list(PhysicalRdm):
-            raise UsageError(f"--rdm: no replacement '{replacement}'; choose from {', '.join(PhysicalRdm)}")
-    return {key: PhysicalRdm(replacement) for key, replacement in asked.items()}
+    words = _words_asked(options, disks)
+    usual = {True: options.physical_rdm, False: RdmReplacement.DISK.value}
+    return {disk.key: rdm_choice(words.get(disk.key, usual[disk.physical_rdm])) for disk in _rdms(disks)}
 
 
-def _physical(disks: Iterable[Disk]) -> list[Disk]:
-    return [disk for disk in disks if disk.physical_rdm]
+def luns_asked(options: NewVmOptions, disks: Sequence[Disk]) -> dict[int, str]:
+    """Return the LUN that is named for each RDM, by device key.
+
+    :raises UsageError: a disk with a LUN is to become something else.
+    """
+    luns, words = _by_disk("--lun", options.luns, _rdms(disks), kind="RDM"), _words_asked(options, disks)
+    for disk in disks:
+        word = words.get(disk.key)
+        if word is not None and disk.key in luns and rdm_choice(word).replacement is not RdmReplacement.LUN:
+            raise UsageError(
+                f"{disk.label} ({disk.address}) is to become '{word}' (--rdm, in Airflow the field rdms), and LUN "
+                f"{luns[disk.key]} is named for it (--lun, luns): leave one of them out"
+            )
+    return luns
+
+
+def _words_asked(options: NewVmOptions, disks: Sequence[Disk]) -> dict[int, str]:
+    asked = _by_disk("--rdm", options.rdms, _rdms(disks), kind="RDM")
+    for word in (options.physical_rdm, *asked.values()):
+        rdm_choice(word)
+    return asked
+
+
+def _rdms(disks: Sequence[Disk]) -> list[Disk]:
+    return [disk for disk in disks if disk.compatibility_mode is not None]
 
 
 def networks_asked(texts: Iterable[str], saved: SavedVm) -> dict[str, str]:

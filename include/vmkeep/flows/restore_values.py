@@ -74,6 +74,12 @@ class RestorePlan:
     nothing_to_do: bool = False
     """The VM exists, and ``keep`` was asked for."""
 
+    @property
+    def luns_written(self) -> tuple[str, ...]:
+        """The canonical names of the LUNs that the content of RDMs is written over."""
+        luns = dict(self.place.luns) if self.place is not None else {}
+        return tuple(luns[match.disk.address] for match in self.matches if match.written and match.disk.address in luns)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:

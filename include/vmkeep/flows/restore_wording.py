@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from vmkeep.flows.block_choice import choice_words
-from vmkeep.flows.restore_request import PhysicalRdm
 from vmkeep.flows.restore_saved import rdms_asked
 from vmkeep.flows.restore_values import DiskMatch, RestorePlan
 from vmkeep.model.disk import Disk
 from vmkeep.model.overwrite import Undo, Verify
 from vmkeep.model.place import SettledPlace
+from vmkeep.model.rdm import RdmChoice, RdmReplacement
 from vmkeep.model.wording import size
 from vmkeep.vsphere.names import decode_name
 
@@ -55,7 +55,7 @@ def _new(plan: RestorePlan, place: SettledPlace) -> Iterator[str]:
         yield f"its {what} is {path}"
     stores, rdms = dict(place.disks), rdms_asked(plan.request.new_vm, [match.disk for match in plan.matches])
     for match in plan.matches:
-        if _is_left_out(place, match.disk, rdms.get(match.disk.key, plan.request.new_vm.physical_rdm)):
+        if _is_left_out(place, match.disk, rdms.get(match.disk.key)):
             yield f"{_disk(match.disk)} is not made{_note(match)}, as asked"
             continue
         what = "is written" if match.written else "is not written"
@@ -70,9 +70,9 @@ def _new(plan: RestorePlan, place: SettledPlace) -> Iterator[str]:
     yield _power(plan)
 
 
-def _is_left_out(place: SettledPlace, disk: Disk, replacement: PhysicalRdm) -> bool:
+def _is_left_out(place: SettledPlace, disk: Disk, choice: RdmChoice | None) -> bool:
     mapped = disk.address in dict(place.luns)
-    return disk.physical_rdm and replacement is PhysicalRdm.OMIT and not mapped
+    return choice is not None and choice.replacement is RdmReplacement.OMIT and not mapped
 
 
 def _disk(disk: Disk) -> str:

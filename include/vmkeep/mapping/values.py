@@ -15,9 +15,9 @@ class DiskLine:
     """Address (``scsi0:1``) or label."""
     datastore: str | None = None
     rdm: str | None = None
-    """The replacement of a physical RDM."""
+    """The replacement of an RDM, a word of :mod:`vmkeep.model.rdm`."""
     lun: str | None = None
-    """The free LUN that replaces a physical RDM."""
+    """The free LUN that an RDM is mapped to."""
     about: str = ""
     """Words about the saved disk, for the comment beside it."""
 

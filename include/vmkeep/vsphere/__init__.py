@@ -11,8 +11,8 @@ the VMs that fit a selector (``vmfacts``, ``records``, ``surroundings``, ``tags`
 ``attached``.
 *A new VM*: ``configspec`` builds the ``ConfigSpec`` from a saved configuration (``advancedsettings``, ``hardware``,
 ``cards``, ``specdevices``, ``specdisks``), ``places`` and ``fitting`` find out whether the VM can be made there
-(``candidates``, ``directories``), ``freespace`` the room that it takes, and ``create`` makes it; ``choices`` lists the
-places that there are.
+(``candidates``, ``directories``, ``luns``, ``freeluns``), ``freespace`` the room that it takes, and ``create`` makes
+it; ``choices`` lists the places that there are.
 *New disks of a VM*: ``carriers`` makes the VM on which they are written, ``slots`` finds units for them, ``attaching``
 attaches them. *An undo*: ``added_devices`` tells which devices a VM got after a snapshot.
 
@@ -37,6 +37,7 @@ __all__ = [
     "disturbances",
     "drills",
     "encryption",
+    "freeluns",
     "freespace",
     "guestcommands",
     "guests",
@@ -46,6 +47,7 @@ __all__ = [
     "inventory",
     "last_use",
     "loads",
+    "luns",
     "machines",
     "mappings",
     "names",

@@ -21,7 +21,7 @@ from vmkeep.vsphere.faults import speaking
 from vmkeep.vsphere.freeluns import LunUses, LunWish, find_luns, free_lun, free_luns, require_room, uses_of_luns
 from vmkeep.vsphere.hardware import require_version, takes_version
 from vmkeep.vsphere.hosts import told_by_host
-from vmkeep.vsphere.luns import Lun
+from vmkeep.vsphere.luns import Lun, list_luns
 from vmkeep.vsphere.names import decode_name
 from vmkeep.vsphere.paths import DatastorePath, parse_path
 from vmkeep.vsphere.placedsettings import refused_settings
@@ -223,12 +223,13 @@ def _luns(session: Session, place: Place, devices: Iterable[Any], options: SpecO
     disks = disks_of(devices)
     wanted = [disk for disk in disks if (choice := options.choice(disk)) is not None and choice.mapped]
     uses = uses_of_luns(session, place.host) if options.luns or wanted else LunUses()
-    luns = {key: free_lun(session, place.host, name, uses) for key, name in options.luns.items()}
+    there = list_luns(session, place.host) if options.luns or wanted else ()
+    luns = {key: free_lun(there, name, uses) for key, name in options.luns.items()}
     for disk in wanted:
         if disk.key not in luns:
             raise UsageError(
                 f"{disk.label}: name the free LUN that this RDM is to be mapped to "
-                f"(--lun '{disk.address}=LUN'; in Airflow the field luns); {free_luns(session, place.host, uses)}"
+                f"(--lun '{disk.address}=LUN'; in Airflow the field luns); {free_luns(there, uses)}"
             )
     twice = [lun.device_name for lun in luns.values() if list(luns.values()).count(lun) > 1]
     if twice:

@@ -84,20 +84,20 @@ def _mapped_by(device: Any) -> Iterable[str]:
         backing = getattr(backing, "parent", None)
 
 
-def free_lun(session: Session, host: str, name: str, uses: LunUses) -> Lun:
-    """Return the free LUN with that canonical name or UUID.
+def free_lun(luns: Sequence[Lun], name: str, uses: LunUses) -> Lun:
+    """Return the free LUN of a host with that canonical name or UUID. Pure.
 
     :raises NotFoundError: the host offers no such LUN; it may leave out those in use. The message lists the free ones.
     :raises ConflictError: it is in use.
     """
-    luns = list_luns(session, host)
     found = next((lun for lun in luns if name in (lun.device_name, lun.uuid)), None)
     if found is None:
         raise NotFoundError(
-            f"the host has no free LUN '{name}', and one that a VM or a datastore uses is not free; {_free(luns, uses)}"
+            f"the host has no free LUN '{name}', and one that a VM or a datastore uses is not free; "
+            f"{free_luns(luns, uses)}"
         )
     if use := uses.of(found):
-        raise ConflictError(f"LUN {name} is {use}; choose a free one; {_free(luns, uses)}")
+        raise ConflictError(f"LUN {name} is {use}; choose a free one; {free_luns(luns, uses)}")
     return found
 
 
@@ -113,12 +113,8 @@ def require_room(lun: Lun, wish: LunWish) -> None:
         )
 
 
-def free_luns(session: Session, host: str, uses: LunUses) -> str:
-    """Return a phrase that lists the LUNs of a host that nobody uses."""
-    return _free(list_luns(session, host), uses)
-
-
-def _free(luns: Iterable[Lun], uses: LunUses) -> str:
+def free_luns(luns: Iterable[Lun], uses: LunUses) -> str:
+    """Return a phrase that lists the LUNs of a host that nobody uses. Pure."""
     free = [f"{lun.device_name} ({size(lun.capacity)})" for lun in luns if not uses.of(lun)]
     more = f" and {len(free) - _LISTED} more" if len(free) > _LISTED else ""
     return f"free ones: {', '.join(free[:_LISTED]) or 'none'}{more}"
@@ -137,9 +133,8 @@ def find_luns(
     uses = uses_of_luns(session, hosts[0])
     barred = {uuid: why for uuid, lun in seen[0].items() if (why := _bar(lun, uses, seen, named))}
     candidates = [lun for uuid, lun in seen[0].items() if uuid not in barred]
-    for lun in candidates:
-        if holds := content_of(session, hosts[0], lun):
-            barred[lun.uuid] = f"it holds {holds}"
+    held = content_of(session, hosts[0], candidates)
+    barred |= {lun.uuid: f"it holds {held[lun.uuid]}" for lun in candidates if held[lun.uuid]}
     chosen, without = choose_luns([lun for lun in candidates if lun.uuid not in barred], wishes)
     if without:
         missing = ", ".join(f"{wish.label} ({size(wish.capacity)})" for wish in without)
@@ -180,17 +175,22 @@ def _bar(lun: Lun, uses: LunUses, seen: Sequence[Mapping[str, Lun]], named: Coll
     return lun.aside if len(everywhere) == len(seen) else "not every host sees it"
 
 
-def content_of(session: Session, host: str, lun: Lun) -> str:
-    """Return the partitions of a LUN in words, as its host reads them; empty: there are none.
+def content_of(session: Session, host: str, luns: Sequence[Lun]) -> dict[str, str]:
+    """Return the partitions of each LUN in words by its UUID, as its host reads them; empty words: there are none.
 
     A LUN without partitions may hold data all the same, such as a database's or a volume group's.
+
+    :raises UnsupportedError: the host does not tell it of a LUN.
     """
-    with speaking(f"ask for the partitions of LUN {lun.device_name}"):
-        answers = _storage(session, host).RetrieveDiskPartitionInfo([lun.path])
-    if not answers:
-        raise UnsupportedError(f"the host does not tell whether LUN {lun.device_name} has partitions")
-    found = [partition for answer in answers for partition in answer.spec.partition or ()]
-    return f"{counted(len(found), 'partition')}" if found else ""
+    if not luns:
+        return {}
+    with speaking(f"ask for the partitions of {counted(len(luns), 'LUN')}"):
+        answers = _storage(session, host).RetrieveDiskPartitionInfo([lun.path for lun in luns])
+    partitions = {answer.deviceName: len(answer.spec.partition or ()) for answer in answers or ()}
+    silent = [lun.device_name for lun in luns if lun.path not in partitions]
+    if silent:
+        raise UnsupportedError(f"the host does not tell whether LUN {silent[0]} has partitions")
+    return {lun.uuid: counted(count, "partition") if (count := partitions[lun.path]) else "" for lun in luns}
 
 
 def _storage(session: Session, host: str) -> Any:

@@ -1,4 +1,4 @@
-"""Asks a person before a VM is overwritten."""
+"""Asks a person before a VM or a LUN is overwritten."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from vmkeep_airflow.xcoms import handed
 
 
 class ApproveRestoreOperator(AskingOperator):
-    """Wait for a person's approval if ``on_conflict`` is ``prompt`` and the target exists. Otherwise pass at once.
+    """Wait for a person's approval if ``on_conflict`` is ``prompt`` and something is overwritten. Otherwise pass.
 
     The approval is for the plan that was shown, and for no other. If the plan is made anew while the question is open,
     the answer fails the run. A rejection fails the run too. Nothing is changed before the approval.
@@ -62,12 +62,12 @@ class ApproveRestoreOperator(AskingOperator):
         if plan.request.dry_run:
             context["ti"].xcom_push(key="return_value", value={"dry_run": True})
             raise AirflowSkipException(f"only the plan for VM {plan.target_name} was asked for: see task plan")
-        if plan.target is None or self.on_conflict != OnConflict.PROMPT:
+        written_over = plan.target is not None or bool(plan.luns_written)
+        if not written_over or self.on_conflict != OnConflict.PROMPT:
             self.log.info("nobody has to be asked: %s", self.on_conflict)
             return to_plain(Approval(plan=plan_id(plan), asked=False))
-        return self.ask(
-            context, subject=f"Overwrite {plan.target_name}?", lines=tuple(self._question(plan)), shown=plan_id(plan)
-        )
+        named = plan.target_name if plan.target is not None else f"LUN {', '.join(plan.luns_written)}"
+        return self.ask(context, subject=f"Overwrite {named}?", lines=tuple(self._question(plan)), shown=plan_id(plan))
 
     def execute_complete(self, context: Context, event: dict[str, Any], shown: str = "") -> Any:
         """Take the answer to the question that was shown."""
@@ -87,10 +87,11 @@ class ApproveRestoreOperator(AskingOperator):
         from vmkeep.flows.restore_wording import plan_lines
         from vmkeep_airflow.site import make_site
 
-        site = make_site(vsphere_conn_id=self.vsphere_conn_id, repository_conn_id=self.repository_conn_id)
-        yield f"{plan.target_name} now:"
-        yield from overwritten_lines(site, plan)
-        yield ""
+        if plan.target is not None:
+            site = make_site(vsphere_conn_id=self.vsphere_conn_id, repository_conn_id=self.repository_conn_id)
+            yield f"{plan.target_name} now:"
+            yield from overwritten_lines(site, plan)
+            yield ""
         yield "All that the written disks hold now is lost:"
         yield from plan_lines(plan)
         yield from plan.warnings

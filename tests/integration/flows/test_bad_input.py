@@ -150,7 +150,7 @@ def test_the_command_maps_parts_of_a_new_vm_and_shows_them_before_it_makes_any(o
     refused(of_kept(*new, "--network", "VM Network=No=Net"), 10, "'No=Net'", "Backup Network")
     refused(of_kept(*new, "--network", "No Net=VM Network"), 10, "Network adapter 1 on VM Network")
     refused(of_kept(*new, "--disk-datastore", "scsi9:9=datastore2"), 10, "scsi0:0 (Hard disk 1)")
-    refused(of_kept(*new, "--lun", "scsi0:0=naa.1"), 10, "physical RDM")
+    refused(of_kept(*new, "--lun", "scsi0:0=naa.1"), 10, "no RDM 'scsi0:0'")
     refused(of_kept("restore", "run", "latest:web01", "--network", "VM Network=none"), 2, "--new-name")
     assert lab.state()["vms"] == before
 

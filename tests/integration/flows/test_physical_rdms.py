@@ -15,11 +15,12 @@ from tests.integration.flows.restoring import back_up, devices, hands, new_run, 
 from vmkeep.errors import NotFoundError, StaleError, UsageError
 from vmkeep.flows import backup, lun_reads, restore
 from vmkeep.flows.backup_values import BackupRequest
-from vmkeep.flows.restore_request import OnConflict, PhysicalRdm, make_request
+from vmkeep.flows.restore_request import OnConflict, make_request
 from vmkeep.flows.restore_wording import plan_lines
 from vmkeep.model import lun
 from vmkeep.model.lun import LunConsistency
 from vmkeep.model.point import BackupKind, BackupMode
+from vmkeep.model.rdm import RdmReplacement
 from vmkeep.proxy import require_lun
 from vmkeep.repository import open_repository
 from vmkeep.transfer import drivers
@@ -129,17 +130,17 @@ def test_a_vm_that_is_off_has_a_lun_of_one_instant_which_a_new_vm_gets_as_an_ord
 
     _, image = image_of(site, ref)
     assert image.lun.consistency is LunConsistency.CRASH
-    restore_whole(site, ref, new_name="app02", physical_rdm=PhysicalRdm.DISK, power_on=False)
+    restore_whole(site, ref, new_name="app02", physical_rdm=RdmReplacement.DISK, power_on=False)
     keys = [device.key for device in devices(lab, "app02") if getattr(device, "capacityInBytes", 0) == LUN_SIZE]
     assert digest(file) in bench.disks("app02", *keys).values()
     lines = {}
-    for choice in (PhysicalRdm.PLACEHOLDER, PhysicalRdm.OMIT):
+    for choice in (RdmReplacement.PLACEHOLDER, RdmReplacement.OMIT):
         request = make_request(point=ref, run=new_run(), new_name="app03", physical_rdm=choice)
         plan = restore.plan_restore(site, request)
         lines[choice] = next(line for line in plan_lines(plan) if line.startswith(RDM))
-    assert "is not written" in lines[PhysicalRdm.PLACEHOLDER]
-    assert "--physical-rdm disk" in lines[PhysicalRdm.PLACEHOLDER]
-    assert "is not made" in lines[PhysicalRdm.OMIT]
+    assert "is not written" in lines[RdmReplacement.PLACEHOLDER]
+    assert "--rdm scsi1:0=disk" in lines[RdmReplacement.PLACEHOLDER]
+    assert "is not made" in lines[RdmReplacement.OMIT]
     over = make_request(point=ref, run=new_run(), on_conflict=OnConflict.OVERWRITE)
     rdm = next(match for match in restore.plan_restore(site, over).matches if match.disk.address == AT)
     assert (rdm.written, "no restore writes to a LUN" in rdm.note) == (False, True)

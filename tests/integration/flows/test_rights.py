@@ -15,10 +15,11 @@ from tests.integration.flows.restoring import Restoring, back_up, hands, new_run
 from vmkeep.errors import PermissionDeniedError
 from vmkeep.flows import backup, leftovers
 from vmkeep.flows.backup_values import BackupRequest
-from vmkeep.flows.restore_request import OnConflict, PhysicalRdm
+from vmkeep.flows.restore_request import OnConflict
 from vmkeep.flows.sweep import Kind
 from vmkeep.model.guest import GuestCommands, GuestLogin
 from vmkeep.model.point import BackupKind, BackupMode
+from vmkeep.model.rdm import RdmReplacement
 from vmkeep.model.site import Site
 from vmkeep.vsphere import inventory, luns
 from vmkeep.vsphere.api import moref_of, vim
@@ -322,7 +323,7 @@ def test_a_disk_that_becomes_a_raw_mapping_needs_a_right_of_its_own(lab, site, u
     with hands(lab) as session:
         host = session.content.searchIndex.FindByInventoryPath("Lab/host/Cluster1").host[0]
         lun = next(lun.device_name for lun in luns.list_luns(session, moref_of(host)) if not lun.used_by)
-    wanted = {"physical_rdm": PhysicalRdm.LUN, "luns": (f"scsi1:0={lun}",)}
+    wanted = {"physical_rdm": RdmReplacement.LUN, "luns": (f"scsi1:0={lun}",)}
     plain = as_user(site, users.with_rights(needed(Purpose.RESTORE_NEW)))
     with_mapping = as_user(site, users.with_rights(needed(Purpose.RESTORE_NEW, [When.RAW_MAPPING])))
 

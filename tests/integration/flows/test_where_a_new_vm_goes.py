@@ -12,9 +12,10 @@ from tests.integration.flows.restoring import Restoring, back_up, devices, hands
 from vmkeep.errors import ConflictError, MappingError, NotFoundError, StaleError, UsageError
 from vmkeep.flows import restore
 from vmkeep.flows.restore_mapping import mapping_at
-from vmkeep.flows.restore_request import PhysicalRdm, make_request
+from vmkeep.flows.restore_request import make_request
 from vmkeep.flows.restore_wording import plan_lines
 from vmkeep.mapping import read_mapping
+from vmkeep.model.rdm import RdmReplacement
 from vmkeep.repository import create_repository, open_repository
 from vmkeep.vsphere import inventory, luns
 from vmkeep.vsphere.api import vim
@@ -221,8 +222,8 @@ def test_networks_with_equals_signs_brackets_and_quotes_in_their_names_can_be_ma
         ({"log_directory": "[datastore1] no/where"}, NotFoundError, "there is no such folder"),
         ({"suspend_directory": "[nowhere] x"}, NotFoundError, "the host has no datastore 'nowhere'; it has datastore1"),
         ({"log_directory": "/vmfs/x"}, UsageError, r"write it as in '\[datastore1\] folder'"),
-        ({"rdms": ("scsi0:0=omit",)}, NotFoundError, "each physical RDM of it: none"),
-        ({"luns": ("scsi0:0=naa.1",)}, NotFoundError, "each physical RDM of it: none"),
+        ({"rdms": ("scsi0:0=omit",)}, NotFoundError, "each RDM of it: none"),
+        ({"luns": ("scsi0:0=naa.1",)}, NotFoundError, "each RDM of it: none"),
     ],
 )
 def test_what_is_not_there_is_answered_with_what_is_before_anything_is_touched(lab, kept, name, said, error, words):
@@ -276,7 +277,7 @@ def test_a_mapping_tells_the_replacement_of_each_physical_rdm(lab, with_rdm, nam
 def test_a_physical_rdm_is_mapped_to_the_named_lun_and_nothing_is_written_to_it(lab, with_rdm, name):
     site, point = with_rdm
     lun = free_luns(lab)[0]
-    planned = Restoring.new(site, point, name, physical_rdm=PhysicalRdm.LUN, luns=(f"scsi1:0={lun}",))
+    planned = Restoring.new(site, point, name, physical_rdm=RdmReplacement.LUN, luns=(f"scsi1:0={lun}",))
 
     planned.prepared()
     jobs = restore.write_jobs(site, planned.plan, planned.target)
@@ -294,7 +295,7 @@ def test_a_physical_rdm_that_is_left_out_goes_nowhere_by_the_plan(with_rdm, name
 
     (line,) = (
         line
-        for line in plan_lines(Restoring.new(site, point, name, physical_rdm=PhysicalRdm.OMIT).plan)
+        for line in plan_lines(Restoring.new(site, point, name, physical_rdm=RdmReplacement.OMIT).plan)
         if line.startswith("Hard disk 4")
     )
 
@@ -307,20 +308,20 @@ def test_a_physical_rdm_that_is_left_out_goes_nowhere_by_the_plan(with_rdm, name
     [
         ((), UsageError, r"--lun 'scsi1:0=LUN'.*free ones: naa"),
         (("scsi1:0=naa.0",), NotFoundError, r"on esx01.localhost, esx02.localhost: .* is not free; free ones: naa"),
-        (("scsi0:0=naa.0",), NotFoundError, r"no physical RDM 'scsi0:0'; each physical RDM of it: scsi1:0"),
+        (("scsi0:0=naa.0",), NotFoundError, r"no RDM 'scsi0:0'; each RDM of it: scsi1:0"),
     ],
 )
 def test_a_physical_rdm_goes_onto_no_lun_that_is_not_named_and_free(with_rdm, name, said, error, words):
     site, point = with_rdm
 
     with pytest.raises(error, match=words):
-        Restoring.new(site, point, name, physical_rdm=PhysicalRdm.LUN, luns=said)
+        Restoring.new(site, point, name, physical_rdm=RdmReplacement.LUN, luns=said)
 
 
 def test_a_lun_taken_since_the_plan_is_not_mapped(lab, with_rdm, name):
     site, point = with_rdm
     lun = free_luns(lab)[0]
-    said = {"physical_rdm": PhysicalRdm.LUN, "luns": (f"scsi1:0={lun}",)}
+    said = {"physical_rdm": RdmReplacement.LUN, "luns": (f"scsi1:0={lun}",)}
     first, second = Restoring.new(site, point, name, **said), Restoring.new(site, point, f"{name}-2", **said)
     first.prepared()
 

@@ -129,7 +129,7 @@ def test_a_lun_in_use_or_unknown_is_refused_before_anything_is_made(session, sav
         create.plan_vm(session, saved[1], here, SpecOptions(name=name, physical_rdm="lun", luns={rdm.key: "naa.0"}))
     uses = freeluns.uses_of_luns(session, here.host)
     with pytest.raises(ConflictError, match=rf"is mapped by VM .* \({saved[0].moref}\); choose a free one"):
-        freeluns.free_lun(session, here.host, rdm.lun_uuid, uses)
+        freeluns.free_lun(luns.list_luns(session, here.host), rdm.lun_uuid, uses)
     free = next(lun for lun in luns.list_luns(session, here.host) if not lun.used_by)
     twice = dict.fromkeys((rdm.key, 2000), free.device_name)
     with pytest.raises(UsageError, match="named for two disks"):

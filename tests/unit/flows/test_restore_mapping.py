@@ -7,7 +7,8 @@ import pytest
 from tests.unit.flows.test_restore_saved import NETWORK, saved
 from vmkeep.errors import MappingError, UsageError
 from vmkeep.flows.restore_mapping import GivenMapping, mapping_of, read_mapping_file
-from vmkeep.flows.restore_request import PhysicalRdm, RestoreRequest, make_request
+from vmkeep.flows.restore_request import RestoreRequest, make_request
+from vmkeep.model.rdm import RdmReplacement
 
 SECOND = "Network adapter 2"
 
@@ -62,7 +63,7 @@ def test_a_mapping_and_an_option_that_contradict_each_other_are_refused(text, op
 
 
 def test_a_mapping_and_options_complete_each_other():
-    request = joined("folder: /Lab/vm/x", new_name="a", host="h", physical_rdm=PhysicalRdm.OMIT)
+    request = joined("folder: /Lab/vm/x", new_name="a", host="h", physical_rdm=RdmReplacement.OMIT)
 
     assert (request.new_name, request.new_vm.folder, request.new_vm.host) == ("a", "/Lab/vm/x", "h")
     assert joined("name: a\nhost: h", host="h").new_vm.host == "h", "the same in both places"
@@ -73,7 +74,7 @@ def test_a_mapping_and_options_complete_each_other():
     [
         ("disks:\n- disk: scsi0:9\n  datastore: x", r"line 3, column 9: .* no disk 'scsi0:9'; near: 'scsi0:0'"),
         ("networks:\n- card: Network adaptor 2\n  network: x", f"line 3, .* no network card .*near: '{SECOND}'"),
-        ("disks:\n- disk: scsi0:0\n  rdm: omit", r"line 4, column 8: .*is no physical RDM: leave out rdm"),
+        ("disks:\n- disk: scsi0:0\n  rdm: omit", r"line 4, column 8: .*is no RDM: leave out rdm"),
     ],
 )
 def test_a_part_that_the_saved_vm_has_not_is_refused_with_its_place(text, words):

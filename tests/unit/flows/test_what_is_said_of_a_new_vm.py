@@ -8,7 +8,8 @@ from click.testing import CliRunner
 from vmkeep.cli.main import cli
 from vmkeep.errors import UsageError
 from vmkeep.flows.restore import plan_restore
-from vmkeep.flows.restore_request import OnConflict, PhysicalRdm, make_request
+from vmkeep.flows.restore_request import OnConflict, make_request
+from vmkeep.model.rdm import RdmReplacement
 from vmkeep.model.site import Site, VCenter
 
 NOWHERE = Site(repository="/nowhere", vddk="/nowhere", vcenter=VCenter(host="nowhere.invalid", user="u", password="p"))
@@ -18,7 +19,7 @@ SAID = [
     ("datastore", "datastore2", "--datastore=datastore2"),
     ("disk_datastores", ("scsi0:0=datastore2",), "--disk-datastore=scsi0:0=datastore2"),
     ("luns", ("scsi1:0=naa.1",), "--lun=scsi1:0=naa.1"),
-    ("physical_rdm", PhysicalRdm.OMIT, "--physical-rdm=omit"),
+    ("physical_rdm", RdmReplacement.OMIT, "--physical-rdm=omit"),
     ("folder", "/Lab/vm/Test", "--folder=/Lab/vm/Test"),
     ("resource_pool", "Production", "--resource-pool=Production"),
     ("host", "esx02.localhost", "--host=esx02.localhost"),

@@ -8,6 +8,7 @@ import yaml
 
 from vmkeep.errors import MappingError
 from vmkeep.mapping import CardLine, DiskLine, RestoreMapping, read_mapping, schema_text, write_mapping
+from vmkeep.model.rdm import RDM_WORDS
 
 ODD = (
     "web01", "a b", " blank", "true", "null", "none", "12", "1.5", "2026-01-01", "a: b", "a #b", "- x", "*x", "&x",
@@ -73,3 +74,9 @@ def test_every_fault_is_told_with_its_place(text, words):
 @pytest.mark.parametrize("text", ["", "# nothing\n", "disks: null\n", "name:\n"])
 def test_a_mapping_may_leave_out_everything(text):
     assert read_mapping(text).mapping == RestoreMapping()
+
+
+def test_a_mapping_takes_the_words_for_rdms_that_the_options_take():
+    schema = json.loads(schema_text())
+
+    assert schema["$defs"]["disk"]["properties"]["rdm"]["enum"] == [*RDM_WORDS, None]
