@@ -8,7 +8,7 @@ TEST_PACKAGES := gcc libc6-dev qemu-utils e2fsprogs dosfstools fusefat openssh-s
 BENCH_PACKAGES := $(TEST_PACKAGES) restic borgbackup libzstd-dev libllvm16
 LINTED := include plugins dags tests demo bench
 
-.PHONY: help setup demo demo-stop test test-fast soak lint format bench bench-scale requirements clean
+.PHONY: help setup demo demo-stop test test-fast soak lint format bench bench-scale bench-recovery requirements clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -53,6 +53,9 @@ bench: setup ## Measure against the limit and the peers, in one run
 bench-scale: setup ## Back up a thousand small VMs in one window of Airflow (ARGS="--vms 100 --out DIR")
 	@scripts/debian.sh postgresql
 	$(BIN)/python -m bench.scale $(ARGS)
+
+bench-recovery: setup ## Recover twenty VMs to a second simulated vSphere, and keep the report (ARGS="--out DIR")
+	$(BIN)/python -m bench.recovery $(ARGS)
 
 requirements: setup ## Export requirements.txt from uv.lock
 	$(BIN)/uv export --quiet --frozen --extra all --extra quality --no-dev --group test --no-emit-project --output-file requirements.txt

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from vmkeep.errors import CorruptError, PlanError
+from vmkeep.model.job import from_json
 from vmkeep.recovery import (
     ChosenVms,
     KnownPoint,
@@ -24,6 +26,7 @@ from vmkeep.recovery import (
     read_plan,
 )
 
+DOCS = Path(__file__).parents[3] / "docs" / "examples"
 EXAMPLE = Path(__file__).parents[3] / "include" / "dr" / "example.yaml"
 START = datetime(2026, 11, 20, tzinfo=UTC)
 A, B = "11111111-aaaa", "22222222-bbbb"
@@ -236,6 +239,17 @@ def test_the_page_escapes_every_text_and_tells_rpo_and_rto():
     assert (report.rpo(report.vms), report.rto(report.vms)) == (18000, 90)
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in text
     assert "90 seconds" in text
+
+
+def test_the_example_of_a_report_is_as_this_program_writes_it():
+    """If this fails, ``make bench-recovery`` writes it anew."""
+    report = from_json(RecoveryReport, (DOCS / "recovery-report.json").read_bytes())
+
+    shown = re.sub(
+        '<img src="data:image/png;base64,[^"]*" alt="[^"]*">', "", (DOCS / "recovery-report.html").read_text()
+    )
+    assert shown == page(report)
+    assert (len(report.vms), len(report.groups), report.failed) == (20, 3, ())
 
 
 def test_an_rto_is_not_reached_while_one_vm_is_not_healthy():
