@@ -210,6 +210,11 @@ PARAMS = {
         description="Existing folder for the VM's logs, [datastore] folder. Empty: beside the VM's own files.",
         section="New VM",
     ),
+    "snapshot_directory": optional_text(
+        title="Snapshot directory",
+        description="Existing folder for the VM's snapshots. Empty: beside the VM's own files.",
+        section="New VM",
+    ),
     "suspend_directory": optional_text(
         title="Suspend directory",
         description="Existing folder for its memory while it is suspended. Empty: beside the VM's own files.",

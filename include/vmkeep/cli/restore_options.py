@@ -137,6 +137,12 @@ _NEW_VM = (
         help="Existing folder for the VM's logs; by default beside the VM's own files.",
     ),
     option(
+        "--snapshot-directory",
+        section=Section.NEW_VM,
+        metavar="'[DATASTORE] FOLDER'",
+        help="Existing folder for the VM's snapshots; by default beside the VM's own files.",
+    ),
+    option(
         "--suspend-directory",
         section=Section.NEW_VM,
         metavar="'[DATASTORE] FOLDER'",

@@ -73,6 +73,7 @@ def mapping_of(saved: SavedVm) -> str:
             datastore=decode_name(home.datastore) if home is not None else None,
             log_directory=_as_typed(directories.log),
             suspend_directory=_as_typed(directories.suspend),
+            snapshot_directory=_as_typed(directories.snapshot),
             disks=tuple(map(_disk_line, point.disks)),
             networks=tuple(map(_card_line, _cards(saved))),
         ),

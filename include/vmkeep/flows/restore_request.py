@@ -56,6 +56,8 @@ class NewVmOptions:
     """An existing folder for the VM's logs, ``[datastore] folder``; ``None``: beside the VM's own files."""
     suspend_directory: str | None = None
     """An existing folder for the VM's memory while it is suspended, as for its logs."""
+    snapshot_directory: str | None = None
+    """An existing folder for the VM's snapshots, as for its logs."""
     disk_datastores: tuple[str, ...] = ()
     """Options ``DISK=DATASTORE``: DISK is a saved disk's address (``scsi0:1``), label or device key."""
     networks: tuple[str, ...] = ()
@@ -111,7 +113,7 @@ class RestoreRequest:
                     )
 
 
-_PLACES = ("datastore", "folder", "resource_pool", "host", "log_directory", "suspend_directory")
+_PLACES = ("datastore", "folder", "resource_pool", "host", "log_directory", "suspend_directory", "snapshot_directory")
 """Fields of :class:`NewVmOptions` that are left out or name something."""
 _OF_ONE = {"networks": "--network", "disk_datastores": "--disk-datastore", "luns": "--lun", "rdms": "--rdm"}
 """The command line's options that are given once for each value of a field."""

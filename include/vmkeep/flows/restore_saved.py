@@ -84,6 +84,7 @@ def request_place(options: NewVmOptions, saved: SavedVm) -> create.PlaceRequest:
         disk_datastores=_by_disk("--disk-datastore", options.disk_datastores, saved.point.disks),
         log_directory=options.log_directory,
         suspend_directory=options.suspend_directory,
+        snapshot_directory=options.snapshot_directory,
     )
 
 

@@ -47,6 +47,7 @@ class RestoreMapping:
     datastore: str | None = None
     log_directory: str | None = None
     suspend_directory: str | None = None
+    snapshot_directory: str | None = None
     disks: tuple[DiskLine, ...] = ()
     networks: tuple[CardLine, ...] = ()
 

@@ -161,6 +161,7 @@ def build(config: Any, options: SpecOptions, around: Surroundings) -> BuiltSpec:
         vmPathName=f"[{around.datastore}]",
         logDirectory=around.directories.log,
         suspendDirectory=around.directories.suspend,
+        snapshotDirectory=around.directories.snapshot,
     )
     spec.tools = _without(config.tools, *_TOOLS_STATE)
     spec.flags = _without(config.flags, "faultToleranceType")

@@ -1,4 +1,4 @@
-"""The directories that a VM keeps outside of its own folder: for its logs, and for its memory while it is suspended.
+"""The directories that a VM keeps outside of its own folder: for logs, for snapshots, and for its suspended memory.
 
 vSphere makes no such directory. A new VM with a directory that does not exist might not start, so each is looked for
 before anything is made.
@@ -18,6 +18,9 @@ from vmkeep.vsphere.places import Place
 from vmkeep.vsphere.session import Session
 from vmkeep.vsphere.vmfiles import exists
 
+_MEMBERS = {"log": "logDirectory", "suspend": "suspendDirectory", "snapshot": "snapshotDirectory"}
+"""The kinds of directory, and the member of a VM's ``files`` for each."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Directories:
@@ -25,21 +28,21 @@ class Directories:
 
     log: str | None = None
     suspend: str | None = None
+    snapshot: str | None = None
     notes: tuple[str, ...] = ()
     """One sentence for each saved directory that a new VM does not get."""
 
     @property
     def settled(self) -> tuple[tuple[str, str], ...]:
         """The directories, each by the words for it."""
-        both = (("log directory", self.log), ("suspend directory", self.suspend))
-        return tuple((what, path) for what, path in both if path is not None)
+        found = ((f"{kind} directory", getattr(self, kind)) for kind in _MEMBERS)
+        return tuple((what, path) for what, path in found if path is not None)
 
 
 def own_directories(config: Any) -> Directories:
     """Return the directories of a saved VM that are outside of its own folder."""
-    return Directories(
-        log=_outside(config, config.files.logDirectory), suspend=_outside(config, config.files.suspendDirectory)
-    )
+    own = {kind: _outside(config, getattr(config.files, name)) for kind, name in _MEMBERS.items()}
+    return Directories(log=own["log"], suspend=own["suspend"], snapshot=own["snapshot"])
 
 
 def _outside(config: Any, directory: str | None) -> str | None:
@@ -61,15 +64,13 @@ def settle_directories(session: Session, place: Place, config: Any, *, keep: boo
     saved = own_directories(config)
     notes: list[str] = []
     found: dict[str, str | None] = {}
-    for name, asked, old in (
-        ("log", place.request.log_directory, saved.log),
-        ("suspend", place.request.suspend_directory, saved.suspend),
-    ):
+    for name in _MEMBERS:
+        asked, old = getattr(place.request, f"{name}_directory"), getattr(saved, name)
         found[name] = _asked(session, place, name, asked) if asked is not None else None
         if asked is None and old is not None:
             found[name] = old if keep and _is_there(session, place, DatastorePath.parse(old)) else None
             notes.extend(_lost(name, old, keep=keep) if found[name] is None else ())
-    return Directories(log=found["log"], suspend=found["suspend"], notes=tuple(notes))
+    return Directories(**found, notes=tuple(notes))
 
 
 def _lost(name: str, old: str, *, keep: bool) -> Iterator[str]:

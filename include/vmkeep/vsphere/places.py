@@ -43,6 +43,8 @@ class PlaceRequest:
     """An existing folder of a datastore: ``[datastore] folder``."""
     suspend_directory: str | None = None
     """An existing folder of a datastore: ``[datastore] folder``."""
+    snapshot_directory: str | None = None
+    """An existing folder of a datastore: ``[datastore] folder``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -143,19 +143,27 @@ def test_the_command_line_lists_targets_and_writes_and_takes_mappings(vmkeep, la
 
 def test_a_vm_gets_the_directories_that_were_said(lab, kept, name):
     site, point = kept
-    for directory in ("logs [a]", "suspended"):
+    for directory in ("logs [a]", "suspended", "snapshots"):
         (lab.folder / "datastores" / "datastore2" / directory).mkdir()
-    directories = {"log_directory": "[datastore2] logs [a]", "suspend_directory": "[datastore2] suspended/"}
+    directories = {
+        "log_directory": "[datastore2] logs [a]",
+        "suspend_directory": "[datastore2] suspended/",
+        "snapshot_directory": "[datastore2] snapshots",
+    }
     planned = Restoring.new(site, point, name, **directories)
 
     planned.prepared()
 
-    assert {"its log directory is [datastore2] logs [a]", "its suspend directory is [datastore2] suspended"} < set(
-        plan_lines(planned.plan)
-    )
+    assert {
+        "its log directory is [datastore2] logs [a]",
+        "its suspend directory is [datastore2] suspended",
+        "its snapshot directory is [datastore2] snapshots",
+    } < set(plan_lines(planned.plan))
     with hands(lab) as session:
         files = session.vm(planned.target.vm).config.files
-        assert (files.logDirectory, files.suspendDirectory) == ("[datastore2] logs [a]", "[datastore2] suspended")
+        assert (files.logDirectory, files.suspendDirectory, files.snapshotDirectory) == (
+            "[datastore2] logs [a]", "[datastore2] suspended", "[datastore2] snapshots",
+        )  # fmt: skip
     planned.clean_up()
 
 
@@ -221,6 +229,7 @@ def test_networks_with_equals_signs_brackets_and_quotes_in_their_names_can_be_ma
         ({"host": "esx1.localhost"}, NotFoundError, "near: 'esx01.localhost', .*; all: vmkeep target hosts"),
         ({"log_directory": "[datastore1] no/where"}, NotFoundError, "there is no such folder"),
         ({"suspend_directory": "[nowhere] x"}, NotFoundError, "the host has no datastore 'nowhere'; it has datastore1"),
+        ({"snapshot_directory": "[datastore1] no/where"}, NotFoundError, "snapshot directory .* no such folder"),
         ({"log_directory": "/vmfs/x"}, UsageError, r"write it as in '\[datastore1\] folder'"),
         ({"rdms": ("scsi0:0=omit",)}, NotFoundError, "each RDM of it: none"),
         ({"luns": ("scsi0:0=naa.1",)}, NotFoundError, "each RDM of it: none"),

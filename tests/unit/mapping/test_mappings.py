@@ -26,6 +26,7 @@ def test_a_written_mapping_is_read_as_it_was(text):
         folder=text,
         datastore=text,
         log_directory=text,
+        snapshot_directory=text,
         disks=(DiskLine(disk=text, datastore=text, rdm="omit", lun=text), DiskLine(disk="scsi0:1")),
         networks=(CardLine(card=text, network=text),),
     )
