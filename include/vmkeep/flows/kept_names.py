@@ -8,10 +8,11 @@ from dataclasses import replace
 from vmkeep.errors import VmKeepError
 from vmkeep.model.disk import Disk
 from vmkeep.model.job import to_json
-from vmkeep.model.references import ATTACHMENT, NONE_KEPT, NamedPolicy, References
+from vmkeep.model.references import ATTACHMENT, NONE_KEPT, NamedPolicy, NamedTag, References
 from vmkeep.vsphere.policies import read_policies
 from vmkeep.vsphere.references import read_attributes, read_references
 from vmkeep.vsphere.session import Session
+from vmkeep.vsphere.vmtags import read_vm_tags
 
 
 def kept_names(session: Session, moref: str, disks: Iterable[Disk], warnings: list[str]) -> dict[str, bytes]:
@@ -23,6 +24,7 @@ def kept_names(session: Session, moref: str, disks: Iterable[Disk], warnings: li
         _networks(session, moref, warnings),
         policies=_policies(session, moref, disks, warnings),
         attributes=_attributes(session, moref, warnings),
+        tags=_tags(session, moref, warnings),
     )
     return {ATTACHMENT: to_json(found)} if found != NONE_KEPT else {}
 
@@ -46,6 +48,14 @@ def _attributes(session: Session, moref: str, warnings: list[str]) -> tuple[tupl
         return read_attributes(session, moref)
     except VmKeepError as error:
         warnings.append(f"the VM's custom attributes are not in the restore point: {error}")
+        return ()
+
+
+def _tags(session: Session, moref: str, warnings: list[str]) -> tuple[NamedTag, ...]:
+    try:
+        return read_vm_tags(session, moref)
+    except VmKeepError as error:
+        warnings.append(f"the VM's tags are not in the restore point: {error}")
         return ()
 
 

@@ -32,8 +32,6 @@ def about_a_new_vm(
     yield from _about_the_cards(basis, place, built, beside)
     yield from _about_the_identity(basis)
     yield from saved.notes
-    yield from _about_policies(saved)
-    yield from _about_attributes(saved)
     yield from place.notes
     yield from built.notes
     if built.template and not basis.session.is_vcenter:
@@ -59,20 +57,3 @@ def _about_the_identity(basis: PlanBasis) -> Iterator[str]:
             f"the new VM has the UUIDs and MAC addresses of {there}, which is still there: for a copy, leave out "
             "--keep-identity (in Airflow and in a mapping, keep_identity)"
         )
-
-
-def _about_policies(saved: SavedVm) -> Iterator[str]:
-    """Warn of storage policies that the new VM does not get."""
-    labels: dict[int | None, str] = {None: "the VM", **{disk.key: disk.label for disk in saved.point.disks}}
-    if policies := saved.origin.references.policies:
-        named = ", ".join(
-            f"'{policy.name}' ({policy.id}) of {labels.get(policy.disk, f'disk {policy.disk}')}" for policy in policies
-        )
-        yield f"storage policies are not applied, assign them in vCenter: {named}"
-
-
-def _about_attributes(saved: SavedVm) -> Iterator[str]:
-    """Warn of custom attributes that the new VM does not get."""
-    if attributes := saved.origin.references.attributes:
-        named = ", ".join(f"'{name}' = '{value}'" for name, value in attributes)
-        yield f"custom attributes are not set, set them in vCenter: {named}"

@@ -8,6 +8,7 @@ from vmkeep.errors import ConflictError, UnsupportedError, UsageError
 from vmkeep.flows.dead_restores import dead_or_refused
 from vmkeep.flows.lun_writes import about_luns
 from vmkeep.flows.new_disks import match_new_disks
+from vmkeep.flows.new_labels import choose_labels
 from vmkeep.flows.new_vm_warnings import about_a_new_vm
 from vmkeep.flows.nvram import in_new
 from vmkeep.flows.plan_basis import PlanBasis
@@ -58,6 +59,7 @@ def _settled(basis: PlanBasis, saved: SavedVm, plan: RestorePlan, place: Place) 
     if template and request.power_on:
         raise UsageError(f"{point.ref} is of a template, which vSphere never switches on: restore it without power-on")
     nvram = in_new(basis.repository, point, built)
+    labels = choose_labels(basis, saved, place)
     matches = match_new_disks(request, point.disks, dict(built.mapped))
     power_on = not template and basis.powers_on
     needs = needs_of(session, place.host, built, matches, runs=power_on)
@@ -69,11 +71,14 @@ def _settled(basis: PlanBasis, saved: SavedVm, plan: RestorePlan, place: Place) 
         matches=matches,
         power_on=power_on,
         template=template,
+        tags=labels.tags,
+        attributes=labels.attributes,
         needs=needs,
         nvram=nvram.put_back,
         warnings=(
             *about_a_new_vm(basis, saved, plan, place, built, beside=beside),
             *about_luns(session, place.host, matches, dict(built.mapped)),
+            *labels.notes,
             *growth,
             *nvram.notes,
         ),

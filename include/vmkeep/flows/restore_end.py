@@ -13,6 +13,7 @@ from vmkeep.errors import ConflictError, StaleError, VmKeepError
 from vmkeep.flows import as_planned, nvram, vm_access
 from vmkeep.flows.block_choice import require_still
 from vmkeep.flows.connect import open_vsphere
+from vmkeep.flows.new_labels import apply_labels
 from vmkeep.flows.restore_ledger import Outcome, RunLedger, cleaned_up
 from vmkeep.flows.restore_values import Restored, RestorePlan, Target, WrittenDisk
 from vmkeep.flows.targets import may_run_here
@@ -131,14 +132,14 @@ def _require_written(plan: RestorePlan, target: Target, writes: Sequence[DiskWri
 
 
 def _complete(session: Session, repository: Repository, plan: RestorePlan, target: Target) -> tuple[str, ...]:
-    """Put the NVRAM back and renew the generation id before the hand-over. Return the warnings for the user."""
+    """Put back all that is no disk, and renew the generation id, before the hand-over. Return the warnings."""
     RunLedger(repository, target.run).require_open()
     as_planned.require_ready(plan, target.run, inventory.describe_vm(session, target.vm))
     point = repository.load_point(plan.point)
     warnings = (
         nvram.put_back(session, repository, point, target.vm) if plan.nvram and nvram.NVRAM in point.attachments else ()
     )
-    return (*warnings, *_renew_generation(session, plan, target.vm))
+    return (*warnings, *apply_labels(session, plan, target.vm), *_renew_generation(session, plan, target.vm))
 
 
 def _renew_generation(session: Session, plan: RestorePlan, moref: str) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from vmkeep.model.disk import Disk
 from vmkeep.model.overwrite import BlockChoice, Blocks
 from vmkeep.model.place import SettledPlace
 from vmkeep.model.point import VmIdentity
+from vmkeep.model.references import NamedTag
 from vmkeep.model.room import StoreNeed
 from vmkeep.model.vmref import VmRef
 
@@ -66,6 +67,10 @@ class RestorePlan:
     """The VM is switched on at the end."""
     template: bool = False
     """The new VM becomes a template at the end, as the saved one was."""
+    tags: tuple[NamedTag, ...] = ()
+    """The tags that a new VM gets at the end."""
+    attributes: tuple[tuple[str, str], ...] = ()
+    """Names and values of the custom attributes that a new VM gets at the end."""
     needs: tuple[StoreNeed, ...] = ()
     """The space that a new VM needs, on each of its datastores."""
     nvram: bool = True

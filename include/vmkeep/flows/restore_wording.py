@@ -61,6 +61,12 @@ def _new(plan: RestorePlan, place: SettledPlace) -> Iterator[str]:
         what = "is written" if match.written else "is not written"
         store = stores.get(match.disk.address, place.datastore)
         yield f"{_disk(match.disk)} {what}, on datastore {decode_name(store)}{_note(match)}"
+    for part, policy in place.policies:
+        yield f"storage policy of {part}: {policy}"
+    for tag in plan.tags:
+        yield f"it gets the tag {tag}"
+    for name, value in plan.attributes:
+        yield f"its custom attribute '{name}' is '{value}'"
     for need in plan.needs:
         yield f"datastore {need.name} has {size(need.free)} free, of which the VM takes up to {size(need.most)}"
     for card, network in place.networks:

@@ -28,6 +28,8 @@ class SettledPlace:
     """The address of each raw mapping, and the LUN that it maps."""
     directories: tuple[tuple[str, str], ...] = ()
     """Each directory outside of the VM's own folder, and its datastore path."""
+    policies: tuple[tuple[str, str], ...] = ()
+    """Each part with a storage policy, and the name of the policy."""
     encrypted: bool = False
     """Whether the new VM is encrypted, with the saved VM's key."""
 
@@ -48,6 +50,7 @@ class SettledPlace:
         yield from _parts("network card", self.networks, now.networks)
         yield from _parts("raw mapping", self.luns, now.luns)
         yield from _parts("the", self.directories, now.directories)
+        yield from _parts("storage policy of", self.policies, now.policies)
         for label in sorted({*self.unconnected} ^ {*now.unconnected}):
             yield f"network card {label} would start {'dis' if label in now.unconnected else ''}connected"
 

@@ -32,6 +32,18 @@ class NamedPolicy:
     """Device key of the disk; ``None``: the policy is that of the VM's own files."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+class NamedTag:
+    """A tag of a VM. Its name is unique only in its category."""
+
+    category: str
+    name: str
+
+    def __str__(self) -> str:
+        """Return the tag as a person reads it."""
+        return f"{self.category}/{self.name}"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class References:
     """The names that belonged to the ids in a VM's configuration at the time of its backup."""
@@ -40,6 +52,8 @@ class References:
     policies: tuple[NamedPolicy, ...] = ()
     attributes: tuple[tuple[str, str], ...] = ()
     """Names and values of the VM's custom attributes, which the inventory holds, not the VM's configuration."""
+    tags: tuple[NamedTag, ...] = ()
+    """The VM's tags, which vCenter keeps beside the inventory."""
 
     def network(self, network_id: str, switch_uuid: str | None) -> NamedNetwork | None:
         """Return the network with an id; ``None``: its name was not kept."""

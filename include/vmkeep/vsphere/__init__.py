@@ -13,6 +13,7 @@ the VMs that fit a selector (``vmfacts``, ``records``, ``surroundings``, ``tags`
 ``cards``, ``specdevices``, ``specdisks``), ``places`` and ``fitting`` find out whether the VM can be made there
 (``candidates``, ``directories``, ``luns``, ``freeluns``), ``freespace`` the room that it takes, and ``create`` makes
 it; ``choices`` lists the places that there are.
+``policychoice`` (over ``policies``), ``vmtags`` and ``attributes`` find by name what a VM has beside its configuration.
 *New disks of a VM*: ``carriers`` makes the VM on which they are written, ``slots`` finds units for them, ``attaching``
 attaches them. *An undo*: ``added_devices`` tells which devices a VM got after a snapshot.
 
@@ -24,6 +25,7 @@ __all__ = [
     "added_devices",
     "attached",
     "attaching",
+    "attributes",
     "candidates",
     "cards",
     "carriers",
@@ -71,4 +73,5 @@ __all__ = [
     "traces",
     "vmfacts",
     "vmfiles",
+    "vmtags",
 ]  # fmt: skip

@@ -86,7 +86,7 @@ class Automation:
         return self._call("GET", self._path(service, key), None)
 
     def act(self, service: str, action: str, body: Mapping[str, Any], *, key: str | None = None) -> Any:
-        """Return the answer of an action that changes nothing."""
+        """Return the answer of an action that may be repeated, because it changes nothing the second time."""
         path = f"{self._path(service, key)}?{self.dialect.action}={action}"
         return self._call("POST", path, json.dumps(body).encode())
 

@@ -14,6 +14,7 @@ from typing import Any
 from vmkeep.errors import CorruptError
 from vmkeep.model.disk import Disk
 from vmkeep.model.rdm import RdmChoice
+from vmkeep.model.references import NamedPolicy
 from vmkeep.vsphere.advancedsettings import kept_settings
 from vmkeep.vsphere.api import deserialize, vim
 from vmkeep.vsphere.cards import CardNetwork
@@ -35,6 +36,7 @@ HARDWARE = {
 }
 """Members of a VirtualHardware, with their names in a spec."""
 _TOOLS_STATE = ("toolsVersion", "toolsInstallType", "pendingCustomization", "customizationKeyId", "lastInstallInfo")
+OWN_FILES = "the VM's own files"
 _USUAL_BOARD = "i440bxHostBridge"
 
 
@@ -83,6 +85,10 @@ class Surroundings:
     """Saved settings that a new VM cannot have there, each with the reason (:mod:`vmkeep.vsphere.placedsettings`)."""
     directories: Directories = field(default_factory=Directories)
     """The new VM's directories outside of its own folder."""
+    policies: Mapping[int | None, NamedPolicy] = field(default_factory=dict)
+    """The storage policy, as it is called there, of each disk by its device key; ``None``: of the VM's own files."""
+    policy_notes: tuple[str, ...] = ()
+    """One sentence for each storage policy that cannot be applied."""
     key_known: bool = False
     """The new VM can be encrypted with the saved VM's key."""
 
@@ -110,6 +116,8 @@ class BuiltSpec:
     """Managed object ids of these networks."""
     mapped: tuple[tuple[str, Lun], ...] = ()
     """Address of each raw device mapping, and its LUN."""
+    policies: tuple[tuple[str, str], ...] = ()
+    """Words for each part with a storage policy, and the policy's name."""
     directories: tuple[tuple[str, str], ...] = ()
     """Words for each directory outside of the VM's own folder, and its datastore path."""
     moved: tuple[str, ...] = ()
@@ -149,12 +157,15 @@ def build(config: Any, options: SpecOptions, around: Surroundings) -> BuiltSpec:
         rdms=options.rdms,
         datastores=around.disk_datastores,
         luns=around.luns,
+        policies={key: policy.id for key, policy in around.policies.items() if key is not None},
         encrypted=encrypted,
         copied=options.copied,
     )
     rules = DeviceRules(new_identity=options.new_identity, disks=disks, networks=around.networks, isos=around.isos)
     devices = device_changes(config.hardware.device, rules)
     spec = vim.vm.ConfigSpec(name=encode_name(options.name), deviceChange=list(devices.changes))
+    if None in around.policies:
+        spec.vmProfile = [vim.vm.DefinedProfileSpec(profileId=around.policies[None].id)]
     _copy_members(spec, config)
     _copy_hardware(spec, config)
     spec.files = vim.vm.FileInfo(
@@ -182,6 +193,7 @@ def build(config: Any, options: SpecOptions, around: Surroundings) -> BuiltSpec:
         *_identity(spec, config, options),
         *place_settings(spec, config, around.refused),
         *around.directories.notes,
+        *around.policy_notes,
         *lost_members(config),
         *lost_settings,
         *_unencrypted(config, encrypted=encrypted),
@@ -204,11 +216,18 @@ def build(config: Any, options: SpecOptions, around: Surroundings) -> BuiltSpec:
             for disk in disks_of(config.hardware.device)
             if disk.key in around.luns
         ),
+        policies=tuple(_policy_words(config, around)),
         directories=around.directories.settled,
         template=bool(config.template),
         reads_nvram=config.keyId is None or encrypted,
         efi=config.firmware == "efi",
     )
+
+
+def _policy_words(config: Any, around: Surroundings) -> Iterator[tuple[str, str]]:
+    labels = {disk.key: disk.label for disk in disks_of(config.hardware.device)}
+    for key, policy in around.policies.items():
+        yield OWN_FILES if key is None else labels.get(key, f"disk {key}"), policy.name
 
 
 def _copy_members(spec: Any, config: Any) -> None:

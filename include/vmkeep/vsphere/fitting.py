@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -26,6 +26,7 @@ from vmkeep.vsphere.names import decode_name
 from vmkeep.vsphere.paths import DatastorePath, parse_path
 from vmkeep.vsphere.placedsettings import refused_settings
 from vmkeep.vsphere.places import Place, on_host
+from vmkeep.vsphere.policychoice import ChosenPolicies, choose_policies
 from vmkeep.vsphere.properties import read, read_each
 from vmkeep.vsphere.rights import When
 from vmkeep.vsphere.rightscheck import require_for_new_vm
@@ -94,10 +95,14 @@ def plan_vm(session: Session, config_xml: str | bytes, place: Place, options: Sp
     with speaking(f"plan VM {options.name}"):
         folder = session.managed(vim.Folder, place.folder)
         home = _home(place, config.files.vmPathName)
+        stores = _disk_datastores(place, devices, home)
+        key_known = can_encrypt(session, folder, config.keyId)
+        luns = _luns(session, place, devices, options)
+        policies = _policies(session, place, config, stores, home, without=luns, key_known=key_known)
         around = Surroundings(
             datastore=home,
-            disk_datastores=_disk_datastores(place, devices, home),
-            luns=_luns(session, place, devices, options),
+            disk_datastores=stores,
+            luns=luns,
             networks=card_networks(
                 session,
                 session.managed(vim.HostSystem, place.host),
@@ -110,7 +115,9 @@ def plan_vm(session: Session, config_xml: str | bytes, place: Place, options: Sp
             isos=_isos(session, place, devices),
             refused=refused_settings(session, config, folder, _hosts(session, place), copied=options.new_identity),
             directories=settle_directories(session, place, config, keep=not options.new_identity),
-            key_known=can_encrypt(session, folder, config.keyId),
+            policies=policies.given,
+            policy_notes=policies.notes,
+            key_known=key_known,
         )
     require_for_new_vm(
         session,
@@ -123,6 +130,25 @@ def plan_vm(session: Session, config_xml: str | bytes, place: Place, options: Sp
     moved = tuple(_moved(place, devices, around))
     built = build(config, options, around)
     return replace(built, moved=moved, notes=(*moved, *built.notes))
+
+
+def _policies(
+    session: Session, place: Place, config: Any, stores: Mapping[int, str], home: str, *, without: Collection[int],
+    key_known: bool,
+) -> ChosenPolicies:  # fmt: skip
+    """Return the storage policies of the new VM.
+
+    :param without: device keys of the disks that are mapped to LUNs, which have no policy.
+    """
+    disks = disks_of(config.hardware.device)
+    ordinary = [disk for disk in disks if disk.key not in without and not disk.physical_rdm]
+    return choose_policies(
+        session,
+        place,
+        {None: home, **{disk.key: stores.get(disk.key, home) for disk in ordinary}},
+        {disk.key: disk.label for disk in disks},
+        decrypted=config.keyId is not None and not key_known,
+    )
 
 
 def _moved(place: Place, devices: Iterable[Any], around: Surroundings) -> Iterator[str]:
@@ -146,6 +172,8 @@ def _circumstances(config: Any, around: Surroundings, *, drill: bool) -> Iterato
     """
     if around.luns:
         yield When.RAW_MAPPING
+    if around.policies:
+        yield When.NEW_POLICIES
     if config.template:
         yield When.TEMPLATE
     if drill:
@@ -167,6 +195,7 @@ def settle(place: Place, built: BuiltSpec) -> SettledPlace:
         unconnected=built.unconnected,
         luns=built.luns,
         directories=built.directories,
+        policies=built.policies,
         encrypted=built.spec.crypto is not None,
     )
 

@@ -47,6 +47,35 @@ def read_policies(session: Session, moref: str, disks: Iterable[int]) -> tuple[N
     return tuple(NamedPolicy(id=policy, name=names[policy], disk=disk) for disk, policy in policies)
 
 
+def list_policies(session: Session) -> Mapping[str, str]:
+    """Return the names of the storage policies that a VM can have, by their ids. An ESXi host has none.
+
+    :raises VmKeepError: the service does not answer, or refuses.
+    """
+    if not session.is_vcenter:
+        return {}
+    with _understanding(f"list the storage policies of {session.host}"), _open(session) as content:
+        manager = content.profileManager
+        kind = pbm.profile.ResourceType(resourceType="STORAGE")
+        ids = list(manager.QueryProfile(kind, "REQUIREMENT") or ())
+        found = manager.RetrieveContent(ids) if ids else ()
+        return {str(profile.profileId.uniqueId): str(profile.name) for profile in found}
+
+
+def unfit_for(session: Session, policy: str, datastores: Iterable[str]) -> frozenset[str]:
+    """Return those of some datastores that cannot hold files with a storage policy.
+
+    :param policy: id of the policy.
+    :param datastores: managed object ids.
+    :raises VmKeepError: the service does not answer, or refuses.
+    """
+    hubs = [pbm.placement.PlacementHub(hubType="Datastore", hubId=each) for each in datastores]
+    with _understanding(f"compare storage policy {policy} with datastores"), _open(session) as content:
+        found = content.placementSolver.CheckCompatibility(hubs, pbm.profile.ProfileId(uniqueId=policy))
+        fit = {str(result.hub.hubId) for result in found or () if not result.error}
+    return frozenset(hub.hubId for hub in hubs) - fit
+
+
 def _ref(session: Session, key: str, disk: int | None) -> Any:
     return _Ref(
         objectType="virtualMachine" if disk is None else "virtualDiskId", key=key, serverUuid=session.instance_uuid

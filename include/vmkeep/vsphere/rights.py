@@ -58,6 +58,9 @@ class When(StrEnum):
     SUSPEND = "mode SUSPEND"
     GUEST = "commands run in the guest"
     POLICIES = "storage policies are to be kept with the point"
+    NEW_POLICIES = "a new VM is to get storage policies (else they are named in the plan)"
+    ATTRIBUTES = "a new VM is to get custom attributes (else they are named in the plan)"
+    TAGS = "a new VM is to get tags (else they are named in the plan)"
     CHANGED_BLOCKS = "only the blocks that changed are to be written"
     UNDO = "a snapshot is kept to undo the restore"
     PICTURE = "the report of a recovery is to show the VM's console"
@@ -250,6 +253,13 @@ STEPS: Mapping[Purpose, tuple[Step, ...]] = {
         Step(name="look for an ISO", besides={On.HOME: ("Datastore.Browse",)}),
         _NVRAM,
         Step(name="switch on", calls=("PowerOnVM_Task",)),
+        Step(name="give it storage policies", besides={On.ROOT: ("StorageProfile.View",)}, when=When.NEW_POLICIES),
+        Step(name="set custom attributes", calls=("SetField",), when=When.ATTRIBUTES),
+        Step(
+            name="attach tags",
+            besides={On.ROOT: ("InventoryService.Tagging.AttachTag",)},
+            when=When.TAGS,
+        ),
         Step(name="make it a template", calls=("MarkAsTemplate",), when=When.TEMPLATE),
         Step(
             name="remove a VM that is half made",
@@ -307,6 +317,7 @@ STEPS: Mapping[Purpose, tuple[Step, ...]] = {
 _MAKE_THEIR_VM = (Purpose.RESTORE_NEW, Purpose.ATTACH)
 
 _OWNERS = {
+    vim.ManagedEntity: On.VM,
     vim.VirtualMachine: On.VM,
     vim.vm.Snapshot: On.VM,
     vim.Folder: On.FOLDER,

@@ -91,6 +91,14 @@ def missing_when(session: Session, purpose: Purpose, when: When, places: Mapping
     return tuple(lacking)
 
 
+def missing_on_folder(session: Session, folder: str, purpose: Purpose, when: When) -> tuple[str, ...]:
+    """Return the privileges of one circumstance that the user lacks on the folder of a new VM.
+
+    :param folder: managed object id.
+    """
+    return missing_when(session, purpose, when, {On.FOLDER: session.managed(vim.Folder, folder)})
+
+
 def _require(session: Session, purpose: Purpose, where: Mapping[On, Sequence[Any]], *, when: Iterable[When]) -> None:
     names = needed(purpose, when)
     # A session with an ESXi host needs no right there, because a host has no methods to disable.

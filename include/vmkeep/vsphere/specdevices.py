@@ -18,7 +18,7 @@ from vmkeep.vsphere.advancedsettings import Renumbered
 from vmkeep.vsphere.api import type_name, vim
 from vmkeep.vsphere.cards import CardNetwork
 from vmkeep.vsphere.disks import controller_kind, disks_of
-from vmkeep.vsphere.specdisks import DiskRules, encryption_of, new_disk
+from vmkeep.vsphere.specdisks import DiskRules, encryption_of, new_disk, profiles_of
 
 _KINDS = vim.vm.device
 DEFAULT = (
@@ -150,6 +150,7 @@ def _addition(made: Any, saved: Any, rules: DeviceRules) -> Any:
     if isinstance(made, vim.vm.device.VirtualDisk):
         spec.fileOperation = "create"
         spec.backing = encryption_of(saved, rules.disks)
+        spec.profile = profiles_of(saved, rules.disks)
     return spec
 
 

@@ -33,6 +33,8 @@ class DiskRules:
     """Device key in the saved configuration → name of the datastore. Other disks go beside the VM's own files."""
     luns: Mapping[int, Lun] = field(default_factory=dict)
     """Device key in the saved configuration → the free LUN for this raw device mapping."""
+    policies: Mapping[int, str] = field(default_factory=dict)
+    """Device key in the saved configuration → id of the storage policy for the new disk."""
     encrypted: bool = False
     """The new VM is encrypted with the saved VM's key."""
     copied: Collection[int] = ()
@@ -109,6 +111,12 @@ def encryption_of(saved: Any, rules: DiskRules) -> Any | None:
         return None
     spec = vim.vm.device.VirtualDeviceSpec.BackingSpec
     return spec(crypto=vim.encryption.CryptoSpecEncrypt(cryptoKeyId=key))
+
+
+def profiles_of(saved: Any, rules: DiskRules) -> list[Any]:
+    """Return the part of a device change that gives a new disk its storage policy."""
+    policy = rules.policies.get(saved.key)
+    return [vim.vm.DefinedProfileSpec(profileId=policy)] if policy is not None else []
 
 
 def _lost(saved: Any) -> Iterator[str]:

@@ -16,7 +16,7 @@ from vmkeep.vsphere.automation import Automation, open_automation
 from vmkeep.vsphere.session import Session
 
 TAGS_PER_CALL = 100
-_CATEGORY, _TAG, _ASSOCIATION = "tagging/category", "tagging/tag", "tagging/tag-association"
+CATEGORY, TAG, ASSOCIATION = "tagging/category", "tagging/tag", "tagging/tag-association"
 
 Tag = tuple[str, str]
 """The names of a category and of a tag in it."""
@@ -43,20 +43,20 @@ def read_tags(session: Session, patterns: Collection[str]) -> dict[str, frozense
 
 def _wanted(automation: Automation, tests: Collection[tuple[NameTest, NameTest]]) -> Iterator[tuple[str, Tag]]:
     """Yield the id of each tag that fits a pattern, with its names."""
-    for category, named in _each(automation, _CATEGORY, automation.get(_CATEGORY) or ()):
+    for category, named in _each(automation, CATEGORY, automation.get(CATEGORY) or ()):
         of_tag = [test for of_category, test in tests if of_category(named)]
         if not of_tag:
             continue
-        for tag, name in _each(automation, _TAG, _tags_of(automation, category)):
+        for tag, name in _each(automation, TAG, tags_of(automation, category)):
             if any(test(name) for test in of_tag):
                 yield tag, (named, name)
 
 
-def _tags_of(automation: Automation, category: str) -> Any:
+def tags_of(automation: Automation, category: str) -> Any:
     """Return the ids of a category's tags."""
     key = category if automation.dialect.wrapped else None
     with suppress(NotFoundError):  # somebody has just deleted the category
-        return automation.act(_TAG, "list-tags-for-category", {"category_id": category}, key=key) or ()
+        return automation.act(TAG, "list-tags-for-category", {"category_id": category}, key=key) or ()
     return ()
 
 
@@ -72,7 +72,7 @@ def _attached(automation: Automation, wanted: Mapping[str, Tag]) -> dict[str, fr
     ids = list(wanted)
     for start in range(0, len(ids), TAGS_PER_CALL):
         body = {"tag_ids": ids[start : start + TAGS_PER_CALL]}
-        for row in automation.act(_ASSOCIATION, "list-attached-objects-on-tags", body) or ():
+        for row in automation.act(ASSOCIATION, "list-attached-objects-on-tags", body) or ():
             for thing in row["object_ids"]:
                 if thing["type"] == "VirtualMachine":
                     found.setdefault(thing["id"], set()).add(wanted[row["tag_id"]])

@@ -10,7 +10,7 @@ from vmlab.managed.hosts import Switch, add_group, add_opaque, add_switch
 from vmlab.managed.properties import LOST_STATES, set_connection
 from vmlab.managed.site import Site
 from vmlab.managed.storage import add_lun, add_policy, all_luns, lun_file
-from vmlab.managed.vcenter import add_companions
+from vmlab.managed.vcenter import Tagging, add_companions
 from vmlab.managed.world import adopt, check_free_name, inventory_name, limit_hosts
 
 _LONGEST = 80
@@ -50,8 +50,10 @@ def add(site: Site, body: dict[str, Any]) -> dict[str, Any]:
                 ref = _network(site, body, name)
             case "storage policy":
                 policy = str(body.get("id") or uuid.uuid4())
-                add_policy(site, policy, typed)
+                add_policy(site, policy, typed, body.get("datastores"))
                 return {"id": policy}
+            case "tag":
+                return {"id": _tag(site, str(body.get("category") or "tags"), typed)}
             case "host":
                 cluster = site.world.all(vim.ClusterComputeResource)[0]
                 ref = site.world.add(site.world.new_ref(vim.HostSystem, "host"), name=name, parent=cluster)
@@ -75,6 +77,15 @@ def _lun(site: Site, body: dict[str, Any]) -> dict[str, Any]:
     number = 1 + max((lun.number for lun in all_luns(site)), default=-1)
     lun = add_lun(site, number, capacity, hosts)
     return {"name": lun.canonical, "uuid": lun.uuid, "file": str(lun_file(site, lun))}
+
+
+def _tag(site: Site, category: str, name: str) -> str:
+    tagging = Tagging(site)
+    made = next((key for key, row in tagging.categories().items() if row["name"] == category), None)
+    if made is None:
+        spec = {"name": category, "description": "", "cardinality": "MULTIPLE", "associable_types": []}
+        made = tagging.add_category(spec)
+    return tagging.add_tag({"name": name, "description": "", "category_id": made})
 
 
 def _in_folder(site: Site, ref: Any, folder_name: str, name: str) -> Any:

@@ -149,6 +149,12 @@ class AutomationService:
                 change: Callable[[str, str, str], None] = tagging.attach if action == "attach" else tagging.detach
                 change(_id(dialect, key), str(given.get("type")), str(given.get("id")))
                 return DONE
+            case "POST", ["tag-association"], "list-attached-tags":
+                given = body.get("object_id") or {}
+                kind, mo_id = str(given.get("type")), str(given.get("id"))
+                if not self._site.access.allowed(user, vim.ManagedEntity(mo_id), _READ):
+                    raise TaggingError("UNAUTHORIZED", "Unable to authorize user")
+                return tagging.tags_on(kind, mo_id)
             case "POST", ["tag-association"], "list-attached-objects-on-tags":
                 self._require(user, _READ)
                 return [{"tag_id": tag, "object_ids": self._seen(user, tag)} for tag in body.get("tag_ids") or ()]

@@ -12,7 +12,7 @@ from pyVmomi import pbm as _pbm
 
 from vmlab.api import fill, support, vim, vmodl
 from vmlab.managed.site import Session, Site, session_needed
-from vmlab.managed.storage import assigned_policies, storage_policies
+from vmlab.managed.storage import assigned_policies, can_hold, storage_policies
 from vmlab.managed.world import ROOT_FOLDER
 from vmlab.soap import SOAP_BODY_LIMIT, HttpRequest, HttpResponse, SoapRequest, fault_envelope, result_envelope
 
@@ -66,6 +66,11 @@ class PolicyService:
                 return [self._result(entity) for entity in request.args["entities"]]
             case "PbmQueryAssociatedProfile":
                 return self._result(request.args["entity"]).profileId
+            case "PbmQueryProfile":
+                return [pbm.profile.ProfileId(uniqueId=policy) for policy in storage_policies(self._site)]
+            case "PbmCheckCompatibility":
+                policy = request.args["profile"].uniqueId
+                return [self._compatible(policy, hub) for hub in request.args.get("hubsToSearch") or ()]
             case "PbmRetrieveContent":
                 return [self._profile(each.uniqueId) for each in request.args["profileIds"]]
         log.warning("%s is not supported by vmlab", request.method)
@@ -82,6 +87,14 @@ class PolicyService:
         policy = assigned_policies(self._site).get(entity.key)
         ids = [pbm.profile.ProfileId(uniqueId=policy)] if policy else []
         return pbm.profile.QueryProfileResult(object=entity, profileId=ids)
+
+    def _compatible(self, policy: str, hub: Any) -> Any:
+        """Return the answer about one datastore. One that does not fit has an error."""
+        name = self._site.world.get(vim.Datastore(hub.hubId), "name")
+        if can_hold(self._site, policy, name):
+            return pbm.placement.CompatibilityResult(hub=hub)
+        fault = vmodl.fault.InvalidArgument(invalidProperty="profile", msg=f"{name} does not fit the policy.")
+        return pbm.placement.CompatibilityResult(hub=hub, error=[fault])
 
     def _profile(self, policy: str) -> Any:
         known = storage_policies(self._site)

@@ -379,7 +379,7 @@ def test_a_setting_that_somebody_spelt_otherwise_is_still_the_vms_own(lab, site)
     assert any("NSX" in warning for warning in done.warnings)
 
 
-def test_custom_attributes_of_the_old_vm_are_named(lab, site):
+def test_custom_attributes_of_the_old_vm_that_have_a_value_come_back(lab, site):
     name = new_name()
     moref = make_vm(lab, name)
     with hands(lab) as session:
@@ -387,6 +387,6 @@ def test_custom_attributes_of_the_old_vm_are_named(lab, site):
         fields = [manager.AddCustomFieldDef(f"{label} {name}", None, None, None).key for label in ("Owner", "Unset")]
         manager.SetField(session.vm(moref), fields[0], "Accounting = yes")
 
-    warnings = Restoring.new(site, back_up(site, name).point, new_name()).plan.warnings
+    plan = Restoring.new(site, back_up(site, name).point, new_name()).plan
 
-    assert warnings == (f"custom attributes are not set, set them in vCenter: 'Owner {name}' = 'Accounting = yes'",)
+    assert (plan.attributes, plan.warnings) == (((f"Owner {name}", "Accounting = yes"),), ())

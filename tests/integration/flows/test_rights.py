@@ -121,7 +121,8 @@ def calls_of(lab: Lab, work: Callable[[], object]) -> set[str]:
 def allowed_calls(purpose: Purpose) -> set[str]:
     steps = {name for step in STEPS[purpose] for name in step.calls}
     policies = {"PbmRetrieveServiceContent", "PbmQueryAssociatedProfiles", "PbmRetrieveContent"}
-    return steps | policies | {"folder.GET", "folder.HEAD", "folder.PUT", "host.GET"}
+    tags = {f"automation.{verb}" for verb in ("POST", "GET", "DELETE")}
+    return steps | policies | tags | {"folder.GET", "folder.HEAD", "folder.PUT", "host.GET"}
 
 
 @pytest.fixture

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import uuid
 from dataclasses import replace
 
 import pytest
 
-from tests.integration.flows.restoring import Restoring, back_up, devices, reconfigure
+from tests.integration.flows.restoring import back_up, devices, reconfigure
 from vmkeep.model.job import from_json
 from vmkeep.model.references import ATTACHMENT, NamedPolicy, References
 from vmkeep.repository import open_repository
@@ -78,15 +77,3 @@ def test_a_policy_service_that_fails_is_a_warning_in_the_point_and_fails_no_back
 
     assert any("storage policies are not in the restore point" in line for line in sealed.warnings)
     assert kept_of(site, sealed.point) == ()
-
-
-def test_a_restore_to_a_new_vm_names_the_policies_it_does_not_apply(policies, site):
-    point = back_up(site, "web01").point
-
-    planned = Restoring.new(site, point, f"new-{uuid.uuid4().hex[:6]}")
-
-    (line,) = (line for line in planned.plan.warnings if "storage policies are not applied" in line)
-    for name, policy in policies.items():
-        assert f"'{name}' ({policy})" in line
-    assert "of the VM" in line
-    assert "of Hard disk 1" in line

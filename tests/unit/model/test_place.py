@@ -12,9 +12,10 @@ PLANNED = SettledPlace(
     folder="group-v1", folder_path="/Lab/vm", pool="resgroup-1", pool_path="/Lab/host/Cluster1/Resources",
     host="host-1", host_name="esx01", datastore="ds1", disks=(("scsi0:0", "ds1"),),
     networks=(("Network adapter 1", "VM Network"),), unconnected=("Network adapter 1",),
-    luns=(("scsi1:0", "naa.1"),), directories=(("log directory", "[ds1] logs"),), encrypted=True,
+    luns=(("scsi1:0", "naa.1"),), directories=(("log directory", "[ds1] logs"),), policies=(("Hard disk 1", "Gold"),),
+    encrypted=True,
 )  # fmt: skip
-PARTS = ("disks", "networks", "luns", "directories")
+PARTS = ("disks", "networks", "luns", "directories", "policies")
 OTHER = {"encrypted": False, "unconnected": (), **dict.fromkeys(PARTS, (("scsi0:0", "other"),))}
 
 

@@ -15,7 +15,7 @@ from vmlab.managed.provisioning.placement import place
 from vmlab.managed.provisioning.spec_rights import check_create
 from vmlab.managed.provisioning.spec_rules import check_config, check_encryption, check_spec, encrypt
 from vmlab.managed.site import Call, Site, task_method
-from vmlab.managed.storage import assign_policies, carry_out, check_policies
+from vmlab.managed.storage import assign_policies, carry_out, check_holders, check_policies
 from vmlab.managed.vcenter import add_companions
 from vmlab.managed.vms import complete, know_networks, write_nvram, write_vm_files
 from vmlab.managed.world import adopt, check_free_name, inventory_name
@@ -42,6 +42,7 @@ def create_vm(site: Site, folder: Any, spec: Any, pool: Any, host: Any = None) -
     check_spec(site, spec)
     check_policies(site, spec)
     home, vmx = _home(site, spec, name)
+    check_holders(site, spec)
     host, version = _host_and_version(site, host, spec.version)
     config = new_config(site, spec, name, vmx)
     config.version = version

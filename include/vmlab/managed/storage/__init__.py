@@ -16,6 +16,8 @@ from vmlab.managed.storage.policies import (
     add_policy,
     assign_policies,
     assigned_policies,
+    can_hold,
+    check_holders,
     check_policies,
     storage_policies,
 )
@@ -35,7 +37,9 @@ __all__ = [
     "all_luns",
     "assign_policies",
     "assigned_policies",
+    "can_hold",
     "carry_out",
+    "check_holders",
     "check_policies",
     "datastore_capability",
     "datastore_summary",

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from vmlab.api import vim, vmodl
+from vmlab.managed import ds_paths
 from vmlab.managed.machine import Disk
 from vmlab.managed.site import Site
 
@@ -16,9 +17,18 @@ def storage_policies(site: Site) -> dict[str, str]:
     return dict(site.world.meta("policies") or {})
 
 
-def add_policy(site: Site, policy: str, name: str) -> None:
-    """Make a policy."""
+def add_policy(site: Site, policy: str, name: str, datastores: list[str] | None = None) -> None:
+    """Make a policy, which only some datastores can hold; without their names, all can."""
     site.world.set_meta("policies", {**storage_policies(site), policy: name})
+    if datastores is not None:
+        limits = site.world.meta("policy_datastores") or {}
+        site.world.set_meta("policy_datastores", {**limits, policy: datastores})
+
+
+def can_hold(site: Site, policy: str, datastore: str) -> bool:
+    """Return whether a datastore can hold files with a policy."""
+    limits = site.world.meta("policy_datastores") or {}
+    return policy not in limits or datastore in limits[policy]
 
 
 def assigned_policies(site: Site) -> dict[str, str]:
@@ -33,6 +43,21 @@ def check_policies(site: Site, spec: Any) -> None:
         if policy not in known:
             message = f"A specified parameter was not correct: {where}.profileId: no storage policy {policy}"
             raise vmodl.fault.InvalidArgument(invalidProperty=where, msg=message)
+
+
+def check_holders(site: Site, spec: Any) -> None:
+    """Raise the fault for a new VM with a policy that the datastore of its part cannot hold."""
+    home = ds_paths.parse(spec.files.vmPathName)[0]
+    parts = [("configSpec.vmProfile", home, spec.vmProfile)]
+    for number, change in enumerate(spec.deviceChange):
+        file_name = getattr(change.device.backing, "fileName", None)
+        store = ds_paths.parse(file_name)[0] if file_name else home
+        parts.append((f"configSpec.deviceChange[{number}].profile", store, change.profile))
+    for where, store, profiles in parts:
+        for profile in filter(_is_defined, profiles):
+            if not can_hold(site, profile.profileId, store):
+                message = f"The datastore {store} does not fit the storage policy {profile.profileId} of {where}"
+                raise vim.fault.InvalidDatastore(name=store, msg=message)
 
 
 def assign_policies(site: Site, vm: Any, spec: Any, keys: dict[int, int]) -> None:

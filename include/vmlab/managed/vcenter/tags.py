@@ -78,6 +78,10 @@ class Tagging:
         alive = {(wsdl_name(type(ref)), moid(ref)) for ref in self._site.world.all(object)}
         return [(kind, mo_id) for kind, mo_id in self._attached().get(tag, []) if (kind, mo_id) in alive]
 
+    def tags_on(self, kind: str, mo_id: str) -> list[str]:
+        """Return the ids of the tags that an object has."""
+        return [tag for tag, objects in self._attached().items() if [kind, mo_id] in objects]
+
     def _attached(self) -> dict[str, list[list[str]]]:
         return dict(self._site.world.meta("attached_tags") or {})
 
