@@ -102,8 +102,8 @@ def _plan_carrier(
     token = hashlib.sha256(request.run.encode()).hexdigest()[:8]
     name = f"{vm.identity.name[:_NAME]}-vmkeep-{token}"
     config = repository.load_attachment(point, "config.xml")
-    place = carriers.find_place(session, vm.identity, name)
-    return carriers.plan_carrier(session, config, disks, place, vmx=vm.vmx, datastore=request.datastore, token=token)
+    place = carriers.find_place(session, vm.identity, name, request.datastore)
+    return carriers.plan_carrier(session, config, disks, place, vmx=vm.vmx, token=token)
 
 
 def _datastores(carrier: CarrierPlan) -> set[str]:

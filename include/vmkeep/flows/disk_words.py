@@ -12,12 +12,14 @@ from vmkeep.model.wording import size
 class NamedDisks:
     """Disks with all the words by which a person may name each of them."""
 
-    def __init__(self, disks: Iterable[Disk], *, whose: str) -> None:
+    def __init__(self, disks: Iterable[Disk], *, whose: str, kind: str = "disk") -> None:
         """Index the disks by their words.
 
         :param whose: names the owner of the disks in messages: ``the restore point``.
+        :param kind: names the kind of these disks in messages, if the owner may have others, too.
         """
         self._whose = whose
+        self._kind = kind
         self._disks = tuple(disks)
         self._by_word: dict[str, list[Disk]] = {}
         for disk in self._disks:
@@ -33,7 +35,8 @@ class NamedDisks:
     def listed(self) -> str:
         """All disks in words, for messages."""
         shown = ", ".join(f"{disk.address} ({disk.label}, {size(disk.capacity)})" for disk in self._disks)
-        return f"{self._whose} has {shown or 'no disk'}"
+        among = f" the {self._kind}s" if shown and self._kind != "disk" else ""
+        return f"{self._whose} has{among} {shown or f'no {self._kind}'}"
 
     def find(self, word: str, *, what: str) -> Disk:
         """Return the disk that a word names.
@@ -44,7 +47,7 @@ class NamedDisks:
         """
         found = self._by_word.get(word, [])
         if not found:
-            raise NotFoundError(f"{what}: no disk '{word}'; {self.listed}")
+            raise NotFoundError(f"{what}: no {self._kind} '{word}'; {self.listed}")
         if len(found) > 1:
             raise AmbiguousError(f"{what}: '{word}' names {len(found)} disks, give the address of one; {self.listed}")
         return found[0]

@@ -14,9 +14,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 
-from vmkeep.errors import ConflictError, NotFoundError, StaleError, TransientError, VmKeepError
+from vmkeep.errors import ConflictError, NotFoundError, StaleError, VmKeepError
 from vmkeep.flows import as_planned, limits, vm_access
 from vmkeep.flows.block_choice import still_chosen
+from vmkeep.flows.claiming import claim_existing, make_claim
 from vmkeep.flows.connect import open_vsphere, pinned
 from vmkeep.flows.dead_restores import dead_or_refused
 from vmkeep.flows.ended_restores import end_with_holds
@@ -39,7 +40,6 @@ from vmkeep.model.wording import exact_size
 from vmkeep.repository import Repository, open_site_repository
 from vmkeep.transfer import RunningTransfer, start_write
 from vmkeep.vsphere import changes, claims, create, inventory, machines
-from vmkeep.vsphere.claims import VmClaim
 from vmkeep.vsphere.server import server_uuid
 from vmkeep.vsphere.session import Session
 
@@ -49,9 +49,6 @@ __all__ = [
 ]  # fmt: skip
 
 log = logging.getLogger(__name__)
-
-_LOOKS = 10
-"""Number of attempts to mark a VM, because a running guest may change its VM's settings between look and mark."""
 
 
 def prepare_target(
@@ -113,13 +110,8 @@ def _hold_existing(
         raise StaleError(f"VM {plan.target_name} is half made by run {other.run}, nothing was touched")
     dead = dead_or_refused(session, repository, VmRef(moref=vm.moref, name=plan.target_name), other, has_ended)
     _end_dead(site, session, repository, dead)
-    claim = _claim(session, repository, run, made=False)
-    for _ in range(_LOOKS):
-        vm = _as_shown(session, plan)
-        if claims.hold(session, vm.moref, claim, version=vm.change_version):
-            break
-    else:
-        raise TransientError(f"VM {plan.target_name} is being changed all the time; nothing was touched")
+    claim = make_claim(session, repository, run, made=False)
+    vm = claim_existing(session, claim, partial(_as_shown, session, plan))
     # Only after the mark is made, because then a backup that begins now sees it: see refuse_beside_a_restore.
     refuse_beside_a_backup(session, repository, VmRef(moref=vm.moref, name=plan.target_name), has_ended)
     # Read before the VM is off, so that the events from then on hold every start that may follow.
@@ -139,10 +131,6 @@ def _as_shown(session: Session, plan: RestorePlan) -> inventory.VmDescription:
     return vm
 
 
-def _claim(session: Session, repository: Repository, run: str, *, made: bool) -> VmClaim:
-    return VmClaim(run=run, made=made, began=session.server_time(), repository=repository.id)
-
-
 def _create(
     site: Site, session: Session, repository: Repository, plan: RestorePlan, run: str, has_ended: HasEnded
 ) -> str:
@@ -152,7 +140,7 @@ def _create(
     request = request_place(plan.request.new_vm, saved)
     connect = not plan.original_runs or plan.request.new_vm.connect_networks
     _require_alone(session, plan, saved)
-    claim = _claim(session, repository, run, made=True)
+    claim = make_claim(session, repository, run, made=True)
     options = spec_options(
         plan.request.new_vm, saved, plan.target_name, connect=connect, settled=plan.place, claim=claim
     )

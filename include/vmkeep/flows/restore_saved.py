@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from vmkeep.errors import CorruptError, UsageError
+from vmkeep.flows.disk_words import NamedDisks
 from vmkeep.flows.restore_request import NewVmOptions
 from vmkeep.model.disk import Disk
 from vmkeep.model.job import from_json
@@ -178,13 +179,13 @@ def _by_disk(option: str, texts: Iterable[str], disks: Iterable[Disk], *, kind: 
     """Parse ``DISK=…`` options. A disk is named by its address, its label or its device key.
 
     :returns: the value for each disk, by device key.
+    :raises AmbiguousError: several disks have one name.
     """
-    listed = list(disks)
-    known = {word: disk for disk in reversed(listed) for word in (str(disk.key), disk.label, disk.address)}
-    names = ", ".join(f"{disk.address} ({disk.label})" for disk in listed) or "none"
-    mapped = take_apart(texts, known, what=option, kind=kind, candidates=f"each {kind} of it: {names}")
+    named = NamedDisks(disks, whose="the restore point", kind=kind)
+    mapped = take_apart(texts, named.words, what=option, kind=kind, candidates=named.listed)
     chosen: dict[int, str] = {}
     for word, new in mapped.items():
-        if chosen.setdefault(known[word].key, new) != new:
-            raise UsageError(f"{option}: {known[word].label} is mapped to '{chosen[known[word].key]}' and to '{new}'")
+        disk = named.find(word, what=option)
+        if chosen.setdefault(disk.key, new) != new:
+            raise UsageError(f"{option}: {disk.label} is mapped to '{chosen[disk.key]}' and to '{new}'")
     return chosen

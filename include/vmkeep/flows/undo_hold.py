@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 
-from vmkeep.errors import TransientError, VmKeepError
+from vmkeep.errors import VmKeepError
+from vmkeep.flows.claiming import claim_existing, make_claim
 from vmkeep.flows.dead_restores import dead_or_refused
 from vmkeep.flows.ended_restores import end_with_holds
 from vmkeep.flows.liveness import HasEnded
 from vmkeep.flows.restore_ledger import RunLedger
+from vmkeep.flows.restore_values import DeadRestore
 from vmkeep.model.site import Site
 from vmkeep.repository import Repository
 from vmkeep.vsphere import claims, inventory, machines
@@ -17,9 +19,6 @@ from vmkeep.vsphere.claims import VmClaim
 from vmkeep.vsphere.session import Session
 
 log = logging.getLogger(__name__)
-
-_LOOKS = 10
-"""Number of attempts to mark a VM, because a running guest may change its VM's settings between look and mark."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,18 +46,21 @@ def hold(
     :raises ConflictError: another restore may be at work on the VM.
     """
     RunLedger(repository, run).begin(owner)
-    claim = VmClaim(run=run, made=False, began=session.server_time(), repository=repository.id)
-    partly_written = False
-    for _ in range(_LOOKS):
+    claim = make_claim(session, repository, run, made=False)
+    ended: list[DeadRestore] = []
+
+    def look() -> inventory.VmDescription:
         now = inventory.describe_vm(session, vm.moref)
-        if (dead := dead_or_refused(session, repository, vm.ref, now.claim, has_ended)) is not None and dead.run != run:
-            log.warning("VM %s: ending the restore of run %s, which is dead", vm.ref, dead.run)
-            end_with_holds(site, session, repository, dead.run)
-            partly_written = partly_written or not dead.whole
-            continue
-        if claims.hold(session, vm.moref, claim, version=now.change_version):
-            return HeldForUndo(claim=claim, partly_written=partly_written)
-    raise TransientError(f"VM {vm.ref} is being changed all the time; nothing was touched")
+        dead = dead_or_refused(session, repository, vm.ref, now.claim, has_ended)
+        if dead is None or dead.run == run:
+            return now
+        log.warning("VM %s: ending the restore of run %s, which is dead", vm.ref, dead.run)
+        end_with_holds(site, session, repository, dead.run)
+        ended.append(dead)
+        return inventory.describe_vm(session, vm.moref)
+
+    claim_existing(session, claim, look)
+    return HeldForUndo(claim=claim, partly_written=not all(dead.whole for dead in ended))
 
 
 def give_back(session: Session, vm: inventory.VmDescription, held: HeldForUndo) -> None:

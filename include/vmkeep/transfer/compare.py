@@ -15,11 +15,8 @@ from vmkeep.model.extents import Extent, Extents, align_out, overlaps, total, un
 from vmkeep.model.overwrite import Verify
 from vmkeep.repository import ZERO, DiskMap, Kind, Repository
 from vmkeep.transfer.progress import OnProgress, ProgressCounter
+from vmkeep.transfer.sampling import ALL_BELOW, SHARES
 
-_ALL_BELOW = 64 << 20
-"""Bytes of data up to which everything is read back. A larger disk is sampled."""
-_SAMPLE = 64
-"""A sample has one block out of this many."""
 _HOLES = 256
 """Greatest number of holes whose first block is read back."""
 _DEPTH = 8
@@ -73,7 +70,7 @@ def _whole(disk: DiskMap, source: DiskSource) -> Extents:
 def _chosen(disk: DiskMap, capacity: int, only: Sequence[Extent] | None) -> Iterator[Extent]:
     """Yield the blocks to read back, in order: a sample of what was written, or all of it if that is little."""
     written = disk.stored_extents() if only is None else overlaps(disk.stored_extents(), only)
-    sample = _sample(disk, capacity, everything=total(written) <= _ALL_BELOW)
+    sample = _sample(disk, capacity, everything=total(written) <= ALL_BELOW)
     return sample if only is None else overlaps(sample, only)
 
 
@@ -85,7 +82,7 @@ def _sample(disk: DiskMap, capacity: int, *, everything: bool) -> Iterator[Exten
         if block > after and holes < _HOLES:
             holes += 1
             yield Extent(after * size, min((after + 1) * size, capacity))
-        if digest and (everything or digest[0] % _SAMPLE == 0 or block in (0, grown)):
+        if digest and (everything or digest[0] % SHARES == 0 or block in (0, grown)):
             yield Extent(block * size, min((block + 1) * size, capacity))
         after = block + 1
 

@@ -25,13 +25,10 @@ from vmkeep.model.wording import size
 from vmkeep.repository import Repository
 from vmkeep.transfer.auditing import OnceAllocated, check_increment
 from vmkeep.transfer.progress import OnProgress
+from vmkeep.transfer.sampling import ALL_BELOW, SHARES
 
 log = logging.getLogger(__name__)
 
-_ALL_BELOW: Final = 64 << 20
-"""Bytes of a disk up to which every block that is to stay is read."""
-_SHARES: Final = 64
-"""The sample of a larger disk is one of this many. Each try draws one at random."""
 _PIECE: Final = 1 << 20
 _DEPTH: Final = 8
 
@@ -105,5 +102,5 @@ def whole(repository: Repository, job: WriteJob, why: str) -> Part:
 
 
 def _sample(capacity: int) -> AuditPlan:
-    of = 1 if capacity <= _ALL_BELOW else _SHARES
+    of = 1 if capacity <= ALL_BELOW else SHARES
     return AuditPlan(phase=secrets.randbelow(of), of=of)

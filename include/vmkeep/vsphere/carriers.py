@@ -30,6 +30,7 @@ from vmkeep.vsphere.places import Place, PlaceRequest, on_host, resolve_place
 from vmkeep.vsphere.properties import read
 from vmkeep.vsphere.session import Session
 from vmkeep.vsphere.specdisks import DiskRules, new_disk
+from vmkeep.vsphere.storenames import stored_datastore
 from vmkeep.vsphere.tasks import run_task
 
 MOST_DISKS = 60
@@ -68,9 +69,13 @@ class CarrierPlan:
     """Warnings about room on the datastores."""
 
 
-def find_place(session: Session, target: VmIdentity, name: str) -> Place:
-    """Return the place of a carrier: beside the VM that gets the disks, on the same host, which so sees their files."""
-    place = resolve_place(session, target, PlaceRequest(), name)
+def find_place(session: Session, target: VmIdentity, name: str, datastore: str | None) -> Place:
+    """Return the place of a carrier: beside the VM that gets the disks, on the same host, which so sees their files.
+
+    :param datastore: the datastore for the disks, as a person names it; ``None``: the target's own.
+    :raises NotFoundError: the datacenter has no such datastore.
+    """
+    place = resolve_place(session, target, PlaceRequest(datastore=datastore), name)
     with speaking(f"look at the host of VM {target.name}"):
         host = read(session, session.vm(target.moref or ""), "runtime.host")["runtime.host"]
         here = place if host is None or moref_of(host) == place.host else on_host(session, place, moref_of(host))
@@ -78,15 +83,13 @@ def find_place(session: Session, target: VmIdentity, name: str) -> Place:
 
 
 def plan_carrier(
-    session: Session, config_xml: str | bytes, disks: Sequence[Disk], place: Place, *, vmx: str, datastore: str | None,
-    token: str,
-) -> CarrierPlan:  # fmt: skip
+    session: Session, config_xml: str | bytes, disks: Sequence[Disk], place: Place, *, vmx: str, token: str
+) -> CarrierPlan:
     """Plan a carrier for new disks like some saved ones. Changes nothing.
 
     A disk on the target's own datastore goes into the target's folder, and else into a folder of its own.
 
     :param vmx: datastore path of the target's ``.vmx``.
-    :param datastore: name of the datastore for the disks, as a person types it; ``None``: the target's own.
     :param token: makes the names of the files unique.
     :raises NotFoundError: the target's host has no such datastore.
     :raises ConflictError: the datastore has no room, or there are too many disks.
@@ -94,7 +97,8 @@ def plan_carrier(
     if len(disks) > MOST_DISKS:
         raise ConflictError(f"{len(disks)} disks at once are too many: attach at most {MOST_DISKS} at a time")
     home = DatastorePath.parse(vmx)
-    store = home.datastore if datastore is None else _stored_name(place, datastore)
+    asked = place.request.datastore
+    store = home.datastore if asked is None else stored_datastore(place, asked, what="--datastore (datastore): ")
     if home.datastore not in place.datastores:
         raise NotFoundError(
             f"host {place.host_name} cannot use datastore '{decode_name(home.datastore)}', on which the VM's own files "
@@ -108,14 +112,6 @@ def plan_carrier(
         made.append(_carried(saved[disk.key], disk, own if store == home.datastore else f"[{store}]"))
     space = _require_room(session, place, store, made)
     return CarrierPlan(name=place.name, place=place, home=home.datastore, disks=tuple(made), space=space)
-
-
-def _stored_name(place: Place, name: str) -> str:
-    for stored in place.datastores:
-        if decode_name(stored) == name:
-            return stored
-    known = ", ".join(map(decode_name, place.datastores)) or "none"
-    raise NotFoundError(f"host {place.host_name} has no datastore '{name}'; it has {known}")
 
 
 def _carried(saved: Any, disk: Disk, file_name: str) -> CarriedDisk:

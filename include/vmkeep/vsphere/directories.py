@@ -11,11 +11,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from vmkeep.errors import NotFoundError, UsageError
-from vmkeep.vsphere.candidates import Named, instead
-from vmkeep.vsphere.names import decode_name
 from vmkeep.vsphere.paths import DatastorePath, parse_path
 from vmkeep.vsphere.places import Place
 from vmkeep.vsphere.session import Session
+from vmkeep.vsphere.storenames import stored_datastore
 from vmkeep.vsphere.vmfiles import exists
 
 _MEMBERS = {"log": "logDirectory", "suspend": "suspendDirectory", "snapshot": "snapshotDirectory"}
@@ -85,11 +84,7 @@ def _asked(session: Session, place: Place, name: str, asked: str) -> str:
     path = parse_path(asked)
     if path is None or not path.path.strip("/"):
         raise UsageError(f"{name} directory '{asked}': write it as in '[datastore1] folder'")
-    spellings = {**{each: each for each in place.datastores}, **{decode_name(each): each for each in place.datastores}}
-    stored = spellings.get(path.datastore)
-    if stored is None:
-        known = instead(Named.DATASTORE, path.datastore, map(decode_name, place.datastores), there_are="it has")
-        raise NotFoundError(f"{name} directory '{asked}': the host has no datastore '{path.datastore}'; {known}")
+    stored = stored_datastore(place, path.datastore, what=f"{name} directory '{asked}': ")
     there = DatastorePath(stored, path.path.rstrip("/"))
     if not _is_there(session, place, there):
         raise NotFoundError(

@@ -11,7 +11,6 @@ from vmkeep.model.disk import Disk
 from vmkeep.model.place import SettledPlace
 from vmkeep.model.rdm import RdmReplacement
 from vmkeep.vsphere.api import moref_of, vim
-from vmkeep.vsphere.candidates import Named, instead
 from vmkeep.vsphere.cards import card_networks
 from vmkeep.vsphere.configspec import BuiltSpec, SpecOptions, Surroundings, build, parse_config
 from vmkeep.vsphere.directories import settle_directories
@@ -31,6 +30,7 @@ from vmkeep.vsphere.properties import read, read_each
 from vmkeep.vsphere.rights import When
 from vmkeep.vsphere.rightscheck import require_for_new_vm
 from vmkeep.vsphere.session import Session
+from vmkeep.vsphere.storenames import stored_datastore
 from vmkeep.vsphere.vmfiles import exists
 
 
@@ -214,14 +214,11 @@ def _home(place: Place, vmx: str) -> str:
 
 
 def _datastore(place: Place, name: str) -> str:
-    """Return a datastore's name as vSphere stores it, for datastore paths, from the name that a person typed."""
-    for stored in place.datastores:
-        if decode_name(stored) == name:
-            return stored
-    known = instead(Named.DATASTORE, name, map(decode_name, place.datastores), there_are="it has")
-    raise NotFoundError(
-        f"the host has no datastore '{name}'; {known}: choose one of the host's for the VM (--datastore), or for one "
-        "disk (--disk-datastore 'DISK=DATASTORE')"
+    return stored_datastore(
+        place,
+        name,
+        remedy=": choose one of the host's for the VM (--datastore), or for one disk (--disk-datastore "
+        "'DISK=DATASTORE')",
     )
 
 

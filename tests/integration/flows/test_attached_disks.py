@@ -18,7 +18,7 @@ from vmkeep.flows.stopping import Stop
 from vmkeep.flows.sweep import Kind, State
 from vmkeep.model.job import to_json
 from vmkeep.repository import open_repository
-from vmkeep.vsphere import attaching, carriers, inventory
+from vmkeep.vsphere import attaching, carriers, choices, inventory
 from vmkeep.vsphere.api import vim
 from vmkeep.vsphere.tasks import run_task
 
@@ -292,12 +292,23 @@ def test_a_disk_of_the_vm_itself_is_warned_of_as_a_twin(lab, kept):
     assert [warning for warning in plan.warnings if "same ids of partitions" in warning]
 
 
+def test_a_datastore_is_found_by_its_name_its_path_and_its_id_as_for_a_new_vm(lab, kept):
+    site, point = kept
+    with hands(lab) as session:
+        store = next(one for one in choices.list_datastores(session) if one.name == "datastore1")
+
+    plans = [attach.plan_attach(site, request(point, OFF, datastore=word)) for word in (store.path, store.id)]
+
+    assert [plan.carrier.disks[0].file_name.partition(" ")[0] for plan in plans] == ["[datastore1]"] * 2
+
+
 @pytest.mark.parametrize(
     ("vm", "options", "error", "told"),
     [
         ("nobody", {}, NotFoundError, "nobody"),
         (OFF, {"at": ("scsi0:0",)}, ConflictError, "scsi0:0 is taken by Hard disk 1"),
-        (OFF, {"datastore": "ds-9"}, NotFoundError, "no datastore 'ds-9'; it has datastore1"),
+        (OFF, {"datastore": "ds-9"}, NotFoundError, "no datastore 'ds-9' in /Lab; there are datastore1"),
+        (OFF, {"datastore": "datastor1"}, NotFoundError, "near: 'datastore1'"),
     ],
 )
 def test_a_request_that_cannot_be_carried_out_is_refused_before_any_change(lab, kept, world, vm, options, error, told):

@@ -127,7 +127,7 @@ def test_a_file_server_with_32_physical_rdms_comes_back_on_as_many_free_luns_at_
         Restoring.new(site, point, name, physical_rdm="auto")
     free = [Lun.added(lab, SHARE) for _ in range(RDMS)]
     before = [lun.digest() for lun in free]
-    with pytest.raises(NotFoundError, match=r"each RDM of it: scsi1:0 \(Hard disk 2\)"):
+    with pytest.raises(NotFoundError, match=r"the restore point has the RDMs scsi1:0 \(Hard disk 2, "):
         Restoring.new(site, point, name, rdms=("scsi0:0=auto",))
 
     planned = Restoring.new(site, point, name, physical_rdm="auto").prepared().written()

@@ -216,7 +216,7 @@ def test_networks_with_equals_signs_brackets_and_quotes_in_their_names_can_be_ma
         ),
         ({"networks": ("VM Network",)}, UsageError, "OLD=NEW"),
         ({"networks": ("VM Network=A", "VM Network=B")}, UsageError, "choose one"),
-        ({"disk_datastores": ("scsi3:9=datastore2",)}, NotFoundError, r"scsi0:0 \(Hard disk 1\)"),
+        ({"disk_datastores": ("scsi3:9=datastore2",)}, NotFoundError, r"scsi0:0 \(Hard disk 1, "),
         (
             {"disk_datastores": ("scsi0:0=nowhere",)},
             NotFoundError,
@@ -231,8 +231,8 @@ def test_networks_with_equals_signs_brackets_and_quotes_in_their_names_can_be_ma
         ({"suspend_directory": "[nowhere] x"}, NotFoundError, "the host has no datastore 'nowhere'; it has datastore1"),
         ({"snapshot_directory": "[datastore1] no/where"}, NotFoundError, "snapshot directory .* no such folder"),
         ({"log_directory": "/vmfs/x"}, UsageError, r"write it as in '\[datastore1\] folder'"),
-        ({"rdms": ("scsi0:0=omit",)}, NotFoundError, "each RDM of it: none"),
-        ({"luns": ("scsi0:0=naa.1",)}, NotFoundError, "each RDM of it: none"),
+        ({"rdms": ("scsi0:0=omit",)}, NotFoundError, "the restore point has no RDM"),
+        ({"luns": ("scsi0:0=naa.1",)}, NotFoundError, "the restore point has no RDM"),
     ],
 )
 def test_what_is_not_there_is_answered_with_what_is_before_anything_is_touched(lab, kept, name, said, error, words):
@@ -317,7 +317,7 @@ def test_a_physical_rdm_that_is_left_out_goes_nowhere_by_the_plan(with_rdm, name
     [
         ((), UsageError, r"--lun 'scsi1:0=LUN'.*free ones: naa"),
         (("scsi1:0=naa.0",), NotFoundError, r"on esx01.localhost, esx02.localhost: .* is not free; free ones: naa"),
-        (("scsi0:0=naa.0",), NotFoundError, r"no RDM 'scsi0:0'; each RDM of it: scsi1:0"),
+        (("scsi0:0=naa.0",), NotFoundError, r"no RDM 'scsi0:0'; the restore point has the RDMs scsi1:0"),
     ],
 )
 def test_a_physical_rdm_goes_onto_no_lun_that_is_not_named_and_free(with_rdm, name, said, error, words):

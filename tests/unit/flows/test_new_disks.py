@@ -105,7 +105,7 @@ def test_what_is_said_of_all_physical_rdms_is_said_of_no_virtual_one():
     [
         ({"rdms": ("scsi0:2=lunn",)}, UsageError, "cannot become 'lunn'; choose from"),
         ({"physical_rdm": "all"}, UsageError, "cannot become 'all'; choose from"),
-        ({"rdms": ("scsi0:0=omit",)}, NotFoundError, "no RDM 'scsi0:0'; each RDM of it: scsi0:1"),
+        ({"rdms": ("scsi0:0=omit",)}, NotFoundError, "no RDM 'scsi0:0'; the restore point has the RDMs scsi0:1"),
         ({"luns": ("scsi0:2=naa.6",), "rdms": ("scsi0:2=auto",)}, UsageError, "LUN naa.6 is named for it .*leave one"),
         ({"luns": ("scsi0:2=naa.6",), "rdms": ("scsi0:2=disk",)}, UsageError, "is to become 'disk'"),
     ],

@@ -47,7 +47,7 @@ def test_what_the_disk_held_before_does_not_pass_for_zeros(read_back):
 
 
 def test_of_a_large_disk_a_sample_is_read(read_back, monkeypatch):
-    monkeypatch.setattr(compare, "_ALL_BELOW", BLOCK)
+    monkeypatch.setattr(compare, "ALL_BELOW", BLOCK)
 
     assert 0 < read_back(CONTENT) < 5 * BLOCK
 
@@ -74,8 +74,8 @@ def test_nor_may_a_whole_block_beyond_it_hold_anything(repository, disk, back_up
 
 
 def test_the_first_block_is_always_part_of_the_sample(read_back, monkeypatch):
-    monkeypatch.setattr(compare, "_ALL_BELOW", 0)
-    monkeypatch.setattr(compare, "_SAMPLE", 1 << 30)
+    monkeypatch.setattr(compare, "ALL_BELOW", 0)
+    monkeypatch.setattr(compare, "SHARES", 1 << 30)
     held = bytearray(CONTENT)
     held[BLOCK - 1] ^= 1
 

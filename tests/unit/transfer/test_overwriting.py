@@ -145,7 +145,7 @@ def test_a_try_after_a_doubt_writes_every_block_also_if_its_own_sample_shows_non
 
 
 def test_of_a_large_disk_a_sample_of_the_blocks_that_stay_is_read(over, then, monkeypatch):
-    monkeypatch.setattr(overwriting, "_ALL_BELOW", 0)
+    monkeypatch.setattr(overwriting, "ALL_BELOW", 0)
     read = []
     disk = MemoryDisk(then)
     disk.before_piece = read.append
@@ -219,8 +219,8 @@ def test_the_whole_disk_is_read_back_only_if_asked_for(over, then, verify):
 
 
 def test_reading_back_all_finds_what_a_hole_should_not_hold(over, then, monkeypatch):
-    monkeypatch.setattr(overwriting, "_ALL_BELOW", 0)
-    monkeypatch.setattr(overwriting, "_SHARES", 1 << 30)
+    monkeypatch.setattr(overwriting, "ALL_BELOW", 0)
+    monkeypatch.setattr(overwriting, "SHARES", 1 << 30)
     now = bytearray(then)
     now[13 * BLOCK + 5] = 7
 
