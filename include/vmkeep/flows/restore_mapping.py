@@ -48,14 +48,17 @@ def mapping_at(repository: Repository, ref: str) -> str:
 def read_mapping_file(path: Path) -> str:
     """Return the text of a mapping file.
 
-    :raises MappingError: the file cannot be read.
+    :raises MappingError: the file cannot be read, or is empty.
     """
     try:
-        return read_text(path, most=_LARGEST)
+        text = read_text(path, most=_LARGEST)
     except OSError as error:
         raise MappingError(f"mapping {path}: the file cannot be read: {error.strerror}") from error
     except ValueError as error:
         raise MappingError(f"mapping {path}: {error}") from error
+    if not text.strip():  # an empty text asks for no new VM, so that the original could be written over
+        raise MappingError(f"mapping {path}: the file is empty: write it anew with 'vmkeep point show POINT --mapping'")
+    return text
 
 
 def mapping_of(saved: SavedVm) -> str:

@@ -93,3 +93,12 @@ def test_a_file_that_is_none_is_refused_and_not_waited_for(tmp_path):
     ):  # fmt: skip
         with pytest.raises(MappingError, match=words):
             read_mapping_file(path)
+
+
+@pytest.mark.parametrize("text", ["", " \n\t\n", "\ufeff\n"], ids=["nothing", "blanks", "a byte order mark"])
+def test_an_empty_file_is_refused_because_without_a_mapping_the_original_would_be_written_over(tmp_path, text):
+    path = tmp_path / "web01.yaml"
+    path.write_text(text, encoding="utf-8")
+
+    with pytest.raises(MappingError, match=r"web01\.yaml: the file is empty"):
+        read_mapping_file(path)
