@@ -96,7 +96,9 @@ def _fit(disk: Disk, where: str, target: Disk, problems: list[str], *, told: str
         return None
     known = disk.uuid is None or target.uuid == disk.uuid
     strange = "" if known else "matched by place and capacity: it is not the same disk as when it was backed up"
-    return DiskMatch(disk=disk, target_key=target.key, written=True, note=told or strange)
+    in_clear = "was encrypted, and the disk there is not, so that its content lies in clear"
+    notes = (told or strange, in_clear if disk.key_id is not None and target.key_id is None else "")
+    return DiskMatch(disk=disk, target_key=target.key, written=True, note="; ".join(filter(None, notes)))
 
 
 def _not_written(disk: Disk) -> DiskMatch:

@@ -21,7 +21,7 @@ from vmkeep.vsphere.cards import CardNetwork
 from vmkeep.vsphere.claims import DRILL, VmClaim, options_for
 from vmkeep.vsphere.configtable import COPIED, UNLESS_USUAL, lost_members
 from vmkeep.vsphere.directories import Directories
-from vmkeep.vsphere.disks import disks_of
+from vmkeep.vsphere.disks import KeyName, disks_of, key_of, name_of_key
 from vmkeep.vsphere.luns import Lun
 from vmkeep.vsphere.names import encode_name
 from vmkeep.vsphere.placedsettings import place_settings
@@ -89,8 +89,8 @@ class Surroundings:
     """The storage policy, as it is called there, of each disk by its device key; ``None``: of the VM's own files."""
     policy_notes: tuple[str, ...] = ()
     """One sentence for each storage policy that cannot be applied."""
-    key_known: bool = False
-    """The new VM can be encrypted with the saved VM's key."""
+    keys: Collection[KeyName] = ()
+    """The keys of the saved VM and its disks that can be used there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,16 +149,23 @@ def parse_config(xml: str | bytes) -> Any:
     return config
 
 
+def keys_of(config: Any) -> list[Any]:
+    """Return the keys with which a saved VM and its disks are encrypted; ``None`` for what is not."""
+    disks = (device for device in config.hardware.device if isinstance(device, vim.vm.device.VirtualDisk))
+    return [config.keyId, *(key_of(disk.backing) for disk in disks)]
+
+
 def build(config: Any, options: SpecOptions, around: Surroundings) -> BuiltSpec:
     """Return the spec for ``CreateVM_Task``, and the differences from the saved VM."""
-    encrypted = config.keyId is not None and around.key_known
+    encrypted = name_of_key(config.keyId) in around.keys
     disks = DiskRules(
         physical_rdm=options.physical_rdm,
         rdms=options.rdms,
         datastores=around.disk_datastores,
         luns=around.luns,
         policies={key: policy.id for key, policy in around.policies.items() if key is not None},
-        encrypted=encrypted,
+        key=config.keyId if encrypted else None,
+        keys=around.keys,
         copied=options.copied,
     )
     rules = DeviceRules(new_identity=options.new_identity, disks=disks, networks=around.networks, isos=around.isos)

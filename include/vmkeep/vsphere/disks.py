@@ -9,6 +9,8 @@ from vmkeep.errors import UnsupportedError
 from vmkeep.model.disk import ControllerKind, Disk, SkipReason
 from vmkeep.vsphere.api import type_name, vim
 
+KeyName = tuple[str, str]
+"""The ids of a key provider and of one of its keys."""
 _READABLE = {"FlatVer2", "SparseVer2", "SeSparse", "RawDiskMappingVer1"}
 """Kinds of backing that VDDK can read: through a snapshot, or while the VM is powered off."""
 
@@ -42,7 +44,7 @@ def _disk(device: Any, controller: Any) -> Disk:
     bus = controller_kind(controller)
     if bus is None:
         raise UnsupportedError(f"{label}: its controller (key {device.controllerKey}) is of no kind that is known here")
-    backing, key = device.backing, _key(device.backing)
+    backing, key = device.backing, key_of(device.backing)
     return Disk(
         key=device.key,
         label=label,
@@ -66,11 +68,16 @@ def _disk(device: Any, controller: Any) -> Disk:
     )
 
 
-def _key(backing: Any) -> Any | None:
+def key_of(backing: Any) -> Any | None:
     """Return the key of an encrypted disk: that of the newest file which names one."""
     while backing is not None and getattr(backing, "keyId", None) is None:
         backing = getattr(backing, "parent", None)
     return backing.keyId if backing is not None else None
+
+
+def name_of_key(key: Any) -> KeyName | None:
+    """Return the name of a key; ``None``: there is no key, or no provider has it."""
+    return (key.providerId.id, key.keyId) if key is not None and key.providerId is not None else None
 
 
 def files_of_backing(backing: Any) -> Iterator[str]:

@@ -1,12 +1,14 @@
-"""Finds out whether a vCenter can use the key with which a saved VM was encrypted."""
+"""Finds out which of the keys with which a saved VM and its disks were encrypted a vCenter can use."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from vmkeep.vsphere.advancedsettings import ENCRYPTION_BUNDLE
 from vmkeep.vsphere.api import vim, vmodl
 from vmkeep.vsphere.claims import values_by_key
+from vmkeep.vsphere.disks import KeyName, name_of_key
 from vmkeep.vsphere.faults import speaking
 from vmkeep.vsphere.properties import read
 from vmkeep.vsphere.rights import On, Purpose, When
@@ -17,18 +19,25 @@ _AVAILABLE = 1
 """The bit of ``checkKeyBitMap`` that asks whether a key is available."""
 
 
-def can_encrypt(session: Session, folder: Any, key: Any) -> bool:
-    """Return whether a new VM in a folder can be encrypted with a saved VM's key.
+def usable_keys(session: Session, folder: Any, keys: Iterable[Any]) -> frozenset[KeyName]:
+    """Return those of some keys with which a new VM in a folder, or its disks, can be encrypted.
 
-    This needs the same key provider here, and rights. If either is not known, the answer is no.
+    This needs the same key provider here, and rights. A key of which that is not known is left out.
+
+    :param keys: as vSphere tells them; ``None`` stands for a part that was not encrypted.
     """
     manager = session.content.cryptoManager
-    if key is None or key.providerId is None or not isinstance(manager, vim.encryption.CryptoManagerKmip):
-        return False
+    wanted = {name: key for key in keys if (name := name_of_key(key)) is not None}
+    if not wanted or not isinstance(manager, vim.encryption.CryptoManagerKmip):
+        return frozenset()
     if missing_when(
         session, Purpose.RESTORE_NEW, When.ENCRYPTED, {On.ROOT: session.content.rootFolder, On.FOLDER: folder}
     ):
-        return False
+        return frozenset()
+    return frozenset(name for name, key in wanted.items() if _is_available(manager, key))
+
+
+def _is_available(manager: Any, key: Any) -> bool:
     with speaking(f"ask for key {key.keyId}"):
         try:
             answers = manager.QueryCryptoKeyStatus([key], _AVAILABLE)

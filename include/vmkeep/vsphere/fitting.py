@@ -12,10 +12,10 @@ from vmkeep.model.place import SettledPlace
 from vmkeep.model.rdm import RdmReplacement
 from vmkeep.vsphere.api import moref_of, vim
 from vmkeep.vsphere.cards import card_networks
-from vmkeep.vsphere.configspec import BuiltSpec, SpecOptions, Surroundings, build, parse_config
+from vmkeep.vsphere.configspec import BuiltSpec, SpecOptions, Surroundings, build, keys_of, parse_config
 from vmkeep.vsphere.directories import settle_directories
-from vmkeep.vsphere.disks import disks_of
-from vmkeep.vsphere.encryption import can_encrypt
+from vmkeep.vsphere.disks import disks_of, name_of_key
+from vmkeep.vsphere.encryption import usable_keys
 from vmkeep.vsphere.faults import speaking
 from vmkeep.vsphere.freeluns import LunUses, LunWish, find_luns, free_lun, free_luns, require_room, uses_of_luns
 from vmkeep.vsphere.hardware import require_version, takes_version
@@ -96,7 +96,8 @@ def plan_vm(session: Session, config_xml: str | bytes, place: Place, options: Sp
         folder = session.managed(vim.Folder, place.folder)
         home = _home(place, config.files.vmPathName)
         stores = _disk_datastores(place, devices, home)
-        key_known = can_encrypt(session, folder, config.keyId)
+        keys = usable_keys(session, folder, keys_of(config))
+        key_known = name_of_key(config.keyId) in keys
         luns = _luns(session, place, devices, options)
         policies = _policies(session, place, config, stores, home, without=luns, key_known=key_known)
         around = Surroundings(
@@ -117,7 +118,7 @@ def plan_vm(session: Session, config_xml: str | bytes, place: Place, options: Sp
             directories=settle_directories(session, place, config, keep=not options.new_identity),
             policies=policies.given,
             policy_notes=policies.notes,
-            key_known=key_known,
+            keys=keys,
         )
     require_for_new_vm(
         session,

@@ -265,7 +265,7 @@ def _serial_port(made: Any, rules: DeviceRules) -> _Made:  # noqa: ARG001 - one 
 def _tpm(made: Any, rules: DeviceRules) -> _Made:
     """Keep the TPM only with the old key, because its secrets are in the NVRAM, which only that key opens."""
     made.endorsementKeyCertificateSigningRequest = []
-    if rules.disks.encrypted:
+    if rules.disks.key is not None:
         return made, ""
     return None, (
         "left out: its secrets cannot be opened without the old VM's key. BitLocker, and all that keeps a key in it, "

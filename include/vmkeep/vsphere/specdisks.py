@@ -11,7 +11,7 @@ from vmkeep.model.disk import SkipReason
 from vmkeep.model.rdm import RdmChoice, RdmReplacement, rdm_choice
 from vmkeep.model.wording import size
 from vmkeep.vsphere.api import vim
-from vmkeep.vsphere.disks import backing_name
+from vmkeep.vsphere.disks import KeyName, backing_name, key_of, name_of_key
 from vmkeep.vsphere.luns import Lun
 
 PLACEHOLDER_BYTES = 16 << 20
@@ -35,8 +35,10 @@ class DiskRules:
     """Device key in the saved configuration → the free LUN for this raw device mapping."""
     policies: Mapping[int, str] = field(default_factory=dict)
     """Device key in the saved configuration → id of the storage policy for the new disk."""
-    encrypted: bool = False
-    """The new VM is encrypted with the saved VM's key."""
+    key: Any | None = None
+    """The key with which the new VM is encrypted; ``None``: it is not, and none of its disks can be."""
+    keys: Collection[KeyName] = ()
+    """The keys of the saved disks that can be used."""
     copied: Collection[int] = ()
     """Device keys of disks that were backed up though no snapshot can hold them, because the VM was off."""
 
@@ -74,7 +76,7 @@ def new_disk(saved: Any, skip: SkipReason | None, rules: DiskRules, notes: list[
         notes.append(f"{label}: not in the backup ({skip.why}), created empty")
     elif is_rdm:
         notes.append(f"{label}: a {'physical' if physical else 'virtual'}-mode RDM, becomes an ordinary disk")
-    notes.extend(f"{label}: {what}" for what in _lost(saved))
+    notes.extend(f"{label}: {what}" for what in (*_lost(saved), *_other_key(saved, rules)))
     # A physical RDM counts as independent because no snapshot holds it; an ordinary disk shall be in snapshots.
     mode = "persistent" if physical else getattr(saved.backing, "diskMode", None) or "persistent"
     if is_rdm:
@@ -105,12 +107,27 @@ def _replacement(
 
 
 def encryption_of(saved: Any, rules: DiskRules) -> Any | None:
-    """Return the part of a device change that encrypts a new disk as the saved disk was encrypted."""
-    key = getattr(saved.backing, "keyId", None)
-    if key is None or not rules.encrypted:
+    """Return the part of a device change that encrypts a new disk, if the saved disk was encrypted.
+
+    It gets the saved disk's key, or else the VM's if that one cannot be used.
+    """
+    key = key_of(saved.backing)
+    if key is None or rules.key is None:
         return None
+    usable = key if name_of_key(key) in rules.keys else rules.key
     spec = vim.vm.device.VirtualDeviceSpec.BackingSpec
-    return spec(crypto=vim.encryption.CryptoSpecEncrypt(cryptoKeyId=key))
+    return spec(crypto=vim.encryption.CryptoSpecEncrypt(cryptoKeyId=usable))
+
+
+def _other_key(saved: Any, rules: DiskRules) -> Iterator[str]:
+    """Yield a note if a new disk is encrypted with another key. A VM that is not encrypted has a note of its own."""
+    key = key_of(saved.backing)
+    if key is not None and rules.key is not None and name_of_key(key) not in rules.keys:
+        provider = key.providerId.id if key.providerId is not None else "unknown"
+        yield (
+            f"encrypted with the VM's key {rules.key.keyId}, because its own key {key.keyId} of key provider "
+            f"{provider} cannot be used here"
+        )
 
 
 def profiles_of(saved: Any, rules: DiskRules) -> list[Any]:

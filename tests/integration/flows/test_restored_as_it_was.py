@@ -11,6 +11,8 @@ from tests.integration.flows import restoring
 from tests.integration.flows.restoring import Restoring, back_up, hands, names, power, reconfigure, restore_whole
 from vmkeep.cli.main import cli
 from vmkeep.errors import ConflictError, UnsupportedError, UsageError
+from vmkeep.flows import attach
+from vmkeep.flows.attach_values import AttachRequest
 from vmkeep.flows.restore_request import OnConflict
 from vmkeep.flows.restore_wording import plan_lines
 from vmkeep.model.point import Power
@@ -321,6 +323,29 @@ def test_an_encrypted_vm_keeps_key_bundle_tpm_and_nvram_together(lab, site, key,
     (disk,) = [device for device in made.hardware.device if isinstance(device, DEVICE.VirtualDisk)]
     assert disk.backing.keyId.keyId == key.keyId
     assert done.warnings == ()
+
+
+def test_a_single_disk_of_an_encrypted_vm_goes_back_over_it_encrypted_and_to_another_vm_in_clear(
+    lab, site, key, secure
+):
+    name, point = secure
+    content = lab.hash(name, 2000)
+    power(lab, name, on=True)
+    lab.write(name, 2000, [{"offset": 0, "length": 4096, "seed": 5}])
+    assert lab.hash(name, 2000) != content
+
+    over = Restoring.over(site, point, disks=("scsi0:0",)).prepared().written()
+
+    over.finish()
+    now = config_of(lab, name)
+    (disk,) = [device for device in now.hardware.device if isinstance(device, DEVICE.VirtualDisk)]
+    assert (now.keyId.keyId, disk.backing.keyId.keyId, lab.hash(name, 2000)) == (key.keyId, key.keyId, content)
+    request = AttachRequest(point=point, run=restoring.new_run(), disks=("scsi0:0",), vm_selector="web01")
+    assert any("so that its content lies in clear" in told for told in attach.plan_attach(site, request).warnings)
+    plain = new_name()
+    make_vm(lab, plain)
+    over = Restoring.over(site, point, vm_selector=plain, disks=("scsi0:0",))
+    assert any("so that its content lies in clear" in told for told in over.plan.warnings)
 
 
 def test_an_encrypted_vm_without_its_key_starts_and_asks_for_the_recovery_key(lab, site, key, secure):

@@ -259,15 +259,16 @@ def test_a_datastore_that_the_user_does_not_even_see_counts_as_one_without_right
         backup.preflight(as_user(site, user), BackupRequest(vm_selector="web01", run=new_run()))
 
 
-def test_a_vm_that_is_encrypted_needs_the_right_to_its_key(points, users):
+@pytest.mark.parametrize("purpose", [Purpose.BACKUP, Purpose.RESTORE_OVER])
+def test_a_vm_that_is_encrypted_needs_the_right_to_its_key(points, users, purpose):
     site, _ = points
-    user = as_user(site, users.with_rights(needed(Purpose.BACKUP)))
+    user = as_user(site, users.with_rights(needed(purpose)))
     with open_session(user.vcenter) as session:
         vm = inventory.describe_vm(session, inventory.find_vm(session, "web01").moref)
-        require_on_vm(session, Purpose.BACKUP, vm)
+        require_on_vm(session, purpose, vm)
 
         with pytest.raises(PermissionDeniedError, match=r"Cryptographer\.Access on web01"):
-            require_on_vm(session, Purpose.BACKUP, replace(vm, encrypted=True))
+            require_on_vm(session, purpose, replace(vm, encrypted=True))
 
 
 def test_commands_in_the_guest_need_their_own_rights_and_no_more(lab, points, users):

@@ -162,6 +162,14 @@ def test_a_choice_that_cannot_be_carried_out_is_refused_with_what_there_is(optio
         asked(point(A, B, third, skipped=(RDM,)), now, **options)
 
 
+@pytest.mark.parametrize(("saved", "now", "told"), [("k", None, True), ("k", "k2", False), (None, None, False)])
+def test_an_encrypted_disk_that_is_written_over_a_plain_one_is_told(saved, now, told):
+    (match,) = match_disks(point(replace(A, key_id=saved)), [replace(A, key_id=now)])
+
+    assert match.written
+    assert ("lies in clear" in match.note) == told
+
+
 def rdms(number, **more):
     """Physical RDMs on a controller of their own and on the next ones, as a file server has them."""
     return tuple(

@@ -558,13 +558,46 @@ def encrypted(make_config, make_disk):
 
 
 def test_an_encrypted_vm_stays_encrypted_where_its_key_is_known(encrypted):
-    built = build(encrypted, options(), Surroundings(datastore="plat004-local", key_known=True))
+    built = build(encrypted, options(), Surroundings(datastore="plat004-local", keys={("kms", "k-1")}))
 
     assert (built.spec.crypto.cryptoKeyId, built.notes, built.reads_nvram) == (KEY, (), True)
     assert the(built, DEVICE.VirtualTPM).key < 0
     (disk,) = (change for change in built.spec.deviceChange if isinstance(change.device, DEVICE.VirtualDisk))
     assert disk.backing.crypto.cryptoKeyId == KEY
     assert [item.key for item in built.spec.extraConfig] == ["encryption.bundle"]
+
+
+def test_a_disk_whose_own_key_is_not_known_here_is_encrypted_with_the_vms(encrypted):
+    own = vim.encryption.CryptoKeyId(keyId="k-2", providerId=vim.encryption.KeyProviderId(id="other"))
+    next(device for device in encrypted.hardware.device if device.key == 2000).backing.keyId = own
+
+    lost = build(encrypted, options(), Surroundings(datastore="plat004-local", keys={("kms", "k-1")}))
+    known = build(
+        encrypted, options(), Surroundings(datastore="plat004-local", keys={("kms", "k-1"), ("other", "k-2")})
+    )
+
+    assert [key.keyId for key in disk_keys(lost)] == ["k-1"]
+    assert any("key k-2 of key provider other cannot be used here" in note for note in lost.notes)
+    assert ([key.keyId for key in disk_keys(known)], known.notes) == (["k-2"], ())
+
+
+def test_a_disk_under_a_snapshot_whose_base_alone_tells_the_key_is_encrypted_again(encrypted):
+    disk = next(device for device in encrypted.hardware.device if device.key == 2000)
+    disk.backing = DEVICE.VirtualDisk.FlatVer2BackingInfo(
+        fileName="[a] b-000001", diskMode="persistent", parent=disk.backing
+    )
+
+    built = build(encrypted, options(), Surroundings(datastore="plat004-local", keys={("kms", "k-1")}))
+
+    assert disk_keys(built) == [KEY]
+
+
+def disk_keys(built):
+    return [
+        change.backing.crypto.cryptoKeyId
+        for change in built.spec.deviceChange
+        if isinstance(change.device, DEVICE.VirtualDisk)
+    ]
 
 
 def test_without_its_key_a_vm_loses_encryption_tpm_and_nvram_together(encrypted):
