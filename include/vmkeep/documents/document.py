@@ -73,8 +73,12 @@ class Document:
         return Place(line=self.source.count("\n", 0, index) + 1, column=index - line_start + 1)
 
 
-def read_document(source: str) -> Document:
-    """Read one document. The result has its faults, and all values that could be read in spite of them."""
+def read_document(source: str, *, any_names: bool = False) -> Document:
+    """Read one document. The result has its faults, and all values that could be read in spite of them.
+
+    :param any_names: texts may hold characters that nobody can read, written as escapes, because they name things of
+        another system.
+    """
     document = Document(source=source)
     if (found := _UNPRINTABLE.search(source)) is not None:
         line_start = source.rfind("\n", 0, found.start()) + 1
@@ -82,7 +86,7 @@ def read_document(source: str) -> Document:
         document.faults.append(Fault(place=place, message=f"the character U+{ord(found[0]):04X} does not belong here"))
         return document
     try:
-        _Reader(document).read(yaml.parse(source, Loader=_LOADER))
+        _Reader(document, any_names=any_names).read(yaml.parse(source, Loader=_LOADER))
     except yaml.MarkedYAMLError as error:
         document.faults.append(Fault(place=_place(error.problem_mark or error.context_mark), message=_syntax(error)))
     except yaml.YAMLError as error:
@@ -101,8 +105,9 @@ class _TooDeepError(Exception):
 class _Reader:
     """Makes plain data of YAML's events."""
 
-    def __init__(self, document: Document) -> None:
+    def __init__(self, document: Document, *, any_names: bool) -> None:
         self._document = document
+        self._any_names = any_names
         self._events: Iterator[Any] = iter(())
 
     def read(self, events: Iterator[Any]) -> None:
@@ -157,7 +162,7 @@ class _Reader:
 
     def _skip(self, event: Any) -> None:
         """Read a value for its faults, and drop it."""
-        aside = _Reader(Document(source=self._document.source, faults=self._document.faults))
+        aside = _Reader(Document(source=self._document.source, faults=self._document.faults), any_names=self._any_names)
         aside._events = self._events
         aside._value(event, ())
 
@@ -172,7 +177,7 @@ class _Reader:
             value = _plain(event.value)
             if not isinstance(value, str):
                 return value
-        if _UNPRINTABLE.search(event.value):
+        if not self._any_names and _UNPRINTABLE.search(event.value):
             self._refuse(event, "this text holds a character that nobody could read")
         self._document.texts[path] = Text(
             value=event.value, style=event.style or "", start=event.start_mark.index, end=event.end_mark.index

@@ -16,6 +16,7 @@ from vmkeep.errors import ConflictError, StaleError, UsageError, VmKeepError
 from vmkeep.flows import as_planned, attach_moves, vm_access
 from vmkeep.flows.attach_choice import chosen_disks, require_taker, wanted_slots
 from vmkeep.flows.attach_values import Attached, AttachedAs, AttachPlan, AttachRequest
+from vmkeep.flows.attach_warnings import about_the_boot_disk, about_twins
 from vmkeep.flows.connect import check_driver, open_vsphere
 from vmkeep.flows.dead_restores import dead_or_refused
 from vmkeep.flows.liveness import HasEnded, nobody_knows
@@ -79,7 +80,8 @@ def plan_attach(site: Site, request: AttachRequest, *, has_ended: HasEnded = nob
                 *about_doubts(repository, point),
                 *(note for disk in carrier.disks for note in disk.notes),
                 *carrier.space,
-                *_about_twins(point, vm),
+                *about_twins(point, disks, vm),
+                *about_the_boot_disk(vm.disks, slots),
                 *about_transports(request.transports),
             ),
         )
@@ -110,25 +112,18 @@ def _datastores(carrier: CarrierPlan) -> set[str]:
     return {carriers.datastore_of(disk) for disk in carrier.disks}
 
 
-def _about_twins(point: RestorePoint, vm: VmDescription) -> tuple[str, ...]:
-    """Warn of two disks with the same file systems in one guest."""
-    if point.vm.instance_uuid is None or point.vm.instance_uuid != vm.identity.instance_uuid:
-        return ()
-    warning = (
-        "the guest gets a disk with the same ids of partitions, file systems and volume groups as one that it has: it "
-        "may mount the wrong one at its next start, so detach the new disk before, or change the ids"
-    )
-    return (warning,)
-
-
 def make_carrier(site: Site, plan: AttachPlan) -> Target:
     """Make the carrier with the new, empty disks. The VM that gets them is not touched.
 
     :raises StaleError: the plan was made for another server.
+    :raises ConflictError: the VM takes no disk any more, or not at the planned address.
     """
     run = plan.request.run
     with open_site_repository(site) as repository, open_vsphere(site) as session:
         as_planned.require_same_vcenter(plan.vcenter, server_uuid(session))
+        # Once more, because the disks are written for hours before the VM is asked to take them.
+        _require_free(session, repository, inventory.describe_vm(session, plan.target.moref or ""), nobody_knows)
+        attaching.read_slots(session, plan.target.moref or "", plan.wanted)
         RunLedger(repository, run).begin(plan.request.owner)
         claim = VmClaim(run=run, made=True, began=session.server_time(), repository=repository.id)
         config = repository.load_attachment(repository.load_point(plan.point), "config.xml")

@@ -39,7 +39,7 @@ def require_taker(vm: VmDescription) -> None:
     """Return if a VM can get a disk. Otherwise somebody would find out only after hours of writing.
 
     :raises UnsupportedError: it is a template or fault tolerant, or vSphere cannot change it.
-    :raises ConflictError: it is suspended.
+    :raises ConflictError: it is suspended, or takes no device while it runs.
     """
     if vm.not_protectable is not None:
         raise UnsupportedError(f"VM {vm.ref} gets no disk, because vSphere cannot change it: {vm.not_protectable}")
@@ -49,6 +49,11 @@ def require_taker(vm: VmDescription) -> None:
         raise UnsupportedError(f"VM {vm.ref} is a template, and takes no disk: convert it to a VM first")
     if vm.power is PowerState.SUSPENDED:
         raise ConflictError(f"VM {vm.ref} is suspended, and takes no disk: resume it, or shut it down")
+    if vm.running and not vm.hot_plug:
+        raise ConflictError(
+            f"VM {vm.ref} runs, and its advanced setting devices.hotplug keeps it from getting devices meanwhile: shut "
+            "it down first, or attach the disks to another VM"
+        )
 
 
 def wanted_slots(disks: Sequence[Disk], request: AttachRequest) -> tuple[SlotRequest, ...]:

@@ -19,7 +19,7 @@ def read_mapping(text: str) -> PlacedMapping:
 
     :raises MappingError: it has faults. The message tells the first of them with line and column.
     """
-    document = read_document(text)
+    document = read_document(text, any_names=True)
     faults = sorted({*document.faults, *(() if document.faults else _refused(document))})
     if faults:
         told = "; ".join(f"line {one.place.line}, column {one.place.column}: {one.message}" for one in faults[:_SHOWN])

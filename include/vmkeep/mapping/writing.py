@@ -15,6 +15,8 @@ from vmkeep.mapping.values import OF_THE_VM, CardLine, DiskLine, RestoreMapping
 _WIDTH = 100
 _PLAIN = re.compile(r"[A-Za-z_/][\w./-]*(?:[ :][\w./-]+)*", re.ASCII)
 """A text that YAML reads as it stands, whatever word it is, apart from the words below."""
+_BASIC = 0xFFFF
+"""The last character that YAML writes with four digits."""
 _NO_TEXTS = ("true", "false", "null", "yes", "no", "on", "off", "y", "n")
 """Words that some reader of YAML takes for something else, in any case of letters."""
 
@@ -99,4 +101,11 @@ def _value(value: str | bool | None) -> str:
         return json.dumps(value)
     if _PLAIN.fullmatch(value) and value.lower() not in _NO_TEXTS:
         return value
-    return json.dumps(value, ensure_ascii=False)
+    return "".join(map(_escaped, json.dumps(value, ensure_ascii=False)))
+
+
+def _escaped(character: str) -> str:
+    """Return a character inside double quotes, as an escape if it cannot be seen or YAML takes it for a line's end."""
+    if character.isprintable():
+        return character
+    return f"\\u{ord(character):04x}" if ord(character) <= _BASIC else f"\\U{ord(character):08x}"

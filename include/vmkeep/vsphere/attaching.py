@@ -23,7 +23,7 @@ from vmkeep.vsphere.names import decode_name
 from vmkeep.vsphere.properties import read, read_all
 from vmkeep.vsphere.protection import no_configuration, require_configuration
 from vmkeep.vsphere.session import Session
-from vmkeep.vsphere.slots import Slot, SlotRequest, choose_slots, new_controllers
+from vmkeep.vsphere.slots import Slot, SlotRequest, choose_slots, new_controllers, takes_devices_hot
 from vmkeep.vsphere.tasks import run_task
 
 SETTING = "vmkeep.attaching."
@@ -163,6 +163,11 @@ def _require_open(values: Mapping[str, Any], moref: str, run: str) -> None:
         raise ConflictError(f"VM {moref} is a template now: nothing was attached")
     if str(values["runtime.powerState"]) == PowerState.SUSPENDED:
         raise ConflictError(f"VM {moref} is suspended now, and takes no disk: nothing was attached")
+    if str(values["runtime.powerState"]) == PowerState.ON and not takes_devices_hot(values["config.extraConfig"]):
+        raise ConflictError(
+            f"VM {moref} runs now, and its advanced setting devices.hotplug keeps it from getting devices meanwhile: "
+            "nothing was attached"
+        )
 
 
 def _slots(values: Mapping[str, Any], requests: Sequence[SlotRequest]) -> tuple[Slot, ...]:

@@ -23,6 +23,7 @@ from vmkeep.vsphere.protection import require_configuration
 from vmkeep.vsphere.server import server_uuid
 from vmkeep.vsphere.session import Session
 from vmkeep.vsphere.sharing import snapshot_obstacles
+from vmkeep.vsphere.slots import takes_devices_hot
 
 
 class PowerState(StrEnum):
@@ -67,6 +68,8 @@ class VmDescription:
     """The software that manages the VM, e.g. vSphere itself; ``None``: only people do."""
     change_version: str | None
     """vSphere's version of the configuration, which every change of it renews."""
+    hot_plug: bool = True
+    """The VM takes devices while it runs."""
     fault_tolerant: bool = False
     """Another VM follows this one step by step, so that vSphere takes only snapshots without memory of it."""
 
@@ -176,6 +179,7 @@ def describe_vm(session: Session, moref: str) -> VmDescription:
             claim=parse_claim(config.extraConfig),
             not_protectable=protection.why_not(values),
             managed_by=protection.manager(config.managedBy),
+            hot_plug=takes_devices_hot(config.extraConfig),
             fault_tolerant=config.ftInfo is not None,
             change_version=config.changeVersion,
         )

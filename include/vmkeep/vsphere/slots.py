@@ -14,6 +14,7 @@ from typing import Any
 from vmkeep.errors import ConflictError, UnsupportedError, UsageError
 from vmkeep.model.disk import ControllerKind, Disk
 from vmkeep.vsphere.api import type_name, vim
+from vmkeep.vsphere.claims import values_by_key
 from vmkeep.vsphere.disks import controller_kind, is_shared_bus
 
 CONTROLLERS = 4
@@ -24,6 +25,8 @@ _MANY_UNITS = 64
 """Number of units of a paravirtual SCSI controller."""
 _MANY_SINCE = 14
 """Virtual hardware version from which a paravirtual SCSI controller has that many."""
+_NO = ("false", "no", "off", "0")
+_ITSELF = "the controller itself"
 _OWN_UNIT = 7
 """Unit of a SCSI controller itself."""
 _MADE = {ControllerKind.SATA: "VirtualAHCIController", ControllerKind.NVME: "VirtualNVMEController"}
@@ -92,6 +95,11 @@ class _Controller:
     cold: bool = False
     """The controller takes no device while the VM runs."""
 
+    @property
+    def disks(self) -> Iterator[int]:
+        """The units that a device has, but for the controller itself."""
+        return (unit for unit, what in self.taken.items() if what != _ITSELF)
+
     def slot(self, unit: int, what: str) -> Slot:
         self.taken[unit] = what
         new = self.type if self.key is None else ""
@@ -130,15 +138,16 @@ class _Board:
         return controller.slot(unit, disk.label)
 
     def take_any(self, disk: Disk) -> Slot:
-        """Give out the first free slot: of the disk's own kind, else of SCSI, else of another kind that fits."""
+        """Give out a free slot: of the disk's own kind, else of SCSI, else of another kind that fits.
+
+        One behind the VM's own disks comes before a gap, because a VM may boot from the disk that comes first.
+        """
         kinds = dict.fromkeys((disk.controller, ControllerKind.SCSI, ControllerKind.SATA, ControllerKind.NVME))
         fitting = [kind for kind in kinds if self._takes(kind)]
         for kind in fitting:
-            for controller in self._controllers:
-                if controller.kind is kind and not controller.shared and not (self._running and controller.cold):
-                    free = next((unit for unit in range(controller.units) if unit not in controller.taken), None)
-                    if free is not None:
-                        return controller.slot(free, disk.label)
+            if (found := self._behind(kind) or self._in_a_gap(kind)) is not None:
+                controller, unit = found
+                return controller.slot(unit, disk.label)
         for kind in fitting:
             used = {one.bus for one in self._controllers if one.kind is kind}
             bus = next((number for number in range(CONTROLLERS) if number not in used), None)
@@ -149,6 +158,27 @@ class _Board:
             f"no unit is free for {disk.label}: all {CONTROLLERS} controllers of each kind are full{how}; "
             "detach a disk first, or choose another VM"
         )
+
+    def _behind(self, kind: ControllerKind) -> tuple[_Controller, int] | None:
+        """Return the first unit behind all devices of a controller that has one."""
+        for controller in self._open(kind):
+            first = max(controller.disks, default=-1) + 1
+            if free := [unit for unit in range(first, controller.units) if unit not in controller.taken]:
+                return controller, free[0]
+        return None
+
+    def _in_a_gap(self, kind: ControllerKind) -> tuple[_Controller, int] | None:
+        """Return the first free unit of all controllers of a kind."""
+        for controller in self._open(kind):
+            if free := [unit for unit in range(controller.units) if unit not in controller.taken]:
+                return controller, free[0]
+        return None
+
+    def _open(self, kind: ControllerKind) -> Iterator[_Controller]:
+        """Yield the controllers of a kind that take a disk now, in the order of their buses."""
+        for controller in self._controllers:
+            if controller.kind is kind and not controller.shared and not (self._running and controller.cold):
+                yield controller
 
     def _takes(self, kind: ControllerKind) -> bool:
         return kind is ControllerKind.SCSI or (kind in _UNITS and not self._running)
@@ -194,6 +224,11 @@ class _Board:
         return _MANY_UNITS if self._many and made == "ParaVirtualSCSIController" else _UNITS[kind]
 
 
+def takes_devices_hot(settings: Any) -> bool:
+    """Return whether a VM with these advanced settings takes devices while it runs."""
+    return values_by_key(settings).get("devices.hotplug", "").lower() not in _NO
+
+
 def new_controllers(slots: Iterable[Slot]) -> dict[tuple[ControllerKind, int], Any]:
     """Return the controllers to add for some slots, with temporary keys, by kind and bus number."""
     made: dict[tuple[ControllerKind, int], Any] = {}
@@ -214,7 +249,7 @@ def _parsed(address: str) -> tuple[ControllerKind, int, int]:
 
 
 def _reserved(kind: ControllerKind, own: int | None = None) -> dict[int, str]:
-    return {_OWN_UNIT if own is None else own: "the controller itself"} if kind is ControllerKind.SCSI else {}
+    return {_OWN_UNIT if own is None else own: _ITSELF} if kind is ControllerKind.SCSI else {}
 
 
 def _free_units(controller: _Controller) -> str:

@@ -11,6 +11,9 @@ from tests.unit.flows.test_modes import OFF, SUSPENDED, VM
 from vmkeep.errors import ConflictError, NotFoundError, UnsupportedError, UsageError
 from vmkeep.flows.attach_choice import chosen_disks, require_taker, wanted_slots
 from vmkeep.flows.attach_values import AttachRequest
+from vmkeep.flows.attach_warnings import about_the_boot_disk, about_twins
+from vmkeep.model.disk import ControllerKind
+from vmkeep.vsphere.slots import Slot
 
 
 def request(*disks, **more):
@@ -78,6 +81,7 @@ def test_a_request_with_an_empty_name_is_refused(more, told):
     [
         (replace(OFF, template=True), UnsupportedError, "is a template"),
         (SUSPENDED, ConflictError, "is suspended"),
+        (replace(VM, hot_plug=False), ConflictError, "devices.hotplug.*shut it down"),
         (replace(VM, fault_tolerant=True), UnsupportedError, "is fault tolerant"),
         (replace(VM, not_protectable="it is orphaned"), UnsupportedError, "cannot change it: it is orphaned"),
     ],
@@ -88,3 +92,31 @@ def test_a_vm_that_takes_no_disk_is_refused_at_once(vm, error, told):
 
     with pytest.raises(error, match=told):
         require_taker(vm)
+
+
+def slot(kind, bus, unit):
+    return Slot(kind=kind, bus=bus, unit=unit)
+
+
+def test_a_disk_before_the_first_disk_of_the_vm_is_warned_of_because_the_vm_may_boot_from_it():
+    boots = replace(A, unit=1)
+    scsi, nvme = ControllerKind.SCSI, ControllerKind.NVME
+
+    (told,) = about_the_boot_disk([boots], [slot(scsi, 0, 0), slot(scsi, 0, 2)])
+
+    assert told.startswith("scsi0:0 comes before the disks of the VM")
+    assert list(about_the_boot_disk([boots], [slot(nvme, 0, 0)])) != [], (
+        "nobody knows which of them a BIOS looks at first"
+    )
+    assert list(about_the_boot_disk([], [slot(scsi, 0, 0)])) == []
+
+
+def test_a_twin_is_warned_of_on_the_vm_itself_and_on_any_vm_with_a_disk_of_that_size():
+    saved = replace(point(A), vm=replace(VM.identity, instance_uuid="one"))
+    other = replace(OFF, identity=replace(OFF.identity, instance_uuid="another"), disks=(B,))
+
+    assert list(about_twins(saved, [A], other)) == []
+    (maybe,) = about_twins(saved, [A], replace(other, disks=(replace(B, capacity=A.capacity),)))
+    assert "Hard disk 2 (scsi0:1) is as large as Hard disk 1: if it is a copy" in maybe
+    (surely,) = about_twins(saved, [A], replace(other, identity=saved.vm))
+    assert "beside its original, with the same ids of partitions" in surely

@@ -1,10 +1,13 @@
 """A mapping says what it was given, in every spelling, and tells each of its faults with line and column."""
 
 import json
+from dataclasses import replace
 
 import jsonschema
 import pytest
 import yaml
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from vmkeep.errors import MappingError
 from vmkeep.mapping import CardLine, DiskLine, RestoreMapping, read_mapping, schema_text, write_mapping
@@ -35,6 +38,19 @@ def test_a_written_mapping_is_read_as_it_was(text):
 
     assert read_mapping(written).mapping == mapping
     jsonschema.validate(yaml.safe_load(written), json.loads(schema_text()))
+
+
+@given(st.text(min_size=1))
+@example("next line\x85 and line separator\u2028")
+@example("delete\x7f")
+@example("\ufeffmark")
+@example("\U000e0041")
+def test_a_name_of_any_characters_comes_back_from_the_unedited_file(name):
+    mapping = RestoreMapping(name=name, disks=(DiskLine(disk=name, about=name),), networks=(CardLine(card=name),))
+
+    written = write_mapping(mapping, about=(name,))
+
+    assert read_mapping(written).mapping == replace(mapping, disks=(DiskLine(disk=name),))
 
 
 def test_a_comment_tells_of_every_field():

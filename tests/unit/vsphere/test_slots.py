@@ -50,10 +50,17 @@ def addresses(devices, *requests, running=False, hardware="vmx-13"):
     return [slot.address for slot in choose_slots(devices, wanted, running=running, hardware=hardware)]
 
 
-def test_disks_get_the_first_free_units_and_never_that_of_the_controller_itself():
-    devices = [scsi(), *disks_on(scsi(), 0, 1, 3, 4, 5, 6)]
+def test_disks_go_behind_those_of_the_vm_and_never_to_the_unit_of_the_controller_itself():
+    """Because a BIOS that boots by address would start the VM from a disk before its own."""
+    assert addresses([scsi(), *disks_on(scsi(), 1)], None, None) == ["scsi0:2", "scsi0:3"]
+    assert addresses([scsi(), *disks_on(scsi(), 0, 1, 3, 4, 5, 6)], None, None) == ["scsi0:8", "scsi0:9"]
 
-    assert addresses(devices, None, None, None) == ["scsi0:2", "scsi0:8", "scsi0:9"]
+
+def test_a_gap_is_taken_if_no_unit_is_free_behind_the_disks_of_the_vm():
+    there = [scsi(), *disks_on(scsi(), *(unit for unit in range(16) if unit not in (2, 7)))]
+
+    assert addresses(there, None) == ["scsi0:2"]
+    assert addresses([*there, scsi(1)], None) == ["scsi1:0"]
 
 
 def test_a_named_address_is_kept_free_from_disks_without_one():

@@ -87,9 +87,15 @@ def _refuse_hot(site: Site, vm: Any, config: Any, spec: Any) -> None:
         spec.memoryMB is not None and spec.memoryMB != hardware.memoryMB and not config.memoryHotAddEnabled,
         spec.firmware is not None and spec.firmware != config.firmware,
         any(_needs_power_off(change, config, spec) for change in spec.deviceChange),
+        any(change.operation != "edit" for change in spec.deviceChange) and not _hot_plug(config),
     ]
     if any(cold):
         raise invalid_power_state("poweredOn", "poweredOff")
+
+
+def _hot_plug(config: Any) -> bool:
+    settings = {option.key: str(option.value) for option in config.extraConfig}
+    return settings.get("devices.hotplug", "").lower() not in ("false", "0", "no")
 
 
 def _needs_power_off(change: Any, config: Any, spec: Any) -> bool:
