@@ -126,6 +126,11 @@ class SiteAuthority:
             has_snapshot=bool(snapshots),
             tracked=bool(world.get(vm, "config").changeTrackingEnabled),
             redo_log=path in self._deltas([vm, *snapshots]),
+            older_snapshots=len(snapshots) > 1,
+            thin=any(
+                backing.fileName == path and bool(getattr(backing, "thinProvisioned", False))
+                for backing in self._backings([vm])
+            ),
             metadata={"transport": self.transports} if self.transports else {},
         )
 

@@ -22,7 +22,8 @@ TRANSPORTS = Param(
     examples=[mode.value for mode in TransportMode],
     minItems=1,
     title="Transport modes",
-    description="How VDDK may reach the disks, the preferred way first. A restore writes by nbdssl and nbd only.",
+    description="How VDDK may reach the disks, the preferred way first. By san and hotadd, a restore writes under a "
+    "temporary snapshot; new disks for a VM are written by nbdssl and nbd.",
     section=_WHERE,
 )
 

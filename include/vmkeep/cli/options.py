@@ -54,7 +54,7 @@ second_passphrase_option = option(
 transports_option = option(
     "--transports", section=Section.VSPHERE, metavar="MODE:MODE…", default=":".join(DEFAULT_MODES), show_default=True,
     help=f"How VDDK may reach the disks, the preferred way first: {', '.join(TransportMode)}. "
-    "A restore writes by nbdssl and nbd only.",
+    "By san and hotadd, a restore writes under a temporary snapshot; new disks for a VM are written by nbdssl and nbd.",
 )  # fmt: skip
 json_option = option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout, and no progress bar.")
 

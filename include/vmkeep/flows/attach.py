@@ -28,7 +28,7 @@ from vmkeep.model.job import DiskWrite, WriteJob
 from vmkeep.model.overwrite import Verify
 from vmkeep.model.point import RestorePoint
 from vmkeep.model.site import Site
-from vmkeep.model.transport import modes_for_writing
+from vmkeep.model.transport import modes_without_snapshot
 from vmkeep.model.vmref import VmRef
 from vmkeep.model.wording import size
 from vmkeep.repository import Repository, open_site_repository
@@ -153,7 +153,7 @@ def write_jobs(site: Site, plan: AttachPlan, carrier: Target) -> tuple[WriteJob,
                 capacity=disk.capacity,
                 fresh=True,
                 verify=Verify.ALL,
-                transports=modes_for_writing(plan.request.transports),
+                transports=modes_without_snapshot(plan.request.transports),
             )
             for key, disk in there.items()
         )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from vmkeep.errors import UsageError
 from vmkeep.model.disk import Disk
 from vmkeep.model.point import VmIdentity
-from vmkeep.model.transport import DEFAULT_MODES, TransportMode, modes_for_writing
+from vmkeep.model.transport import DEFAULT_MODES, TransportMode, modes_without_snapshot
 from vmkeep.model.vmref import VmRef
 from vmkeep.vsphere.carriers import CarrierPlan
 from vmkeep.vsphere.slots import Slot, SlotRequest
@@ -34,7 +34,7 @@ class AttachRequest:
 
     def __post_init__(self) -> None:
         """Refuse empty names, as an unset variable in a script gives them, and modes that cannot write."""
-        modes_for_writing(self.transports)
+        modes_without_snapshot(self.transports)
         if not self.disks or not all(self.disks):
             raise UsageError("no disk is named: name at least one disk of the restore point, e.g. scsi0:1")
         if not self.vm_selector:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from vmkeep.model.point import RestorePoint
-from vmkeep.model.transport import TransportMode, modes_for_writing
+from vmkeep.model.transport import TransportMode, modes_without_snapshot
 from vmkeep.repository import Repository
 
 
@@ -25,10 +25,10 @@ def about_doubts(repository: Repository, point: RestorePoint) -> Iterator[str]:
 
 
 def about_transports(asked: tuple[TransportMode, ...]) -> tuple[str, ...]:
-    """Warn of the transport modes by which a restore cannot write."""
-    left = modes_for_writing(asked)
+    """Warn of the transport modes by which new disks cannot be written."""
+    left = modes_without_snapshot(asked)
     dropped = [name for name in asked if name not in left]
     if not dropped:
         return ()
     modes = f"by {' or '.join(left)}, not by {' or '.join(dropped)}"
-    return (f"the disks are written {modes}: for that VDDK wants a snapshot of the VM, and a restore finds none",)
+    return (f"the disks are written {modes}: for that VDDK wants a snapshot, and the VM that carries them has none",)

@@ -18,7 +18,7 @@ from vmkeep.errors import ConflictError, NotFoundError, StaleError, VmKeepError
 from vmkeep.flows import as_planned, limits, vm_access
 from vmkeep.flows.block_choice import still_chosen
 from vmkeep.flows.claiming import claim_existing, make_claim
-from vmkeep.flows.connect import open_vsphere, pinned
+from vmkeep.flows.connect import check_driver, open_vsphere, pinned
 from vmkeep.flows.dead_restores import dead_or_refused
 from vmkeep.flows.ended_restores import end_with_holds
 from vmkeep.flows.liveness import HasEnded, nobody_knows
@@ -30,11 +30,13 @@ from vmkeep.flows.restore_saved import SavedVm, load_saved, request_place, spec_
 from vmkeep.flows.restore_values import DeadRestore, DiskMatch, RestorePlan, Target
 from vmkeep.flows.targets import may_run_here
 from vmkeep.flows.undo_snapshot import HeldStill, hold_still
+from vmkeep.flows.write_snapshot import files_below, take_for_writing
+from vmkeep.flows.write_ways import way_new
 from vmkeep.flows.writing_again import as_it_stands
 from vmkeep.model.disk import Disk
 from vmkeep.model.job import DiskWrite, Progress, WriteJob
 from vmkeep.model.site import Site
-from vmkeep.model.transport import modes_for_writing
+from vmkeep.model.transport import modes_without_snapshot
 from vmkeep.model.vmref import VmRef
 from vmkeep.model.wording import exact_size
 from vmkeep.repository import Repository, open_site_repository
@@ -83,9 +85,11 @@ def prepare_target(
         if plan.target is not None:
             held = _hold_existing(site, session, repository, plan, run, has_ended)
             moref = plan.target.moref or ""
-            target = Target(vm=moref, run=run, created=False, choices=held.choices, undo=held.undo)
+            target = Target(vm=moref, run=run, created=False, choices=held.choices, undo=held.undo, way=plan.way)
         else:
             target = Target(vm=_create(site, session, repository, plan, run, has_ended), run=run, created=True)
+            target = replace(target, way=way_new(session, plan, target.vm, check_driver(site).transports))
+        target = take_for_writing(session, repository, target)
         warnings = vm_access.hold(site, session, repository, VmRef(moref=target.vm, name=plan.target_name), run)
         target = replace(target, warnings=warnings)
         RunLedger(repository, run).note_ready()
@@ -190,6 +194,8 @@ def write_jobs(site: Site, plan: RestorePlan, target: Target) -> tuple[WriteJob,
         by_key = {disk.key: disk for disk in vm.disks}
         choices = {choice.disk: choice for choice in target.choices}
         on_luns = dict(plan.place.luns) if plan.place is not None else {}
+        below = files_below(session, target)
+        modes = target.way.modes if target.way is not None else modes_without_snapshot(plan.request.transports)
         return tuple(
             WriteJob(
                 run=target.run,
@@ -200,11 +206,13 @@ def write_jobs(site: Site, plan: RestorePlan, target: Target) -> tuple[WriteJob,
                 target_key=match.target_key,
                 target_uuid=by_key[match.target_key].uuid,
                 target_file=by_key[match.target_key].file_name,
+                snapshot=target.snapshot if below else None,
+                snapshot_file=below[match.target_key] if below else "",
                 capacity=by_key[match.target_key].capacity,
                 fresh=target.created and match.disk.address not in on_luns,
                 choice=choices.get(match.disk.key),
                 verify=plan.request.verify,
-                transports=modes_for_writing(plan.request.transports),
+                transports=modes,
             )
             for match in matches
             if match.written and match.target_key is not None

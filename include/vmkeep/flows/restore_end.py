@@ -17,6 +17,7 @@ from vmkeep.flows.new_labels import apply_labels
 from vmkeep.flows.restore_ledger import Outcome, RunLedger, cleaned_up
 from vmkeep.flows.restore_values import Restored, RestorePlan, Target, WrittenDisk
 from vmkeep.flows.targets import may_run_here
+from vmkeep.flows.write_snapshot import end_writing
 from vmkeep.model.job import DiskWrite
 from vmkeep.model.site import Site
 from vmkeep.model.vmref import VmRef
@@ -73,7 +74,12 @@ def _hand_over(
     if ledger.outcome() is Outcome.HANDED_OVER:
         return  # all disks were written before that
     _require_written(plan, target, writes)
-    require_still(session, plan, target, writes)
+    if target.snapshot is None:
+        require_still(session, plan, target, writes)
+    elif not ledger.has_written():
+        require_still(session, plan, target, writes)
+        ledger.note_written()  # because ending the snapshot puts other content on the disks, as a disturbance does
+    end_writing(session, repository, target)
     ledger.tell(_complete(session, repository, plan, target))
     if ledger.record_outcome(Outcome.HANDED_OVER) is not Outcome.HANDED_OVER:
         raise cleaned_up(target.run)

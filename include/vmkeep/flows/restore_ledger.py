@@ -3,7 +3,7 @@
     runs/plan-<digest>/notes/plan     proves that the plan was made; without it a plan is too old to carry out
     runs/plan-<digest>/notes/target   the VM that was made ready for the plan, which is carried out only once
     runs/<run>/notes/owner            the owner of the run, in the owner's words
-    runs/<run>/notes/disks            ``untouched``, until the VM is ready: no disk of it was written
+    runs/<run>/notes/disks            ``untouched``: no disk of the VM was written; ``written``: all were
     runs/<run>/notes/outcome          the end of the run: ``handed over`` or ``cleaned up``, whichever came first
     runs/<run>/notes/told             the warnings for the VM's user, written before the hand-over
     runs/<run>/notes/finished         the result, written after the VM was handed over and switched on as asked
@@ -26,6 +26,7 @@ from vmkeep.repository import Repository
 
 AGAIN = "start a new restore"
 _UNTOUCHED = b"untouched"
+_WRITTEN = b"written"
 T = TypeVar("T")
 
 
@@ -104,6 +105,17 @@ class RunLedger:
         """Return whether it is certain that the run has written to no disk. Without a note it is not."""
         try:
             return self._area.load("disks") == _UNTOUCHED
+        except (NotFoundError, CorruptError):
+            return False
+
+    def note_written(self) -> None:
+        """Record that every disk is written, and that the VM has stayed off for that long."""
+        self._area.store("disks", _WRITTEN)
+
+    def has_written(self) -> bool:
+        """Return whether every disk is known to be written."""
+        try:
+            return self._area.load("disks") == _WRITTEN
         except (NotFoundError, CorruptError):
             return False
 

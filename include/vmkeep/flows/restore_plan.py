@@ -14,12 +14,13 @@ from vmkeep.flows.liveness import HasEnded, nobody_knows
 from vmkeep.flows.plan_basis import PlanBasis
 from vmkeep.flows.plan_new import plan_new
 from vmkeep.flows.plan_over import plan_over
-from vmkeep.flows.point_doubts import about_doubts, about_transports
+from vmkeep.flows.point_doubts import about_doubts
 from vmkeep.flows.restore_ledger import PlanLedger
 from vmkeep.flows.restore_mapping import GivenMapping
 from vmkeep.flows.restore_request import RestoreRequest, require_no_new_vm_options, require_no_over_options
 from vmkeep.flows.restore_saved import load_saved, require_vm
 from vmkeep.flows.restore_values import RestorePlan
+from vmkeep.flows.write_ways import about_way, way_over
 from vmkeep.model.site import Site
 from vmkeep.repository import open_site_repository
 from vmkeep.vsphere.names import require_usable_name
@@ -34,7 +35,7 @@ def plan_restore(site: Site, request: RestoreRequest, *, has_ended: HasEnded = n
     if mapping is not None:
         request = mapping.joined(request)
     _require_one_kind(request)
-    check_driver(site)
+    driver = check_driver(site)
     with open_site_repository(site) as repository, open_vsphere(site) as session:
         point = repository.find_point(request.point)
         require_vm(point)
@@ -47,8 +48,8 @@ def plan_restore(site: Site, request: RestoreRequest, *, has_ended: HasEnded = n
                 basis = replace(basis, request=mapping.with_parts(request, saved))
             plan = plan_new(basis, saved)
         if not plan.nothing_to_do:
-            doubts, transports = about_doubts(repository, point), about_transports(request.transports)
-            plan = replace(plan, warnings=(*doubts, *plan.warnings, *transports))
+            plan = replace(plan, way=way_over(session, plan, driver.transports))
+            plan = replace(plan, warnings=(*about_doubts(repository, point), *plan.warnings, *about_way(plan)))
             if not request.dry_run:
                 PlanLedger(repository, plan).note_plan()
         return plan

@@ -15,7 +15,7 @@ from vmkeep.errors import UsageError
 from vmkeep.model.job import from_plain
 from vmkeep.model.overwrite import Undo, Verify
 from vmkeep.model.rdm import RdmReplacement
-from vmkeep.model.transport import DEFAULT_MODES, TransportMode, modes_for_writing
+from vmkeep.model.transport import DEFAULT_MODES, TransportMode, require_some
 
 
 class OnConflict(StrEnum):
@@ -103,8 +103,8 @@ class RestoreRequest:
     """Names the program that asked; see :attr:`vmkeep.flows.backup_values.BackupRequest.owner`."""
 
     def __post_init__(self) -> None:
-        """Refuse empty names, as an unset variable in a script gives them, and modes that cannot write."""
-        modes_for_writing(self.transports)
+        """Refuse empty names, as an unset variable in a script gives them, and a request without a transport mode."""
+        require_some(self.transports)
         for given, names in ((self, ("vm_selector", "new_name")), (self.new_vm, _PLACES)):
             for name in names:
                 if getattr(given, name) == "":

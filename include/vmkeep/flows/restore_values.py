@@ -12,6 +12,7 @@ from vmkeep.model.point import VmIdentity
 from vmkeep.model.references import NamedTag
 from vmkeep.model.room import StoreNeed
 from vmkeep.model.vmref import VmRef
+from vmkeep.model.writeway import WriteWay
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +64,9 @@ class RestorePlan:
     """The blocks to write of each disk of an existing VM, as far as that is known while the VM may still run."""
     dead: DeadRestore | None = None
     """A dead restore to the same target. It is ended first, and its half-made VM removed."""
+    way: WriteWay | None = None
+    """The way in which the disks of an existing VM are written; ``None``: by the network modes of the request, or, for
+    a new VM, as :attr:`Target.way` says."""
     power_on: bool = False
     """The VM is switched on at the end."""
     template: bool = False
@@ -100,6 +104,10 @@ class Target:
     """The blocks to write of each disk of an existing VM."""
     undo: str | None = None
     """Managed object id of the snapshot that is kept to undo the restore."""
+    way: WriteWay | None = None
+    """The way in which the disks are written; ``None``: by the network modes of the request."""
+    snapshot: str | None = None
+    """Managed object id of the temporary snapshot under which the disks are written."""
     warnings: tuple[str, ...] = ()
 
 

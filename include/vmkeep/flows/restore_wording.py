@@ -11,7 +11,9 @@ from vmkeep.model.disk import Disk
 from vmkeep.model.overwrite import Undo, Verify
 from vmkeep.model.place import SettledPlace
 from vmkeep.model.rdm import RdmChoice, RdmReplacement
+from vmkeep.model.transport import BY_NETWORK
 from vmkeep.model.wording import size
+from vmkeep.model.writeway import TemporarySnapshot
 from vmkeep.vsphere.names import decode_name
 
 
@@ -41,6 +43,7 @@ def _over(plan: RestorePlan) -> Iterator[str]:
             yield f"{_disk(disk)} of the VM is written over by nothing and stays as it is"
     if plan.request.over.undo is Undo.SNAPSHOT:
         yield "a snapshot of the VM is kept before the first write, so that the restore can be undone"
+    yield from _way(plan)
     yield _check(plan)
     yield _power(plan)
 
@@ -72,6 +75,7 @@ def _new(plan: RestorePlan, place: SettledPlace) -> Iterator[str]:
     for card, network in place.networks:
         starts = f"is made on {network}, and starts disconnected" if card in place.unconnected else f"is on {network}"
         yield f"{card} {starts}"
+    yield from _way(plan)
     yield _check(plan)
     yield _power(plan)
 
@@ -92,6 +96,27 @@ def _note(match: DiskMatch) -> str:
 def _blocks(plan: RestorePlan, match: DiskMatch) -> str:
     words = [choice_words(choice) for choice in plan.choices if choice.disk == match.disk.key]
     return "".join(f"; {each}" for each in words)
+
+
+def _way(plan: RestorePlan) -> Iterator[str]:
+    """Yield the way of writing, if the request names more than modes of the network."""
+    if plan.way is not None:
+        yield f"the disks are written by {plan.way.modes[0]}{_under(plan)}"
+    elif any(mode not in BY_NETWORK for mode in plan.request.transports):
+        listed = ", ".join(plan.request.transports)
+        yield f"the disks are written by the first of {listed} that can write every disk of the new VM"
+
+
+def _under(plan: RestorePlan) -> str:
+    assert plan.way is not None
+    match plan.way.snapshot:
+        case TemporarySnapshot.NONE:
+            return ""
+        case TemporarySnapshot.BELOW:
+            return ", below a temporary snapshot, to which the VM is put back before that is removed"
+        case TemporarySnapshot.ABOVE:
+            kept = plan.request.over.undo is Undo.SNAPSHOT
+            return ", above the snapshot" if kept else ", above a temporary snapshot that is removed at the end"
 
 
 def _check(plan: RestorePlan) -> str:

@@ -141,7 +141,7 @@ def _remove(
         removed = 0
         for snapshot in snapshots.find_by_run(session, moref, run):
             if repository is None or not snapshot.is_of_other(repository):
-                snapshots.remove(session, moref, snapshot.moref, timeout=seconds)
+                snapshots.discard(session, moref, snapshot, timeout=seconds)
                 removed += 1
         # A removal has looked at the disks already.
         consolidated = not removed and snapshots.consolidate_if_needed(session, moref, timeout=seconds)

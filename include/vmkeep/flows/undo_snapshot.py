@@ -124,10 +124,10 @@ def _taken(session: Session, repository: Repository, moref: str, run: str, *, un
 
 
 def remove_temporary(session: Session, repository: Repository, moref: str, run: str) -> int:
-    """Remove the snapshots that a restore took to ask for changes. Return their number."""
+    """Remove the snapshots that a restore took to ask for changes, or to write. Return their number."""
     left = [one for one in snapshots.find_by_run(session, moref, run) if not one.is_of_other(repository.id)]
     for snapshot in left:
-        snapshots.remove(session, moref, snapshot.moref)
+        snapshots.discard(session, moref, snapshot)
     return len(left)
 
 

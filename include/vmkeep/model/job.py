@@ -143,6 +143,10 @@ class WriteJob:
     target_uuid: str | None
     target_file: str
     """``[datastore] folder/name.vmdk``, the target disk's current file."""
+    snapshot: str | None = None
+    """Managed object id of the temporary snapshot whose disk is written; ``None``: the current disk is."""
+    snapshot_file: str = ""
+    """The file of the disk in that snapshot."""
     capacity: int
     """Size of the target disk in bytes."""
     fresh: bool

@@ -75,20 +75,20 @@ def why_another(used: str, modes: Sequence[str]) -> str:
     return f"the driver could not open the disk by {' or '.join(passed)}" if passed else ""
 
 
-_UNDER_A_SNAPSHOT = (TransportMode.SAN, TransportMode.HOTADD)
-"""Modes in which VDDK opens a disk for writing only if its VM has a snapshot."""
+BY_NETWORK = (TransportMode.NBDSSL, TransportMode.NBD)
+"""Modes in which VDDK opens a disk for writing also if its VM has no snapshot."""
 
 
-def modes_for_writing(modes: Sequence[TransportMode]) -> tuple[TransportMode, ...]:
-    """Return those modes in which a restore can write, because it writes the disks of a VM that has no snapshot.
+def modes_without_snapshot(modes: Sequence[TransportMode]) -> tuple[TransportMode, ...]:
+    """Return those modes in which the disks of a VM that has no snapshot can be written.
 
     :raises UsageError: the list has no such mode.
     """
     require_some(modes)
-    left = tuple(mode for mode in modes if mode not in _UNDER_A_SNAPSHOT)
+    left = tuple(mode for mode in modes if mode in BY_NETWORK)
     if not left:
         raise UsageError(
-            f"a restore cannot write by {' or '.join(modes)}, because VDDK needs a snapshot of the VM for that, and "
-            f"the VM has none: choose nbdssl or nbd, or add one of them: {':'.join([*modes, TransportMode.NBDSSL])}"
+            f"the disks cannot be written by {' or '.join(modes)}, because VDDK needs a snapshot of the VM for that, "
+            f"and the VM has none: choose nbdssl or nbd, or add one of them: {':'.join([*modes, TransportMode.NBDSSL])}"
         )
     return left

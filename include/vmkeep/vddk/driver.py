@@ -116,9 +116,10 @@ class VddkAccess:
 
     def _target_address(self, job: WriteJob) -> DiskAddress:
         return DiskAddress(
-            path=job.target_file,
+            path=job.snapshot_file or job.target_file,
             vcenter=self._site.vcenter,
             vm=job.vm,
+            snapshot=job.snapshot,
             transports=job.transports,
         )
 

@@ -63,6 +63,7 @@ class When(StrEnum):
     TAGS = "a new VM is to get tags (else they are named in the plan)"
     CHANGED_BLOCKS = "only the blocks that changed are to be written"
     UNDO = "a snapshot is kept to undo the restore"
+    WRITING_SNAPSHOT = "transport san or hotadd, which write only under a temporary snapshot"
     PICTURE = "the report of a recovery is to show the VM's console"
 
 
@@ -120,6 +121,11 @@ _HOTADD = Step(
     },
     when=When.HOTADD,
 )  # fmt: skip
+_WRITING_SNAPSHOT = Step(
+    name="write under a temporary snapshot, put the VM back to it, and remove it",
+    calls=("CreateSnapshot_Task", "RevertToSnapshot_Task", "RemoveSnapshot_Task", "ConsolidateVMDisks_Task"),
+    when=When.WRITING_SNAPSHOT,
+)
 _READ = (f"{_PROVISIONING}.DiskRandomRead", f"{_PROVISIONING}.GetVmFiles")
 _WRITING = Step(
     name="write disks, and read them back (VDDK)",
@@ -202,6 +208,7 @@ STEPS: Mapping[Purpose, tuple[Step, ...]] = {
             when=When.UNDO,
         ),
         _WRITING,
+        _WRITING_SNAPSHOT,
         _NO_MIGRATION,
         _NVRAM,
         _ENCRYPTED,
@@ -249,6 +256,7 @@ STEPS: Mapping[Purpose, tuple[Step, ...]] = {
             besides={On.VM: (f"{_CONFIG}.Settings", f"{_CONFIG}.AdvancedConfig")},
         ),
         _WRITING,
+        _WRITING_SNAPSHOT,
         _NO_MIGRATION,
         Step(name="look for an ISO", besides={On.HOME: ("Datastore.Browse",)}),
         _NVRAM,

@@ -38,6 +38,7 @@ __all__ = [
     "VmSnapshot",
     "consolidate_if_needed",
     "create",
+    "discard",
     "find_by_run",
     "in_tree",
     "list_all",
@@ -60,6 +61,7 @@ _NAME_LENGTH = 80
 _RETRY_SECONDS = 2.0
 _CONSOLIDATIONS = 3
 _CONSOLIDATION = "runtime.consolidationNeeded"
+_POWER = "runtime.powerState"
 _OF_TASKS = ("info.descriptionId", "info.state")
 _QUIESCE_FAULTS = {"ApplicationQuiesceFault", "FilesystemQuiesceFault", "ToolsUnavailable"}
 _QUIESCE_KEY = re.compile("quiesc", re.IGNORECASE)
@@ -78,6 +80,7 @@ def create(
     quiesce: bool,
     memory: bool = False,
     undo: bool = False,
+    below: bool = False,
     timeout: float = CREATE_SECONDS,
 ) -> VmSnapshot:
     """Take a snapshot for a run.
@@ -87,13 +90,14 @@ def create(
 
     :param memory: the snapshot includes the VM's memory.
     :param undo: the snapshot is kept after the run, so that a restore can be undone. No clean-up removes it.
+    :param below: the disks below the snapshot are going to be written, so that only :func:`discard` removes it.
     :param timeout: seconds.
     :raises QuiesceFailedError: the guest could not be quiesced. There is no snapshot.
     :raises DeadlineError: the task did not end in time. A snapshot may still appear; :func:`find_by_run` waits for it.
     """
     what = f"snapshot VM {moref} for run {run}"
     call = uuid.uuid4().hex
-    description = describe(run=run, call=call, repository=repository, undo=undo)
+    description = describe(run=run, call=call, repository=repository, undo=undo, below=below)
 
     def start() -> Any:
         return session.vm(moref).CreateSnapshot_Task(_name(run, undo=undo), description, memory, quiesce)
@@ -192,6 +196,24 @@ def remove(session: Session, moref: str, snapshot: str, *, timeout: float = REMO
                     return
             break
     consolidate_if_needed(session, moref, timeout=deadline - time.monotonic())
+
+
+def discard(session: Session, moref: str, snapshot: VmSnapshot, *, timeout: float = REMOVE_SECONDS) -> None:
+    """Remove a snapshot of a run, whatever it was taken for. A snapshot that is gone is success.
+
+    If the disks below it were written, the VM is first put back to it, because its current disks do not fit them any
+    more. A VM that is not off is not put back: it could not have been started on such disks.
+
+    :param timeout: seconds.
+    """
+    if snapshot.below and _is_there(session, moref, snapshot.moref) and _is_off(session, moref):
+        revert(session, moref, snapshot.moref)
+    remove(session, moref, snapshot.moref, timeout=timeout)
+
+
+def _is_off(session: Session, moref: str) -> bool:
+    with speaking(f"look at the power of VM {moref}"):
+        return str(read(session, session.vm(moref), _POWER)[_POWER]) == "poweredOff"
 
 
 def consolidate_if_needed(session: Session, moref: str, *, timeout: float = REMOVE_SECONDS) -> bool:

@@ -15,6 +15,8 @@ from vmkeep.vsphere.faults import speaking
 from vmkeep.vsphere.properties import read
 from vmkeep.vsphere.session import Session
 
+_BELOW = "below"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VmSnapshot:
@@ -32,6 +34,8 @@ class VmSnapshot:
     undo_of: str = ""
     """Key of the restore that keeps it, so that the restore can be undone; empty: it is not kept for that. Such a
     snapshot is no leftover, and has no ``run``."""
+    below: bool = False
+    """The disks below it were written, or were going to be."""
     quiesced: bool
     """vSphere says that the guest was quiesced. It may say so even if no VMware Tools run."""
 
@@ -83,16 +87,20 @@ def _snapshot(tree: Any) -> VmSnapshot:
         created_at=tree.createTime.astimezone(UTC),
         call=told.get("call", ""),
         undo_of=told.get("undo", ""),
+        below=told.get("writes") == _BELOW,
         quiesced=bool(tree.quiesced),
     )
 
 
-def describe(*, run: str, call: str, repository: str | None, undo: bool = False) -> str:
+def describe(*, run: str, call: str, repository: str | None, undo: bool = False, below: bool = False) -> str:
     """Return the description of a snapshot that a run takes.
 
     :param undo: the snapshot is kept after the run, so that a restore can be undone.
+    :param below: the disks below the snapshot are going to be written.
     """
     told = {"undo" if undo else "run": run, "call": call} | ({} if repository is None else {"repository": repository})
+    if below:
+        told["writes"] = _BELOW
     return json.dumps({"vmkeep": told})
 
 
@@ -100,6 +108,6 @@ def _told(description: str | None) -> dict[str, str]:
     """Return the words of vmkeep in a snapshot's description; nothing if no run of vmkeep took it."""
     try:
         told = json.loads(description or "")["vmkeep"]
-        return {name: str(told[name]) for name in ("run", "repository", "call", "undo") if name in told}
+        return {name: str(told[name]) for name in ("run", "repository", "call", "undo", "writes") if name in told}
     except (ValueError, KeyError, TypeError):
         return {}

@@ -181,6 +181,13 @@ class DiskStore:
             link = self.ds_path(parent) if parent else None
         return names
 
+    def check_content(self, ds_path: str) -> None:
+        """Raise DiskError if a link of the disk was written to after the link above it was made."""
+        for link in self.chain(ds_path):
+            found = descriptor.load(self.path(link))
+            if found.parent and descriptor.load(found.parent).content_id != found.parent_content_id:
+                raise DiskError(_CONTENT_ID_MISMATCH, link)
+
     def open(self, ds_path: str, *, writable: bool = False) -> DiskHandle:
         """Open a disk through its whole chain. A writable handle holds the top link for itself."""
         return DiskHandle(self.path(ds_path), writable=writable)

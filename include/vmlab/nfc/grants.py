@@ -23,6 +23,10 @@ class DiskGrant:
     """Whether changes of the VM are tracked. If so, SAN does not write."""
     redo_log: bool = False
     """Whether the disk is a snapshot's delta, which SAN does not write."""
+    older_snapshots: bool = False
+    """Whether the VM has more than one snapshot. If so, SAN does not write."""
+    thin: bool = False
+    """Whether the disk is thin. If so, SAN does not write, because only a host can allocate its blocks."""
     metadata: Mapping[str, str] = field(default_factory=dict)
     """Entries that ReadMetadata shows beside the disk's own. ``transport`` overrides the transport mode."""
 

@@ -264,8 +264,8 @@ def _transport(asked: str | None, grant: DiskGrant) -> str:
 def _check_writing(grant: DiskGrant, transport: str) -> None:
     """Raise NfcError unless the rules of SAN and HotAdd allow writing.
 
-    Both need a snapshot, and SAN writes only untracked base disks. The next transport of the list is not tried, because
-    that is the strictest reading of VMware's documents.
+    Both need a snapshot, and SAN writes only untracked thick base disks below the only snapshot. The next transport of
+    the list is not tried, because that is the strictest reading of VMware's documents.
     """
     if grant.read_only or transport not in {"san", "hotadd"}:
         return
@@ -275,6 +275,10 @@ def _check_writing(grant: DiskGrant, transport: str) -> None:
         raise NfcError(NO_ACCESS, f"{grant.ds_path}: san does not write while changes are tracked")
     if transport == "san" and grant.redo_log:
         raise NfcError(NO_ACCESS, f"{grant.ds_path}: san does not write into a redo log")
+    if transport == "san" and grant.older_snapshots:
+        raise NfcError(NO_ACCESS, f"{grant.ds_path}: san writes only where the VM has no other snapshot")
+    if transport == "san" and grant.thin:
+        raise NfcError(NO_ACCESS, f"{grant.ds_path}: san does not write a thin disk")
 
 
 def _fault_message(number: int, fault: NfcFault) -> dict[str, str | None]:

@@ -150,6 +150,8 @@ def test_a_transport_that_does_not_reach_the_disk_is_refused(lab: Any, disk: byt
         ("san", {"has_snapshot": True}, 0),
         ("san", {"has_snapshot": True, "tracked": True}, 13),
         ("san", {"has_snapshot": True, "redo_log": True}, 13),
+        ("san", {"has_snapshot": True, "older_snapshots": True}, 13),
+        ("san", {"has_snapshot": True, "thin": True}, 13),
     ],
 )
 def test_san_and_hotadd_write_under_a_snapshot_only(

@@ -9,7 +9,7 @@ from vmkeep.errors import UsageError
 from vmkeep.flows.backup_values import BackupRequest
 from vmkeep.flows.restore_request import make_request
 from vmkeep.model.job import from_plain, to_plain
-from vmkeep.model.transport import DEFAULT_MODES, TransportMode, modes_for_writing, parse_modes
+from vmkeep.model.transport import DEFAULT_MODES, TransportMode, modes_without_snapshot, parse_modes
 
 
 def test_the_modes_of_a_text_keep_their_order():
@@ -30,10 +30,10 @@ def test_a_request_without_a_mode_is_refused():
         make_request(point="p", run="r", transports=())
 
 
-def test_a_restore_writes_only_by_modes_that_need_no_snapshot():
-    assert modes_for_writing(tuple(TransportMode)) == (TransportMode.NBDSSL, TransportMode.NBD)
+def test_a_vm_without_a_snapshot_is_written_only_by_modes_that_need_none():
+    assert modes_without_snapshot(tuple(TransportMode)) == (TransportMode.NBDSSL, TransportMode.NBD)
     with pytest.raises(UsageError, match="san:hotadd:nbdssl"):
-        modes_for_writing((TransportMode.SAN, TransportMode.HOTADD))
+        modes_without_snapshot((TransportMode.SAN, TransportMode.HOTADD))
 
 
 def test_requests_and_the_command_line_have_one_default():

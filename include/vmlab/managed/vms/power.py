@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from vmlab.api import vim
+from vmlab.disks import DiskError
 from vmlab.managed.hosts import MEMORY, THREADS, check_host_version
 from vmlab.managed.machine import disks, set_running, shareable
 from vmlab.managed.site import Call, Site, method, task_method
@@ -65,7 +66,7 @@ def reboot_guest(call: Call) -> None:
 
 
 def power_on(site: Site, ref: Any) -> None:
-    """Power on a VM that is off or suspended. Raises InvalidPowerState, FileLocked and template faults."""
+    """Power on a VM that is off or suspended. Raises InvalidPowerState, FileLocked, disk and template faults."""
     state = site.world.get(ref, "runtime").powerState
     if state == "poweredOn":
         raise invalid_power_state(state, "poweredOff")
@@ -77,6 +78,7 @@ def power_on(site: Site, ref: Any) -> None:
     _refuse_too_big(host, config.hardware)
     check_nvram(site, config)
     _refuse_locked(site, ref, config)
+    _refuse_changed_below(site, config)
     write_nvram(site, config)
     set_power(site, ref, "poweredOn")
 
@@ -135,6 +137,15 @@ def _refuse_locked(site: Site, ref: Any, config: Any) -> None:
             if shared := (mine & {disk.backing.fileName for disk in disks(theirs)}) - both:
                 path = min(shared)
                 raise vim.fault.FileLocked(file=path, msg=f"Unable to access file {path} since it is locked")
+
+
+def _refuse_changed_below(site: Site, config: Any) -> None:
+    """Raise the fault for a disk whose parent was written to after the disk was made."""
+    for disk in disks(config):
+        try:
+            site.store.check_content(disk.backing.fileName)
+        except DiskError as error:
+            raise vim.fault.GenericVmConfigFault(reason="disk", msg=str(error)) from error
 
 
 def _require_tools(call: Call) -> None:

@@ -1,0 +1,134 @@
+"""Chooses the way in which a restore writes a VM's disks, before the first write.
+
+VDDK opens a disk for writing by SAN or HotAdd only if the VM has a snapshot. By HotAdd it writes the current disk,
+above that snapshot. By SAN it writes no deltas, so it writes the disk below. The request's modes are tried in their
+order, and the first that can write *every* disk is taken, because one VM is not written in two ways.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from vmkeep.errors import UnsupportedError
+from vmkeep.flows.restore_values import RestorePlan
+from vmkeep.flows.transports import Surroundings, judge, look
+from vmkeep.model.disk import Disk, SkipReason
+from vmkeep.model.overwrite import Undo
+from vmkeep.model.transport import BY_NETWORK, TransportMode
+from vmkeep.model.writeway import TemporarySnapshot, WriteWay
+from vmkeep.vsphere import inventory, rightscheck
+from vmkeep.vsphere.inventory import VmDescription
+from vmkeep.vsphere.rights import On, Purpose, When
+from vmkeep.vsphere.session import Session
+
+
+def needs_a_look(asked: Sequence[TransportMode]) -> bool:
+    """Return whether the modes of a request depend on the VM and on this machine."""
+    return any(mode not in BY_NETWORK for mode in asked)
+
+
+def way_over(session: Session, plan: RestorePlan, offered: Iterable[str]) -> WriteWay | None:
+    """Return the way to write the existing VM of a plan; ``None``: the VM is new, or its modes need no look.
+
+    :param offered: transport modes of the driver's library; none: it cannot tell.
+    :raises UnsupportedError: there is none.
+    """
+    if plan.target is None or not needs_a_look(plan.request.transports):
+        return None
+    vm = inventory.describe_vm(session, plan.target.moref or "")
+    keys = {match.target_key for match in plan.matches if match.written}
+    written = [disk for disk in vm.disks if disk.key in keys]
+    undo = plan.request.over.undo
+    return choose_way(session, vm, written, plan.request.transports, undo=undo, offered=frozenset(offered))
+
+
+def way_new(session: Session, plan: RestorePlan, moref: str, offered: Iterable[str]) -> WriteWay | None:
+    """Return the way to write a VM that was just made; ``None``: its modes need no look.
+
+    :param offered: transport modes of the driver's library; none: it cannot tell.
+    :raises UnsupportedError: there is none.
+    """
+    if not needs_a_look(plan.request.transports):
+        return None
+    vm = inventory.describe_vm(session, moref)
+    addresses = {match.disk.address for match in plan.matches if match.written}
+    written = [disk for disk in vm.disks if disk.address in addresses]
+    return choose_way(session, vm, written, plan.request.transports, undo=Undo.NONE, offered=frozenset(offered))
+
+
+def about_way(plan: RestorePlan) -> tuple[str, ...]:
+    """Warn if the disks are not written by the mode that the request prefers."""
+    return (f"the disks are written by {plan.way.modes[0]}; {plan.way.why}",) if plan.way and plan.way.why else ()
+
+
+def choose_way(
+    session: Session,
+    vm: VmDescription,
+    written: Sequence[Disk],
+    asked: Sequence[TransportMode],
+    *,
+    undo: Undo,
+    offered: frozenset[str],
+) -> WriteWay:
+    """Return the first way of the request by which every disk can be written.
+
+    :param written: the VM's disks that are written.
+    :param undo: the way back that is kept.
+    :param offered: transport modes of the driver's library; empty: it cannot tell.
+    :raises UnsupportedError: there is none.
+    """
+    by_network = tuple(mode for mode in asked if mode in BY_NETWORK)
+    if not needs_a_look(asked):
+        return WriteWay(modes=by_network)
+    around = look(session, vm, offered)
+    lacking = rightscheck.missing_when(
+        session, Purpose.RESTORE_OVER, When.WRITING_SNAPSHOT, {On.VM: session.vm(vm.moref)}
+    )
+    against: list[str] = []
+    for mode in asked:
+        if mode in BY_NETWORK:
+            return WriteWay(modes=by_network, why="; ".join(against))
+        reasons = tuple(dict.fromkeys(_against(mode, around, vm, written, undo, lacking)))
+        if not reasons:
+            return _way_of(mode, by_network, against)
+        against.append(f"not {mode}: {', '.join(reasons)}")
+    raise UnsupportedError(
+        f"VM {vm.identity.name}: the request allows no transport mode that can write every disk; {'; '.join(against)}. "
+        "Cure that, or allow nbdssl as well"
+    )
+
+
+def _way_of(mode: TransportMode, by_network: tuple[TransportMode, ...], against: Sequence[str]) -> WriteWay:
+    why = "; ".join(against)
+    if mode is TransportMode.SAN:  # alone, because by another mode VDDK would write above the snapshot
+        return WriteWay(modes=(mode,), snapshot=TemporarySnapshot.BELOW, why=why)
+    return WriteWay(modes=(mode, *by_network), snapshot=TemporarySnapshot.ABOVE, why=why)
+
+
+def _against(
+    mode: TransportMode,
+    around: Surroundings,
+    vm: VmDescription,
+    written: Sequence[Disk],
+    undo: Undo,
+    lacking: Sequence[str],
+) -> Iterator[str]:
+    """Yield the reasons why a mode cannot write the disks."""
+    yield from (
+        f"{verdict.disk.label}: {verdict.why_not}" for verdict in judge(around, written, (mode,)) if verdict.why_not
+    )
+    yield from vm.snapshot_obstacles
+    if lacking:
+        yield f"for its temporary snapshot the user lacks {', '.join(lacking)} on the VM"
+    for disk in written:
+        if disk.skip is SkipReason.INDEPENDENT:
+            yield f"{disk.label} is independent, and in no snapshot"
+        elif disk.physical_rdm:
+            yield f"{disk.label} is a physical-mode RDM, and in no snapshot"
+        elif mode is TransportMode.SAN and disk.thin is not False:
+            yield f"{disk.label} is thin, and its host would have to allocate every block"
+    if mode is TransportMode.SAN:
+        if undo is not Undo.NONE:
+            yield "a snapshot is kept to undo the restore, and SAN writes below a snapshot"
+        if vm.has_snapshots:
+            yield "the VM has snapshots, and SAN writes only the disk below all of them"
