@@ -7,7 +7,7 @@ It does not matter why: a window that failed, one that never opened, or one whos
 | | |
 |---|---|
 | **Started by** | its schedule, every day at 09:00, from the start; or *Trigger* |
-| **Result** | the overdue VMs of each policy (XCom of `find`), and the overdue hosts of each vCenter (`find_hosts`) |
+| **Result** | overdue VMs by policy (XCom of `find`), hosts by vCenter (`find_hosts`), unproved VMs (`find_unproved`) |
 | **If it fails** | VMs or hosts are overdue, a policy has faults, or a vCenter or repository is silent: see the log |
 | **Safe to re-run** | yes: it changes nothing, and tells people again |
 | **Needs** | the connections that the policies name |
@@ -23,7 +23,10 @@ A policy that cannot be asked about hides no other one.
 and each that has none although other hosts of its vCenter have some.
 It looks where `host_config_backup` looks by schedule, and at the vCenter and repository of each policy.
 
-`report` shows both in one table, and fails if one of them found something.
+`find_unproved` names each VM of a recovery plan that no drill has proved restorable for longer than the plan's
+`proved_within`, and each that was never proved. It asks the plan's repository alone.
+
+`report` shows all of them in one table, and fails if one of them found something.
 """
 
 from __future__ import annotations
@@ -34,6 +37,7 @@ from airflow.sdk import DAG
 
 from vmkeep_airflow.operators.find_overdue import FindOverdueOperator
 from vmkeep_airflow.operators.find_overdue_hosts import FindOverdueHostsOperator
+from vmkeep_airflow.operators.find_unproved import FindUnprovedOperator
 from vmkeep_airflow.operators.report import ReportOperator
 
 with DAG(
@@ -50,6 +54,9 @@ with DAG(
 ) as dag:
     found = FindOverdueOperator(task_id="find")
     found_hosts = FindOverdueHostsOperator(task_id="find_hosts")
-    report = ReportOperator(task_id="report", results_of=["find", "find_hosts"], trigger_rule="all_done")
+    found_unproved = FindUnprovedOperator(task_id="find_unproved")
+    report = ReportOperator(
+        task_id="report", results_of=["find", "find_hosts", "find_unproved"], trigger_rule="all_done"
+    )
 
-    [found, found_hosts] >> report
+    [found, found_hosts, found_unproved] >> report

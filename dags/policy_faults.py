@@ -1,8 +1,9 @@
 """
-# Faults of policy files
+# Faults of policy files and recovery plans
 
 This file makes no DAG.
-If policy files have faults, Airflow lists them as an import error of this file, each with file, line and column.
+If policy files or recovery plans have faults, Airflow lists them as an import error of this file,
+each with file, line and column.
 
 | | |
 |---|---|

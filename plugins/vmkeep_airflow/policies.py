@@ -24,6 +24,7 @@ from vmkeep.policy import (
     read_file,
     read_folder,
 )
+from vmkeep_airflow.plans import faults_of_plans
 
 PREFIX = "backup_window_"
 """The beginning of the id of each window's DAG."""
@@ -78,7 +79,7 @@ def _file_of(dag_id: str) -> tuple[PolicyFile, ...]:
 
 
 def require_sound_policies() -> None:
-    """Return if no policy file has a fault.
+    """Return if no policy file and no recovery plan has a fault.
 
     :raises PolicyError: files have faults; the message tells each with file, line and column.
     """
@@ -86,6 +87,9 @@ def require_sound_policies() -> None:
     if lines:
         listed = "\n".join(_first(lines))
         raise PolicyError(f"{counted(len(lines), 'fault')} in policy files, which back up nothing now:\n{listed}")
+    if plans := list(faults_of_plans()):
+        listed = "\n".join(_first(plans))
+        raise PolicyError(f"{counted(len(plans), 'fault')} in recovery plans, which are not rehearsed now:\n{listed}")
 
 
 def _first(lines: Sequence[str]) -> Iterator[str]:

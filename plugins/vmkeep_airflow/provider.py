@@ -126,6 +126,7 @@ GUEST: dict[str, Any] = {
 
 _OPERATORS = (
     *(
+        "approve_recovery",
         "approve_restore",
         "approve_undo",
         "asking",
@@ -136,7 +137,7 @@ _OPERATORS = (
         "clean_up_restore",
     ),
     *("close_run", "copy_disk", "copy_points", "end_undoable", "extend_locks", "faulty_policy", "find_overdue"),
-    *("find_overdue_hosts", "find_undoable", "finish_restore"),
+    *("find_overdue_hosts", "find_unproved", "find_undoable", "finish_restore"),
     *("mark_damaged", "merge", "notify_window", "plan_disks", "plan_restore"),
     *("plan_window", "plan_writes", "preflight", "prepare_target", "prune", "remove_snapshot", "report"),
     *("recover_site", "report_window", "snapshot", "start_backups", "sweep_snapshots", "verify", "write_disk"),

@@ -30,6 +30,7 @@ LISTED = {
     "host_config_backup.py": ("host_config_backup", "0 4 * * *"),
     "missed_backups.py": ("missed_backups", "0 9 * * *"),
     "policy_faults.py": None,
+    "recovery_drills.py": ("recovery_drill_example", "06:00 to 06:00 Europe/Berlin, sat"),
     "repository_check.py": ("repository_check", "0 14 * * *"),
     "repository_maintenance.py": ("repository_maintenance", "0 10 * * *"),
     "restore_accept.py": ("restore_accept", None),

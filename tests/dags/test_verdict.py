@@ -63,9 +63,9 @@ TASKS = {
     "disk_attach": ["attach", "close_run"],
     "restore_undo": ["find", "approve", "undo", "close_run"],
     "restore_accept": ["find", "approve", "accept", "close_run"],
-    "missed_backups": ["find", "find_hosts", "report"],
+    "missed_backups": ["find", "find_hosts", "find_unproved", "report"],
     "host_config_backup": ["back_up_hosts", "report"],
-    "disaster_recovery": ["recover", "vm", "clean_up", "report"],
+    "disaster_recovery": ["approve", "recover", "vm", "clean_up", "report"],
 }  # fmt: skip
 EACH = [(dag_id, task_id) for dag_id, task_ids in TASKS.items() for task_id in task_ids]
 EACH_BUT_THE_LAST = [(dag_id, task_id) for dag_id, task_ids in TASKS.items() for task_id in task_ids[:-1]]

@@ -24,7 +24,7 @@ from vmkeep.cli.options import (
 from vmkeep.cli.output import one_line, print_json, print_table, warn
 from vmkeep.cli.pages import Section, Verbs, option
 from vmkeep.cli.times import shown_second, shown_time, shown_zone
-from vmkeep.errors import ConflictError, PlanError
+from vmkeep.errors import ConflictError, PlanError, Recovery, SomeFailedError, UsageError
 from vmkeep.model.wording import age, counted, counted_of
 from vmkeep.recovery import PLAN, read_plan
 
@@ -211,6 +211,36 @@ def proved(repository: str | None, as_json: bool) -> None:
         for vm in found
     ]
     print_table(("VM", "proved", f"at ({zone})", "point", "run", "probes"), rows, first_to_go=("probes", "point"))
+
+
+@dr.command(
+    "overdue",
+    examples={"Tell a monitoring system which VMs no drill has proved in time": "vmkeep dr overdue site-a.yaml --json"},
+)
+@plan_argument
+@repository_option
+@json_option
+def overdue(plan: Path, repository: str | None, as_json: bool) -> None:
+    """Name each VM of a plan that was not proved restorable for longer than the plan's proved_within.
+
+    No vCenter is asked. The exit code is 14 if a VM is named, or if the plan could not be rehearsed now.
+    """
+    from vmkeep.flows.proof_ages import watch_proofs  # takes time to import
+
+    sound = read_plan(plan).sound()
+    if sound.drill is None or sound.drill.proved_within is None:
+        raise UsageError(f"{plan} says nothing of proofs: write proved_within, e.g. 35d, below drill")
+    with open_given(repository) as opened:
+        watch = watch_proofs(opened, sound, catalog=catalog_url())
+    if as_json:
+        print_json({"unproved": list(watch.unproved), "problems": watch.problems})
+    else:
+        for line in watch.lines:
+            click.echo(one_line(line))
+    if watch.lines:
+        raise SomeFailedError(
+            f"plan {sound.name}: {counted(len(watch.unproved), 'VM')} not proved in time", recovery=Recovery.STOP
+        )
 
 
 @dr.command("clean", examples={"Remove what a drill left": "vmkeep dr clean dr-20261126T201500Z-3f2a"})

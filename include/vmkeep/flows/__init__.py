@@ -34,6 +34,7 @@ __all__ = [
     "points",
     "policies",
     "policy_copies",
+    "proof_ages",
     "pruning",
     "recovery",
     "recovery_order",

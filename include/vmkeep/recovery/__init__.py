@@ -10,7 +10,7 @@ note, and a plan that does not fit is refused before anything is changed. Nothin
 
 from vmkeep.recovery.building import PLAN
 from vmkeep.recovery.choosing import DAMAGED, UNREADABLE, ChosenVm, ChosenVms, allowed_points, choose, for_drill
-from vmkeep.recovery.files import PlanFile, parse_plan, read_plan
+from vmkeep.recovery.files import PlanFile, default_folder, parse_plan, plans_in, read_plan
 from vmkeep.recovery.knownpoints import KnownPoint
 from vmkeep.recovery.moments import parse_moment
 from vmkeep.recovery.page import page
@@ -51,9 +51,11 @@ __all__ = [
     "VmState",
     "allowed_points",
     "choose",
+    "default_folder",
     "for_drill",
     "page",
     "parse_moment",
     "parse_plan",
+    "plans_in",
     "read_plan",
 ]

@@ -7,11 +7,12 @@ parsed, or that asks what no restore point tells; a time without a zone; two gro
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import UTC, datetime, time
 from typing import Any, TypeVar
 
 from vmkeep.documents import Document, Fault, Path, Schema, dotted, faults_by
 from vmkeep.errors import SelectorError, UsageError
+from vmkeep.policy import Weekday, Window
 from vmkeep.recovery.moments import EXAMPLE, parse_moment
 from vmkeep.recovery.values import (
     DrillRules,
@@ -24,6 +25,7 @@ from vmkeep.recovery.values import (
     RecoveryPlan,
     TargetPlace,
 )
+from vmkeep.retention import parse_duration, parse_zone
 from vmkeep.selection import Kind, Selector, conditions, parse_selector
 
 PLAN = Schema(__package__, "plan.schema.json", kind="a plan", example="name: site-a")
@@ -88,8 +90,28 @@ class _Builder:
             name=data["name"],
             description=data["description"],
             groups=tuple(groups),
-            drill=DrillRules(**data["drill"]) if "drill" in data else None,
+            drill=self._drill(PLAN.completed(data["drill"], at=("drill",))) if "drill" in data else None,
         )
+
+    def _drill(self, drill: Mapping[str, Any]) -> DrillRules:
+        within = drill.get("proved_within")
+        return DrillRules(
+            network=drill["network"],
+            rename=drill["rename"],
+            folder=drill.get("folder"),
+            resource_pool=drill.get("resource_pool"),
+            schedule=self._schedule(drill["schedule"]) if "schedule" in drill else None,
+            proved_within=None if within is None else self._read(("drill", "proved_within"), parse_duration, within),
+            vsphere=drill["vsphere"],
+            repository=drill["repository"],
+        )
+
+    def _schedule(self, schedule: Mapping[str, Any]) -> Window:
+        """Return a schedule as a window, because a drill that was missed in an outage is made up for likewise."""
+        given = PLAN.completed(schedule, at=("drill", "schedule"))
+        start = time.fromisoformat(given["start"])
+        zone = self._read(("drill", "schedule", "time_zone"), parse_zone, given["time_zone"]) or UTC
+        return Window(start=start, end=start, zone=zone, days=frozenset(map(Weekday, given["days"])))
 
     def _group(self, group: Mapping[str, Any], at: Path, common: Mapping[str, Any]) -> RecoveryGroup:
         point = self._read((*at, "point"), _point, group["point"]) or (PointRule.LATEST, None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,6 +41,24 @@ class PlanFile:
             more = f" (and {len(self.faults) - 1} more)" if len(self.faults) > 1 else ""
             raise PlanError(f"{self.lines[0]}{more}; 'vmkeep dr check' lists every fault")
         return self.plan
+
+
+def default_folder() -> Path:
+    """Return the folder of the plans that come with vmkeep: in the installed package, or in a checkout."""
+    packaged = Path(__file__).parents[1] / "dr"
+    return packaged if packaged.is_dir() else Path(__file__).parents[2] / "dr"
+
+
+def plans_in(folder: Path) -> tuple[Path, ...]:
+    """Return the plan files of a folder, sorted by name.
+
+    :raises NotFoundError: there is no such folder.
+    """
+    try:
+        names = sorted(entry.name for entry in os.scandir(folder))
+    except OSError as error:
+        raise NotFoundError(f"folder of recovery plans {folder}: {error.strerror}") from error
+    return tuple(folder / name for name in names if name.endswith(SUFFIX) and not name.startswith("."))
 
 
 def read_plan(path: Path) -> PlanFile:

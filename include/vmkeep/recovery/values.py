@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
+from vmkeep.policy import Window
 from vmkeep.selection import Selector
 
 
@@ -115,6 +116,14 @@ class DrillRules:
     folder: str | None = None
     """The VM folder of the drill's VMs; ``None``: that of the group."""
     resource_pool: str | None = None
+    schedule: Window | None = None
+    """The times at which Airflow begins a drill, which are the openings of this window; ``None``: at none."""
+    proved_within: timedelta | None = None
+    """A VM that was not proved restorable for longer is told of; ``None``: none is."""
+    vsphere: str = "vsphere_default"
+    """Airflow connection to the vCenter in which drills by schedule take place."""
+    repository: str = "vmkeep_default"
+    """Airflow connection to the repository for drills by schedule and the watch over proofs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator, Context
 from airflow.sdk.exceptions import AirflowFailException
 
-from vmkeep.errors import NotFoundError, UsageError
+from vmkeep.errors import NotFoundError
 from vmkeep.model.job import to_plain
-from vmkeep.recovery import RecoveryReport, VmOutcome, parse_moment, parse_plan
+from vmkeep.recovery import RecoveryGroup, RecoveryReport, VmOutcome, parse_moment, parse_plan
 from vmkeep_airflow.dagruns import clears_of, own_dag_run
 from vmkeep_airflow.hooks.guest import guest_login
+from vmkeep_airflow.operators.approve_recovery import ALL
 from vmkeep_airflow.operators.base import SiteOperator
 from vmkeep_airflow.states import require_good, task_results, task_states
 from vmkeep_airflow.xcoms import handed
@@ -21,9 +22,6 @@ from vmkeep_airflow.xcoms import handed
 if TYPE_CHECKING:
     from vmkeep.flows.recovery import RecoveryTalk
     from vmkeep.flows.stopping import Stop
-
-ALL = "all"
-"""Stands for every group, among those that are approved."""
 
 
 class RecoverSiteOperator(SiteOperator):
@@ -34,7 +32,8 @@ class RecoverSiteOperator(SiteOperator):
 
     :param plan: the text of the plan. Templated.
     :param drill: rehearse the plan in its isolated network, and remove the VMs again. Templated.
-    :param approved: names of the groups that are approved, or ``all``. Templated.
+    :param approved: names of the groups that are approved, or ``all``. The run stops before a group that needs an
+        approval and has none. Templated.
     :param despite_refusals: restore the other VMs if some cannot be restored. Templated.
     :param before: no point that is younger is taken; empty: any. Templated.
     :param lost_at: the time of the disaster; empty: the start of the run. Templated.
@@ -66,10 +65,7 @@ class RecoverSiteOperator(SiteOperator):
         plan = parse_plan(str(self.plan), path="plan")
         for line in plan.lines:
             self.log.error("%s", line)
-        groups = [group.name for group in plan.sound().groups if group.approval]
-        approved = {*(self.approved or ())}
-        if ALL not in approved and (asked := [name for name in groups if name not in approved]):
-            raise UsageError(f"nobody has approved {', '.join(asked)}: name each group in the field approved, or 'all'")
+        plan.sound()
         self._stop = Stop()
         wishes = RecoveryWishes(
             run=_run_of(context, drill=bool(self.drill)),
@@ -90,10 +86,17 @@ class RecoverSiteOperator(SiteOperator):
     def _talk(self) -> RecoveryTalk:
         from vmkeep.flows.recovery import RecoveryTalk
 
+        approved = {*(self.approved or ())}
+
+        def approve(group: RecoveryGroup, _vms: int) -> bool:
+            return ALL in approved or group.name in approved
+
         def tell(outcome: VmOutcome, number: str) -> None:
             self.log.info("%s: %s: %s: %s %s", number, outcome.group, outcome.new_name, outcome.state, outcome.error)
 
-        return RecoveryTalk(bars=lambda _name: lambda _event: None, announce=self.log.warning, tell=tell)
+        return RecoveryTalk(
+            bars=lambda _name: lambda _event: None, announce=self.log.warning, tell=tell, approve=approve
+        )
 
     def _told(self, report: RecoveryReport) -> list[Any]:
         self.warn(report.notes)

@@ -41,6 +41,7 @@ target:
   networks: ["VM Network=Backup Network"]
 drill:
   network: Backup Network
+  proved_within: 1d
 groups:
   - name: databases
     selection: name:dä*
@@ -242,6 +243,12 @@ def test_a_bare_machine_restores_a_site_group_after_group_and_reports(vmkeep, pl
     assert {vm["vm_name"] for vm in json.loads(vmkeep("dr", "proved", "--json").stdout) if vm["proof"]} == {
         "web01"
     }  # the others were off and stay off, so that nobody knows whether they would start
+
+    overdue = vmkeep("dr", "overdue", str(plan))
+    assert isinstance(overdue.exception, SomeFailedError)
+    assert overdue.stdout.splitlines() == [
+        f"{ODD}: never proved restorable", "debian-template: never proved restorable",
+    ]  # fmt: skip
 
     again = vmkeep("dr", "run", str(plan), "--run", "r1", "--approve", "all", "--json")
     assert [vm["moref"] for vm in json.loads(again.stdout)["vms"]] == [vm["moref"] for vm in report["vms"]]

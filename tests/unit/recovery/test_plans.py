@@ -28,6 +28,7 @@ from vmkeep.recovery import (
 
 DOCS = Path(__file__).parents[3] / "docs" / "examples"
 EXAMPLE = Path(__file__).parents[3] / "include" / "dr" / "example.yaml"
+GROUPS = "groups:\n  - {name: a, selection: name:a}\n"
 START = datetime(2026, 11, 20, tzinfo=UTC)
 A, B = "11111111-aaaa", "22222222-bbbb"
 
@@ -63,6 +64,11 @@ def test_the_example_is_sound_and_a_group_takes_what_the_plan_says_where_it_says
     assert databases.probes.tools
     assert others.approval
     assert others.power is PowerWish.SAVED
+    assert plan.drill is not None
+    assert (str(plan.drill.schedule), plan.drill.proved_within) == (
+        "06:00 to 06:00 Europe/Berlin, sat", timedelta(days=35),
+    )  # fmt: skip
+    assert (plan.drill.vsphere, plan.drill.repository) == ("vsphere_default", "vmkeep_default")
 
 
 @pytest.mark.parametrize(
@@ -84,6 +90,14 @@ def test_the_example_is_sound_and_a_group_takes_what_the_plan_says_where_it_says
         (
             "name: site\ngroups:\n  - name: a\n    selection: name:a\n  - name: a\n    selection: name:b\n",
             "5:11: groups[2].name: 'a' is the name of another group, in line 3",
+        ),
+        (
+            "name: site\ndrill:\n  network: x\n  schedule: {start: '06:00', time_zone: Nowhere}\n" + GROUPS,
+            "4:41: drill.schedule.time_zone: 'Nowhere' is no time zone",
+        ),
+        (
+            "name: site\ndrill: {network: x, proved_within: 0d}\ngroups:\n  - {name: a, selection: name:a}\n",
+            "2:36: drill.proved_within: '0d' is no length of time",
         ),
         ("name: site\ndrill: {}\ngroups:\n  - {name: a, selection: name:a}\n", "drill.network is missing"),
         (

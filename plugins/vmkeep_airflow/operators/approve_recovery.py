@@ -1,0 +1,78 @@
+"""Asks a person which groups of a recovery may begin."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from airflow.providers.standard.operators.hitl import HITLOperator
+from airflow.sdk import Context
+
+from vmkeep.recovery import RecoveryPlan, parse_plan
+from vmkeep_airflow.failures import airflow_failures
+
+ALL = "all"
+"""Stands for every group, among those that are approved."""
+NONE = "none of them"
+"""The answer that approves no group."""
+
+
+class ApproveRecoveryOperator(HITLOperator):
+    """Ask a person about the groups that need an approval and have none. Otherwise pass at once.
+
+    Nothing is changed before the answer. If nobody answers in time, none of them is approved: the groups before them
+    are restored, and the run stops there. To be asked again about the rest, clear this task with the ones behind it:
+    the recovery goes on with everything that is not done.
+
+    :param plan: the text of the plan. Templated.
+    :param approved: names of the groups that are approved already, or ``all``. Templated.
+    :returns: the names of the groups that are approved, or ``all``.
+    """
+
+    template_fields: Sequence[str] = ("plan", "approved")
+
+    def __init__(self, *, plan: Any, approved: Any = (), **kwargs: Any) -> None:
+        super().__init__(
+            subject="Which groups may begin?", body="", options=[NONE], defaults=[NONE], multiple=True, **kwargs
+        )
+        self.plan = plan
+        self.approved = approved
+
+    def execute(self, context: Context) -> Any:
+        """Ask, or pass at once."""
+        given = [str(name) for name in self.approved or ()]
+        if not (asked := self._asked(context)):
+            self.log.info("nobody has to be asked")
+            return given
+        self.options = [*asked, NONE]
+        self.body = _question(self._sound(context), asked)
+        return super().execute(context)
+
+    def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:
+        """Take the answer."""
+        self.options = [*self._asked(context), NONE]
+        answer = super().execute_complete(context, event)
+        chosen = [name for name in answer["chosen_options"] if name != NONE]
+        self.log.info("approved: %s", ", ".join(chosen) or "no group")
+        return [*(str(name) for name in self.approved or ()), *chosen]
+
+    def _asked(self, context: Context) -> list[str]:
+        given = {*(self.approved or ())}
+        groups = self._sound(context).groups
+        return [group.name for group in groups if group.approval and ALL not in given and group.name not in given]
+
+    def _sound(self, context: Context) -> RecoveryPlan:
+        with airflow_failures(context.get("ti")):
+            plan = parse_plan(str(self.plan), path="plan")
+            for line in plan.lines:
+                self.log.error("%s", line)
+            return plan.sound()
+
+
+def _question(plan: RecoveryPlan, asked: Sequence[str]) -> str:
+    """Return the order of the groups, as preformatted lines, because a name may look like Markdown."""
+    lines = "\n".join(
+        f"    {number}. {group.name}{' (asked for)' if group.name in asked else ''}"
+        for number, group in enumerate(plan.groups, 1)
+    )
+    return f"Plan {plan.name} restores its groups in this order, up to the first one that is not approved:\n\n{lines}\n"
