@@ -19,7 +19,7 @@ from vmkeep.flows.undo_snapshot import require_undoable
 from vmkeep.flows.vm_snapshot import IF_DEAD, snapshot_run_is_alive
 from vmkeep.model.vmref import VmRef
 from vmkeep.repository import Repository
-from vmkeep.vsphere import inventory, rightscheck, snapshots
+from vmkeep.vsphere import inventory, rightscheck, snapshots, storestates
 from vmkeep.vsphere.inventory import VmDescription
 from vmkeep.vsphere.rights import Purpose
 from vmkeep.vsphere.server import server_uuid
@@ -50,6 +50,7 @@ def plan_over(basis: PlanBasis) -> RestorePlan:
         target=vm.identity,
         target_disks=vm.disks,
         target_name=vm.identity.name,
+        target_runs=vm.power is inventory.PowerState.ON,
         matches=(),
         power_on=basis.powers_on,
     )
@@ -62,6 +63,10 @@ def plan_over(basis: PlanBasis) -> RestorePlan:
     dead = _dead_restore(basis, vm)
     rightscheck.require_on_vm(session, Purpose.RESTORE_OVER, vm)
     matches = match_disks(point, vm.disks, wanted)
+    targets = {match.target_key for match in matches if match.written}
+    storestates.require_writable(
+        session, moref, vm.identity.name, vm.vmx, [disk for disk in vm.disks if disk.key in targets]
+    )
     about_undo = require_undoable(session, request.over.undo, vm, matches, nvram=nvram.put_back)
     choices = expect_choices(
         session, basis.repository, point, vm, matches, all_blocks=request.over.all_blocks, dead=dead is not None

@@ -55,6 +55,8 @@ class RestorePlan:
     target_disks: tuple[Disk, ...] = ()
     """All disks of the existing VM."""
     target_name: str
+    target_runs: bool = False
+    """The existing VM was running when the plan was made."""
     place: SettledPlace | None = None
     """The place of a new VM; ``None``: an existing VM is written over."""
     original_runs: bool = False

@@ -11,9 +11,9 @@ the VMs that fit a selector (``vmfacts``, ``records``, ``surroundings``, ``tags`
 ``attached``.
 *A new VM*: ``configspec`` builds the ``ConfigSpec`` from a saved configuration (``advancedsettings``, ``hardware``,
 ``cards``, ``specdevices``, ``specdisks``), ``places`` and ``fitting`` find out whether the VM can be made there
-(``candidates``, ``directories``, ``luns``, ``freeluns``), ``freespace`` the room that it takes, and ``create`` makes
-it; ``choices`` lists the places that there are.
-``policychoice`` (over ``policies``), ``vmtags`` and ``attributes`` find by name what a VM has beside its configuration.
+(``candidates``, ``directories``, ``luns``, ``freeluns``), ``storestates`` and ``freespace`` whether its datastores take
+it, and ``create`` makes it; ``choices`` lists the places that there are. ``policychoice`` (over ``policies``),
+``vmtags`` and ``attributes`` find by name what a VM has beside its configuration.
 *New disks of a VM*: ``carriers`` makes the VM on which they are written, ``slots`` finds units for them, ``attaching``
 attaches them. *An undo*: ``added_devices`` tells which devices a VM got after a snapshot.
 
@@ -67,6 +67,7 @@ __all__ = [
     "sharing",
     "slots",
     "snapshots",
+    "storestates",
     "suspensions",
     "tickets",
     "tools",

@@ -160,10 +160,9 @@ def _moved(place: Place, devices: Iterable[Any], around: Surroundings) -> Iterat
             old = DatastorePath.parse(disk.file_name).datastore
             new = around.disk_datastores.get(disk.key, around.datastore)
             if old != new:
-                yield (
-                    f"{disk.label}: goes to datastore {decode_name(new)}, because host {place.host_name} has no "
-                    f"'{decode_name(old)}'"
-                )
+                why = dict(place.unusable).get(old)
+                lost = f"'{decode_name(old)}' {why}" if why else f"host {place.host_name} has no '{decode_name(old)}'"
+                yield f"{disk.label}: goes to datastore {decode_name(new)}, because {lost}"
 
 
 def _circumstances(config: Any, around: Surroundings, *, drill: bool) -> Iterator[When]:

@@ -23,6 +23,7 @@ from vmkeep.vsphere.paths import InventoryPath, inventory_path_of
 from vmkeep.vsphere.properties import WHOLE, read, read_all, read_each
 from vmkeep.vsphere.server import server_uuid
 from vmkeep.vsphere.session import Session
+from vmkeep.vsphere.storestates import obstacles_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +68,8 @@ class Place:
     """vSphere chooses the host when the VM is made, because the cluster uses DRS and nobody named a host."""
     datastores: tuple[str, ...]
     """Names of the host's usable datastores, as vSphere stores them."""
+    unusable: tuple[tuple[str, str], ...] = ()
+    """Names of the host's other datastores, each with a clause that tells why nothing can be made there."""
     taken_by: str | None
     """Managed object id of the VM that already has the name in that folder."""
     notes: tuple[str, ...] = ()
@@ -136,9 +139,9 @@ def reopen_place(
 def on_host(session: Session, place: Place, host: str) -> Place:
     """Return the place with another one of its hosts."""
     managed = session.managed(vim.HostSystem, host)
-    return replace(
-        place, host=host, host_name=read(session, managed, "name")["name"], datastores=_datastores(session, managed)
-    )
+    usable, unusable = _datastores(session, managed)
+    named = read(session, managed, "name")["name"]
+    return replace(place, host=host, host_name=named, datastores=usable, unusable=unusable)
 
 
 def _place(
@@ -146,7 +149,7 @@ def _place(
 ) -> Place:
     host, *others = hosts.usable
     folder_place = inventory_path_of(session, folder)
-    datastores = _datastores(session, host)
+    datastores, unusable = _datastores(session, host)
     return Place(
         name=name,
         folder=moref_of(folder),
@@ -160,6 +163,7 @@ def _place(
         other_hosts=tuple(map(moref_of, others)),
         by_vsphere=hosts.by_vsphere,
         datastores=datastores,
+        unusable=unusable,
         taken_by=_taken(session, folder, name),
         request=_by_plain_names(session, request, folder_place, datastores),
         origin=origin,
@@ -316,9 +320,10 @@ def _outside_vapps(session: Session, pool: Any) -> Any:
     return pool
 
 
-def _datastores(session: Session, host: Any) -> tuple[str, ...]:
-    stores = read_each(session, read(session, host, "datastore")["datastore"] or (), "name", "summary.accessible")
-    return tuple(sorted(values["name"] for _, values in stores if values["summary.accessible"]))
+def _datastores(session: Session, host: Any) -> tuple[tuple[str, ...], tuple[tuple[str, str], ...]]:
+    """Return the names of a host's datastores that take new files, and the others with their obstacles."""
+    found = sorted(obstacles_of(session, read(session, host, "datastore")["datastore"] or (), moref_of(host)).items())
+    return tuple(name for name, why in found if not why), tuple((name, why) for name, why in found if why)
 
 
 def _taken(session: Session, folder: Any, name: str) -> str | None:

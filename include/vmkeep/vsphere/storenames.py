@@ -15,12 +15,18 @@ def stored_datastore(place: Place, name: str, *, what: str = "", remedy: str = "
 
     :param what: begins the message: the option, and its value.
     :param remedy: ends the message.
-    :raises NotFoundError: the host cannot use such a datastore. The message suggests the nearest names.
+    :raises NotFoundError: the host cannot use such a datastore. The message tells why, or suggests the nearest names.
     """
     typed = {decode_name(stored): stored for stored in place.datastores}
     if name in typed:
         return typed[name]
     if name in place.datastores:
         return name
+    obstacles = {decode_name(stored): why for stored, why in place.unusable}
+    if name in obstacles:
+        raise NotFoundError(
+            f"{what}datastore '{name}' {obstacles[name]}, so that nothing can be made there: choose another one, or "
+            "put that right"
+        )
     known = instead(Named.DATASTORE, name, typed, there_are="it has")
     raise NotFoundError(f"{what}the host has no datastore '{name}'; {known}{remedy}")

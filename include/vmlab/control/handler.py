@@ -126,7 +126,7 @@ class ControlHandler:
                     self._authority.limit = int(value)
                 case "transports":
                     self._authority.transports = str(value)
-                case "capacities" | "hardware_versions":
+                case "capacities" | "datastore_states" | "hardware_versions":
                     site.world.set_meta(name, {**(site.world.meta(name) or {}), **value})
                 case "free_licence":
                     site.product = site.product.with_free_licence(free=bool(value))

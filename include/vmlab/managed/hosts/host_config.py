@@ -184,7 +184,7 @@ def _storage(site: Site) -> Any:
 
 def _volumes(site: Site) -> Any:
     mounts = [
-        vim.host.FileSystemMountInfo(mountInfo=mount_info(store), volume=vmfs_volume(site, store))
+        vim.host.FileSystemMountInfo(mountInfo=mount_info(site, store), volume=vmfs_volume(site, store))
         for store in site.world.all(vim.Datastore)
     ]
     return vim.host.FileSystemVolumeInfo(volumeTypeList=["VMFS", "NFS", "VFFS"], mountInfo=mounts)

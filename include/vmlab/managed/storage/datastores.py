@@ -33,6 +33,17 @@ def free_bytes(site: Site, name: str) -> int:
     return max(0, capacity(site, name) - used_bytes(site, name))
 
 
+def store_state(site: Site, name: str) -> str:
+    """Return the state of a datastore, by the setting `datastore_states`: normal, maintenance or read-only."""
+    return str((site.world.meta("datastore_states") or {}).get(name, "normal"))
+
+
+def require_usable(site: Site, name: str) -> None:
+    """Raise the fault for new files on a datastore in maintenance mode, or on one that is read-only."""
+    if (state := store_state(site, name)) != "normal":
+        raise vim.fault.InvalidDatastore(name=name, msg=f"The datastore {name} takes no new files: {state}")
+
+
 @computed(vim.Datastore, "summary")
 def datastore_summary(site: Site, ref: Any) -> Any:
     """The summary of a datastore: name, sizes, type."""
@@ -48,7 +59,7 @@ def datastore_summary(site: Site, ref: Any) -> Any:
             accessible=True,
             multipleHostAccess=True,
             type="VMFS",
-            maintenanceMode="normal",
+            maintenanceMode="inMaintenance" if store_state(site, name) == "maintenance" else "normal",
         )
     )
 
@@ -83,9 +94,10 @@ def vmfs_volume(site: Site, ref: Any) -> Any:
     )  # fmt: skip
 
 
-def mount_info(ref: Any) -> Any:
+def mount_info(site: Site, ref: Any) -> Any:
     """Return the mount of a datastore, which is the same at every host."""
-    return vim.host.MountInfo(path=url(ref)[5:], accessMode="readWrite", mounted=True, accessible=True)
+    mode = "readOnly" if store_state(site, site.world.get(ref, "name")) == "read-only" else "readWrite"
+    return vim.host.MountInfo(path=url(ref)[5:], accessMode=mode, mounted=True, accessible=True)
 
 
 @computed(vim.Datastore, "capability")
@@ -104,7 +116,7 @@ def datastore_capability(_site: Site, _: Any) -> Any:
 @computed(vim.Datastore, "host")
 def host(site: Site, ref: Any) -> list[Any]:
     """The hosts that mount a datastore."""
-    return [vim.Datastore.HostMount(key=key, mountInfo=mount_info(ref)) for key in hosts_of(site.world, ref)]
+    return [vim.Datastore.HostMount(key=key, mountInfo=mount_info(site, ref)) for key in hosts_of(site.world, ref)]
 
 
 @computed(vim.Datastore, "browser")

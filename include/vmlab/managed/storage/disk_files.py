@@ -11,7 +11,7 @@ from vmlab.disks import DiskError
 from vmlab.managed import ds_paths
 from vmlab.managed.machine import Disk, DiskAction, capacity_of, invalid_device, is_rdm
 from vmlab.managed.site import Site
-from vmlab.managed.storage.datastores import free_bytes
+from vmlab.managed.storage.datastores import free_bytes, require_usable
 from vmlab.managed.storage.luns import Lun, all_luns, lun_file, lun_users
 
 MAX_CAPACITY = 62 << 40
@@ -126,6 +126,7 @@ def _create(site: Site, action: DiskAction, home: str, stem: str, made: list[str
 
 def _check_space(site: Site, path: str, capacity: int, *, thin: bool) -> None:
     name = ds_paths.parse(path)[0]
+    require_usable(site, name)
     if not thin and capacity > free_bytes(site, name):
         raise vim.fault.NoDiskSpace(file=path, datastore=name, msg=f"Insufficient disk space on datastore '{name}'.")
 
