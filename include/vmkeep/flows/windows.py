@@ -18,10 +18,13 @@ from vmkeep.model.site import Site
 from vmkeep.model.wording import told_apart
 from vmkeep.policy import Due, Opening, Policy, by_precedence, selectors_of, taker
 from vmkeep.selection import Selector, VmFacts, matcher
+from vmkeep.vsphere import claims
 from vmkeep.vsphere.choosing import known_vms
 from vmkeep.vsphere.server import server_uuid
+from vmkeep.vsphere.session import Session
 
 if TYPE_CHECKING:
+    from vmkeep.catalog import PointOrigin
     from vmkeep.vsphere.inventory import VmRecord
 
 
@@ -182,14 +185,17 @@ def _with_vms(
             (*selectors_of([policy, *others]), *(one for one in reaches.values() if one is not None)),
             sightings(points, here),
         )
-    takes, taken_too = taker(policy), [taker(other) for other in others]
+        takes = taker(policy)
+        selected = [vm for vm in known if takes(vm.facts)]
+        being_made = _being_made(session, [vm.record for vm in selected], good, here)
+    taken_too = [taker(other) for other in others]
     first, nearest = _earlier_takers(policy, others, asleep), _by_reach(reaches)
     names = told_apart({vm.record.moref: vm.record.name for vm in known})
-    selected = [vm for vm in known if takes(vm.facts)]
     elsewhere = {vm.record.moref: name for vm in selected if (name := first(vm.facts)) is not None}
     taken = [vm for vm in selected if vm.record.moref not in elsewhere]
-    left_out = {vm.record.moref: why for vm in taken if (why := _obstacle(vm.record)) is not None}
     newest = newest_points([vm.record for vm in taken], good, here)
+    left_out = {vm.record.moref: why for vm in taken if (why := _obstacle(vm.record)) is not None}
+    left_out |= {vm.record.moref: why for vm in taken if (why := being_made.get(vm.record.moref)) is not None}
     planned = [
         PlannedVm(
             moref=vm.record.moref,
@@ -236,6 +242,19 @@ def _by_reach(reaches: Mapping[str, Selector | None]) -> Callable[[VmFacts], tup
     near = [(name, matcher(selector)) for name, selector in reaches.items() if selector is not None]
     any_vm = tuple(name for name, selector in reaches.items() if selector is None) if len(reaches) > 1 else ()
     return lambda vm: tuple(name for name, reached in near if reached(vm)) or any_vm
+
+
+def _being_made(
+    session: Session, records: Sequence[VmRecord], good: Sequence[PointOrigin], here: str | None
+) -> dict[str, str]:
+    """Return the VMs that are not whole yet, by managed object id, each with the reason in words.
+
+    Only VMs without a point are asked for their settings, because a VM with a point was whole.
+    """
+    known = newest_points(records, good, here)
+    new = [record.moref for record in records if record.moref not in known]
+    found = claims.list_being_made(session, new) if new else {}
+    return {moref: f"it is being made by the restore of run {run}" for moref, run in found.items()}
 
 
 def _obstacle(vm: VmRecord) -> str | None:

@@ -7,7 +7,7 @@ run that is writing over it. If two runs mark a VM at once, vSphere's ``changeVe
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -18,7 +18,7 @@ from vmkeep.vsphere import protection
 from vmkeep.vsphere.api import moref_of, vim
 from vmkeep.vsphere.faults import speaking
 from vmkeep.vsphere.names import decode_name
-from vmkeep.vsphere.properties import read, read_all
+from vmkeep.vsphere.properties import read, read_all, read_each
 from vmkeep.vsphere.protection import require_configuration
 from vmkeep.vsphere.session import Session
 from vmkeep.vsphere.tasks import run_task
@@ -134,6 +134,14 @@ def list_claimed(session: Session) -> tuple[ClaimedVm, ...]:
         for vm, values in found
         if (claim := parse_claim(values["config.extraConfig"])) is not None
     )
+
+
+def list_being_made(session: Session, morefs: Iterable[str]) -> Mapping[str, str]:
+    """Return those of some VMs that a run is making, by managed object id, each with the run."""
+    with speaking("look which VMs restores are making"):
+        found = read_each(session, [session.vm(moref) for moref in morefs], "config.extraConfig")
+    claims = ((moref_of(vm), parse_claim(values["config.extraConfig"])) for vm, values in found)
+    return {moref: claim.run for moref, claim in claims if claim is not None and claim.made}
 
 
 def hold(session: Session, moref: str, claim: VmClaim, *, version: str | None) -> bool:

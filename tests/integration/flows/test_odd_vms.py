@@ -119,12 +119,12 @@ def test_a_snapshot_that_cannot_be_seen_is_not_taken_for_removed(lab, site):
 
 def test_a_vm_that_other_software_manages_is_backed_up_if_named_and_told_so(lab, site):
     moref = lab.vm("old01")["moref"]
-    owner = vim.ext.ManagedByInfo(extensionKey="com.vmware.vcDr", type="placeholderVm")
+    owner = vim.ext.ManagedByInfo(extensionKey="com.vmware.vim.eam", type="cluster-agent")
     reconfigure(lab, "old01", vim.vm.ConfigSpec(managedBy=owner))
 
     sealed = back_up(site, "old01")
 
-    assert [line for line in sealed.warnings if "managed by com.vmware.vcDr (placeholderVm)" in line]
+    assert [line for line in sealed.warnings if "managed by com.vmware.vim.eam (cluster-agent)" in line]
     with hands(lab) as session:
         (record,) = [record for record in inventory.list_vms(session) if record.moref == moref]
-    assert (record.managed_by, record.not_protectable) == ("com.vmware.vcDr (placeholderVm)", None)
+    assert (record.managed_by, record.not_protectable) == ("com.vmware.vim.eam (cluster-agent)", None)

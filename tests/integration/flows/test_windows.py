@@ -129,9 +129,27 @@ def test_a_window_that_is_cleared_after_its_end_opens_once_more_under_its_own_na
 
 def test_a_vm_that_other_software_manages_is_left_out_with_its_reason(kept, policy, lab):
     site, _ = kept
-    owner = vim.ext.ManagedByInfo(extensionKey="com.vmware.vcDr", type="placeholderVm")
+    owner = vim.ext.ManagedByInfo(extensionKey="com.vmware.vim.eam", type="cluster-agent")
     restoring.reconfigure(lab, "old01", vim.vm.ConfigSpec(managedBy=owner))
     made = plan(site, policy("nightly", "name:web01 or name:old01"))
     assert [vm.name for vm in made.vms] == ["web01"]
-    assert [(vm.name, vm.why) for vm in made.left_out] == [("old01", "managed by com.vmware.vcDr (placeholderVm)")]
+    assert [(vm.name, vm.why) for vm in made.left_out] == [("old01", "managed by com.vmware.vim.eam (cluster-agent)")]
     assert "old01" not in made.unprotected
+
+
+def test_a_vm_that_a_restore_is_making_is_left_out_until_it_is_whole(kept, policy, lab):
+    """Carriers of new disks and half-made VMs fit a policy by their folder or name. Their backup would be refused."""
+    site, _ = kept
+    setting = vim.option.OptionValue(key="vmkeep.run", value="of/1")
+    restoring.reconfigure(lab, "db01", vim.vm.ConfigSpec(extraConfig=[setting]))
+    selected = policy("nightly", "name:web01 or name:db01")
+
+    try:
+        made = plan(site, selected)
+    finally:
+        setting.value = ""
+        restoring.reconfigure(lab, "db01", vim.vm.ConfigSpec(extraConfig=[setting]))
+
+    assert [(vm.name, vm.why) for vm in made.left_out] == [("db01", "it is being made by the restore of run of/1")]
+    assert [vm.name for vm in made.vms] == ["web01"]
+    assert [vm.name for vm in plan(site, selected).vms] == ["db01", "web01"]
