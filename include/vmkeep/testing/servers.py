@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import shutil
 import socket
 import subprocess
@@ -24,6 +25,9 @@ from vmkeep.model.aws import AwsCredentials
 
 _START_SECONDS = 600.0
 """Seconds after which a server has failed to start. The limit is high because the machine may be under heavy load."""
+_FIRST_PORT = 10240
+_PORT_RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
+_reservations: list[socket.socket] = []
 _WEED_PORTS = ("s3", "admin", "filer", "master", "volume")
 
 
@@ -61,15 +65,26 @@ class S3Server:
 
 
 def free_ports(count: int) -> list[int]:
-    """Return ports of 127.0.0.1 on which no program listens now."""
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
-    finally:
-        for each in sockets:
-            each.close()
+    """Return ports of 127.0.0.1 on which no program listens now, and which no other caller gets.
+
+    A server binds its port only later. So the ports are below those that the system hands out for connections, and each
+    is reserved, as long as this process lives, by the name of a socket that every process on this machine sees.
+    """
+    handed_out_from = int(_PORT_RANGE.read_text().split()[0])
+    found: list[int] = []
+    while len(found) < count:
+        port = _FIRST_PORT + secrets.randbelow(handed_out_from - _FIRST_PORT)
+        reservation = socket.socket(socket.AF_UNIX)
+        try:
+            reservation.bind(f"\0vmkeep-test-port-{port}")
+            with socket.socket() as tried:
+                tried.bind(("127.0.0.1", port))
+        except OSError:
+            reservation.close()
+            continue
+        _reservations.append(reservation)
+        found.append(port)
+    return found
 
 
 @contextmanager

@@ -10,6 +10,7 @@ import pytest
 from tests.faults.maintenance.test_pins_during_prunes import KEEP_ONE, Meanwhile, three
 from tests.faults.maintenance.test_prune_power_cuts import twin_of as twin_of_2001
 from tests.faults.maintenance.test_starting_one_while_another_runs import Interrupted
+from tests.patience import HANG
 from tests.unit.maintenance.conftest import block, small_packs
 from vmkeep.blobs.wrappers.wrapping import WrappingStore
 from vmkeep.clock import now
@@ -78,7 +79,7 @@ def test_a_deletion_between_the_plan_and_the_record_of_another_leaves_the_last_p
 
 def test_two_deletions_that_have_both_put_their_records_do_not_both_delete(two):
     plans = [planned(two, ref) for ref in sorted(two.held)]
-    both = threading.Barrier(2, timeout=60)
+    both = threading.Barrier(2, timeout=HANG)
 
     class Together(WrappingStore):
         """A store that goes on from a record only when both are there."""

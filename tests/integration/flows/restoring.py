@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.patience import HANG
 from vmkeep.flows import backup, restore
 from vmkeep.flows.backup_values import BackupRequest, Sealed
 from vmkeep.flows.complete_runs import run_backup, run_restore
@@ -95,7 +96,7 @@ def reconfigure(lab: Lab, vm: str, spec) -> None:
     """Let somebody else change a VM."""
     with hands(lab) as session:
         managed = session.vm(inventory.find_vm(session, vm).moref)
-        run_task(session, lambda: managed.ReconfigVM_Task(spec), what="test", timeout=60, look=lambda: None)
+        run_task(session, lambda: managed.ReconfigVM_Task(spec), what="test", timeout=HANG, look=lambda: None)
 
 
 def power(lab: Lab, vm: str, *, on: bool) -> None:
@@ -103,7 +104,7 @@ def power(lab: Lab, vm: str, *, on: bool) -> None:
     with hands(lab) as session:
         managed = session.vm(inventory.find_vm(session, vm).moref)
         start = (lambda: managed.PowerOnVM_Task(None)) if on else managed.PowerOffVM_Task
-        run_task(session, start, what="test", timeout=60, look=lambda: None)
+        run_task(session, start, what="test", timeout=HANG, look=lambda: None)
 
 
 def names(lab: Lab) -> list[str]:

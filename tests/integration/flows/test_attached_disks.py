@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.flows.restoring import devices, hands, names, new_run, power, reconfigure, restore_whole, swept
+from tests.patience import HANG
 from vmkeep.errors import ConflictError, NotFoundError, StaleError, VmKeepError
 from vmkeep.flows import attach, attach_moves, restore
 from vmkeep.flows.attach_values import AttachRequest
@@ -199,7 +200,7 @@ def test_a_disk_whose_vm_was_unregistered_is_never_destroyed_by_the_sweep(lab, k
             (finding,) = swept(site, Kind.RESTORE, has_ended=lambda _: True)
         finally:
             run_task(
-                session, lambda: folder.RegisterVM_Task(*asked), what="test", timeout=60, look=lambda: None
+                session, lambda: folder.RegisterVM_Task(*asked), what="test", timeout=HANG, look=lambda: None
             )  # fmt: skip
 
     assert (finding.state, disk.file_name in finding.detail) == (State.REPAIRED, True)

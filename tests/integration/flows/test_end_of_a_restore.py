@@ -16,6 +16,7 @@ from tests.integration.flows.restoring import (
     reconfigure,
     silent,
 )
+from tests.patience import HANG
 from vmkeep.errors import TransientError, VmKeepError, VSphereError
 from vmkeep.flows import nvram
 from vmkeep.flows.complete_runs import run_restore
@@ -58,7 +59,7 @@ def destroy(lab, vm: str) -> None:
     with hands(lab) as session:
         moref = inventory.find_vm(session, vm).moref
         machines.power_off(session, moref)
-        run_task(session, session.vm(moref).Destroy_Task, what="test", timeout=60, look=lambda: None)
+        run_task(session, session.vm(moref).Destroy_Task, what="test", timeout=HANG, look=lambda: None)
 
 
 def restore_as_a_person(site, point, **options):

@@ -46,7 +46,7 @@ class Vm:
     def do(self, start: Callable[[Any], Any]) -> None:
         """Let an administrator start a task on the VM, and wait for it."""
         with hands(self.lab) as session:
-            wait_task(session, start(session.vm(self.moref)), what="test", timeout=60)
+            wait_task(session, start(session.vm(self.moref)), what="test", timeout=HANG)
 
     def disks(self) -> list[Any]:
         with hands(self.lab) as session:
@@ -133,9 +133,9 @@ def move_refused(vm: Vm) -> None:
 def host_into_maintenance(vm: Vm) -> None:
     with hands(vm.lab) as session:
         host = session.vm(vm.moref).runtime.host
-        wait_task(session, host.EnterMaintenanceMode_Task(0), what="test", timeout=60)
+        wait_task(session, host.EnterMaintenanceMode_Task(0), what="test", timeout=HANG)
         assert session.vm(vm.moref).runtime.host != host, "the VM has moved to another host"
-        wait_task(session, host.ExitMaintenanceMode_Task(0), what="test", timeout=60)
+        wait_task(session, host.ExitMaintenanceMode_Task(0), what="test", timeout=HANG)
 
 
 def moved_to_another_host(vm: Vm) -> None:
@@ -143,7 +143,7 @@ def moved_to_another_host(vm: Vm) -> None:
         managed = session.vm(vm.moref)
         here = managed.runtime.host
         there = next(host for host in here.parent.host if host != here)
-        wait_task(session, managed.MigrateVM_Task(None, there, "defaultPriority"), what="test", timeout=60)
+        wait_task(session, managed.MigrateVM_Task(None, there, "defaultPriority"), what="test", timeout=HANG)
 
 
 def host_name(vm: Vm) -> str:

@@ -7,6 +7,7 @@ import json
 import pytest
 
 from tests.integration.flows.restoring import vcenter_of
+from tests.patience import HANG
 from vmkeep.errors import NotFoundError, Recovery, SelectorError, SomeFailedError, UsageError
 from vmkeep.flows.pointlist import list_origins
 from vmkeep.repository import open_repository
@@ -131,7 +132,7 @@ def test_a_vm_that_is_off_and_was_registered_anew_is_found_by_the_address_that_i
             session,
             lambda: folder.RegisterVM_Task(described.vmx, "web01", False, pool, None),
             what="register",
-            timeout=60,
+            timeout=HANG,
             look=lambda: None,
         )._moId
         assert inventory.find_vm(session, "web01").ip_address is None

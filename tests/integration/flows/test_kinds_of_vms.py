@@ -11,6 +11,7 @@ import pytest
 
 from tests.integration.flows.restoring import back_up, hands, reconfigure, restore_whole, site_of
 from tests.labs import start_lab
+from tests.patience import HANG
 from vmkeep.model.point import BackupMode
 from vmkeep.repository import create_repository, open_repository
 from vmkeep.vsphere.api import vim
@@ -68,9 +69,9 @@ def make(lab, name, controllers, places, *, on):
     with hands(lab) as session:
         index = session.content.searchIndex
         folder, pool = map(index.FindByInventoryPath, ("Lab/vm/Test", "Lab/host/Cluster1/Resources"))
-        vm = wait_task(session, folder.CreateVM_Task(config, pool), what="test", timeout=60)
+        vm = wait_task(session, folder.CreateVM_Task(config, pool), what="test", timeout=HANG)
         if on:
-            wait_task(session, vm.PowerOnVM_Task(None), what="test", timeout=60)
+            wait_task(session, vm.PowerOnVM_Task(None), what="test", timeout=HANG)
 
 
 def test_disks_on_every_kind_of_controller_are_backed_up_and_restored(lab, site):
@@ -148,8 +149,8 @@ def test_a_vm_keeps_its_history_wherever_it_goes_and_a_clone_begins_its_own(lab,
     with hands(lab) as session:
         index = session.content.searchIndex
         vm, folder = map(index.FindByInventoryPath, ("Lab/vm/Production/web01", "Lab/vm/Test"))
-        wait_task(session, vm.Rename_Task("shop01"), what="test", timeout=60)
-        wait_task(session, folder.MoveIntoFolder_Task([vm]), what="test", timeout=60)
+        wait_task(session, vm.Rename_Task("shop01"), what="test", timeout=HANG)
+        wait_task(session, folder.MoveIntoFolder_Task([vm]), what="test", timeout=HANG)
     renamed = back_up(site, "shop01")
     lab.relocate("shop01", "datastore2")
     moved = back_up(site, "shop01")

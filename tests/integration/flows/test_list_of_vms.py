@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from tests.integration.flows import restoring
 from tests.integration.flows.restoring import vcenter_of
+from tests.patience import HANG
 from vmkeep.flows.listing import list_vms
 from vmkeep.flows.pointlist import list_origins
 from vmkeep.repository import create_encrypted_repository, open_repository
@@ -87,10 +88,10 @@ def test_hosts_and_clusters_are_named_as_people_typed_them(vmkeep, lab):
             for each, values in read_all(session, vim.ClusterComputeResource, "name")
             if values["name"] == "Cluster1"
         ]
-        run_task(session, lambda: cluster.Rename_Task("Rack 1%2f2"), what="rename", timeout=60, look=lambda: None)
+        run_task(session, lambda: cluster.Rename_Task("Rack 1%2f2"), what="rename", timeout=HANG, look=lambda: None)
         try:
             found = {vm["name"]: vm for vm in json.loads(vmkeep("vm", "list", "--json").stdout)}
             assert found["web01"]["cluster"] == "Rack 1/2"
             assert found["web01"]["host"]
         finally:
-            run_task(session, lambda: cluster.Rename_Task("Cluster1"), what="rename", timeout=60, look=lambda: None)
+            run_task(session, lambda: cluster.Rename_Task("Cluster1"), what="rename", timeout=HANG, look=lambda: None)

@@ -10,6 +10,7 @@ from click.testing import CliRunner
 
 from tests.command_line import run_here
 from tests.integration.flows.restoring import vcenter_of
+from tests.patience import HANG
 from vmkeep.cli.main import cli
 from vmkeep.errors import AmbiguousError
 from vmkeep.vsphere import inventory
@@ -42,7 +43,7 @@ def odd(lab, kept):
                 session,
                 lambda spec=spec: folder.CreateVM_Task(spec, pool),
                 what="make",
-                timeout=60,
+                timeout=HANG,
                 look=lambda: None,
             )
             made[task._moId] = name

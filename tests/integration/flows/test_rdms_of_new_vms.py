@@ -15,6 +15,7 @@ import pytest
 
 from tests.integration.flows import restoring
 from tests.integration.flows.restoring import Restoring, back_up, devices, hands, power
+from tests.patience import HANG
 from vmkeep.errors import ConflictError, NotFoundError, UnsupportedError
 from vmkeep.flows import attach
 from vmkeep.flows.attach_values import AttachRequest
@@ -89,7 +90,7 @@ def make(lab, name, *changes):
     with hands(lab) as session:
         folder = session.content.searchIndex.FindByInventoryPath("Lab/vm/Test")
         pool = session.content.searchIndex.FindByInventoryPath("Lab/host/Cluster1").resourcePool
-        run_task(session, lambda: folder.CreateVM_Task(spec, pool), what="test", timeout=60, look=lambda: None)
+        run_task(session, lambda: folder.CreateVM_Task(spec, pool), what="test", timeout=HANG, look=lambda: None)
 
 
 def rdm_places(lab, vm):

@@ -9,6 +9,7 @@ from click.testing import CliRunner
 
 from tests.integration.flows import restoring
 from tests.integration.flows.restoring import Restoring, back_up, hands, names, power, reconfigure, restore_whole
+from tests.patience import HANG
 from vmkeep.cli.main import cli
 from vmkeep.errors import ConflictError, UnsupportedError, UsageError
 from vmkeep.flows import attach
@@ -66,7 +67,7 @@ def make_vm(lab, name, **fields):
         index = session.content.searchIndex
         folder = index.FindByInventoryPath("Lab/vm/Test")
         pool = index.FindByInventoryPath("Lab/host/Cluster1/Resources")
-        return wait_task(session, folder.CreateVM_Task(config, pool), what="test", timeout=60)._moId
+        return wait_task(session, folder.CreateVM_Task(config, pool), what="test", timeout=HANG)._moId
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.integration.flows import restoring
+from tests.patience import HANG
 from vmkeep.errors import StaleError, UnsupportedError
 from vmkeep.flows import backup
 from vmkeep.flows.backup_values import BackupRequest
@@ -30,7 +31,7 @@ def added(device, operation=None):
 
 
 def started(session, start):
-    return run_task(session, start, what="test", timeout=60, look=lambda: None)
+    return run_task(session, start, what="test", timeout=HANG, look=lambda: None)
 
 
 def make_node(lab, name, *, bus="noSharing", mode="persistent", sharing=None, disk=None):

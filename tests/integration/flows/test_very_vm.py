@@ -11,6 +11,7 @@ import pytest
 
 from tests.integration.flows.restoring import Restoring, back_up, hold_still, restore_whole, site_of, stored, swept
 from tests.labs import small_lab, start_lab
+from tests.patience import HANG
 from vmkeep.catalog import open_catalog
 from vmkeep.errors import AmbiguousError, StaleError
 from vmkeep.flows import backup
@@ -55,7 +56,7 @@ class Estate:
     def call(self, lab, what, start):
         """Have a vCenter do something to a VM."""
         with open_session(self.site(lab).vcenter) as session:
-            return run_task(session, lambda: start(session), what=what, timeout=60, look=lambda: None)
+            return run_task(session, lambda: start(session), what=what, timeout=HANG, look=lambda: None)
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,7 @@ import pytest
 
 from tests.integration.flows.restoring import back_up, new_run, restore_whole, silent, site_of
 from tests.labs import start_lab
+from tests.patience import HANG
 from vmkeep.errors import ConflictError, NotFoundError, UsageError
 from vmkeep.flows.complete_runs import run_restore
 from vmkeep.flows.restore import plan_restore
@@ -49,7 +50,7 @@ def lookalikes(kept):
             session,
             lambda: session.vm(made["web01\t"]).ReconfigVM_Task(spec),
             what="rename",
-            timeout=60,
+            timeout=HANG,
             look=lambda: None,
         )
     return site, point, made
@@ -114,7 +115,7 @@ def test_a_cluster_with_a_slash_in_its_name_is_named_as_it_is_seen(kept, there):
         cluster = next(iter(session.content.viewManager.CreateContainerView(
             session.content.rootFolder, [vim.ClusterComputeResource], True
         ).view))  # fmt: skip
-        run_task(session, lambda: cluster.Rename_Task("East%2fWest"), what="rename", timeout=60, look=lambda: None)
+        run_task(session, lambda: cluster.Rename_Task("East%2fWest"), what="rename", timeout=HANG, look=lambda: None)
 
         assert plan_restore(there, request(point, new_name="elsewhere", resource_pool="East/West")).place is not None
         with pytest.raises(NotFoundError, match="East/West"):
@@ -150,7 +151,7 @@ def test_a_restore_of_a_vm_that_is_gone_writes_over_no_stranger_of_its_name(kept
     first = restore_whole(site, original, new_name="short-lived", power_on=False)
     point = back_up(site, "short-lived").point
     with open_session(site.vcenter) as session:
-        run_task(session, session.vm(first.vm.moref).Destroy_Task, what="destroy", timeout=60, look=lambda: None)
+        run_task(session, session.vm(first.vm.moref).Destroy_Task, what="destroy", timeout=HANG, look=lambda: None)
     restore_whole(site, point, new_name="short-lived", power_on=False)
     before = lab.hash("short-lived", DISK)
 
@@ -212,7 +213,7 @@ def test_the_original_is_found_again_under_any_name_and_place(kept):
             session,
             lambda: session.vm(made.vm.moref).Rename_Task("after-it-moved"),
             what="rename",
-            timeout=60,
+            timeout=HANG,
             look=lambda: None,
         )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.integration.flows import restoring
+from tests.patience import HANG
 from vmkeep.flows.backup_values import BackupRequest
 from vmkeep.flows.complete_runs import run_backup
 from vmkeep.flows.restore import plan_restore
@@ -38,7 +39,7 @@ def call(lab, method, *arguments):
     with restoring.hands(lab) as session:
         managed = session.vm(inventory.find_vm(session, VM).moref)
         task = lambda: getattr(managed, method)(*arguments)  # noqa: E731
-        return run_task(session, task, what="test", timeout=60, look=lambda: None)
+        return run_task(session, task, what="test", timeout=HANG, look=lambda: None)
 
 
 def snapshot(lab):

@@ -9,6 +9,7 @@ import pytest
 
 from tests.integration.flows import restoring
 from tests.integration.flows.restoring import Restoring, back_up, hands, power, restore_whole, swept
+from tests.patience import HANG
 from vmkeep.errors import UnsupportedError, VSphereError
 from vmkeep.flows import listing, transports
 from vmkeep.flows.restore_wording import plan_lines
@@ -49,8 +50,8 @@ def make_thick(lab):
     with hands(lab) as session:
         index = session.content.searchIndex
         folder, pool = map(index.FindByInventoryPath, ("Lab/vm/Test", "Lab/host/Cluster1/Resources"))
-        vm = wait_task(session, folder.CreateVM_Task(config, pool), what="test", timeout=60)
-        wait_task(session, vm.PowerOnVM_Task(None), what="test", timeout=60)
+        vm = wait_task(session, folder.CreateVM_Task(config, pool), what="test", timeout=HANG)
+        wait_task(session, vm.PowerOnVM_Task(None), what="test", timeout=HANG)
 
 
 @pytest.fixture(scope="module")

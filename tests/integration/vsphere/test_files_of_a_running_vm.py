@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.integration.vsphere.conftest import Impostor, Trickler
+from tests.patience import HANG
 from vmkeep.errors import NotFoundError, PermissionDeniedError, VmKeepError, VSphereError
 from vmkeep.vsphere import hostfiles, inventory, vmfiles
 from vmkeep.vsphere.api import vim
@@ -201,7 +202,7 @@ def test_a_datacenter_of_any_name_is_found_through_vcenter(session):
     center = session.managed(vim.Datacenter, "datacenter-2")
 
     def rename(name):
-        run_task(session, lambda: center.Rename_Task(name), what="rename", timeout=60, look=lambda: None)
+        run_task(session, lambda: center.Rename_Task(name), what="rename", timeout=HANG, look=lambda: None)
 
     rename("R+D & Co")
     try:

@@ -185,7 +185,7 @@ def test_a_mark_whose_task_is_forgotten_is_seen_however_its_keys_are_spelt(sessi
     """vSphere compares keys without regard to case, and keeps a setting's first spelling."""
     option = vim.option.OptionValue
     spec = vim.vm.ConfigSpec(extraConfig=[option(key=claims.BEGAN.upper(), value="somebody's")])
-    run_task(session, lambda: session.vm(off).ReconfigVM_Task(spec), what="test", timeout=60, look=lambda: None)
+    run_task(session, lambda: session.vm(off).ReconfigVM_Task(spec), what="test", timeout=HANG, look=lambda: None)
     mark = VmClaim(run=RUN, made=False, began=session.server_time(), repository="r")
     restart(lab, "ReconfigVM_Task", after=True)
     version = inventory.describe_vm(session, off).change_version
@@ -256,7 +256,7 @@ def test_what_a_forgotten_task_has_done_counts_where_a_second_start_fails_on_it(
         session,
         lambda: session.vm(off).PowerOnVM_Task(None),
         what="test",
-        timeout=60,
+        timeout=HANG,
         look=lambda: next(looks),
         settle=0,
     )

@@ -7,6 +7,7 @@ import itertools
 
 import pytest
 
+from tests.patience import HANG
 from vmkeep.errors import ConflictError, NotFoundError, UsageError
 from vmkeep.vsphere import configspec, create, inventory, machines
 from vmkeep.vsphere.api import serialize, vim
@@ -50,7 +51,11 @@ def without_drs(session, cluster):
 def switch_drs(session, cluster, *, on: bool) -> None:
     spec = vim.cluster.ConfigSpecEx(drsConfig=vim.cluster.DrsConfigInfo(enabled=on))
     run_task(
-        session, lambda: cluster.ReconfigureComputeResource_Task(spec, True), what="test", timeout=60, look=lambda: None
+        session,
+        lambda: cluster.ReconfigureComputeResource_Task(spec, True),
+        what="test",
+        timeout=HANG,
+        look=lambda: None,
     )
 
 
@@ -58,14 +63,18 @@ def switch_drs(session, cluster, *, on: bool) -> None:
 def maintained(session, *hosts):
     for host in hosts:
         run_task(
-            session, lambda host=host: host.EnterMaintenanceMode_Task(0), what="test", timeout=60, look=lambda: None
+            session, lambda host=host: host.EnterMaintenanceMode_Task(0), what="test", timeout=HANG, look=lambda: None
         )
     try:
         yield
     finally:
         for host in hosts:
             run_task(
-                session, lambda host=host: host.ExitMaintenanceMode_Task(0), what="test", timeout=60, look=lambda: None
+                session,
+                lambda host=host: host.ExitMaintenanceMode_Task(0),
+                what="test",
+                timeout=HANG,
+                look=lambda: None,
             )
 
 
@@ -119,13 +128,13 @@ def test_a_host_out_of_use_is_never_chosen(session, saved, name, without_drs):
 
 def test_a_disconnected_host_is_never_chosen(session, saved, name, without_drs):
     host = without_drs.host[0]
-    run_task(session, host.DisconnectHost_Task, what="test", timeout=60, look=lambda: None)
+    run_task(session, host.DisconnectHost_Task, what="test", timeout=HANG, look=lambda: None)
     try:
         assert made_on(session, saved, name) != host._moId
         with pytest.raises(ConflictError, match="disconnected"):
             planned(session, saved, name, host=host.name)
     finally:
-        run_task(session, lambda: host.ReconnectHost_Task(None, None), what="test", timeout=60, look=lambda: None)
+        run_task(session, lambda: host.ReconnectHost_Task(None, None), what="test", timeout=HANG, look=lambda: None)
 
 
 def test_where_no_host_is_in_use_each_is_named_with_its_state(session, saved, name, cluster):

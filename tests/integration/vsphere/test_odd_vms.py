@@ -7,6 +7,7 @@ import copy
 
 import pytest
 
+from tests.patience import HANG
 from vmkeep.errors import NotFoundError, UnsupportedError
 from vmkeep.model.point import VmIdentity
 from vmkeep.vsphere import claims, inventory, machines
@@ -177,7 +178,7 @@ def pairs(lab, primary, secondary):
 def test_a_vm_that_others_manage_is_listed_with_them(session):
     vm = inventory.find_vm(session, "db01").moref
     spec = vim.vm.ConfigSpec(managedBy=vim.ext.ManagedByInfo(extensionKey="com.vmware.vim.eam", type="cluster-agent"))
-    run_task(session, lambda: session.vm(vm).ReconfigVM_Task(spec), what="manage", timeout=60, look=lambda: None)
+    run_task(session, lambda: session.vm(vm).ReconfigVM_Task(spec), what="manage", timeout=HANG, look=lambda: None)
 
     (record,) = [record for record in inventory.list_vms(session) if record.moref == vm]
     assert record.managed_by == "com.vmware.vim.eam (cluster-agent)"

@@ -27,7 +27,7 @@ def fast(monkeypatch):
     monkeypatch.setattr(leases.Lease.__init__, "__kwdefaults__", {"every": 0.02})
     monkeypatch.setattr(runs, "EXPIRES_AFTER", 0.3)
     monkeypatch.setattr(runs, "_POLL", 0.01)
-    monkeypatch.setattr(leases, "_GIVES_UP_AFTER", 0.1)
+    monkeypatch.setattr(leases, "_GIVES_UP_AFTER", HANG)  # because a busy machine renews late
 
 
 def eventually_fenced(lease, why):
@@ -103,7 +103,7 @@ def test_a_copy_that_stopped_for_the_fence_is_not_waited_for(area, fast):
         eventually_fenced(lease, "cleaned up")
 
     assert not area.has_live_lease()
-    assert area.await_copies(Deadline(0.1, waiting_for="the copy")) == 1
+    assert area.await_copies(Deadline(HANG, waiting_for="the copy")) == 1
 
 
 @pytest.mark.parametrize("removed", [False, True], ids=["released", "removed"])
@@ -127,7 +127,8 @@ def test_of_two_attempts_the_older_stops(area, fast):
         younger.check()
 
 
-def test_a_copy_that_cannot_renew_stops_before_others_think_it_dead(make, fast):
+def test_a_copy_that_cannot_renew_stops_before_others_think_it_dead(make, fast, monkeypatch):
+    monkeypatch.setattr(leases, "_GIVES_UP_AFTER", 0.1)
     store = FaultyStore(MemoryStore())
     area = make(store).run("r")
     with pytest.raises(FencedError), area.open_lease("disk") as lease:  # noqa: PT012
@@ -136,8 +137,7 @@ def test_a_copy_that_cannot_renew_stops_before_others_think_it_dead(make, fast):
         lease.check()
 
 
-def test_one_failed_renewal_is_no_reason_to_stop(make, fast, monkeypatch):
-    monkeypatch.setattr(leases, "_GIVES_UP_AFTER", HANG)
+def test_one_failed_renewal_is_no_reason_to_stop(make, fast):
     store = FaultyStore(MemoryStore())
     with make(store).run("r").open_lease("disk") as lease:
         store.fail("replace", with_=StoreError("once"), prefix="runs/")

@@ -76,14 +76,16 @@ def test_a_yes_to_a_plan_that_is_stale_or_was_made_anew_changes_nothing(api, con
     moref = control.vm("web01")["moref"]
     with open_session(site.vcenter) as session:
         spec = vim.vm.ConfigSpec(name="web01-live")
-        run_task(session, lambda: session.vm(moref).ReconfigVM_Task(spec), what="rename", timeout=60, look=lambda: None)
+        run_task(
+            session, lambda: session.vm(moref).ReconfigVM_Task(spec), what="rename", timeout=HANG, look=lambda: None
+        )
         try:
             answer(api, stale, "Approve")
             assert api.wait("vm_restore", stale, seconds=HANG) == "failed"
         finally:
             spec = vim.vm.ConfigSpec(name="web01")
             run_task(
-                session, lambda: session.vm(moref).ReconfigVM_Task(spec), what="rename", timeout=60, look=lambda: None
+                session, lambda: session.vm(moref).ReconfigVM_Task(spec), what="rename", timeout=HANG, look=lambda: None
             )
         assert inventory.describe_vm(session, moref).claim is None
     assert "its name is web01-live, not web01" in api.log("vm_restore", task(api, stale, "prepare_target"))
