@@ -53,7 +53,10 @@ def _settled(basis: PlanBasis, saved: SavedVm, plan: RestorePlan, place: Place) 
     session, request, point = basis.session, basis.request, basis.point
     beside = may_run_here(session, point.vm)
     connect = beside is None or request.new_vm.connect_networks
-    options = spec_options(request.new_vm, saved, plan.target_name, connect=connect)
+    options = replace(
+        spec_options(request.new_vm, saved, plan.target_name, connect=connect),
+        replaces=plan.dead.vm if plan.dead is not None else None,
+    )
     place, built = create.choose_host(session, saved.config, place, options)
     template = built.template and session.is_vcenter
     if template and request.power_on:

@@ -59,6 +59,8 @@ class SpecOptions:
     """Device keys of the disks that the restore point holds."""
     claim: VmClaim | None = None
     """The claim of the run that makes the VM. It stays on the VM until the run has finished."""
+    replaces: str | None = None
+    """Managed object id of the half-made VM that is removed before the new one is made; ``None``: there is none."""
     drill: str = ""
     """The mark of the drill that the VM is made for; empty: it is made to stay."""
 

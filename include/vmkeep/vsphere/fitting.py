@@ -17,7 +17,16 @@ from vmkeep.vsphere.directories import settle_directories
 from vmkeep.vsphere.disks import disks_of, name_of_key
 from vmkeep.vsphere.encryption import usable_keys
 from vmkeep.vsphere.faults import speaking
-from vmkeep.vsphere.freeluns import LunUses, LunWish, find_luns, free_lun, free_luns, require_room, uses_of_luns
+from vmkeep.vsphere.freeluns import (
+    LunUses,
+    LunWish,
+    find_luns,
+    free_lun,
+    free_luns,
+    require_mappings,
+    require_room,
+    uses_of_luns,
+)
 from vmkeep.vsphere.hardware import require_version, takes_version
 from vmkeep.vsphere.hosts import told_by_host
 from vmkeep.vsphere.luns import Lun, list_luns
@@ -99,6 +108,7 @@ def plan_vm(session: Session, config_xml: str | bytes, place: Place, options: Sp
         keys = usable_keys(session, folder, keys_of(config))
         key_known = name_of_key(config.keyId) in keys
         luns = _luns(session, place, devices, options)
+        require_mappings(session, place.host, {stores.get(key, home) for key in luns})
         policies = _policies(session, place, config, stores, home, without=luns, key_known=key_known)
         around = Surroundings(
             datastore=home,
@@ -236,7 +246,7 @@ def _with_found_luns(
     ]
     if not wishes:
         return options
-    found = find_luns(session, hosts, wishes, named=options.luns.values())
+    found = find_luns(session, hosts, wishes, named=options.luns.values(), gone=options.replaces)
     return replace(options, luns={**options.luns, **{key: lun.uuid for key, lun in found.items()}})
 
 
@@ -248,7 +258,7 @@ def _luns(session: Session, place: Place, devices: Iterable[Any], options: SpecO
     """Return the free LUN for each raw device mapping that gets one, by the disk's device key."""
     disks = disks_of(devices)
     wanted = [disk for disk in disks if (choice := options.choice(disk)) is not None and choice.mapped]
-    uses = uses_of_luns(session, place.host) if options.luns or wanted else LunUses()
+    uses = uses_of_luns(session, place.host, gone=options.replaces) if options.luns or wanted else LunUses()
     there = list_luns(session, place.host) if options.luns or wanted else ()
     luns = {key: free_lun(there, name, uses) for key, name in options.luns.items()}
     for disk in wanted:

@@ -17,7 +17,7 @@ from vmkeep.vsphere.api import moref_of, vim
 from vmkeep.vsphere.faults import speaking
 from vmkeep.vsphere.luns import Lun, list_luns
 from vmkeep.vsphere.names import decode_name
-from vmkeep.vsphere.properties import read, read_all
+from vmkeep.vsphere.properties import read, read_all, read_each
 from vmkeep.vsphere.session import Session
 
 _LISTED = 10
@@ -42,27 +42,30 @@ class LunUses:
     """UUID of a LUN → the VM whose RDM maps it."""
     extents: Mapping[str, str] = field(default_factory=dict)
     """Canonical name of a LUN → the volume that lies on it, in words."""
+    gone: str | None = None
+    """Managed object id of a VM that is removed before any LUN is mapped; ``None``: there is none."""
 
     def of(self, lun: Lun) -> str:
         """Return the use of a LUN in words; empty: none is known."""
         if (vm := self.mapped.get(lun.uuid)) is not None:
             return f"mapped by {vm}"
-        if lun.used_by:
-            return f"mapped by {', '.join(lun.used_by)}"
+        if others := [vm for vm in lun.used_by if vm != self.gone]:
+            return f"mapped by {', '.join(others)}"
         if (volume := self.extents.get(lun.device_name)) is not None:
             return f"part of {volume}"
         return f"used by the host for {lun.own_use}" if lun.own_use else ""
 
 
-def uses_of_luns(session: Session, host: str) -> LunUses:
+def uses_of_luns(session: Session, host: str, *, gone: str | None = None) -> LunUses:
     """Ask vSphere for every use of LUNs that it knows.
 
     :param host: managed object id of the host that is asked for volumes which are not mounted.
+    :param gone: managed object id of a VM that is removed before any LUN is mapped.
     """
     with speaking("ask which LUNs are in use"):
         mapped: dict[str, str] = {}
         for vm, values in read_all(session, vim.VirtualMachine, "name", "config.hardware.device"):
-            for device in values["config.hardware.device"] or ():
+            for device in (values["config.hardware.device"] or ()) if moref_of(vm) != gone else ():
                 for lun in _mapped_by(device):
                     mapped[lun] = f"VM {decode_name(values['name'] or '')} ({moref_of(vm)})"
         extents: dict[str, str] = {}
@@ -73,7 +76,7 @@ def uses_of_luns(session: Session, host: str) -> LunUses:
         for volume in _storage(session, host).QueryUnresolvedVmfsVolume() or ():
             for part in volume.extent:
                 extents.setdefault(part.device.diskName, f"the VMFS volume {volume.vmfsLabel}, which is not mounted")
-    return LunUses(mapped=mapped, extents=extents)
+    return LunUses(mapped=mapped, extents=extents, gone=gone)
 
 
 def _mapped_by(device: Any) -> Iterable[str]:
@@ -121,16 +124,22 @@ def free_luns(luns: Iterable[Lun], uses: LunUses) -> str:
 
 
 def find_luns(
-    session: Session, hosts: Sequence[str], wishes: Sequence[LunWish], *, named: Collection[str] = ()
+    session: Session,
+    hosts: Sequence[str],
+    wishes: Sequence[LunWish],
+    *,
+    named: Collection[str] = (),
+    gone: str | None = None,
 ) -> dict[int, Lun]:
     """Return a free LUN for each saved disk, by its device key: one that every host sees, and without partitions.
 
     :param hosts: managed object ids; at least one.
     :param named: canonical names or UUIDs of the LUNs that a person named for other disks.
+    :param gone: managed object id of a VM that is removed before any LUN is mapped.
     :raises NotFoundError: there are not enough of them. The message tells why others were not taken.
     """
     seen = [{lun.uuid: lun for lun in list_luns(session, host)} for host in hosts]
-    uses = uses_of_luns(session, hosts[0])
+    uses = uses_of_luns(session, hosts[0], gone=gone)
     barred = {uuid: why for uuid, lun in seen[0].items() if (why := _bar(lun, uses, seen, named))}
     candidates = [lun for uuid, lun in seen[0].items() if uuid not in barred]
     held = content_of(session, hosts[0], candidates)
@@ -191,6 +200,24 @@ def content_of(session: Session, host: str, luns: Sequence[Lun]) -> dict[str, st
     if silent:
         raise UnsupportedError(f"the host does not tell whether LUN {silent[0]} has partitions")
     return {lun.uuid: counted(count, "partition") if (count := partitions[lun.path]) else "" for lun in luns}
+
+
+def require_mappings(session: Session, host: str, stores: Collection[str]) -> None:
+    """Return if some datastores of a host can hold the pointers of RDMs.
+
+    :param stores: their names as vSphere stores them.
+    :raises UnsupportedError: one of them cannot, as NFS cannot.
+    """
+    if not stores:
+        return
+    path = "capability.rawDiskMappingsSupported"
+    there = read(session, session.managed(vim.HostSystem, host), "datastore")["datastore"] or ()
+    for _, values in read_each(session, there, "name", path):
+        if values["name"] in stores and values[path] is False:
+            raise UnsupportedError(
+                f"datastore {decode_name(values['name'])} cannot hold RDMs: choose another one for these disks "
+                "(--disk-datastore 'DISK=DATASTORE'; in Airflow, the field disk_datastores)"
+            )
 
 
 def _storage(session: Session, host: str) -> Any:

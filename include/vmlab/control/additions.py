@@ -31,7 +31,8 @@ def add(site: Site, body: dict[str, Any]) -> dict[str, Any]:
     Other kinds are `switch` (`uuid?`), `port group` (`switch`, a moref; `uplink?`) and `opaque network` (`id`). The
     first two take the `moref` that the caller wishes. `hosts` names the hosts that have the new object; without it, all
     have it. `folder` is a subfolder. A `storage policy` (`id?`) is answered with its id. A `lun` (`capacity`, in bytes)
-    has no name of its own, and is answered with its names; a `datastore` may lie on one (`lun`: its canonical name).
+    has no name of its own, and is answered with its names; a `datastore` may lie on one (`lun`: its canonical name), or
+    hold no pointers to any (`without_mappings`), as NFS does.
     """
     if body.get("kind") == "lun":
         return _lun(site, body)
@@ -44,6 +45,8 @@ def add(site: Site, body: dict[str, Any]) -> dict[str, Any]:
             case "datastore":
                 ref = _in_folder(site, site.world.new_ref(vim.Datastore, "datastore"), "datastoreFolder", name)
                 ds_paths.root_of(site, name).mkdir(parents=True)
+                if body.get("without_mappings"):
+                    site.world.set_meta("without_mappings", [*(site.world.meta("without_mappings") or []), name])
                 if "lun" in body:
                     site.world.set_meta("extents", {**(site.world.meta("extents") or {}), name: str(body["lun"])})
             case "network" | "switch" | "port group" | "opaque network":

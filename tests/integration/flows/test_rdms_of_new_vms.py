@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -17,7 +17,7 @@ from tests.integration.flows import restoring
 from tests.integration.flows.restoring import Restoring, back_up, devices, hands, power
 from tests.patience import HANG
 from vmkeep.errors import ConflictError, NotFoundError, UnsupportedError
-from vmkeep.flows import attach
+from vmkeep.flows import attach, restore
 from vmkeep.flows.attach_values import AttachRequest
 from vmkeep.flows.restore_request import OnConflict
 from vmkeep.flows.restore_wording import plan_lines
@@ -150,7 +150,7 @@ def test_a_file_server_with_32_physical_rdms_goes_by_a_map_onto_another_vm_whose
         Restoring.over(site, point, vm_selector=OTHER)
 
     over = Restoring.over(site, point, vm_selector=OTHER, disk_map=("scsi0:0=scsi0:3",))
-    over.prepared().written().finish()
+    over.prepared().written()
 
     (disk,) = [device.key for device in devices(lab, OTHER) if isinstance(device, DEVICE.VirtualDisk)]
     assert lab.hash(OTHER, disk) == lab.hash(FILES, 2000)
@@ -174,7 +174,7 @@ def test_a_virtual_rdm_goes_back_onto_a_lun_that_is_named_over_all_that_it_held(
         Restoring.new(site, point, name, **said)
 
     planned = Restoring.new(site, point, name, on_conflict=OnConflict.OVERWRITE, **said)
-    planned.prepared().written().finish()
+    planned.prepared().written()
 
     assert planned.plan.luns_written == (lun.name,)
     assert any("may hold data all the same" in warning for warning in planned.plan.warnings)
@@ -193,21 +193,58 @@ def test_a_virtual_rdm_is_mapped_to_a_lun_that_keeps_its_content_if_told_so(lab,
 
     assert rdm_places(lab, name) == {"scsi0:0": ("physicalMode", lun.uuid)}
     assert (planned.plan.luns_written, lun.digest()) == ((), before)
+    again = restore.plan_restore(site, replace(planned.request, run="a-later-one"), has_ended=lambda _: True)
+    assert again.place.luns == planned.plan.place.luns, "the half-made VM that maps it now is removed first"
     planned.clean_up()
 
 
 class TestFreeLuns:
     """A LUN that somebody may use is taken by nobody, and a LUN is found only if every host of the VM sees it."""
 
-    def test_a_lun_of_a_datastore_is_refused_even_if_it_is_named(self, lab, world, name):
-        site, _, point = world
+    @pytest.fixture
+    def on_a_datastore(self, lab, name):
         lun = Lun.added(lab, RAW_SIZE)
         lab.post("inventory/add", {"kind": "datastore", "name": f"on-{name}", "lun": lun.name})
+        return lun
 
-        with pytest.raises(ConflictError, match=rf"LUN {lun.name} is part of datastore on-{name}; choose a free one"):
-            Restoring.new(site, point, name, luns=(f"scsi0:0={lun.name}",), on_conflict=OnConflict.OVERWRITE)
-        plan = Restoring.new(site, point, name, rdms=("scsi0:0=auto",), on_conflict=OnConflict.KEEP).plan
-        assert lun.name not in dict(plan.place.luns).values()
+    @pytest.fixture
+    def with_a_partition(self, lab):
+        lun = Lun.added(lab, RAW_SIZE).filled()
+        with lun.file.open("r+b") as opened:
+            opened.seek(446)
+            opened.write(bytes(4) + b"\x83" + bytes(3) + (2048).to_bytes(4, "little") + (99).to_bytes(4, "little"))
+            opened.seek(510)
+            opened.write(b"\x55\xaa")
+        return lun
+
+    def test_a_lun_of_a_datastore_is_refused_even_if_it_is_named(self, world, name, on_a_datastore):
+        site, _, point = world
+        lun = on_a_datastore.name
+
+        with pytest.raises(ConflictError, match=rf"LUN {lun} is part of datastore on-{name}; choose a free one"):
+            Restoring.new(site, point, name, luns=(f"scsi0:0={lun}",), on_conflict=OnConflict.OVERWRITE)
+
+    def test_the_partitions_of_a_lun_are_shown_before_it_is_written_over(self, world, name, with_a_partition):
+        site, _, point = world
+        lun = with_a_partition.name
+
+        plan = Restoring.new(site, point, name, luns=(f"scsi0:0={lun}",), on_conflict=OnConflict.OVERWRITE).plan
+
+        assert any(f"{lun} is written over" in warning and "1 partition" in warning for warning in plan.warnings)
+
+    def test_an_empty_lun_is_found_that_nobody_uses_and_that_all_hosts_of_the_vm_see(
+        self, lab, world, name, on_a_datastore, with_a_partition
+    ):
+        site, _, point = world
+        of_one_host = Lun.added(lab, RAW_SIZE, hosts=["esx02.localhost"])
+        auto = {"rdms": ("scsi0:0=auto",), "on_conflict": OnConflict.KEEP}
+
+        there = Restoring.new(site, point, name, host="esx02.localhost", **auto).plan
+        anywhere = Restoring.new(site, point, name, **auto).plan
+
+        assert there.place.luns == (("scsi0:0", of_one_host.name),), "though others of this size come first"
+        ((_, found),) = anywhere.place.luns
+        assert found not in {lun.name for lun in (of_one_host, on_a_datastore, with_a_partition)}
 
     def test_a_lun_that_is_too_small_is_refused(self, lab, world, name):
         site, _, point = world
@@ -216,27 +253,14 @@ class TestFreeLuns:
         with pytest.raises(ConflictError, match=rf"LUN {lun.name} is too small for Hard disk 1 \(scsi0:0\)"):
             Restoring.new(site, point, name, luns=(f"scsi0:0={lun.name}",), on_conflict=OnConflict.OVERWRITE)
 
-    def test_one_that_only_some_hosts_see_is_found_for_a_vm_of_one_of_them_alone(self, lab, world, name):
+    def test_the_pointer_goes_to_no_datastore_that_holds_none(self, lab, world, name):
         site, _, point = world
-        lun = Lun.added(lab, RAW_SIZE, hosts=["esx02.localhost"])
-        auto = {"rdms": ("scsi0:0=auto",), "on_conflict": OnConflict.KEEP}
+        lun = Lun.added(lab, 2 * RAW_SIZE)
+        lab.post("inventory/add", {"kind": "datastore", "name": f"nfs-{name}", "without_mappings": True})
+        said = {"luns": (f"scsi0:0={lun.name}",), "on_conflict": OnConflict.KEEP, "datastore": f"nfs-{name}"}
 
-        plan = Restoring.new(site, point, name, host="esx02.localhost", **auto).plan
+        with pytest.raises(UnsupportedError, match=f"datastore nfs-{name} cannot hold RDMs"):
+            Restoring.new(site, point, name, **said)
 
+        plan = Restoring.new(site, point, name, disk_datastores=("scsi0:0=datastore1",), **said).plan
         assert plan.place.luns == (("scsi0:0", lun.name),)
-        assert Restoring.new(site, point, name, **auto).plan.place.luns != plan.place.luns
-
-    def test_one_with_partitions_is_found_for_nobody_and_shown_before_it_is_written_over(self, lab, world, name):
-        site, _, point = world
-        lun = Lun.added(lab, RAW_SIZE).filled()
-        with lun.file.open("r+b") as opened:
-            opened.seek(446)
-            opened.write(bytes(4) + b"\x83" + bytes(3) + (2048).to_bytes(4, "little") + (99).to_bytes(4, "little"))
-            opened.seek(510)
-            opened.write(b"\x55\xaa")
-
-        found = Restoring.new(site, point, name, rdms=("scsi0:0=auto",), on_conflict=OnConflict.KEEP).plan.place.luns
-        assert lun.name not in dict(found).values()
-        plan = Restoring.new(site, point, name, luns=(f"scsi0:0={lun.name}",), on_conflict=OnConflict.OVERWRITE).plan
-
-        assert any(f"{lun.name} is written over" in warning and "1 partition" in warning for warning in plan.warnings)

@@ -94,6 +94,11 @@ def vmfs_volume(site: Site, ref: Any) -> Any:
     )  # fmt: skip
 
 
+def holds_mappings(site: Site, name: str) -> bool:
+    """Return whether the pointer of a raw device mapping can lie on a datastore."""
+    return name not in (site.world.meta("without_mappings") or [])
+
+
 def mount_info(site: Site, ref: Any) -> Any:
     """Return the mount of a datastore, which is the same at every host."""
     mode = "readOnly" if store_state(site, site.world.get(ref, "name")) == "read-only" else "readWrite"
@@ -101,12 +106,12 @@ def mount_info(site: Site, ref: Any) -> Any:
 
 
 @computed(vim.Datastore, "capability")
-def datastore_capability(_site: Site, _: Any) -> Any:
-    """The abilities of a VMFS datastore."""
+def datastore_capability(site: Site, ref: Any) -> Any:
+    """The abilities of a VMFS datastore. One that holds no mappings stands for NFS."""
     return fill(
         vim.Datastore.Capability(
             directoryHierarchySupported=True,
-            rawDiskMappingsSupported=True,
+            rawDiskMappingsSupported=holds_mappings(site, site.world.get(ref, "name")),
             perFileThinProvisioningSupported=True,
             nativeSnapshotSupported=False,
         )

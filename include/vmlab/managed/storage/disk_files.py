@@ -11,7 +11,7 @@ from vmlab.disks import DiskError
 from vmlab.managed import ds_paths
 from vmlab.managed.machine import Disk, DiskAction, capacity_of, invalid_device, is_rdm
 from vmlab.managed.site import Site
-from vmlab.managed.storage.datastores import free_bytes, require_usable
+from vmlab.managed.storage.datastores import free_bytes, holds_mappings, require_usable
 from vmlab.managed.storage.luns import Lun, all_luns, lun_file, lun_users
 
 MAX_CAPACITY = 62 << 40
@@ -160,6 +160,12 @@ def _map_lun(site: Site, action: DiskAction, home: str, stem: str, made: list[st
     backing = action.disk.backing
     lun = _free_lun(site, action)
     path = _target(site, backing.fileName, home, stem)
+    store = ds_paths.parse(path)[0]
+    if not holds_mappings(site, store):
+        raise vim.fault.RDMNotSupportedOnDatastore(
+            device=str(action.index), datastore=ds_paths.datastore_named(site, store), datastoreName=store,
+            msg=f"Datastore {store} cannot hold raw device mappings.",
+        )  # fmt: skip
     physical = is_rdm(backing, "physicalMode")
     site.store.create_rdm(path, lun_file(site, lun), lun.capacity, physical=physical, adapter=action.adapter)
     made.append(path)
