@@ -20,6 +20,7 @@ from vmkeep.flows.restore_mapping import GivenMapping
 from vmkeep.flows.restore_request import RestoreRequest, require_no_new_vm_options, require_no_over_options
 from vmkeep.flows.restore_saved import load_saved, require_vm
 from vmkeep.flows.restore_values import RestorePlan
+from vmkeep.flows.saved_memory import about_the_memory
 from vmkeep.flows.write_ways import about_way, way_over
 from vmkeep.model.site import Site
 from vmkeep.repository import open_site_repository
@@ -49,7 +50,8 @@ def plan_restore(site: Site, request: RestoreRequest, *, has_ended: HasEnded = n
             plan = plan_new(basis, saved)
         if not plan.nothing_to_do:
             plan = replace(plan, way=way_over(session, plan, driver.transports))
-            plan = replace(plan, warnings=(*about_doubts(repository, point), *plan.warnings, *about_way(plan)))
+            memory = about_the_memory(point, powers_on=plan.power_on)
+            plan = replace(plan, warnings=(*about_doubts(repository, point), *memory, *plan.warnings, *about_way(plan)))
             if not request.dry_run:
                 PlanLedger(repository, plan).note_plan()
         return plan

@@ -134,5 +134,6 @@ def _check(plan: RestorePlan) -> str:
 def _power(plan: RestorePlan) -> str:
     if plan.template:
         return "the VM becomes a template at the end"
-    why = ", as it was when it was backed up" if plan.request.power_on is None else ""
+    ran = "it ran" if plan.power_on else "it did not run"
+    why = f", because {ran} when it was backed up" if plan.request.power_on is None else ""
     return f"the VM is {'switched on' if plan.power_on else 'left off'} at the end{why}"

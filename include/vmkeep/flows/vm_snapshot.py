@@ -172,6 +172,10 @@ def _consistency(pre: Preflight, taken: Quiesced, warnings: list[str]) -> Consis
         )
         return Consistency.SUSPENDED
     if pre.mode is BackupMode.SNAPSHOT_INCL_MEM:
+        warnings.append(
+            "the memory that the snapshot holds is not in the restore point: a restored guest starts as after a power "
+            "failure"
+        )
         return Consistency.MEMORY
     if taken.used is Quiesce.NONE:
         return Consistency.CRASH

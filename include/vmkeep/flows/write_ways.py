@@ -8,6 +8,7 @@ order, and the first that can write *every* disk is taken, because one VM is not
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 from vmkeep.errors import UnsupportedError
 from vmkeep.flows.restore_values import RestorePlan
@@ -38,8 +39,7 @@ def way_over(session: Session, plan: RestorePlan, offered: Iterable[str]) -> Wri
     vm = inventory.describe_vm(session, plan.target.moref or "")
     keys = {match.target_key for match in plan.matches if match.written}
     written = [disk for disk in vm.disks if disk.key in keys]
-    undo = plan.request.over.undo
-    return choose_way(session, vm, written, plan.request.transports, undo=undo, offered=frozenset(offered))
+    return choose_way(_look(session, vm, written, offered, undo=plan.request.over.undo), plan.request.transports)
 
 
 def way_new(session: Session, plan: RestorePlan, moref: str, offered: Iterable[str]) -> WriteWay | None:
@@ -53,7 +53,7 @@ def way_new(session: Session, plan: RestorePlan, moref: str, offered: Iterable[s
     vm = inventory.describe_vm(session, moref)
     addresses = {match.disk.address for match in plan.matches if match.written}
     written = [disk for disk in vm.disks if disk.address in addresses]
-    return choose_way(session, vm, written, plan.request.transports, undo=Undo.NONE, offered=frozenset(offered))
+    return choose_way(_look(session, vm, written, offered, undo=Undo.NONE), plan.request.transports)
 
 
 def about_way(plan: RestorePlan) -> tuple[str, ...]:
@@ -61,40 +61,50 @@ def about_way(plan: RestorePlan) -> tuple[str, ...]:
     return (f"the disks are written by {plan.way.modes[0]}; {plan.way.why}",) if plan.way and plan.way.why else ()
 
 
-def choose_way(
-    session: Session,
-    vm: VmDescription,
-    written: Sequence[Disk],
-    asked: Sequence[TransportMode],
-    *,
-    undo: Undo,
-    offered: frozenset[str],
-) -> WriteWay:
-    """Return the first way of the request by which every disk can be written.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WriteGround:
+    """Everything that the way of writing one VM depends on."""
 
-    :param written: the VM's disks that are written.
-    :param undo: the way back that is kept.
-    :param offered: transport modes of the driver's library; empty: it cannot tell.
+    around: Surroundings
+    vm: VmDescription
+    written: tuple[Disk, ...]
+    """The VM's disks that are written."""
+    undo: Undo = Undo.NONE
+    """The way back that is kept."""
+    lacking: tuple[str, ...] = ()
+    """Privileges that a temporary snapshot needs, and that the user has not."""
+
+
+def _look(
+    session: Session, vm: VmDescription, written: Sequence[Disk], offered: Iterable[str], *, undo: Undo
+) -> WriteGround:
+    where = {On.VM: session.vm(vm.moref)}
+    return WriteGround(
+        around=look(session, vm, frozenset(offered)),
+        vm=vm,
+        written=tuple(written),
+        undo=undo,
+        lacking=rightscheck.missing_when(session, Purpose.RESTORE_OVER, When.WRITING_SNAPSHOT, where),
+    )
+
+
+def choose_way(ground: WriteGround, asked: Sequence[TransportMode]) -> WriteWay:
+    """Return the first way of a request by which every disk can be written. Pure.
+
     :raises UnsupportedError: there is none.
     """
     by_network = tuple(mode for mode in asked if mode in BY_NETWORK)
-    if not needs_a_look(asked):
-        return WriteWay(modes=by_network)
-    around = look(session, vm, offered)
-    lacking = rightscheck.missing_when(
-        session, Purpose.RESTORE_OVER, When.WRITING_SNAPSHOT, {On.VM: session.vm(vm.moref)}
-    )
     against: list[str] = []
     for mode in asked:
         if mode in BY_NETWORK:
             return WriteWay(modes=by_network, why="; ".join(against))
-        reasons = tuple(dict.fromkeys(_against(mode, around, vm, written, undo, lacking)))
+        reasons = tuple(dict.fromkeys(_against(mode, ground)))
         if not reasons:
             return _way_of(mode, by_network, against)
         against.append(f"not {mode}: {', '.join(reasons)}")
     raise UnsupportedError(
-        f"VM {vm.identity.name}: the request allows no transport mode that can write every disk; {'; '.join(against)}. "
-        "Cure that, or allow nbdssl as well"
+        f"VM {ground.vm.identity.name}: the request allows no transport mode that can write every disk; "
+        f"{'; '.join(against)}. Cure that, or allow nbdssl as well"
     )
 
 
@@ -105,22 +115,14 @@ def _way_of(mode: TransportMode, by_network: tuple[TransportMode, ...], against:
     return WriteWay(modes=(mode, *by_network), snapshot=TemporarySnapshot.ABOVE, why=why)
 
 
-def _against(
-    mode: TransportMode,
-    around: Surroundings,
-    vm: VmDescription,
-    written: Sequence[Disk],
-    undo: Undo,
-    lacking: Sequence[str],
-) -> Iterator[str]:
+def _against(mode: TransportMode, ground: WriteGround) -> Iterator[str]:
     """Yield the reasons why a mode cannot write the disks."""
-    yield from (
-        f"{verdict.disk.label}: {verdict.why_not}" for verdict in judge(around, written, (mode,)) if verdict.why_not
-    )
-    yield from vm.snapshot_obstacles
-    if lacking:
-        yield f"for its temporary snapshot the user lacks {', '.join(lacking)} on the VM"
-    for disk in written:
+    verdicts = judge(ground.around, ground.written, (mode,))
+    yield from (f"{verdict.disk.label}: {verdict.why_not}" for verdict in verdicts if verdict.why_not)
+    yield from ground.vm.snapshot_obstacles
+    if ground.lacking:
+        yield f"for its temporary snapshot the user lacks {', '.join(ground.lacking)} on the VM"
+    for disk in ground.written:
         if disk.skip is SkipReason.INDEPENDENT:
             yield f"{disk.label} is independent, and in no snapshot"
         elif disk.physical_rdm:
@@ -128,7 +130,7 @@ def _against(
         elif mode is TransportMode.SAN and disk.thin is not False:
             yield f"{disk.label} is thin, and its host would have to allocate every block"
     if mode is TransportMode.SAN:
-        if undo is not Undo.NONE:
+        if ground.undo is not Undo.NONE:
             yield "a snapshot is kept to undo the restore, and SAN writes below a snapshot"
-        if vm.has_snapshots:
+        if ground.vm.has_snapshots:
             yield "the VM has snapshots, and SAN writes only the disk below all of them"

@@ -120,7 +120,7 @@ def test_a_vm_that_was_suspended_counts_as_off(lab, site):
 
     assert load(site, point).power is Power.SUSPENDED
     assert plan.power_on is False
-    assert "the VM is left off at the end, as it was when it was backed up" in plan_lines(plan)
+    assert "the VM is left off at the end, because it did not run when it was backed up" in plan_lines(plan)
 
 
 def test_the_command_line_shows_whether_a_vm_is_suspended_or_a_template(lab):

@@ -10,16 +10,14 @@ import pytest
 from tests.integration.flows import restoring
 from tests.integration.flows.restoring import Restoring, back_up, hands, power, restore_whole, swept
 from tests.patience import HANG
-from vmkeep.errors import UnsupportedError, VSphereError
+from vmkeep.errors import VSphereError
 from vmkeep.flows import listing, transports
 from vmkeep.flows.restore_wording import plan_lines
 from vmkeep.flows.sweep import Kind, State
 from vmkeep.model.overwrite import Undo, Verify
 from vmkeep.model.transport import TransportMode
-from vmkeep.model.writeway import TemporarySnapshot
 from vmkeep.proxy import ProxyMachine
 from vmkeep.repository import create_repository
-from vmkeep.vsphere import snapshots
 from vmkeep.vsphere.api import vim
 from vmkeep.vsphere.tasks import wait_task
 
@@ -125,10 +123,9 @@ def test_a_new_vm_is_written_below_its_temporary_snapshot_too(lab, held):
     assert (content(lab, done.vm.moref), taken(lab, done.vm.moref), done.powered_on) == (before, 0, True)
 
 
-@pytest.mark.parametrize("mode", [SAN, HOTADD])
-def test_a_restore_that_is_given_up_leaves_no_snapshot_and_a_vm_that_can_start(lab, held, mode):
+def test_a_restore_that_is_given_up_leaves_no_snapshot_and_a_vm_that_can_start(lab, held):
     site, point, _ = held
-    going = over_one(site, point, mode).prepared().written()
+    going = over_one(site, point, SAN).prepared().written()
 
     going.clean_up()
 
@@ -167,47 +164,12 @@ def test_a_hand_over_that_died_after_the_snapshot_was_gone_is_finished_by_the_ne
     assert content(lab)[0] == before[0]
 
 
-def test_san_is_passed_over_with_the_reason_where_it_cannot_write_every_disk(lab, held):
+def test_the_plan_shows_the_way_of_writing_and_why_none_before_it(lab, held):
     site, point, _ = held
-    undo = over(site, point, SAN, NBDSSL, undo=Undo.SNAPSHOT).plan
-    assert undo.way.modes == (NBDSSL,)
+    undo = over(site, point, SAN, HOTADD, NBD, undo=Undo.SNAPSHOT).plan
+
+    assert "the disks are written by hotadd, above the snapshot" in plan_lines(undo)
     assert any("not san: a snapshot is kept to undo the restore" in warning for warning in undo.warnings)
-    hotadd = over(site, point, SAN, HOTADD, NBD, undo=Undo.SNAPSHOT).plan
-    assert (hotadd.way.modes, hotadd.way.snapshot) == ((HOTADD, NBD), TemporarySnapshot.ABOVE)
-    assert "the disks are written by hotadd, above the snapshot" in plan_lines(hotadd)
-    san = plan_lines(over(site, point, SAN).plan)
-    assert (
-        "the disks are written by san, below a temporary snapshot, to which the VM is put back before that is "
-        "removed" in san
-    )
-
-    with hands(lab) as session:
-        moref = lab.vm(VM)["moref"]
-        older = snapshots.create(session, moref, run="", quiesce=False).moref
-        try:
-            with pytest.raises(UnsupportedError, match="the VM has snapshots, and SAN writes only"):
-                over(site, point, SAN)
-        finally:
-            snapshots.remove(session, moref, older)
-
-
-def test_san_writes_no_thin_disk_and_no_mode_that_needs_a_snapshot_an_independent_one(lab, held):
-    site, _, _ = held
-    point = back_up(site, "web01").point
-    before = lab.state()["vms"]
-    with pytest.raises(UnsupportedError, match="Hard disk 1 is thin, and its host would have to allocate every block"):
-        over(site, point, SAN)
-    assert over(site, point, SAN, NBDSSL).plan.way.modes == (NBDSSL,)
-    assert lab.state()["vms"] == before
-    power(lab, VM, on=False)
-    disk = next(device for device in restoring.devices(lab, VM) if device.key == DISKS[1])
-    change = DEVICE.VirtualDeviceSpec(operation="edit", device=disk)
-    disk.backing.diskMode = "independent_persistent"
-    restoring.reconfigure(lab, VM, vim.vm.ConfigSpec(deviceChange=[change]))
-    try:
-        with pytest.raises(UnsupportedError, match="Hard disk 2 is independent, and in no snapshot"):
-            over(site, held[1], HOTADD)
-    finally:
-        disk.backing.diskMode = "persistent"
-        restoring.reconfigure(lab, VM, vim.vm.ConfigSpec(deviceChange=[change]))
-        power(lab, VM, on=True)
+    assert any("by san, below a temporary snapshot" in line for line in plan_lines(over(site, point, SAN).plan))
+    new = Restoring.new(site, point, "thick as planned", transports=(SAN, NBD)).plan
+    assert any("by the first of san, nbd that can write every disk" in line for line in plan_lines(new))
