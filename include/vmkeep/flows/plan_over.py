@@ -19,7 +19,7 @@ from vmkeep.flows.undo_snapshot import require_undoable
 from vmkeep.flows.vm_snapshot import IF_DEAD, snapshot_run_is_alive
 from vmkeep.model.vmref import VmRef
 from vmkeep.repository import Repository
-from vmkeep.vsphere import inventory, rightscheck, snapshots, storestates
+from vmkeep.vsphere import encryption, inventory, rightscheck, snapshots, storestates
 from vmkeep.vsphere.inventory import VmDescription
 from vmkeep.vsphere.rights import Purpose
 from vmkeep.vsphere.server import server_uuid
@@ -59,6 +59,8 @@ def plan_over(basis: PlanBasis) -> RestorePlan:
         return replace(plan, nothing_to_do=True)
     _require_standing_still(vm)
     moref = vm.ref.moref
+    if vm.encrypted:
+        encryption.require_unlocked(session, moref, vm.identity.name)
     nvram = _NVRAM_STAYS if wanted.chosen is not None else over_existing(session, basis.repository, point, moref)
     dead = _dead_restore(basis, vm)
     rightscheck.require_on_vm(session, Purpose.RESTORE_OVER, vm)

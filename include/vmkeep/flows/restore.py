@@ -26,6 +26,7 @@ from vmkeep.flows.plan_over import refuse_beside_a_backup
 from vmkeep.flows.restore_end import finish_restore, hand_over
 from vmkeep.flows.restore_ledger import PlanLedger, RunLedger, plan_id
 from vmkeep.flows.restore_plan import plan_restore
+from vmkeep.flows.restore_room import require_room_still
 from vmkeep.flows.restore_saved import SavedVm, load_saved, request_place, spec_options
 from vmkeep.flows.restore_values import DeadRestore, DiskMatch, RestorePlan, Target
 from vmkeep.flows.targets import may_run_here
@@ -158,6 +159,8 @@ def _create(
         half_made = VmRef(moref=plan.dead.vm, name=plan.target_name)
         _end_dead(site, session, repository, dead_or_refused(session, repository, half_made, found, has_ended))
         place = reopen()
+    if place.taken_by is None:  # else an earlier call may have made the VM, whose disks take the room
+        require_room_still(session, repository, place.host, plan)
     return create.create_vm(session, saved.config, place, options, settled=plan.place)
 
 

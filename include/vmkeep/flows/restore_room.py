@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from vmkeep.errors import ConflictError, CorruptError
-from vmkeep.flows.restore_values import DiskMatch
+from vmkeep.flows.restore_values import DiskMatch, RestorePlan
 from vmkeep.model.point import RestorePoint
 from vmkeep.model.room import StoreNeed, growth, joined, require_room
 from vmkeep.model.wording import size
@@ -96,6 +96,18 @@ def needs_of(
     return tuple(
         replace(need, thin_disks=tuple(disk for disk in need.thin_disks if disk in written))
         for need in freespace.needs_of_new(session, host, built, runs=runs)
+    )
+
+
+def require_room_still(session: Session, repository: Repository, host: str, plan: RestorePlan) -> None:
+    """Return if the datastores have the room that a plan needs also now. Its approval may have taken days.
+
+    :param host: managed object id of a host that has these datastores.
+    :raises ConflictError: one has not.
+    """
+    free = {space.moref: space.free for space in freespace.read_free(session, host).values()}
+    Room(repository).take(
+        plan.point, [replace(need, free=free.get(need.datastore, need.free), content=None) for need in plan.needs]
     )
 
 

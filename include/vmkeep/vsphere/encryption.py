@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from vmkeep.errors import ConflictError
 from vmkeep.vsphere.advancedsettings import ENCRYPTION_BUNDLE
 from vmkeep.vsphere.api import vim, vmodl
 from vmkeep.vsphere.claims import values_by_key
@@ -44,6 +45,25 @@ def _is_available(manager: Any, key: Any) -> bool:
         except (vmodl.fault.InvalidArgument, vmodl.fault.NotSupported):
             return False  # this vCenter knows no such provider
     return any(bool(answer.keyAvailable) for answer in answers or ())
+
+
+def require_unlocked(session: Session, moref: str, name: str) -> None:
+    """Return unless a VM is encrypted and its host lacks the key, so that nobody can open the VM or its disks.
+
+    :param name: the VM, for people.
+    :raises ConflictError: the VM is locked.
+    """
+    with speaking(f"look at the encryption of VM {name}"):
+        values = read(session, session.vm(moref), "runtime", "config.keyId")
+    # Read as a whole, because a vCenter before 6.7 refuses the name of the member, which it does not know.
+    if getattr(values["runtime"], "cryptoState", None) == "locked":
+        key = values["config.keyId"]
+        provider = key.providerId.id if key is not None and key.providerId is not None else "unknown"
+        told = f"key {key.keyId} of key provider {provider}" if key is not None else "its key"
+        raise ConflictError(
+            f"VM {name} is encrypted and locked, because its host does not have {told}: make the key provider "
+            "reachable in vCenter and unlock the VM, or restore to a new VM (--new-name; in Airflow, new_name)"
+        )
 
 
 def opens_nvram(session: Session, moref: str, saved: Any) -> bool:

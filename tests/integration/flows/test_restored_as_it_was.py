@@ -349,10 +349,16 @@ def test_a_single_disk_of_an_encrypted_vm_goes_back_over_it_encrypted_and_to_ano
     assert any("so that its content lies in clear" in told for told in over.plan.warnings)
 
 
-def test_an_encrypted_vm_without_its_key_starts_and_asks_for_the_recovery_key(lab, site, key, secure):
-    _, point = secure
+def test_a_new_vm_without_the_old_key_starts_and_asks_for_the_recovery_key_and_a_locked_one_is_left_alone(
+    lab, site, key, secure
+):
+    name, point = secure
     with hands(lab) as session:
         session.content.cryptoManager.RemoveKeys([key], True)
+    with pytest.raises(
+        ConflictError, match=f"VM {name} is encrypted and locked, .* key {key.keyId} of key provider kms"
+    ):
+        Restoring.over(site, point)
 
     done = restore_whole(site, point, new_name=new_name(), power_on=True)
 

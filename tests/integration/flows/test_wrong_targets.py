@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from tests.integration.flows import restoring
-from tests.integration.flows.restoring import back_up, hands, make_request, new_run, power
+from tests.integration.flows.restoring import Restoring, back_up, hands, make_request, new_run, power
 from vmkeep.errors import ConflictError, NotFoundError, PermissionDeniedError, UnsupportedError, VmKeepError
 from vmkeep.flows.complete_runs import run_restore
 from vmkeep.flows.restore import plan_restore
@@ -237,3 +237,12 @@ def test_a_running_vm_is_switched_off_only_by_a_plan_that_says_so(ground):
     assert f"VM {VM} is running, and is switched off before the first write, without asking its guest" in plan_lines(
         plan
     )
+
+
+def test_a_datastore_that_was_filled_since_the_plan_is_refused_before_the_vm_is_made(ground):
+    going = Restoring.new(ground.site, ground.points[VM], "too-late")
+    with settings(capacities={"datastore1": 1})(ground), pytest.raises(ConflictError, match="datastore1 has 0 B free"):
+        going.prepared()
+
+    assert going.clean_up() == 0
+    assert "too-late" not in restoring.names(ground.lab)

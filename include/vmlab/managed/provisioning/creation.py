@@ -107,7 +107,7 @@ def enter_vm(
             name=config.name,
             parent=folder,
             config=config,
-            runtime=_new_runtime(host or placed_host(site)),
+            runtime=_new_runtime(host or placed_host(site), encrypted=config.keyId is not None),
             guest=new_guest(config),
             resourcePool=None if template else pool,
         )
@@ -209,10 +209,11 @@ def new_config(site: Site, spec: Any, name: str, vmx: str) -> Any:
     return config
 
 
-def _new_runtime(host: Any) -> Any:
+def _new_runtime(host: Any, *, encrypted: bool) -> Any:
     return fill(
         vim.vm.RuntimeInfo(
             host=host,
+            cryptoState="unlocked" if encrypted else None,
             connectionState="connected",
             powerState="poweredOff",
             toolsInstallerMounted=False,

@@ -1,5 +1,6 @@
 """The key providers of a vCenter, as far as making an encrypted VM again needs them: the keys that each has."""
 
+import copy
 import uuid
 from typing import Any
 
@@ -47,7 +48,7 @@ def generate_key(call: Call, keyProvider: Any, **_: Any) -> Any:
 
 @method(Manager, "RemoveKeys")
 def remove_keys(call: Call, keys: list[Any], force: bool) -> list[Any]:
-    """Forget keys. `force` allows it for a key that a VM is encrypted with."""
+    """Forget keys. `force` allows it for a key that a VM is encrypted with, and locks that VM, unless it runs."""
     results = []
     for key in keys or []:
         users = [
@@ -60,6 +61,7 @@ def remove_keys(call: Call, keys: list[Any], force: bool) -> list[Any]:
             provider = key.providerId.id
             left = [name for name in _keys(call.site)[provider] if name != key.keyId]
             call.world.set_meta(_META, {**_keys(call.site), provider: left})
+            _lock(call.site, users)
         results.append(vim.encryption.CryptoKeyResult(keyId=key, success=gone, reason=None if gone else "KeyInUse"))
     return results
 
@@ -71,6 +73,14 @@ def query_crypto_key_status(call: Call, keyIds: list[Any], checkKeyBitMap: int) 
         Manager.CryptoKeyStatus(keyId=key, keyAvailable=knows_key(call.site, key) if checkKeyBitMap & 1 else None)
         for key in keyIds or []
     ]
+
+
+def _lock(site: Site, vms: list[Any]) -> None:
+    for vm in vms:
+        runtime = copy.deepcopy(site.world.get(vm, "runtime"))
+        if runtime.powerState == "poweredOff":
+            runtime.cryptoState = "locked"
+            site.world.update(vm, runtime=runtime)
 
 
 def _keys(site: Site) -> dict[str, list[str]]:
