@@ -45,13 +45,15 @@ class CallTiming:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccessLimits:
-    """The most that a driver takes at once. A transfer asks for no more than this."""
+    """The most that a driver takes at once, and the best write. A transfer asks for no more than this."""
 
     largest_piece: int | None = None
     """Bytes of one read; ``None``: any number. A transfer reads whole blocks of the repository, so a driver that takes
     less than a block (256 KiB by default) has to split the read itself."""
     most_in_flight: int | None = None
     """Reads of one disk that may be in flight; ``None``: any number."""
+    best_write: int | None = None
+    """Bytes up to which neighbouring blocks are better written at once; ``None``: a write costs nothing by itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -57,13 +57,23 @@ class DiskReading:
                 self.size += sum(map(disk.shape.block_length, frame.places))
         self.meter = ProgressCounter(phase, self.size)
 
-    def run(self, consume: Consume) -> None:
-        """Read the blocks. The first error of any thread ends the read."""
+    def run(
+        self,
+        consume: Consume,
+        *,
+        buffers: Callable[[], ReadBuffers] = ReadBuffers,
+        settle: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Read the blocks. The first error of any thread ends the read.
+
+        :param buffers: makes the buffers of a thread that reads. Each thread calls it once.
+        :param settle: called by each thread after the blocks that one request has read.
+        """
         crew = Crew()
         readers = self._blocks.width
         conveyor: Conveyor[Batch] = Conveyor(2 * readers, crew.stop)
         jobs: list[Callable[[], None]] = [partial(self._feed, conveyor)]
-        jobs += [partial(self._drain, crew, conveyor, consume)] * readers
+        jobs += [partial(self._drain, crew, conveyor, consume, buffers, settle)] * readers
         try:
             crew.run(jobs, self._tick)
         finally:
@@ -118,8 +128,15 @@ class DiskReading:
         finally:
             conveyor.end()
 
-    def _drain(self, crew: Crew, conveyor: Conveyor[Batch], consume: Consume) -> None:
-        scratch = ReadBuffers()
+    def _drain(
+        self,
+        crew: Crew,
+        conveyor: Conveyor[Batch],
+        consume: Consume,
+        buffers: Callable[[], ReadBuffers],
+        settle: Callable[[], None],
+    ) -> None:
+        scratch = buffers()
         while (batch := conveyor.take()) is not None:
             delivered = 0
             try:
@@ -130,6 +147,7 @@ class DiskReading:
                         consume(block, content)
                     self.meter.add(len(content) * len(frame.places))
                     delivered += 1
+                settle()
             except CorruptError as error:
                 raise self._damage(batch.frames[delivered].places[0], error) from error
 

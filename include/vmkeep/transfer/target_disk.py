@@ -131,6 +131,7 @@ class TargetDisk:
                 on_progress=self._on_progress,
                 check=self._check,
                 what=f"point {job.point}, disk {job.device_key} to {job.target_file}",
+                at_most=self._access.limits.best_write,
                 notes=notes,
             )
             return written, zeroed, target.transport

@@ -9,6 +9,7 @@ from vmkeep.errors import ConflictError
 from vmkeep.model.blockio import DiskTarget
 from vmkeep.model.extents import Extent, gaps, overlaps, split
 from vmkeep.repository import DiskMap, Repository
+from vmkeep.transfer.joining import JoinedWrites
 from vmkeep.transfer.progress import OnProgress
 from vmkeep.transfer.reading import DiskReading
 from vmkeep.transfer.writelog import Unlogged, WrittenPart
@@ -27,6 +28,7 @@ def restore_disk(
     on_progress: OnProgress,
     check: Callable[[], None],
     what: str = "disk",
+    at_most: int | None = None,
     notes: Unlogged = _UNLOGGED,
 ) -> tuple[int, int]:
     """Write a stored disk to a target. Return the bytes written and the bytes zeroed.
@@ -38,6 +40,7 @@ def restore_disk(
     :param fresh: the target reads as zeros everywhere, so that zeros are not written.
     :param only: the extents to write, as whole blocks; ``None``: the whole disk.
     :param what: the disk's name in errors, e.g. ``point vm/…: scsi0:0``.
+    :param at_most: bytes up to which neighbouring blocks are one write; ``None``: each block is written by itself.
     :param notes: takes the progress, and knows what earlier tries have written, which is left as it is.
     :raises ConflictError: the target is smaller than the disk.
     :raises CorruptError: a stored page or block is damaged. The message names it, and the byte of the disk.
@@ -61,13 +64,8 @@ def restore_disk(
     if not fresh:
         empty = gaps(disk.stored_extents(), target.capacity)
         zeroed = _zero(target, empty if only is None else overlaps(empty, only), check, notes)
-    size = disk.block_size
-
-    def write(block: int, content: memoryview) -> None:
-        target.write(block * size, content)
-        notes.note_block(block)
-
-    reading.run(write)
+    writes = JoinedWrites(target, disk.block_size, at_most=at_most, on_written=notes.note_block)
+    reading.run(writes.write, buffers=writes.buffers, settle=writes.settle)
     target.flush()
     notes.finish()
     return reading.size, zeroed

@@ -12,6 +12,7 @@ import pytest
 from tests.patience import eventually
 from tests.unit.transfer.conftest import BLOCK, MemoryDisk
 from vmkeep.errors import NotFoundError, VerificationError
+from vmkeep.model.diskaccess import AccessLimits
 from vmkeep.model.extents import Extent
 from vmkeep.model.job import WriteJob, from_json
 from vmkeep.model.overwrite import BlockChoice, Blocks, Verify
@@ -71,6 +72,8 @@ class Dying(MemoryDisk):
 
 class OneDisk:
     """A disk driver that has one disk."""
+
+    limits = AccessLimits()
 
     def __init__(self, disk):
         self.disk = disk

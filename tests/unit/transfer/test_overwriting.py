@@ -9,6 +9,7 @@ import pytest
 
 from tests.unit.transfer.conftest import BLOCK, MemoryDisk
 from vmkeep.errors import ConflictError, VerificationError
+from vmkeep.model.diskaccess import AccessLimits
 from vmkeep.model.extents import Extent, Extents, unite
 from vmkeep.model.job import WriteJob
 from vmkeep.model.overwrite import BlockChoice, Blocks, Verify
@@ -22,6 +23,8 @@ RUN = "restore-1"
 
 class OneDisk:
     """A disk driver that has one disk. It remembers in which order it was opened."""
+
+    limits = AccessLimits()
 
     def __init__(self, disk: MemoryDisk) -> None:
         self.disk = disk

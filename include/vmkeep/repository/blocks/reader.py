@@ -45,6 +45,7 @@ class Batch:
     start: int
     stop: int
     frames: tuple[Wanted, ...]
+    """In the order of their places, so that a caller gets neighbours one after the other."""
 
     @property
     def key(self) -> str:
@@ -187,4 +188,5 @@ class BlockReader:
 
 def _batch(frames: list[Wanted]) -> Batch:
     first, last = frames[0].location, frames[-1].location
-    return Batch(first.pack, first.offset, last.offset + last.length, tuple(frames))
+    by_place = sorted(frames, key=lambda frame: frame.places)
+    return Batch(first.pack, first.offset, last.offset + last.length, tuple(by_place))
