@@ -7,7 +7,7 @@ Writes a restore point over an existing VM, or to a new VM that it creates.
 |---|---|
 | **Started by** | *Trigger* in this UI, or the REST API |
 | **Result** | the restored VM (XCom of `finish`) |
-| **If it fails** | a half-made new VM is removed; an existing VM stays off, partly written: trigger the DAG again |
+| **If it fails** | a half-made new VM is removed; an existing VM stays off, partly written, and its notes say so |
 | **Safe to re-run** | yes: a run that is cleared as a whole plans anew, and asks anew |
 | **Needs** | a connection of type *VMware vSphere* and one of type *vmkeep repository* (Admin > Connections) |
 
@@ -25,7 +25,7 @@ unless *If the target exists* says `overwrite`, or says `prompt` and a person ap
 | `plan_writes` | makes a job for each disk |
 | `write_disk` | writes one disk, in pool `backup_proxy` and on queue `backup_proxy` |
 | `finish` | puts the NVRAM back and releases the VM; switches it on as asked, or as it was; makes a template of one |
-| `clean_up` | stops living writes, and removes a new VM that was not finished |
+| `clean_up` | stops living writes, and removes or keeps a new VM that was not finished, as asked |
 | `close_run` | fails the run unless every earlier task ended well and left its result |
 
 ## The run does what was shown
@@ -50,6 +50,7 @@ It is asked in a snapshot that `prepare_target` takes and removes while the VM i
 | **Clear the whole run** | it restores again, with a new plan, and with a new question where one is asked |
 | **Clear tasks while the run goes on** | they run again on the VM that is ready, or fail once `finish` has run |
 | **Clear tasks after its end** | no VM is touched: `prepare_target` fails, as its plan is used up; the run turns red |
+| **Clear failed tasks, with `keep`** | the restore goes on: of each disk the rest is written |
 | **Mark a task as success** | the run turns red, because the task left no result |
 | **Mark the run as success** | it turns red if a task lacks its result; `snapshot_sweep` removes a half-made VM |
 """
@@ -60,7 +61,7 @@ from datetime import timedelta
 
 from airflow.sdk import DAG, Param
 
-from vmkeep.flows.restore_request import OnConflict
+from vmkeep.flows.restore_request import OnConflict, OnFailure
 from vmkeep.model.overwrite import Undo, Verify
 from vmkeep.model.rdm import RDM_WORDS, RdmReplacement
 from vmkeep_airflow.limits import MANY, PATIENT
@@ -128,6 +129,14 @@ PARAMS = {
         title="Compare afterwards",
         description="Part of each written disk that is read back. If anything differs, the run fails and the VM stays "
         "off.",
+    ),
+    "on_failure": Param(
+        OnFailure.REMOVE.value,
+        type="string",
+        enum=[choice.value for choice in OnFailure],
+        title="If the restore fails",
+        description="remove removes a new VM, and leaves an existing one off with a warning in its notes; keep keeps "
+        "the VM off as it is, so that the restore goes on when its failed tasks are cleared.",
     ),
     "undo": Param(
         Undo.NONE.value,

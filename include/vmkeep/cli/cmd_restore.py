@@ -6,6 +6,7 @@ import click
 
 from vmkeep.cli.pages import Verbs
 from vmkeep.cli.restore_disk import disk
+from vmkeep.cli.restore_resume import resume
 from vmkeep.cli.restore_run import run
 from vmkeep.cli.restore_undo import accept, undo
 from vmkeep.mapping import schema_text
@@ -16,7 +17,7 @@ def restore() -> None:
     """Restore VMs, and single disks of them."""
 
 
-for verb in (run, disk, undo, accept):
+for verb in (run, resume, disk, undo, accept):
     restore.add_command(verb)
 
 

@@ -10,6 +10,7 @@ import click
 
 from vmkeep.cli.completions import complete_selectors
 from vmkeep.cli.pages import Section, option
+from vmkeep.flows.restore_request import OnFailure
 from vmkeep.model.overwrite import Undo, Verify
 from vmkeep.model.rdm import RDM_WORDS, RdmReplacement
 
@@ -40,6 +41,15 @@ _RUN = (
         show_default=True,
         help="Part of each written disk to read back and compare: all of it, a sample, or none. If anything differs, "
         "the restore fails and the VM stays off.",
+    ),
+    option(
+        "--on-failure",
+        section=Section.WHAT,
+        type=click.Choice([choice.value for choice in OnFailure]),
+        default=OnFailure.REMOVE.value,
+        show_default=True,
+        help="If the restore fails or is interrupted: 'remove' removes a new VM, and leaves an existing one off with a "
+        "warning in its notes; 'keep' keeps the VM off as it is, so that 'restore resume' can go on.",
     ),
     option("--dry-run", section=Section.WHAT, is_flag=True, help="Print the whole plan, and change nothing."),
     option(

@@ -85,7 +85,11 @@ def run(
             announce=warn,
             show=lambda line: None if as_json else click.echo(one_line(line), err=True),
         )
-    seconds = time.monotonic() - started
+    print_restored(done, time.monotonic() - started, as_json=as_json)
+
+
+def print_restored(done: Restored, seconds: float, *, as_json: bool) -> None:
+    """Print the result of a restore."""
     if as_json:
         print_json({**to_plain(done), "duration_seconds": round(seconds, 3)})
         return

@@ -47,6 +47,7 @@ __all__ = [
     "restore_request",
     "restore_values",
     "restore_wording",
+    "resumed_restores",
     "retention",
     "rights",
     "stopping",

@@ -19,6 +19,7 @@ from vmkeep.flows.connect import check_driver, open_vsphere, pinned, require_ser
 from vmkeep.flows.dead_restores import refuse_beside_a_restore
 from vmkeep.flows.disk_choice import choose_disks, readable, require_some
 from vmkeep.flows.diskplans import plan_disks
+from vmkeep.flows.half_written import incomplete_words
 from vmkeep.flows.last_seen import sightings_for
 from vmkeep.flows.liveness import HasEnded, nobody_knows
 from vmkeep.flows.modes import choose_mode
@@ -65,6 +66,8 @@ def preflight(site: Site, request: BackupRequest, *, logins: Logins = no_logins)
         if vm.not_protectable is not None:
             raise UnsupportedError(f"VM {vm.identity.name} is not protectable: {vm.not_protectable}")
         half_written = refuse_beside_a_restore(session, repository, vm.identity, vm.claim)
+        if vm.incomplete and not half_written:
+            half_written = (incomplete_words(vm.incomplete),)
         choice = choose_mode(request, vm, choose_disks(vm.disks, request))
         when = (*guest_hooks.circumstances(request.guest), *suspension.circumstances(choice.mode))
         rightscheck.require_on_vm(session, Purpose.BACKUP, vm, when=when)

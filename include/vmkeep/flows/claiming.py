@@ -15,9 +15,12 @@ _LOOKS = 10
 """Number of attempts to claim a VM, because a running guest may change its VM's settings between look and claim."""
 
 
-def make_claim(session: Session, repository: Repository, run: str, *, made: bool) -> VmClaim:
-    """Return the claim of a run on a VM that it makes, or that it writes over."""
-    return VmClaim(run=run, made=made, began=session.server_time(), repository=repository.id)
+def make_claim(session: Session, repository: Repository, run: str, *, made: bool, keep: bool = False) -> VmClaim:
+    """Return the claim of a run on a VM that it makes, or that it writes over.
+
+    :param keep: the VM stays as it is if the run fails.
+    """
+    return VmClaim(run=run, made=made, began=session.server_time(), repository=repository.id, keep=keep)
 
 
 def claim_existing(session: Session, claim: VmClaim, look: Callable[[], VmDescription]) -> VmDescription:

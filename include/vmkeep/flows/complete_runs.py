@@ -122,13 +122,20 @@ def run_restore(
 
 
 def carry_out(
-    site: Site, plan: RestorePlan, *, bars: Bars, announce: Callable[[str], None], stop: Stop | None = None
+    site: Site,
+    plan: RestorePlan,
+    *,
+    bars: Bars,
+    announce: Callable[[str], None],
+    stop: Stop | None = None,
+    run: str = "",
 ) -> Restored:
-    """Carry out the plan of a restore. A new VM that was not finished is removed again.
+    """Carry out the plan of a restore. A new VM that was not finished is removed again, unless it is to be kept.
 
     A lease tells other processes that this one is at work, from before the first change to the end.
 
     :param stop: ends the restore early, from another thread. A VM that was handed over stays.
+    :param run: the run that carries it out; empty: the plan's run.
     :raises CancelledError: the restore was stopped.
     """
     if plan.nothing_to_do:
@@ -138,15 +145,15 @@ def carry_out(
             created=False, powered_on=False, disks_written=0, bytes_written=0, bytes_zeroed=0,
             warnings=(f"VM {plan.target_name} exists and was kept",), kept=True,
         )  # fmt: skip
-    stop = stop or Stop()
+    stop, run = stop or Stop(), run or plan.request.run
     with (
-        rolled_back_on_failure(_restore_rollback(site, plan)) as transfers,
+        rolled_back_on_failure(_restore_rollback(site, plan, run)) as transfers,
         open_site_repository(site) as repository,
-        repository.run(plan.request.run).open_lease(LEASE) as lease,
+        repository.run(run).open_lease(LEASE) as lease,
         stop.cancels(transfers.cancel),
     ):
         stop.check()
-        target = restore.prepare_target(site, plan)
+        target = restore.prepare_target(site, plan, run=run)
         lease.check()
         writes = transfers.run(
             [
@@ -179,12 +186,13 @@ def _backup_rollback(site: Site, pre: Preflight, logins: Logins) -> Rollback:
     )
 
 
-def _restore_rollback(site: Site, plan: RestorePlan) -> Rollback:
-    run = plan.request.run
-
+def _restore_rollback(site: Site, plan: RestorePlan, run: str) -> Rollback:
     def remove() -> str | None:
         return f"run {run}: the VM it had begun to create was removed" if restore.clean_up(site, run) else None
 
+    if plan.keeps_on_failure:
+        kept = f"VM {plan.target_name} stays off as it is, if it was begun: 'vmkeep restore resume {run}' goes on"
+        return Rollback(action=remove, begins=kept, left=kept)
     if plan.target is None:
         return Rollback(
             action=remove,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from vmkeep.errors import ConflictError
+from vmkeep.flows.half_written import incomplete_words, kept_words
 from vmkeep.flows.liveness import GIVEN_UP, HasEnded, has_finished, nobody_knows, restore_is_alive
 from vmkeep.flows.restore_values import DeadRestore
 from vmkeep.model.point import VmIdentity
@@ -27,6 +28,8 @@ def dead_or_refused(
             f"VM {vm} is being {'made' if claim.made else 'written over'} by the restore of run {claim.run}"
             f"{_of_others(claim, repository)}: wait for it, or stop it, then try again"
         )
+    if claim.made and claim.keep:
+        raise ConflictError(f"VM {vm} is {kept_words(claim)}")
     return DeadRestore(vm=vm.moref, run=claim.run, made=claim.made, whole=has_finished(repository, claim))
 
 
@@ -55,4 +58,4 @@ def refuse_beside_a_restore(
         dead = dead_or_refused(session, repository, VmRef(moref=vm.moref or "", name=vm.name), claim, nobody_knows)
         if dead is not None and dead.whole:
             return ()
-    return (f"the disks may be partly written: the restore of run {claim.run} over this VM did not finish",)
+    return (incomplete_words(claim.run),)

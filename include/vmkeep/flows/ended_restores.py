@@ -8,6 +8,7 @@ from collections.abc import Callable
 from vmkeep.flows import vm_access
 from vmkeep.flows.attach_moves import take_back
 from vmkeep.flows.connect import fence_deadline
+from vmkeep.flows.half_written import warn
 from vmkeep.flows.restore_ledger import Outcome, RunLedger
 from vmkeep.flows.undo_snapshot import remove_temporary, remove_unused
 from vmkeep.model.site import Site
@@ -41,7 +42,9 @@ def end_restore(session: Session, repository: Repository, run: str, *, release: 
 
     :param release: allows Storage vMotion of the VM with that managed object id again.
     """
-    handed_over = RunLedger(repository, run).record_outcome(Outcome.CLEANED_UP) is Outcome.HANDED_OVER
+    ledger = RunLedger(repository, run)
+    handed_over = ledger.record_outcome(Outcome.CLEANED_UP) is Outcome.HANDED_OVER
+    incomplete = not handed_over and ledger.may_have_written()
     destroyed = 0
     if not handed_over:
         area = repository.run(run)
@@ -52,7 +55,8 @@ def end_restore(session: Session, repository: Repository, run: str, *, release: 
     for found in claims.list_claimed(session):
         if found.claim.is_of(run, repository.id):
             release(found.vm.moref)
-            claims.let_go(session, found.vm.moref, run)
-            if not handed_over:
+            if incomplete:
+                warn(session, found)
                 log.warning("VM %s stays, partly written by run %s", found.vm, run)
+            claims.let_go(session, found.vm.moref, run, incomplete=incomplete)
     return destroyed

@@ -21,6 +21,7 @@ from vmkeep.flows.claiming import claim_existing, make_claim
 from vmkeep.flows.connect import check_driver, open_vsphere, pinned
 from vmkeep.flows.dead_restores import dead_or_refused
 from vmkeep.flows.ended_restores import end_with_holds
+from vmkeep.flows.half_written import keep_half_written
 from vmkeep.flows.liveness import HasEnded, nobody_knows
 from vmkeep.flows.plan_over import refuse_beside_a_backup
 from vmkeep.flows.restore_end import finish_restore, hand_over
@@ -82,7 +83,7 @@ def prepare_target(
         ledger.require_noted()
         for dead in earlier:
             _clear_away(site, session, repository, dead)
-        RunLedger(repository, run).begin(plan.request.owner)
+        RunLedger(repository, run).begin(plan.request.owner, plan)
         if plan.target is not None:
             held = _hold_existing(site, session, repository, plan, run, has_ended)
             moref = plan.target.moref or ""
@@ -115,7 +116,7 @@ def _hold_existing(
         raise StaleError(f"VM {plan.target_name} is half made by run {other.run}, nothing was touched")
     dead = dead_or_refused(session, repository, VmRef(moref=vm.moref, name=plan.target_name), other, has_ended)
     _end_dead(site, session, repository, dead)
-    claim = make_claim(session, repository, run, made=False)
+    claim = make_claim(session, repository, run, made=False, keep=plan.keeps_on_failure)
     vm = claim_existing(session, claim, partial(_as_shown, session, plan))
     # Only after the mark is made, because then a backup that begins now sees it: see refuse_beside_a_restore.
     refuse_beside_a_backup(session, repository, VmRef(moref=vm.moref, name=plan.target_name), has_ended)
@@ -145,7 +146,7 @@ def _create(
     request = request_place(plan.request.new_vm, saved)
     connect = not plan.original_runs or plan.request.new_vm.connect_networks
     _require_alone(session, plan, saved)
-    claim = make_claim(session, repository, run, made=True)
+    claim = make_claim(session, repository, run, made=True, keep=plan.keeps_on_failure)
     options = spec_options(
         plan.request.new_vm, saved, plan.target_name, connect=connect, settled=plan.place, claim=claim
     )
@@ -253,6 +254,11 @@ def write_disk(site: Site, job: WriteJob, *, on_progress: Callable[[Progress], N
 
 
 def clean_up(site: Site, run: str) -> int:
-    """Stop the run's writers, and destroy the VMs that it created and did not finish. Return the number of VMs."""
+    """Stop the run's writers, and destroy the VMs that it created and did not finish. Return the number of VMs.
+
+    If the request asks to keep a VM that is partly written, the run stays open, so that it can be gone on with.
+    """
     with open_site_repository(site) as repository, open_vsphere(site) as session:
+        if keep_half_written(session, repository, run):
+            return 0
         return end_with_holds(site, session, repository, run)

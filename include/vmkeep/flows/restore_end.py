@@ -13,6 +13,7 @@ from vmkeep.errors import ConflictError, StaleError, VmKeepError
 from vmkeep.flows import as_planned, nvram, vm_access
 from vmkeep.flows.block_choice import require_still
 from vmkeep.flows.connect import open_vsphere
+from vmkeep.flows.half_written import unwarn
 from vmkeep.flows.new_labels import apply_labels
 from vmkeep.flows.restore_ledger import Outcome, RunLedger, cleaned_up
 from vmkeep.flows.restore_values import Restored, RestorePlan, Target, WrittenDisk
@@ -55,6 +56,7 @@ def finish_restore(site: Site, plan: RestorePlan, target: Target, writes: Sequen
         _hand_over(session, repository, plan, target, writes)
         try:
             released = vm_access.release(site, session, repository, target.vm, target.run)
+            unwarn(session, target.vm)
             claims.let_go(session, target.vm, target.run)
             powered_on, left_off = _start(session, plan, target)
         except (VmKeepError, KeyboardInterrupt):

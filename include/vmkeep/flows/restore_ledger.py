@@ -4,6 +4,7 @@
     runs/plan-<digest>/notes/target   the VM that was made ready for the plan, which is carried out only once
     runs/<run>/notes/owner            the owner of the run, in the owner's words
     runs/<run>/notes/disks            ``untouched``: no disk of the VM was written; ``written``: all were
+    runs/<run>/notes/plan             the plan that the run carries out
     runs/<run>/notes/outcome          the end of the run: ``handed over`` or ``cleaned up``, whichever came first
     runs/<run>/notes/told             the warnings for the VM's user, written before the hand-over
     runs/<run>/notes/finished         the result, written after the VM was handed over and switched on as asked
@@ -27,6 +28,7 @@ from vmkeep.repository import Repository
 AGAIN = "start a new restore"
 _UNTOUCHED = b"untouched"
 _WRITTEN = b"written"
+_READY = b"ready"
 T = TypeVar("T")
 
 
@@ -89,9 +91,11 @@ class RunLedger:
         self._area = repository.run(run)
         self._run = run
 
-    def begin(self, owner: str) -> None:
-        """Record the owner of the run, before anything is changed."""
+    def begin(self, owner: str, plan: RestorePlan | None = None) -> None:
+        """Record the owner of the run, and its plan if it can be gone on with, before anything is changed."""
         self._area.store("owner", owner.encode())
+        if plan is not None:
+            self._area.store("plan", to_json(plan))
 
     def note_untouched(self) -> None:
         """Record that no disk of the VM is written yet, before a snapshot is taken to undo the restore."""
@@ -99,7 +103,7 @@ class RunLedger:
 
     def note_ready(self) -> None:
         """Record that from now on the disks of the VM may be written."""
-        self._area.store("disks", b"ready")
+        self._area.store("disks", _READY)
 
     def wrote_nothing(self) -> bool:
         """Return whether it is certain that the run has written to no disk. Without a note it is not."""
@@ -118,6 +122,20 @@ class RunLedger:
             return self._area.load("disks") == _WRITTEN
         except (NotFoundError, CorruptError):
             return False
+
+    def may_have_written(self) -> bool:
+        """Return whether the run has got so far that it may have written to a disk."""
+        try:
+            return self._area.load("disks") in (_READY, _WRITTEN)
+        except (NotFoundError, CorruptError):
+            return False
+
+    def plan(self) -> RestorePlan | None:
+        """Return the plan that the run carries out; ``None``: no such run is known."""
+        try:
+            return _parsed(RestorePlan, self._area.load("plan"), f"the plan of run {self._run}")
+        except NotFoundError:
+            return None
 
     def outcome(self) -> Outcome | None:
         """Return the end of the run; ``None``: it has not ended."""

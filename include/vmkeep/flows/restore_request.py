@@ -31,6 +31,15 @@ class OnConflict(StrEnum):
     """Ask a person. The caller asks, and then plans with one of the other values."""
 
 
+class OnFailure(StrEnum):
+    """The fate of a VM that is partly written when its restore fails, is stopped or times out."""
+
+    REMOVE = "remove"
+    """A new VM is removed. An existing one stays off, and its notes warn of a start."""
+    KEEP = "keep"
+    """The VM stays off as it is, so that the restore can be gone on with. Its notes warn of a start."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OverOptions:
     """The options of a restore over an existing VM."""
@@ -94,6 +103,7 @@ class RestoreRequest:
     power_on: bool | None = None
     """Switch the VM on at the end; ``None``: if it ran when it was backed up."""
     verify: Verify = Verify.SAMPLE
+    on_failure: OnFailure = OnFailure.REMOVE
     over: OverOptions = OverOptions()
     new_vm: NewVmOptions = NewVmOptions()
     transports: tuple[TransportMode, ...] = DEFAULT_MODES

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from vmkeep.flows.restore_request import RestoreRequest
+from vmkeep.flows.restore_request import OnFailure, RestoreRequest
 from vmkeep.model.disk import Disk
 from vmkeep.model.overwrite import BlockChoice, Blocks
 from vmkeep.model.place import SettledPlace
@@ -84,6 +84,11 @@ class RestorePlan:
     warnings: tuple[str, ...] = ()
     nothing_to_do: bool = False
     """The VM exists, and ``keep`` was asked for."""
+
+    @property
+    def keeps_on_failure(self) -> bool:
+        """Whether the VM stays as it is if the restore fails."""
+        return self.request.on_failure is OnFailure.KEEP
 
     @property
     def luns_written(self) -> tuple[str, ...]:

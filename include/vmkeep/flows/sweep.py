@@ -9,6 +9,7 @@ from vmkeep.errors import VmKeepError
 from vmkeep.flows import array_hooks, attach_moves, guest_thaws, limits, liveness, restore
 from vmkeep.flows.attached_disks import sweep_attached
 from vmkeep.flows.drill_leftovers import report_drills
+from vmkeep.flows.half_written import has_to_stay, kept_words
 from vmkeep.flows.held_vms import sweep_held
 from vmkeep.flows.leftovers import report_foreign, report_hidden, report_undo, sweep_snapshots
 from vmkeep.flows.liveness import GIVEN_UP
@@ -113,6 +114,9 @@ def _sweep_restores(ground: Ground) -> Iterator[Finding]:
             ground.repository, claim, now=ground.now, has_ended=ground.wishes.has_ended, given_up=ground.wishes.given_up
         ):
             yield finding
+            continue
+        if claim.keep and has_to_stay(ground.repository, claim.run):
+            yield replace(finding, state=State.LEFT, detail=kept_words(claim))
             continue
 
         def end(run: str = claim.run, removed: bool = claim.made and one.claimed.off) -> str:

@@ -74,5 +74,6 @@ __all__ = [
     "traces",
     "vmfacts",
     "vmfiles",
+    "vmnotes",
     "vmtags",
 ]  # fmt: skip

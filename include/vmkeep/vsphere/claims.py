@@ -34,7 +34,11 @@ REPOSITORY = "vmkeep.repository"
 DRILL = "vmkeep.drill"
 """Setting of a VM that a drill has made: the id of the repository, a slash, and the drill's run. It stays until the
 drill is cleaned up. Only VMs that carry it are removed then (:mod:`vmkeep.vsphere.drills`)."""
-SETTINGS = (MADE_BY, WRITTEN_BY, BEGAN, REPOSITORY, DRILL)
+KEEP = "vmkeep.keep"
+"""Setting of a VM that stays as it is if its restore fails, with the claim, so that the restore can be gone on with."""
+INCOMPLETE = "vmkeep.incomplete"
+"""Setting of a VM whose disks are partly written: the run of the restore that did not finish."""
+SETTINGS = (MADE_BY, WRITTEN_BY, BEGAN, REPOSITORY, DRILL, KEEP, INCOMPLETE)
 _SECONDS = 300.0
 _TRIES = 5
 """Number of attempts, because somebody may change the VM between reading its ``changeVersion`` and using it."""
@@ -49,6 +53,8 @@ class VmClaim:
     """The run made the VM; else the run writes over it."""
     began: datetime | None = None
     repository: str | None = None
+    keep: bool = False
+    """The VM stays as it is if the restore fails."""
 
     def is_of(self, run: str, repository: str | None) -> bool:
         """Return whether this is the mark of a run. Runs of two repositories may have one key, so both are compared.
@@ -65,6 +71,8 @@ class VmClaim:
             values[BEGAN] = self.began.isoformat()
         if self.repository is not None:
             values[REPOSITORY] = self.repository
+        if self.keep:
+            values[KEEP] = "yes"
         return values
 
     def age(self, now: datetime) -> timedelta:
@@ -96,7 +104,13 @@ def parse_claim(settings: Any) -> VmClaim | None:
         made=bool(found.get(MADE_BY)),
         began=began if began and began.tzinfo else None,
         repository=found.get(REPOSITORY) or None,
+        keep=bool(found.get(KEEP)),
     )
+
+
+def parse_incomplete(settings: Any) -> str:
+    """Return the run that has written a part of a VM's disks and did not finish; empty: there is none."""
+    return values_by_key(settings).get(INCOMPLETE, "")
 
 
 def values_by_key(settings: Any) -> dict[str, str]:
@@ -173,9 +187,10 @@ def take_over(session: Session, moref: str, claim: VmClaim, *, of: str) -> None:
     raise TransientError(f"VM {moref} is being changed all the time, so that run {claim.run} cannot mark it")
 
 
-def let_go(session: Session, moref: str, run: str) -> bool:
+def let_go(session: Session, moref: str, run: str, *, incomplete: bool = False) -> bool:
     """Take a run's mark off a VM, so that no clean-up of that run touches it. Return whether the mark was there.
 
+    :param incomplete: the disks are partly written, which a setting of the VM says until a restore is complete.
     :raises VSphereError: the mark is still there.
     """
     what = f"take the mark of run {run} off VM {moref}"
@@ -183,7 +198,8 @@ def let_go(session: Session, moref: str, run: str) -> bool:
         found, version = _look(session, moref, what)
         if found is None or found.run != run:
             return False
-        if _change(session, moref, dict.fromkeys(found.settings, ""), version=version, what=what):
+        values = {**dict.fromkeys(found.settings, ""), INCOMPLETE: run if incomplete else ""}
+        if _change(session, moref, values, version=version, what=what):
             break
     left = claim_on(session, moref)
     if left is not None and left.run == run:

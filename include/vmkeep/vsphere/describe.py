@@ -12,7 +12,7 @@ from vmkeep.model.point import VmIdentity
 from vmkeep.model.vmref import VmRef
 from vmkeep.vsphere import guests, loads, protection
 from vmkeep.vsphere.api import moref_of, serialize, vim
-from vmkeep.vsphere.claims import VmClaim, parse_claim
+from vmkeep.vsphere.claims import VmClaim, parse_claim, parse_incomplete
 from vmkeep.vsphere.disks import disks_of
 from vmkeep.vsphere.faults import speaking
 from vmkeep.vsphere.hostfiles import HOST_PATHS
@@ -62,6 +62,8 @@ class VmDescription:
     """Names of the datastores with the VM's files."""
     claim: VmClaim | None
     """The claim of a restore that works on the VM."""
+    incomplete: str
+    """The run of a restore that has written a part of the disks and did not finish; empty: there is none."""
     not_protectable: str | None
     """Reason why the VM cannot be backed up, though its configuration is known; ``None``: it can."""
     managed_by: str | None
@@ -177,6 +179,7 @@ def describe_vm(session: Session, moref: str) -> VmDescription:
                 sorted(names["name"] for _, names in read_each(session, values["datastore"] or (), "name"))
             ),
             claim=parse_claim(config.extraConfig),
+            incomplete=parse_incomplete(config.extraConfig),
             not_protectable=protection.why_not(values),
             managed_by=protection.manager(config.managedBy),
             hot_plug=takes_devices_hot(config.extraConfig),

@@ -63,6 +63,7 @@ class When(StrEnum):
     TAGS = "a new VM is to get tags (else they are named in the plan)"
     CHANGED_BLOCKS = "only the blocks that changed are to be written"
     UNDO = "a snapshot is kept to undo the restore"
+    WARNING = "the VM's notes are to warn of a start after a restore that failed"
     WRITING_SNAPSHOT = "transport san or hotadd, which write only under a temporary snapshot"
     PICTURE = "the report of a recovery is to show the VM's console"
 
@@ -206,6 +207,12 @@ STEPS: Mapping[Purpose, tuple[Step, ...]] = {
                 "CreateSnapshot_Task", "RevertToSnapshot_Task", "RemoveSnapshot_Task", "ConsolidateVMDisks_Task",
             ),
             when=When.UNDO,
+        ),
+        Step(
+            name="warn in the VM's notes",
+            calls=("ReconfigVM_Task",),
+            besides={On.VM: (f"{_CONFIG}.Annotation",)},
+            when=When.WARNING,
         ),
         _WRITING,
         _WRITING_SNAPSHOT,

@@ -12,14 +12,26 @@ from datetime import timedelta
 
 import pytest
 
-from tests.integration.flows.restoring import Restoring, hands, hold_still, names, power, restore_whole, swept, write
+from tests.integration.flows.restoring import (
+    Restoring,
+    hands,
+    hold_still,
+    names,
+    power,
+    restore_whole,
+    silent,
+    swept,
+    write,
+)
 from tests.patience import eventually
 from vmkeep.errors import ConflictError, NotFoundError, StaleError, TransferError, VmKeepError
 from vmkeep.flows import backup, restore
 from vmkeep.flows.backup_values import BackupRequest
+from vmkeep.flows.complete_runs import run_restore
 from vmkeep.flows.leftovers import find_run_snapshots
 from vmkeep.flows.restore_ledger import Outcome, RunLedger
 from vmkeep.flows.restore_request import OnConflict, make_request
+from vmkeep.flows.resumed_restores import resume_restore
 from vmkeep.flows.sweep import Kind, State
 from vmkeep.model.job import from_json
 from vmkeep.model.point import BackupMode
@@ -439,3 +451,95 @@ def a_hole(lab) -> int:
             break
         at = start + length
     return -(-at // (1 << 18)) * (1 << 18)
+
+
+@pytest.fixture
+def broken(lab):
+    """Let the second disk write of whatever comes fail, until the returned function is called."""
+    lab.fault(nfc={"on": "write", "code": 14011, "after_bytes": 1 << 20, "count": None})
+    yield lab.clear
+    lab.clear()
+
+
+def failed(site, point, **options):
+    """Let a restore in one call fail while it writes, and return its run."""
+    request = make_request(point=point, run=f"cli-{uuid.uuid4().hex[:8]}", **options)
+    with pytest.raises(VmKeepError):
+        run_restore(site, request, bars=silent, announce=lambda _line: None)
+    return request.run
+
+
+def notes_of(lab, vm: str) -> str:
+    with hands(lab) as session:
+        return session.vm(lab.vm(vm)["moref"]).config.annotation or ""
+
+
+def test_a_new_vm_whose_restore_fails_is_removed(lab, kept, name, broken):
+    site, point = kept
+
+    failed(site, point, new_name=name)
+
+    assert name not in names(lab)
+
+
+def test_a_new_vm_stays_if_asked_for_and_the_restore_goes_on_with_it(lab, kept, name, broken):
+    site, point = kept
+    before = notes_of(lab, VM)
+
+    run = failed(site, point, new_name=name, on_failure="keep")
+
+    moref = lab.vm(name)["moref"]
+    assert (lab.vm(name)["power"], mark(lab, name).run) == ("poweredOff", run)
+    assert notes_of(lab, name).startswith("vmkeep: do not start this VM.")
+    assert f"restore resume {run}" in notes_of(lab, name)
+    (finding,) = swept(site, Kind.RESTORE)
+    assert (finding.state, run in finding.detail) == (State.LEFT, True)
+    with pytest.raises(ConflictError, match=f"restore resume {run}"):
+        restore.plan_restore(site, make_request(point=point, run="another", new_name=name))
+    broken()
+
+    done = resume_restore(site, run, bars=silent, announce=lambda _line: None)
+
+    assert (done.vm.moref, mark(lab, name), notes_of(lab, name)) == (moref, None, before)
+    assert lab.hash(name, DISK) == lab.hash(VM, DISK)
+    with pytest.raises(StaleError, match="has finished"):
+        resume_restore(site, run, bars=silent, announce=lambda _line: None)
+
+
+def test_an_existing_vm_stays_off_with_a_clear_note_until_a_restore_is_complete(lab, kept, name, broken):
+    site, point = kept
+    broken()
+    restore_whole(site, point, new_name=name, power_on=False)
+    before = notes_of(lab, name)
+    lab.fault(nfc={"on": "write", "code": 14011, "after_bytes": 1 << 20, "count": None})
+
+    run = failed(site, point, vm=name, on_conflict="overwrite", all_blocks=True, power_on=True)
+
+    assert (lab.vm(name)["power"], lab.vm(name)["snapshots"], mark(lab, name)) == ("poweredOff", [], None)
+    assert notes_of(lab, name).splitlines()[0].endswith(f"the restore of run {run} did not finish: restore it again.")
+    broken()
+    pre = backup.preflight(site, BackupRequest(vm_selector=name, run="next"))
+    assert any(f"restore of run {run} over this VM did not finish" in warning for warning in pre.warnings)
+
+    restore_whole(site, point, vm=name, on_conflict="overwrite")
+
+    assert notes_of(lab, name) == before
+    pre = backup.preflight(site, BackupRequest(vm_selector=name, run="next"))
+    assert not any("did not finish" in warning for warning in pre.warnings)
+    assert lab.hash(name, DISK) == lab.hash(VM, DISK)
+
+
+def test_only_a_restore_that_is_known_open_and_dead_can_be_gone_on_with(kept, ready):
+    site, run = ready.site, ready.request.run
+
+    with pytest.raises(NotFoundError, match="no restore of run other"):
+        resume_restore(site, "other", bars=silent, announce=lambda _line: None)
+    with (
+        open_repository(site.repository) as repository,
+        repository.run(run).open_lease("restore"),
+        pytest.raises(ConflictError, match="is at work"),
+    ):
+        resume_restore(site, run, bars=silent, announce=lambda _line: None)
+    ready.clean_up()
+    with pytest.raises(StaleError, match="cleaned up"):
+        resume_restore(site, run, bars=silent, announce=lambda _line: None)
