@@ -32,10 +32,11 @@ from bench.rows.lab import LabRows
 from bench.rows.metadata import MetadataRow
 from bench.rows.profile import ProfileRow
 from bench.rows.storage import StorageRows
+from bench.rows.wholevm import WholeVmRow
 
 LAB = ("latency", "disks")
 STORAGE = ("s3 put", "s3 get")
-ROWS = (*STEPS, "metadata", *LAB, *STORAGE, "profile")
+ROWS = (*STEPS, "metadata", *LAB, "vm", *STORAGE, "profile")
 _QUICK_MIB = 1024
 _LARGER = 128
 """The simulated disk of the row about metadata has this many times the size: 1 TiB for 8 GiB."""
@@ -90,6 +91,9 @@ def _run(folder: Path, options: argparse.Namespace) -> list[Row]:
     if wanted := [name for name in LAB if name in options.rows]:
         disk.become("full")
         rows += LabRows(stopwatch, disk, folder).run(wanted, options.rounds)
+    if "vm" in options.rows:
+        disk.become("full")
+        rows += WholeVmRow(stopwatch, disk, folder).run(options.rounds)
     if wanted := [name for name in STORAGE if name in options.rows]:
         disk.become("full")
         part = folder / "part.raw"

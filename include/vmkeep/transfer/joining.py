@@ -76,7 +76,7 @@ class _Run(ReadBuffers):
         self._put = put
 
     def take(self, which: int, size: int) -> memoryview:
-        """Return memory for stored bytes, or for raw ones behind the last. Without room, write the blocks in it first."""
+        """Return memory for stored bytes, or for raw ones behind the last. Write first what leaves no room."""
         if which == 0:
             return super().take(which, size)
         if self.used + size > len(self.memory):

@@ -123,3 +123,19 @@ def test_a_restore_marked_failed_in_mid_write_leaves_no_vm(api, control, web01_p
     wait_for(api, run, "close_run", "failed")
     assert api.wait("vm_restore", run, seconds=HANG) == "failed"
     assert "marked-failed" not in {vm["name"] for vm in control.call("GET", "/state")["vms"]}
+
+
+def test_a_restore_that_keeps_its_vm_goes_on_when_its_failed_tasks_are_cleared(api, control, web01_point):
+    control.call("POST", "/fault", STUCK)
+    run = api.trigger("vm_restore", point=web01_point, new_name="kept", on_failure="keep", power_on=False)
+    wait_for(api, run, "write_disk", "running")
+    api.call("PATCH", f"/api/v2/dags/vm_restore/dagRuns/{quoted(run)}", {"state": "failed"})
+    control.call("POST", "/clear", {})
+    wait_for(api, run, "clean_up", "success")
+    assert api.wait("vm_restore", run, seconds=HANG) == "failed"
+    moref = control.vm("kept")["moref"]
+
+    clear(api, run, "write_disk", "finish", "clean_up", "close_run")
+
+    assert api.wait("vm_restore", run, seconds=HANG) == "success"
+    assert (control.vm("kept")["moref"], control.hashes("kept")) == (moref, control.hashes("web01"))
