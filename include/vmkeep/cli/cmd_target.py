@@ -18,7 +18,7 @@ _HOSTS_SHOWN = 3
 
 @click.group(cls=Verbs)
 def target() -> None:
-    """List the folders, resource pools, datastores, networks and hosts that a restore can go to."""
+    """List the folders, resource pools, datastores, networks, hosts and LUNs that a restore can go to."""
 
 
 @target.command("folders", examples={"List the VM folders": "vmkeep target folders"})
@@ -108,6 +108,25 @@ def hosts(as_json: bool, **vsphere: str | None) -> None:
     ]  # fmt: skip
     headings = ("host", "cluster", "state", "ESXi", "datacenter", "id")
     _print(found, headings, rows, as_json=as_json, first_to_go=("datacenter", "ESXi"))
+
+
+@target.command("luns", examples={"List the LUNs for raw device mappings": "vmkeep target luns"})
+@vsphere_options
+@json_option
+def luns(as_json: bool, **vsphere: str | None) -> None:
+    """List the LUNs for raw device mappings, with size, use and hosts.
+
+    The first column is the word for LUN in 'restore run --lun DISK=LUN'. A restore maps no LUN that is in use. A free
+    one may hold data all the same, which only its partitions show here.
+    """
+    found = choices.list_luns(vcenter_from(**vsphere))
+    rows = [
+        (one.choose, size(one.capacity), one.use or "free", "; ".join(filter(None, (one.holds, one.aside))),
+         _hosts(one.hosts), one.uuid)
+        for one in found
+    ]  # fmt: skip
+    headings = ("LUN", "size", "use", "about it", "hosts", "uuid")
+    _print(found, headings, rows, as_json=as_json, first_to_go=("uuid", "hosts"))
 
 
 def _print(

@@ -1,15 +1,16 @@
-"""All that a person can choose for a new VM: folders, resource pools, datastores, networks and hosts of a server."""
+"""All that a person can choose for a new VM: folders, pools, datastores, networks, hosts and LUNs of a server."""
 
 from __future__ import annotations
 
 from vmkeep.model.site import VCenter
 from vmkeep.vsphere import choices
 from vmkeep.vsphere.choices import Folder, Host, Net, Pool, Store
+from vmkeep.vsphere.lunlist import ListedLun, list_all_luns
 from vmkeep.vsphere.session import open_session
 
 __all__ = [
-    "Folder", "Host", "Net", "Pool", "Store",
-    "list_datastores", "list_folders", "list_hosts", "list_networks", "list_pools",
+    "Folder", "Host", "ListedLun", "Net", "Pool", "Store",
+    "list_datastores", "list_folders", "list_hosts", "list_luns", "list_networks", "list_pools",
 ]  # fmt: skip
 
 
@@ -41,3 +42,9 @@ def list_hosts(vcenter: VCenter) -> tuple[Host, ...]:
     """Return every ESXi host."""
     with open_session(vcenter) as session:
         return choices.list_hosts(session)
+
+
+def list_luns(vcenter: VCenter) -> tuple[ListedLun, ...]:
+    """Return every LUN to which an RDM can be mapped, and those in use."""
+    with open_session(vcenter) as session:
+        return list_all_luns(session)

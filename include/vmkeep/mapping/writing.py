@@ -56,7 +56,7 @@ _HOW = (
     "Unedited, this file restores the VM as it was. Change what has to be elsewhere, then give the file back:",
     "  vmkeep restore run POINT --mapping FILE",
     "A field that is left out or null does as a restore without the file.",
-    "'vmkeep target folders', 'pools', 'datastores', 'networks' and 'hosts' list what there is.",
+    "'vmkeep target folders', 'pools', 'datastores', 'networks', 'hosts' and 'luns' list what there is.",
 )
 
 

@@ -6,6 +6,7 @@ All tests share one lab, a point of the file server, and a point of a VM whose o
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import uuid
 from dataclasses import dataclass, replace
@@ -245,6 +246,20 @@ class TestFreeLuns:
         assert there.place.luns == (("scsi0:0", of_one_host.name),), "though others of this size come first"
         ((_, found),) = anywhere.place.luns
         assert found not in {lun.name for lun in (of_one_host, on_a_datastore, with_a_partition)}
+
+    def test_the_command_lists_each_lun_with_its_use_its_partitions_and_its_hosts(
+        self, lab, vmkeep, name, on_a_datastore, with_a_partition
+    ):
+        here = Lun.added(lab, RAW_SIZE, hosts=["esx02.localhost"])
+
+        listed = {lun["choose"]: lun for lun in json.loads(vmkeep("target", "luns", "--json").output)}
+
+        assert listed[on_a_datastore.name]["use"] == f"part of datastore on-{name}"
+        assert (listed[with_a_partition.name]["use"], listed[with_a_partition.name]["holds"]) == ("", "1 partition")
+        assert listed[here.name]["hosts"] == ["esx02.localhost"]
+        assert listed[here.name]["capacity"] == RAW_SIZE
+        assert any("mapped by VM app01" in lun["use"] for lun in listed.values())
+        assert vmkeep("target", "luns").output.split()[:3] == ["LUN", "size", "use"]
 
     def test_a_lun_that_is_too_small_is_refused(self, lab, world, name):
         site, _, point = world
