@@ -5,7 +5,7 @@ The id of a tag means nothing in another vCenter, so that a tag is known by its 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 
 from vmkeep.errors import NotFoundError, UnsupportedError, VSphereError
@@ -36,18 +36,8 @@ def find_tags(session: Session, wanted: Iterable[NamedTag]) -> Mapping[NamedTag,
 
     :raises VmKeepError: the vCenter does not answer, or refuses.
     """
-    listed = set(wanted)
-    found: dict[NamedTag, str] = {}
     with _understanding(session, f"look for tags on {session.host}") as automation:
-        for category in automation.get(CATEGORY) or ():
-            with suppress(NotFoundError):  # somebody has just deleted it
-                named = str(automation.get(CATEGORY, category)["name"])
-                if named in {tag.category for tag in listed}:
-                    for tag in tags_of(automation, category):
-                        key = NamedTag(category=named, name=str(automation.get(TAG, tag)["name"]))
-                        if key in listed:
-                            found[key] = tag
-    return found
+        return dict(_known(automation, set(wanted)))
 
 
 def attach_tags(session: Session, moref: str, tags: Iterable[NamedTag]) -> None:
@@ -57,12 +47,31 @@ def attach_tags(session: Session, moref: str, tags: Iterable[NamedTag]) -> None:
     :raises VmKeepError: the vCenter does not answer, or refuses.
     """
     listed = list(tags)
-    ids = find_tags(session, listed)
-    if gone := [str(tag) for tag in listed if tag not in ids]:
-        raise NotFoundError(f"{session.host} has no tag {', '.join(gone)} any more")
     with _understanding(session, f"attach tags to VM {moref}") as automation:
+        ids = dict(_known(automation, set(listed)))
+        if gone := [str(tag) for tag in listed if tag not in ids]:
+            raise NotFoundError(f"{session.host} has no tag {', '.join(gone)} any more")
         for tag in listed:
             automation.act(ASSOCIATION, "attach", {"object_id": _vm(moref)}, key=ids[tag])
+
+
+def _known(automation: Automation, wanted: Collection[NamedTag]) -> Iterator[tuple[NamedTag, str]]:
+    """Yield each wanted tag that exists, with its id. Only the categories of wanted tags are looked into."""
+    categories = {tag.category for tag in wanted}
+    for category in automation.get(CATEGORY) or ():
+        with suppress(NotFoundError):  # somebody has just deleted it
+            if (named := str(automation.get(CATEGORY, category)["name"])) in categories:
+                yield from _known_in(automation, category, named, wanted)
+
+
+def _known_in(
+    automation: Automation, category: str, named: str, wanted: Collection[NamedTag]
+) -> Iterator[tuple[NamedTag, str]]:
+    for key in tags_of(automation, category):
+        with suppress(NotFoundError):
+            tag = NamedTag(category=named, name=str(automation.get(TAG, key)["name"]))
+            if tag in wanted:
+                yield tag, key
 
 
 def _named(automation: Automation, ids: Iterable[str], categories: dict[str, str]) -> Iterator[NamedTag]:

@@ -9,7 +9,10 @@ import pytest
 
 from tests.integration.flows.restoring import Restoring, back_up, devices, hands, reconfigure, restore_whole, site_of
 from tests.labs import start_lab
+from vmkeep.flows.new_labels import apply_labels
+from vmkeep.flows.restore_values import RestorePlan
 from vmkeep.flows.restore_wording import plan_lines
+from vmkeep.model.job import from_json, to_json
 from vmkeep.model.references import NamedTag
 from vmkeep.repository import create_repository
 from vmkeep.vsphere import attributes, policies, vmtags
@@ -93,7 +96,9 @@ def about(plan, word: str) -> list[str]:
 
 def test_a_new_vm_has_the_policies_tags_and_attributes_of_the_saved_one(lab, kept, name):
     site, point = kept
-    lines, warnings = plan_lines(planned := Restoring.new(site, point, name).plan), planned.warnings
+    planned = Restoring.new(site, point, name).plan
+    lines, warnings = plan_lines(planned), planned.warnings
+    assert from_json(RestorePlan, to_json(planned)) == planned, "because Airflow hands it on as JSON"
 
     made = restore_whole(site, point, new_name=name)
 
@@ -129,9 +134,9 @@ def test_a_policy_that_the_datastore_cannot_hold_is_not_applied(lab, kept, name)
     site, point = kept
     add(lab, "storage policy", GOLD, id=f"here-{GOLD}", datastores=["datastore2"])
     try:
-        planned = Restoring.new(site, point, name)
-        assert about(planned.plan, "datastore datastore1 cannot hold what it asks for")
-        planned.prepared().clean_up()
+        plan = Restoring.new(site, point, name).plan
+        assert about(plan, "datastore datastore1 cannot hold what it asks for")
+        assert plan.place.policies == (("Hard disk 1", SILVER),)
         assert not about(Restoring.new(site, point, name, datastore="datastore2").plan, "policy")
     finally:
         add(lab, "storage policy", GOLD, id=f"here-{GOLD}", datastores=["datastore1", "datastore2"])
@@ -167,13 +172,15 @@ def test_services_that_fail_cost_labels_and_no_restore(lab, kept, name):
 
     assert len(about(plan, "is not applied, because")) == 2
     assert about(plan, "tags 'Tier/1/front', 'team/söuth' are not attached, because they cannot be looked for")
-    going = Restoring.new(site, point, name).prepared().written()
-    lab.fault(method="automation.POST", status=503, count=9)
-    try:
-        done = going.finish()
-    finally:
-        lab.clear()
-    assert any("may be missing" in line and "Tier/1/front" in line for line in done.warnings)
+    whole = Restoring.new(site, point, name).plan
+    with hands(lab) as session:
+        lab.fault(method="automation.POST", status=503, count=9)
+        try:
+            warnings = list(apply_labels(session, whole, lab.vm(VM)["moref"]))
+        finally:
+            lab.clear()
+    (told,) = warnings
+    assert told.startswith("tags 'Tier/1/front', 'team/söuth' may be missing")
 
 
 def test_the_vm_of_a_drill_gets_no_tags_by_which_a_policy_could_choose_it(lab, kept, name):

@@ -302,11 +302,12 @@ def key(lab):
 
 @pytest.fixture
 def secure(lab, site, key):
-    """A point of an encrypted VM with a TPM."""
+    """A point of an encrypted VM with a TPM and a storage policy."""
     name = new_name()
+    policy = lab.post("inventory/add", {"kind": "storage policy", "name": f"encrypted {name}"})["id"]
     make_vm(
         lab, name, firmware="efi", crypto=vim.encryption.CryptoSpecEncrypt(cryptoKeyId=key),
-        devices=[DEVICE.VirtualTPM(key=-9)],
+        devices=[DEVICE.VirtualTPM(key=-9)], vmProfile=[vim.vm.DefinedProfileSpec(profileId=policy)],
     )  # fmt: skip
     return name, back_up(site, name).point
 
@@ -368,6 +369,7 @@ def test_a_new_vm_without_the_old_key_starts_and_asks_for_the_recovery_key_and_a
     told = "\n".join(done.warnings)
     assert "BitLocker" in told
     assert "are not encrypted" in told
+    assert f"storage policy 'encrypted {name}' of the VM's own files is not applied" in told
     assert "the NVRAM is not put back" in told
 
 
