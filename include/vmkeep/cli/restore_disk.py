@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-import uuid
+from collections.abc import Iterator
 
 import click
 
@@ -16,9 +15,10 @@ from vmkeep.cli.options import (
     vddk_option,
     vsphere_options,
 )
-from vmkeep.cli.output import one_line, print_json, progress_bars, rate, warn
+from vmkeep.cli.output import rate, warn
 from vmkeep.cli.pages import Section, command, option
-from vmkeep.flows.attach_values import AttachPreview, AttachRequest
+from vmkeep.cli.restore_steps import carry_out, new_run, show_plan
+from vmkeep.flows.attach_values import Attached, AttachRequest
 from vmkeep.flows.complete_attach import preview_attach, run_attach
 from vmkeep.model.job import to_plain
 from vmkeep.model.transport import parse_modes
@@ -76,7 +76,7 @@ def disk(
     site = site_from(repository=repository, vddk=vddk, **vsphere)
     request = AttachRequest(
         point=point,
-        run=f"cli-{uuid.uuid4().hex[:12]}",
+        run=new_run(),
         disks=disks,
         vm_selector=vm,
         at=at,
@@ -84,33 +84,18 @@ def disk(
         transports=parse_modes(transports),
     )
     if dry_run:
-        _print_plan(preview_attach(site, request), as_json=as_json)
-        return
-    started = time.monotonic()
-    with progress_bars(hidden=as_json) as bars:
-        done = run_attach(
-            site,
-            request,
-            bars=bars,
-            announce=warn,
-            show=lambda line: None if as_json else click.echo(one_line(line), err=True),
+        plan = preview_attach(site, request)
+        show_plan(plan.lines, plan.warnings, to_plain(plan), as_json=as_json)
+    else:
+        carry_out(
+            lambda bars, show: run_attach(site, request, bars=bars, announce=warn, show=show),
+            _outcome,
+            as_json=as_json,
         )
-    seconds = time.monotonic() - started
-    if as_json:
-        print_json({**to_plain(done), "duration_seconds": round(seconds, 3)})
-        return
+
+
+def _outcome(done: Attached, seconds: float) -> Iterator[str]:
     for new in done.disks:
-        click.echo(f"{one_line(new.disk)} is {new.address} of VM {one_line(str(done.vm))}: {one_line(new.file_name)}")
+        yield f"{new.disk} is {new.address} of VM {done.vm}: {new.file_name}"
     written = f"{counted(len(done.disks), 'disk')}, {size(done.bytes_written)} written"
-    click.echo(f"attached from {done.point}: {written}, {rate(done.bytes_written, seconds)}")
-
-
-def _print_plan(plan: AttachPreview, *, as_json: bool) -> None:
-    if as_json:
-        print_json(to_plain(plan))
-        return
-    for line in plan.lines:
-        click.echo(one_line(line))
-    for warning in plan.warnings:
-        warn(warning)
-    click.echo("nothing was changed")
+    yield f"attached from {done.point}: {written}, {rate(done.bytes_written, seconds)}"

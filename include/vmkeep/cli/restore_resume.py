@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import time
-
 import click
 
 from vmkeep.cli.options import json_option, repository_option, site_from, vddk_option, vsphere_options
-from vmkeep.cli.output import progress_bars, warn
+from vmkeep.cli.output import warn
 from vmkeep.cli.pages import command
-from vmkeep.cli.restore_run import print_restored
+from vmkeep.cli.restore_steps import carry_out, restored_words
 from vmkeep.flows.resumed_restores import resume_restore
 
 
@@ -28,7 +26,4 @@ def resume(run: str, repository: str | None, vddk: str | None, as_json: bool, **
     meanwhile, the whole disk is written.
     """
     site = site_from(repository=repository, vddk=vddk, **vsphere)
-    started = time.monotonic()
-    with progress_bars(hidden=as_json) as bars:
-        done = resume_restore(site, run, bars=bars, announce=warn)
-    print_restored(done, time.monotonic() - started, as_json=as_json)
+    carry_out(lambda bars, _show: resume_restore(site, run, bars=bars, announce=warn), restored_words, as_json=as_json)

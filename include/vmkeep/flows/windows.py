@@ -194,8 +194,7 @@ def _with_vms(
     elsewhere = {vm.record.moref: name for vm in selected if (name := first(vm.facts)) is not None}
     taken = [vm for vm in selected if vm.record.moref not in elsewhere]
     newest = newest_points([vm.record for vm in taken], good, here)
-    left_out = {vm.record.moref: why for vm in taken if (why := _obstacle(vm.record)) is not None}
-    left_out |= {vm.record.moref: why for vm in taken if (why := being_made.get(vm.record.moref)) is not None}
+    left_out = _left_out([vm.record for vm in taken], being_made)
     planned = [
         PlannedVm(
             moref=vm.record.moref,
@@ -209,11 +208,7 @@ def _with_vms(
     return WindowPlan(
         **times,
         vms=tuple(sorted(planned, key=lambda vm: (protected_until(vm.last_point_at), vm.name, vm.moref))),
-        left_out=tuple(
-            LeftOutVm(moref=vm.record.moref, name=vm.record.name, why=left_out[vm.record.moref])
-            for vm in taken
-            if vm.record.moref in left_out
-        ),
+        left_out=tuple(left_out.values()),
         unprotected=tuple(
             names[vm.record.moref]
             for vm in known
@@ -242,6 +237,16 @@ def _by_reach(reaches: Mapping[str, Selector | None]) -> Callable[[VmFacts], tup
     near = [(name, matcher(selector)) for name, selector in reaches.items() if selector is not None]
     any_vm = tuple(name for name, selector in reaches.items() if selector is None) if len(reaches) > 1 else ()
     return lambda vm: tuple(name for name, reached in near if reached(vm)) or any_vm
+
+
+def _left_out(records: Sequence[VmRecord], being_made: Mapping[str, str]) -> dict[str, LeftOutVm]:
+    """Return the VMs that the window leaves out, by managed object id."""
+    reasons = {record.moref: _obstacle(record) or being_made.get(record.moref) for record in records}
+    return {
+        record.moref: LeftOutVm(moref=record.moref, name=record.name, why=why)
+        for record in records
+        if (why := reasons[record.moref]) is not None
+    }
 
 
 def _being_made(

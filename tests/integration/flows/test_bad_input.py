@@ -55,12 +55,6 @@ CASES = {
     "restore of a VM never backed up": (("restore", "run", "latest:app01"), {}, 10, ("app01",)),
     "a transport mode that does not exist": (("backup", "run", "web01", "--transports", "carrier"), {}, 2, ("nbdssl",)),
     "one of two modes": (("restore", "run", "x", "--transports", "nbd:NBDSSL"), {}, 2, ("'NBDSSL'", "nbdssl")),
-    "a restore by a mode that writes under a snapshot only": (
-        ("restore", "run", "x", "--transports", "san:hotadd"),
-        {},
-        2,
-        ("snapshot", "san:hotadd:nbdssl"),
-    ),
     "no transport mode": (("backup", "run", "web01", "--transports", ""), {}, 2, ("transport", "nbdssl")),
     "a UUID that is none": (("backup", "run", "uuid:x"), {}, 10, ("'x'", "UUID")),
     "no UUID at all": (("backup", "run", "uuid:"), {}, 10, ("UUID",)),
@@ -149,7 +143,7 @@ def test_the_command_maps_parts_of_a_new_vm_and_shows_them_before_it_makes_any(o
 
     refused(of_kept(*new, "--network", "VM Network=No=Net"), 10, "'No=Net'", "Backup Network")
     refused(of_kept(*new, "--network", "No Net=VM Network"), 10, "Network adapter 1 on VM Network")
-    refused(of_kept(*new, "--disk-datastore", "scsi9:9=datastore2"), 10, "scsi0:0 (Hard disk 1)")
+    refused(of_kept(*new, "--disk-datastore", "scsi9:9=datastore2"), 10, "scsi0:0 (Hard disk 1, ")
     refused(of_kept(*new, "--lun", "scsi0:0=naa.1"), 10, "no RDM 'scsi0:0'")
     refused(of_kept("restore", "run", "latest:web01", "--network", "VM Network=none"), 2, "--new-name")
     assert lab.state()["vms"] == before
