@@ -35,6 +35,8 @@ def keep_half_written(session: Session, repository: Repository, run: str) -> boo
     for found in kept:
         log.warning("VM %s is kept, partly written: 'vmkeep restore resume %s' goes on", found.vm, run)
         warn(session, found, how=f"'vmkeep restore resume {run}' goes on with it")
+    if kept:
+        ledger.note_kept()
     return bool(kept)
 
 

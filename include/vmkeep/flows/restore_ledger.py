@@ -5,6 +5,7 @@
     runs/<run>/notes/owner            the owner of the run, in the owner's words
     runs/<run>/notes/disks            ``untouched``: no disk of the VM was written; ``written``: all were
     runs/<run>/notes/plan             the plan that the run carries out
+    runs/<run>/notes/kept             says that the run failed and keeps its VM, so that anybody may go on with it
     runs/<run>/notes/outcome          the end of the run: ``handed over`` or ``cleaned up``, whichever came first
     runs/<run>/notes/told             the warnings for the VM's user, written before the hand-over
     runs/<run>/notes/finished         the result, written after the VM was handed over and switched on as asked
@@ -129,6 +130,17 @@ class RunLedger:
             return self._area.load("disks") in (_READY, _WRITTEN)
         except (NotFoundError, CorruptError):
             return False
+
+    def note_kept(self) -> None:
+        """Record that whoever carried the run out has given it up, so that anybody may go on with it."""
+        self._area.store("kept", b"kept")
+
+    def owner_at_work(self) -> str:
+        """Return the words of an owner who has not given the run up; empty: none named itself, or it gave up."""
+        names = self._area.names()
+        if "kept" in names or "owner" not in names:
+            return ""
+        return self._area.load("owner").decode()
 
     def plan(self) -> RestorePlan | None:
         """Return the plan that the run carries out; ``None``: no such run is known."""

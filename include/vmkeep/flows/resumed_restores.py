@@ -43,4 +43,8 @@ def _open_plan(site: Site, run: str) -> RestorePlan:
             raise cleaned_up(run)
         if area.has_live_lease():
             raise ConflictError(f"the restore of run {run} is at work: wait for it, or stop it, then try again")
+        if owner := ledger.owner_at_work():
+            raise ConflictError(
+                f"the restore of run {run} belongs to {owner}, which has not given it up: clear its failed tasks there"
+            )
         return plan

@@ -540,6 +540,8 @@ def test_only_a_restore_that_is_known_open_and_dead_can_be_gone_on_with(kept, re
         pytest.raises(ConflictError, match="is at work"),
     ):
         resume_restore(site, run, bars=silent, announce=lambda _line: None)
+    with pytest.raises(ConflictError, match="belongs to a test"):
+        resume_restore(site, run, bars=silent, announce=lambda _line: None)
     ready.clean_up()
     with pytest.raises(StaleError, match="cleaned up"):
         resume_restore(site, run, bars=silent, announce=lambda _line: None)

@@ -6,6 +6,7 @@ import pytest
 
 from tests.integration.flows import restoring
 from tests.patience import HANG
+from vmkeep.errors import VmKeepError
 from vmkeep.flows.backup_values import BackupRequest
 from vmkeep.flows.complete_runs import run_backup
 from vmkeep.flows.restore import plan_restore
@@ -89,6 +90,24 @@ def test_the_reason_is_in_the_point_and_counted_in_the_result(lab, follows, brin
     (image,) = images(follows, sealed)
     assert (image.kind, image.full_reason) == (BackupKind.FULL, reason), image.reason
     assert sealed.full_reads == {reason.value: 1}
+
+
+@pytest.mark.parametrize("fails", [False, True], ids=["complete", "failed"])
+def test_the_backup_after_a_restore_over_the_vm_is_full_and_says_why(lab, follows, fails):
+    point = restoring.back_up(follows, VM).point
+    if fails:
+        lab.fault(nfc={"on": "write", "code": 14011, "after_bytes": 1 << 20, "count": None})
+        with pytest.raises(VmKeepError):
+            restoring.restore_whole(follows, point, on_conflict="overwrite", all_blocks=True)
+        lab.clear()
+    else:
+        restoring.restore_whole(follows, point, on_conflict="overwrite")
+
+    sealed = restoring.back_up(follows, VM)
+
+    (image,) = images(follows, sealed)
+    assert (image.kind, image.full_reason) == (BackupKind.FULL, FullReason.TRACKING_RESET), image.reason
+    assert sealed.full_reads == {FullReason.TRACKING_RESET.value: 1}
 
 
 def test_tracking_is_not_switched_on_under_a_snapshot_and_every_full_says_so(lab, follows):
