@@ -14,6 +14,7 @@ from typing import Any
 from vmkeep.errors import ConflictError, NotFoundError, UnsupportedError
 from vmkeep.model.wording import counted, exact_size, size
 from vmkeep.vsphere.api import moref_of, vim
+from vmkeep.vsphere.disks import backing_name
 from vmkeep.vsphere.faults import speaking
 from vmkeep.vsphere.luns import Lun, list_luns
 from vmkeep.vsphere.names import decode_name
@@ -39,7 +40,7 @@ class LunUses:
     """Every use of LUNs that vSphere tells."""
 
     mapped: Mapping[str, str] = field(default_factory=dict)
-    """UUID of a LUN → the VM whose RDM maps it."""
+    """UUID or device name of a LUN → the VM whose RDM maps it."""
     extents: Mapping[str, str] = field(default_factory=dict)
     """Canonical name of a LUN → the volume that lies on it, in words."""
     gone: str | None = None
@@ -47,7 +48,7 @@ class LunUses:
 
     def of(self, lun: Lun) -> str:
         """Return the use of a LUN in words; empty: none is known."""
-        if (vm := self.mapped.get(lun.uuid)) is not None:
+        if (vm := self.mapped.get(lun.uuid) or self.mapped.get(lun.device_name)) is not None:
             return f"mapped by {vm}"
         if others := [vm for vm in lun.used_by if vm != self.gone]:
             return f"mapped by {', '.join(others)}"
@@ -66,7 +67,7 @@ def uses_of_luns(session: Session, host: str, *, gone: str | None = None) -> Lun
         mapped: dict[str, str] = {}
         for vm, values in read_all(session, vim.VirtualMachine, "name", "config.hardware.device"):
             for device in (values["config.hardware.device"] or ()) if moref_of(vm) != gone else ():
-                for lun in _mapped_by(device):
+                for lun in mapped_by(device):
                     mapped[lun] = f"VM {decode_name(values['name'] or '')} ({moref_of(vm)})"
         extents: dict[str, str] = {}
         for _, values in read_all(session, vim.Datastore, "name", "info"):
@@ -79,11 +80,12 @@ def uses_of_luns(session: Session, host: str, *, gone: str | None = None) -> Lun
     return LunUses(mapped=mapped, extents=extents, gone=gone)
 
 
-def _mapped_by(device: Any) -> Iterable[str]:
+def mapped_by(device: Any) -> Iterable[str]:
+    """Yield the words by which a disk's backing, or a parent of it, names a LUN: its UUID, and its device's name."""
     backing = device.backing
     while backing is not None:
-        if lun := getattr(backing, "lunUuid", None):
-            yield str(lun)
+        if backing_name(backing).startswith("RawDiskMapping"):
+            yield from filter(None, (backing.lunUuid, (backing.deviceName or "").rpartition("/")[2]))
         backing = getattr(backing, "parent", None)
 
 
@@ -224,5 +226,8 @@ def _storage(session: Session, host: str) -> Any:
     path = "configManager.storageSystem"
     storage = read(session, session.managed(vim.HostSystem, host), path)[path]
     if storage is None:
-        raise UnsupportedError(f"host {host} does not tell anything about its LUNs: its storage system may not be seen")
+        raise UnsupportedError(
+            f"host {host} tells nothing about its LUNs, so that nobody knows which are in use: give the user "
+            "System.Read (role Read-only) on it, or restore to ordinary disks (--rdm DISK=disk; in Airflow, field rdms)"
+        )
     return storage

@@ -281,6 +281,7 @@ def test_a_mapping_tells_the_replacement_of_each_physical_rdm(lab, with_rdm, nam
     assert "is not made: physical RDM, not backed up: left out, as asked" in lines(placeholder, "    rdm: omit\n")
     assert "an ordinary disk takes its place, empty" in lines(placeholder, "    rdm: disk\n")
     assert f"mapped to LUN {lun}, on which nothing is written" in lines(placeholder, f"    lun: {lun}\n")
+    assert f"mapped to LUN {lun}, on which nothing is written" in lines(placeholder, "    rdm: auto:physical\n")
 
 
 def test_a_physical_rdm_is_mapped_to_the_named_lun_and_nothing_is_written_to_it(lab, with_rdm, name):

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vmkeep.vsphere.api import vim
-from vmkeep.vsphere.freeluns import LunUses, LunWish, choose_luns
+from vmkeep.vsphere.freeluns import LunUses, LunWish, choose_luns, mapped_by
 from vmkeep.vsphere.luns import Lun, lun_of
 
 SIZES = st.lists(st.integers(1, 6), max_size=4)
@@ -67,6 +67,20 @@ def test_a_lun_is_in_use_if_another_vm_maps_it_or_a_volume_lies_on_it():
         "part of datastore gold",
         "",
     ]
+
+
+def test_a_mapping_names_its_lun_by_uuid_or_device_also_beneath_a_snapshot():
+    kinds = vim.vm.device.VirtualDisk
+    base = kinds.RawDiskMappingVer1BackingInfo(lunUuid="uuid-1", deviceName="/vmfs/devices/disks/naa.1")
+    nameless = kinds.RawDiskMappingVer1BackingInfo(deviceName="naa.2")
+    delta = kinds.RawDiskMappingVer1BackingInfo(parent=base)
+    plain = kinds.FlatVer2BackingInfo(fileName="[a] b")
+
+    found = [[*mapped_by(kinds(backing=backing))] for backing in (base, nameless, delta, plain, None)]
+
+    assert found == [["uuid-1", "naa.1"], ["naa.2"], ["uuid-1", "naa.1"], [], []]
+    uses = LunUses(mapped=dict.fromkeys(found[1], "VM db01 (vm-9)"))
+    assert uses.of(lun(2, 5)) == "mapped by VM db01 (vm-9)"
 
 
 def described(**disk) -> Lun:
