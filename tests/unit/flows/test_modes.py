@@ -25,7 +25,7 @@ VM = VmDescription(
     identity=VmIdentity(name="a", key="a", moref="vm-1"), disks=(DISK,), power=PowerState.ON, template=False,
     encrypted=False, tracking_supported=True, tracked=True, snapshot_obstacles=(), has_snapshots=False,
     consolidation_needed=False, tools_running=True, hardware="vmx-19", vmx="[ds1] a/a.vmx", host="esx1",
-    datastores=("ds1",), claim=None, not_protectable=None, managed_by=None, change_version="1",
+    datastores=("ds1",), claim=None, incomplete="", not_protectable=None, managed_by=None, change_version="1",
 )  # fmt: skip
 OFF = replace(VM, power=PowerState.OFF)
 SUSPENDED = replace(VM, power=PowerState.SUSPENDED)
