@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from vmkeep.errors import ConflictError, CorruptError
 from vmkeep.flows.restore_values import DiskMatch, RestorePlan
+from vmkeep.model.disk import Disk
 from vmkeep.model.point import RestorePoint
 from vmkeep.model.room import StoreNeed, growth, joined, require_room
 from vmkeep.model.wording import size
 from vmkeep.repository import Repository
 from vmkeep.vsphere import configspec, freespace
+from vmkeep.vsphere.inventory import VmDescription
+from vmkeep.vsphere.loads import read_stores
+from vmkeep.vsphere.names import decode_name
+from vmkeep.vsphere.paths import DatastorePath
 from vmkeep.vsphere.session import Session
 
 _REMEDY = (
@@ -96,6 +102,20 @@ def needs_of(
     return tuple(
         replace(need, thin_disks=tuple(disk for disk in need.thin_disks if disk in written))
         for need in freespace.needs_of_new(session, host, built, runs=runs)
+    )
+
+
+def needs_above(session: Session, vm: VmDescription, written: Iterable[Disk]) -> tuple[StoreNeed, ...]:
+    """Return what a snapshot may take on each datastore while disks are written above it.
+
+    Each delta can grow to the size of its disk, because any doubt means that all blocks are written.
+    """
+    grows: Counter[str] = Counter()
+    for disk in written:
+        grows[decode_name(DatastorePath.parse(disk.file_name).datastore)] += disk.capacity
+    return tuple(
+        StoreNeed(datastore=store.moref, name=store.name, free=store.free, whole=grows[store.name])
+        for store in read_stores(session, vm.moref)
     )
 
 

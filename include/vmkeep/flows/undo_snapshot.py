@@ -8,7 +8,6 @@ for the changes, and removed before the first write.
 from __future__ import annotations
 
 import logging
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,16 +15,14 @@ from datetime import datetime
 from vmkeep.errors import UnsupportedError, VmKeepError
 from vmkeep.flows.block_choice import ask_choices
 from vmkeep.flows.restore_ledger import RunLedger
+from vmkeep.flows.restore_room import needs_above
 from vmkeep.flows.restore_values import DiskMatch, RestorePlan
 from vmkeep.model.disk import Disk, SkipReason
 from vmkeep.model.overwrite import BlockChoice, Undo
-from vmkeep.model.room import StoreNeed, require_room
+from vmkeep.model.room import require_room
 from vmkeep.model.wording import size
 from vmkeep.repository import Repository
 from vmkeep.vsphere import inventory, rightscheck, snapshots
-from vmkeep.vsphere.loads import read_stores
-from vmkeep.vsphere.names import decode_name
-from vmkeep.vsphere.paths import DatastorePath
 from vmkeep.vsphere.rights import Purpose, When
 from vmkeep.vsphere.session import Session
 
@@ -76,13 +73,9 @@ def require_undoable(
 
 
 def _require_room(session: Session, vm: inventory.VmDescription, written: Sequence[Disk]) -> None:
-    """Return if the disks may be written as a whole above a snapshot, because any doubt means that all blocks are."""
-    grows: Counter[str] = Counter()
-    for disk in written:
-        grows[decode_name(DatastorePath.parse(disk.file_name).datastore)] += disk.capacity
-    for store in read_stores(session, vm.moref):
+    for need in needs_above(session, vm, written):
         require_room(
-            StoreNeed(datastore=store.moref, name=store.name, free=store.free, whole=grows[store.name]),
+            need,
             "the snapshot to undo the restore can grow to",
             remedy="make room there, or back the VM up first and leave --undo out (in Airflow, the field undo)",
         )

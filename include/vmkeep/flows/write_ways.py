@@ -8,13 +8,15 @@ order, and the first that can write *every* disk is taken, because one VM is not
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from vmkeep.errors import UnsupportedError
+from vmkeep.flows.restore_room import needs_above
 from vmkeep.flows.restore_values import RestorePlan
 from vmkeep.flows.transports import Surroundings, judge, look
 from vmkeep.model.disk import Disk, SkipReason
 from vmkeep.model.overwrite import Undo
+from vmkeep.model.room import StoreNeed, growth
 from vmkeep.model.transport import BY_NETWORK, TransportMode
 from vmkeep.model.writeway import TemporarySnapshot, WriteWay
 from vmkeep.vsphere import inventory, rightscheck
@@ -39,7 +41,8 @@ def way_over(session: Session, plan: RestorePlan, offered: Iterable[str]) -> Wri
     vm = inventory.describe_vm(session, plan.target.moref or "")
     keys = {match.target_key for match in plan.matches if match.written}
     written = [disk for disk in vm.disks if disk.key in keys]
-    return choose_way(_look(session, vm, written, offered, undo=plan.request.over.undo), plan.request.transports)
+    ground = _look(session, vm, written, offered, undo=plan.request.over.undo)
+    return choose_way(replace(ground, above=needs_above(session, vm, written)), plan.request.transports)
 
 
 def way_new(session: Session, plan: RestorePlan, moref: str, offered: Iterable[str]) -> WriteWay | None:
@@ -71,6 +74,8 @@ class WriteGround:
     """The VM's disks that are written."""
     undo: Undo = Undo.NONE
     """The way back that is kept."""
+    above: tuple[StoreNeed, ...] = ()
+    """The space that a temporary snapshot may take, on each datastore, while disks are written above it."""
     lacking: tuple[str, ...] = ()
     """Privileges that a temporary snapshot needs, and that the user has not."""
 
@@ -122,6 +127,9 @@ def _against(mode: TransportMode, ground: WriteGround) -> Iterator[str]:
     yield from ground.vm.snapshot_obstacles
     if ground.lacking:
         yield f"for its temporary snapshot the user lacks {', '.join(ground.lacking)} on the VM"
+    if mode is not TransportMode.SAN:  # which writes below the snapshot
+        for need in ground.above:
+            yield from growth(need, "its temporary snapshot can grow to")
     for disk in ground.written:
         if disk.skip is SkipReason.INDEPENDENT:
             yield f"{disk.label} is independent, and in no snapshot"

@@ -12,6 +12,7 @@ from vmkeep.errors import UnsupportedError
 from vmkeep.flows.write_ways import WriteGround, choose_way
 from vmkeep.model.disk import ControllerKind, SkipReason
 from vmkeep.model.overwrite import Undo
+from vmkeep.model.room import StoreNeed
 from vmkeep.model.transport import TransportMode
 from vmkeep.model.writeway import TemporarySnapshot
 
@@ -77,3 +78,13 @@ def test_what_keeps_hotadd_from_reading_a_disk_keeps_it_from_writing():
     assert "only SCSI disks" in choose_way(ide, (HOTADD, NBD)).why
     with pytest.raises(UnsupportedError, match=r"can write every disk; not hotadd: .*LVM would use it.* allow nbdssl"):
         choose_way(LVM, (HOTADD,))
+
+
+def test_hotadd_is_passed_over_if_its_snapshot_could_fill_a_datastore_and_san_writes_below_it():
+    full = StoreNeed(datastore="datastore-1", name="fast", free=10 << 30, whole=11 << 30)
+
+    by_hotadd, by_san = (choose_way(replace(GROUND, above=(full,)), (mode, NBD)) for mode in (HOTADD, SAN))
+
+    assert by_hotadd.modes == (NBD,)
+    assert "datastore fast has 10.0 GiB free, and its temporary snapshot can grow to 11.0 GiB" in by_hotadd.why
+    assert by_san.modes == (SAN,)
