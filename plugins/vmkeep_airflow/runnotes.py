@@ -137,7 +137,8 @@ def subject(dag_id: str, params: Mapping[str, Any]) -> str | None:
     if dag_id in ("vm_backup", "restore_undo", "restore_accept"):
         return params.get("vm")
     if dag_id == "vm_restore":
-        return f"{params.get('point')} to {params.get('new_name') or params.get('vm') or 'its original VM'}"
+        mapped = "the new VM of its mapping" if params.get("mapping") else None
+        return f"{params.get('point')} to {params.get('new_name') or params.get('vm') or mapped or 'its original VM'}"
     if dag_id == "disk_attach":
         return f"{', '.join(params.get('disks') or ())} of {params.get('point')} to {params.get('vm')}"
     return None

@@ -305,6 +305,7 @@ def test_a_task_that_a_person_ended_leaves_no_cause_for_which_a_window_starts_th
         ("vm_backup", {"vm": "uuid:4211"}, "uuid:4211"),
         ("vm_restore", {"point": "latest:app01", "new_name": "app02"}, "latest:app01 to app02"),
         ("vm_restore", {"point": "latest:app01"}, "latest:app01 to its original VM"),
+        ("vm_restore", {"point": "latest:app01", "mapping": "name: x"}, "latest:app01 to the new VM of its mapping"),
         (
             "disk_attach",
             {"point": "latest:app01", "disks": ["scsi0:1"], "vm": "app02"},

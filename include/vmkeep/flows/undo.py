@@ -161,7 +161,11 @@ def _kept(session: Session, vm: VmRef, restore: str | None) -> VmSnapshot:
     if not fit:
         raise NotFoundError(
             f"VM {vm} has no snapshot by which {f'restore {restore}' if restore else 'a restore'} could be undone"
-            + (f"; it has those of {listed}" if found else ": only a restore with --undo snapshot keeps one")
+            + (
+                f"; it has those of {listed}"
+                if found
+                else ": only a restore with --undo snapshot keeps one (in Airflow, the field undo)"
+            )
         )
     if len(fit) > 1:
         raise AmbiguousError(f"VM {vm} keeps the snapshots of several restores, name one by --restore: {listed}")

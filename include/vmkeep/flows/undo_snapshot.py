@@ -66,7 +66,9 @@ def require_undoable(
     rightscheck.require_on_vm(session, Purpose.RESTORE_OVER, vm, when=(When.UNDO,))
     _require_room(session, vm, written)
     most = size(sum(disk.capacity for disk in written))
-    until = "'vmkeep restore accept' removes it, or 'vmkeep restore undo' goes back to it"
+    until = (
+        "'vmkeep restore accept' removes it or 'vmkeep restore undo' goes back to it (DAGs of these names in Airflow)"
+    )
     kept = f"a snapshot of VM {vm.identity.name} is kept, and grows by up to {most} on its datastore"
     about_nvram = "the NVRAM is put back, too, and it is not certain that going back to the snapshot undoes that"
     return (f"{kept}; until {until}, every backup of the VM reads all", *((about_nvram,) if nvram else ()))

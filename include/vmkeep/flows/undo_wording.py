@@ -7,13 +7,15 @@ from collections.abc import Iterator
 from vmkeep.flows.undo_values import Undoable
 
 LOST = "it is switched off, and all that it has written since then is lost"
+_STATES = {"poweredOn": "running", "poweredOff": "off"}
 STAYS = "the restored state stays, and the restore cannot be undone any more"
 
 
 def lines_of(found: Undoable) -> Iterator[str]:
     """Yield the VM, its restore, and the devices that the VM got after it."""
+    state = _STATES.get(found.power, found.power)
     yield (
-        f"VM {found.vm}, {found.power}: restore {found.restore} keeps snapshot {found.snapshot} of "
+        f"VM {found.vm}, which is {state}: restore {found.restore} keeps snapshot {found.snapshot} of "
         f"{found.taken_at:%Y-%m-%d %H:%M:%S} UTC, from before its first write"
     )
     yield from lines_of_added(found)

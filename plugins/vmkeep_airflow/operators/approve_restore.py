@@ -11,6 +11,7 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 from vmkeep.flows.restore_request import OnConflict
 from vmkeep.flows.restore_values import RestorePlan
 from vmkeep.model.job import to_plain
+from vmkeep.model.overwrite import Undo
 from vmkeep_airflow.operators.asking import AskingOperator
 from vmkeep_airflow.steps import Approval
 from vmkeep_airflow.xcoms import handed
@@ -64,7 +65,8 @@ class ApproveRestoreOperator(AskingOperator):
             raise AirflowSkipException(f"only the plan for VM {plan.target_name} was asked for: see task plan")
         written_over = plan.target is not None or bool(plan.luns_written)
         if not written_over or self.on_conflict != OnConflict.PROMPT:
-            self.log.info("nobody has to be asked: %s", self.on_conflict)
+            why = "a new VM is made" if plan.target is None else f"on_conflict is {self.on_conflict}"
+            self.log.info("nobody has to be asked, because %s", why)
             return to_plain(Approval(plan=plan_id(plan), asked=False))
         named = plan.target_name if plan.target is not None else f"LUN {', '.join(plan.luns_written)}"
         return self.ask(context, subject=f"Overwrite {named}?", lines=tuple(self._question(plan)), shown=plan_id(plan))
@@ -92,6 +94,7 @@ class ApproveRestoreOperator(AskingOperator):
             yield f"{plan.target_name} now:"
             yield from overwritten_lines(site, plan)
             yield ""
-        yield "All that the written disks hold now is lost:"
+        kept = ", except in the snapshot that is kept" if plan.request.over.undo is Undo.SNAPSHOT else ""
+        yield f"All that the written disks hold now is lost{kept}:"
         yield from plan_lines(plan)
         yield from plan.warnings

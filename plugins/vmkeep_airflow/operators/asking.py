@@ -56,7 +56,9 @@ class AskingOperator(ApprovalOperator):
         except HITLRejectException as error:
             user = event.get("responded_by_user") or {}
             raise AirflowFailException(f"{user.get('name', 'somebody')} said no: nothing was touched") from error
-        return str((answer["responded_by_user"] or {}).get("name", ""))
+        by = str((answer["responded_by_user"] or {}).get("name", ""))
+        self.log.info("%s said yes", by or "somebody")
+        return by
 
     def _asked_by(self, context: Context) -> tuple[str, ...]:
         """Say who started the run, when, and how long the question stands."""

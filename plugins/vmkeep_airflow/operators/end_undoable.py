@@ -60,5 +60,6 @@ class EndUndoableOperator(SiteOperator):
             done = accept_restore(self.site(), vm, restore=found.restore, has_ended=has_ended(ti))
         self.warn(done.warnings)
         state = "is as it was before" if done.undone else "keeps the state of"
-        self.log.info("VM %s %s restore %s; its snapshot is removed", done.vm, state, done.restore)
+        power = "" if not done.undone else ", powered on" if done.powered_on else ", left powered off"
+        self.log.info("VM %s %s restore %s%s; its snapshot is removed", done.vm, state, done.restore, power)
         return to_plain(done)

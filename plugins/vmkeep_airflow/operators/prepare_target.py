@@ -62,7 +62,8 @@ class PrepareTargetOperator(SiteOperator):
             raise
         if target.undo is not None:
             self.log.info("snapshot %s is kept, so that the restore can be undone", target.undo)
-        self.log.info("%s %s is ready", "new VM" if target.created else "VM, switched off,", target.vm)
+        done = "is made" if target.created else "is switched off"
+        self.log.info("VM %s (%s) %s, and ready to be written", plan.target_name, target.vm, done)
         return to_plain(ReadyTarget(plan=plan, target=target))
 
     def _clean_up(self, site: Site, plan: RestorePlan, run: str) -> None:
