@@ -61,7 +61,7 @@ def _match_lun(disk: Disk, choice: RdmChoice, lun: Lun, on_conflict: OnConflict)
 
     vSphere opens an RDM in physical mode for no backup program, so that only one in virtual mode gets its content.
     """
-    physical = choice.is_physical(saved=disk.physical_rdm) if choice.mapped else disk.physical_rdm
+    physical = choice.is_physical(saved=disk.physical_rdm)
     to = f"mapped to LUN {lun.device_name}"
     if disk.skip is not None or physical or on_conflict is OnConflict.KEEP:
         why = f"{to}, on which nothing is written"

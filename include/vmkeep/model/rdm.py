@@ -51,11 +51,11 @@ class RdmChoice:
         return self.replacement in MAPPED
 
     def is_physical(self, *, saved: bool) -> bool:
-        """Return whether the new RDM is one in physical mode.
+        """Return whether a new RDM is one in physical mode.
 
-        :param saved: whether the saved one was.
+        :param saved: whether the saved one was. A new one is too, unless the choice tells a mode.
         """
-        return self.how == "physical" if self.how else saved
+        return self.how == "physical" if self.mapped and self.how else saved
 
 
 def rdm_choice(word: str) -> RdmChoice:

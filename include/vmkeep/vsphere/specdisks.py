@@ -65,10 +65,10 @@ def new_disk(saved: Any, skip: SkipReason | None, rules: DiskRules, notes: list[
     physical = getattr(saved.backing, "compatibilityMode", None) == "physicalMode"
     choice = rules.choice(saved.key, physical=physical)
     if saved.key in rules.luns:
-        lun, new_mode = rules.luns[saved.key], choice.is_physical(saved=physical) if choice.mapped else physical
-        mode = f" in {'physical' if new_mode else 'virtual'} mode" if new_mode != physical else ""
+        lun, becomes_physical = rules.luns[saved.key], choice.is_physical(saved=physical)
+        mode = f" in {'physical' if becomes_physical else 'virtual'} mode" if becomes_physical != physical else ""
         notes.append(f"{label}: mapped to LUN {lun.device_name} ({size(lun.capacity)}){mode}")
-        return _disk(saved, lun.capacity, _mapping(saved.backing, lun, file_name, physical=new_mode))
+        return _disk(saved, lun.capacity, _mapping(saved.backing, lun, file_name, physical=becomes_physical))
     is_rdm = backing_name(saved.backing).startswith("RawDiskMapping")
     if is_rdm and choice.replacement is not RdmReplacement.DISK:
         return _replacement(saved, label, choice.replacement, file_name, notes, copied=skip is None)

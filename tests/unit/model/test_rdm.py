@@ -22,7 +22,14 @@ def test_a_word_that_is_none_of_them_is_refused_with_the_list(word):
 
 
 @pytest.mark.parametrize(
-    ("word", "modes"), [("lun", (False, True)), ("auto:virtual", (False, False)), ("lun:physical", (True, True))]
+    ("word", "modes"),
+    [
+        ("lun", (False, True)),
+        ("auto:virtual", (False, False)),
+        ("lun:physical", (True, True)),
+        ("placeholder", (False, True)),
+        ("disk:thick", (False, True)),
+    ],
 )
 def test_a_new_rdm_has_the_mode_that_is_told_or_else_the_saved_one(word, modes):
     assert tuple(rdm_choice(word).is_physical(saved=saved) for saved in (False, True)) == modes
