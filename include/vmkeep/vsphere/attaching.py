@@ -15,7 +15,7 @@ from typing import Any
 from vmkeep.errors import ConflictError, StaleError, TransientError, UnsupportedError, VSphereError
 from vmkeep.vsphere import protection
 from vmkeep.vsphere.api import moref_of, vim
-from vmkeep.vsphere.claims import are_set, options_for, parse_claim, values_by_key
+from vmkeep.vsphere.claims import parse_claim
 from vmkeep.vsphere.describe import PowerState
 from vmkeep.vsphere.disks import files_of_backing
 from vmkeep.vsphere.faults import speaking
@@ -25,6 +25,7 @@ from vmkeep.vsphere.protection import no_configuration, require_configuration
 from vmkeep.vsphere.session import Session
 from vmkeep.vsphere.slots import Slot, SlotRequest, choose_slots, new_controllers, takes_devices_hot
 from vmkeep.vsphere.tasks import run_task
+from vmkeep.vsphere.vmsettings import are_set, change_settings, options_for, values_by_key
 
 SETTING = "vmkeep.attaching."
 """Beginning of the setting by which a run announces that it attaches disks. Each run has one of its own."""
@@ -195,15 +196,7 @@ def _changes(disks: Sequence[WholeDisk], slots: Sequence[Slot]) -> list[Any]:
 
 
 def _set(session: Session, moref: str, values: Mapping[str, str], what: str) -> None:
-    spec = vim.vm.ConfigSpec(extraConfig=options_for(values))
-    with speaking(what):
-        run_task(
-            session,
-            lambda: session.vm(moref).ReconfigVM_Task(spec),
-            what=what,
-            timeout=_SECONDS,
-            look=lambda: True if are_set(session, moref, values) else None,
-        )
+    change_settings(session, moref, values, what=what)
     if not are_set(session, moref, values):
         raise VSphereError(f"{what}: vSphere reported no error, but the setting {', '.join(values)} is as it was")
 

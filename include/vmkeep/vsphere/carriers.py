@@ -19,7 +19,7 @@ from vmkeep.model.point import VmIdentity
 from vmkeep.model.room import growth, require_room
 from vmkeep.vsphere import create
 from vmkeep.vsphere.api import moref_of, vim
-from vmkeep.vsphere.claims import VmClaim, options_for
+from vmkeep.vsphere.claims import VmClaim
 from vmkeep.vsphere.configspec import SpecOptions, parse_config
 from vmkeep.vsphere.disks import disks_of
 from vmkeep.vsphere.faults import speaking
@@ -32,6 +32,7 @@ from vmkeep.vsphere.session import Session
 from vmkeep.vsphere.specdisks import DiskRules, new_disk
 from vmkeep.vsphere.storenames import stored_datastore
 from vmkeep.vsphere.tasks import run_task
+from vmkeep.vsphere.vmsettings import options_for
 
 MOST_DISKS = 60
 """Number of disks that a carrier can have: 15 on each of its four SCSI controllers."""

@@ -21,7 +21,7 @@ from vmkeep.vsphere.names import decode_name
 from vmkeep.vsphere.properties import read, read_all, read_each
 from vmkeep.vsphere.protection import require_configuration
 from vmkeep.vsphere.session import Session
-from vmkeep.vsphere.tasks import run_task
+from vmkeep.vsphere.vmsettings import change_settings, values_by_key
 
 MADE_BY = "vmkeep.run"
 """Setting with the key of the run that made the VM."""
@@ -39,7 +39,6 @@ KEEP = "vmkeep.keep"
 INCOMPLETE = "vmkeep.incomplete"
 """Setting of a VM whose disks are partly written: the run of the restore that did not finish."""
 SETTINGS = (MADE_BY, WRITTEN_BY, BEGAN, REPOSITORY, DRILL, KEEP, INCOMPLETE)
-_SECONDS = 300.0
 _TRIES = 5
 """Number of attempts, because somebody may change the VM between reading its ``changeVersion`` and using it."""
 
@@ -111,19 +110,6 @@ def parse_claim(settings: Any) -> VmClaim | None:
 def parse_incomplete(settings: Any) -> str:
     """Return the run that has written a part of a VM's disks and did not finish; empty: there is none."""
     return values_by_key(settings).get(INCOMPLETE, "")
-
-
-def values_by_key(settings: Any) -> dict[str, str]:
-    """Return a VM's advanced settings by their keys in lower case, because vSphere compares keys without case.
-
-    If a setting is listed twice, the last value counts, because servers may add a value instead of replacing it.
-    """
-    return {str(setting.key).lower(): str(setting.value) for setting in settings or ()}
-
-
-def options_for(values: Mapping[str, str]) -> list[Any]:
-    """Return advanced settings as vSphere takes them. An empty value removes a setting."""
-    return [vim.option.OptionValue(key=key, value=value) for key, value in values.items()]
 
 
 def claim_on(session: Session, moref: str) -> VmClaim | None:
@@ -225,24 +211,10 @@ def _settings(session: Session, moref: str) -> dict[str, Any]:
 
 def _change(session: Session, moref: str, values: Mapping[str, str], *, version: str | None, what: str) -> bool:
     """Set advanced settings, unless somebody has changed the VM since ``version``. Return whether they were set."""
-    spec = vim.vm.ConfigSpec(extraConfig=options_for(values), changeVersion=version)
     try:
-        with speaking(what):
-            run_task(
-                session,
-                lambda: session.vm(moref).ReconfigVM_Task(spec),
-                what=what,
-                timeout=_SECONDS,
-                look=lambda: True if are_set(session, moref, values) else None,
-            )
+        change_settings(session, moref, values, what=what, version=version)
     except VSphereError as error:
         if error.fault == "ConcurrentAccess":
             return False
         raise
     return True
-
-
-def are_set(session: Session, moref: str, values: Mapping[str, str]) -> bool:
-    """Return whether a VM has these advanced settings. An empty value means that the setting must be absent."""
-    now = values_by_key(read(session, session.vm(moref), "config.extraConfig")["config.extraConfig"])
-    return all(now.get(key, "") == value for key, value in values.items())

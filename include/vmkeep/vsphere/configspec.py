@@ -18,7 +18,7 @@ from vmkeep.model.references import NamedPolicy
 from vmkeep.vsphere.advancedsettings import kept_settings
 from vmkeep.vsphere.api import deserialize, vim
 from vmkeep.vsphere.cards import CardNetwork
-from vmkeep.vsphere.claims import DRILL, VmClaim, options_for
+from vmkeep.vsphere.claims import DRILL, VmClaim
 from vmkeep.vsphere.configtable import COPIED, UNLESS_USUAL, lost_members
 from vmkeep.vsphere.directories import Directories
 from vmkeep.vsphere.disks import KeyName, disks_of, key_of, name_of_key
@@ -27,6 +27,7 @@ from vmkeep.vsphere.names import encode_name
 from vmkeep.vsphere.placedsettings import place_settings
 from vmkeep.vsphere.specdevices import DeviceRules, device_changes, new_disks
 from vmkeep.vsphere.specdisks import DiskRules
+from vmkeep.vsphere.vmsettings import options_for
 
 HARDWARE = {
     "numCPU": "numCPUs",

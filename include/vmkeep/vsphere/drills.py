@@ -14,7 +14,7 @@ from vmkeep.model.vmref import VmRef
 from vmkeep.vsphere import machines
 from vmkeep.vsphere.api import moref_of, vim
 from vmkeep.vsphere.attaching import files_of, users_of
-from vmkeep.vsphere.claims import DRILL, MADE_BY, values_by_key
+from vmkeep.vsphere.claims import DRILL, MADE_BY
 from vmkeep.vsphere.disks import disks_of
 from vmkeep.vsphere.faults import speaking
 from vmkeep.vsphere.names import decode_name
@@ -22,6 +22,7 @@ from vmkeep.vsphere.properties import read, read_all
 from vmkeep.vsphere.protection import PATHS, require_configuration
 from vmkeep.vsphere.session import Session
 from vmkeep.vsphere.tasks import run_task
+from vmkeep.vsphere.vmsettings import values_by_key
 
 log = logging.getLogger(__name__)
 

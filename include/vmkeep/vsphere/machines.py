@@ -18,12 +18,13 @@ from vmkeep.errors import (
 )
 from vmkeep.vsphere.advancedsettings import GENERATION
 from vmkeep.vsphere.api import vim, vmodl
-from vmkeep.vsphere.claims import claim_on, list_claimed, options_for
+from vmkeep.vsphere.claims import claim_on, list_claimed
 from vmkeep.vsphere.describe import PowerState
 from vmkeep.vsphere.faults import speaking
 from vmkeep.vsphere.properties import read
 from vmkeep.vsphere.session import Session
 from vmkeep.vsphere.tasks import await_sight, run_task
+from vmkeep.vsphere.vmsettings import options_for
 
 log = logging.getLogger(__name__)
 

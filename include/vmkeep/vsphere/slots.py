@@ -14,8 +14,8 @@ from typing import Any
 from vmkeep.errors import ConflictError, UnsupportedError, UsageError
 from vmkeep.model.disk import ControllerKind, Disk
 from vmkeep.vsphere.api import type_name, vim
-from vmkeep.vsphere.claims import values_by_key
 from vmkeep.vsphere.disks import controller_kind, is_shared_bus
+from vmkeep.vsphere.vmsettings import values_by_key
 
 CONTROLLERS = 4
 """Number of controllers of each kind that a VM can have."""

@@ -18,7 +18,6 @@ from typing import Any
 from vmkeep.errors import DeadlineError, TaskForgottenError, VSphereError
 from vmkeep.model.vmref import VmRef
 from vmkeep.vsphere.api import moref_of, vim, vmodl
-from vmkeep.vsphere.claims import are_set, options_for, values_by_key
 from vmkeep.vsphere.describe import PowerState
 from vmkeep.vsphere.faults import speaking
 from vmkeep.vsphere.machines import SUSPEND_SECONDS, power_on, power_state
@@ -26,6 +25,7 @@ from vmkeep.vsphere.names import decode_name
 from vmkeep.vsphere.properties import read, read_listed
 from vmkeep.vsphere.session import Session
 from vmkeep.vsphere.tasks import await_sight, run_task, wait_task
+from vmkeep.vsphere.vmsettings import change_settings, values_by_key
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +35,6 @@ BEGAN = "vmkeep.suspending.began"
 """Setting with the time before the VM was suspended, by vCenter's clock, in ISO format."""
 REPOSITORY = "vmkeep.suspending.repository"
 """Setting with the id of the run's repository."""
-_SECONDS = 300.0
 _FORGOTTEN_SECONDS = 60.0
 """Seconds to look at a VM whose suspension vCenter has forgotten."""
 _SUSPENDS = "VirtualMachine.suspend"
@@ -133,7 +132,7 @@ def suspend(session: Session, moref: str, mark: SuspendMark) -> bool:
     If vSphere does not answer in time, the mark stays, because the VM may be suspended later.
     """
     try:
-        _set(session, moref, mark.settings, what=f"mark VM {moref}, which run {mark.run} suspends")
+        change_settings(session, moref, mark.settings, what=f"mark VM {moref}, which run {mark.run} suspends")
     except VSphereError as error:
         if error.fault == _WRONG_STATE:
             return False
@@ -167,19 +166,7 @@ def resume(session: Session, moref: str) -> bool:
 def unmark(session: Session, moref: str) -> None:
     """Take the mark off a VM."""
     names = dict.fromkeys((SUSPENDED_BY, BEGAN, REPOSITORY), "")
-    _set(session, moref, names, what=f"take the mark of a suspension off VM {moref}")
-
-
-def _set(session: Session, moref: str, values: Mapping[str, str], *, what: str) -> None:
-    spec = vim.vm.ConfigSpec(extraConfig=options_for(values))
-    with speaking(what):
-        run_task(
-            session,
-            lambda: session.vm(moref).ReconfigVM_Task(spec),
-            what=what,
-            timeout=_SECONDS,
-            look=lambda: True if are_set(session, moref, values) else None,
-        )
+    change_settings(session, moref, names, what=f"take the mark of a suspension off VM {moref}")
 
 
 def parse_marked(vm: Any, values: Mapping[str, Any]) -> MarkedVm | None:

@@ -9,13 +9,14 @@ from typing import Any, Final
 from vmkeep.model.vmref import VmRef
 from vmkeep.vsphere import protection, relocation, snapshots, suspensions
 from vmkeep.vsphere.api import moref_of, vim
-from vmkeep.vsphere.claims import DRILL, ClaimedVm, parse_claim, values_by_key
+from vmkeep.vsphere.claims import DRILL, ClaimedVm, parse_claim
 from vmkeep.vsphere.faults import speaking
 from vmkeep.vsphere.names import decode_name
 from vmkeep.vsphere.properties import read_all
 from vmkeep.vsphere.session import Session
 from vmkeep.vsphere.snapshots import VmSnapshot
 from vmkeep.vsphere.suspensions import MarkedVm
+from vmkeep.vsphere.vmsettings import values_by_key
 
 _PATHS: Final = tuple(
     dict.fromkeys(
