@@ -80,7 +80,6 @@ def make_recovery(dag: DAG) -> None:
         task_id="approve",
         plan=dag.param("plan"),
         approved=dag.param("approved"),
-        retries=0,
         response_timeout=timedelta(hours=24),
         execution_timeout=timedelta(minutes=30),
     )
