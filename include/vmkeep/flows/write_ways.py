@@ -19,6 +19,7 @@ from vmkeep.model.overwrite import Undo
 from vmkeep.model.room import StoreNeed, growth
 from vmkeep.model.transport import BY_NETWORK, TransportMode
 from vmkeep.model.writeway import TemporarySnapshot, WriteWay
+from vmkeep.proxy import has_lun
 from vmkeep.vsphere import inventory, rightscheck
 from vmkeep.vsphere.inventory import VmDescription
 from vmkeep.vsphere.rights import On, Purpose, When
@@ -138,7 +139,18 @@ def _against(mode: TransportMode, ground: WriteGround) -> Iterator[str]:
         elif mode is TransportMode.SAN and disk.thin is not False:
             yield f"{disk.label} is thin, and its host would have to allocate every block"
     if mode is TransportMode.SAN:
+        yield from _read_only_luns(ground)
         if ground.undo is not Undo.NONE:
             yield "a snapshot is kept to undo the restore, and SAN writes below a snapshot"
         if ground.vm.has_snapshots:
             yield "the VM has snapshots, and SAN writes only the disk below all of them"
+
+
+def _read_only_luns(ground: WriteGround) -> Iterator[str]:
+    """Yield a reason for each LUN that this machine sees, and may only read."""
+    machine = ground.around.machine
+    for disk in ground.written:
+        for store in ground.around.reach.stores_of(disk):
+            for lun in store.luns:
+                if has_lun(machine.disks, lun) and not has_lun(machine.writable, lun):
+                    yield f"the worker may read LUN {lun} of datastore {store.name}, and not write to it"

@@ -34,6 +34,8 @@ class ProxyMachine:
     """The reason why the machine's own LVM would touch the disks of guests; ``None``: it would not."""
     disks: frozenset[str] = frozenset()
     """Names of the machine's disks in ``/dev/disk/by-id``. Only those that this user may read count."""
+    writable: frozenset[str] = frozenset()
+    """Names of those disks that this user may write, too."""
 
 
 def read_machine(root: Path = MACHINE) -> ProxyMachine:
@@ -42,7 +44,8 @@ def read_machine(root: Path = MACHINE) -> ProxyMachine:
     :param root: root folder of the machine's files.
     """
     uuids, why_no_uuid = _uuids(root / _PRODUCT_UUID)
-    return ProxyMachine(uuids=uuids, why_no_uuid=why_no_uuid, why_lvm=_why_lvm(root), disks=_disks(root))
+    disks, writable = _disks(root, os.R_OK), _disks(root, os.R_OK | os.W_OK)
+    return ProxyMachine(uuids=uuids, why_no_uuid=why_no_uuid, why_lvm=_why_lvm(root), disks=disks, writable=writable)
 
 
 def has_lun(disks: frozenset[str], canonical_name: str) -> bool:
@@ -77,12 +80,16 @@ def _uuids(path: Path) -> tuple[tuple[str, ...], str]:
     return (str(told), str(uuid.UUID(bytes_le=told.bytes))), ""
 
 
-def _disks(root: Path) -> frozenset[str]:
+def _disks(root: Path, mode: int) -> frozenset[str]:
+    """Return the names of the disks that this user may open.
+
+    :param mode: the access that counts, as ``os.access`` takes it.
+    """
     try:
         links = list((root / "dev/disk/by-id").iterdir())
     except OSError:
         return frozenset()
-    return frozenset(link.name for link in links if os.access(link, os.R_OK))
+    return frozenset(link.name for link in links if os.access(link, mode))
 
 
 def _why_lvm(root: Path) -> str | None:

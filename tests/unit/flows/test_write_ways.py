@@ -17,7 +17,8 @@ from vmkeep.model.transport import TransportMode
 from vmkeep.model.writeway import TemporarySnapshot
 
 SAN, HOTADD, NBDSSL, NBD = TransportMode
-GROUND = WriteGround(around=around(), vm=VM, written=(disk(thin=False), disk(2001, thin=False)))
+WRITER = replace(MACHINE, writable=MACHINE.disks)
+GROUND = WriteGround(around=around(machine=WRITER), vm=VM, written=(disk(thin=False), disk(2001, thin=False)))
 LVM = replace(GROUND, around=around(machine=replace(MACHINE, why_lvm="LVM would use it")))
 
 
@@ -40,6 +41,7 @@ AGAINST_SAN = {
     "a disk that may be thin": ({"written": (disk(),)}, "Hard disk 1 is thin"),
     "a way back": ({"undo": Undo.SNAPSHOT}, "a snapshot is kept to undo the restore"),
     "older snapshots": ({"vm": replace(VM, has_snapshots=True)}, "the VM has snapshots"),
+    "a LUN that it may only read": ({"around": around(machine=MACHINE)}, "and not write to it"),
     "no LUN": ({"around": around(machine=replace(MACHINE, disks=frozenset()))}, "no readable LUN"),
 }
 AGAINST_BOTH = {

@@ -5,6 +5,8 @@ The texts are those of real machines: what distributions ship, what guides recom
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from vmkeep.proxy import LvmConfigError, LvmSettings, read_machine, why_lvm_touches
@@ -222,3 +224,16 @@ def test_a_machine_that_tells_no_uuid_says_so(machine, text):
 
 def test_a_uuid_that_cannot_be_read_is_told_with_the_cure(machine):
     assert "needs root" in read_machine(machine()).why_no_uuid
+
+
+def test_a_disk_that_this_user_may_only_read_is_not_writable(tmp_path, monkeypatch):
+    links = tmp_path / "dev/disk/by-id"
+    links.mkdir(parents=True)
+    for name in ("wwn-0x6001", "wwn-0x6002"):
+        (links / name).touch()
+    # The tests may run as root, who may do everything.
+    monkeypatch.setattr("os.access", lambda path, mode: path.name == "wwn-0x6001" or not mode & os.W_OK)
+
+    found = read_machine(tmp_path)
+
+    assert (sorted(found.disks), sorted(found.writable)) == (["wwn-0x6001", "wwn-0x6002"], ["wwn-0x6001"])
