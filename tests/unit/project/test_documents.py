@@ -27,8 +27,12 @@ DECISIONS = sorted((ROOT / "docs" / "decisions").glob("*.md"))
 
 
 def anchors(page: Path) -> set[str]:
-    headings = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
-    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+    text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    return {slug(heading) for heading in re.findall(r"^#+ (.*)$", text, re.MULTILINE)}
+
+
+def slug(heading: str) -> str:
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
 
 
 def broken(page: Path) -> Iterator[str]:
@@ -94,6 +98,19 @@ def unknown(line: str) -> str | None:
             if word.partition("=")[0] not in known:
                 return word
     return None
+
+
+def test_the_contents_of_the_operations_pages_name_every_section():
+    contents = ROOT / "docs" / "operations.md"
+    listed = set(re.findall(r"\]\((operations/[^)]+)\)", contents.read_text()))
+    pages = sorted((ROOT / "docs" / "operations").glob("*.md"))
+    titles = {page: re.search(r"^# (.*)$", page.read_text(), re.MULTILINE)[1] for page in pages}
+
+    there = {f"operations/{page.name}" for page in pages} | {
+        f"operations/{page.name}#{anchor}" for page in pages for anchor in anchors(page) - {slug(titles[page])}
+    }
+
+    assert listed == there
 
 
 @pytest.mark.parametrize("page", GUIDES, ids=lambda page: str(page.relative_to(ROOT)))
