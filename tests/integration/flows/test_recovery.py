@@ -21,9 +21,11 @@ from vmkeep.cli.main import cli
 from vmkeep.errors import CancelledError, ConflictError, PlanError, SomeFailedError, UsageError
 from vmkeep.flows.recovery import RecoveryTalk, RecoveryWishes, run_recovery
 from vmkeep.flows.recovery_journal import Journal
+from vmkeep.flows.recovery_probes import probe_vm
+from vmkeep.flows.stopping import Stop
 from vmkeep.flows.sweep import Kind, State
 from vmkeep.model.guest import GuestLogin
-from vmkeep.recovery import VmState, parse_plan
+from vmkeep.recovery import GuestProbe, Probes, VmState, parse_plan
 from vmkeep.repository import Kind as FrameKind
 from vmkeep.repository import create_repository, open_repository
 from vmkeep.repository.frames.packs import pack_key
@@ -422,6 +424,33 @@ def damage_newest(location: str, name: str) -> str:
     pack.chmod(0o600)
     pack.write_bytes(content)
     return str(newest.ref)
+
+
+def test_a_command_in_the_guest_proves_a_vm_only_once_it_ends_well(there):
+    there.post("guest/user", {"vm": "web01", "user": "backup", "password": "pw"})
+    probes = Probes(guest=GuestProbe(command="systemctl is-active nginx", login="guest"), within=1)
+
+    def probed(login: GuestLogin) -> tuple[bool, str]:
+        with restoring.hands(there) as session:
+            moref = inventory.find_vm(session, "web01").moref
+            *_, command = probe_vm(session, moref, probes, logins=lambda _name: login, stop=Stop())
+        return command.succeeded, command.told
+
+    login = GuestLogin(user="backup", password="pw")
+    there.post("guest/program", {"vm": "web01", "match": "is-active", "exit": 3, "output": "inactive"})
+    inactive = probed(login)
+    there.post("guest/program", {"vm": "web01", "match": "is-active", "output": "active"})
+    active = probed(login)
+    refused, why = probed(GuestLogin(user="backup", password="wrong"))
+
+    assert inactive[0] is False
+    assert inactive[1].startswith("exit code 3, it says: inactive")
+    assert active[0] is True
+    assert active[1].startswith("exit code 0, it says: active")
+    assert not refused
+    assert "backup" in why
+    assert "wrong" not in why
+    assert there.guest_files("web01") == []
 
 
 def test_a_plan_that_does_not_fit_is_refused_before_anything_is_touched(vmkeep, plan, there, repository):
