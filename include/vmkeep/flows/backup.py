@@ -97,6 +97,7 @@ def preflight(site: Site, request: BackupRequest, *, logins: Logins = no_logins)
             no_parent_reason=last.full.reason if last.full else FullReason.NO_POINT,
             luns=luns,
             transports=ways,
+            half_written=half_written[0] if half_written else "",
             warnings=(*half_written, *warnings, *last.warnings, *choice.warnings, *warnings_of(ways, disks), *guest),
         )
 

@@ -99,6 +99,8 @@ class Preflight:
     transports: tuple[DiskTransports, ...] = ()
     """A disk that is not listed is read by the modes of the request."""
     no_parent_reason: FullReason = FullReason.NO_POINT
+    half_written: str = ""
+    """The sentence about a restore that has left the disks partly written, so that the point is marked suspect."""
     warnings: tuple[str, ...] = ()
 
 
@@ -131,6 +133,8 @@ class SnapshotTaken:
     """The answer of the array hook: canonical names of LUNs, and of the LUNs that hold the array's snapshot of them."""
     untracked: FullRead | None = None
     """The reason why change tracking stays off; ``None``: it is on, or nobody tried to switch it on."""
+    half_written: str = ""
+    """As in the preflight, of a restore that has begun and failed since then."""
     warnings: tuple[str, ...] = ()
 
 

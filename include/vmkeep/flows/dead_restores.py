@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from vmkeep.errors import ConflictError
+from vmkeep.errors import ConflictError, CorruptError
 from vmkeep.flows.half_written import incomplete_words, kept_words
 from vmkeep.flows.liveness import GIVEN_UP, HasEnded, has_finished, nobody_knows, restore_is_alive
+from vmkeep.flows.restore_ledger import Outcome, RunLedger
 from vmkeep.flows.restore_values import DeadRestore
 from vmkeep.model.point import VmIdentity
 from vmkeep.model.vmref import VmRef
@@ -30,7 +31,20 @@ def dead_or_refused(
         )
     if claim.made and claim.keep:
         raise ConflictError(f"VM {vm} is {kept_words(claim)}")
-    return DeadRestore(vm=vm.moref, run=claim.run, made=claim.made, whole=has_finished(repository, claim))
+    whole = has_finished(repository, claim) or _left_whole(repository, claim)
+    return DeadRestore(vm=vm.moref, run=claim.run, made=claim.made, whole=whole)
+
+
+def _left_whole(repository: Repository, claim: VmClaim) -> bool:
+    """Return whether it is certain that a dead restore wrote every disk, or none of a VM that was there before."""
+    if claim.repository != repository.id:
+        return False
+    ledger = RunLedger(repository, claim.run)
+    try:
+        handed_over = ledger.outcome() is Outcome.HANDED_OVER
+    except CorruptError:
+        handed_over = False
+    return handed_over or (not claim.made and ledger.wrote_nothing())
 
 
 def _of_others(claim: VmClaim, repository: Repository) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from vmkeep.flows import vm_access
 from vmkeep.flows.attach_moves import take_back
 from vmkeep.flows.connect import fence_deadline
-from vmkeep.flows.half_written import warn
+from vmkeep.flows.half_written import left_after, plan_of, warn, with_run
 from vmkeep.flows.restore_ledger import Outcome, RunLedger
 from vmkeep.flows.undo_snapshot import remove_temporary, remove_unused
 from vmkeep.model.site import Site
@@ -55,8 +55,12 @@ def end_restore(session: Session, repository: Repository, run: str, *, release: 
     for found in claims.list_claimed(session):
         if found.claim.is_of(run, repository.id):
             release(found.vm.moref)
+            noted: str | None = None
             if incomplete:
                 warn(session, found)
                 log.warning("VM %s stays, partly written by run %s", found.vm, run)
-            claims.let_go(session, found.vm.moref, run, incomplete=incomplete)
+                noted = with_run(found.incomplete, run)
+            elif handed_over and (plan := plan_of(repository, run)) is not None:
+                noted = left_after(repository, found.incomplete, plan, run)
+            claims.let_go(session, found.vm.moref, run, incomplete=noted)
     return destroyed

@@ -13,7 +13,7 @@ from vmkeep.errors import ConflictError, StaleError, VmKeepError
 from vmkeep.flows import as_planned, nvram, vm_access
 from vmkeep.flows.block_choice import require_still
 from vmkeep.flows.connect import open_vsphere
-from vmkeep.flows.half_written import unwarn
+from vmkeep.flows.half_written import left_after, unwarn
 from vmkeep.flows.new_labels import apply_labels
 from vmkeep.flows.restore_ledger import Outcome, RunLedger, cleaned_up
 from vmkeep.flows.restore_values import Restored, RestorePlan, Target, WrittenDisk
@@ -56,8 +56,10 @@ def finish_restore(site: Site, plan: RestorePlan, target: Target, writes: Sequen
         _hand_over(session, repository, plan, target, writes)
         try:
             released = vm_access.release(site, session, repository, target.vm, target.run)
-            unwarn(session, target.vm)
-            claims.let_go(session, target.vm, target.run)
+            left = left_after(repository, claims.incomplete_on(session, target.vm), plan, target.run)
+            if not left:
+                unwarn(session, target.vm)
+            claims.let_go(session, target.vm, target.run, incomplete=left)
             powered_on, left_off = _start(session, plan, target)
         except (VmKeepError, KeyboardInterrupt):
             log.error("%s", _done_so_far(plan, target))

@@ -107,10 +107,12 @@ class RunLedger:
         self._area.store("disks", _READY)
 
     def wrote_nothing(self) -> bool:
-        """Return whether it is certain that the run has written to no disk. Without a note it is not."""
+        """Return whether it is certain that the run has written to no disk. Without any note it is not."""
         try:
             return self._area.load("disks") == _UNTOUCHED
-        except (NotFoundError, CorruptError):
+        except NotFoundError:
+            return "plan" in self._area.names()  # a run that notes its plan notes also that the VM is ready
+        except CorruptError:
             return False
 
     def note_written(self) -> None:

@@ -36,7 +36,8 @@ class DeadRestore:
     made: bool
     """The restore made the VM, which is half made; else the restore was writing over it."""
     whole: bool = False
-    """The restore had ended well, and only its mark came back, with a snapshot. Nothing is half written."""
+    """Nothing is half written: the restore had ended well and only its mark came back with a snapshot, or it died after
+    its last write, or before the first one over a VM that was there before."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -33,6 +33,9 @@ def seal(site: Site, pre: Preflight, taken: SnapshotTaken, copies: Sequence[Disk
     point = _point(pre, taken, copies)
     with open_site_repository(site) as repository:
         ref = repository.seal(point, begun=_begun(taken, copies))
+        if doubt := pre.half_written or taken.half_written:  # before anybody is told of the point
+            for image in point.images:
+                repository.marks.suspect(ref, image.disk.label, reason=doubt)
         enter_point(site, repository.id, point)
     return _sealed(ref, point, copies)
 

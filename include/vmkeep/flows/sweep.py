@@ -13,6 +13,7 @@ from vmkeep.flows.half_written import has_to_stay, kept_words
 from vmkeep.flows.held_vms import sweep_held
 from vmkeep.flows.leftovers import report_foreign, report_hidden, report_undo, sweep_snapshots
 from vmkeep.flows.liveness import GIVEN_UP
+from vmkeep.flows.restore_ledger import Outcome, RunLedger
 from vmkeep.flows.suspension import sweep_suspended
 from vmkeep.flows.sweep_ground import FOREIGN_AGE, Ground, SweepWishes, open_ground
 from vmkeep.flows.sweep_report import Finding, Kind, State, SweepReport, worst_first
@@ -126,10 +127,24 @@ def _sweep_restores(ground: Ground) -> Iterator[Finding]:
                 raise problem
             kept = attach_moves.kept_files(ground.repository, run)
             files = f"; the disks {', '.join(kept)} stay, because a VM has or had them" if kept else ""
-            done = "removed, because it was half made" if removed else "it stays, partly written, without the mark"
-            return done + files
+            return _end_of(ground, run, removed=removed) + files
 
         yield ground.repaired(finding, end)
+
+
+def _end_of(ground: Ground, run: str, *, removed: bool) -> str:
+    """Return the words about the VM of a dead restore that was ended.
+
+    :param removed: the VM was made by the restore, and was off.
+    """
+    ledger = RunLedger(ground.repository, run)
+    if ledger.outcome() is Outcome.HANDED_OVER:
+        return "it stays, because all its disks were written, without the mark"
+    if removed:
+        return "removed, because it was half made"
+    if ledger.may_have_written():
+        return "it stays, partly written, without the mark"
+    return "it stays, because none of its disks was written, without the mark"
 
 
 def _ended(ground: Ground, run: str) -> VmKeepError | None:

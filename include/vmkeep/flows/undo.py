@@ -8,6 +8,7 @@ from vmkeep.errors import AmbiguousError, ConflictError, NotFoundError, StaleErr
 from vmkeep.flows import undo_hold
 from vmkeep.flows.connect import open_vsphere
 from vmkeep.flows.dead_restores import dead_or_refused
+from vmkeep.flows.half_written import without_run
 from vmkeep.flows.liveness import LEASE, HasEnded, nobody_knows
 from vmkeep.flows.plan_over import refuse_beside_a_backup
 from vmkeep.flows.undo_hold import HeldForUndo
@@ -86,7 +87,8 @@ def undo_restore(
         changes.disable_tracking(session, vm.moref)
         machines.renew_generation(session, vm.moref)
         snapshots.remove(session, vm.moref, kept.moref)
-        claims.let_go(session, vm.moref, run)
+        noted = claims.incomplete_on(session, vm.moref)
+        claims.let_go(session, vm.moref, run, incomplete=without_run(noted, kept.undo_of))
         lost = _lost(had, labels_of_devices(session, vm.moref))
         left_off = _power_on(session, vm.ref) if power_on else ()
     return Undone(
@@ -144,7 +146,7 @@ def accept_restore(
         kept = _kept(session, vm.ref, restore)
         refuse_beside_a_backup(session, repository, vm.ref, has_ended)
         dead = dead_or_refused(session, repository, vm.ref, vm.claim, has_ended)
-        if dead is not None and not dead.whole:
+        if (dead is not None and not dead.whole) or kept.undo_of in vm.incomplete.split():
             raise ConflictError(
                 f"VM {vm.ref} is partly written by a restore that did not finish: undo that restore, or restore again"
             )

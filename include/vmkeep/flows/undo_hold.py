@@ -46,6 +46,7 @@ def hold(
     :raises ConflictError: another restore may be at work on the VM.
     """
     RunLedger(repository, run).begin(owner)
+    RunLedger(repository, run).note_untouched()  # an undo writes to no disk, so that whoever finds it dead knows that
     claim = make_claim(session, repository, run, made=False)
     ended: list[DeadRestore] = []
 

@@ -17,6 +17,7 @@ from vmkeep.flows import guest_hooks, limits, liveness, suspension
 from vmkeep.flows.backup_values import Preflight, SnapshotTaken
 from vmkeep.flows.changed_since import reached, require_as_planned
 from vmkeep.flows.dead_restores import refuse_beside_a_restore
+from vmkeep.flows.half_written import incomplete_words
 from vmkeep.flows.kept_names import kept_names
 from vmkeep.flows.liveness import GIVEN_UP, HasEnded, nobody_knows
 from vmkeep.flows.quiescing import Quiesced, take_quiesced
@@ -96,10 +97,12 @@ def hold_still(
     if pre.mode is BackupMode.ASIS:
         with inventory.look_at_whole_vm(session, vm):
             resting = require_off(session, pre)
-            warnings += _restores_since(session, repository, pre)
+            half_written = _half_written_since(session, repository, pre, resting)
+            warnings += half_written
             require_as_planned(pre, resting)
             taken = _taken(session, repository, pre, begun, None, _resting(pre), session.server_time(), warnings)
         ran = outcomes(pre.request.guest, CommandOutcome.NOT_RUN) if pre.request.guest else None
+        taken = replace(taken, half_written="".join(half_written))
         return replace(taken, version=resting.change_version, quiesced=Quiesce.NONE, guest_commands=ran)
     untracked = None if pre.tracked else _track(session, vm)
     if untracked is not None:
@@ -119,7 +122,8 @@ def hold_still(
     try:
         with inventory.look_at_whole_vm(session, vm):
             now = inventory.describe_vm(session, vm)
-            warnings += _restores_since(session, repository, pre)
+            half_written = _half_written_since(session, repository, pre, now)
+            warnings += half_written
             require_as_planned(pre, now)
             least = Consistency.CRASH
             taken = _taken(session, repository, pre, begun, snapshot.moref, least, snapshot.created_at, warnings)
@@ -131,6 +135,7 @@ def hold_still(
         )
         consistency = _consistency(pre, quiesced, warnings)
         told = replace(taken, quiesced=quiesced.used, changes=quiesced.changes, untracked=untracked)
+        told = replace(told, half_written="".join(half_written))
         return replace(told, consistency=consistency, warnings=tuple(warnings), guest_commands=frozen.ran)
     except BaseException:
         log.warning("VM %s: removing snapshot %s, because the step failed", pre.vm.name, snapshot.moref)
@@ -148,9 +153,16 @@ def _remove_taken(session: Session, repository: Repository, pre: Preflight) -> N
         log.warning("VM %s: its snapshot is left to the clean-up of the run: %s", pre.vm.name, error)
 
 
-def _restores_since(session: Session, repository: Repository, pre: Preflight) -> list[str]:
-    """Look once more for a restore over the VM, because hours may have passed in a queue since the preflight."""
+def _half_written_since(
+    session: Session, repository: Repository, pre: Preflight, now: inventory.VmDescription
+) -> list[str]:
+    """Look once more for a restore over the VM, because hours may have passed in a queue since the preflight.
+
+    :returns: one sentence, if a restore has left the VM partly written and the preflight did not know.
+    """
     found = refuse_beside_a_restore(session, repository, pre.vm, claims.claim_on(session, _moref(pre)))
+    if now.incomplete and not found:
+        found = (incomplete_words(now.incomplete),)
     return [warning for warning in found if warning not in pre.warnings]
 
 

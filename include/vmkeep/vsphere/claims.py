@@ -37,7 +37,7 @@ drill is cleaned up. Only VMs that carry it are removed then (:mod:`vmkeep.vsphe
 KEEP = "vmkeep.keep"
 """Setting of a VM that stays as it is if its restore fails, with the claim, so that the restore can be gone on with."""
 INCOMPLETE = "vmkeep.incomplete"
-"""Setting of a VM whose disks are partly written: the run of the restore that did not finish."""
+"""Setting of a VM whose disks are partly written: the runs of the restores that did not finish, with blanks between."""
 SETTINGS = (MADE_BY, WRITTEN_BY, BEGAN, REPOSITORY, DRILL, KEEP, INCOMPLETE)
 _TRIES = 5
 """Number of attempts, because somebody may change the VM between reading its ``changeVersion`` and using it."""
@@ -87,6 +87,8 @@ class ClaimedVm:
     claim: VmClaim
     off: bool
     """The VM is powered off."""
+    incomplete: str = ""
+    """The runs that have written a part of the disks and did not finish, with blanks between; empty: there are none."""
 
 
 def parse_claim(settings: Any) -> VmClaim | None:
@@ -108,7 +110,7 @@ def parse_claim(settings: Any) -> VmClaim | None:
 
 
 def parse_incomplete(settings: Any) -> str:
-    """Return the run that has written a part of a VM's disks and did not finish; empty: there is none."""
+    """Return the runs that have written a part of a VM's disks and did not finish; empty: there are none."""
     return values_by_key(settings).get(INCOMPLETE, "")
 
 
@@ -130,6 +132,7 @@ def list_claimed(session: Session) -> tuple[ClaimedVm, ...]:
             vm=VmRef(moref=moref_of(vm), name=decode_name(values["name"] or "")),
             claim=claim,
             off=str(values["runtime.powerState"]) == "poweredOff",
+            incomplete=parse_incomplete(values["config.extraConfig"]),
         )
         for vm, values in found
         if (claim := parse_claim(values["config.extraConfig"])) is not None
@@ -173,10 +176,20 @@ def take_over(session: Session, moref: str, claim: VmClaim, *, of: str) -> None:
     raise TransientError(f"VM {moref} is being changed all the time, so that run {claim.run} cannot mark it")
 
 
-def let_go(session: Session, moref: str, run: str, *, incomplete: bool = False) -> bool:
+def incomplete_on(session: Session, moref: str) -> str:
+    """Return the runs that have written a part of a VM's disks and did not finish; empty: there are none.
+
+    :raises UnsupportedError: the VM's configuration cannot be read.
+    """
+    with speaking(f"look at VM {moref}"):
+        return parse_incomplete(_settings(session, moref)["config.extraConfig"])
+
+
+def let_go(session: Session, moref: str, run: str, *, incomplete: str | None = None) -> bool:
     """Take a run's mark off a VM, so that no clean-up of that run touches it. Return whether the mark was there.
 
-    :param incomplete: the disks are partly written, which a setting of the VM says until a restore is complete.
+    :param incomplete: the runs that have written a part of the disks, for the setting that says so; ``None``: the
+        setting stays as it is, because this run has changed nothing about that.
     :raises VSphereError: the mark is still there.
     """
     what = f"take the mark of run {run} off VM {moref}"
@@ -184,7 +197,7 @@ def let_go(session: Session, moref: str, run: str, *, incomplete: bool = False) 
         found, version = _look(session, moref, what)
         if found is None or found.run != run:
             return False
-        values = {**dict.fromkeys(found.settings, ""), INCOMPLETE: run if incomplete else ""}
+        values = dict.fromkeys(found.settings, "") | ({} if incomplete is None else {INCOMPLETE: incomplete})
         if _change(session, moref, values, version=version, what=what):
             break
     left = claim_on(session, moref)

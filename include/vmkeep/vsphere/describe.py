@@ -63,7 +63,7 @@ class VmDescription:
     claim: VmClaim | None
     """The claim of a restore that works on the VM."""
     incomplete: str
-    """The run of a restore that has written a part of the disks and did not finish; empty: there is none."""
+    """The runs of restores that have written a part of the disks and did not finish; empty: there are none."""
     not_protectable: str | None
     """Reason why the VM cannot be backed up, though its configuration is known; ``None``: it can."""
     managed_by: str | None

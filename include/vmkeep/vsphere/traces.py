@@ -9,7 +9,7 @@ from typing import Any, Final
 from vmkeep.model.vmref import VmRef
 from vmkeep.vsphere import protection, relocation, snapshots, suspensions
 from vmkeep.vsphere.api import moref_of, vim
-from vmkeep.vsphere.claims import DRILL, ClaimedVm, parse_claim
+from vmkeep.vsphere.claims import DRILL, ClaimedVm, parse_claim, parse_incomplete
 from vmkeep.vsphere.faults import speaking
 from vmkeep.vsphere.names import decode_name
 from vmkeep.vsphere.properties import read_all
@@ -65,7 +65,8 @@ def list_traces(session: Session) -> tuple[VmTraces, ...]:
 
 def _traces(vm: Any, values: Mapping[str, Any]) -> VmTraces:
     ref = VmRef(moref=moref_of(vm), name=decode_name(values["name"] or ""))
-    tree, claim = values["snapshot"], parse_claim(values["config.extraConfig"])
+    tree, settings = values["snapshot"], values["config.extraConfig"]
+    claim, incomplete = parse_claim(settings), parse_incomplete(settings)
     hidden = tree is None and values["config.version"] is None
     off = str(values["runtime.powerState"]) == "poweredOff"
     return VmTraces(
@@ -73,8 +74,8 @@ def _traces(vm: Any, values: Mapping[str, Any]) -> VmTraces:
         instance_uuid=values["config.instanceUuid"],
         snapshots=snapshots.in_tree(tree),
         why_unknown=protection.no_configuration(values["runtime.connectionState"]) if hidden else "",
-        claimed=ClaimedVm(vm=ref, claim=claim, off=off) if claim is not None else None,
-        drill=values_by_key(values["config.extraConfig"]).get(DRILL, ""),
+        claimed=ClaimedVm(vm=ref, claim=claim, off=off, incomplete=incomplete) if claim is not None else None,
+        drill=values_by_key(settings).get(DRILL, ""),
         suspension=suspensions.parse_marked(vm, values),
         fixed=relocation.lists_relocation(values["disabledMethod"]),
         consolidation_needed=bool(values["runtime.consolidationNeeded"]),

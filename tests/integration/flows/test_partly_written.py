@@ -1,0 +1,123 @@
+"""A VM that a restore left partly written says so until its disks are whole, and no point of it counts as good."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.integration.flows.restoring import (
+    back_up,
+    hands,
+    hold_still,
+    new_run,
+    restore_whole,
+    silent,
+    swept,
+)
+from vmkeep.errors import ConflictError, VmKeepError
+from vmkeep.flows import backup, restore
+from vmkeep.flows.backup_values import BackupRequest
+from vmkeep.flows.complete_runs import run_restore
+from vmkeep.flows.restore_ledger import Outcome, RunLedger
+from vmkeep.flows.restore_request import make_request
+from vmkeep.flows.sweep import Kind
+from vmkeep.flows.undo import accept_restore, undo_restore
+from vmkeep.repository import open_repository
+from vmkeep.vsphere import claims
+
+OVER = {"on_conflict": "overwrite", "power_on": False, "all_blocks": True}
+
+
+@pytest.fixture(scope="module")
+def copy(lab, kept):
+    """A VM that the tests write over: a copy of the point's."""
+    site, point = kept
+    return restore_whole(site, point, new_name="copy", power_on=False).vm.name
+
+
+def broken_restore(lab, site, point, vm, **options) -> str:
+    """Let a restore fail in the middle of its write. Return its run."""
+    lab.fault(nfc={"on": "write", "code": 14011, "after_bytes": 1 << 20, "count": None})
+    request = make_request(point=point, run=new_run(), vm=vm, **OVER, **options)
+    try:
+        with pytest.raises(VmKeepError):
+            run_restore(site, request, bars=silent, announce=lambda _line: None)
+    finally:
+        lab.clear()
+    return request.run
+
+
+def incomplete(lab, vm) -> str:
+    with hands(lab) as session:
+        return claims.incomplete_on(session, lab.vm(vm)["moref"])
+
+
+def suspicion(site, ref):
+    with open_repository(site.repository) as repository:
+        return repository.marks.suspicion_of(ref)
+
+
+def test_a_point_of_a_partly_written_vm_is_suspect_until_a_restore_is_complete(lab, kept, copy):
+    site, point = kept
+    run = broken_restore(lab, site, point, copy)
+
+    taken = back_up(site, copy)
+
+    doubt = suspicion(site, taken.point)
+    assert (doubt.disks, run in doubt.reason) == (("Hard disk 1",), True)
+    restore_whole(site, point, vm=copy, **OVER)
+    assert backup.preflight(site, BackupRequest(vm_selector=copy, run=new_run())).half_written == ""
+
+
+def test_a_restore_that_writes_nothing_takes_no_warning_off(lab, kept, copy):
+    site, point = kept
+    run = broken_restore(lab, site, point, copy)
+    pre, taken = hold_still(site, copy)
+
+    with pytest.raises(ConflictError, match="being backed up"):
+        restore_whole(site, point, vm=copy, **OVER)
+
+    backup.remove_snapshot(site, taken.vm, pre.request.run)
+    assert incomplete(lab, copy) == run
+    second = broken_restore(lab, site, point, copy)
+    assert incomplete(lab, copy) == f"{run} {second}"
+    restore_whole(site, point, vm=copy, **OVER)
+    assert incomplete(lab, copy) == ""
+
+
+def test_the_way_back_of_a_partly_written_vm_is_kept_until_it_was_gone(lab, kept, copy):
+    site, point = kept
+    run = broken_restore(lab, site, point, copy, undo="snapshot")
+
+    with pytest.raises(ConflictError, match="partly written"):
+        accept_restore(site, copy)
+    undo_restore(site, copy, run=new_run())
+
+    assert (run in incomplete(lab, copy), lab.vm(copy)["snapshots"]) == (False, [])
+
+
+@pytest.mark.parametrize(
+    ("noted", "words"),
+    [
+        ("untouched", "none of its disks was written"),
+        ("ready", "partly written"),
+        ("handed over", "all its disks were written"),
+    ],
+)
+def test_the_sweep_tells_of_a_dead_restore_only_what_it_did(lab, kept, copy, noted, words):
+    site, point = kept
+    request = make_request(point=point, run=new_run(), vm=copy, **OVER)
+    plan = restore.plan_restore(site, request)
+    with open_repository(site.repository) as repository, hands(lab) as session:
+        ledger = RunLedger(repository, request.run)
+        ledger.begin("", plan)
+        if noted != "untouched":
+            ledger.note_ready()
+        if noted == "handed over":
+            ledger.record_outcome(Outcome.HANDED_OVER)
+        claim = claims.VmClaim(run=request.run, made=False, began=session.server_time(), repository=repository.id)
+        assert claims.hold(session, lab.vm(copy)["moref"], claim, version=None)
+
+    (found,) = swept(site, Kind.RESTORE)
+
+    assert words in found.detail
+    assert (request.run in incomplete(lab, copy)) == (noted == "ready")
