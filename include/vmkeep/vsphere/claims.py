@@ -75,8 +75,11 @@ class VmClaim:
         return values
 
     def age(self, now: datetime) -> timedelta:
-        """Return the age of the mark; zero if the mark does not tell when it was made."""
-        return now - self.began if self.began is not None else timedelta()
+        """Return the age of the mark; zero if the mark does not tell when it was made.
+
+        The difference counts in both directions, so that a clock that was put back keeps no mark young for long.
+        """
+        return abs(now - self.began) if self.began is not None else timedelta()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
