@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, time
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 from vmkeep.documents import Document, Fault, Path, Schema, dotted, faults_by
 from vmkeep.errors import SelectorError, UsageError
@@ -33,6 +34,8 @@ ANSWERED = (
     Kind.NAME, Kind.NAME_REGEX, Kind.IPADDR, Kind.UUID, Kind.MOREF, Kind.FOLDER, Kind.ANY, Kind.NONE,
 )  # fmt: skip
 """The kinds of conditions that restore points answer."""
+EVERY_GROUP = "all"
+"""The word that approves all groups of a plan beforehand, so that no group has it for its name."""
 T = TypeVar("T")
 _Point = tuple[PointRule, datetime | None]
 
@@ -72,6 +75,12 @@ class _Builder:
     def _refuse_double_names(self, groups: list[Mapping[str, Any]]) -> None:
         first: dict[str, int] = {}
         for index, group in enumerate(groups):
+            if group["name"] == EVERY_GROUP:
+                self._refuse(
+                    ("groups", index, "name"),
+                    f"groups[{index + 1}].name: '{EVERY_GROUP}' stands for every group where groups are approved: "
+                    "choose another name",
+                )
             at = first.setdefault(group["name"], index)
             if at != index:
                 line = self._document.place(("groups", at, "name")).line
@@ -130,9 +139,21 @@ class _Builder:
             power=PowerWish(group["power"]),
             at_once=int(group["at_once"]),
             boot_delay=float(group["boot_delay"]),
-            probes=_probes(group["probes"]),
+            probes=self._probes(group["probes"], (*at, "probes")),
             approval=group["approval"],
             on_failure=OnFailure(group["on_failure"]),
+        )
+
+    def _probes(self, given: Mapping[str, Any], at: Path) -> Probes:
+        """Return the probes of a group. The fields that the file leaves out have the defaults of the schema."""
+        guest = given.get("guest")
+        urls = [self._read((*at, "http", index), _url, text) for index, text in enumerate(given["http"])]
+        return Probes(
+            tools=given["tools"],
+            tcp=tuple(int(port) for port in given["tcp"]),
+            http=tuple(url for url in urls if url is not None),
+            guest=GuestProbe(command=guest["command"], login=guest["connection"]) if guest else None,
+            within=float(given["within"]),
         )
 
     def _selector(self, path: Path, text: str) -> Selector:
@@ -191,13 +212,19 @@ def _target(own: Mapping[str, Any], common: Mapping[str, Any]) -> TargetPlace:
     )
 
 
-def _probes(given: Mapping[str, Any]) -> Probes:
-    """Return the probes of a group. The fields that the file leaves out have the defaults of the schema."""
-    guest = given.get("guest")
-    return Probes(
-        tools=given["tools"],
-        tcp=tuple(int(port) for port in given["tcp"]),
-        http=tuple(given["http"]),
-        guest=GuestProbe(command=guest["command"], login=guest["connection"]) if guest else None,
-        within=float(given["within"]),
-    )
+def _url(text: str) -> str:
+    """Return a URL that a probe can ask. A URL without a host would ask the machine that runs the plan.
+
+    :raises UsageError: it cannot be asked.
+    """
+    filled = text.replace("{address}", "192.0.2.1")
+    try:
+        parts = urlsplit(filled)
+        named = bool(parts.hostname) and parts.port != 0
+    except ValueError as error:
+        raise UsageError(f"'{text}' is no URL: {error}") from error
+    if not named:
+        raise UsageError(f"'{text}' names no host or no port that can be asked; {{address}} is the guest's address")
+    if {"{", "}"} & set(filled):
+        raise UsageError(f"'{text}' has braces that nothing is filled in for; {{address}} is the guest's address")
+    return text

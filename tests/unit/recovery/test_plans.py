@@ -29,6 +29,7 @@ from vmkeep.recovery import (
 DOCS = Path(__file__).parents[3] / "docs" / "examples"
 EXAMPLE = Path(__file__).parents[3] / "include" / "dr" / "example.yaml"
 GROUPS = "groups:\n  - {name: a, selection: name:a}\n"
+PROBED = "name: site\ngroups:\n  - {{name: a, selection: name:a,\n     probes: {{http: ['{}']}}}}\n"
 START = datetime(2026, 11, 20, tzinfo=UTC)
 A, B = "11111111-aaaa", "22222222-bbbb"
 
@@ -100,11 +101,17 @@ def test_the_example_is_sound_and_a_group_takes_what_the_plan_says_where_it_says
             "2:36: drill.proved_within: '0d' is no length of time",
         ),
         ("name: site\ndrill: {}\ngroups:\n  - {name: a, selection: name:a}\n", "drill.network is missing"),
+        ("name: site\ngroups:\n  - {name: all, selection: name:a}\n", "3:12: groups[1].name: 'all' stands for"),
+        (PROBED.format("http:///health"), "'http:///health' names no host or no port"),
+        (PROBED.format("https://:443/"), "'https://:443/' names no host"),
+        (PROBED.format("http://{adress}/"), "groups[1].probes.http[1]: 'http://{adress}/' has braces"),
+        (PROBED.format("http://[::1/"), "'http://[::1/' is no URL"),
+        (PROBED.format("http://x:99999/"), "'http://x:99999/' is no URL"),
         (
             "name: site\ntarget: {networks: [lan]}\ngroups:\n  - {name: a, selection: name:a}\n",
             "2:21: target.networks[1]: 'lan' is no mapping OLD=NEW",
         ),
-        ("name: site\ngroups:\n  - {name: a, selection: name:a, rename: x}\n", "rename: the text"),
+        ("name: site\ngroups:\n  - {name: a, selection: name:a, rename: x}\n", "rename: 'x' is no name"),
     ],
 )
 def test_a_fault_is_told_with_its_line_and_column(text: str, line: str):
@@ -113,6 +120,18 @@ def test_a_fault_is_told_with_its_line_and_column(text: str, line: str):
     assert any(line in told and told.startswith("site.yaml:") for told in read.lines), read.lines
     with pytest.raises(PlanError, match="site"):
         read.sound()
+
+
+def test_a_name_without_the_saved_name_is_refused_with_that_one_reason():
+    read = parse_plan("name: site\ngroups:\n  - {name: a, selection: name:a, rename: x}\n", path="site.yaml")
+
+    (line,) = read.lines
+    assert "is no name with {name} in it once" in line
+
+
+@pytest.mark.parametrize("url", ["http://{address}/", "https://{address}:8443/a?b", "http://db.example.com:80/"])
+def test_a_url_that_a_probe_can_ask_is_taken_as_it_is(url):
+    assert plan_of(f"  - {{name: a, selection: name:a, probes: {{http: ['{url}']}}}}\n").groups[0].probes.http == (url,)
 
 
 def test_the_newest_good_point_is_chosen_and_a_newer_doubtful_one_is_told_of():
