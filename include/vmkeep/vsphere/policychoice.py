@@ -59,17 +59,30 @@ def _found(
 ) -> ChosenPolicies:
     known, spaces = list_policies(session), read_free(session, place.host)
     here = {policy: _id_of(policy, known, same_vcenter=place.same_vcenter) for policy in stores}
+    morefs = {policy: spaces[store].moref for policy, store in stores.items()}
+    unfit = _unfit(session, here, morefs)
     given: dict[int | None, NamedPolicy] = {}
     notes: list[str] = []
-    for policy, store in stores.items():
-        found, moref = here[policy], spaces[store].moref
+    for policy, found in here.items():
         if found is None:
             notes += _refused([told[policy]], f"{session.host} has no policy of that name")
-        elif moref in unfit_for(session, found, [moref]):
-            notes += _refused([told[policy]], f"datastore {decode_name(store)} cannot hold what it asks for")
+        elif (found, morefs[policy]) in unfit:
+            store = decode_name(stores[policy])
+            notes += _refused([told[policy]], f"datastore {store} cannot hold what it asks for")
         else:
             given[policy.disk] = NamedPolicy(id=found, name=known[found], disk=policy.disk)
     return ChosenPolicies(given=given, notes=tuple(notes))
+
+
+def _unfit(
+    session: Session, here: Mapping[NamedPolicy, str | None], morefs: Mapping[NamedPolicy, str]
+) -> set[tuple[str, str]]:
+    """Return the policies and datastores that do not fit each other, by one question for each policy."""
+    asked: dict[str, set[str]] = {}
+    for policy, found in here.items():
+        if found is not None:
+            asked.setdefault(found, set()).add(morefs[policy])
+    return {(found, moref) for found, stores in asked.items() for moref in unfit_for(session, found, stores)}
 
 
 def _id_of(policy: NamedPolicy, known: Mapping[str, str], *, same_vcenter: bool) -> str | None:
