@@ -43,7 +43,7 @@ from vmkeep.model.vmref import VmRef
 from vmkeep.model.wording import exact_size
 from vmkeep.repository import Repository, open_site_repository
 from vmkeep.transfer import RunningTransfer, start_write
-from vmkeep.vsphere import changes, claims, create, inventory, machines
+from vmkeep.vsphere import changes, claims, create, freeluns, inventory, machines
 from vmkeep.vsphere.server import server_uuid
 from vmkeep.vsphere.session import Session
 
@@ -189,6 +189,7 @@ def write_jobs(site: Site, plan: RestorePlan, target: Target) -> tuple[WriteJob,
     """Return one job for each disk to write. It names the planned target disk by its present file name.
 
     :raises StaleError: the VM is not the one that was made ready, or its disks are not as planned any more.
+    :raises ConflictError: another VM has mapped a LUN of the new VM meanwhile.
     """
     with open_vsphere(site) as session:
         as_planned.require_same_vcenter(plan.vcenter, server_uuid(session))
@@ -198,6 +199,8 @@ def write_jobs(site: Site, plan: RestorePlan, target: Target) -> tuple[WriteJob,
         by_key = {disk.key: disk for disk in vm.disks}
         choices = {choice.disk: choice for choice in target.choices}
         on_luns = dict(plan.place.luns) if plan.place is not None else {}
+        if target.created and on_luns:
+            freeluns.require_alone(session, target.vm)
         below = files_below(session, target)
         modes = target.way.modes if target.way is not None else modes_without_snapshot(plan.request.transports)
         return tuple(

@@ -64,11 +64,7 @@ def uses_of_luns(session: Session, host: str, *, gone: str | None = None) -> Lun
     :param gone: managed object id of a VM that is removed before any LUN is mapped.
     """
     with speaking("ask which LUNs are in use"):
-        mapped: dict[str, str] = {}
-        for vm, values in read_all(session, vim.VirtualMachine, "name", "config.hardware.device"):
-            for device in (values["config.hardware.device"] or ()) if moref_of(vm) != gone else ():
-                for lun in mapped_by(device):
-                    mapped[lun] = f"VM {decode_name(values['name'] or '')} ({moref_of(vm)})"
+        mapped = _mapped_besides(session, gone)
         extents: dict[str, str] = {}
         for _, values in read_all(session, vim.Datastore, "name", "info"):
             volume = getattr(values["info"], "vmfs", None)
@@ -78,6 +74,36 @@ def uses_of_luns(session: Session, host: str, *, gone: str | None = None) -> Lun
             for part in volume.extent:
                 extents.setdefault(part.device.diskName, f"the VMFS volume {volume.vmfsLabel}, which is not mounted")
     return LunUses(mapped=mapped, extents=extents, gone=gone)
+
+
+def require_alone(session: Session, moref: str) -> None:
+    """Return if no other VM maps a LUN of a VM. Two restores may have found one LUN free before either mapped it.
+
+    A restore looks after it has mapped its LUNs and before it writes. So of two, at least one sees the other.
+
+    :raises ConflictError: another VM does.
+    """
+    with speaking(f"ask whether other VMs map the LUNs of VM {moref}"):
+        devices = read(session, session.vm(moref), "config.hardware.device")["config.hardware.device"] or ()
+        others = _mapped_besides(session, moref)
+    for device in devices:
+        names = [*mapped_by(device)]
+        if other := next((others[name] for name in names if name in others), None):
+            raise ConflictError(
+                f"LUN {names[-1]} of VM {moref} is mapped by {other}, too, by now: nothing is written to it. Take it "
+                "off that VM in vCenter, or choose another LUN, then start a new restore"
+            )
+
+
+def _mapped_besides(session: Session, moref: str | None) -> dict[str, str]:
+    """Return each VM that maps a LUN, in words, by the LUN's UUID and by its device name, without one VM's own."""
+    return {
+        lun: f"VM {decode_name(values['name'] or '')} ({moref_of(vm)})"
+        for vm, values in read_all(session, vim.VirtualMachine, "name", "config.hardware.device")
+        if moref_of(vm) != moref
+        for device in values["config.hardware.device"] or ()
+        for lun in mapped_by(device)
+    }
 
 
 def mapped_by(device: Any) -> Iterable[str]:

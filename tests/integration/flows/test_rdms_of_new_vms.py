@@ -83,6 +83,13 @@ def rdm(lun: Lun, at: int, mode: str, *, bus: int, unit: int):
     )
 
 
+def shared(lun: Lun, pointer: str):
+    """A disk by the pointer of another VM's RDM, as the second node of a cluster has it."""
+    disk = rdm(lun, 0, "virtualMode", bus=0, unit=0).device
+    disk.backing.fileName = pointer
+    return added(disk)
+
+
 def make(lab, name, *changes):
     spec = vim.vm.ConfigSpec(
         name=name, guestId="otherLinux64Guest", numCPUs=1, memoryMB=64, deviceChange=list(changes),
@@ -181,6 +188,22 @@ def test_a_virtual_rdm_goes_back_onto_a_lun_that_is_named_over_all_that_it_held(
     assert any("may hold data all the same" in warning for warning in planned.plan.warnings)
     assert rdm_places(lab, name) == {"scsi0:0": ("virtualMode", lun.uuid)}
     assert lun.digest() == lab.hash(RAW, 2000)
+
+
+def test_a_lun_that_another_vm_has_mapped_meanwhile_is_not_written_over(lab, world, name):
+    site, _, point = world
+    lun = Lun.added(lab, RAW_SIZE).filled()
+    before = lun.digest()
+    planned = Restoring.new(site, point, name, on_conflict=OnConflict.OVERWRITE, luns=(f"scsi0:0={lun.name}",))
+    planned.prepared()
+    (pointer,) = [disk.backing.fileName for disk in devices(lab, name) if isinstance(disk, DEVICE.VirtualDisk)]
+    make(lab, f"other-{name}", controller(-1, 0), shared(lun, pointer))
+
+    with pytest.raises(ConflictError, match=rf"LUN {lun.name} of VM .* is mapped by VM other-{name} .*, too, by now"):
+        planned.written()
+
+    planned.clean_up()
+    assert lun.digest() == before
 
 
 def test_a_virtual_rdm_is_mapped_to_a_lun_that_keeps_its_content_if_told_so(lab, world, name):
