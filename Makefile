@@ -8,7 +8,8 @@ TEST_PACKAGES := gcc libc6-dev qemu-utils e2fsprogs dosfstools fusefat openssh-s
 BENCH_PACKAGES := $(TEST_PACKAGES) restic borgbackup libzstd-dev libllvm16
 LINTED := include plugins dags tests demo bench
 
-.PHONY: help setup demo demo-stop test test-fast soak lint format bench bench-scale bench-recovery requirements clean
+.PHONY: help setup demo demo-stop test test-fast soak fidelity lint format bench bench-scale bench-recovery \
+	requirements clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -35,6 +36,9 @@ soak: setup ## Every case of some kinds; ten minutes of processes killed and sto
 	@scripts/debian.sh $(TEST_PACKAGES) redis-server
 	$(BIN)/pytest -n auto -m soak
 	$(BIN)/python -m tests.soak $(ARGS)
+
+fidelity: setup ## Back up, destroy, restore and compare 220 kinds of VMs, and write the page with the table
+	$(BIN)/python -m tests.fidelity --page docs/architecture/fidelity.md $(ARGS)
 
 lint: setup ## ruff, mypy, import-linter
 	$(BIN)/ruff check $(LINTED)

@@ -61,7 +61,7 @@ from datetime import timedelta
 
 from airflow.sdk import DAG, Param
 
-from vmkeep.flows.restore_request import OnConflict, OnFailure
+from vmkeep.flows.restore_request import MacAddresses, OnConflict, OnFailure
 from vmkeep.model.overwrite import Undo, Verify
 from vmkeep.model.rdm import RDM_WORDS, RdmReplacement
 from vmkeep_airflow.limits import MANY, PATIENT
@@ -186,7 +186,22 @@ PARAMS = {
         False,
         type="boolean",
         title="Keep identity",
-        description="Keep the original's UUIDs and MAC addresses. With its own, a new VM can run beside the original.",
+        description="Keep the original's UUIDs, and its MAC addresses where they are free. With its own, a new VM can "
+        "run beside the original.",
+        section="New VM",
+    ),
+    "mac_addresses": Param(
+        None,
+        type=["null", "string"],
+        enum=[None, *(choice.value for choice in MacAddresses)],
+        title="MAC addresses",
+        description="keep keeps each address that no other VM on its network has, new gives new ones. Empty: kept with "
+        "the identity.",
+        section="New VM",
+    ),
+    "hardware_version": optional_text(
+        title="Hardware version",
+        description="Lower the VM to this version, e.g. vmx-19, for an older host. Empty: its own.",
         section="New VM",
     ),
     "datastore": optional_text(title="Datastore", description="Empty: where the disks were.", section="New VM"),

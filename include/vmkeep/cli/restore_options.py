@@ -10,7 +10,7 @@ import click
 
 from vmkeep.cli.completions import complete_selectors
 from vmkeep.cli.pages import Section, option
-from vmkeep.flows.restore_request import OnFailure
+from vmkeep.flows.restore_request import MacAddresses, OnFailure
 from vmkeep.model.overwrite import Undo, Verify
 from vmkeep.model.rdm import RDM_WORDS, RdmReplacement
 
@@ -107,7 +107,21 @@ _NEW_VM = (
         "--keep-identity",
         section=Section.NEW_VM,
         is_flag=True,
-        help="Keep the UUIDs and MAC addresses of the original; by default a new VM gets its own.",
+        help="Keep the UUIDs of the original, and its MAC addresses where they are free; by default a new VM gets its "
+        "own.",
+    ),
+    option(
+        "--mac-addresses",
+        section=Section.NEW_VM,
+        type=click.Choice([choice.value for choice in MacAddresses]),
+        help="MAC addresses of the network cards: 'keep' keeps each that no other VM on its network has, 'new' gives "
+        "new ones. By default they are kept with the identity.",
+    ),
+    option(
+        "--hardware-version",
+        section=Section.NEW_VM,
+        metavar="vmx-NN",
+        help="Lower the VM to this hardware version, for an older host; by default it keeps its own.",
     ),
     option(
         "--mapping",

@@ -5,12 +5,13 @@ Nothing is left out silently: a part of the saved VM that the new one cannot hav
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from vmkeep.flows.plan_basis import PlanBasis
 from vmkeep.flows.restore_saved import SavedVm
 from vmkeep.flows.restore_values import RestorePlan
 from vmkeep.flows.targets import still_here
+from vmkeep.model.disk import Disk
 from vmkeep.vsphere.configspec import BuiltSpec
 from vmkeep.vsphere.create import Place
 
@@ -31,6 +32,7 @@ def about_a_new_vm(
         yield f"VM {plan.target_name} ({plan.dead.vm}), left half made by run {plan.dead.run}, is removed first"
     yield from _about_the_cards(basis, place, built, beside)
     yield from _about_the_identity(basis)
+    yield from about_chains(saved.point.disks)
     yield from saved.notes
     yield from place.notes
     yield from built.notes
@@ -51,9 +53,18 @@ def _about_the_cards(basis: PlanBasis, place: Place, built: BuiltSpec, beside: s
 
 
 def _about_the_identity(basis: PlanBasis) -> Iterator[str]:
-    """Warn if the new VM would have the UUIDs and MAC addresses of a VM that is still there."""
+    """Warn if the new VM would have the UUIDs of a VM that is still there."""
     if basis.request.new_vm.keep_identity and (there := still_here(basis.session, basis.point.vm)) is not None:
         yield (
-            f"the new VM has the UUIDs and MAC addresses of {there}, which is still there: for a copy, leave out "
+            f"the new VM has the UUIDs of {there}, which is still there: for a copy, leave out "
             "--keep-identity (in Airflow and in a mapping, keep_identity)"
+        )
+
+
+def about_chains(disks: Iterable[Disk]) -> Iterator[str]:
+    """Warn of disks that consisted of several files, because the new VM gets them without their older states."""
+    if chained := [disk.label for disk in disks if len(disk.chain) > 1]:
+        yield (
+            f"{', '.join(chained)}: made as whole disks with their saved content, without its snapshots or the base of "
+            "a linked clone"
         )

@@ -24,6 +24,7 @@ from vmkeep.model.site import Site
 from vmkeep.model.vmref import VmRef
 from vmkeep.repository import Repository, open_site_repository
 from vmkeep.vsphere import claims, inventory, machines
+from vmkeep.vsphere.addresses import other_addresses
 from vmkeep.vsphere.server import server_uuid
 from vmkeep.vsphere.session import Session
 
@@ -149,7 +150,13 @@ def _complete(session: Session, repository: Repository, plan: RestorePlan, targe
     warnings = (
         nvram.put_back(session, repository, point, target.vm) if plan.nvram and nvram.NVRAM in point.attachments else ()
     )
-    return (*warnings, *apply_labels(session, plan, target.vm), *_renew_generation(session, plan, target.vm))
+    addresses = plan.place.addresses if plan.place is not None else ()
+    return (
+        *warnings,
+        *apply_labels(session, plan, target.vm),
+        *_renew_generation(session, plan, target.vm),
+        *other_addresses(session, target.vm, addresses),
+    )
 
 
 def _renew_generation(session: Session, plan: RestorePlan, moref: str) -> tuple[str, ...]:

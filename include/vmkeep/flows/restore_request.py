@@ -18,6 +18,15 @@ from vmkeep.model.rdm import RdmReplacement
 from vmkeep.model.transport import DEFAULT_MODES, TransportMode, require_some
 
 
+class MacAddresses(StrEnum):
+    """The MAC addresses of a new VM's network cards."""
+
+    KEEP = "keep"
+    """Each card keeps its address if no other VM on its network has it, and else gets a new one."""
+    NEW = "new"
+    """Each card gets a new address."""
+
+
 class OnConflict(StrEnum):
     """The action if the target VM exists already, or if the content of an RDM would be written to a LUN."""
 
@@ -80,11 +89,20 @@ class NewVmOptions:
     luns: tuple[str, ...] = ()
     """Options ``DISK=LUN``: the free LUN that a saved RDM is mapped to."""
     keep_identity: bool = False
-    """Keep the saved UUIDs and MAC addresses. Otherwise the VM gets new ones, and can run beside the original."""
+    """Keep the saved UUIDs. Otherwise the VM gets new ones, and can run beside the original."""
+    mac_addresses: MacAddresses | None = None
+    """``None``: addresses are kept with the identity, as far as they are free."""
+    hardware_version: str | None = None
+    """The hardware version to lower the VM to; ``None``: it keeps its own."""
     mapping: str = ""
     """Text of a mapping; see :mod:`vmkeep.mapping`. A plan's request holds its values instead."""
     drill: str = ""
     """The mark of the drill that the VM is made for; empty: it is made to stay."""
+
+    @property
+    def keeps_addresses(self) -> bool:
+        """Network cards keep their MAC addresses, as far as these are free."""
+        return self.keep_identity if self.mac_addresses is None else self.mac_addresses is MacAddresses.KEEP
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,7 +141,10 @@ class RestoreRequest:
                     )
 
 
-_PLACES = ("datastore", "folder", "resource_pool", "host", "log_directory", "suspend_directory", "snapshot_directory")
+_PLACES = (
+    "datastore", "folder", "resource_pool", "host", "log_directory", "suspend_directory", "snapshot_directory",
+    "hardware_version",
+)  # fmt: skip
 """Fields of :class:`NewVmOptions` that are left out or name something."""
 _OF_ONE = {"networks": "--network", "disk_datastores": "--disk-datastore", "luns": "--lun", "rdms": "--rdm"}
 """The command line's options that are given once for each value of a field."""

@@ -107,6 +107,8 @@ def spec_options(
     return configspec.SpecOptions(
         name=name,
         new_identity=not options.keep_identity,
+        keep_addresses=options.keeps_addresses,
+        version=options.hardware_version,
         physical_rdm=options.physical_rdm,
         rdms=_words_asked(options, saved.point.disks),
         luns=luns_asked(options, saved.point.disks)

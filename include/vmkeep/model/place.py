@@ -30,6 +30,8 @@ class SettledPlace:
     """Each directory outside of the VM's own folder, and its datastore path."""
     policies: tuple[tuple[str, str], ...] = ()
     """Each part with a storage policy, and the name of the policy."""
+    addresses: tuple[tuple[str, str], ...] = ()
+    """The label of each network card, and the MAC address that it keeps; empty: it gets a new one."""
     encrypted: bool = False
     """Whether the new VM is encrypted, with the saved VM's key."""
 
@@ -51,6 +53,10 @@ class SettledPlace:
         yield from _parts("raw mapping", self.luns, now.luns)
         yield from _parts("the", self.directories, now.directories)
         yield from _parts("storage policy of", self.policies, now.policies)
+        before = dict(self.addresses)
+        for label, kept in now.addresses:
+            if before.get(label, "") != kept:
+                yield f"network card {label} would have MAC address {kept or 'new'}, not {before.get(label) or 'new'}"
         for label in sorted({*self.unconnected} ^ {*now.unconnected}):
             yield f"network card {label} would start {'dis' if label in now.unconnected else ''}connected"
 

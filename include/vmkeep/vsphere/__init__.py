@@ -10,11 +10,11 @@ the VMs that fit a selector (``vmfacts``, ``records``, ``surroundings``, ``tags`
 ``rdms``, ``guestcommands``, ``tools``; ``hostbundles`` for the configuration of a host. *A sweep*: ``traces`` and
 ``attached``.
 *A new VM*: ``configspec`` builds the ``ConfigSpec`` from a saved configuration (``advancedsettings``, ``hardware``,
-``cards``, ``specdevices``, ``specdisks``), ``places`` and ``fitting`` find out whether the VM can be made there
-(``candidates``, ``directories``, ``luns``, ``freeluns``), ``storestates`` and ``freespace`` whether its datastores take
-it, and ``create`` makes it; ``choices`` lists the places that there are, and
-``lunlist`` the LUNs. ``policychoice`` (over ``policies``),
-``vmtags`` and ``attributes`` find by name what a VM has beside its configuration.
+``lowering``, ``cards``, ``addresses``, ``specdevices``, ``specdisks``, ``specvapp``, ``placedsettings``), ``places``
+and ``fitting`` find out whether the VM can be made there (``candidates``, ``directories``, ``luns``, ``freeluns``),
+``storestates`` and ``freespace`` whether its datastores take it, and ``create`` makes it; ``choices`` lists the places
+that there are, and ``lunlist`` the LUNs. ``policychoice`` (over ``policies``), ``vmtags`` and ``attributes`` find by
+name what a VM has beside its configuration.
 *New disks of a VM*: ``carriers`` makes the VM on which they are written, ``slots`` finds units for them, ``attaching``
 attaches them. *An undo*: ``added_devices`` tells which devices a VM got after a snapshot.
 
@@ -24,6 +24,7 @@ the modules that others may import.
 
 __all__ = [
     "added_devices",
+    "addresses",
     "attached",
     "attaching",
     "attributes",

@@ -15,6 +15,7 @@ from vmkeep.errors import CorruptError
 from vmkeep.model.disk import Disk
 from vmkeep.model.rdm import RdmChoice
 from vmkeep.model.references import NamedPolicy
+from vmkeep.vsphere.addresses import settled_addresses
 from vmkeep.vsphere.advancedsettings import kept_settings
 from vmkeep.vsphere.api import deserialize, vim
 from vmkeep.vsphere.cards import CardNetwork
@@ -22,6 +23,8 @@ from vmkeep.vsphere.claims import DRILL, VmClaim
 from vmkeep.vsphere.configtable import COPIED, UNLESS_USUAL, lost_members
 from vmkeep.vsphere.directories import Directories
 from vmkeep.vsphere.disks import KeyName, disks_of, key_of, name_of_key
+from vmkeep.vsphere.hardware import version_number
+from vmkeep.vsphere.lowering import CHOOSES_CORES, has_own_numa_nodes, lost_by_lowering
 from vmkeep.vsphere.luns import Lun
 from vmkeep.vsphere.names import encode_name
 from vmkeep.vsphere.placedsettings import place_settings
@@ -47,7 +50,11 @@ class SpecOptions:
 
     name: str
     new_identity: bool = True
-    """The VM gets new UUIDs and MAC addresses, so that it can run beside the original."""
+    """The VM gets new UUIDs, so that it can run beside the original."""
+    keep_addresses: bool = False
+    """The network cards keep their MAC addresses, as far as these are free."""
+    version: str | None = None
+    """The hardware version to lower the VM to, e.g. ``vmx-19``; ``None``: it keeps its own."""
     physical_rdm: str = "placeholder"
     """The replacement of the physical-mode RDMs, a word of :mod:`vmkeep.model.rdm`."""
     rdms: Mapping[int, str] = field(default_factory=dict)
@@ -82,6 +89,8 @@ class Surroundings:
     luns: Mapping[int, Lun] = field(default_factory=dict)
     networks: Mapping[int, CardNetwork] = field(default_factory=dict)
     """The network of each card, by the card's device key in the saved configuration."""
+    taken_addresses: Mapping[int, str] = field(default_factory=dict)
+    """The VM that has a card's MAC address already, by the card's device key in the saved configuration."""
     isos: frozenset[str] = frozenset()
     """ISO files that exist there, as datastore paths."""
     refused: Mapping[str, str] = field(default_factory=dict)
@@ -121,6 +130,8 @@ class BuiltSpec:
     """Address of each raw device mapping, and its LUN."""
     policies: tuple[tuple[str, str], ...] = ()
     """Words for each part with a storage policy, and the policy's name."""
+    addresses: tuple[tuple[str, str], ...] = ()
+    """Label of each network card, and the MAC address that it keeps; empty: it gets a new one."""
     directories: tuple[tuple[str, str], ...] = ()
     """Words for each directory outside of the VM's own folder, and its datastore path."""
     moved: tuple[str, ...] = ()
@@ -171,13 +182,20 @@ def build(config: Any, options: SpecOptions, around: Surroundings) -> BuiltSpec:
         keys=around.keys,
         copied=options.copied,
     )
-    rules = DeviceRules(new_identity=options.new_identity, disks=disks, networks=around.networks, isos=around.isos)
+    rules = DeviceRules(
+        keep_addresses=options.keep_addresses,
+        taken_addresses=around.taken_addresses,
+        disks=disks,
+        networks=around.networks,
+        isos=around.isos,
+    )
     devices = device_changes(config.hardware.device, rules)
     spec = vim.vm.ConfigSpec(name=encode_name(options.name), deviceChange=list(devices.changes))
     if None in around.policies:
         spec.vmProfile = [vim.vm.DefinedProfileSpec(profileId=around.policies[None].id)]
-    _copy_members(spec, config)
-    _copy_hardware(spec, config)
+    version = options.version or config.version
+    _copy_members(spec, config, version)
+    _copy_hardware(spec, config, version)
     spec.files = vim.vm.FileInfo(
         vmPathName=f"[{around.datastore}]",
         logDirectory=around.directories.log,
@@ -205,6 +223,8 @@ def build(config: Any, options: SpecOptions, around: Surroundings) -> BuiltSpec:
         *around.directories.notes,
         *around.policy_notes,
         *lost_members(config),
+        *lost_by_lowering(config, version),
+        *_lost_boot_devices(config, devices.made),
         *lost_settings,
         *_unencrypted(config, encrypted=encrypted),
     )
@@ -227,6 +247,7 @@ def build(config: Any, options: SpecOptions, around: Surroundings) -> BuiltSpec:
             if disk.key in around.luns
         ),
         policies=tuple(_policy_words(config, around)),
+        addresses=settled_addresses(config.hardware.device, devices.made),
         directories=around.directories.settled,
         template=bool(config.template),
         reads_nvram=config.keyId is None or encrypted,
@@ -240,12 +261,13 @@ def _policy_words(config: Any, around: Surroundings) -> Iterator[tuple[str, str]
         yield OWN_FILES if key is None else labels.get(key, f"disk {key}"), policy.name
 
 
-def _copy_members(spec: Any, config: Any) -> None:
+def _copy_members(spec: Any, config: Any, version: str) -> None:
     for name in COPIED:
         setattr(spec, name, getattr(config, name))
     for name, usual in UNLESS_USUAL.items():
         if (value := getattr(config, name)) != usual:
             setattr(spec, name, value)
+    spec.version = version
     spec.powerOpInfo = config.defaultPowerOps
     spec.cpuFeatureMask = [
         vim.vm.ConfigSpec.CpuIdInfoSpec(operation="add", info=mask) for mask in config.cpuFeatureMask
@@ -258,17 +280,18 @@ def _copy_members(spec: Any, config: Any) -> None:
         )
 
 
-def _copy_hardware(spec: Any, config: Any) -> None:
+def _copy_hardware(spec: Any, config: Any, version: str) -> None:
     hardware, numa = config.hardware, config.numaInfo
+    too_old = version != config.version and version_number(version) < CHOOSES_CORES
     for saved, wanted in HARDWARE.items():
         setattr(spec, wanted, getattr(hardware, saved))
     # 0 leaves the number to vSphere. A spec without a number would make sockets of one core.
-    spec.numCoresPerSocket = 0 if hardware.autoCoresPerSocket else hardware.numCoresPerSocket
+    spec.numCoresPerSocket = 0 if hardware.autoCoresPerSocket and not too_old else hardware.numCoresPerSocket
     if hardware.motherboardLayout != _USUAL_BOARD:
         spec.motherboardLayout = hardware.motherboardLayout
     if (hardware.simultaneousThreads or 1) > 1:
         spec.simultaneousThreads = hardware.simultaneousThreads
-    if numa is not None and (numa.autoCoresPerNumaNode is False or numa.vnumaOnCpuHotaddExposed):
+    if has_own_numa_nodes(numa) and not too_old:
         spec.virtualNuma = vim.vm.VirtualNuma(
             coresPerNumaNode=numa.coresPerNumaNode if numa.autoCoresPerNumaNode is False else None,
             exposeVnumaOnCpuHotadd=numa.vnumaOnCpuHotaddExposed,
@@ -287,6 +310,13 @@ def _identity(spec: Any, config: Any, options: SpecOptions) -> Iterator[str]:
         spec.npivWorldWideNameOp = "set"
         spec.npivNodeWorldWideName = list(config.npivNodeWorldWideName)
         spec.npivPortWorldWideName = list(config.npivPortWorldWideName)
+
+
+def _lost_boot_devices(config: Any, made: Collection[int]) -> Iterator[str]:
+    labels = {device.key: device.deviceInfo.label for device in config.hardware.device if device.deviceInfo is not None}
+    for item in config.bootOptions.bootOrder if config.bootOptions is not None else ():
+        if (key := getattr(item, "deviceKey", None)) is not None and key not in made:
+            yield f"boot order: without {labels.get(key, f'device {key}')}, which the new VM does not have"
 
 
 def _unencrypted(config: Any, *, encrypted: bool) -> Iterator[str]:

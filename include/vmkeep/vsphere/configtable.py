@@ -35,11 +35,10 @@ UNLESS_USUAL: Mapping[str, Any] = MappingProxyType(
 """Members that are copied only if they differ from this usual value, because an older host may not know the member."""
 
 BUILT = (
-    "name", "uuid", "instanceUuid", "locationId", "template", "files", "tools", "flags", "defaultPowerOps", "hardware",
-    "cpuAllocation", "memoryAllocation", "extraConfig", "cpuFeatureMask", "swapPlacement", "bootOptions", "keyId",
-    "changeTrackingEnabled", "numaInfo", "sgxInfo", "scheduledHardwareUpgradeInfo",
-    "npivNodeWorldWideName", "npivPortWorldWideName",
-    "cpuAffinity", "memoryAffinity", "vAppConfig", "managedBy", "deviceSwap",
+    "name", "uuid", "instanceUuid", "locationId", "template", "files", "tools", "flags", "defaultPowerOps",
+    "hardware", "cpuAllocation", "memoryAllocation", "extraConfig", "cpuFeatureMask", "swapPlacement", "bootOptions",
+    "keyId", "changeTrackingEnabled", "numaInfo", "sgxInfo", "scheduledHardwareUpgradeInfo", "npivNodeWorldWideName",
+    "npivPortWorldWideName", "cpuAffinity", "memoryAffinity", "vAppConfig", "managedBy", "deviceSwap",
 )  # fmt: skip
 """Members with a rule of their own in :mod:`vmkeep.vsphere.configspec`, in :mod:`vmkeep.vsphere.placedsettings`, or in
 the steps of a restore."""

@@ -10,8 +10,9 @@ from vmkeep.errors import NotFoundError, UnsupportedError, UsageError
 from vmkeep.model.disk import Disk
 from vmkeep.model.place import SettledPlace
 from vmkeep.model.rdm import RdmReplacement
+from vmkeep.vsphere.addresses import taken_addresses
 from vmkeep.vsphere.api import moref_of, vim
-from vmkeep.vsphere.cards import card_networks
+from vmkeep.vsphere.cards import CardNetwork, card_networks
 from vmkeep.vsphere.configspec import BuiltSpec, SpecOptions, Surroundings, build, keys_of, parse_config
 from vmkeep.vsphere.directories import settle_directories
 from vmkeep.vsphere.disks import disks_of, name_of_key
@@ -29,6 +30,7 @@ from vmkeep.vsphere.freeluns import (
 )
 from vmkeep.vsphere.hardware import require_version, takes_version
 from vmkeep.vsphere.hosts import told_by_host
+from vmkeep.vsphere.lowering import require_lower
 from vmkeep.vsphere.luns import Lun, list_luns
 from vmkeep.vsphere.names import decode_name
 from vmkeep.vsphere.paths import DatastorePath, parse_path
@@ -100,7 +102,8 @@ def plan_vm(session: Session, config_xml: str | bytes, place: Place, options: Sp
     """
     config = parse_config(config_xml)
     devices = config.hardware.device
-    require_version(session, place.host, config.version)
+    require_lower(config, options.version)
+    require_version(session, place.host, options.version or config.version)
     with speaking(f"plan VM {options.name}"):
         folder = session.managed(vim.Folder, place.folder)
         home = _home(place, config.files.vmPathName)
@@ -110,19 +113,21 @@ def plan_vm(session: Session, config_xml: str | bytes, place: Place, options: Sp
         luns = _luns(session, place, devices, options)
         require_mappings(session, place.host, {stores.get(key, home) for key in luns})
         policies = _policies(session, place, config, stores, home, without=luns, key_known=key_known)
+        networks = card_networks(
+            session,
+            session.managed(vim.HostSystem, place.host),
+            devices,
+            place.request.networks,
+            origin=place.origin,
+            same_vcenter=place.same_vcenter,
+            connected=options.connect_networks,
+        )
         around = Surroundings(
             datastore=home,
             disk_datastores=stores,
             luns=luns,
-            networks=card_networks(
-                session,
-                session.managed(vim.HostSystem, place.host),
-                devices,
-                place.request.networks,
-                origin=place.origin,
-                same_vcenter=place.same_vcenter,
-                connected=options.connect_networks,
-            ),
+            networks=networks,
+            taken_addresses=_taken_addresses(session, devices, networks.values(), options),
             isos=_isos(session, place, devices),
             refused=refused_settings(session, config, folder, _hosts(session, place), copied=options.new_identity),
             directories=settle_directories(session, place, config, keep=not options.new_identity),
@@ -206,6 +211,7 @@ def settle(place: Place, built: BuiltSpec) -> SettledPlace:
         luns=built.luns,
         directories=built.directories,
         policies=built.policies,
+        addresses=built.addresses,
         encrypted=built.spec.crypto is not None,
     )
 
@@ -214,6 +220,14 @@ def _hosts(session: Session, place: Place) -> list[Any]:
     """Return every host on which the VM may be made."""
     also = place.other_hosts if place.by_vsphere else ()
     return [session.managed(vim.HostSystem, host) for host in dict.fromkeys((place.host, *also))]
+
+
+def _taken_addresses(
+    session: Session, devices: Iterable[Any], cards: Iterable[CardNetwork], options: SpecOptions
+) -> dict[int, str]:
+    if not options.keep_addresses:
+        return {}
+    return taken_addresses(session, devices, [card.network.managed for card in cards])
 
 
 def _home(place: Place, vmx: str) -> str:

@@ -24,11 +24,12 @@ def require_version(session: Session, host: str, version: str) -> None:
         browser = read(session, owner, "environmentBrowser")["environmentBrowser"]
         offered = browser.QueryConfigOptionDescriptor() if browser is not None else []
         here = [option.key for option in offered or () if _is_for(option, host)]
-    newest = max(map(_number, here), default=0)
-    if newest and _number(version) > newest:
+    newest = max(map(version_number, here), default=0)
+    if newest and version_number(version) > newest:
         raise UnsupportedError(
             f"the VM has hardware version {version}, and the host takes at most vmx-{newest:02d}: choose a host with a "
-            "newer ESXi (--host; in Airflow, the field host), or update this one"
+            "newer ESXi (--host; in Airflow, the field host), update this one, or lower the VM's version "
+            "(--hardware-version, hardware_version)"
         )
 
 
@@ -46,6 +47,7 @@ def _is_for(option: Any, host: str) -> bool:
     return option.createSupported is not False and (not option.host or host in map(moref_of, option.host))
 
 
-def _number(version: str | None) -> int:
+def version_number(version: str | None) -> int:
+    """Return the number of a hardware version; 0: it has none."""
     found = re.fullmatch(r"vmx-(\d+)", version or "")
     return int(found[1]) if found else 0

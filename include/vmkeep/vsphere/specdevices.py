@@ -64,7 +64,10 @@ NUMBERED = (
 class DeviceRules:
     """Facts about the new VM's place that its devices depend on."""
 
-    new_identity: bool
+    keep_addresses: bool = False
+    """The cards keep their MAC addresses."""
+    taken_addresses: Mapping[int, str] = field(default_factory=dict)
+    """The VM that has a card's address already, by the card's device key in the saved configuration."""
     disks: DiskRules = field(default_factory=DiskRules)
     networks: Mapping[int, CardNetwork] = field(default_factory=dict)
     """Network of a card, by its device key in the saved configuration. Other cards keep their network's name."""
@@ -79,6 +82,8 @@ class DeviceChanges:
     changes: tuple[Any, ...]
     notes: tuple[str, ...]
     renumbered: Renumbered
+    made: Mapping[int, Any]
+    """The new devices, by their device keys in the saved configuration."""
 
 
 def device_changes(saved: Iterable[Any], rules: DeviceRules) -> DeviceChanges:
@@ -92,6 +97,7 @@ def device_changes(saved: Iterable[Any], rules: DeviceRules) -> DeviceChanges:
     real = {device.key: device for device in devices if isinstance(device, DEFAULT)}
     keys: dict[int, int] = {}
     changes: list[Any] = []
+    new: dict[int, Any] = {}
     notes: list[str] = []
     for device in devices:
         if device.key in real:
@@ -104,7 +110,8 @@ def device_changes(saved: Iterable[Any], rules: DeviceRules) -> DeviceChanges:
             continue
         keys[device.key] = made.key = -(len(keys) + 1)
         changes.append(_addition(made, device, rules))
-    return DeviceChanges(changes=tuple(changes), notes=tuple(notes), renumbered=_renumbered(devices, keys))
+        new[device.key] = made
+    return DeviceChanges(changes=tuple(changes), notes=tuple(notes), renumbered=_renumbered(devices, new), made=new)
 
 
 def _turn(device: Any) -> tuple[bool, int, int, int]:
@@ -211,14 +218,17 @@ def _network_card(made: Any, rules: DeviceRules) -> _Made:
     elif isinstance(made.backing, vim.vm.device.VirtualEthernetCard.NetworkBackingInfo):
         made.backing.network = None
     made.subnetId = None
-    if rules.new_identity:
+    has_it, note = rules.taken_addresses.get(made.key), ""
+    if rules.keep_addresses and has_it is not None:
+        note = f"gets a new MAC address, because {has_it} has its address {made.macAddress}"
+    if not rules.keep_addresses or has_it is not None:
         made.addressType, made.macAddress, made.externalId = "generated", None, None
     if made.connectable is not None:
         made.connectable.status = made.connectable.migrateConnect = None
         made.connectable.connected = made.connectable.startConnected
     if network is not None and not network.connected:
         made.connectable = _disconnected()
-    return made, ""
+    return made, note
 
 
 def _cdrom(made: Any, rules: DeviceRules) -> _Made:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from vmkeep.errors import CorruptError, UsageError
+from vmkeep.errors import CorruptError, UnsupportedError, UsageError
 from vmkeep.vsphere.api import deserialize, serialize, type_name, vim
 from vmkeep.vsphere.claims import VmClaim
 from vmkeep.vsphere.configspec import SpecOptions, Surroundings, build, parse_config
+from vmkeep.vsphere.lowering import require_lower
 from vmkeep.vsphere.luns import Lun
 from vmkeep.vsphere.specdisks import PLACEHOLDER_BYTES
 
@@ -117,7 +118,7 @@ def test_the_samples_network_card_gets_a_new_address(sample):
 
 
 def test_the_same_identity_keeps_address_and_uuids(sample):
-    built = build(sample, options(new_identity=False), HERE)
+    built = build(sample, options(new_identity=False, keep_addresses=True), HERE)
     card = the(built, DEVICE.VirtualPCNet32)
 
     assert (card.addressType, card.macAddress) == ("assigned", "00:50:56:aa:bb:cc")
@@ -490,6 +491,57 @@ def test_disks_are_made_in_the_order_of_their_labels_because_vsphere_numbers_the
     made = disks(build(make_config(controller, *saved), options(), HERE))
 
     assert [disk.unitNumber for disk in made] == [2, 1, 0]
+
+
+def test_a_card_keeps_its_address_unless_another_vm_has_it(make_config):
+    cards = [
+        DEVICE.VirtualVmxnet3(key=4000 + n, macAddress=f"00:50:56:AA:00:0{n}", addressType="manual") for n in (0, 1)
+    ]
+    config = make_config(*cards)
+    here = Surroundings(datastore="ds", taken_addresses={4001: "VM web (vm-7)"})
+
+    kept, new = (build(config, options(keep_addresses=keep), here) for keep in (True, False))
+
+    assert [card.addressType for card in devices(kept)] == ["manual", "generated"]
+    assert kept.addresses == (("network card 4000", "00:50:56:aa:00:00"), ("network card 4001", ""))
+    assert [note for note in kept.notes if "MAC" in note] == [
+        "VirtualVmxnet3: gets a new MAC address, because VM web (vm-7) has its address 00:50:56:AA:00:01"
+    ]
+    assert [address for _, address in new.addresses] == ["", ""]
+    assert new.notes == ()
+
+
+def test_a_lowered_vm_asks_for_nothing_that_its_version_does_not_know(make_config):
+    numa = vim.vm.VirtualNumaInfo(coresPerNumaNode=4, autoCoresPerNumaNode=False)
+    config = make_config(numaInfo=numa)
+    config.version = "vmx-21"
+    config.hardware.autoCoresPerSocket, config.hardware.numCoresPerSocket = True, 2
+
+    same, lowered = (build(config, options(version=version), HERE) for version in (None, "vmx-19"))
+
+    assert (same.spec.version, same.spec.numCoresPerSocket, same.spec.virtualNuma.coresPerNumaNode) == ("vmx-21", 0, 4)
+    assert same.notes == ()
+    assert (lowered.spec.version, lowered.spec.numCoresPerSocket, lowered.spec.virtualNuma) == ("vmx-19", 2, None)
+    assert len(lowered.notes) == 3
+
+
+@pytest.mark.parametrize(
+    ("version", "error", "told"),
+    [
+        ("vmx-22", UsageError, "not above the VM's own vmx-21"),
+        ("19", UsageError, "give one as vmx-19"),
+        ("vmx-12", UnsupportedError, r"NVMe controller \(from vmx-13 on\), secure boot \(from vmx-13 on\)"),
+    ],
+)
+def test_a_vm_is_not_lowered_below_what_it_has(make_config, version, error, told):
+    config = make_config(DEVICE.VirtualNVMEController(key=31000, busNumber=0))
+    config.version = "vmx-21"
+    config.bootOptions = vim.vm.BootOptions(efiSecureBootEnabled=True)
+
+    require_lower(config, None)
+    require_lower(config, "vmx-13")
+    with pytest.raises(error, match=told):
+        require_lower(config, version)
 
 
 def test_the_setting_of_a_card_stays_with_its_card_where_numbers_have_gaps(make_config):

@@ -200,7 +200,8 @@ def _disk_action(disk: Any, change: Any, controller: Any, index: int) -> DiskAct
         raise invalid_device(index, "backing", "this kind of backing or file operation cannot be added")
     if verb in ("create", "replace") and capacity_of(disk) <= 0:
         raise invalid_device(index, "capacityInKB", "a new disk needs a capacity")
-    disk.backing.diskMode = disk.backing.diskMode or "persistent"
+    usual = "independent_persistent" if is_rdm(backing, "physicalMode") else "persistent"
+    disk.backing.diskMode = disk.backing.diskMode or usual
     if hasattr(backing, "keyId"):
         backing.keyId = getattr(getattr(change.backing, "crypto", None), "cryptoKeyId", None)
     return DiskAction(verb=verb, disk=disk, index=index, adapter=adapter_of(controller))

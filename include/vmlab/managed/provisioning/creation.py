@@ -11,6 +11,7 @@ from vmlab.api import fill, vim, vmodl
 from vmlab.managed import ds_paths
 from vmlab.managed.hosts import check_host_version, hosts_that_run, newest_version_on, version_key
 from vmlab.managed.machine import apply_simple_fields, default_devices, guest_names, new_guest, plan_changes
+from vmlab.managed.provisioning.card_addresses import give_free_addresses
 from vmlab.managed.provisioning.placement import place
 from vmlab.managed.provisioning.spec_rights import check_create
 from vmlab.managed.provisioning.spec_rules import check_config, check_encryption, check_spec, encrypt
@@ -56,6 +57,7 @@ def create_vm(site: Site, folder: Any, spec: Any, pool: Any, host: Any = None) -
         carry_out(site, plan.actions, home, ds_paths.stem(vmx))
         config.hardware.device = plan.devices
         know_networks(site, config)
+        give_free_addresses(site, config)
         check_encryption(site, config, plan)
         check_config(config)
         fill(config)

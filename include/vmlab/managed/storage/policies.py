@@ -50,6 +50,8 @@ def check_holders(site: Site, spec: Any) -> None:
     home = ds_paths.parse(spec.files.vmPathName)[0]
     parts = [("configSpec.vmProfile", home, spec.vmProfile)]
     for number, change in enumerate(spec.deviceChange):
+        if not change.profile:
+            continue  # an ISO, for one, may lie where no datastore is
         file_name = getattr(change.device.backing, "fileName", None)
         store = ds_paths.parse(file_name)[0] if file_name else home
         parts.append((f"configSpec.deviceChange[{number}].profile", store, change.profile))
