@@ -19,6 +19,9 @@ _STARTS = (vim.event.VmPoweredOnEvent, vim.event.VmStartingEvent, vim.event.VmRe
 _TASKS = {"VirtualMachine.powerOn", "VirtualMachine.revertToSnapshot", "VirtualMachine.revertToCurrentSnapshot"}
 """The description ids of tasks that start a VM or put other content on its disks."""
 
+_TOLD = 1000
+"""Events that a vCenter returns at most for one question. Which of more events it leaves out is not documented."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Disturbance:
@@ -35,6 +38,8 @@ class Disturbance:
 
 def find_disturbance(session: Session, moref: str, *, since: datetime) -> Disturbance | None:
     """Return the first event of a VM that may have changed its disks.
+
+    A VM with more events than vCenter tells counts as disturbed, because the one that matters may be left out.
 
     :param since: a time by vCenter's clock.
     :raises UnsupportedError: the server keeps no events.
@@ -55,6 +60,9 @@ def find_disturbance(session: Session, moref: str, *, since: datetime) -> Distur
             found = manager.QueryEvents(wanted) or ()
         except (vmodl.fault.NotSupported, vmodl.fault.NotImplemented):
             raise unknown from None
+    if len(found) >= _TOLD:
+        what = f"one of at least {len(found)} events, of which vCenter does not tell all"
+        return Disturbance(what=what, at=since)
     disturbances = [disturbance for event in found if (disturbance := _disturbance(event)) is not None]
     return min(disturbances, key=lambda one: one.at, default=None)
 
