@@ -44,7 +44,6 @@ def end_restore(session: Session, repository: Repository, run: str, *, release: 
     """
     ledger = RunLedger(repository, run)
     handed_over = ledger.record_outcome(Outcome.CLEANED_UP) is Outcome.HANDED_OVER
-    incomplete = not handed_over and ledger.may_have_written()
     destroyed = 0
     if not handed_over:
         area = repository.run(run)
@@ -52,15 +51,20 @@ def end_restore(session: Session, repository: Repository, run: str, *, release: 
         area.await_copies(fence_deadline(run))
         take_back(session, repository, run)
         destroyed = machines.destroy_claimed(session, run, repository=repository.id)
+    written = ledger.may_have_written()  # only after the last writer has ended
     for found in claims.list_claimed(session):
         if found.claim.is_of(run, repository.id):
             release(found.vm.moref)
             noted: str | None = None
-            if incomplete:
+            if not handed_over and (written or found.claim.made):
                 warn(session, found)
                 log.warning("VM %s stays, partly written by run %s", found.vm, run)
                 noted = with_run(found.incomplete, run)
             elif handed_over and (plan := plan_of(repository, run)) is not None:
                 noted = left_after(repository, found.incomplete, plan, run)
+            elif not handed_over:
+                log.warning(
+                    "run %s has written to no disk of VM %s: start it, if the run has stopped it", run, found.vm
+                )
             claims.let_go(session, found.vm.moref, run, incomplete=noted)
     return destroyed

@@ -110,7 +110,7 @@ def left_after(repository: Repository, noted: str, plan: RestorePlan, run: str) 
         return _written(known) if (known := plan_of(repository, other)) is not None else None
 
     left = still_partly_written(
-        without_run(noted, run).split(), keys_of, _written(plan), whole=not plan.request.over.disks
+        without_run(noted, run).split(), keys_of, _written(plan) or frozenset(), whole=not plan.request.over.disks
     )
     return " ".join(left)
 
@@ -123,7 +123,10 @@ def plan_of(repository: Repository, run: str) -> RestorePlan | None:
         return None
 
 
-def _written(plan: RestorePlan) -> frozenset[int]:
+def _written(plan: RestorePlan) -> frozenset[int] | None:
+    """Return the device keys of the disks that a plan writes; ``None``: it makes the VM, so that it knows no keys."""
+    if plan.target is None:
+        return None
     return frozenset(match.target_key for match in plan.matches if match.written and match.target_key is not None)
 
 

@@ -94,7 +94,6 @@ def prepare_target(
         target = take_for_writing(session, repository, target)
         warnings = vm_access.hold(site, session, repository, VmRef(moref=target.vm, name=plan.target_name), run)
         target = replace(target, warnings=warnings)
-        RunLedger(repository, run).note_ready()
         if ledger.record_target(target) != target:
             raise ConflictError(f"another try restores VM {plan.target_name} already; this one gives up")
         return target
@@ -253,6 +252,8 @@ def write_disk(site: Site, job: WriteJob, *, on_progress: Callable[[Progress], N
         within = limits.of_transfer(session, site.limits, job.vm.moref, job.transports)
         job = replace(still_chosen(session, job), limits=within)
         child_site = pinned(site, session)
+    with open_site_repository(site) as repository:
+        RunLedger(repository, job.run).note_begun()
     return start_write(child_site, job, on_progress=on_progress)
 
 

@@ -3,7 +3,7 @@
     runs/plan-<digest>/notes/plan     proves that the plan was made; without it a plan is too old to carry out
     runs/plan-<digest>/notes/target   the VM that was made ready for the plan, which is carried out only once
     runs/<run>/notes/owner            the owner of the run, in the owner's words
-    runs/<run>/notes/disks            ``untouched``: no disk of the VM was written; ``written``: all were
+    runs/<run>/notes/disks            ``untouched``: no disk of the VM was written; ``begun``: some may be; ``written``
     runs/<run>/notes/plan             the plan that the run carries out
     runs/<run>/notes/kept             says that the run failed and keeps its VM, so that anybody may go on with it
     runs/<run>/notes/outcome          the end of the run: ``handed over`` or ``cleaned up``, whichever came first
@@ -29,7 +29,7 @@ from vmkeep.repository import Repository
 AGAIN = "start a new restore"
 _UNTOUCHED = b"untouched"
 _WRITTEN = b"written"
-_READY = b"ready"
+_BEGUN = b"begun"
 T = TypeVar("T")
 
 
@@ -102,16 +102,20 @@ class RunLedger:
         """Record that no disk of the VM is written yet, before a snapshot is taken to undo the restore."""
         self._area.store("disks", _UNTOUCHED)
 
-    def note_ready(self) -> None:
-        """Record that from now on the disks of the VM may be written."""
-        self._area.store("disks", _READY)
+    def note_begun(self) -> None:
+        """Record, before the first write, that from now on the disks of the VM may be written.
+
+        A later call changes nothing, because all of them may be written by then.
+        """
+        if not self.may_have_written():
+            self._area.store("disks", _BEGUN)
 
     def wrote_nothing(self) -> bool:
         """Return whether it is certain that the run has written to no disk. Without any note it is not."""
         try:
             return self._area.load("disks") == _UNTOUCHED
         except NotFoundError:
-            return "plan" in self._area.names()  # a run that notes its plan notes also that the VM is ready
+            return "plan" in self._area.names()  # a run that notes its plan notes also its first write
         except CorruptError:
             return False
 
@@ -129,7 +133,7 @@ class RunLedger:
     def may_have_written(self) -> bool:
         """Return whether the run has got so far that it may have written to a disk."""
         try:
-            return self._area.load("disks") in (_READY, _WRITTEN)
+            return self._area.load("disks") in (_BEGUN, _WRITTEN)
         except (NotFoundError, CorruptError):
             return False
 

@@ -120,29 +120,30 @@ def _sweep_restores(ground: Ground) -> Iterator[Finding]:
             yield replace(finding, state=State.LEFT, detail=kept_words(claim))
             continue
 
-        def end(run: str = claim.run, removed: bool = claim.made and one.claimed.off) -> str:
+        def end(run: str = claim.run, made: bool = claim.made, off: bool = one.claimed.off) -> str:
             if run not in ended:
                 ended[run] = _ended(ground, run)
             if (problem := ended[run]) is not None:
                 raise problem
             kept = attach_moves.kept_files(ground.repository, run)
             files = f"; the disks {', '.join(kept)} stay, because a VM has or had them" if kept else ""
-            return _end_of(ground, run, removed=removed) + files
+            return _end_of(ground, run, made=made, off=off) + files
 
         yield ground.repaired(finding, end)
 
 
-def _end_of(ground: Ground, run: str, *, removed: bool) -> str:
+def _end_of(ground: Ground, run: str, *, made: bool, off: bool) -> str:
     """Return the words about the VM of a dead restore that was ended.
 
-    :param removed: the VM was made by the restore, and was off.
+    :param made: the restore made the VM, and did not write over one that was there.
+    :param off: the VM was off.
     """
     ledger = RunLedger(ground.repository, run)
     if ledger.outcome() is Outcome.HANDED_OVER:
         return "it stays, because all its disks were written, without the mark"
-    if removed:
+    if made and off:
         return "removed, because it was half made"
-    if ledger.may_have_written():
+    if made or ledger.may_have_written():
         return "it stays, partly written, without the mark"
     return "it stays, because none of its disks was written, without the mark"
 

@@ -25,6 +25,7 @@ from vmkeep.errors import (
 )
 from vmkeep.flows import restore
 from vmkeep.flows.block_choice import require_still, still_chosen
+from vmkeep.flows.restore_ledger import RunLedger
 from vmkeep.flows.restore_request import OnConflict, make_request
 from vmkeep.flows.restore_values import Target
 from vmkeep.flows.restore_wording import plan_lines
@@ -398,6 +399,8 @@ def test_a_try_that_never_began_to_write_leaves_no_snapshot_to_undo_it(lab, held
     target = restore.prepare_target(site, going.plan, run=run, earlier=dead)
 
     assert [target.undo] == [snapshot["moref"] for snapshot in lab.vm(VM)["snapshots"]]
+    with restore.open_site_repository(site) as repository:
+        RunLedger(repository, run).note_begun()
     restore.clean_up(site, run)
     assert (len(lab.vm(VM)["snapshots"]), mark(lab)) == (1, None), "its disks may be written by now"
     remove_all(lab)

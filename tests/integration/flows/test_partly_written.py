@@ -5,10 +5,12 @@ from __future__ import annotations
 import pytest
 
 from tests.integration.flows.restoring import (
+    Restoring,
     back_up,
     hands,
     hold_still,
     new_run,
+    power,
     restore_whole,
     silent,
     swept,
@@ -95,11 +97,36 @@ def test_the_way_back_of_a_partly_written_vm_is_kept_until_it_was_gone(lab, kept
     assert (run in incomplete(lab, copy), lab.vm(copy)["snapshots"]) == (False, [])
 
 
+def test_a_restore_that_got_a_vm_ready_and_wrote_nothing_leaves_no_doubt_and_no_way_back(lab, kept, copy, caplog):
+    site, point = kept
+    ready = Restoring.over(site, point, vm_selector=copy, undo="snapshot").prepared()
+
+    ready.clean_up()
+
+    assert (incomplete(lab, copy), lab.vm(copy)["snapshots"]) == ("", [])
+    assert "has written to no disk of VM copy" in caplog.text, "because it was switched off, and nobody starts it"
+
+
+def test_a_half_made_vm_that_somebody_owns_is_whole_only_after_a_restore_of_all_disks(lab, kept):
+    site, point = kept
+    dead = Restoring.new(site, point, "half").prepared()
+    power(lab, "half", on=True)
+    dead.clean_up()
+    power(lab, "half", on=False)
+    assert incomplete(lab, "half") == dead.request.run
+
+    restore_whole(site, point, vm="half", disks=("scsi0:0",), **OVER)
+
+    assert incomplete(lab, "half") == dead.request.run, "nobody knows which of its disks were not written"
+    restore_whole(site, point, vm="half", **OVER)
+    assert incomplete(lab, "half") == ""
+
+
 @pytest.mark.parametrize(
     ("noted", "words"),
     [
         ("untouched", "none of its disks was written"),
-        ("ready", "partly written"),
+        ("begun", "partly written"),
         ("handed over", "all its disks were written"),
     ],
 )
@@ -111,7 +138,7 @@ def test_the_sweep_tells_of_a_dead_restore_only_what_it_did(lab, kept, copy, not
         ledger = RunLedger(repository, request.run)
         ledger.begin("", plan)
         if noted != "untouched":
-            ledger.note_ready()
+            ledger.note_begun()
         if noted == "handed over":
             ledger.record_outcome(Outcome.HANDED_OVER)
         claim = claims.VmClaim(run=request.run, made=False, began=session.server_time(), repository=repository.id)
@@ -120,4 +147,4 @@ def test_the_sweep_tells_of_a_dead_restore_only_what_it_did(lab, kept, copy, not
     (found,) = swept(site, Kind.RESTORE)
 
     assert words in found.detail
-    assert (request.run in incomplete(lab, copy)) == (noted == "ready")
+    assert (request.run in incomplete(lab, copy)) == (noted == "begun")
