@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import partial
 
 from vmkeep.errors import ArrayHookError, CancelledError, GuestCommandError
@@ -24,7 +25,7 @@ from vmkeep.model.job import Progress
 from vmkeep.model.overwrite import Undo
 from vmkeep.model.site import Site
 from vmkeep.model.vmref import VmRef
-from vmkeep.repository import open_site_repository
+from vmkeep.repository import Lease, open_site_repository
 from vmkeep.repository.unlock import share_keys
 
 log = logging.getLogger(__name__)
@@ -147,9 +148,10 @@ def carry_out(
         )  # fmt: skip
     stop, run = stop or Stop(), run or plan.request.run
     with (
-        rolled_back_on_failure(_restore_rollback(site, plan, run)) as transfers,
         open_site_repository(site) as repository,
-        repository.run(run).open_lease(LEASE) as lease,
+        nullcontext(repository.run(run).open_lease(LEASE)) as lease,
+        rolled_back_on_failure(_restore_rollback(site, plan, run, lease)) as transfers,
+        lease,
         stop.cancels(transfers.cancel),
     ):
         stop.check()
@@ -186,8 +188,10 @@ def _backup_rollback(site: Site, pre: Preflight, logins: Logins) -> Rollback:
     )
 
 
-def _restore_rollback(site: Site, plan: RestorePlan, run: str) -> Rollback:
+def _restore_rollback(site: Site, plan: RestorePlan, run: str, lease: Lease) -> Rollback:
     def remove() -> str | None:
+        if lease.is_taken_over:
+            return f"run {run}: another process goes on with this restore, so that nothing is taken back"
         return f"run {run}: the VM it had begun to create was removed" if restore.clean_up(site, run) else None
 
     if plan.keeps_on_failure:

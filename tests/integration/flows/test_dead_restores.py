@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import uuid
+from contextlib import ExitStack
 from dataclasses import replace
 from datetime import timedelta
 
@@ -27,7 +28,7 @@ from tests.patience import eventually
 from vmkeep.errors import ConflictError, NotFoundError, StaleError, TransferError, VmKeepError
 from vmkeep.flows import backup, restore
 from vmkeep.flows.backup_values import BackupRequest
-from vmkeep.flows.complete_runs import run_restore
+from vmkeep.flows.complete_runs import carry_out, run_restore
 from vmkeep.flows.leftovers import find_run_snapshots
 from vmkeep.flows.restore_ledger import Outcome, RunLedger
 from vmkeep.flows.restore_request import OnConflict, make_request
@@ -527,6 +528,21 @@ def test_an_existing_vm_stays_off_with_a_clear_note_until_a_restore_is_complete(
     pre = backup.preflight(site, BackupRequest(vm_selector=name, run="next"))
     assert not any("did not finish" in warning for warning in pre.warnings)
     assert lab.hash(name, DISK) == lab.hash(VM, DISK)
+
+
+def test_a_process_whose_restore_another_one_has_taken_over_takes_nothing_back(lab, ready, name):
+    site, run = ready.site, ready.request.run
+
+    with open_repository(site.repository) as repository, ExitStack() as other:
+
+        def interrupted(_disk):
+            other.enter_context(repository.run(run).open_lease("restore"))
+            raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            carry_out(site, ready.plan, bars=interrupted, announce=lambda _line: None, run=run)
+
+        assert (name in names(lab), RunLedger(repository, run).outcome()) == (True, None)
 
 
 def test_only_a_restore_that_is_known_open_and_dead_can_be_gone_on_with(kept, ready):

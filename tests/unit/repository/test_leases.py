@@ -96,6 +96,17 @@ def test_who_lost_the_lease_to_another_try_does_not_give_back_that_ones(framer):
     assert leases.is_released(framer, "runs/x/lease", store.get("runs/x/lease"))
 
 
+def test_who_lost_the_lease_since_its_last_renewal_does_not_give_it_back_either(framer):
+    store = MemoryStore()
+    names = {"key": "runs/x/lease", "fence": "runs/x/fence"}
+    older, newer = (leases.Lease(store, framer, **names, every=60) for _ in range(2))
+    with newer:
+        with older:
+            newer._write("held")
+        assert not leases.is_released(framer, "runs/x/lease", store.get("runs/x/lease"))
+    assert (older.is_taken_over, newer.is_taken_over) == (True, False)
+
+
 def test_each_renewal_changes_the_lease_or_it_would_be_taken_for_dead(framer):
     store = MemoryStore()
     with leases.Lease(store, framer, key="runs/x/lease", fence="runs/x/fence", every=60) as lease:

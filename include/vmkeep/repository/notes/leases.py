@@ -52,6 +52,8 @@ class Lease:
         self._stop = threading.Event()
         self._lost: str | None = None
         self._ours = True
+        self.is_taken_over = False
+        """Another process has taken the lease, so that everything under it is that one's."""
         self._renewed_at = 0.0
         self._failure = ""
         self._thread = threading.Thread(target=self._run, name="lease", daemon=True)
@@ -80,7 +82,8 @@ class Lease:
                 self._store.delete(self._key)
         elif self._ours:
             with suppress(VmKeepError):  # else the lease expires; a clean-up has to wait, but the copied data is good
-                self._write("released")
+                if self._is_still_ours():  # because it may have been taken since the last renewal
+                    self._write("released")
 
     def check(self) -> None:
         """Return if this copy may go on.
@@ -108,15 +111,18 @@ class Lease:
         if self._fenced():
             self._lost = "this run is being cleaned up"
             return
+        if self._is_still_ours():
+            self._write("held")
+
+    def _is_still_ours(self) -> bool:
         try:
             owner = _fields(self._framer, self._key, self._store.get(self._key)).get("owner")
         except BlobNotFoundError:
             owner = None
         if owner != self._owner:
-            self._ours = False
+            self._ours, self.is_taken_over = False, owner is not None
             self._lost = "another try of this copy has taken over" if owner else "this run was cleaned up"
-            return
-        self._write("held")
+        return self._ours
 
     def _write(self, state: str) -> None:
         self._beat += 1
