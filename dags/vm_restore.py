@@ -111,7 +111,7 @@ PARAMS = {
         None,
         type=["null", "boolean"],
         title="Power on",
-        description="Whether the VM starts once its disks are written. Empty: only if it ran when it was backed "
+        description="Whether the VM starts once its disks are written. Untouched: only if it ran when it was backed "
         "up. A template never starts.",
     ),
     "all_blocks": Param(

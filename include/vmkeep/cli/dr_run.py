@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 import uuid
 from collections.abc import Mapping
@@ -123,7 +124,8 @@ def run(
     read = read_plan(plan)
     asked = [group.name for group in read.sound().groups if group.approval and not {group.name, "all"} & {*approved}]
     if asked and (as_json or not sys.stdin.isatty()):
-        raise UsageError(f"nobody can be asked here to approve {', '.join(asked)}: add --approve for each, or for all")
+        each = " ".join(f"--approve {shlex.quote(group)}" for group in asked)
+        raise UsageError(f"nobody can be asked here to approve {', '.join(asked)}: add {each}, or --approve all")
     wishes = RecoveryWishes(
         run=name or new_run(), plan=read, drill=drill, lost_at=lost_at, not_after=before,
         despite_refusals=despite_refusals, keep=keep,

@@ -64,7 +64,9 @@ def wanted_slots(disks: Sequence[Disk], request: AttachRequest) -> tuple[SlotReq
     named = NamedDisks(disks, whose="this request")
     if len(disks) == 1 and len(request.at) == 1 and "=" not in request.at[0]:
         return (SlotRequest(disk=disks[0], address=request.at[0]),)
-    asked = take_apart(request.at, named.words, what="--at", kind="disk in this request", candidates=named.listed)
+    asked = take_apart(
+        request.at, named.words, what="--at", form="DISK=ADDRESS", kind="disk in this request", candidates=named.listed
+    )
     addresses: dict[int, str] = {}
     for word, address in asked.items():
         disk = named.find(word, what="--at")

@@ -111,7 +111,7 @@ def run_restore(
 ) -> Restored:
     """Restore one point: make the plan and carry it out.
 
-    :param show: takes the plan, line by line, before anything is changed.
+    :param show: takes the plan and the name of the run, line by line, before anything is changed.
     """
     share_keys()
     plan = restore.plan_restore(site, request)
@@ -119,6 +119,8 @@ def run_restore(
         show(line)
     for warning in plan.warnings:
         announce(warning)
+    if not plan.nothing_to_do:
+        show(f"this is run {request.run}: 'vmkeep restore resume {request.run}' goes on with it, if it is killed")
     return carry_out(site, plan, bars=bars, announce=announce)
 
 

@@ -70,7 +70,7 @@ def _require_copied(disks: Iterable[Disk], point: RestorePoint, option: str) -> 
 
 def _mapped(texts: Iterable[str], saved: NamedDisks, target_disks: Sequence[Disk]) -> dict[int, Disk]:
     targets = NamedDisks(target_disks, whose="the VM to write over")
-    words = take_apart(texts, saved.words, what=_MAP, kind="disk", candidates=saved.listed)
+    words = take_apart(texts, saved.words, what=_MAP, form="SAVED=TARGET", kind="disk", candidates=saved.listed)
     mapped: dict[int, Disk] = {}
     sources: dict[int, Disk] = {}
     for word, target_word in words.items():

@@ -114,5 +114,7 @@ def _half_made(basis: PlanBasis, place: Place, taken: VmDescription | None) -> D
         if dead is not None:
             return dead
     raise ConflictError(
-        f"a VM named {place.name} exists in {place.folder_path} ({place.taken_by}): choose another name"
+        f"a VM named {place.name} exists in {place.folder_path} ({place.taken_by}): choose another name (--new-name; "
+        "in Airflow new_name, in a mapping name, in a recovery plan rename), or give neither name nor mapping to write "
+        "over a VM"
     )

@@ -82,7 +82,7 @@ def request_place(options: NewVmOptions, saved: SavedVm) -> create.PlaceRequest:
         resource_pool=options.resource_pool,
         host=options.host,
         networks=networks_asked(options.networks, saved),
-        disk_datastores=_by_disk("--disk-datastore", options.disk_datastores, saved.point.disks),
+        disk_datastores=_by_disk("--disk-datastore", options.disk_datastores, saved.point.disks, value="DATASTORE"),
         log_directory=options.log_directory,
         suspend_directory=options.suspend_directory,
         snapshot_directory=options.snapshot_directory,
@@ -135,7 +135,7 @@ def luns_asked(options: NewVmOptions, disks: Sequence[Disk]) -> dict[int, str]:
 
     :raises UsageError: a disk with a LUN is to become something else.
     """
-    luns, words = _by_disk("--lun", options.luns, _rdms(disks), kind="RDM"), _words_asked(options, disks)
+    luns, words = _by_disk("--lun", options.luns, _rdms(disks), value="LUN", kind="RDM"), _words_asked(options, disks)
     for disk in disks:
         word = words.get(disk.key)
         if word is not None and disk.key in luns and rdm_choice(word).replacement is not RdmReplacement.LUN:
@@ -147,7 +147,7 @@ def luns_asked(options: NewVmOptions, disks: Sequence[Disk]) -> dict[int, str]:
 
 
 def _words_asked(options: NewVmOptions, disks: Sequence[Disk]) -> dict[int, str]:
-    asked = _by_disk("--rdm", options.rdms, _rdms(disks), kind="RDM")
+    asked = _by_disk("--rdm", options.rdms, _rdms(disks), value="REPLACEMENT", kind="RDM")
     for word in (options.physical_rdm, *asked.values()):
         rdm_choice(word)
     return asked
@@ -162,7 +162,9 @@ def networks_asked(texts: Iterable[str], saved: SavedVm) -> dict[str, str]:
     cards = saved_cards(configspec.parse_config(saved.config).hardware.device, saved.origin)
     listed = ", ".join(f"{card.label} on {card.network}" for card in cards) or "no network card"
     known = {name for card in cards for name in (card.label, *card.names)}
-    mapped = take_apart(texts, known, what="--network", kind="network or network card", candidates=f"it has {listed}")
+    mapped = take_apart(
+        texts, known, what="--network", form="OLD=NEW", kind="network or network card", candidates=f"it has {listed}"
+    )
     _refuse_double_meaning(mapped, cards)
     return mapped
 
@@ -177,14 +179,16 @@ def _refuse_double_meaning(mapped: Iterable[str], cards: Iterable[SavedCard]) ->
             )
 
 
-def _by_disk(option: str, texts: Iterable[str], disks: Iterable[Disk], *, kind: str = "disk") -> dict[int, str]:
+def _by_disk(
+    option: str, texts: Iterable[str], disks: Iterable[Disk], *, value: str, kind: str = "disk"
+) -> dict[int, str]:
     """Parse ``DISK=…`` options. A disk is named by its address, its label or its device key.
 
     :returns: the value for each disk, by device key.
     :raises AmbiguousError: several disks have one name.
     """
     named = NamedDisks(disks, whose="the restore point", kind=kind)
-    mapped = take_apart(texts, named.words, what=option, kind=kind, candidates=named.listed)
+    mapped = take_apart(texts, named.words, what=option, form=f"DISK={value}", kind=kind, candidates=named.listed)
     chosen: dict[int, str] = {}
     for word, new in mapped.items():
         disk = named.find(word, what=option)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 from vmkeep.errors import ConflictError, UnsupportedError, UsageError
@@ -253,4 +254,8 @@ def _reserved(kind: ControllerKind, own: int | None = None) -> dict[int, str]:
 
 
 def _free_units(controller: _Controller) -> str:
-    return ", ".join(str(unit) for unit in range(controller.units) if unit not in controller.taken)
+    """List the free units of a controller, which may be 63, by ranges."""
+    free = [unit for unit in range(controller.units) if unit not in controller.taken]
+    # A unit less its place in the list is the same for all units of one range.
+    ranges = [[unit for _, unit in units] for _, units in groupby(enumerate(free), lambda each: each[1] - each[0])]
+    return ", ".join(f"{units[0]} to {units[-1]}" if len(units) > 2 else ", ".join(map(str, units)) for units in ranges)

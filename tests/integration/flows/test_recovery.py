@@ -218,7 +218,7 @@ def test_a_bare_machine_restores_a_site_group_after_group_and_reports(vmkeep, pl
     ]  # fmt: skip
     assert not any(vm["refusal"] for vm in json.loads(planned.stdout)["vms"])
     assert isinstance(unasked.exception, UsageError)
-    assert "approve others" in str(unasked.exception)
+    assert "add --approve others, or --approve all" in str(unasked.exception)
     report = json.loads(ran.stdout)
     old, served, template = report["vms"]
     assert [vm["state"] for vm in report["vms"]] == ["off", "healthy", "off"]

@@ -176,18 +176,19 @@ def test_another_vm_is_written_over_when_it_is_named_and_both_are_told_in_full(k
     assert plan.vm.vcenter != plan.target.vcenter
 
 
-def test_the_plan_is_shown_in_full_before_anything_is_changed(kept, lab):
+def test_the_plan_and_the_way_to_go_on_are_shown_before_anything_is_changed(kept, lab):
     (site, point), shown = kept, []
-    before = lab.vm("web01")
+    before, asked = lab.vm("web01"), request(point, on_conflict=OnConflict.OVERWRITE)
 
     def show(line):
         shown.append(line)
-        if line.startswith("the VM is "):  # the last line
+        if f"restore resume {asked.run}" in line:  # the last line
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run_restore(site, request(point, on_conflict=OnConflict.OVERWRITE), bars=silent, announce=print, show=show)
+        run_restore(site, asked, bars=silent, announce=print, show=show)
 
+    assert any(line.startswith("the VM is ") for line in shown)
     assert any("is written over" in line and before["instance_uuid"] in line for line in shown)
     assert lab.vm("web01") == before
 

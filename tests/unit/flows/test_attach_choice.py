@@ -57,7 +57,7 @@ def test_the_address_of_a_single_disk_needs_no_name_before_it():
 @pytest.mark.parametrize(
     ("at", "error", "told"),
     [
-        (("scsi1:0",), UsageError, "has no '='"),
+        (("scsi1:0",), UsageError, "has no '=': say DISK=ADDRESS"),
         (("scsi0:9=scsi1:0",), NotFoundError, "scsi0:9"),
         (("2000=scsi1:0", "scsi0:0=scsi1:1"), UsageError, "to scsi1:0 and to scsi1:1"),
     ],

@@ -141,7 +141,7 @@ def test_two_disks_of_one_size_may_change_their_places_by_the_map():
         ({"disk_map": ("scsi0:2=scsi0:0",)}, UsageError, "not in the backup: physical-mode RDM"),
         ({"disk_map": ("scsi0:0=scsi3:3",)}, NotFoundError, "no disk 'scsi3:3'; the VM to write over has scsi0:0"),
         ({"disk_map": ("scsi3:3=scsi0:0",)}, NotFoundError, "has no disk 'scsi3:3'"),
-        ({"disk_map": ("scsi0:0",)}, UsageError, "has no '='"),
+        ({"disk_map": ("scsi0:0",)}, UsageError, "has no '=': say SAVED=TARGET"),
         ({"disk_map": ("scsi0:0=scsi0:0", "2000=scsi0:1")}, UsageError, "is mapped to scsi0:0 and to scsi0:1"),
         ({"disk_map": ("scsi0:0=scsi0:1", "scsi0:1=2001")}, UsageError, "are both mapped to Hard disk 2"),
         ({"disk_map": ("scsi0:0=scsi0:1",)}, ConflictError, r"mapped to Hard disk 2 .*: the disk there has 2.0 GiB"),

@@ -9,7 +9,7 @@ from vmkeep.vsphere.mappings import take_apart
 
 
 def taken(*texts: str, known: tuple[str, ...] = ("VM Network", "Network adapter 1")) -> dict[str, str]:
-    return take_apart(texts, known, what="--network", kind="network", candidates="it has these")
+    return take_apart(texts, known, what="--network", form="OLD=NEW", kind="network", candidates="it has these")
 
 
 @pytest.mark.parametrize(

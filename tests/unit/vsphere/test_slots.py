@@ -114,7 +114,7 @@ def test_a_full_vm_is_refused_with_a_way_out():
 @pytest.mark.parametrize(
     ("address", "running", "error", "told"),
     [
-        ("scsi0:0", False, ConflictError, "scsi0:0 is taken by Hard disk 7; free there: 1, 2"),
+        ("scsi0:0", False, ConflictError, "scsi0:0 is taken by Hard disk 7; free there: 1 to 6, 8 to 15$"),
         ("scsi0:7", False, ConflictError, "taken by the controller itself"),
         ("scsi1:7", False, ConflictError, "taken by the controller itself"),
         ("scsi0:16", False, UsageError, "end at 15"),
