@@ -2,32 +2,45 @@
 
 import json
 import random
+import signal
 import socket
-import subprocess
 import sys
 import threading
 import time
-from pathlib import Path
 
 import pytest
 
-from bench import delay, disk
+from bench import delay, disk, run
+from bench.rows import lab, storage
 
-ROOT = Path(__file__).parents[3]
 MIB = 1 << 20
 
 
+@pytest.fixture
+def short(monkeypatch):
+    """Each row has fewer cases of a kind, because each case is several processes."""
+    monkeypatch.setattr(storage, "_COMPRESSIONS", ("zstd",))
+    monkeypatch.setattr(storage, "_DELAY", 0.005)
+    monkeypatch.setattr(lab, "_CASES", {"latency": [(0, 1), (1, 1)]})
+    monkeypatch.setattr(lab, "_LATENCIES", (0, 1))
+    monkeypatch.setattr(lab, "_COUNTS", (1,))
+    monkeypatch.setattr(run, "_LARGER", 16)
+    stopping = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, stopping)
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("short")
 @pytest.mark.parametrize(
     "rows", ["full,clone,incremental,unchanged,restore,overwrite,verify", "metadata,latency,s3 get"]
 )
-def test_every_row_gives_figures_and_every_restore_the_disk(tmp_path, rows):
+def test_every_row_gives_figures_and_every_restore_the_disk(tmp_path, monkeypatch, capsys, rows):
     out = tmp_path / "figures.json"
     options = ["--size", "64", "--rounds", "1", "--rows", rows, "--folder", str(tmp_path), "--json", str(out)]
-    command = [sys.executable, "-m", "bench.run", *options]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert "### Goals" in done.stdout
+    monkeypatch.setattr(sys, "argv", ["bench.run", *options])
+    assert run.main() == 0
+    assert "### Goals" in capsys.readouterr().out
     found = {row["name"]: row for row in json.loads(out.read_text())["rows"]}
     assert list(found) == rows.split(",")
     assert all(figure["wall"] > 0 for row in found.values() for each in row["figures"].values() for figure in each)

@@ -51,23 +51,31 @@ def _build() -> Path:
             for old in (old for old in KEPT.iterdir() if old.is_dir() and old.name != "cache"):
                 shutil.rmtree(old)
             making = Path(f"{folder}.new")
-            for program in PROGRAMS:
-                _compile(go, program, making)
+            making.mkdir(exist_ok=True)
+            _compile(go, making)
             making.rename(folder)
     return folder
 
 
-def _compile(go: str, program: str, folder: Path) -> None:
+def _compile(go: str, folder: Path) -> None:
+    """Build the programs in a third less processor time than usual.
+
+    The standard library is there in compiled form, but only with cgo, which needs no C compiler here. And govmomi's
+    code is not optimised, because the tests run it for milliseconds.
+    """
     settings = {
-        "GO111MODULE": "off", "GOPATH": str(GOCODE), "GOFLAGS": "", "GOPROXY": "off", "CGO_ENABLED": "0",
+        "GO111MODULE": "off", "GOPATH": str(GOCODE), "GOFLAGS": "", "GOPROXY": "off", "CGO_ENABLED": "1",
         "GOCACHE": str(KEPT / "cache"), "HOME": str(KEPT), "PATH": os.environ["PATH"],
     }  # fmt: skip
     built = subprocess.run(
-        [go, "build", "-ldflags=-s -w", "-o", str(folder / program), f"./{program}"],
+        [
+            go, "build", "-ldflags=-s -w", "-gcflags=github.com/vmware/...=-N -l", "-o", f"{folder}/",
+            *(f"./{program}" for program in PROGRAMS),
+        ],
         cwd=SOURCES, env=settings, capture_output=True, text=True, check=False,
     )  # fmt: skip
     if built.returncode:
-        pytest.fail(f"{program} does not build with {GOVMOMI}:\n{built.stderr}", pytrace=False)
+        pytest.fail(f"the peers do not build with {GOVMOMI}:\n{built.stderr}", pytrace=False)
 
 
 def _fingerprint(go: str) -> str:
