@@ -37,7 +37,8 @@ from vmkeep.model.site import Site
 from vmkeep.model.vmref import VmRef
 from vmkeep.repository import Repository, open_site_repository
 from vmkeep.transfer import RunningTransfer, start_copy, verify_disk
-from vmkeep.vsphere import inventory, rightscheck, snapshots
+from vmkeep.vsphere import inventory, loads, rightscheck, snapshots
+from vmkeep.vsphere.remains import find_remains
 from vmkeep.vsphere.rights import Purpose
 from vmkeep.vsphere.session import Session
 
@@ -130,12 +131,14 @@ def take_snapshot(
         area.restart()
         require_server(session, pre.vm.vcenter, pre.vm.name)
         vm, run = VmRef(moref=pre.vm.moref or "", name=pre.vm.name), pre.request.run
-        suspension.resume_before_backup(session, repository, pre, has_ended)
-        remove_leftovers(session, repository, pre, has_ended)  # which may make the room that this snapshot needs
+        left = find_remains(session, vm.moref)
+        suspension.resume_before_backup(session, repository, pre, has_ended, left.marked)
+        removed = remove_leftovers(session, repository, pre, has_ended, left)  # which may make room
+        seen = left.look() if left.at_rest and not removed else loads.look_at_loads(session, vm.moref)
         # Before the permits, because a sweep gives back those of a run without a living owner, lease or snapshot.
         area.store("owner", pre.request.owner.encode())
         with area.open_lease(_LEASE, removed=True):
-            limits.hold_for_snapshot(session, repository, site.limits, pre)
+            limits.hold_for_snapshot(session, repository, site.limits, pre, seen)
             begun = repository.begin_run(pre.request.run)
             hooks = array_hooks.end_left(site, repository, pre, has_ended)
             frozen = guest_thaws.thaw_before(session, repository, pre, has_ended, logins)

@@ -15,8 +15,9 @@ from vmkeep.model.diskaccess import DriverProbe, Launch
 from vmkeep.model.job import from_json, to_json
 from vmkeep.model.site import Site
 from vmkeep.transfer import choose_driver, probe_driver
+from vmkeep.vsphere.onelogin import one_session
 from vmkeep.vsphere.server import server_uuid
-from vmkeep.vsphere.session import Session, one_session, open_session
+from vmkeep.vsphere.session import Session, open_session
 
 log = logging.getLogger(__name__)
 

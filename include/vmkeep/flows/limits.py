@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from itertools import zip_longest
 from typing import Final
@@ -58,16 +59,19 @@ def _nfc_of(session: Session, limits: Limits, moref: str) -> Limit | None:
     return Limit(key=f"nfc/{host.id}", name=f"NFC sessions of host {host.name}", most=most, of_nfc=True)
 
 
-def hold_for_snapshot(session: Session, repository: Repository, limits: Limits, pre: Preflight) -> None:
+def hold_for_snapshot(
+    session: Session, repository: Repository, limits: Limits, pre: Preflight, seen: AbstractContextManager[None]
+) -> None:
     """Take the permits of a run for its snapshot. The run keeps them until :func:`give_back`.
 
+    :param seen: a look at the VM's loads.
     :raises LimitReachedError: a permit is not free. None is held, and the VM is not touched.
     :raises LowSpaceError: a datastore of the VM has too little free space for a snapshot.
     """
     if pre.mode is BackupMode.ASIS:
         return
     moref, run = pre.vm.moref or "", pre.request.run
-    with loads.look_at_loads(session, moref):
+    with seen:
         stores = loads.read_stores(session, moref)
         of_copies = of_transfer(session, limits, moref, _transports(pre))
     _require_space(stores, limits, pre)

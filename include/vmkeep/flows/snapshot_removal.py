@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable
 from functools import partial
 
-from vmkeep.errors import PermissionDeniedError, StoreFullError, VmKeepError
+from vmkeep.errors import NotFoundError, PermissionDeniedError, StoreFullError, VmKeepError
 from vmkeep.flows import array_hooks, guest_thaws, limits, suspension, vm_access
 from vmkeep.flows.backup_values import Removal
 from vmkeep.flows.connect import fence_deadline, open_vsphere, require_server
@@ -17,8 +17,10 @@ from vmkeep.model.guest import Logins, no_logins
 from vmkeep.model.site import Site
 from vmkeep.repository import Repository, open_site_repository
 from vmkeep.vsphere import snapshots
+from vmkeep.vsphere.remains import find_remains
 from vmkeep.vsphere.server import server_uuid
 from vmkeep.vsphere.session import Session
+from vmkeep.vsphere.snapshots import VmSnapshot
 
 log = logging.getLogger(__name__)
 
@@ -137,9 +139,8 @@ def _remove(
     with open_vsphere(site) as session:
         if vcenter is not None:
             require_server(session, vcenter, moref)
-        suspension.resume_left(session, moref, run, repository)  # first, because a suspended VM serves nobody
         removed = 0
-        for snapshot in snapshots.find_by_run(session, moref, run):
+        for snapshot in _resumed_with(session, moref, run, repository):
             if repository is None or not snapshot.is_of_other(repository):
                 snapshots.discard(session, moref, snapshot, timeout=seconds)
                 removed += 1
@@ -147,3 +148,13 @@ def _remove(
         consolidated = not removed and snapshots.consolidate_if_needed(session, moref, timeout=seconds)
         warnings = release(session)
         return Removal(snapshots_removed=removed, consolidated=consolidated, copies_fenced=fenced, warnings=warnings)
+
+
+def _resumed_with(session: Session, moref: str, run: str, repository: str | None) -> tuple[VmSnapshot, ...]:
+    """Resume a VM that a run has left suspended, first because it serves nobody. Return the run's snapshots of it."""
+    try:
+        left = find_remains(session, moref)
+        suspension.resume_marked(session, left.marked, run, repository)
+        return tuple(snapshot for snapshot in left.list_snapshots(session, moref) if snapshot.run == run)
+    except NotFoundError:
+        return ()

@@ -83,6 +83,15 @@ def resume_left(session: Session, moref: str, run: str, repository: str | None) 
         marked = suspensions.find_marked(session, moref)
     except NotFoundError:
         return False
+    return resume_marked(session, marked, run, repository)
+
+
+def resume_marked(session: Session, marked: suspensions.MarkedVm | None, run: str, repository: str | None) -> bool:
+    """Resume a VM if the run that it is marked by has left it suspended. Return whether it was suspended.
+
+    :param marked: the VM; ``None``: it carries no mark.
+    :param repository: id of the run's repository; ``None``: it is not known.
+    """
     if marked is None or marked.mark.run != run or repository not in (None, marked.mark.repository):
         return False
     settled = suspensions.settle(session, marked)
@@ -99,12 +108,14 @@ def _end(session: Session, marked: suspensions.MarkedVm) -> bool:
     return False
 
 
-def resume_before_backup(session: Session, repository: Repository, pre: Preflight, has_ended: HasEnded) -> None:
+def resume_before_backup(
+    session: Session, repository: Repository, pre: Preflight, has_ended: HasEnded, marked: suspensions.MarkedVm | None
+) -> None:
     """Resume the VM if a dead run, or an earlier try of this run, has left it suspended.
 
+    :param marked: the VM as it was found; ``None``: it carries no mark.
     :raises StaleError: it was left suspended, so that the plan of this backup is not true any more.
     """
-    marked = suspensions.find_marked(session, pre.vm.moref or "")
     if marked is None or _is_alive(session, repository, marked, pre.request.run, has_ended, GIVEN_UP):
         return
     settled = suspensions.settle(session, marked)

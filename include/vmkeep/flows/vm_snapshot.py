@@ -27,6 +27,7 @@ from vmkeep.model.guest import CommandOutcome, Logins, outcomes
 from vmkeep.model.point import BackupMode, Consistency, Quiesce
 from vmkeep.repository import Repository
 from vmkeep.vsphere import changes, claims, inventory, snapshots, tools, vmfiles
+from vmkeep.vsphere.remains import Remains
 from vmkeep.vsphere.session import Session
 from vmkeep.vsphere.snapshots import VmSnapshot
 
@@ -35,15 +36,22 @@ log = logging.getLogger(__name__)
 IF_DEAD = "; if it is dead, 'vmkeep vm sweep --given-up-after-hours 1' removes its snapshot, once that is an hour old"
 
 
-def remove_leftovers(session: Session, repository: Repository, pre: Preflight, has_ended: HasEnded) -> int:
+def remove_leftovers(
+    session: Session,
+    repository: Repository,
+    pre: Preflight,
+    has_ended: HasEnded,
+    left: Remains,
+) -> int:
     """Remove the snapshots of dead runs and of an earlier try of this run. Return the number of removed snapshots.
 
+    :param left: the remains of runs on the VM.
     :raises ConflictError: another run may be backing up this VM right now.
     """
     own = pre.request.run
     vm = _moref(pre)
     removed = 0
-    for snapshot in snapshots.list_ours(session, vm):
+    for snapshot in left.list_snapshots(session, vm):
         of_other = snapshot.is_of_other(repository.id)
         if (of_other or snapshot.run != own) and snapshot_run_is_alive(
             repository, snapshot, now=session.server_time(), has_ended=has_ended

@@ -2,13 +2,13 @@
 
 All other packages see managed object ids (``vm-16``) and model values.
 
-*The connection*: ``session`` (over ``connection``, ``stub``, ``trust``, ``http``, ``tickets``), calls and their faults
-(``api``, ``tasks``, ``properties``, ``looks``, ``faults``), and ``server``, the identity of a vCenter or host. *The
-inventory*: ``inventory``, ``describe``, ``names``, ``paths``, ``machines``, ``claims``, ``rights``; ``choosing`` finds
-the VMs that fit a selector (``vmfacts``, ``records``, ``surroundings``, ``tags`` over ``automation``). *A backup*:
-``snapshots`` (``snapshottree``), ``changes``, ``vmfiles``, ``sharing``, ``disturbances``, ``relocation``, ``reach``,
-``rdms``, ``guestcommands``, ``tools``; ``hostbundles`` for the configuration of a host. *A sweep*: ``traces`` and
-``attached``.
+*The connection*: ``session`` (over ``connection``, ``stub``, ``trust``, ``http``, ``tickets``) and ``onelogin``, calls
+and their faults (``api``, ``tasks``, ``properties``, ``looks``, ``faults``), and ``server``, the identity of a vCenter
+or host. *The inventory*: ``inventory``, ``describe``, ``names``, ``paths``, ``machines``, ``claims``, ``rights``;
+``choosing`` finds the VMs that fit a selector (``vmfacts``, ``records``, ``surroundings``, ``tags``, ``automation``).
+*A backup*: ``snapshots`` (``snapshottree``), ``remains``, ``changes``, ``vmfiles``, ``sharing``, ``disturbances``,
+``relocation``, ``reach``, ``rdms``, ``guestcommands``, ``tools``; ``hostbundles`` for the
+configuration of a host. *A sweep*: ``traces`` and ``attached``.
 *A new VM*: ``configspec`` builds the ``ConfigSpec`` from a saved configuration (``advancedsettings``, ``hardware``,
 ``lowering``, ``cards``, ``addresses``, ``specdevices``, ``specdisks``, ``specvapp``, ``placedsettings``), ``places``
 and ``fitting`` find out whether the VM can be made there (``candidates``, ``directories``, ``luns``, ``freeluns``),
@@ -56,12 +56,14 @@ __all__ = [
     "machines",
     "mappings",
     "names",
+    "onelogin",
     "paths",
     "policies",
     "rdms",
     "reach",
     "references",
     "relocation",
+    "remains",
     "rights",
     "rightscheck",
     "screenshots",

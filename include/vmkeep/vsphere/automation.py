@@ -1,7 +1,8 @@
 """Calls the Automation API of a vCenter: JSON over HTTPS, for data that SOAP does not have, such as tags.
 
-The API has its own session. Since 7.0 Update 2 its root is ``/api``. An older vCenter has only ``/rest``, with the same
-calls in another form. The newer root is tried first.
+The API has its own session, which the steps of a worker share as they do the session of SOAP. Since 7.0 Update 2 its
+root is ``/api``. An older vCenter has only ``/rest``, with the same calls in another form. The newer root is tried
+first.
 """
 
 from __future__ import annotations
@@ -23,9 +24,11 @@ from vmkeep.errors import (
     VmKeepError,
     VSphereError,
 )
+from vmkeep.vsphere import tickets
 from vmkeep.vsphere.connection import PinnedConnection
 from vmkeep.vsphere.http import exchange
 from vmkeep.vsphere.session import Session
+from vmkeep.vsphere.tickets import Token
 
 LIMIT = 64 << 20
 """Greatest number of bytes of one answer."""
@@ -66,12 +69,24 @@ class _UnknownCallError(NotFoundError):
 
 
 class Automation:
-    """A session of the Automation API. Only one thread may use it."""
+    """A session of the Automation API. Only one thread may use it.
 
-    def __init__(self, connection: PinnedConnection, dialect: Dialect, token: str) -> None:
+    It may be one that another step has begun. If the server knows that one no longer, the first call logs in anew.
+    """
+
+    def __init__(self, session: Session, connection: PinnedConnection) -> None:
+        """Go on with the session that is kept for the same login and certificate, or log in."""
+        self._session = session
         self._connection = connection
-        self.dialect = dialect
-        self._token = token
+        connection.connect()
+        kept = tickets.kept_token(session.login)
+        self._borrowed = kept is not None and kept.certificate == session.thumbprint_sha256
+        self._token = kept if kept is not None and self._borrowed else _log_in(session, connection)
+
+    @property
+    def dialect(self) -> Dialect:
+        """The form of the calls."""
+        return _dialect(self._token)
 
     def __repr__(self) -> str:
         """Name only the server, because the token is secret."""
@@ -91,44 +106,80 @@ class Automation:
         return self._call("POST", path, json.dumps(body).encode())
 
     def close(self) -> None:
-        """End the session. Never raises, because the server ends an idle session by itself."""
-        with contextlib.suppress(VmKeepError):
-            self._call("DELETE", self.dialect.session, None)
+        """End the session, unless it is kept for others or was begun by another step.
+
+        Never raises, because the server ends an idle session by itself.
+        """
+        if not tickets.keep_token(self._session.login, self._token) and not self._borrowed:
+            _end(self._connection, self._token)
 
     def _path(self, service: str, key: str | None) -> str:
         end = "" if key is None else f"/{self.dialect.id_prefix}{quote(key, safe=':')}"
         return f"{self.dialect.root}{service}{end}"
 
     def _call(self, method: str, path: str, body: bytes | None) -> Any:
-        headers = {_HEADER: self._token, "Content-Type": "application/json", "Accept": "application/json"}
-        return _send(self._connection, self.dialect, method, path, headers, body)
+        try:
+            return _send(self._connection, self.dialect, method, path, _headers(self._token), body)
+        except AuthenticationError:
+            if not self._borrowed:
+                raise
+        self._log_in_again()
+        return _send(self._connection, self.dialect, method, path, _headers(self._token), body)
+
+    def _log_in_again(self) -> None:
+        ended, self._token = self._token, _log_in(self._session, self._connection)
+        self._borrowed = False
+        tickets.keep_token(self._session.login, self._token, ended=ended)
 
 
 @contextmanager
 def open_automation(session: Session) -> Iterator[Automation]:
-    """Log in to the Automation API of a session's vCenter; log out at the end.
+    """Log in to the Automation API of a session's vCenter, or go on with a log-in that is kept.
+
+    At the end log out, if the log-in is not kept.
 
     :raises UnsupportedError: the server has no Automation API.
     :raises AuthenticationError: the server refuses the user name or the password.
     """
     with contextlib.closing(session.open_connection()) as connection:
-        opened = _log_in(session, connection)
+        opened = Automation(session, connection)
         try:
             yield opened
         finally:
             opened.close()
 
 
-def _log_in(session: Session, connection: PinnedConnection) -> Automation:
+def end_token(session: Session, token: Token) -> None:
+    """End a session that was kept. Never raises, because the server ends an idle session by itself."""
+    with contextlib.closing(session.open_connection()) as connection, contextlib.suppress(VmKeepError):
+        connection.connect()
+        if session.thumbprint_sha256 == token.certificate:
+            _end(connection, token)
+
+
+def _end(connection: PinnedConnection, token: Token) -> None:
+    with contextlib.suppress(VmKeepError):
+        _send(connection, _dialect(token), "DELETE", token.path, _headers(token), None)
+
+
+def _dialect(token: Token) -> Dialect:
+    return next(dialect for dialect in _DIALECTS if dialect.session == token.path)
+
+
+def _headers(token: Token) -> dict[str, str]:
+    return {_HEADER: token.value, "Content-Type": "application/json", "Accept": "application/json"}
+
+
+def _log_in(session: Session, connection: PinnedConnection) -> Token:
     headers = {"Authorization": session.basic_authorization(), "Accept": "application/json"}
     for dialect in _DIALECTS:
         try:
-            token = _send(connection, dialect, "POST", dialect.session, headers, b"")
+            value = _send(connection, dialect, "POST", dialect.session, headers, b"")
         except _UnknownCallError:
             continue
-        if not isinstance(token, str):
+        if not isinstance(value, str):
             raise VSphereError(f"log in to the Automation API of {session.host}: its answer names no session")
-        return Automation(connection, dialect, token)
+        return Token(certificate=session.thumbprint_sha256, path=dialect.session, value=value)
     raise UnsupportedError(f"{session.host} has no Automation API (neither /api nor /rest), so it tells no tags")
 
 

@@ -16,7 +16,10 @@ from vmkeep.vsphere.session import Session
 HOST: Final = (("runtime.host", vim.HostSystem), ("name", "config.product.version", "summary.hardware.uuid"))
 """The reference from a VM to its host, and the properties that are read of it."""
 _STORES: Final = (("datastore", vim.Datastore), ("summary",))
-_OF_VM: Final = ("config.files.vmPathName", "config.hardware.memoryMB")
+PATHS: Final = ("config.files.vmPathName", "config.hardware.memoryMB")
+"""Names of a VM's own properties that its loads are read from."""
+ALONG: Final = dict([HOST, _STORES])
+"""The references from a VM to its host and datastores, and the properties that are read of them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +48,7 @@ class StoreLoad:
 
 def look_at_loads(session: Session, moref: str) -> AbstractContextManager[None]:
     """Read in one call a VM's host and datastores. The body answers from that."""
-    return look_at(session, session.vm(moref), *_OF_VM, along=dict([HOST, _STORES]))
+    return look_at(session, session.vm(moref), *PATHS, along=ALONG)
 
 
 def read_host(session: Session, moref: str) -> HostLoad | None:
@@ -68,7 +71,7 @@ def read_host(session: Session, moref: str) -> HostLoad | None:
 def read_stores(session: Session, moref: str) -> tuple[StoreLoad, ...]:
     """Return the datastores that hold files of a VM, by name."""
     with speaking(f"read the free space of the datastores of VM {moref}"):
-        values = read(session, session.vm(moref), "datastore", *_OF_VM)
+        values = read(session, session.vm(moref), "datastore", *PATHS)
         home = parse_path(values["config.files.vmPathName"] or "")
         memory = (values["config.hardware.memoryMB"] or 0) << 20
         stores = []

@@ -101,9 +101,22 @@ def look_at(
     steps: Steps = (),
     path: str = "name",
 ) -> Iterator[None]:
-    """Read properties of an object and of those that it refers to in one call, and answer from them in the body.
+    """Read properties as :func:`take_look` does, and answer from them in the body."""
+    with looks.looking(take_look(session, start, *paths, along=along, steps=steps, path=path)):
+        yield
 
-    If the object is gone, nothing is known in the body, so that the first reader there meets the fault.
+
+def take_look(
+    session: Session,
+    start: Any,
+    *paths: str,
+    along: Mapping[tuple[str, Any], Sequence[str]] | None = None,
+    steps: Steps = (),
+    path: str = "name",
+) -> looks.Look:
+    """Return properties of an object and of those that it refers to, read in one call.
+
+    If the object is gone, nothing is known in the look, so that the first reader who uses it meets the fault.
 
     :param along: properties to read of the objects to which a property of ``start`` refers, by that property and type.
     :param steps: the references to follow further and further, as in :func:`read_chain`.
@@ -126,8 +139,7 @@ def look_at(
         found = _all_pages(session, spec, start)
     except vmodl.MethodFault:
         found = []
-    with looks.looking(looks.Look(session=session, objects={moref_of(one.obj): _told(one, asked) for one in found})):
-        yield
+    return looks.Look(session=session, objects={moref_of(one.obj): _told(one, asked) for one in found})
 
 
 def _told(content: Any, asked: Mapping[Any, Sequence[str]]) -> dict[str, Any]:

@@ -68,6 +68,11 @@ class Session:
         return f"<Session {self._vcenter.user} at {self._vcenter.host}:{self._vcenter.port}>"
 
     @property
+    def login(self) -> VCenter:
+        """The server, user and password, as they were given. Not for logs."""
+        return self._vcenter
+
+    @property
     def host(self) -> str:
         """Name or address of the server, as it was given."""
         return self._vcenter.host
@@ -255,7 +260,7 @@ def open_session(
     :raises UnreachableError: the name does not resolve, no server answers in time, or the server is no vSphere.
     :raises AuthenticationError: the server refused the user name or the password.
     """
-    session = _connected(vcenter, tickets.kept(vcenter), call_timeout)
+    session = connect(vcenter, tickets.kept(vcenter), call_timeout)
     stop = threading.Event()
     keeper = threading.Thread(
         target=_keep_alive, args=(session, stop, keep_alive), name="vsphere-keep-alive", daemon=True
@@ -269,8 +274,8 @@ def open_session(
         keeper.join(5)
 
 
-def _connected(vcenter: VCenter, ticket: Ticket | None, call_timeout: float) -> Session:
-    """Connect and check the certificate. Go on with the session of a ticket, or log in."""
+def connect(vcenter: VCenter, ticket: Ticket | None, call_timeout: float) -> Session:
+    """Connect and check the certificate. Go on with the session of a ticket, or log in. The caller closes it."""
     trust = Trust(vcenter)
     connection = PinnedConnection(vcenter.host, vcenter.port, trust=trust, call_timeout=call_timeout)
     with _closed_on_error(connection):
@@ -285,21 +290,6 @@ def _connected(vcenter: VCenter, ticket: Ticket | None, call_timeout: float) -> 
     except BaseException:
         stub.DropConnections()
         raise
-
-
-@contextmanager
-def one_session(vcenter: VCenter) -> Iterator[None]:
-    """Let everything in the body go on with one log-in, one after the other or at once. Log out at the end."""
-    ended = None
-    try:
-        with tickets.log_ins_kept() as ended:
-            yield
-    finally:
-        cache = ended() if ended is not None else None
-        ticket = cache.load(vcenter) if cache is not None else None
-        if ticket is not None:
-            with contextlib.suppress(VmKeepError):  # because the server ends an idle session by itself
-                _connected(vcenter, ticket, LOGOUT_SECONDS).end()
 
 
 def _keep_alive(session: Session, stop: threading.Event, interval: float) -> None:

@@ -10,9 +10,10 @@ import logging
 import re
 import time
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from itertools import count
-from typing import Any
+from typing import Any, Final
 
 from vmkeep.errors import (
     DeadlineError,
@@ -33,8 +34,11 @@ from vmkeep.vsphere.snapshottree import VmSnapshot, describe, in_tree, list_all
 from vmkeep.vsphere.tasks import await_sight, run_task, wait_task
 
 __all__ = [
+    "ALONG",
+    "PATHS",
     "REMOVE_SECONDS",
     "QuiesceFailedError",
+    "SeenSnapshots",
     "VmSnapshot",
     "consolidate_if_needed",
     "create",
@@ -43,9 +47,11 @@ __all__ = [
     "in_tree",
     "list_all",
     "list_ours",
+    "list_seen",
     "remove",
     "require",
     "revert",
+    "see_ours",
 ]
 
 log = logging.getLogger(__name__)
@@ -63,6 +69,10 @@ _CONSOLIDATIONS = 3
 _CONSOLIDATION = "runtime.consolidationNeeded"
 _POWER = "runtime.powerState"
 _OF_TASKS = ("info.descriptionId", "info.state")
+PATHS: Final = ("snapshot", *protection.PATHS)
+"""Names of a VM's own properties that tell its snapshots."""
+ALONG: Final = {("recentTask", vim.Task): _OF_TASKS}
+"""The reference from a VM to its tasks, and the properties that tell whether one of them takes a snapshot."""
 _QUIESCE_FAULTS = {"ApplicationQuiesceFault", "FilesystemQuiesceFault", "ToolsUnavailable"}
 _QUIESCE_KEY = re.compile("quiesc", re.IGNORECASE)
 """Pattern for keys of vSphere's messages, e.g. ``msg.snapshot.error-QUIESCINGERROR``."""
@@ -123,12 +133,39 @@ def create(
 
 def list_ours(session: Session, moref: str) -> tuple[VmSnapshot, ...]:
     """Wait for snapshots that are being taken. Return those that any run of vmkeep has taken and not removed."""
-    along = {("recentTask", vim.Task): _OF_TASKS}
-    with look_at(session, session.vm(moref), "snapshot", *protection.PATHS, along=along):
-        creating = _creating(session, moref)
-        if not creating:
-            return _of_runs(list_all(session, moref))
-    _await_all(session, moref, creating)
+    with look_at(session, session.vm(moref), *PATHS, along=ALONG):
+        seen = see_ours(session, moref)
+    return list_seen(session, moref, seen)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeenSnapshots:
+    """The answer of one look at the snapshots that runs have taken of a VM."""
+
+    creating: tuple[tuple[Any, Mapping[str, Any]], ...]
+    """The recent tasks that take a snapshot of the VM, ended ones included."""
+    ours: tuple[VmSnapshot, ...]
+    """The snapshots, if there is no such task."""
+
+    @property
+    def going_on(self) -> tuple[Any, ...]:
+        """The tasks that had not ended."""
+        return tuple(task for task, info in self.creating if info["info.state"] in ("queued", "running"))
+
+
+def see_ours(session: Session, moref: str) -> SeenSnapshots:
+    """Look at the snapshots that runs have taken. To be called in a look at ``PATHS`` and ``ALONG``."""
+    creating = _creating(session, moref)
+    return SeenSnapshots(creating=creating, ours=() if creating else _of_runs(list_all(session, moref)))
+
+
+def list_seen(session: Session, moref: str, seen: SeenSnapshots) -> tuple[VmSnapshot, ...]:
+    """Wait for snapshots that were seen being taken, and return those that any run has taken and not removed."""
+    if not seen.creating:
+        return seen.ours
+    for task in seen.going_on:  # because a snapshot whose caller died appears only when it is done
+        with speaking(f"look at the tasks of VM {moref}"):
+            _await_create(session, moref, task)
     # Asked again, because one answer may show a task that has ended, and a list from before its end.
     return _of_runs(list_all(session, moref))
 
@@ -320,19 +357,11 @@ def _needs_consolidation(session: Session, moref: str) -> bool:
         return bool(read(session, session.vm(moref), _CONSOLIDATION)[_CONSOLIDATION])
 
 
-def _await_all(session: Session, moref: str, creating: list[tuple[Any, dict[str, Any]]]) -> None:
-    """Wait for snapshots that are being taken, because one whose caller died appears only when it is done."""
-    for task, info in creating:
-        if info["info.state"] in ("queued", "running"):
-            with speaking(f"look at the tasks of VM {moref}"):
-                _await_create(session, moref, task)
-
-
-def _creating(session: Session, moref: str) -> list[tuple[Any, dict[str, Any]]]:
+def _creating(session: Session, moref: str) -> tuple[tuple[Any, Mapping[str, Any]], ...]:
     """Return the recent tasks that take a snapshot of a VM, ended ones included."""
     with speaking(f"look at the tasks of VM {moref}"):
         tasks = read_listed(session, session.vm(moref), "recentTask", vim.Task, *_OF_TASKS)
-    return [(task, info) for task, info in tasks if info["info.descriptionId"] == _CREATES]
+    return tuple((task, info) for task, info in tasks if info["info.descriptionId"] == _CREATES)
 
 
 def _await_create(session: Session, moref: str, task: Any) -> None:

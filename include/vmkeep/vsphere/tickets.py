@@ -22,6 +22,8 @@ from vmkeep.model.site import VCenter
 
 KEPT_SECONDS: Final = 1200
 """Seconds for which an entry holds after its last use."""
+TOKEN_SECONDS: Final = 240
+"""The same for an Automation session, because a vCenter may end one after 5 minutes without a call."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,11 +41,23 @@ class Ticket:
     """The server's ``ServiceContent``, as XML."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Token:
+    """A session of a vCenter's Automation API, as another process can go on with it. Not for logs."""
+
+    certificate: str
+    """SHA-256 of the certificate that the server showed. Another one means another server."""
+    path: str
+    """Path at which the server has its sessions. It tells the form of all calls."""
+    value: str
+
+
 class TicketCache:
-    """Tickets by login, in memory that this process shares with those forked from it."""
+    """Tickets and tokens by login, in memory that this process shares with those forked from it."""
 
     def __init__(self) -> None:
         self._memory = ForkMemory()
+        self._tokens = ForkMemory()
 
     def load(self, vcenter: VCenter) -> Ticket | None:
         """Return the session of a login; ``None``: there is none, or it has lapsed."""
@@ -57,6 +71,15 @@ class TicketCache:
     def forget(self, vcenter: VCenter) -> None:
         """Keep no session of a login any more."""
         self._memory.forget(_origin(vcenter))
+
+    def load_token(self, vcenter: VCenter) -> Token | None:
+        """Return the Automation session of a login; ``None``: there is none, or it has lapsed."""
+        found = self._tokens.load(_origin(vcenter))
+        return Token(**json.loads(found)) if found is not None else None
+
+    def store_token(self, vcenter: VCenter, token: Token) -> None:
+        """Keep an Automation session from now on."""
+        self._tokens.store(_origin(vcenter), json.dumps(asdict(token)).encode(), seconds=TOKEN_SECONDS)
 
 
 def _origin(vcenter: VCenter) -> bytes:
@@ -132,3 +155,25 @@ def forget(vcenter: VCenter, session_key: str) -> None:
     ticket = kept(vcenter)
     if cache is not None and ticket is not None and ticket.session_key == session_key:
         cache.forget(vcenter)
+
+
+def kept_token(vcenter: VCenter) -> Token | None:
+    """Return the Automation session that a login has already; ``None``: it has none, or log-ins are not kept."""
+    cache = _shared
+    return cache.load_token(vcenter) if cache is not None else None
+
+
+def keep_token(vcenter: VCenter, token: Token, *, ended: Token | None = None) -> bool:
+    """Keep an Automation session for the next process, or for longer. Return whether it is kept.
+
+    A session of another process stays, because that process may work with it.
+
+    :param ended: the session that this one replaces, because the server knows it no longer.
+    """
+    cache = _shared
+    if cache is None:
+        return False
+    if cache.load_token(vcenter) not in (None, ended, token):
+        return False
+    cache.store_token(vcenter, token)
+    return cache.load_token(vcenter) is not None

@@ -16,8 +16,8 @@ from vmkeep.flows.backup_values import BackupRequest
 from vmkeep.flows.leftovers import find_run_snapshots
 from vmkeep.vsphere import inventory
 
-MOST = 43
-"""Calls of a backup of one disk, whose changes take two or three answers of the lab. Its tags take three of them."""
+MOST = 40
+"""Calls of a backup of one disk, whose changes take two or three answers of the lab."""
 OF_HOSTS = ("host.GET",)
 """Requests that the lab counts too, though a host answers them, and not the vCenter."""
 

@@ -13,7 +13,7 @@ import pytest
 from tests.integration.flows.restoring import hands
 from tests.patience import HANG
 from vmkeep.errors import CorruptError, DeadlineError, StoreFullError
-from vmkeep.flows import backup
+from vmkeep.flows import backup, snapshot_removal
 from vmkeep.flows.backup_values import BackupRequest
 from vmkeep.flows.complete_runs import run_backup
 from vmkeep.repository import create_repository
@@ -101,12 +101,12 @@ def test_disks_that_somebodys_removal_left_unmerged_are_merged_all_the_same(site
 def test_a_vcenter_that_fails_is_no_fault_of_the_repository_and_is_asked_once(site, monkeypatch):
     asked = []
 
-    def gives_up(_session, _vm, run):
-        asked.append(run)
+    def gives_up(_session, vm):
+        asked.append(vm)
         raise DeadlineError(waiting_for="remove snapshot", seconds=1)
 
-    monkeypatch.setattr(backup.snapshots, "find_by_run", gives_up)
+    monkeypatch.setattr(snapshot_removal, "find_remains", gives_up)
     with pytest.raises(DeadlineError):
         backup.remove_own_snapshot(site, "vm-1", "run-1", vcenter=None)
 
-    assert asked == ["run-1"]
+    assert asked == ["vm-1"]

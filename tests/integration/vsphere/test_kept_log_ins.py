@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from dataclasses import replace
 
 import pytest
 
 from tests.patience import eventually
 from vmkeep.errors import AuthenticationError, CertificateError, StaleError
-from vmkeep.vsphere import inventory, tickets
+from vmkeep.vsphere import automation, inventory, tickets
+from vmkeep.vsphere.automation import open_automation
+from vmkeep.vsphere.onelogin import one_session
 from vmkeep.vsphere.privileges import missing_privileges
-from vmkeep.vsphere.session import one_session, open_session
+from vmkeep.vsphere.session import open_session
 from vmlab.api import vim, vmodl
 from vmlab.managed.properties import retrieving
 
@@ -168,3 +171,78 @@ def test_properties_that_are_missing_for_want_of_a_log_in_are_asked_for_again(la
 
     assert inventory.list_vms(session) == before
     assert calls(lab, "Login") == 2
+
+
+def read_categories(vcenter) -> None:
+    with open_session(vcenter) as session, open_automation(session) as opened:
+        opened.get("tagging/category")
+
+
+@pytest.fixture
+def tag_sessions(lab):
+    """The sessions of the Automation API that are left over."""
+    lab.site.automation_sessions.close_all()
+    return lab.site.automation_sessions.all
+
+
+def test_all_steps_of_one_body_log_in_to_the_automation_api_once_and_out_at_its_end(lab, vcenter, tag_sessions):
+    before = dict(lab.site.faults.calls)
+    with one_session(vcenter):
+        for _ in range(3):
+            read_categories(vcenter)
+        assert len(tag_sessions()) == 1
+
+    made = {name: calls(lab, f"automation.{name}") - before.get(f"automation.{name}", 0) for name in ("POST", "DELETE")}
+    assert made == {"POST": 1, "DELETE": 1}
+    assert tag_sessions() == []
+
+
+def test_a_step_alone_logs_out_of_the_automation_api(vcenter, tag_sessions):
+    read_categories(vcenter)
+
+    assert tag_sessions() == []
+
+
+@pytest.mark.usefixtures("kept")
+def test_a_kept_automation_session_that_has_ended_is_replaced_once(lab, vcenter, tag_sessions):
+    read_categories(vcenter)
+    ended = tag_sessions()
+    lab.site.automation_sessions.close_all()
+    for _ in range(2):
+        read_categories(vcenter)
+
+    assert len(ended) == len(tag_sessions()) == 1
+    assert ended != tag_sessions()
+
+
+@pytest.mark.usefixtures("kept")
+def test_an_automation_session_that_is_new_and_refused_is_not_replaced(lab, vcenter, tag_sessions):
+    with open_session(vcenter) as session, open_automation(session) as opened:
+        lab.site.automation_sessions.close_all()
+        with pytest.raises(AuthenticationError):
+            opened.get("tagging/category")
+
+    assert tag_sessions() == []
+
+
+@pytest.mark.usefixtures("kept")
+def test_of_two_automation_log_ins_at_once_one_is_kept_and_the_other_ends(vcenter, tag_sessions, kept):
+    with open_session(vcenter) as session, open_automation(session), open_automation(session):
+        assert len(tag_sessions()) == 2
+
+    assert len(tag_sessions()) == 1
+    assert kept.load_token(vcenter).value == tag_sessions()[0].cookie
+
+
+@pytest.mark.usefixtures("kept")
+def test_the_automation_session_goes_to_no_server_with_another_certificate(vcenter, tag_sessions, kept):
+    read_categories(vcenter)
+    ours = kept.load_token(vcenter)
+    kept.store_token(vcenter, replace(ours, certificate="of another server"))
+
+    read_categories(vcenter)
+
+    assert [session.cookie for session in tag_sessions()] == [ours.value]  # the second one was ended
+    with open_session(vcenter) as session:
+        automation.end_token(session, ours)
+    assert tag_sessions() == []
