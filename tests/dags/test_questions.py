@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
@@ -9,6 +10,7 @@ from types import SimpleNamespace
 import pytest
 from airflow.providers.standard.operators import hitl
 from airflow.sdk.exceptions import AirflowFailException, TaskAwaitingInput
+from markdown_it import MarkdownIt
 
 from vmkeep.flows.restore_request import make_request
 from vmkeep.flows.restore_values import DiskMatch, RestorePlan
@@ -22,6 +24,7 @@ from vmkeep_airflow.operators.approve_restore import ApproveRestoreOperator
 from vmkeep_airflow.operators.approve_undo import ApproveUndoOperator
 from vmkeep_airflow.operators.end_undoable import EndUndoableOperator
 from vmkeep_airflow.steps import Approval
+from vmkeep_airflow.verbatim import listed
 
 FOUND = Undoable(
     vm=VmRef(moref="vm-16", name="*app01*"), restore="r-1", snapshot="snapshot-7", power="poweredOn",
@@ -65,7 +68,22 @@ def test_a_question_says_who_asks_until_when_and_what_is_lost_in_words_that_no_n
     for told in ("asked for by jane on 2026-11-26 22:05 UTC, in run manual__1", "without an answer until", "is lost",
                  "*app01*", "snapshot-7 of 2026-11-20", "Network adapter 2"):  # fmt: skip
         assert told in asked["body"]
-    assert all(line.startswith("    ") for line in asked["body"].splitlines())
+    assert all(re.fullmatch("- ` .* `|---|", line) for line in asked["body"].splitlines())
+
+
+LINES = [
+    "VM app01 is running", "*app01* [x](http://evil.example) <b>", "a `b` ``c``", "`", "- x", "    indented",
+    "two\nlines", "www.evil.example", "ends with a backslash \\", "dätä web/01 ☃",
+]  # fmt: skip
+
+
+def test_each_line_of_a_question_is_shown_on_its_own_and_letter_by_letter():
+    tokens = MarkdownIt("commonmark").parse(listed(LINES))
+
+    items = [token.children for token in tokens if token.type == "inline"]
+    assert [[child.type for child in item] for item in items] == [["code_inline"]] * len(LINES)
+    assert [item[0].content for item in items] == [line.replace("\n", " ") for line in LINES]
+    assert len([token for token in tokens if token.type == "list_item_open"]) == len(LINES)
 
 
 def test_a_yes_is_to_the_restore_that_was_shown_and_names_who_gave_it():

@@ -10,6 +10,7 @@ from airflow.sdk import Context
 
 from vmkeep.recovery import RecoveryPlan, parse_plan
 from vmkeep_airflow.failures import airflow_failures
+from vmkeep_airflow.verbatim import listed
 
 ALL = "all"
 """Stands for every group, among those that are approved."""
@@ -70,9 +71,10 @@ class ApproveRecoveryOperator(HITLOperator):
 
 
 def _question(plan: RecoveryPlan, asked: Sequence[str]) -> str:
-    """Return the order of the groups, as preformatted lines, because a name may look like Markdown."""
-    lines = "\n".join(
-        f"    {number}. {group.name}{' (asked for)' if group.name in asked else ''}"
+    """Return the plan's name and the order of its groups."""
+    groups = listed(
+        f"{number}. {group.name}{' (asked for)' if group.name in asked else ''}"
         for number, group in enumerate(plan.groups, 1)
     )
-    return f"Plan {plan.name} restores its groups in this order, up to the first one that is not approved:\n\n{lines}\n"
+    head = listed([f"Plan {plan.name} restores its groups in this order, up to the first one that is not approved:"])
+    return f"{head}\n---\n\n{groups}"

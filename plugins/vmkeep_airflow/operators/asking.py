@@ -12,6 +12,7 @@ from airflow.sdk import Context
 from airflow.sdk.exceptions import AirflowFailException, TaskAwaitingInput
 
 from vmkeep.clock import now
+from vmkeep_airflow.verbatim import listed
 
 _SHOWN = "shown"
 """Argument with which Airflow calls the task again: the id of the thing that the question was about."""
@@ -31,11 +32,11 @@ class AskingOperator(ApprovalOperator):
     def ask(self, context: Context, *, subject: str, lines: Sequence[str], shown: str) -> Any:
         """Put the question, and end this try. Airflow calls the task again with the answer, maybe hours later.
 
-        :param lines: the text, as preformatted lines, because a VM's name may look like Markdown.
+        :param lines: the text, of which each line is shown on its own and letter by letter.
         :param shown: id of the thing that the question is about.
         """
         self.subject = subject
-        self.body = "".join(f"    {line}\n" for line in (*self._asked_by(context), "", *lines))
+        self.body = f"{listed(self._asked_by(context))}\n---\n\n{listed(line for line in lines if line)}"
         try:
             return super().execute(context)
         except TaskAwaitingInput as waiting:
