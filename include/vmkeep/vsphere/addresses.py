@@ -19,16 +19,19 @@ DEVICES = "config.hardware.device"
 _Card = vim.vm.device.VirtualEthernetCard
 
 
-def taken_addresses(session: Session, devices: Iterable[Any], networks: Iterable[Any]) -> dict[int, str]:
+def taken_addresses(
+    session: Session, devices: Iterable[Any], networks: Iterable[Any], *, gone: str | None = None
+) -> dict[int, str]:
     """Return the VM that has the address of a saved card, by the card's device key, for each address that is taken.
 
     :param devices: the saved devices.
     :param networks: the networks that the new cards go to.
+    :param gone: managed object id of a VM that is removed before the new one is made.
     """
     saved = {address: card.key for card in cards_of(devices) if (address := _address(card))}
     taken: dict[int, str] = {}
     for vm, values in read_each(session, _vms_on(session, networks) if saved else (), "name", DEVICES):
-        for card in cards_of(values[DEVICES] or ()):
+        for card in cards_of(values[DEVICES] or ()) if moref_of(vm) != gone else ():
             if (key := saved.get(_address(card))) is not None:
                 taken[key] = f"VM {decode_name(values['name'] or '')} ({moref_of(vm)})"
     return taken

@@ -227,7 +227,7 @@ def _taken_addresses(
 ) -> dict[int, str]:
     if not options.keep_addresses:
         return {}
-    return taken_addresses(session, devices, [card.network.managed for card in cards])
+    return taken_addresses(session, devices, [card.network.managed for card in cards], gone=options.replaces)
 
 
 def _home(place: Place, vmx: str) -> str:

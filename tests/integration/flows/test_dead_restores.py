@@ -31,7 +31,7 @@ from vmkeep.flows.backup_values import BackupRequest
 from vmkeep.flows.complete_runs import carry_out, run_restore
 from vmkeep.flows.leftovers import find_run_snapshots
 from vmkeep.flows.restore_ledger import Outcome, RunLedger
-from vmkeep.flows.restore_request import OnConflict, make_request
+from vmkeep.flows.restore_request import MacAddresses, OnConflict, make_request
 from vmkeep.flows.resumed_restores import resume_restore
 from vmkeep.flows.sweep import Kind, State
 from vmkeep.model.job import from_json
@@ -144,6 +144,22 @@ def test_a_restore_to_the_name_of_a_half_made_vm_works_once_its_restore_is_dead(
         dead.prepared()
     restore.clean_up(site, "a-later-one")
     assert name not in names(lab)
+
+
+def test_a_half_made_vm_that_is_removed_first_keeps_no_mac_address_from_the_new_one(lab, kept, name):
+    site, point = kept
+    request = make_request(point=point, run="a-later-one", new_name=VM, mac_addresses=MacAddresses.KEEP)
+    with open_repository(site.repository) as repository, hands(lab) as session:
+        RunLedger(repository, name).begin("an Airflow")
+        claim = claims.VmClaim(run=name, made=True, began=session.server_time(), repository=repository.id)
+        assert claims.hold(session, lab.vm(VM)["moref"], claim, version=None)
+        try:
+            plan = restore.plan_restore(site, request, has_ended=ended)
+        finally:
+            claims.let_go(session, lab.vm(VM)["moref"], name)
+
+    assert plan.dead.vm == lab.vm(VM)["moref"]
+    assert all(address for _, address in plan.place.addresses), plan.warnings
 
 
 def test_the_sweep_finds_what_dead_restores_made_and_held_and_nothing_else(lab, kept, name):
