@@ -14,7 +14,7 @@ import logging
 from collections.abc import Callable, Collection
 
 from vmkeep.errors import CorruptError, VmKeepError
-from vmkeep.flows.restore_ledger import RunLedger
+from vmkeep.flows.restore_ledger import PlanLedger, RunLedger
 from vmkeep.flows.restore_values import RestorePlan
 from vmkeep.repository import Repository
 from vmkeep.vsphere import claims, vmnotes
@@ -27,10 +27,10 @@ log = logging.getLogger(__name__)
 def keep_half_written(session: Session, repository: Repository, run: str) -> bool:
     """Leave the VM of a restore that failed as it is, if its request asks for that. Return whether it stays.
 
-    A VM to which certainly nothing was written is not worth keeping.
+    A VM that was not even made ready is not worth keeping.
     """
     ledger = RunLedger(repository, run)
-    if ledger.outcome() is not None or not ledger.may_have_written():
+    if ledger.outcome() is not None or not _is_ready(repository, run):
         return False
     kept = [
         found
@@ -38,20 +38,30 @@ def keep_half_written(session: Session, repository: Repository, run: str) -> boo
         if found.claim.keep and found.off and found.claim.is_of(run, repository.id)
     ]
     for found in kept:
-        log.warning("VM %s is kept, partly written: 'vmkeep restore resume %s' goes on", found.vm, run)
-        warn(session, found, how=f"'vmkeep restore resume {run}' goes on with it")
+        log.warning("VM %s is kept: 'vmkeep restore resume %s' goes on", found.vm, run)
+        if found.claim.made or ledger.may_have_written():
+            warn(session, found, how=f"'vmkeep restore resume {run}' goes on with it")
     if kept:
         ledger.note_kept()
     return bool(kept)
 
 
 def has_to_stay(repository: Repository, run: str) -> bool:
-    """Return whether a VM that its restore asked to keep has to stay: unless certainly nothing was written to it.
+    """Return whether a VM that its restore asked to keep has to stay: unless it was not even made ready.
 
     Maintenance removes the notes of a run a week later. The VM stays all the same.
     """
-    ledger = RunLedger(repository, run)
-    return ledger.may_have_written() or ledger.plan() is None
+    return _is_ready(repository, run) or RunLedger(repository, run).plan() is None
+
+
+def _is_ready(repository: Repository, run: str) -> bool:
+    """Return whether a run has made its VM ready to be written."""
+    plan = plan_of(repository, run)
+    try:
+        target = PlanLedger(repository, plan).target() if plan is not None else None
+    except CorruptError:
+        return False
+    return target is not None and target.run == run
 
 
 def warn(session: Session, found: ClaimedVm, *, how: str = "restore it again") -> None:

@@ -107,6 +107,15 @@ def test_a_restore_that_got_a_vm_ready_and_wrote_nothing_leaves_no_doubt_and_no_
     assert "has written to no disk of VM copy" in caplog.text, "because it was switched off, and nobody starts it"
 
 
+def test_a_vm_that_is_to_be_kept_stays_once_it_is_ready_though_nothing_was_written(lab, kept):
+    site, point = kept
+    ready = Restoring.new(site, point, "waiting", on_failure="keep").prepared()
+
+    assert ready.clean_up() == 0
+
+    assert ready.written().finish().vm.name == "waiting"
+
+
 def test_a_half_made_vm_that_somebody_owns_is_whole_only_after_a_restore_of_all_disks(lab, kept):
     site, point = kept
     dead = Restoring.new(site, point, "half").prepared()
