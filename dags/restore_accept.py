@@ -28,37 +28,12 @@ A yes is to the restore that was shown, and to no other.
 
 from __future__ import annotations
 
-from datetime import timedelta
+from airflow.sdk import DAG
 
-from airflow.sdk import DAG, Param
+from vmkeep_airflow.params import give_params
+from vmkeep_airflow.undoables import DEFAULTS, make_end, undoable_params
 
-from vmkeep_airflow.operators.approve_undo import ApproveUndoOperator
-from vmkeep_airflow.operators.close_run import CloseRunOperator
-from vmkeep_airflow.operators.end_undoable import EndUndoableOperator
-from vmkeep_airflow.operators.find_undoable import FindUndoableOperator
-from vmkeep_airflow.params import REPOSITORY, VSPHERE, give_params, optional_text
-
-PARAMS = {
-    "vm": Param(
-        type="string",
-        minLength=1,
-        title="VM",
-        description="The restored VM: a name, or uuid:, moref:, ipaddr: and a value.",
-    ),
-    "restore": optional_text(
-        title="Restore",
-        description="The restore, by its run key, as the log of finish and the sweep name it. Empty: the only one "
-        "that keeps a snapshot.",
-    ),
-    "yes": Param(
-        False,
-        type="boolean",
-        title="Do not ask",
-        description="Remove the only way back, without asking a person.",
-    ),
-    "vsphere": VSPHERE,
-    "repository": REPOSITORY,
-}
+PARAMS = undoable_params(unasked="Remove the only way back, without asking a person.")
 
 with DAG(
     dag_id="restore_accept",
@@ -70,29 +45,7 @@ with DAG(
     is_paused_upon_creation=False,
     tags=["vmkeep", "restore"],
     max_active_runs=64,
-    default_args={
-        "owner": "vmkeep",
-        "retries": 2,
-        "execution_timeout": timedelta(hours=26),  # because merging a large snapshot takes hours
-    },
+    default_args=DEFAULTS,
 ) as dag:
-    site = {"vsphere_conn_id": "{{ params.vsphere }}", "repository_conn_id": "{{ params.repository }}"}
-
-    found = FindUndoableOperator(task_id="find", vm=dag.param("vm"), restore=dag.param("restore"), **site)
-    approved = ApproveUndoOperator(
-        task_id="approve", found=found.output, yes=dag.param("yes"), undo=False, response_timeout=timedelta(hours=24)
-    )
-    done = EndUndoableOperator(
-        task_id="accept",
-        found=found.output,
-        approval=approved.output,
-        undo=False,
-        **site,
-    )
-    closed = CloseRunOperator(task_id="close_run", result_task_id="accept", retries=0).as_teardown(
-        on_failure_fail_dagrun=True
-    )
-
-    found >> approved >> done >> closed
-
+    make_end(dag, task_id="accept", undo=False)
     give_params(dag, PARAMS)

@@ -28,44 +28,21 @@ A yes is to the restore that was shown, and to no other.
 
 from __future__ import annotations
 
-from datetime import timedelta
-
 from airflow.sdk import DAG, Param
 
-from vmkeep_airflow.operators.approve_undo import ApproveUndoOperator
-from vmkeep_airflow.operators.close_run import CloseRunOperator
-from vmkeep_airflow.operators.end_undoable import EndUndoableOperator
-from vmkeep_airflow.operators.find_undoable import FindUndoableOperator
-from vmkeep_airflow.params import REPOSITORY, VSPHERE, give_params, optional_text
+from vmkeep_airflow.params import give_params
 from vmkeep_airflow.proxies import BACKUP_PROXY
+from vmkeep_airflow.undoables import DEFAULTS, make_end, undoable_params
 
-PARAMS = {
-    "vm": Param(
-        type="string",
-        minLength=1,
-        title="VM",
-        description="The restored VM: a name, or uuid:, moref:, ipaddr: and a value.",
-    ),
-    "restore": optional_text(
-        title="Restore",
-        description="The restore, by its run key, as the log of finish and the sweep name it. Empty: the only one "
-        "that keeps a snapshot.",
-    ),
-    "power_on": Param(
+PARAMS = undoable_params(
+    unasked="Switch the VM off and drop what it has written since, without asking a person.",
+    power_on=Param(
         False,
         type="boolean",
         title="Power on",
         description="Start the VM afterwards. Without it, the VM stays off.",
     ),
-    "yes": Param(
-        False,
-        type="boolean",
-        title="Do not ask",
-        description="Switch the VM off and drop what it has written since, without asking a person.",
-    ),
-    "vsphere": VSPHERE,
-    "repository": REPOSITORY,
-}
+)
 
 with DAG(
     dag_id="restore_undo",
@@ -77,32 +54,8 @@ with DAG(
     is_paused_upon_creation=False,
     tags=["vmkeep", "restore"],
     max_active_runs=64,
-    default_args={
-        "owner": "vmkeep",
-        "retries": 2,
-        "execution_timeout": timedelta(hours=26),  # because merging a large snapshot takes hours
-    },
+    default_args=DEFAULTS,
 ) as dag:
-    site = {"vsphere_conn_id": "{{ params.vsphere }}", "repository_conn_id": "{{ params.repository }}"}
-
-    found = FindUndoableOperator(task_id="find", vm=dag.param("vm"), restore=dag.param("restore"), **site)
-    approved = ApproveUndoOperator(
-        task_id="approve", found=found.output, yes=dag.param("yes"), undo=True, response_timeout=timedelta(hours=24)
-    )
     # On a proxy, because a dead restore of the VM is ended first, and VDDK keeps Storage vMotion off the VM until then.
-    done = EndUndoableOperator(
-        task_id="undo",
-        found=found.output,
-        approval=approved.output,
-        undo=True,
-        power_on=dag.param("power_on"),
-        queue=BACKUP_PROXY,
-        **site,
-    )
-    closed = CloseRunOperator(task_id="close_run", result_task_id="undo", retries=0).as_teardown(
-        on_failure_fail_dagrun=True
-    )
-
-    found >> approved >> done >> closed
-
+    make_end(dag, task_id="undo", undo=True, power_on=dag.param("power_on"), queue=BACKUP_PROXY)
     give_params(dag, PARAMS)
