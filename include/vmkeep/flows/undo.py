@@ -86,11 +86,11 @@ def undo_restore(
         claims.take_over(session, vm.moref, held.claim, of=kept.undo_of)
         changes.disable_tracking(session, vm.moref)
         machines.renew_generation(session, vm.moref)
-        snapshots.remove(session, vm.moref, kept.moref)
-        noted = claims.incomplete_on(session, vm.moref)
-        claims.let_go(session, vm.moref, run, incomplete=without_run(noted, kept.undo_of))
         lost = _lost(had, labels_of_devices(session, vm.moref))
-        left_off = _power_on(session, vm.ref) if power_on else ()
+        snapshots.remove(session, vm.moref, kept.moref)
+        left_off = _let_go(session, vm.ref, run, kept.undo_of)
+        if power_on and not left_off:
+            left_off = _power_on(session, vm.ref)
     return Undone(
         vm=vm.ref,
         restore=kept.undo_of,
@@ -204,6 +204,17 @@ def _require_no_disks(session: Session, vm: VmRef, kept: VmSnapshot) -> None:
 def _lost(before: Mapping[int, str], now: Mapping[int, str]) -> tuple[str, ...]:
     listed = ", ".join(label for key, label in before.items() if key not in now)
     return (f"the VM lost devices that it got after the restore: {listed}",) if listed else ()
+
+
+def _let_go(session: Session, vm: VmRef, run: str, restore: str) -> tuple[str, ...]:
+    """Take the mark of the undo off. Return a warning if it stays, because a retry would find nothing to undo."""
+    try:
+        noted = claims.incomplete_on(session, vm.moref)
+        claims.let_go(session, vm.moref, run, incomplete=without_run(noted, restore))
+    except VmKeepError as error:
+        why = f"VM {vm} is as it was before, but off and marked by run {run}, which 'vmkeep vm sweep' ends: {error}"
+        return (why,)
+    return ()
 
 
 def _power_on(session: Session, vm: VmRef) -> tuple[str, ...]:

@@ -91,6 +91,20 @@ def test_a_vm_that_cannot_be_put_back_is_given_back_running_and_without_a_mark(l
     assert (claim(lab), lab.vm(VM)["power"]) == (None, "poweredOn")
 
 
+def test_an_undo_whose_mark_stays_is_done_all_the_same_and_says_so(lab, held, undoable, monkeypatch):
+    site, _ = held
+
+    def refused(*_args, **_kwargs):
+        raise VSphereError("the VM's host does not answer")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(claims, "let_go", refused)
+        done = undo_restore(site, VM, run=restoring.new_run(), power_on=True)
+
+    assert (done.undone, done.powered_on, lab.vm(VM)["snapshots"]) == (True, False, [])
+    assert "'vmkeep vm sweep' ends" in done.warnings[-1]
+
+
 def test_the_mark_that_comes_back_with_the_snapshot_keeps_nobody_away(lab, held, undoable):
     """An undo died after it had put the VM back: the VM carries the mark of the restore, which has ended well."""
     site, point = held
