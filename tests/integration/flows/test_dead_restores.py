@@ -51,6 +51,14 @@ def name() -> str:
     return f"new-{uuid.uuid4().hex[:6]}"
 
 
+@pytest.fixture(scope="module")
+def standing(kept) -> str:
+    """A restored VM that runs, whose tests leave it as it was."""
+    site, point = kept
+    Restoring.new(site, point, "standing").prepared().written().finish()
+    return "standing"
+
+
 def ended(_owner: str) -> bool:
     return True
 
@@ -246,16 +254,15 @@ def test_a_half_made_vm_that_somebody_has_switched_on_is_his_and_stays(lab, kept
     assert (mark(lab, name), lab.vm(name)["power"]) == (None, "poweredOn")
 
 
-def test_nothing_is_backed_up_while_it_is_being_restored(lab, kept, name):
+def test_nothing_is_backed_up_while_it_is_being_restored(kept, standing):
     site, point = kept
-    Restoring.new(site, point, name).prepared().written().finish()
-    ready = Restoring.over(site, point, vm_selector=name).prepared()
+    ready = Restoring.over(site, point, vm_selector=standing).prepared()
 
     with pytest.raises(ConflictError, match=ready.request.run):
-        backup.preflight(site, BackupRequest(vm_selector=name, run="a-backup"))
+        backup.preflight(site, BackupRequest(vm_selector=standing, run="a-backup"))
 
     ready.written().finish()
-    after = backup.preflight(site, BackupRequest(vm_selector=name, run="a-backup"))
+    after = backup.preflight(site, BackupRequest(vm_selector=standing, run="a-backup"))
     assert not any("restore" in warning for warning in after.warnings)
 
 
@@ -275,35 +282,33 @@ def test_a_failed_try_of_getting_the_vm_ready_is_cleared_away_by_the_next(lab, k
     assert restore.clean_up(site, target.run) == 1
 
 
-def test_a_vm_whose_restore_begins_before_its_snapshot_is_not_backed_up(lab, kept, name):
+def test_a_vm_whose_restore_begins_before_its_snapshot_is_not_backed_up(lab, kept, standing):
     site, point = kept
-    Restoring.new(site, point, name).prepared().written().finish()
-    pre = backup.preflight(site, BackupRequest(vm_selector=name, run=f"waiting-{name}"))
-    ready = Restoring.over(site, point, vm_selector=name).prepared()
+    pre = backup.preflight(site, BackupRequest(vm_selector=standing, run=f"waiting-{standing}"))
+    ready = Restoring.over(site, point, vm_selector=standing).prepared()
 
     with pytest.raises(ConflictError, match=ready.request.run):
         backup.take_snapshot(site, pre)
 
-    assert find_run_snapshots(site, lab.vm(name)["moref"]) == ()
+    assert find_run_snapshots(site, lab.vm(standing)["moref"]) == ()
     ready.written().finish()
 
 
-def test_a_restore_sees_a_backup_that_begins_just_before_its_mark(lab, kept, name, monkeypatch):
+def test_a_restore_sees_a_backup_that_begins_just_before_its_mark(lab, kept, standing, monkeypatch):
     site, point = kept
-    Restoring.new(site, point, name).prepared().written().finish()
-    late = Restoring.over(site, point, vm_selector=name)
+    late = Restoring.over(site, point, vm_selector=standing)
     held = []
 
     def after_a_snapshot(*args, **kwargs):
         if not held:
-            held.append(hold_still(site, name))
+            held.append(hold_still(site, standing))
         return holding(*args, **kwargs)
 
     holding = claims.hold
     monkeypatch.setattr(claims, "hold", after_a_snapshot)
     with pytest.raises(ConflictError, match="being backed up"):
         late.prepared()
-    assert lab.vm(name)["power"] == "poweredOn", "it was not switched off"
+    assert lab.vm(standing)["power"] == "poweredOn", "it was not switched off"
 
     late.clean_up()
     pre, taken = held[0]

@@ -21,6 +21,7 @@ from tests.integration.flows.restoring import (
 from tests.labs import start_lab
 from vmkeep.errors import ConflictError, StaleError, VmKeepError
 from vmkeep.flows import restore
+from vmkeep.flows.restore_wording import plan_lines
 from vmkeep.model.site import Site
 from vmkeep.vsphere import inventory
 from vmkeep.vsphere.api import vim
@@ -32,9 +33,25 @@ VM = "web01"
 def fresh(kept, lab) -> tuple[Site, str, str]:
     """A VM of this test's own, made from the point and switched on: site, its point, its name."""
     site, point = kept
+    return site, point, made(site, point)
+
+
+def made(site: Site, point: str) -> str:
+    """Restore a new VM that runs, and return its name."""
     name = f"own-{uuid.uuid4().hex[:6]}"
     Restoring.new(site, point, name).prepared().written().finish()
-    return site, point, name
+    return name
+
+
+@pytest.fixture(scope="module")
+def finished(kept, lab):
+    """A restore over a VM that has finished, its last step's answer, and the VM's name; its disk has changed since."""
+    site, point = kept
+    name = made(site, point)
+    done = Restoring.over(site, point, vm_selector=name).prepared().written()
+    answer = done.finish()
+    lab.write(name, 2000, [{"offset": 0, "length": 4096, "seed": 5}])
+    return done, answer, name
 
 
 def look(lab, vm: str) -> tuple[object, ...]:
@@ -181,45 +198,38 @@ def test_the_place_shown_is_the_place_used_though_the_original_was_moved(lab, fr
         assert session.vm(lab.vm(name)["moref"]).parent.name != f"elsewhere-{name}"
 
 
-def test_a_plan_is_carried_out_once(lab, fresh):
-    site, point, name = fresh
-    done = Restoring.over(site, point, vm_selector=name).prepared().written()
-    done.finish()
-    lab.write(name, 2000, [{"offset": 0, "length": 4096, "seed": 5}])
+def test_a_plan_is_carried_out_once(lab, finished):
+    done, _, name = finished
     before = look(lab, name)
 
     with pytest.raises(StaleError, match="finished"):
-        restore.prepare_target(site, done.plan)
+        restore.prepare_target(done.site, done.plan)
 
     assert look(lab, name) == before
 
 
-def test_a_disk_of_a_finished_restore_is_not_written_again(lab, fresh):
-    site, point, name = fresh
-    done = Restoring.over(site, point, vm_selector=name, power_on=False).prepared().written()
-    done.finish()
+def test_a_disk_of_a_finished_restore_is_not_written_again_though_its_vm_is_off(lab, finished):
+    done, _, name = finished
+    power(lab, name, on=False)
+    before = look(lab, name)
+
+    with pytest.raises(VmKeepError, match="finished"):
+        restore.write_jobs(done.site, done.plan, done.target)
+    with pytest.raises(VmKeepError, match="finished"):
+        write(done.site, done.jobs[0])
+
+    assert look(lab, name) == before
     power(lab, name, on=True)
-    lab.write(name, 2000, [{"offset": 0, "length": 4096, "seed": 5}])
+
+
+def test_finishing_twice_touches_nothing_and_tells_the_same(lab, finished):
+    done, answer, name = finished
     power(lab, name, on=False)
     before = look(lab, name)
 
-    with pytest.raises(VmKeepError, match="finished"):
-        done.written()
-    with pytest.raises(VmKeepError, match="finished"):
-        write(site, done.jobs[0])
-
-    assert look(lab, name) == before
-
-
-def test_finishing_twice_touches_nothing_and_tells_the_same(lab, fresh):
-    site, point, name = fresh
-    done = Restoring.over(site, point, vm_selector=name).prepared().written()
-    first = done.finish()
-    power(lab, name, on=False)
-    before = look(lab, name)
-
-    assert done.finish() == first
+    assert done.finish() == answer
     assert look(lab, name) == before, "the VM that somebody switched off since stays off"
+    power(lab, name, on=True)
 
 
 def test_cleaning_up_after_a_finished_restore_touches_nothing(lab, kept):
@@ -303,14 +313,14 @@ def test_a_restore_does_not_finish_with_the_writes_of_another_try(lab, fresh):
 
 
 @pytest.mark.parametrize("asked", [("hotadd", "nbdssl"), ("san", "nbd", "hotadd")])
-def test_modes_that_write_under_a_snapshot_only_are_left_out_and_the_plan_says_so(lab, kept, asked):
+def test_a_new_vm_is_written_by_the_first_mode_that_can_and_the_plan_names_all_in_order(lab, kept, asked):
     site, point = kept
     name = f"own-{uuid.uuid4().hex[:6]}"
     lab.settings(transports="san:hotadd:nbdssl:nbd")
     try:
         restoring = Restoring.new(site, point, name, transports=asked)
         (left,) = {"nbdssl", "nbd"} & set(asked)
-        assert any(f"written by {left}, not by" in warning for warning in restoring.plan.warnings)
+        assert any(f"by the first of {', '.join(asked)} that can" in line for line in plan_lines(restoring.plan))
         assert {done.transport for done in restoring.prepared().written().writes} == {left}
         restoring.finish()
     finally:
