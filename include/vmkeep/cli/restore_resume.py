@@ -21,9 +21,10 @@ def resume(run: str, repository: str | None, vddk: str | None, as_json: bool, **
     """Go on with a restore that was killed, or that failed and kept its VM.
 
     A restore keeps its VM if it was started with '--on-failure keep'. RUN is the run that the restore named before its
-    first write; its VM has it as advanced setting 'vmkeep.run', too. The restore is carried out as it was planned. Of
-    each disk only the rest is written, once a sample shows that the disk holds what was written before. At any doubt,
-    for example if somebody has started the VM meanwhile, the whole disk is written.
+    first write. The VM's advanced settings have it, too: 'vmkeep.run' of a new VM, 'vmkeep.restoring' of one that
+    existed. The restore is carried out as it was planned. Of each disk only the rest is written, once a sample shows
+    that the disk holds what was written before. At any doubt, for example if somebody has started the VM meanwhile,
+    the whole disk is written.
     """
     site = site_from(repository=repository, vddk=vddk, **vsphere)
     carry_out(lambda bars, _show: resume_restore(site, run, bars=bars, announce=warn), restored_words, as_json=as_json)

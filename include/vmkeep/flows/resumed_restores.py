@@ -36,7 +36,8 @@ def _open_plan(site: Site, run: str) -> RestorePlan:
         if plan is None:
             raise NotFoundError(
                 f"no restore of run {run} is known in this repository: a restore can be gone on with for a week, by "
-                "the run that it names before its first write, and that its VM has as advanced setting vmkeep.run"
+                "the run that it names before its first write, and that its VM has in its advanced settings "
+                "(vmkeep.run; of a VM that existed before, vmkeep.restoring)"
             )
         ledger.require_open()
         if area.fenced:
