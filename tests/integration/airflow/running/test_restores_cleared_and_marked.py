@@ -42,8 +42,7 @@ def test_a_finished_restore_touches_its_vm_no_more_and_asks_again_if_cleared_who
     assert before[0] == "poweredOn"
 
     for cleared in (
-        [["write_disk", 0]], ["finish"], ["prepare_target"], ["plan_writes", "write_disk", "finish", "clean_up"],
-        ["plan"], ["plan", "prepare_target"],
+        [["write_disk", 0]], ["plan_writes", "write_disk", "finish", "clean_up"], ["plan"], ["plan", "prepare_target"],
     ):  # fmt: skip
         clear(api, run, *cleared)
         assert api.wait("vm_restore", run, seconds=HANG) == "failed", cleared
