@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sys
 import uuid
+from collections.abc import Mapping
 from dataclasses import replace
 
 import click
 
 from vmkeep.cli.completions import complete_selectors
-from vmkeep.cli.options import json_option, repository_option, site_from, vcenter_from, vsphere_options
+from vmkeep.cli.options import json_option, repository_option, site_from, vcenter_from, vddk_option, vsphere_options
 from vmkeep.cli.output import one_line, print_json, warn
 from vmkeep.cli.pages import command, option
 from vmkeep.cli.times import shown_second, shown_zone
@@ -18,6 +19,7 @@ from vmkeep.flows.undo import accept_restore, find_undoable, undo_restore
 from vmkeep.flows.undo_values import Undoable, Undone
 from vmkeep.flows.undo_wording import LOST, STAYS, lines_of_added
 from vmkeep.model.job import to_plain
+from vmkeep.model.site import Site
 
 _of_restore = option(
     "--restore",
@@ -41,6 +43,7 @@ _yes = option("--yes", is_flag=True, help="Do not ask.")
 @option("--power-on", is_flag=True, help="Start the VM afterwards.")
 @repository_option
 @vsphere_options
+@vddk_option
 @_dry_run
 @_yes
 @json_option
@@ -49,6 +52,7 @@ def undo(
     restore_run: str | None,
     power_on: bool,
     repository: str | None,
+    vddk: str | None,
     dry_run: bool,
     yes: bool,
     as_json: bool,
@@ -60,7 +64,7 @@ def undo(
     off, all that it has written since is lost, and the snapshot is removed. The next backup is a full one.
     """
     _require_answer(dry_run=dry_run, yes=yes, as_json=as_json)
-    site = replace(site_from(repository=repository), vcenter=vcenter_from(**vsphere))
+    site = _site(repository, vddk, vsphere)
     found = find_undoable(site, vm, restore=restore_run)
     if not _is_meant(found, "Undo", LOST, dry_run=dry_run, yes=yes, as_json=as_json):
         return
@@ -74,6 +78,7 @@ def undo(
 @_of_restore
 @repository_option
 @vsphere_options
+@vddk_option
 @_dry_run
 @_yes
 @json_option
@@ -81,6 +86,7 @@ def accept(
     vm: str,
     restore_run: str | None,
     repository: str | None,
+    vddk: str | None,
     dry_run: bool,
     yes: bool,
     as_json: bool,
@@ -91,10 +97,15 @@ def accept(
     The VM stays as it is, and may run meanwhile. After that, the restore cannot be undone.
     """
     _require_answer(dry_run=dry_run, yes=yes, as_json=as_json)
-    site = replace(site_from(repository=repository), vcenter=vcenter_from(**vsphere))
+    site = _site(repository, vddk, vsphere)
     found = find_undoable(site, vm, restore=restore_run)
     if _is_meant(found, "Accept", STAYS, dry_run=dry_run, yes=yes, as_json=as_json):
         _print_undone(accept_restore(site, _very(found), restore=found.restore), as_json=as_json)
+
+
+def _site(repository: str | None, vddk: str | None, vsphere: Mapping[str, str | None]) -> Site:
+    """Return the site. VDDK is optional, because only the access hold of a dead restore is ended by it."""
+    return replace(site_from(repository=repository), vcenter=vcenter_from(**vsphere), vddk=vddk or None)
 
 
 def _require_answer(*, dry_run: bool, yes: bool, as_json: bool) -> None:
