@@ -212,4 +212,6 @@ def _restore_rollback(site: Site, plan: RestorePlan, run: str, lease: Lease) -> 
         f"if a disk of {vm} was written to already, it is half written: then restore the VM again before its "
         f"start{back}"
     )
-    return Rollback(action=remove, begins=half, left=half)
+    back_on = "; if none was, the VM is switched on again if it ran"
+    off = f"; if none was, start {vm} again if it is off"
+    return Rollback(action=remove, begins=half + back_on, left=half + off)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from vmkeep.flows import vm_access
 from vmkeep.flows.attach_moves import take_back
 from vmkeep.flows.connect import fence_deadline
+from vmkeep.flows.given_back import give_back, to_give_back
 from vmkeep.flows.half_written import left_after, plan_of, warn, with_run
 from vmkeep.flows.restore_ledger import Outcome, RunLedger
 from vmkeep.flows.undo_snapshot import remove_temporary, remove_unused
@@ -52,6 +53,7 @@ def end_restore(session: Session, repository: Repository, run: str, *, release: 
         take_back(session, repository, run)
         destroyed = machines.destroy_claimed(session, run, repository=repository.id)
     written = ledger.may_have_written()  # only after the last writer has ended
+    resting = to_give_back(repository, run)
     for found in claims.list_claimed(session):
         if found.claim.is_of(run, repository.id):
             release(found.vm.moref)
@@ -63,8 +65,9 @@ def end_restore(session: Session, repository: Repository, run: str, *, release: 
             elif handed_over and (plan := plan_of(repository, run)) is not None:
                 noted = left_after(repository, found.incomplete, plan, run)
             elif not handed_over:
-                log.warning(
-                    "run %s has written to no disk of VM %s: start it, if the run has stopped it", run, found.vm
-                )
-            claims.let_go(session, found.vm.moref, run, incomplete=noted)
+                log.warning("run %s has written to no disk of VM %s", run, found.vm)
+            if found.vm.moref != resting:
+                claims.let_go(session, found.vm.moref, run, incomplete=noted)
+    if resting is not None:
+        give_back(session, repository, run, resting)
     return destroyed

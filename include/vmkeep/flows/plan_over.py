@@ -117,8 +117,9 @@ def _dead_restore(basis: PlanBasis, vm: VmDescription) -> DeadRestore | None:
 
     :raises ConflictError: a backup or another restore may be at work, or the VM is half made.
     """
-    refuse_beside_a_backup(basis.session, basis.repository, vm.ref, basis.has_ended)
+    # The mark first, because a restore at work may have a snapshot, too, which would look like a backup's.
     dead = dead_or_refused(basis.session, basis.repository, vm.ref, vm.claim, basis.has_ended)
+    refuse_beside_a_backup(basis.session, basis.repository, vm.ref, basis.has_ended)
     if dead is not None and dead.made:
         raise ConflictError(
             f"VM {vm.ref} was left half made by run {dead.run}: restore to a new VM of that name, and the "

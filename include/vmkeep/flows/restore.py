@@ -21,6 +21,7 @@ from vmkeep.flows.claiming import claim_existing, make_claim
 from vmkeep.flows.connect import check_driver, open_vsphere, pinned
 from vmkeep.flows.dead_restores import dead_or_refused
 from vmkeep.flows.ended_restores import end_with_holds
+from vmkeep.flows.given_back import take_on
 from vmkeep.flows.half_written import keep_half_written
 from vmkeep.flows.liveness import HasEnded, nobody_knows
 from vmkeep.flows.plan_over import refuse_beside_a_backup
@@ -82,6 +83,7 @@ def prepare_target(
             return ready
         ledger.require_noted()
         for dead in earlier:
+            take_on(repository, dead, run)
             _clear_away(site, session, repository, dead)
         RunLedger(repository, run).begin(plan.request.owner, plan)
         if plan.target is not None:
@@ -114,6 +116,8 @@ def _hold_existing(
     if other is not None and other.made:
         raise StaleError(f"VM {plan.target_name} is half made by run {other.run}, nothing was touched")
     dead = dead_or_refused(session, repository, VmRef(moref=vm.moref, name=plan.target_name), other, has_ended)
+    if dead is not None:
+        take_on(repository, dead.run, run)
     _end_dead(site, session, repository, dead)
     claim = make_claim(session, repository, run, made=False, keep=plan.keeps_on_failure)
     vm = claim_existing(session, claim, partial(_as_shown, session, plan))
@@ -121,6 +125,8 @@ def _hold_existing(
     refuse_beside_a_backup(session, repository, VmRef(moref=vm.moref, name=plan.target_name), has_ended)
     # Read before the VM is off, so that the events from then on hold every start that may follow.
     since = session.server_time()
+    if vm.running:
+        RunLedger(repository, run).note_switched_off(vm.moref)
     machines.power_off(session, vm.moref)
     held = hold_still(session, repository, plan, run, since=since)
     # Before the first byte is written, so that a VM that somebody starts from here on has a new generation id.

@@ -4,6 +4,7 @@
     runs/plan-<digest>/notes/target   the VM that was made ready for the plan, which is carried out only once
     runs/<run>/notes/owner            the owner of the run, in the owner's words
     runs/<run>/notes/disks            ``untouched``: no disk of the VM was written; ``begun``: some may be; ``written``
+    runs/<run>/notes/switched-off     the VM that the run found running and switches off
     runs/<run>/notes/plan             the plan that the run carries out
     runs/<run>/notes/kept             says that the run failed and keeps its VM, so that anybody may go on with it
     runs/<run>/notes/outcome          the end of the run: ``handed over`` or ``cleaned up``, whichever came first
@@ -29,6 +30,7 @@ from vmkeep.repository import Repository
 AGAIN = "start a new restore"
 _UNTOUCHED = b"untouched"
 _WRITTEN = b"written"
+_SWITCHED_OFF = "switched-off"
 _BEGUN = b"begun"
 T = TypeVar("T")
 
@@ -101,6 +103,21 @@ class RunLedger:
     def note_untouched(self) -> None:
         """Record that no disk of the VM is written yet, before a snapshot is taken to undo the restore."""
         self._area.store("disks", _UNTOUCHED)
+
+    def note_switched_off(self, moref: str) -> None:
+        """Record, before it is done, that the run switches off a VM that is running, so that it is given back so."""
+        self._area.store(_SWITCHED_OFF, moref.encode())
+
+    def switched_off(self) -> str | None:
+        """Return the VM that the run has found running and switched off; ``None``: none that is to be given back."""
+        try:
+            return self._area.load(_SWITCHED_OFF).decode()
+        except (NotFoundError, CorruptError):
+            return None
+
+    def forget_switched_off(self) -> None:
+        """Record that the VM is given back, or that another run gives it back."""
+        self._area.discard(_SWITCHED_OFF)
 
     def note_begun(self) -> None:
         """Record, before the first write, that from now on the disks of the VM may be written.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from vmkeep.errors import AmbiguousError, ConflictError, NotFoundError, StaleError, VmKeepError, VSphereError
-from vmkeep.flows import undo_hold
+from vmkeep.flows import undo_hold, vm_access
 from vmkeep.flows.connect import open_vsphere
 from vmkeep.flows.dead_restores import dead_or_refused
 from vmkeep.flows.half_written import without_run
@@ -116,7 +116,12 @@ def _go_back(
     """
     try:
         refuse_beside_a_backup(session, repository, vm.ref, has_ended)
-        _kept(session, vm.ref, kept.undo_of)  # which goes with a dead restore that wrote nothing
+        if kept.moref not in [one.moref for one in snapshots.list_all(session, vm.moref)]:
+            # Because it goes with a dead restore that wrote nothing.
+            raise NotFoundError(
+                f"the restore of run {kept.undo_of} over VM {vm.ref} wrote nothing, so there is nothing to undo: its "
+                "snapshot is removed, and the VM is given back as that restore found it"
+            )
         _require_newest(session, vm.ref, kept)
         _require_no_disks(session, vm.ref, kept)
         check()
@@ -144,14 +149,15 @@ def accept_restore(
     with open_site_repository(site) as repository, open_vsphere(site) as session:
         vm = inventory.describe_vm(session, inventory.find_vm(session, vm_selector).moref)
         kept = _kept(session, vm.ref, restore)
-        refuse_beside_a_backup(session, repository, vm.ref, has_ended)
         dead = dead_or_refused(session, repository, vm.ref, vm.claim, has_ended)
+        refuse_beside_a_backup(session, repository, vm.ref, has_ended)
         if (dead is not None and not dead.whole) or kept.undo_of in vm.incomplete.split():
             raise ConflictError(
                 f"VM {vm.ref} is partly written by a restore that did not finish: undo that restore, or restore again"
             )
         snapshots.remove(session, vm.moref, kept.moref)
         if dead is not None:
+            vm_access.release(site, session, repository, vm.moref, dead.run)
             claims.let_go(session, vm.moref, dead.run)
     return Undone(vm=vm.ref, restore=kept.undo_of, snapshot=kept.moref, undone=False)
 

@@ -28,6 +28,8 @@ class HeldForUndo:
     claim: VmClaim
     partly_written: bool
     """A dead restore has left the VM partly written."""
+    was_running: bool = False
+    """A dead restore that wrote nothing has found the VM running, and left it off."""
 
 
 def hold(
@@ -49,6 +51,7 @@ def hold(
     RunLedger(repository, run).note_untouched()  # an undo writes to no disk, so that whoever finds it dead knows that
     claim = make_claim(session, repository, run, made=False)
     ended: list[DeadRestore] = []
+    before: list[str] = []
 
     def look() -> inventory.VmDescription:
         now = inventory.describe_vm(session, vm.moref)
@@ -56,12 +59,15 @@ def hold(
         if dead is None or dead.run == run:
             return now
         log.warning("VM %s: ending the restore of run %s, which is dead", vm.ref, dead.run)
+        if RunLedger(repository, dead.run).switched_off() is not None:
+            before.append(dead.run)
+            RunLedger(repository, dead.run).forget_switched_off()
         end_with_holds(site, session, repository, dead.run)
         ended.append(dead)
         return inventory.describe_vm(session, vm.moref)
 
     claim_existing(session, claim, look)
-    return HeldForUndo(claim=claim, partly_written=not all(dead.whole for dead in ended))
+    return HeldForUndo(claim=claim, partly_written=not all(dead.whole for dead in ended), was_running=bool(before))
 
 
 def give_back(session: Session, vm: inventory.VmDescription, held: HeldForUndo) -> None:
@@ -75,7 +81,7 @@ def give_back(session: Session, vm: inventory.VmDescription, held: HeldForUndo) 
         return
     try:
         claims.let_go(session, vm.moref, held.claim.run)
-        if vm.running and machines.power_on(session, vm.moref):
+        if (vm.running or held.was_running) and machines.power_on(session, vm.moref):
             log.warning("VM %s was not put back, and is switched on again", vm.ref)
     except VmKeepError as error:
         log.warning("VM %s was not put back, and may be off and marked by run %s: %s", vm.ref, held.claim.run, error)

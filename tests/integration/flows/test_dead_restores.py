@@ -186,7 +186,7 @@ def test_the_sweep_finds_what_dead_restores_made_and_held_and_nothing_else(lab, 
     assert (made.clean_up(), held.clean_up()) == (1, 0)
     assert found(site) == []
     assert name not in names(lab)
-    assert lab.vm(finished)["power"] == "poweredOff"
+    assert lab.vm(finished)["power"] == "poweredOn", "because it was running, and nothing was written to it"
 
 
 def test_a_restore_of_one_process_is_alive_by_its_lease_alone(lab, kept, name):

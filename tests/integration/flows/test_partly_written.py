@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from tests.integration.flows.restoring import (
@@ -15,7 +17,7 @@ from tests.integration.flows.restoring import (
     silent,
     swept,
 )
-from vmkeep.errors import ConflictError, VmKeepError
+from vmkeep.errors import ConflictError, NotFoundError, VmKeepError
 from vmkeep.flows import backup, restore
 from vmkeep.flows.backup_values import BackupRequest
 from vmkeep.flows.complete_runs import run_restore
@@ -24,7 +26,7 @@ from vmkeep.flows.restore_request import make_request
 from vmkeep.flows.sweep import Kind
 from vmkeep.flows.undo import accept_restore, undo_restore
 from vmkeep.repository import open_repository
-from vmkeep.vsphere import claims
+from vmkeep.vsphere import claims, relocation
 
 OVER = {"on_conflict": "overwrite", "power_on": False, "all_blocks": True}
 
@@ -104,7 +106,7 @@ def test_a_restore_that_got_a_vm_ready_and_wrote_nothing_leaves_no_doubt_and_no_
     ready.clean_up()
 
     assert (incomplete(lab, copy), lab.vm(copy)["snapshots"]) == ("", [])
-    assert "has written to no disk of VM copy" in caplog.text, "because it was switched off, and nobody starts it"
+    assert "has written to no disk of VM copy" in caplog.text
 
 
 def test_a_vm_that_is_to_be_kept_stays_once_it_is_ready_though_nothing_was_written(lab, kept):
@@ -157,3 +159,69 @@ def test_the_sweep_tells_of_a_dead_restore_only_what_it_did(lab, kept, copy, not
 
     assert words in found.detail
     assert (request.run in incomplete(lab, copy)) == (noted == "begun")
+
+
+@pytest.mark.parametrize(
+    ("ending", "undo"),
+    [
+        ("told to end", "none"),
+        ("told to end", "snapshot"),
+        ("died, then swept", "none"),
+        ("died, then restored", "snapshot"),
+    ],
+)
+def test_a_restore_that_wrote_nothing_gives_the_vm_back_running_as_it_was_found(
+    lab, kept, copy, monkeypatch, caplog, undo, ending
+):
+    site, point = kept
+    power(lab, copy, on=True)
+    request = make_request(point=point, run=new_run(), vm=copy, **OVER, undo=undo)
+    died = ending.startswith("died")
+
+    def stop(*_args):
+        assert lab.vm(copy)["power"] == "poweredOff"
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as cut:
+        cut.setattr(restore, "write_jobs", stop)
+        if died:
+            cut.setattr(restore, "clean_up", lambda *_args: 0)
+        with pytest.raises(KeyboardInterrupt):
+            run_restore(site, request, bars=silent, announce=lambda _line: None)
+    if ending == "died, then swept":
+        swept(site, Kind.RESTORE)
+    if ending == "died, then restored":
+        with monkeypatch.context() as cut:
+            cut.setattr(restore, "write_jobs", stop)
+            with pytest.raises(KeyboardInterrupt):
+                restore_whole(site, point, vm=copy, **OVER)
+
+    now = lab.vm(copy)
+    with hands(lab) as session:
+        assert claims.claim_on(session, now["moref"]) is None
+    assert (now["power"], now["snapshots"], incomplete(lab, copy)) == ("poweredOn", [], "")
+    assert "partly written" not in caplog.text
+    power(lab, copy, on=False)
+
+
+def test_the_undo_of_a_dead_restore_that_wrote_nothing_says_so_and_gives_the_vm_back(
+    lab, kept, copy, vmkeep, monkeypatch
+):
+    site, point = kept
+    power(lab, copy, on=True)
+    begun = Restoring.over(site, point, vm=copy, undo="snapshot", power_on=False, all_blocks=True)
+    begun.request = replace(begun.request, owner="")
+    begun.planned().prepared()
+    with hands(lab) as session:
+        assert relocation.is_fixed(session, lab.vm(copy)["moref"])
+
+    monkeypatch.setenv("VMKEEP_VDDK", str(lab.vddk))
+    told = vmkeep("restore", "undo", copy, "-r", site.repository, "--yes", check=False)
+
+    assert isinstance(told.exception, NotFoundError)
+    assert "wrote nothing, so there is nothing to undo" in str(told.exception)
+    now = lab.vm(copy)
+    with hands(lab) as session:
+        assert (claims.claim_on(session, now["moref"]), relocation.is_fixed(session, now["moref"])) == (None, False)
+    assert (now["power"], now["snapshots"]) == ("poweredOn", [])
+    power(lab, copy, on=False)

@@ -92,9 +92,11 @@ def backed_up_now(ground: Ground) -> Iterator[None]:
 @contextmanager
 def restored_now(ground: Ground) -> Iterator[None]:
     moref = ground.lab.vm(VM)["moref"]
-    with hands(ground.lab) as session:
+    with hands(ground.lab) as session, open_repository(ground.site.repository) as repository:
         claims.hold(session, moref, claims.VmClaim(run="of-another", made=False), version=None)
+        taken = snapshots.create(session, moref, run="of-another", repository=repository.id, quiesce=False)
         yield
+        snapshots.remove(session, moref, taken.moref)
         claims.let_go(session, moref, "of-another")
 
 
