@@ -154,12 +154,13 @@ def list_runs(repository: str | None, as_json: bool) -> None:
     rows = [
         (
             report.run, report.plan, "drill" if report.drill else "recovery", shown_time(report.began, zone),
-            "ended" if report.ended else "not ended", f"{len(report.vms) - len(report.failed)} of {len(report.vms)}",
+            "ended" if report.ended else "not ended",
+            f"{report.counts['healthy']} of {len(report.vms)}", str(report.counts["off"]),
             span(report.rpo(report.vms)), span(report.rto(report.vms)),
         )
         for report in reports
     ]  # fmt: skip
-    print_table(("run", "plan", "kind", f"began ({zone})", "state", "healthy", "RPO", "RTO"), rows)
+    print_table(("run", "plan", "kind", f"began ({zone})", "state", "healthy", "off", "RPO", "RTO"), rows)
 
 
 @dr.command(

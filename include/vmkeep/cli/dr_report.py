@@ -10,8 +10,8 @@ import click
 
 from vmkeep.cli.output import print_json, print_table, warn
 from vmkeep.model.job import to_plain
-from vmkeep.model.wording import age, counted_of
-from vmkeep.recovery import RecoveryReport, VmOutcome, page
+from vmkeep.model.wording import age
+from vmkeep.recovery import RecoveryReport, VmOutcome, VmState, page
 
 
 def show_report(
@@ -31,14 +31,15 @@ def show_report(
     rows = [_outcome_row(found, vm) for vm in found.vms]
     print_table(("group", "VM", "state", "point", "RPO", "RTO", "told"), rows, first_to_go=("told",))
     click.echo(
-        f"run {found.run}: {counted_of(len(found.vms) - len(found.failed), len(found.vms), 'VM')} healthy, "
+        f"run {found.run}: {found.result(found.vms)}, "
         f"RPO {span(found.rpo(found.vms))}, RTO {span(found.rto(found.vms))}"
     )
 
 
 def _outcome_row(found: RecoveryReport, vm: VmOutcome) -> tuple[str, ...]:
     told = vm.error or "; ".join(f"{probe.probe}: {probe.told}" for probe in vm.probes)
-    state = f"{vm.state}, removed" if vm.removed else str(vm.state)
+    told_state = "off, not probed" if vm.state is VmState.OFF else str(vm.state)
+    state = f"{told_state}, removed" if vm.removed else told_state
     return (vm.group, vm.new_name, state, vm.point, span(found.rpo((vm,))), span(found.rto((vm,))), told)
 
 
@@ -46,6 +47,7 @@ def report_document(found: RecoveryReport) -> dict[str, Any]:
     """Return a report as data, with the RPO and RTO reached."""
     return {
         **to_plain(found),
+        "counts": found.counts,
         "rpo_seconds": found.rpo(found.vms),
         "rto_seconds": found.rto(found.vms),
         "groups": [

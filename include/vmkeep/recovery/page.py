@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from html import escape
 
-from vmkeep.model.wording import age, counted, counted_of, size
+from vmkeep.model.wording import age, counted, size
 from vmkeep.recovery.reporting import RecoveryReport, VmOutcome
 
 _STYLE = """
@@ -46,9 +46,8 @@ def page(report: RecoveryReport, pictures: Mapping[str, bytes] | None = None) ->
 
 
 def _summary(report: RecoveryReport) -> str:
-    healthy = len(report.vms) - len(report.failed)
     rows = (
-        ("Result", counted_of(healthy, len(report.vms), "VM") + " restored and healthy"),
+        ("Result", report.result(report.vms)),
         ("Restored to", report.vcenter),
         ("Began", _moment(report.began)),
         ("Ended", _moment(report.ended) if report.ended else "interrupted: it can go on"),
@@ -61,8 +60,7 @@ def _summary(report: RecoveryReport) -> str:
 
 def _group(report: RecoveryReport, name: str, pictures: Mapping[str, bytes]) -> str:
     vms = report.of(name)
-    healthy = sum(vm.succeeded for vm in vms)
-    told = f"{counted_of(healthy, len(vms), 'VM')} healthy, RPO {_span(report.rpo(vms))}, RTO {_span(report.rto(vms))}"
+    told = f"{report.result(vms)}, RPO {_span(report.rpo(vms))}, RTO {_span(report.rto(vms))}"
     headings = ("VM", "State", "Restore point", "RPO", "RTO", "Evidence")
     return f"<h2>{escape(name)}</h2><p>{escape(told)}</p>" + _table(
         headings, (_row(report, vm, pictures.get(vm.picture)) for vm in vms)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+
+from vmkeep.model.wording import counted_of
+
+_STAY = ("it stays", "they stay")
 
 
 class VmState(StrEnum):
@@ -109,9 +113,22 @@ class RecoveryReport:
         """The VMs that are not restored and healthy."""
         return tuple(vm for vm in self.vms if not vm.succeeded)
 
+    @property
+    def counts(self) -> dict[str, int]:
+        """The number of VMs that are healthy, that are restored and stay off as they should, and of all others."""
+        healthy = sum(vm.state is VmState.HEALTHY for vm in self.vms)
+        off = sum(vm.state is VmState.OFF for vm in self.vms)
+        return {"healthy": healthy, "off": off, "failed": len(self.vms) - healthy - off}
+
     def of(self, group: str) -> tuple[VmOutcome, ...]:
         """Return the VMs of a group."""
         return tuple(vm for vm in self.vms if vm.group == group)
+
+    def result(self, vms: Sequence[VmOutcome]) -> str:
+        """Return how many of some VMs are healthy, and how many are restored and were never started."""
+        healthy = counted_of(sum(vm.state is VmState.HEALTHY for vm in vms), len(vms), "VM") + " healthy"
+        off = sum(vm.state is VmState.OFF for vm in vms)
+        return f"{healthy}, {off} restored and not probed, because {_STAY[off > 1]} off as planned" if off else healthy
 
     def rpo(self, vms: Iterable[VmOutcome]) -> float | None:
         """Return the age in seconds of the oldest data among VMs at the disaster; ``None``: there are no VMs."""

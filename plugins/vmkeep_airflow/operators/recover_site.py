@@ -101,9 +101,8 @@ class RecoverSiteOperator(SiteOperator):
     def _told(self, report: RecoveryReport) -> list[Any]:
         self.warn(report.notes)
         self.log.info(
-            "run %s: %d of %d VMs healthy; RPO %s s, RTO %s s; 'vmkeep dr report' shows the report",
-            report.run, len(report.vms) - len(report.failed), len(report.vms), report.rpo(report.vms),
-            report.rto(report.vms),
+            "run %s: %s; RPO %s s, RTO %s s; 'vmkeep dr report' shows the report",
+            report.run, report.result(report.vms), report.rpo(report.vms), report.rto(report.vms),
         )  # fmt: skip
         return [to_plain(vm) for vm in report.vms]
 

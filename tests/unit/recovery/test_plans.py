@@ -299,3 +299,22 @@ def test_an_rto_is_not_reached_while_one_vm_is_not_healthy():
     assert report.rto(report.vms) is None
     assert report.failed == (failed,)
     assert "not reached" in page(report)
+
+
+def test_a_vm_that_was_never_started_counts_as_restored_and_not_as_healthy():
+    off = VmOutcome(
+        group="a", vm_key="k", vm_name="v", new_name="v", point="k/p", taken_at=START, state=VmState.OFF,
+        restored_at=START,
+    )  # fmt: skip
+    report = RecoveryReport(
+        run="r", plan="p", description="", drill=True, began=START, ended=START, lost_at=START, vcenter="v",
+        vms=(off, replace(off, new_name="w")),
+    )  # fmt: skip
+    failed = replace(report, vms=(off, replace(off, state=VmState.FAILED, restored_at=None)))
+
+    told = "0 of 2 VMs healthy, 2 restored and not probed, because they stay off as planned"
+    assert report.result(report.vms) == told
+    assert page(report).count(told) == 2, "in the summary, and for the group"
+    assert report.counts == {"healthy": 0, "off": 2, "failed": 0}
+    assert failed.counts == {"healthy": 0, "off": 1, "failed": 1}
+    assert failed.result(failed.vms).endswith("1 restored and not probed, because it stays off as planned")
