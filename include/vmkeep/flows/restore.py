@@ -258,8 +258,6 @@ def write_disk(site: Site, job: WriteJob, *, on_progress: Callable[[Progress], N
         within = limits.of_transfer(session, site.limits, job.vm.moref, job.transports)
         job = replace(still_chosen(session, job), limits=within)
         child_site = pinned(site, session)
-    with open_site_repository(site) as repository:
-        RunLedger(repository, job.run).note_begun()
     return start_write(child_site, job, on_progress=on_progress)
 
 

@@ -25,13 +25,11 @@ from typing import TypeVar
 from vmkeep.errors import CorruptError, NotFoundError, StaleError
 from vmkeep.flows.restore_values import Restored, RestorePlan, Target
 from vmkeep.model.job import from_json, to_json
-from vmkeep.repository import Repository
+from vmkeep.repository import BEGUN, DISKS, WRITTEN, Repository, note_begun
 
 AGAIN = "start a new restore"
 _UNTOUCHED = b"untouched"
-_WRITTEN = b"written"
 _SWITCHED_OFF = "switched-off"
-_BEGUN = b"begun"
 T = TypeVar("T")
 
 
@@ -102,7 +100,7 @@ class RunLedger:
 
     def note_untouched(self) -> None:
         """Record that no disk of the VM is written yet, before a snapshot is taken to undo the restore."""
-        self._area.store("disks", _UNTOUCHED)
+        self._area.store(DISKS, _UNTOUCHED)
 
     def note_switched_off(self, moref: str) -> None:
         """Record, before it is done, that the run switches off a VM that is running, so that it is given back so."""
@@ -120,17 +118,13 @@ class RunLedger:
         self._area.discard(_SWITCHED_OFF)
 
     def note_begun(self) -> None:
-        """Record, before the first write, that from now on the disks of the VM may be written.
-
-        A later call changes nothing, because all of them may be written by then.
-        """
-        if not self.may_have_written():
-            self._area.store("disks", _BEGUN)
+        """Record that from now on the disks of the VM may be written, as each writer does before its first write."""
+        note_begun(self._area)
 
     def wrote_nothing(self) -> bool:
         """Return whether it is certain that the run has written to no disk. Without any note it is not."""
         try:
-            return self._area.load("disks") == _UNTOUCHED
+            return self._area.load(DISKS) == _UNTOUCHED
         except NotFoundError:
             return "plan" in self._area.names()  # a run that notes its plan notes also its first write
         except CorruptError:
@@ -138,19 +132,19 @@ class RunLedger:
 
     def note_written(self) -> None:
         """Record that every disk is written, and that the VM has stayed off for that long."""
-        self._area.store("disks", _WRITTEN)
+        self._area.store(DISKS, WRITTEN)
 
     def has_written(self) -> bool:
         """Return whether every disk is known to be written."""
         try:
-            return self._area.load("disks") == _WRITTEN
+            return self._area.load(DISKS) == WRITTEN
         except (NotFoundError, CorruptError):
             return False
 
     def may_have_written(self) -> bool:
         """Return whether the run has got so far that it may have written to a disk."""
         try:
-            return self._area.load("disks") in (_BEGUN, _WRITTEN)
+            return self._area.load(DISKS) in (BEGUN, WRITTEN)
         except (NotFoundError, CorruptError):
             return False
 

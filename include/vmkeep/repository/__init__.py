@@ -28,7 +28,21 @@ from vmkeep.repository.frames import ZERO, Kind, decode_extents, encode_extents
 from vmkeep.repository.index import Location
 from vmkeep.repository.lockedkeys import LOCKED_FOLDERS, is_locked, locked_by_age, require_visible
 from vmkeep.repository.maps import DiskMap, MapBuilder
-from vmkeep.repository.notes import Damage, Lease, Lost, Marks, Pin, PointMarks, RunArea, Suspicion, Trust
+from vmkeep.repository.notes import (
+    BEGUN,
+    DISKS,
+    WRITTEN,
+    Damage,
+    Lease,
+    Lost,
+    Marks,
+    Pin,
+    PointMarks,
+    RunArea,
+    Suspicion,
+    Trust,
+    note_begun,
+)
 from vmkeep.repository.opening import (
     Created,
     create_encrypted_repository,
@@ -45,7 +59,10 @@ from vmkeep.repository.twins import copied_run, find_twin, share_digests
 from vmkeep.repository.unlock import KeyService, Slot
 
 __all__ = [
+    "BEGUN",
+    "DISKS",
     "LOCKED_FOLDERS",
+    "WRITTEN",
     "ZERO",
     "Batch",
     "BlockReader",
@@ -81,6 +98,7 @@ __all__ = [
     "folders",
     "is_locked",
     "locked_by_age",
+    "note_begun",
     "open_in",
     "open_repository",
     "open_site_repository",

@@ -22,7 +22,7 @@ from vmkeep.errors import CorruptError, NotFoundError
 from vmkeep.model.blockio import DiskTarget
 from vmkeep.model.extents import Extent, Extents, overlaps
 from vmkeep.model.job import WriteJob, from_json, to_json
-from vmkeep.repository import RunArea, encode_extents
+from vmkeep.repository import RunArea, encode_extents, note_begun
 from vmkeep.transfer.overwriting import Part
 
 log = logging.getLogger(__name__)
@@ -121,7 +121,8 @@ class WriteLog(Unlogged):
         self.before = self._so_far = WrittenPart(of=self.before.of)
 
     def begin(self, target: DiskTarget, blocks: Iterable[int]) -> None:
-        """Start to keep notes."""
+        """Start to keep notes, and note in the run's area that the first write has begun."""
+        note_begun(self._area)
         self._target = target
         self._blocks = iter(blocks)
         self._missing = next(self._blocks, None)

@@ -166,6 +166,7 @@ def test_the_sweep_tells_of_a_dead_restore_only_what_it_did(lab, kept, copy, not
     [
         ("told to end", "none"),
         ("told to end", "snapshot"),
+        ("no way to write", "snapshot"),
         ("died, then swept", "none"),
         ("died, then restored", "snapshot"),
     ],
@@ -183,11 +184,15 @@ def test_a_restore_that_wrote_nothing_gives_the_vm_back_running_as_it_was_found(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as cut:
-        cut.setattr(restore, "write_jobs", stop)
+        if ending == "no way to write":
+            lab.fault(nfc={"on": "open", "code": 14011, "count": None})
+        else:
+            cut.setattr(restore, "write_jobs", stop)
         if died:
             cut.setattr(restore, "clean_up", lambda *_args: 0)
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises((KeyboardInterrupt, VmKeepError)):
             run_restore(site, request, bars=silent, announce=lambda _line: None)
+    lab.clear()
     if ending == "died, then swept":
         swept(site, Kind.RESTORE)
     if ending == "died, then restored":

@@ -3,7 +3,8 @@
 No restore needs a note. Most follow one pattern: each of two parties puts its own note and then looks for the other's.
 So at least one of the two sees the other. No lock is held and no clocks are compared.
 
-Notes of runs: the area of a run (``runs``), the beginning of each try (``tries``), and leases with the fence, by which
+Notes of runs: the area of a run (``runs``), the first write of a restore (``firstwrite``), the beginning of each try
+(``tries``), and leases with the fence, by which
 a clean-up learns that no copy is at work (``leases``). Notes of maintenance: packs that a sweep is about to delete
 (``sweeprecords``) and points that a prune is about to forget (``forgetting``). Notes about restore points: pins,
 known damage and doubts (``marks``), and the note that a point was sealed, which tells a forgotten point from a lost one
@@ -13,6 +14,7 @@ states and reports of recovery plans that were carried out, and when each VM was
 """
 
 from vmkeep.repository.notes.damage import BadFrame, DamageNotes, KnownDamage, PackDamage, PackState
+from vmkeep.repository.notes.firstwrite import BEGUN, DISKS, WRITTEN, note_begun
 from vmkeep.repository.notes.forgetting import Forgettings
 from vmkeep.repository.notes.leases import EXPIRES_AFTER, Lease, is_held
 from vmkeep.repository.notes.marks import PointMarks
@@ -27,12 +29,15 @@ from vmkeep.repository.notes.tries import BegunTry, note_fields
 
 __all__ = [
     "ARRAY_HOOKS",
+    "BEGUN",
+    "DISKS",
     "DUTIES",
     "EXPIRES_AFTER",
     "GUEST_THAWS",
     "LEASES",
     "OWED_COPIES",
     "SEALING",
+    "WRITTEN",
     "BadFrame",
     "BegunTry",
     "Damage",
@@ -57,6 +62,7 @@ __all__ = [
     "Trust",
     "areas_in_use",
     "is_held",
+    "note_begun",
     "note_fields",
     "note_of",
     "runs",
