@@ -142,11 +142,16 @@ class RunLedger:
             return False
 
     def may_have_written(self) -> bool:
-        """Return whether the run has got so far that it may have written to a disk."""
+        """Return whether the run has got so far that it may have written to a disk.
+
+        So may a run whose notes cannot be read, or were removed by maintenance.
+        """
         try:
             return self._area.load(DISKS) in (BEGUN, WRITTEN)
-        except (NotFoundError, CorruptError):
-            return False
+        except NotFoundError:
+            return "owner" not in self._area.names()
+        except CorruptError:
+            return True
 
     def note_kept(self) -> None:
         """Record that whoever carried the run out has given it up, so that anybody may go on with it."""
