@@ -32,10 +32,13 @@ def seal(site: Site, pre: Preflight, taken: SnapshotTaken, copies: Sequence[Disk
             require_untouched(session, pre, taken, [copy.disk for copy in copies])
     point = _point(pre, taken, copies)
     with open_site_repository(site) as repository:
+        labels = [image.disk.label for image in point.images]
+        if doubt := pre.half_written or taken.half_written:
+            repository.marks.suspect_ahead(point.ref, labels, reason=doubt)
         ref = repository.seal(point, begun=_begun(taken, copies))
-        if doubt := pre.half_written or taken.half_written:  # before anybody is told of the point
-            for image in point.images:
-                repository.marks.suspect(ref, image.disk.label, reason=doubt)
+        if doubt and ref != point.ref:  # an earlier try has sealed it
+            for label in labels:
+                repository.marks.suspect(ref, label, reason=doubt)
         enter_point(site, repository.id, point)
     return _sealed(ref, point, copies)
 

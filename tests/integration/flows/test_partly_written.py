@@ -25,7 +25,7 @@ from vmkeep.flows.restore_ledger import Outcome, RunLedger
 from vmkeep.flows.restore_request import make_request
 from vmkeep.flows.sweep import Kind
 from vmkeep.flows.undo import accept_restore, undo_restore
-from vmkeep.repository import open_repository
+from vmkeep.repository import Repository, open_repository
 from vmkeep.vsphere import claims, relocation
 
 OVER = {"on_conflict": "overwrite", "power_on": False, "all_blocks": True}
@@ -70,6 +70,24 @@ def test_a_point_of_a_partly_written_vm_is_suspect_until_a_restore_is_complete(l
     assert (doubt.disks, run in doubt.reason) == (("Hard disk 1",), True)
     restore_whole(site, point, vm=copy, **OVER)
     assert backup.preflight(site, BackupRequest(vm_selector=copy, run=new_run())).half_written == ""
+
+
+def test_a_point_of_a_partly_written_vm_is_suspect_from_its_seal_on(lab, kept, copy, monkeypatch):
+    site, point = kept
+    broken_restore(lab, site, point, copy)
+    seen = []
+    seal = Repository.seal
+
+    def sealed(self, point, **options):
+        seen.append(self.marks.suspicion_of(point.ref))
+        return seal(self, point, **options)
+
+    monkeypatch.setattr(Repository, "seal", sealed)
+
+    taken = back_up(site, copy)
+
+    assert seen == [suspicion(site, taken.point)] != [None]
+    restore_whole(site, point, vm=copy, **OVER)
 
 
 def test_a_restore_that_writes_nothing_takes_no_warning_off(lab, kept, copy):

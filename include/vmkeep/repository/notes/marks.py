@@ -112,6 +112,15 @@ class PointMarks:
         self._set(ref, _SUSPECT, suspicion)
         return suspicion
 
+    def suspect_ahead(self, ref: str, disks: Iterable[str], *, reason: str) -> None:
+        """Mark disks of a point that is about to be sealed, so that nobody ever sees the point without the mark.
+
+        If the point is not sealed after all, its mark stays behind and harms nothing.
+
+        :param disks: the labels of the disks.
+        """
+        self._put(ref, _SUSPECT, Suspicion(reason=reason, since=now(), disks=tuple(disks)))
+
     def suspicion_of(self, ref: str) -> Suspicion | None:
         """Return the doubt about a point. A mark that cannot be read stands for a doubt about all its disks."""
         return self._load(ref, _SUSPECT, Suspicion, lambda why: Suspicion(reason=why, since=None))
@@ -183,15 +192,20 @@ class PointMarks:
         return name.ref
 
     def _set(self, ref: str, name: str, mark: Pin | Damage | Suspicion | Trust) -> None:
-        key = _key(ref, name)
         self._require(ref)
-        content = json.dumps({"mark": name, "point": ref, **to_plain(mark)}, separators=(",", ":"))
-        self._store.replace(key, self._framer.wrap(Kind.NOTE, content.encode(), name=key))
+        key = self._put(ref, name, mark)
         try:
             self._require(ref)
         except NotFoundError:
             self._store.delete(key)
             raise
+
+    def _put(self, ref: str, name: str, mark: Pin | Damage | Suspicion | Trust) -> str:
+        """Store a mark, and return its key."""
+        key = _key(ref, name)
+        content = json.dumps({"mark": name, "point": ref, **to_plain(mark)}, separators=(",", ":"))
+        self._store.replace(key, self._framer.wrap(Kind.NOTE, content.encode(), name=key))
+        return key
 
     def _require(self, ref: str) -> None:
         if not is_there(self._store, blob_of_ref(ref)):
