@@ -6,6 +6,7 @@ and PostgreSQL are Debian's openssh-server and postgresql, which only root can s
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import secrets
@@ -29,6 +30,12 @@ _FIRST_PORT = 10240
 _PORT_RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
 _reservations: list[socket.socket] = []
 _WEED_PORTS = ("s3", "admin", "filer", "master", "volume")
+
+
+@atexit.register
+def _give_up_reservations() -> None:
+    for reservation in _reservations:
+        reservation.close()
 
 
 @dataclass(frozen=True)

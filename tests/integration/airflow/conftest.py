@@ -94,7 +94,7 @@ def run_dag(connections, monkeypatch) -> Callable[..., DagRunResult]:
 
 @pytest.fixture(scope="module")
 def web01_point(site) -> str:
-    """Return a point of web01, whose disk nobody has written to since, made by the engine alone."""
+    """Return a point of web01, made by the engine alone. Tests may have written to the VM since."""
     return str(back_up(site, "web01").point)
 
 

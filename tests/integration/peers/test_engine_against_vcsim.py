@@ -25,6 +25,7 @@ from vmkeep.vsphere import (
     configspec,
     create,
     disturbances,
+    freeluns,
     inventory,
     luns,
     machines,
@@ -275,9 +276,10 @@ def test_a_vms_files_are_fetched_and_put(session, vcsim, vm, make):
 def test_a_host_without_luns_has_none(session, saved):
     host = create.resolve_place(session, saved[0].identity, PlaceRequest(), "any").host
 
-    assert luns.list_luns(session, host) == ()
+    found = luns.list_luns(session, host)
+    assert found == ()
     with pytest.raises(NotFoundError, match="free ones: none"):
-        luns.free_lun(session, host, "naa.1")
+        freeluns.free_lun(found, "naa.1", freeluns.LunUses(mapped={}, extents={}))
 
 
 def test_two_datacenters_with_datastores_of_one_name_are_kept_apart(two_datacenters):

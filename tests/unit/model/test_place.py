@@ -13,10 +13,16 @@ PLANNED = SettledPlace(
     host="host-1", host_name="esx01", datastore="ds1", disks=(("scsi0:0", "ds1"),),
     networks=(("Network adapter 1", "VM Network"),), unconnected=("Network adapter 1",),
     luns=(("scsi1:0", "naa.1"),), directories=(("log directory", "[ds1] logs"),), policies=(("Hard disk 1", "Gold"),),
+    addresses=(("Network adapter 1", "00:50:56:00:00:01"),),
     encrypted=True,
 )  # fmt: skip
 PARTS = ("disks", "networks", "luns", "directories", "policies")
-OTHER = {"encrypted": False, "unconnected": (), **dict.fromkeys(PARTS, (("scsi0:0", "other"),))}
+OTHER = {
+    "encrypted": False,
+    "unconnected": (),
+    "addresses": (("Network adapter 1", ""),),
+    **dict.fromkeys(PARTS, (("scsi0:0", "other"),)),
+}
 
 
 def test_a_place_is_not_different_from_itself():

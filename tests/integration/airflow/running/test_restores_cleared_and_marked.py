@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import time
 
@@ -9,6 +10,8 @@ import pytest
 
 from tests.integration.airflow.running.restore_runs import answer, answered, clear, quoted, seen, task, wait_for
 from tests.patience import HANG, eventually
+from vmkeep.images import export_image
+from vmkeep.repository import open_site_repository
 from vmkeep.vsphere import inventory
 from vmkeep.vsphere.api import vim
 from vmkeep.vsphere.session import open_session
@@ -124,7 +127,9 @@ def test_a_restore_marked_failed_in_mid_write_leaves_no_vm(api, control, web01_p
     assert "marked-failed" not in {vm["name"] for vm in control.call("GET", "/state")["vms"]}
 
 
-def test_a_restore_that_keeps_its_vm_goes_on_when_its_failed_tasks_are_cleared(api, control, web01_point):
+def test_a_restore_that_keeps_its_vm_goes_on_when_its_failed_tasks_are_cleared(
+    api, control, web01_point, site, tmp_path
+):
     control.call("POST", "/fault", STUCK)
     run = api.trigger("vm_restore", point=web01_point, new_name="kept", on_failure="keep", power_on=False)
     wait_for(api, run, "write_disk", "running")
@@ -137,4 +142,8 @@ def test_a_restore_that_keeps_its_vm_goes_on_when_its_failed_tasks_are_cleared(a
     clear(api, run, "write_disk", "finish", "clean_up", "close_run")
 
     assert api.wait("vm_restore", run, seconds=HANG) == "success"
-    assert (control.vm("kept")["moref"], control.hashes("kept")) == (moref, control.hashes("web01"))
+    with open_site_repository(site) as repository:
+        export_image(repository, repository.load_point(web01_point), 0, tmp_path / "disk")
+    with (tmp_path / "disk").open("rb") as disk:
+        backed_up = hashlib.file_digest(disk, "sha256").hexdigest()
+    assert (control.vm("kept")["moref"], control.hashes("kept")) == (moref, {2000: backed_up})
