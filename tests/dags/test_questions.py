@@ -1,4 +1,4 @@
-"""What a person is asked before a VM is touched: who wants it, until when, and what a no or silence means."""
+"""The question to a person before a VM is touched: it says who asks, until when, and what a no or silence means."""
 
 from __future__ import annotations
 

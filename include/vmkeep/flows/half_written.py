@@ -1,4 +1,4 @@
-"""What stays of a restore that failed: a VM with partly written disks that says so, and that can be gone on with.
+"""Handles a restore that failed: its VM with partly written disks says so, and can be gone on with.
 
 By default a new VM that is half made is removed, and the claim is taken off an existing one. If the request asks to
 keep it, the VM stays off as it is, with the claim of its run. Then the restore goes on where it was, when somebody
