@@ -6,7 +6,7 @@ To read, worker threads take filled pieces, while the reader keeps requests in f
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
@@ -82,3 +82,21 @@ class DiskTarget(Protocol):
 
     def flush(self) -> None:
         """Return once everything written is durable."""
+
+
+class RandomDisk(Protocol):
+    """A disk that can be read anywhere, in any order, by many threads."""
+
+    @property
+    def capacity(self) -> int:
+        """Size of the disk in bytes."""
+
+    def read_into(self, start: int, buffer: memoryview) -> None:
+        """Fill a buffer with the bytes from an offset on. Thread-safe.
+
+        :raises CorruptError: a stored block is damaged. The buffer's content is then undefined.
+        :raises ValueError: the range reaches beyond the disk.
+        """
+
+    def extents(self, start: int, stop: int) -> Iterator[tuple[Extent, bool]]:
+        """Yield the neighbouring extents that cover a range, in order; true: it may hold data, false: only zeros."""

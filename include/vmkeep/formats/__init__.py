@@ -1,0 +1,10 @@
+"""Disk images of other programs: their formats, read and written without trusting one byte of them.
+
+A *layout* (``layout``) plans an image before any data is read: its files, their sizes, and the place of each byte of
+the disk in them. A disk's map tells which of its parts hold data, so that most formats can be planned whole. The
+exceptions are formats that compress, because the size of compressed data is not known before.
+"""
+
+from vmkeep.formats.layout import Layout, PlannedFile, Run
+
+__all__ = ["Layout", "PlannedFile", "Run"]
