@@ -4,7 +4,8 @@ Names are loaded on first use, because a transfer's child process imports this p
 nothing heavy may be imported before that.
 
 ``storing`` reads a disk and stores it, ``writing`` does the reverse, ``verify`` reads the stored disk again, and
-``mapcopy`` copies a disk between repositories. ``pipeline`` runs reading, hashing and storing at the same time.
+``mapcopy`` copies a disk between repositories. ``reading`` reads a disk's blocks in the order of packs, which is the
+fastest, and ``inorder`` in the order of the disk. ``pipeline`` runs reading, hashing and storing at the same time.
 ``drivers`` chooses the disk driver. ``child_process`` starts the child process that holds the driver's library,
 ``child`` is that process, and ``protocol`` has the messages between them.
 ``mapcopy`` and ``progress`` are doors of their own.
@@ -16,11 +17,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from vmkeep.transfer.child_process import RunningTransfer, change_access, probe_driver, start_copy, start_write
     from vmkeep.transfer.drivers import choose_driver, find_drivers
+    from vmkeep.transfer.inorder import BlocksInOrder, read_in_order
     from vmkeep.transfer.storing import StoredDisk, back_up_disk
     from vmkeep.transfer.verify import verify_disk
     from vmkeep.transfer.writing import restore_disk
 
 _HOMES = {
+    "BlocksInOrder": "inorder",
     "RunningTransfer": "child_process",
     "StoredDisk": "storing",
     "back_up_disk": "storing",
@@ -28,6 +31,7 @@ _HOMES = {
     "choose_driver": "drivers",
     "find_drivers": "drivers",
     "probe_driver": "child_process",
+    "read_in_order": "inorder",
     "restore_disk": "writing",
     "start_copy": "child_process",
     "start_write": "child_process",
@@ -35,6 +39,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "BlocksInOrder",
     "RunningTransfer",
     "StoredDisk",
     "back_up_disk",
@@ -44,6 +49,7 @@ __all__ = [
     "mapcopy",
     "probe_driver",
     "progress",
+    "read_in_order",
     "restore_disk",
     "start_copy",
     "start_write",

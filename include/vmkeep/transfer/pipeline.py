@@ -34,18 +34,29 @@ class Crew:
         :raises: the first error of any job or of ``tick``. Threads may still run then. Release all that they may wait
             for, and then call :meth:`join`.
         """
-        self._running = len(jobs)
         if not jobs:
             return
-        self._threads = [threading.Thread(target=self._work, args=(job,), name="transfer", daemon=True) for job in jobs]
         try:
-            for thread in self._threads:
-                thread.start()
+            self.start(jobs)
             while not self._over.wait(TICK):
                 tick()
         except BaseException:
             self.stop.set()
             raise
+        self.raise_error()
+
+    def start(self, jobs: list[Callable[[], None]]) -> None:
+        """Start a thread for each job, for a main thread that has work of its own. Call :meth:`join` in any case."""
+        self._running = len(jobs)
+        self._threads = [threading.Thread(target=self._work, args=(job,), name="transfer", daemon=True) for job in jobs]
+        for thread in self._threads:
+            thread.start()
+
+    def raise_error(self) -> None:
+        """Return if no job has failed.
+
+        :raises: the first error of any job.
+        """
         if self._error is not None:
             raise self._error
 

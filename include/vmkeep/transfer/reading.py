@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from functools import partial
 
 from vmkeep.errors import CorruptError
-from vmkeep.repository import Batch, BlockReader, DiskMap, Kind, Location, ReadBuffers, Wanted
+from vmkeep.repository import Batch, BlockReader, DiskMap, ReadBuffers
 from vmkeep.transfer.pipeline import Conveyor, Crew
 from vmkeep.transfer.progress import OnProgress, ProgressCounter
+from vmkeep.transfer.stored_blocks import StoredBlocks
 
-_WINDOW = 16384
+WINDOW = 16384
 """Number of blocks that are put into pack order together: 4 GiB of disk, some 10 MiB of memory."""
 _CHECK_SECONDS = 1.0
 
@@ -42,19 +43,12 @@ class DiskReading:
             iterated over twice.
         :raises CorruptError: a page is damaged, or a block is in no pack.
         """
-        self._disk = disk
         self._blocks = blocks
-        self._what = what
-        self._select = select
-        self._chosen = chosen
+        self._stored = StoredBlocks(disk, blocks, what=what, select=select, chosen=chosen)
         self._on_progress = on_progress
         self._check = check
         self._checked_at = time.monotonic()
-        self.count = self.size = 0
-        for window in self._windows():
-            for frame in self._located(window):
-                self.count += len(frame.places)
-                self.size += sum(map(disk.shape.block_length, frame.places))
+        self.count, self.size = self._stored.count(WINDOW)
         self.meter = ProgressCounter(phase, self.size)
 
     def run(
@@ -80,50 +74,10 @@ class DiskReading:
             crew.join()
         self._on_progress(self.meter.event())
 
-    def _selected(self) -> Iterator[tuple[int, bytes]]:
-        try:
-            for block, digest in self._disk.blocks() if self._chosen is None else self._chosen:
-                if self._select is None or self._select(digest):
-                    yield block, digest
-        except CorruptError as error:
-            raise CorruptError(f"{self._what}, {error}") from error
-
-    def _windows(self) -> Iterator[dict[bytes, list[int]]]:
-        """Yield windows of blocks to read, as block numbers by digest. Each window is put into the order of packs."""
-        window: dict[bytes, list[int]] = {}
-        held = 0
-        for block, digest in self._selected():
-            window.setdefault(digest, []).append(block)
-            held += 1
-            if held == _WINDOW:
-                yield window
-                window, held = {}, 0
-        yield window
-
-    def _located(self, window: dict[bytes, list[int]]) -> list[Wanted]:
-        try:
-            locations = self._blocks.locate_many(Kind.BLOCK, list(window))
-        except CorruptError:
-            locations = [self._locate(digest, blocks[0]) for digest, blocks in window.items()]
-        length = self._disk.shape.block_length
-        return [
-            Wanted(digest, location, length(blocks[0]), tuple(blocks))
-            for (digest, blocks), location in zip(window.items(), locations, strict=True)
-        ]
-
-    def _locate(self, digest: bytes, block: int) -> Location:
-        try:
-            return self._blocks.locate(Kind.BLOCK, digest)
-        except CorruptError as error:
-            raise self._damage(block, error) from error
-
-    def _damage(self, block: int, error: CorruptError) -> CorruptError:
-        return CorruptError(f"{self._what}, byte {block * self._disk.block_size}: {error}")
-
     def _feed(self, conveyor: Conveyor[Batch]) -> None:
         try:
-            for window in self._windows():
-                if not all(conveyor.put(batch) for batch in self._blocks.plan(self._located(window))):
+            for window in self._stored.windows(WINDOW):
+                if not all(conveyor.put(batch) for batch in self._blocks.plan(self._stored.located(window))):
                     return
         finally:
             conveyor.end()
@@ -149,7 +103,7 @@ class DiskReading:
                     delivered += 1
                 settle()
             except CorruptError as error:
-                raise self._damage(batch.frames[delivered].places[0], error) from error
+                raise self._stored.damage(batch.frames[delivered].places[0], error) from error
 
     def _tick(self) -> None:
         clock = time.monotonic()

@@ -284,7 +284,7 @@ def test_a_used_target_that_is_larger_is_zeroed_beyond_the_disk_too(repository, 
 
 
 def test_each_block_is_written_once_however_many_windows_a_disk_is_read_in(repository, disk, back_up, monkeypatch):
-    monkeypatch.setattr(reading, "_WINDOW", 7)
+    monkeypatch.setattr(reading, "WINDOW", 7)
     content = noise(20) + noise(3) + noise(5, seed=1)  # some of it twice, in one window and in two
     root = back_up(disk(content), repository).root
     target = disk(bytes(len(content)))

@@ -65,6 +65,10 @@ class ReadBuffers:
             self._buffers[which] = bytearray(max(size, 2 * len(self._buffers[which])))
         return memoryview(self._buffers[which])
 
+    def room_for(self, frame: Wanted) -> memoryview:
+        """Return the memory into which a frame's content is unpacked, with at least its raw length."""
+        return self.take(1, frame.raw_length)
+
 
 class BlockReader:
     """Reads frames of one repository. Thread-safe, if every thread passes its own :class:`ReadBuffers`."""
@@ -171,7 +175,7 @@ class BlockReader:
                 raise CorruptError("is not the one that the index says")
             if header.kind is not frame.location.kind or header.raw_length != frame.raw_length:
                 raise CorruptError(f"holds {header.raw_length} bytes instead of {frame.raw_length}")
-            return box.unpack_into(header, stored[HEADER_SIZE:], scratch.take(1, frame.raw_length))
+            return box.unpack_into(header, stored[HEADER_SIZE:], scratch.room_for(frame))
         except CorruptError as error:
             raise CorruptBlockError(
                 pack=frame.location.pack.hex(), offset=frame.location.offset, why=f"is damaged: {error}"
