@@ -15,6 +15,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from xdist.scheduler import LoadFileScheduling
 
+from tests import guest_image as guests
 from tests import kinds, labs
 from vmkeep.model.disk import ControllerKind, Disk
 from vmkeep.model.job import DiskJob
@@ -193,6 +194,12 @@ def unused_lab(tmp_path_factory):
     folder = tmp_path_factory.mktemp("unused") / "lab"
     labs.make_unused(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def guest_image():
+    """A disk from which a real Linux boots, as a raw image that nobody may write to; see tests.guest_image."""
+    return guests.guest_image()
 
 
 @pytest.fixture(scope="session")
