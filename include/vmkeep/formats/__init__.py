@@ -4,10 +4,11 @@ A *layout* (``layout``) plans an image before any data is read: its files, their
 the disk in them. A disk's map tells which of its parts hold data, so that most formats can be planned whole. The
 exceptions are formats that compress, because the size of compressed data is not known before.
 
-``qcow2`` is QEMU's format.
+``raw`` is the disk's bytes alone. ``qcow2`` is QEMU's format.
 """
 
 from vmkeep.formats.layout import Layout, PlannedFile, Run
 from vmkeep.formats.qcow2 import plan_qcow2
+from vmkeep.formats.raw import plan_raw
 
-__all__ = ["Layout", "PlannedFile", "Run", "plan_qcow2"]
+__all__ = ["Layout", "PlannedFile", "Run", "plan_qcow2", "plan_raw"]

@@ -1,0 +1,79 @@
+"""An export that is being written, and the places that take one: a folder, or S3.
+
+Nothing of a draft counts before :meth:`Draft.publish`. Its last step writes the export's manifest, and that is the
+commit: files without a manifest are no export. A process that dies leaves a draft behind. The next export into the same
+place removes it, because its owner is provably dead, or has been silent for a day.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from vmkeep.model.sinks import Sink
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WrittenFile:
+    """A file of an export."""
+
+    name: str
+    size: int
+    sha256: str | None = None
+    """Hex digest of its bytes; ``None``: the bytes were not written in order, so that a digest would need a second
+    read."""
+
+
+class Draft(Protocol):
+    """The files of one export, until they are published."""
+
+    def create(self, name: str, *, size: int, known: bool = True) -> Sink:
+        """Begin a new file. Thread-safe.
+
+        :param name: the file's final name, without a folder.
+        :param size: bytes that the file will have.
+        :param known: false: the size is not known yet, and ``size`` is the most that it can be.
+        """
+
+    def complete(self) -> None:
+        """Make the finished files readable, still without their names where the place can do that."""
+
+    def read_at(self, name: str, offset: int, buffer: memoryview) -> None:
+        """Fill a buffer from a file of a complete draft. Thread-safe."""
+
+    @property
+    def folder(self) -> Path | None:
+        """The folder that holds the files, under their own names, until they are published; ``None``: no such."""
+
+    def files(self) -> Iterable[WrittenFile]:
+        """Return the finished files, in order of name."""
+
+    def publish(self, manifest: str, content: bytes) -> None:
+        """Give all files their names, then write the export's manifest under its own.
+
+        :raises ConflictError: a name is taken, and the draft was not opened to overwrite.
+        """
+
+
+class Place(Protocol):
+    """A folder or a prefix on S3 that takes exports."""
+
+    @property
+    def location(self) -> str:
+        """The place as users write it."""
+
+    def free(self) -> int | None:
+        """Return the free bytes; ``None``: the place does not tell."""
+
+    def taken(self, names: Iterable[str]) -> list[str]:
+        """Return those of some names that exist."""
+
+    def draft(self, name: str, *, overwrite: bool) -> AbstractContextManager[Draft]:
+        """Open a draft. What is not published when it ends is removed.
+
+        :param name: name of the export; only one draft of a name is open at a time.
+        :raises ConflictError: another process is writing an export of this name there.
+        """

@@ -1,0 +1,322 @@
+"""Exports into a folder of this machine.
+
+A draft is a hidden folder in that folder. The files in it have their final names, so that readers of formats with
+several files find them. Its *note* tells which process writes it, and is locked as long as the process lives.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+import secrets
+import shutil
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from vmkeep.blobs import name_if_free, sync_folder
+from vmkeep.clock import now
+from vmkeep.errors import ConflictError, NotFoundError, StoreFullError, TransferError, UsageError, VmKeepError
+from vmkeep.images.diskfiles import remove_abandoned
+from vmkeep.images.drafts import WrittenFile
+
+_DRAFT = ".vmkeep-{}.partial"
+_NOTE = ".note"
+_ABANDONED_AFTER = 86400.0
+"""Seconds without a write, after which a draft of another machine counts as abandoned."""
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+class LocalPlace:
+    """A folder that takes exports."""
+
+    def __init__(self, folder: Path) -> None:
+        """:raises NotFoundError: there is no such folder."""
+        try:
+            if not folder.is_dir():
+                raise NotFoundError(f"{folder}: no such folder; create it first")
+        except (OSError, ValueError) as error:
+            raise UsageError(f"{folder}: cannot be a folder: {error}") from error
+        self._folder = folder
+
+    @property
+    def location(self) -> str:
+        """The folder's path."""
+        return str(self._folder)
+
+    def free(self) -> int | None:
+        """Return the bytes that this user may still write."""
+        try:
+            status = os.statvfs(self._folder)
+        except OSError:
+            return None
+        return status.f_bavail * status.f_frsize
+
+    def taken(self, names: Iterable[str]) -> list[str]:
+        """Return those of some names that exist."""
+        return [name for name in names if os.path.lexists(self._folder / name)]
+
+    @contextmanager
+    def draft(self, name: str, *, overwrite: bool) -> Iterator[LocalDraft]:
+        """Open a draft; see :meth:`vmkeep.images.drafts.Place.draft`. Remove what dead exports left first."""
+        remove_abandoned(self._folder.glob(_DRAFT.format("*")))
+        if name in _living(self._folder):
+            raise ConflictError(f"{self._folder}: another process is exporting {name!r} into it; wait for its end")
+        hidden = self._folder / _DRAFT.format(secrets.token_hex(8))
+        try:
+            hidden.mkdir(0o700)
+            note = _write_note(hidden, name)
+        except OSError as error:
+            shutil.rmtree(hidden, ignore_errors=True)
+            raise _unwritable(self._folder, error) from error
+        draft = LocalDraft(self._folder, hidden, note, overwrite=overwrite)
+        try:
+            yield draft
+        finally:
+            draft.close()
+            shutil.rmtree(hidden, ignore_errors=True)
+            os.close(note)
+
+
+class LocalDraft:
+    """The files of an export into a folder."""
+
+    def __init__(self, target: Path, hidden: Path, note: int, *, overwrite: bool) -> None:
+        self._target = target
+        self._hidden = hidden
+        self._note = note
+        self._overwrite = overwrite
+        self._sinks: dict[str, LocalSink] = {}
+        self._lock = threading.Lock()
+
+    @property
+    def folder(self) -> Path:
+        """The hidden folder with the files."""
+        return self._hidden
+
+    def create(self, name: str, *, size: int, known: bool = True) -> LocalSink:
+        """Create a file."""
+        sink = LocalSink(self._hidden / name, size=size if known else None)
+        with self._lock:
+            self._sinks[name] = sink
+        return sink
+
+    def complete(self) -> None:
+        """Return at once, because the files can be read as they are."""
+
+    def read_at(self, name: str, offset: int, buffer: memoryview) -> None:
+        """Fill a buffer from a file."""
+        self._sinks[name].read_at(offset, buffer)
+
+    def files(self) -> list[WrittenFile]:
+        """Return the files, in order of name."""
+        return [WrittenFile(name=name, size=sink.size) for name, sink in sorted(self._sinks.items())]
+
+    def publish(self, manifest: str, content: bytes) -> None:
+        """Name the files, the manifest last. If that is not possible, no name is left behind."""
+        names = [*sorted(self._sinks), manifest]
+        named: list[str] = []
+        try:
+            _write_whole(self._hidden / manifest, content)
+            self._note_names(names)
+            if self._overwrite:
+                (self._target / manifest).unlink(missing_ok=True)  # no manifest may tell of files that it did not see
+            for name in names:
+                self._name(name)
+                named.append(name)
+            sync_folder(self._target)
+        except BaseException as error:
+            for name in named:
+                (self._target / name).unlink(missing_ok=True)
+            if isinstance(error, OSError):
+                raise _unwritable(self._target, error) from error
+            raise
+
+    def close(self) -> None:
+        """Close all files."""
+        for sink in self._sinks.values():
+            sink.close()
+
+    def _name(self, name: str) -> None:
+        source, target = self._hidden / name, self._target / name
+        if self._overwrite:
+            source.replace(target)
+        elif not name_if_free(source, target):
+            raise ConflictError(f"{target}: exists already; nothing was exported: give another name, or --force")
+
+    def _note_names(self, names: list[str]) -> None:
+        """Note which files are about to get names, so that the next export can take them back if this one dies."""
+        inodes = {name: (self._hidden / name).stat().st_ino for name in names}
+        note = json.loads(os.pread(self._note, 1 << 20, 0))
+        content = json.dumps(note | {"names": inodes}).encode()
+        os.pwrite(self._note, content, 0)
+        os.fsync(self._note)
+
+
+class LocalSink:
+    """A file of a draft. Any thread may write anywhere."""
+
+    in_order = False
+
+    def __init__(self, path: Path, *, size: int | None) -> None:
+        """Create a sparse file.
+
+        :param size: its size in bytes, to be refused at once where the file system cannot have such a file.
+        """
+        self._path = path
+        self.size = 0
+        try:
+            self._file = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_CREAT | os.O_EXCL, 0o640)
+            if size is not None:
+                os.ftruncate(self._file, size)
+        except OSError as error:
+            raise _unwritable(path, error) from error
+
+    def write_at(self, offset: int, data: bytes | bytearray | memoryview) -> None:
+        """Write bytes; see :class:`vmkeep.model.sinks.Sink`."""
+        view = memoryview(data)
+        done = 0
+        try:
+            while done < len(view):
+                done += os.pwrite(self._file, view[done:], offset + done)
+        except OSError as error:
+            raise _unwritable(self._path, error) from error
+
+    def reserve(self, offset: int, length: int) -> None:
+        """Do nothing, because any byte can be written at any time."""
+
+    def finish(self, size: int) -> None:
+        """Set the size, and wait until all is on disk."""
+        try:
+            os.ftruncate(self._file, size)
+            os.fsync(self._file)
+        except OSError as error:
+            raise _unwritable(self._path, error) from error
+        self.size = size
+
+    def read_at(self, offset: int, buffer: memoryview) -> None:
+        """Fill a buffer from the file."""
+        done = 0
+        while done < len(buffer):
+            try:
+                count = os.preadv(self._file, [buffer[done:]], offset + done)
+            except OSError as error:
+                raise TransferError(f"{self._path}: cannot be read back: {error.strerror}") from error
+            if not count:
+                raise TransferError(f"{self._path}: ends at byte {offset + done}")
+            done += count
+
+    def close(self) -> None:
+        """Close the file."""
+        os.close(self._file)
+
+
+def _unwritable(path: Path, error: OSError) -> VmKeepError:
+    if error.errno in _FULL:
+        return StoreFullError(f"{path}: no space left: {error.strerror}; nothing was exported")
+    return TransferError(f"{path}: cannot be written: {error.strerror}")
+
+
+def _write_whole(path: Path, content: bytes) -> None:
+    """Write a small file, and wait until it is on disk."""
+    file = os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_CREAT | os.O_EXCL, 0o640)
+    with os.fdopen(file, "wb") as opened:
+        opened.write(content)
+        opened.flush()
+        os.fsync(file)
+
+
+def _boot() -> str:
+    """Return the id of this machine's present run, which all of its containers share."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except OSError:
+        return ""
+
+
+def _write_note(hidden: Path, name: str) -> int:
+    """Create a draft's note and lock it. Return its file descriptor."""
+    note = os.open(hidden / _NOTE, os.O_RDWR | os.O_CLOEXEC | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        locked = True
+        try:
+            fcntl.flock(note, fcntl.LOCK_EX)
+        except OSError:  # a file system without locks: only the age of its files tells that a draft is abandoned
+            locked = False
+        content = {"name": name, "process": os.getpid(), "boot": _boot() if locked else ""}
+        os.pwrite(note, json.dumps(content).encode(), 0)
+        os.fsync(note)
+    except OSError:
+        os.close(note)
+        raise
+    return note
+
+
+def _living(folder: Path) -> set[str]:
+    """Remove abandoned drafts. Return the names of the exports that others are writing."""
+    found = set()
+    for hidden in folder.glob(_DRAFT.format("*")):
+        with suppress(OSError):  # it is gone, or another user's
+            if hidden.is_dir() and not hidden.is_symlink() and (name := _look_at(folder, hidden)):
+                found.add(name)
+    return found
+
+
+def _look_at(folder: Path, hidden: Path) -> str | None:
+    """Remove a draft if it is abandoned. Return the name of its export if it is not."""
+    try:
+        note = os.open(hidden / _NOTE, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except FileNotFoundError:  # its process has not written the note yet, or died before it could
+        if _silent_since(hidden) > _ABANDONED_AFTER:
+            shutil.rmtree(hidden, ignore_errors=True)
+        return None
+    try:
+        content = _parse(os.pread(note, 1 << 20, 0))
+        try:
+            fcntl.flock(note, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return str(content.get("name", ""))
+        if (not content.get("boot") or content["boot"] != _boot()) and _silent_since(hidden) <= _ABANDONED_AFTER:
+            return str(content.get("name", ""))
+        _take_names_back(folder, content.get("names"))
+        shutil.rmtree(hidden, ignore_errors=True)
+        return None
+    finally:
+        os.close(note)
+
+
+def _parse(content: bytes) -> dict[str, object]:
+    """Return a note's fields; none, if its process died while it wrote them."""
+    try:
+        parsed = json.loads(content)
+    except ValueError:
+        return {}
+    return parsed if isinstance(parsed, dict) else {}
+
+
+def _take_names_back(folder: Path, names: object) -> None:
+    """Remove files that a dead export had named, because it wrote no manifest."""
+    if not isinstance(names, dict) or not names:
+        return
+    last = list(names)[-1]
+    if _is(folder / last, names[last]):
+        return  # with its manifest, the export is complete
+    for name, inode in names.items():
+        if name == Path(name).name and _is(folder / name, inode):
+            (folder / name).unlink(missing_ok=True)
+
+
+def _is(path: Path, inode: object) -> bool:
+    try:
+        return path.stat(follow_symlinks=False).st_ino == inode
+    except OSError:
+        return False
+
+
+def _silent_since(hidden: Path) -> float:
+    """Return the seconds since something in a draft was written."""
+    newest = max((path.stat().st_mtime for path in (hidden, *hidden.iterdir())), default=0.0)
+    return now().timestamp() - newest
