@@ -140,7 +140,8 @@ _OPERATORS = (
     *("find_overdue_hosts", "find_unproved", "find_undoable", "finish_restore"),
     *("mark_damaged", "merge", "notify_window", "plan_disks", "plan_restore"),
     *("plan_window", "plan_writes", "preflight", "prepare_target", "prune", "remove_snapshot", "report"),
-    *("recover_site", "report_window", "snapshot", "start_backups", "sweep_snapshots", "verify", "write_disk"),
+    *("recover_site", "report_window", "run_in_drill", "snapshot", "start_backups", "sweep_snapshots", "verify"),
+    "write_disk",
 )
 
 

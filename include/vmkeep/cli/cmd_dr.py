@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from vmkeep.cli.dr_exec import exec_
 from vmkeep.cli.dr_report import report_document, show_report, span
 from vmkeep.cli.dr_run import new_run, plan_argument, run, when_option
 from vmkeep.cli.options import (
@@ -39,6 +40,7 @@ def dr() -> None:
 
 
 dr.add_command(run)
+dr.add_command(exec_)
 
 
 @dr.command(

@@ -19,6 +19,7 @@ __all__ = [
     "complete_runs",
     "deletion",
     "disk_images",
+    "drill_commands",
     "guest_thaws",
     "held_vms",
     "host_ages",

@@ -37,6 +37,7 @@ class RecoverSiteOperator(SiteOperator):
     :param despite_refusals: restore the other VMs if some cannot be restored. Templated.
     :param before: no point that is younger is taken; empty: any. Templated.
     :param lost_at: the time of the disaster; empty: the start of the run. Templated.
+    :param keep: a drill leaves its VMs, which :class:`CleanUpDrillOperator` removes later.
     :returns: the outcome of each VM, in the order of the groups.
     """
 
@@ -46,7 +47,7 @@ class RecoverSiteOperator(SiteOperator):
 
     def __init__(
         self, *, plan: Any, drill: Any = False, approved: Any = (), despite_refusals: Any = False, before: Any = None,
-        lost_at: Any = None, **kwargs: Any,
+        lost_at: Any = None, keep: Any = False, **kwargs: Any,
     ) -> None:  # fmt: skip
         super().__init__(**kwargs)
         self.plan = plan
@@ -55,6 +56,7 @@ class RecoverSiteOperator(SiteOperator):
         self.despite_refusals = despite_refusals
         self.before = before
         self.lost_at = lost_at
+        self.keep = keep
         self._stop: Stop | None = None
 
     def step(self, context: Context) -> Any:
@@ -68,12 +70,13 @@ class RecoverSiteOperator(SiteOperator):
         plan.sound()
         self._stop = Stop()
         wishes = RecoveryWishes(
-            run=_run_of(context, drill=bool(self.drill)),
+            run=recovery_of(context, drill=bool(self.drill)),
             plan=plan,
             drill=bool(self.drill),
             lost_at=parse_moment(self.lost_at) if self.lost_at else None,
             not_after=parse_moment(self.before) if self.before else None,
             despite_refusals=bool(self.despite_refusals),
+            keep=bool(self.keep),
         )
         report = run_recovery(self.site(), wishes, talk=self._talk(), logins=guest_login, stop=self._stop)
         return self._told(report)
@@ -107,7 +110,7 @@ class RecoverSiteOperator(SiteOperator):
         return [to_plain(vm) for vm in report.vms]
 
 
-def _run_of(context: Context, *, drill: bool) -> str:
+def recovery_of(context: Context, *, drill: bool) -> str:
     """Return the id of the recovery. A drill that is cleared begins anew. After a disaster the same run goes on."""
     return own_dag_run(context["ti"]).run_key(clears_of(context) if drill else 0)
 

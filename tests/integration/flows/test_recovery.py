@@ -18,7 +18,15 @@ from tests.integration.flows import restoring
 from tests.labs import start_lab
 from tests.patience import eventually
 from vmkeep.cli.main import cli
-from vmkeep.errors import CancelledError, ConflictError, PlanError, SomeFailedError, UsageError
+from vmkeep.errors import (
+    CancelledError,
+    ConflictError,
+    GuestCommandError,
+    NotFoundError,
+    PlanError,
+    SomeFailedError,
+    UsageError,
+)
 from vmkeep.flows.recovery import RecoveryTalk, RecoveryWishes, run_recovery
 from vmkeep.flows.recovery_journal import Journal
 from vmkeep.flows.recovery_probes import probe_vm
@@ -475,3 +483,47 @@ def test_a_plan_that_does_not_fit_is_refused_before_anything_is_touched(vmkeep, 
     assert "has no good point" in str(doubted.exception)
     assert sorted(restoring.names(there)) == before
     assert "x1" not in vmkeep("dr", "list").stdout
+
+
+def with_mark(mark: str) -> vim.vm.ConfigSpec:
+    """The change that gives a VM the mark of a drill; empty: that takes it off."""
+    return vim.vm.ConfigSpec(extraConfig=[vim.option.OptionValue(key="vmkeep.drill", value=mark)])
+
+
+def test_a_command_is_run_in_a_vm_that_a_drill_has_kept_and_in_no_other_one(vmkeep, plan, there, repository, tmp_path):
+    """Such a command may destroy data on purpose, so neither the original nor a clone may get it."""
+    head, groups = plan.read_text().split("groups:\n")
+    web = groups[groups.index("  - name: web") : groups.index("  - name: others")].split("    probes:\n")[0]
+    plan.write_text(
+        f"{head}groups:\n{web}    probes: {{tools: false}}\n    power: 'on'\n".replace("name:web*", "name:web01")
+    )
+    (tmp_path / "guest.pw").write_text("pw")
+    (tmp_path / "guest.pw").chmod(0o600)
+    user = ("--guest-user", "backup", "--guest-password-file", str(tmp_path / "guest.pw"))
+    kept = vmkeep("dr", "run", str(plan), "--run", "e1", "--drill", "--keep", "--json")
+    assert kept.exception is None, kept.output
+    (made,) = json.loads(kept.stdout)["vms"]
+    for vm in ("web01", "drill-web01"):
+        there.post("guest/user", {"vm": vm, "user": "backup", "password": "pw"})
+        there.post("guest/tools", {"vm": vm, "running": True, "address": "127.0.0.1"})
+    there.post("guest/program", {"vm": "drill-web01", "match": "anonymise", "output": "12 rows changed"})
+    there.post("guest/program", {"vm": "drill-web01", "match": "probe", "exit": 4, "output": "names are left"})
+
+    done = vmkeep("dr", "exec", "e1", "drill-web01", "/opt/anonymise", *user, "--json")
+    failed = vmkeep("dr", "exec", "e1", made["moref"], "/opt/probe", *user)
+    original = vmkeep("dr", "exec", "e1", "web01", "/opt/anonymise", *user)
+    with restoring.hands(there) as session:
+        settings = {item.key: item.value for item in session.vm(made["moref"]).config.extraConfig}
+    restoring.reconfigure(there, "drill-web01", with_mark(""))
+    unmarked = vmkeep("dr", "exec", "e1", "drill-web01", "/opt/anonymise", *user)
+    restoring.reconfigure(there, "drill-web01", with_mark(settings["vmkeep.drill"]))
+    cleaned = vmkeep("dr", "clean", "e1")
+
+    assert json.loads(done.stdout)["output"].strip() == "12 rows changed"
+    assert isinstance(failed.exception, GuestCommandError)
+    assert "exit code 4; it says: names are left" in str(failed.exception)
+    assert isinstance(original.exception, NotFoundError)
+    assert f"there are: drill-web01 ({made['moref']})" in str(original.exception)
+    assert isinstance(unmarked.exception, ConflictError)
+    assert [event for event in there.guest_events("web01") if "anonymise" in event.get("command", "")] == []
+    assert "1 VM of drill e1 removed" in cleaned.stdout
