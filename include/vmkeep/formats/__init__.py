@@ -4,11 +4,21 @@ A *layout* (``layout``) plans an image before any data is read: its files, their
 the disk in them. A disk's map tells which of its parts hold data, so that most formats can be planned whole. The
 exceptions are formats that compress, because the size of compressed data is not known before.
 
-``raw`` is the disk's bytes alone. ``qcow2`` is QEMU's format.
+``raw`` is the disk's bytes alone. ``qcow2`` is QEMU's format. A reader opens its files by ``imagefile``, which never
+reads beyond a file's end and can be a part of an archive; finds files that an image names by ``neighbours``; and reads
+in pieces by ``reading``.
 """
 
 from vmkeep.formats.layout import Layout, PlannedFile, Run
-from vmkeep.formats.qcow2 import plan_qcow2
+from vmkeep.formats.qcow2 import Qcow2Source, open_qcow2, plan_qcow2
 from vmkeep.formats.raw import plan_raw
 
-__all__ = ["Layout", "PlannedFile", "Run", "plan_qcow2", "plan_raw"]
+__all__ = [
+    "Layout",
+    "PlannedFile",
+    "Qcow2Source",
+    "Run",
+    "open_qcow2",
+    "plan_qcow2",
+    "plan_raw",
+]

@@ -2,13 +2,13 @@
 
 import json
 import random
-import subprocess
 from itertools import pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.unit.formats.qemu import faults, qemu_img
 from tests.unit.formats.written import write_layout, write_raw
 from vmkeep.errors import UnsupportedError
 from vmkeep.formats import plan_qcow2
@@ -17,17 +17,6 @@ from vmkeep.model.extents import Extent, Extents, total
 CLUSTER = 1 << 16
 MIB = 1 << 20
 TIB = 1 << 40
-
-
-def qemu_img(*arguments):
-    done = subprocess.run(["qemu-img", *map(str, arguments)], check=False, capture_output=True, text=True, timeout=60)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
-
-
-def faults(image):
-    found = json.loads(qemu_img("check", "--output=json", image))
-    return found.get("leaks", 0), found.get("corruptions", 0), found["check-errors"]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,121 @@
+"""One file of an image from a stranger, or a part of a file: read with care, and never beyond its end."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+
+from vmkeep.errors import NotFoundError, TransferError, UsageError
+from vmkeep.model.extents import Extents, gather
+
+
+class ImageFile:
+    """A file or a block device, or a part of one, such as a disk in an OVA archive. A context manager.
+
+    Reads are thread-safe. Offsets are relative to the part.
+    """
+
+    def __init__(self, path: Path, *, start: int = 0, size: int | None = None, name: str = "") -> None:
+        """Open the file, without waiting for the other end of a pipe.
+
+        :param start: where the part begins in the file, in bytes.
+        :param size: bytes of the part; ``None``: all that the file has from there on.
+        :param name: names the part in errors; empty: the path does.
+        :raises NotFoundError: there is no such file, or it cannot be read.
+        :raises UsageError: it is neither a file nor a block device, or ends before the part does.
+        """
+        self.path = path
+        self.name = name or str(path)
+        try:
+            self._file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        except (OSError, ValueError) as error:
+            why = getattr(error, "strerror", None) or str(error)
+            raise NotFoundError(f"{path}: cannot be read: {why}") from error
+        try:
+            self.size = self._measured(start, size)
+        except BaseException:
+            os.close(self._file)
+            raise
+        self._start = start
+
+    def _measured(self, start: int, size: int | None) -> int:
+        status = os.fstat(self._file)
+        if stat.S_ISDIR(status.st_mode):
+            raise NotFoundError(f"{self.path}: cannot be read: is a folder, not a disk image")
+        if not (stat.S_ISREG(status.st_mode) or stat.S_ISBLK(status.st_mode)):
+            raise UsageError(f"{self.path}: is neither a file nor a block device")
+        self.identity = (status.st_dev, status.st_ino)
+        self._holes = stat.S_ISREG(status.st_mode)
+        whole = os.lseek(self._file, 0, os.SEEK_END)
+        if start + (size or 0) > whole:
+            raise UsageError(
+                f"{self.name}: is cut off: it needs {start + (size or 0)} bytes of {self.path}, which has {whole}"
+            )
+        return whole - start if size is None else size
+
+    def __enter__(self) -> ImageFile:  # noqa: PYI034 - as in images.diskfiles
+        """Use as a context manager."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close the file."""
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
+        os.close(self._file)
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Return bytes of the file. The caller bounds the length.
+
+        :raises UsageError: the file ends before; the message names the file and the offset.
+        """
+        data = bytearray(length)
+        self.read_into(offset, memoryview(data))
+        return bytes(data)
+
+    def read_into(self, offset: int, buffer: memoryview) -> None:
+        """Fill a buffer with bytes of the file; see :meth:`read`."""
+        if offset < 0 or offset + len(buffer) > self.size:
+            raise UsageError(
+                f"{self.name}: is damaged or cut off: {len(buffer)} bytes are needed at byte {offset}, and it has "
+                f"{self.size} bytes"
+            )
+        done = 0
+        while done < len(buffer):
+            try:
+                count = os.preadv(self._file, [buffer[done:]], self._start + offset + done)
+            except OSError as error:
+                raise TransferError(f"{self.name}: cannot read at byte {offset + done}: {error.strerror}") from error
+            if not count:
+                raise TransferError(f"{self.name}: became shorter while it was read")
+            done += count
+
+    def stored(self) -> Extents | None:
+        """Return the extents of the file that are no holes; ``None``: the file system does not tell."""
+        try:
+            return gather(self._stored()) if self._holes else None
+        except OSError:
+            return None
+
+    def _stored(self) -> Iterator[tuple[int, int]]:
+        at, end = self._start, self._start + self.size
+        while at < end:
+            try:
+                start = os.lseek(self._file, at, os.SEEK_DATA)
+            except OSError as error:
+                if error.errno == errno.ENXIO:
+                    return  # because only a hole is left
+                raise
+            if start >= end:
+                return
+            at = min(end, os.lseek(self._file, start, os.SEEK_HOLE))
+            if at <= start:
+                raise OSError(errno.EINVAL, "no hole is ever reached")
+            yield start - self._start, at - self._start
