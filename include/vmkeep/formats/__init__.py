@@ -10,15 +10,17 @@ in pieces by ``reading``.
 """
 
 from vmkeep.formats.layout import Layout, PlannedFile, Run
-from vmkeep.formats.qcow2 import Qcow2Source, open_qcow2, plan_qcow2
+from vmkeep.formats.qcow2 import Qcow2Source, Qcow2Target, open_qcow2, open_qcow2_target, plan_qcow2
 from vmkeep.formats.raw import plan_raw
 
 __all__ = [
     "Layout",
     "PlannedFile",
     "Qcow2Source",
+    "Qcow2Target",
     "Run",
     "open_qcow2",
+    "open_qcow2_target",
     "plan_qcow2",
     "plan_raw",
 ]

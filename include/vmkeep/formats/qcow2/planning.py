@@ -6,7 +6,6 @@ L1 table; an L2 table for each 512 MiB that hold data; and the data, in the orde
 
 from __future__ import annotations
 
-import sys
 from array import array
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
@@ -15,6 +14,7 @@ from itertools import groupby
 from vmkeep.errors import UnsupportedError
 from vmkeep.formats.layout import PlannedFile, Run
 from vmkeep.formats.qcow2.header import COPIED, Header
+from vmkeep.formats.qcow2.numbers import packed
 from vmkeep.model.extents import Extent, align_out, coalesce, split, total
 
 _BITS = 16
@@ -77,7 +77,7 @@ class Qcow2Layout:
             yield self._given(number, counts[: 2 * min(left, _COUNTS)])
         yield from self._table(self._l1, self._l1_table())
         for at, entries in enumerate(self._l2_tables(), self._l2):
-            yield self._given(at, _big_endian(entries))
+            yield self._given(at, packed(entries))
         for extent, place in zip(self._clusters, self._places, strict=True):
             yield self._taken(extent.start, min(extent.stop, self.capacity), place)
 
@@ -155,16 +155,10 @@ def _packed(entries: Iterator[int]) -> Iterator[bytes]:
     for entry in entries:
         held.append(entry)
         if len(held) == _ENTRIES:
-            yield _big_endian(held)
+            yield packed(held)
             held = array("Q")
     if held:
-        yield _big_endian(held)
-
-
-def _big_endian(entries: array[int]) -> bytes:
-    if sys.byteorder == "little":
-        entries.byteswap()
-    return entries.tobytes()
+        yield packed(held)
 
 
 def _up(amount: int, unit: int) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 from array import array
 from collections import OrderedDict
@@ -13,6 +12,7 @@ from enum import Enum
 from vmkeep.errors import UsageError
 from vmkeep.formats.imagefile import ImageFile
 from vmkeep.formats.qcow2.header import Header
+from vmkeep.formats.qcow2.numbers import unpacked
 
 _PLACE = 0x00FF_FFFF_FFFF_FE00
 _COMPRESSED = 1 << 62
@@ -55,7 +55,7 @@ class Tables:
         self._header = header
         self._version = header.version
         self._reach = header.table_entries * header.cluster
-        self._l1 = _numbers(file.read(header.l1_offset, header.l1_entries * 8))
+        self._l1 = unpacked(file.read(header.l1_offset, header.l1_entries * 8))
         self._lock = threading.Lock()
         self._kept: OrderedDict[int, array[int]] = OrderedDict()
         self._most = max(4, _CACHE // header.cluster)
@@ -160,7 +160,7 @@ class Tables:
                 self._kept.move_to_end(place)
                 return found
         self._sound(place, region * self._reach)
-        table = _numbers(self._file.read(place, self._header.cluster))
+        table = unpacked(self._file.read(place, self._header.cluster))
         with self._lock:
             self._kept[place] = table
             while len(self._kept) > self._most:
@@ -172,10 +172,3 @@ def _goes_on(held: Part, part: Part) -> bool:
     if held.kind is not part.kind or held.kind is Kind.COMPRESSED:
         return False
     return held.kind is not Kind.DATA or held.place + held.stop - held.start == part.place
-
-
-def _numbers(data: bytes) -> array[int]:
-    numbers = array("Q", data)
-    if sys.byteorder == "little":
-        numbers.byteswap()
-    return numbers
