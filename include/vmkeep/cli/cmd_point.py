@@ -5,7 +5,7 @@ from __future__ import annotations
 import getpass
 import os
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -22,7 +22,7 @@ from vmkeep.cli.times import shown_second, shown_time, shown_zone
 from vmkeep.clock import now
 from vmkeep.errors import NotFoundError, UsageError
 from vmkeep.flows import points
-from vmkeep.flows.points import Marks
+from vmkeep.flows.points import Marks, Use
 from vmkeep.model.job import to_plain
 from vmkeep.model.quiescing import QuiesceRequest
 from vmkeep.model.selector import shown_name
@@ -32,7 +32,7 @@ from vmkeep.model.wording import size
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from vmkeep.flows.pointlist import CatalogEntry
+    from vmkeep.flows.pointlist import CatalogEntry, PointList
     from vmkeep.model.hostconfig import HostRelease
     from vmkeep.model.point import DiskImage, RestorePoint
 
@@ -71,14 +71,21 @@ def list_points(repository: str | None, vm: str | None, as_json: bool) -> None:
     for warning in found.warnings:
         warn(warning)
     if as_json:
-        print_json([to_plain(entry) | to_plain(found.marks.get(entry.ref, Marks())) for entry in found.entries])
+        print_json(
+            [
+                to_plain(entry)
+                | to_plain(found.marks.get(entry.ref, Marks()))
+                | {"uses": to_plain(found.uses.get(entry.ref, ()))}
+                for entry in found.entries
+            ]
+        )
     else:
-        _print_list(found.entries, found.marks)
+        _print_list(found)
     tell_left_out(found.refreshed)
 
 
-def _print_list(entries: Sequence[CatalogEntry], marks: Mapping[str, Marks]) -> None:
-    of, zone = _sources(entries), shown_zone()
+def _print_list(found: PointList) -> None:
+    of, zone = _sources(found.entries), shown_zone()
     print_table(
         ("point", "VM", f"taken at ({zone})", "kind", "consistency", "disks", "capacity", "read", "stored", "marks"),
         [
@@ -87,9 +94,9 @@ def _print_list(entries: Sequence[CatalogEntry], marks: Mapping[str, Marks]) -> 
                 entry.kind, entry.consistency,
                 f"{entry.disks} ({entry.skipped} skipped)" if entry.skipped else entry.disks,
                 size(entry.capacity), size(entry.bytes_read), size(entry.bytes_stored),
-                _short(marks.get(entry.ref, Marks())),
+                _short(found.marks.get(entry.ref, Marks()), found.uses.get(entry.ref, ())),
             )
-            for entry in entries
+            for entry in found.entries
         ],
     )  # fmt: skip
 
@@ -140,7 +147,7 @@ def show(repository: str | None, ref: str, mapping: bool, as_json: bool) -> None
         shown = points.show(opened, ref)
     found, marks = shown.point, shown.marks
     if as_json:
-        print_json({"ref": found.ref, **to_plain(found), **to_plain(marks)})
+        print_json({"ref": found.ref, **to_plain(found), **to_plain(marks), "uses": to_plain(shown.uses)})
         return
     zone = shown_zone()
     click.echo(found.ref)
@@ -158,6 +165,9 @@ def show(repository: str | None, ref: str, mapping: bool, as_json: bool) -> None
     for warning in found.warnings:
         click.echo(f"  warning       {warning}")
     _show_marks(marks)
+    for use in shown.uses:
+        since = f" since {shown_second(use.since, zone)} {zone}" if use.since else ""
+        click.echo(f"  in use        {use}{since}; it is not deleted meanwhile")
 
 
 @point.command(
@@ -246,7 +256,7 @@ def _who() -> str:
     return f"{user}@{socket.gethostname()}"
 
 
-def _short(marks: Marks) -> str:
+def _short(marks: Marks, uses: Sequence[Use] = ()) -> str:
     words = []
     if marks.pin is not None:
         over = "" if marks.pin.holds(now()) else "was "
@@ -255,6 +265,7 @@ def _short(marks: Marks) -> str:
         words.append("DAMAGED")
     if marks.suspicion is not None:
         words.append("SUSPECT")
+    words += dict.fromkeys(use.doing for use in uses)
     return ", ".join(words)
 
 

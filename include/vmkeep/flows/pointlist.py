@@ -6,9 +6,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from vmkeep.catalog import CatalogEntry, PointOrigin, Refreshed, ask_catalog, open_catalog
+from vmkeep.clock import now
 from vmkeep.model.hostconfig import is_host_key
-from vmkeep.repository import Marks, Repository
-from vmkeep.repository.points import is_ahead, warn_of_the_future
+from vmkeep.repository import Marks, Repository, Use
+from vmkeep.repository.points import blob_of_ref, is_ahead, warn_of_the_future
 
 __all__ = [
     "CatalogEntry", "PointList", "PointOrigin", "Refreshed", "good_origins", "list_origins", "list_points",
@@ -23,6 +24,8 @@ class PointList:
     entries: tuple[CatalogEntry, ...]
     marks: Mapping[str, Marks]
     """Marks by the ref of their point; points without marks are not in it."""
+    uses: Mapping[str, tuple[Use, ...]]
+    """The processes that read a point now, by its ref; points that nobody reads are not in it."""
     refreshed: Refreshed
     """The update of the catalog, with the points that could not be read and the reasons."""
 
@@ -43,7 +46,9 @@ def list_points(repository: Repository, *, catalog: str, vm: str | None = None) 
         catalog, lambda cache: (cache.refresh(repository), cache.points(repository.id, vm=vm))
     )
     entries = [entry for entry in entries if not is_host_key(entry.vm_key) or entry.vm_key == vm]
-    return PointList(entries=tuple(entries), marks=repository.marks.all(), refreshed=refreshed)
+    by_manifest = repository.uses.all(time=now())
+    uses = {entry.ref: found for entry in entries if (found := by_manifest.get(blob_of_ref(entry.ref)))}
+    return PointList(entries=tuple(entries), marks=repository.marks.all(), uses=uses, refreshed=refreshed)
 
 
 def list_origins(repository: Repository, *, catalog: str) -> tuple[PointOrigin, ...]:

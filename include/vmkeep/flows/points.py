@@ -1,23 +1,25 @@
-"""Find, show and pin restore points, and take suspicions off them."""
+"""Find, show, pin and use restore points, and take suspicions off them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
 
+from vmkeep.clock import now
 from vmkeep.errors import UsageError
 from vmkeep.model.point import RestorePoint
-from vmkeep.repository import Marks, Pin, Repository, Trust
+from vmkeep.repository import Marks, OpenUse, Pin, Repository, Trust, Use
 
-__all__ = ["Marks", "ShownPoint", "find_ref", "pin", "show", "trust", "unpin"]
+__all__ = ["Marks", "ShownPoint", "Use", "find_ref", "pin", "show", "trust", "unpin", "use"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShownPoint:
-    """A restore point with its marks, which were made after its seal."""
+    """A restore point with its marks, which were made after its seal, and the processes that read it now."""
 
     point: RestorePoint
     marks: Marks
+    uses: tuple[Use, ...] = ()
 
 
 def find_ref(repository: Repository, text: str) -> str:
@@ -32,9 +34,21 @@ def find_ref(repository: Repository, text: str) -> str:
 
 
 def show(repository: Repository, text: str) -> ShownPoint:
-    """Return the point that a person means, with its marks."""
+    """Return the point that a person means, with its marks and uses."""
     found = repository.find_point(text)
-    return ShownPoint(point=found, marks=repository.marks.of(found.ref))
+    return ShownPoint(point=found, marks=repository.marks.of(found.ref), uses=repository.uses.of(found.ref, time=now()))
+
+
+def use(repository: Repository, ref: str, *, doing: str) -> OpenUse:
+    """Return a use of a point, as a context manager: until it is left, nobody deletes the point.
+
+    The reader calls the result's ``check`` from time to time, because a process that stands still for ten minutes loses
+    the point's protection. If the store takes no note, the use begins all the same, with a warning.
+
+    :param ref: a full ref.
+    :param doing: what this process does with the point, for people, e.g. ``serving``.
+    """
+    return repository.uses.open(ref, doing=doing)
 
 
 def pin(repository: Repository, text: str, *, reason: str, by: str, until: datetime | None) -> tuple[str, Pin]:

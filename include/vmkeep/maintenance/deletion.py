@@ -1,7 +1,7 @@
 """Deletes the restore points that a person names, in the same way as retention does.
 
-The plan comes first. Pinned points stay, and the plan names each VM that would have no good point left. The caller
-decides about these VMs; retention itself never deletes the newest good point of a VM.
+The plan comes first. Points that are pinned or in use stay, and the plan names each VM that would have no good point
+left. The caller decides about these VMs; retention itself never deletes the newest good point of a VM.
 """
 
 from __future__ import annotations
@@ -28,11 +28,18 @@ class DeletionPlan:
     going: tuple[PointFacts, ...]
     pinned: tuple[PointFacts, ...]
     """The named points that stay because of a pin."""
+    in_use: tuple[PointFacts, ...]
+    """The named points that stay because a process reads them."""
     bare: tuple[PointFacts, ...]
     """For each VM that would have no good point left: the newest of its points that will be deleted.
 
     Points that other deletions and prunes may delete at the moment count as gone.
     """
+
+    @property
+    def staying(self) -> dict[str, str]:
+        """Ref → why a named point stays."""
+        return {point.ref: PINNED if point.pinned else point.in_use for point in (*self.pinned, *self.in_use)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +49,7 @@ class DeletionReport:
     points_deleted: tuple[str, ...]
     """Refs."""
     points_kept: dict[str, str]
-    """Ref → why a point that was named is still there: pinned, or locked in the store."""
+    """Ref → why a point that was named is still there: pinned, in use, or locked in the store."""
 
 
 def plan_deletion(repository: Repository, refs: Iterable[str]) -> DeletionPlan:
@@ -57,17 +64,18 @@ def plan_deletion(repository: Repository, refs: Iterable[str]) -> DeletionPlan:
     named = tuple(dict.fromkeys(refs))
     at, store_time = both_times(repository.blobs)
     claims = repository.forgettings.claims(time=store_time)
-    of_vms = point_facts(repository, at=at, vm_keys={ref.rpartition("/")[0] for ref in named})
+    of_vms = point_facts(repository, at=at, vm_keys={ref.rpartition("/")[0] for ref in named}, store_time=store_time)
     known = {facts.ref: facts for facts in of_vms}
     for ref in named:
         if ref not in known:
             raise NotFoundError(f"no restore point '{ref}' in {repository.location}; see 'vmkeep point list'")
     points = [known[ref] for ref in named]
-    going = tuple(point for point in points if not point.pinned)
+    going = tuple(point for point in points if not point.pinned and not point.in_use)
     return DeletionPlan(
         at=at,
         going=going,
         pinned=tuple(point for point in points if point.pinned),
+        in_use=tuple(point for point in points if point.in_use and not point.pinned),
         bare=tuple(left_bare(of_vms, going={point.ref for point in going}, claimed=claims)),
     )
 
@@ -86,6 +94,4 @@ def delete_points(repository: Repository, plan: DeletionPlan) -> DeletionReport:
     refs = [point.ref for point in plan.going]
     deleted, kept = forget(repository, refs, bare={point.vm_key for point in plan.bare}, whole=True)
     note_points(repository)
-    return DeletionReport(
-        points_deleted=tuple(deleted), points_kept={point.ref: PINNED for point in plan.pinned} | kept
-    )
+    return DeletionReport(points_deleted=tuple(deleted), points_kept=plan.staying | kept)

@@ -1,9 +1,10 @@
-"""Deletes the manifests of the points that a rule or a person gives up, except points that get pinned meanwhile.
+"""Deletes the manifests of points that a rule or a person gives up, except those that get pinned or used meanwhile.
 
-A pin is respected because of the order of the calls: record, look at pins, decide, delete. In the same order two
-deletions see each other, so no VM loses its last good point to both of them. Decision 0008 gives the reasons. The
-point's note (:mod:`vmkeep.repository.notes.sealednotes`) is deleted before the manifest, so a crash never leaves the
-note of a point that is gone. The note is deleted again after the manifest, because a seal may have put it in between.
+Pins and uses are respected because of the order of the calls: record, look at pins and uses, decide, delete. In the
+same order two deletions see each other, so no VM loses its last good point to both of them. Decision 0008 gives the
+reasons. The point's note (:mod:`vmkeep.repository.notes.sealednotes`) is deleted before the manifest, so a crash never
+leaves the note of a point that is gone. The note is deleted again after the manifest, because a seal may have put it in
+between.
 """
 
 from __future__ import annotations
@@ -13,8 +14,9 @@ from collections.abc import Collection, Sequence
 from vmkeep.clock import now
 from vmkeep.errors import LockedError, StaleError
 from vmkeep.maintenance.facts import point_facts
+from vmkeep.maintenance.storetime import store_time
 from vmkeep.model.selector import shown_name
-from vmkeep.repository import Repository
+from vmkeep.repository import Repository, used_words
 from vmkeep.repository.points import blob_of_ref
 from vmkeep.retention import left_bare
 
@@ -40,6 +42,7 @@ def forget(
         record = repository.forgettings.begin(going)
         pinned = _pinned(repository)
         kept |= dict.fromkeys(pinned.intersection(going), PINNED)
+        kept |= _used(repository, [ref for ref in going if ref not in kept])
         wanted = [ref for ref in going if ref not in kept]
         last = _last_ones(repository, wanted, record, bare)
         if last and whole:
@@ -53,8 +56,10 @@ def forget(
             gone = [ref for ref in wanted if _delete(repository, ref, kept)]
             repository.forgettings.end(record)
             return gone, kept
-        repository.forgettings.end(record)  # a point was pinned after our record was put: look again
-    return [], kept | dict.fromkeys(going, "points were pinned again and again meanwhile; the next prune decides")
+        repository.forgettings.end(record)  # a point was pinned or used after our record was put: look again
+    return [], kept | dict.fromkeys(
+        going, "points were pinned or used again and again meanwhile; the next prune decides"
+    )
 
 
 def _last_ones(repository: Repository, going: Sequence[str], record: str, meant: Collection[str]) -> dict[str, str]:
@@ -84,6 +89,12 @@ def _pinned(repository: Repository) -> set[str]:
     return {ref for ref, marks in repository.marks.all().items() if marks.pin is not None and marks.pin.holds(at)}
 
 
+def _used(repository: Repository, refs: Sequence[str]) -> dict[str, str]:
+    """Return those of some points that a process reads now, ref → reason."""
+    uses = repository.uses.all(time=store_time(repository.blobs))
+    return {ref: used_words(found) for ref in refs if (found := uses.get(blob_of_ref(ref)))}
+
+
 def _delete(repository: Repository, ref: str, kept: dict[str, str]) -> bool:
     if repository.marks.is_pinned(ref, at=now()):  # pinned by a program that does not look at our record
         kept[ref] = PINNED
@@ -97,4 +108,5 @@ def _delete(repository: Repository, ref: str, kept: dict[str, str]) -> bool:
         return False
     repository.sealed_notes.forget(manifest)
     repository.marks.forget(ref)
+    repository.uses.forget(ref)
     return True

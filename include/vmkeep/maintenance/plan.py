@@ -78,10 +78,11 @@ def plan_prune(
     """
     margins = margins.beside(repository.descriptor.lock)
     verdicts: tuple[RetentionDecision, ...] = ()
-    if rule is not None or policies.any_rule:
-        verdicts = tuple(decide_by_policy(point_facts(repository, at=now), rule, policies, now=now, zone=zone))
-    forget = frozenset(verdict.point.ref for verdict in verdicts if not verdict.keep)
     time = store_time(repository.blobs)
+    if rule is not None or policies.any_rule:
+        points = point_facts(repository, at=now, store_time=time)
+        verdicts = tuple(decide_by_policy(points, rule, policies, now=now, zone=zone))
+    forget = frozenset(verdict.point.ref for verdict in verdicts if not verdict.keep)
     plans = repository.sweep_records.plans()
     condemned = frozenset[bytes]().union(*(plan.packs for plan in plans))
     ripe = frozenset[bytes]().union(*(plan.packs for plan in plans if time - plan.written_at >= margins.condemned_for))

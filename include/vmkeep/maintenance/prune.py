@@ -29,7 +29,7 @@ class PruneReport:
     points_forgotten: tuple[str, ...]
     """Refs."""
     points_kept: dict[str, str]
-    """Ref → why a point that the plan forgets is still there: pinned, locked, or by now the last of its VM."""
+    """Ref → why a point that the plan forgets is still there: pinned, in use, locked, or by now the last of its VM."""
     packs_condemned: int
     """Packs that nothing reaches; a later prune deletes them."""
     packs_rewritten: int
@@ -120,6 +120,7 @@ def _tidy(repository: Repository, plan: PrunePlan) -> tuple[int, int]:
     removed = remove_dead_runs(repository, plan.margins, time=time)
     forget_sweeps(repository, plan.margins, time=time)
     remove_dead_forgettings(repository, plan.margins, time=time)
+    repository.uses.remove_dead(time=time)
     return removed, leftovers
 
 

@@ -36,12 +36,15 @@ from vmkeep.repository.notes import (
     Lease,
     Lost,
     Marks,
+    OpenUse,
     Pin,
     PointMarks,
     RunArea,
     Suspicion,
     Trust,
+    Use,
     note_begun,
+    used_words,
 )
 from vmkeep.repository.opening import (
     Created,
@@ -78,6 +81,7 @@ __all__ = [
     "Lost",
     "MapBuilder",
     "Marks",
+    "OpenUse",
     "Pin",
     "PointMarks",
     "ReadBuffers",
@@ -88,6 +92,7 @@ __all__ = [
     "Suspicion",
     "Trouble",
     "Trust",
+    "Use",
     "Wanted",
     "copied_run",
     "create_encrypted_repository",
@@ -107,4 +112,5 @@ __all__ = [
     "share_digests",
     "takes_passphrase",
     "unlock_site",
+    "used_words",
 ]

@@ -13,10 +13,11 @@ PLANS = "plans/"
 SWEEPS = "sweeps/"
 FORGETTINGS = "forgettings/"
 RECOVERIES = "recoveries/"
+USES = "uses/"
 KEYS = "keys/"
 PROBES = "probes/"
 
-FULL = frozenset({PACKS, INDEX, POINTS, SEALED, MARKS, DAMAGE, RUNS, PLANS, SWEEPS, FORGETTINGS, RECOVERIES})
+FULL = frozenset({PACKS, INDEX, POINTS, SEALED, MARKS, DAMAGE, RUNS, PLANS, SWEEPS, FORGETTINGS, RECOVERIES, USES})
 """Folders that only a repository, or the rest of one, has."""
 
 INITIAL = frozenset({KEYS, PROBES})

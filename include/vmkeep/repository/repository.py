@@ -30,6 +30,7 @@ from vmkeep.repository.notes import (
     KnownDamage,
     Permits,
     PointMarks,
+    PointUses,
     RecoveryNotes,
     SealedNotes,
     SweepRecords,
@@ -95,6 +96,7 @@ class Repository:
         self._keys = keys
         self.manifests = Manifests(store, self.framer)
         self.marks = PointMarks(store, self.framer)
+        self.uses = PointUses(store, self.framer)
         self.sealed_notes = SealedNotes(store, self.framer)
         self.forgettings = Forgettings(store, self.framer)
         self.sweep_records = SweepRecords(store, self.framer)

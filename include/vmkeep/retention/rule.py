@@ -11,7 +11,8 @@ so are two managed objects of one vCenter with one UUID, of which one may be a c
 - ``keep_last`` works in the same way, with one bucket for every point.
 - Damaged points represent no bucket. A damaged point is dropped only if a good point represents each bucket for which
   it would be kept. Until then all damaged points of that bucket are kept, because each may have lost different data.
-- The newest good point is always kept, and so is every pinned point. A pin changes nothing for other points.
+- The newest good point is always kept, and so is every point that is pinned or in use. Neither changes anything for
+  other points.
 """
 
 from __future__ import annotations
@@ -42,6 +43,8 @@ class Cause(StrEnum):
     YEARLY = "yearly"
     WITHIN = "within"
     PINNED = "pinned"
+    IN_USE = "in-use"
+    """A process reads the point."""
     NEWEST = "newest"
     """The point is the VM's newest good one, and no other reason keeps it."""
     NO_GOOD = "no-good"
@@ -85,6 +88,8 @@ class PointFacts:
     readable: bool = True
     """Its manifest can be read."""
     pinned: bool = False
+    in_use: str = ""
+    """The processes that read it, in words; empty: none does."""
     policy: str | None = None
     """Name of the policy that it was made for; ``None``: a person made it, or the manifest does not tell."""
 
@@ -196,13 +201,8 @@ def _mark_vm(
 
     :param points: sorted by time.
     """
-    reasons: dict[str, list[KeepReason]] = {point.ref: [] for point in points}
+    reasons = {point.ref: list(_own_reasons(point, now)) for point in points}
     past = [point for point in points if point.taken_at <= now]
-    for point in points:
-        if point.taken_at > now:
-            reasons[point.ref].append(KeepReason(cause=Cause.FUTURE, text="taken in the future: a clock was wrong"))
-        if point.pinned:
-            reasons[point.ref].append(KeepReason(cause=Cause.PINNED, text="pinned"))
     good = [point for point in past if point.good]
     if not good:
         for point in past:
@@ -219,6 +219,16 @@ def _mark_vm(
         if not reasons[good[-1].ref]:
             reasons[good[-1].ref].append(KeepReason(cause=Cause.NEWEST, text="newest good point of this VM"))
     return [RetentionDecision(point=point, reasons=tuple(reasons[point.ref])) for point in points]
+
+
+def _own_reasons(point: PointFacts, now: datetime) -> Iterator[KeepReason]:
+    """Yield the reasons that keep a point whatever the rule says."""
+    if point.taken_at > now:
+        yield KeepReason(cause=Cause.FUTURE, text="taken in the future: a clock was wrong")
+    if point.pinned:
+        yield KeepReason(cause=Cause.PINNED, text="pinned")
+    if point.in_use:
+        yield KeepReason(cause=Cause.IN_USE, text=point.in_use)
 
 
 def _counts(rule: RetentionRule) -> list[tuple[Cause, int]]:

@@ -10,6 +10,7 @@ from click.testing import CliRunner
 
 from vmkeep.cli.main import cli
 from vmkeep.errors import ConflictError, LockedError, NotFoundError, StaleError, UsageError
+from vmkeep.flows import points
 from vmkeep.maintenance import delete_points, plan_deletion
 from vmkeep.repository import Repository, create_repository, open_repository
 from vmkeep.repository.notes import Lost
@@ -67,6 +68,26 @@ def test_who_cannot_be_asked_has_to_say_yes_and_nothing_is_opened_before(tmp_pat
     for more in ((), ("--json",)):
         with pytest.raises(UsageError, match="add --yes"):
             run(str(tmp_path / "nowhere"), "point", "delete", "x", *more)
+
+
+def test_a_point_in_use_stays_and_every_command_says_who_uses_it(where):
+    first, second, _ = refs(where, "web01")
+    with open_repository(where) as repository, points.use(repository, first, doing="serving"):
+        (row,) = (line for line in run(where, "point", "list").splitlines() if first in line)
+        assert row.rstrip().endswith(" serving")
+        listed = {point["ref"]: point["uses"] for point in json.loads(run(where, "point", "list", "--json"))}
+        assert [use["doing"] for use in listed[first]] == ["serving"]
+        assert listed[second] == []
+        assert re.search(
+            r"in use +serving on \S+ \(process \d+\) since .*not deleted", run(where, "point", "show", first)
+        )
+        assert json.loads(run(where, "point", "show", first, "--json"))["uses"] == listed[first]
+        with pytest.raises(ConflictError, match=f"1 point not deleted: {first}: in use: serving on "):
+            run(where, "point", "delete", first, second, "--yes")
+
+    assert first in refs(where)
+    run(where, "point", "delete", first, "--yes")
+    assert first not in refs(where)
 
 
 def test_a_pinned_point_stays_and_the_others_go(where):

@@ -4,10 +4,10 @@ No restore needs a note. Most follow one pattern: each of two parties puts its o
 So at least one of the two sees the other. No lock is held and no clocks are compared.
 
 Notes of runs: the area of a run (``runs``), the first write of a restore (``firstwrite``), the beginning of each try
-(``tries``), and leases with the fence, by which
-a clean-up learns that no copy is at work (``leases``). Notes of maintenance: packs that a sweep is about to delete
-(``sweeprecords``) and points that a prune is about to forget (``forgetting``). Notes about restore points: pins,
-known damage and doubts (``marks``), and the note that a point was sealed, which tells a forgotten point from a lost one
+(``tries``), and leases with the fence, by which a clean-up learns that no copy is at work (``leases``). Notes of
+maintenance: packs that a sweep is about to delete (``sweeprecords``) and points that a prune is about to forget
+(``forgetting``). Notes about restore points: pins, known damage and doubts (``marks``), the processes that read a point
+for long (``uses``), and the note that a point was sealed, which tells a forgotten point from a lost one
 (``sealednotes``). Notes about packs and segments: damage that a check found (``damage``). Notes of recoveries: the
 states and reports of recovery plans that were carried out, and when each VM was last proved restorable
 (``recoveries``).
@@ -26,10 +26,12 @@ from vmkeep.repository.notes.runs import ARRAY_HOOKS, DUTIES, GUEST_THAWS, LEASE
 from vmkeep.repository.notes.sealednotes import SealedNotes, note_of
 from vmkeep.repository.notes.sweeprecords import Sweep, SweepPlan, SweepRecords
 from vmkeep.repository.notes.tries import BegunTry, note_fields
+from vmkeep.repository.notes.uses import COUNTS_FOR, OpenUse, PointUses, Use, used_words
 
 __all__ = [
     "ARRAY_HOOKS",
     "BEGUN",
+    "COUNTS_FOR",
     "DISKS",
     "DUTIES",
     "EXPIRES_AFTER",
@@ -47,11 +49,13 @@ __all__ = [
     "Lease",
     "Lost",
     "Marks",
+    "OpenUse",
     "PackDamage",
     "PackState",
     "Permits",
     "Pin",
     "PointMarks",
+    "PointUses",
     "RecoveryNotes",
     "RunArea",
     "SealedNotes",
@@ -60,6 +64,7 @@ __all__ = [
     "SweepPlan",
     "SweepRecords",
     "Trust",
+    "Use",
     "areas_in_use",
     "is_held",
     "note_begun",
@@ -69,4 +74,5 @@ __all__ = [
     "sealednotes",
     "tries",
     "usages",
+    "used_words",
 ]
