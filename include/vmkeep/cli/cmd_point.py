@@ -16,6 +16,7 @@ from vmkeep.cli.options import catalog_url, json_option, open_given, repository_
 from vmkeep.cli.output import print_json, print_table, warn
 from vmkeep.cli.pages import Section, Verbs, option
 from vmkeep.cli.point_delete import delete
+from vmkeep.cli.point_export import export
 from vmkeep.cli.point_retention import retention
 from vmkeep.cli.retention_options import parse_end
 from vmkeep.cli.times import shown_second, shown_time, shown_zone
@@ -39,10 +40,11 @@ if TYPE_CHECKING:
 
 @click.group(cls=Verbs)
 def point() -> None:
-    """List, show, pin and delete restore points; try retention rules on them."""
+    """List, show, export, pin and delete restore points; try retention rules on them."""
 
 
 point.add_command(delete)
+point.add_command(export)
 point.add_command(retention)
 
 

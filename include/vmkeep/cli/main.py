@@ -35,7 +35,7 @@ _NOUNS = {
     "image": "Import raw disk images as a restore point, and export them again.",
     "key": "List, add, replace and remove the key slots of an encrypted repository.",
     "limit": "Show the limits on work at the same time, who uses them, and who waits.",
-    "point": "List, show, pin and delete restore points; try retention rules on them.",
+    "point": "List, show, export, pin and delete restore points; try retention rules on them.",
     "policy": "Check, list and explain backup policies.",
     "repo": "Make, check, prune, copy and repair a repository.",
     "restore": "Restore VMs, and single disks of them.",

@@ -20,6 +20,7 @@ __all__ = [
     "deletion",
     "disk_images",
     "drill_commands",
+    "exports",
     "guest_thaws",
     "held_vms",
     "host_ages",

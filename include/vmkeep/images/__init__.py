@@ -8,26 +8,29 @@ continue: the one that the caller names, never the newest by a clock.
 *Export* (``exporting``) writes one disk of a restore point into a sparse file, under a temporary name until the file is
 complete. ``diskfiles`` reads and writes files and block devices as disks.
 
-A point's disks become images of other formats in a *place* (``drafts``): a folder (``localdrafts``), or S3. ``laidout``
-writes a disk by the plan of its image.
+A point's disks become images of other formats in a *place* (``drafts``): a folder (``localdrafts``), or S3.
+``pointexport`` exports a point: it plans the images (``imageplans``), writes each disk by its plan (``laidout``), reads
+the images back (``readingback``), and writes the manifest last.
 """
 
-from vmkeep.images.drafts import Draft, Place, WrittenFile
+from vmkeep.images.drafts import Draft, ExportPlace
 from vmkeep.images.exporting import export_image
+from vmkeep.images.exportnames import check_export_name, safe_name
 from vmkeep.images.imagenames import image_key
 from vmkeep.images.importing import import_images
-from vmkeep.images.laidout import LaidOutTarget, stored_parts, write_in_any_order
 from vmkeep.images.localdrafts import LocalPlace
+from vmkeep.images.pointexport import Companions, export_point, no_companions
 
 __all__ = [
+    "Companions",
     "Draft",
-    "LaidOutTarget",
+    "ExportPlace",
     "LocalPlace",
-    "Place",
-    "WrittenFile",
+    "check_export_name",
     "export_image",
+    "export_point",
     "image_key",
     "import_images",
-    "stored_parts",
-    "write_in_any_order",
+    "no_companions",
+    "safe_name",
 ]

@@ -9,22 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from vmkeep.model.exports import WrittenFile
 from vmkeep.model.sinks import Sink
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WrittenFile:
-    """A file of an export."""
-
-    name: str
-    size: int
-    sha256: str | None = None
-    """Hex digest of its bytes; ``None``: the bytes were not written in order, so that a digest would need a second
-    read."""
 
 
 class Draft(Protocol):
@@ -58,7 +47,7 @@ class Draft(Protocol):
         """
 
 
-class Place(Protocol):
+class ExportPlace(Protocol):
     """A folder or a prefix on S3 that takes exports."""
 
     @property

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
-from vmkeep.formats import Layout
-from vmkeep.model.extents import Extent, Extents
+from vmkeep.formats import Layout, Run
+from vmkeep.model.extents import Extents
 from vmkeep.model.sinks import Sink
 from vmkeep.repository import Repository
-from vmkeep.transfer import restore_disk
-from vmkeep.transfer.progress import OnProgress
+from vmkeep.transfer import read_in_order, restore_disk
+from vmkeep.transfer.progress import OnProgress, ProgressCounter
 
 
 class LaidOutTarget:
@@ -40,7 +40,7 @@ class LaidOutTarget:
         """Do nothing, because the files are flushed when they are finished."""
 
 
-def write_in_any_order(
+def write_laid_out(
     repository: Repository,
     root: str,
     layout: Layout,
@@ -50,12 +50,14 @@ def write_in_any_order(
     check: Callable[[], None],
     what: str,
 ) -> int:
-    """Write a stored disk into files that take bytes in any order. Return the bytes of data that were written.
+    """Write a stored disk into the files of its image. Return the bytes of data that were written.
 
-    The data is read in the order of packs, by several threads. The image's own tables are written before it.
+    If the files take bytes in any order, the data is read in the order of packs and written by several threads.
 
     :raises CorruptError: a stored block is damaged. The message names the byte of the disk.
     """
+    if any(sink.in_order for sink in sinks):
+        return _write_in_order(repository, root, layout, sinks, on_progress=on_progress, check=check, what=what)
     for run in layout.runs():
         if run.data is not None:
             check()
@@ -68,6 +70,74 @@ def write_in_any_order(
     return written
 
 
-def stored_parts(repository: Repository, root: str, *, what: str) -> Sequence[Extent]:
-    """Return the parts of a stored disk that hold data."""
-    return Extents(repository.open_map(root, what=what).stored_extents())
+def _write_in_order(
+    repository: Repository,
+    root: str,
+    layout: Layout,
+    sinks: Sequence[Sink],
+    *,
+    on_progress: OnProgress,
+    check: Callable[[], None],
+    what: str,
+) -> int:
+    """Write file after file, each from its first byte to its last."""
+    at = 0
+    with read_in_order(repository, root, what=what, check=check) as reading:
+        data = _InOrder(reading, ProgressCounter("export", reading.size), on_progress)
+        for run in layout.runs():
+            while at < run.file:
+                sinks[at].finish(layout.files[at].size)
+                at += 1
+            if run.data is not None:
+                check()
+                sinks[run.file].write_at(run.offset, run.data)
+            else:
+                data.copy(run, sinks[run.file])
+        data.require_end()
+        for file, sink in zip(layout.files[at:], sinks[at:], strict=True):
+            sink.finish(file.size)
+        return reading.size
+
+
+class _InOrder:
+    """The stored blocks of a disk in the disk's order, cut to the runs of a layout."""
+
+    def __init__(
+        self, blocks: Iterable[tuple[int, memoryview]], meter: ProgressCounter, on_progress: OnProgress
+    ) -> None:
+        self._blocks = iter(blocks)
+        self._meter = meter
+        self._on_progress = on_progress
+        self._start = 0
+        self._left = memoryview(b"")
+        """Bytes of the block at hand that are not written yet; they begin at this start."""
+
+    def copy(self, run: Run, sink: Sink) -> None:
+        """Write the data of a run. Parts of it that are not stored are zeros, which need not be written.
+
+        :raises ValueError: the runs leave out a part of the disk that holds data.
+        """
+        stop = run.start + run.length
+        while self._at_hand() and self._start < stop:
+            if self._start < run.start:
+                raise ValueError(f"byte {self._start} of the disk has no place in its image")
+            count = min(stop - self._start, len(self._left))
+            sink.write_at(run.offset + self._start - run.start, self._left[:count])
+            self._start += count
+            self._left = self._left[count:]
+
+    def require_end(self) -> None:
+        """Return if every block was written.
+
+        :raises ValueError: the runs leave out a part of the disk that holds data.
+        """
+        if self._at_hand():
+            raise ValueError(f"byte {self._start} of the disk has no place in its image")
+
+    def _at_hand(self) -> bool:
+        """Return whether there is a block to write, after taking the next one if the last is written."""
+        if not self._left and (block := next(self._blocks, None)) is not None:
+            self._start, self._left = block
+            self._meter.add(len(self._left))
+            self._on_progress(self._meter.event())
+        return bool(self._left)

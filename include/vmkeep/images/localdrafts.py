@@ -21,7 +21,7 @@ from vmkeep.blobs import name_if_free, sync_folder
 from vmkeep.clock import now
 from vmkeep.errors import ConflictError, NotFoundError, StoreFullError, TransferError, UsageError, VmKeepError
 from vmkeep.images.diskfiles import remove_abandoned
-from vmkeep.images.drafts import WrittenFile
+from vmkeep.model.exports import WrittenFile
 
 _DRAFT = ".vmkeep-{}.partial"
 _NOTE = ".note"
@@ -61,7 +61,7 @@ class LocalPlace:
 
     @contextmanager
     def draft(self, name: str, *, overwrite: bool) -> Iterator[LocalDraft]:
-        """Open a draft; see :meth:`vmkeep.images.drafts.Place.draft`. Remove what dead exports left first."""
+        """Open a draft; see :meth:`vmkeep.images.drafts.ExportPlace.draft`. Remove what dead exports left first."""
         remove_abandoned(self._folder.glob(_DRAFT.format("*")))
         if name in _living(self._folder):
             raise ConflictError(f"{self._folder}: another process is exporting {name!r} into it; wait for its end")

@@ -5,6 +5,7 @@ Each module defines one noun and is imported by itself.
 
 __all__ = [
     "access", "address", "arrayhook", "audit", "aws", "blockio", "changedown", "disk", "diskaccess", "diskrule",
-    "extents", "fullreason", "guest", "hostconfig", "job", "limits", "lun", "overwrite", "place", "point", "quiescing",
-    "rdm", "references", "room", "selector", "sinks", "site", "transport", "vmref", "wording", "writeway",
+    "exports", "extents", "fullreason", "guest", "hostconfig", "job", "limits", "lun", "overwrite", "place", "point",
+    "quiescing", "rdm", "references", "room", "selector", "sinks", "site", "transport", "vmref", "wording",
+    "writeway",
 ]  # fmt: skip

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from vmkeep.transfer.child_process import RunningTransfer, change_access, probe_driver, start_copy, start_write
+    from vmkeep.transfer.compare import compare_disk
     from vmkeep.transfer.drivers import choose_driver, find_drivers
     from vmkeep.transfer.inorder import BlocksInOrder, read_in_order
     from vmkeep.transfer.storing import StoredDisk, back_up_disk
@@ -29,6 +30,7 @@ _HOMES = {
     "back_up_disk": "storing",
     "change_access": "child_process",
     "choose_driver": "drivers",
+    "compare_disk": "compare",
     "find_drivers": "drivers",
     "probe_driver": "child_process",
     "read_in_order": "inorder",
@@ -45,6 +47,7 @@ __all__ = [
     "back_up_disk",
     "change_access",
     "choose_driver",
+    "compare_disk",
     "find_drivers",
     "mapcopy",
     "probe_driver",

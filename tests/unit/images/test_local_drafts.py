@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import subprocess
 import sys
 
 import pytest
 
 from vmkeep.errors import ConflictError, NotFoundError
-from vmkeep.formats import plan_raw
-from vmkeep.images import LocalPlace, import_images, stored_parts, write_in_any_order
-from vmkeep.repository import create_repository
+from vmkeep.images import LocalPlace
 
 MIB = 1 << 20
 _DIES = """
@@ -112,23 +109,3 @@ def test_a_draft_of_another_machine_stays_for_a_day(tmp_path):
 def test_a_missing_folder_is_named(tmp_path):
     with pytest.raises(NotFoundError, match="no such folder"):
         LocalPlace(tmp_path / "missing")
-
-
-def test_a_stored_disk_is_written_by_its_layout_with_its_holes(tmp_path):
-    repository = create_repository(str(tmp_path / "repo"))
-    image = tmp_path / "disk"
-    image.write_bytes(random.Random(1).randbytes(MIB) + bytes(7 * MIB) + b"end".ljust(512, b"\0"))
-    root = import_images(repository, [image], name="web").images[0].root
-    out = tmp_path / "out"
-    out.mkdir()
-
-    with LocalPlace(out).draft("web", overwrite=False) as draft:
-        layout = plan_raw("w", 8 * MIB + 512, stored_parts(repository, root, what="disk"))
-        sinks = [draft.create(file.name, size=file.size) for file in layout.files]
-        write_in_any_order(
-            repository, root, layout, sinks, on_progress=lambda _: None, check=lambda: None, what="disk"
-        )  # fmt: skip
-        draft.publish("web.export.json", b"{}")
-
-    assert (out / "w").read_bytes() == image.read_bytes()
-    assert (out / "w").stat().st_blocks * 512 < 2 * MIB

@@ -1,0 +1,91 @@
+"""``vmkeep point export``: a point's disks as images of any format, in a folder or on S3."""
+
+from __future__ import annotations
+
+import time
+
+import click
+
+from vmkeep.cli.completions import complete_points
+from vmkeep.cli.options import json_option, open_given, repository_option
+from vmkeep.cli.output import print_json, print_table, progress_bars, rate
+from vmkeep.cli.pages import Section, command, option
+from vmkeep.model.exports import ExportedPoint, ExportRequest, ImageFormat
+from vmkeep.model.job import to_plain
+from vmkeep.model.overwrite import Verify
+from vmkeep.model.wording import size
+
+
+@command(
+    "export",
+    examples={
+        "Write all disks of the newest point of web01 for QEMU": "vmkeep point export latest:web01 --format qcow2 "
+        "--out /srv/exports",
+        "Write one disk as a raw image, and read all of it back": "vmkeep point export latest:web01 --format raw "
+        "--out /srv/exports --disk 0 --verify all",
+    },
+)
+@click.argument("ref", metavar="POINT", shell_complete=complete_points)
+@option(
+    "--format", "form", section=Section.WHAT, required=True, type=click.Choice([str(each) for each in ImageFormat]),
+    help="Format of the images: raw, or qcow2 for QEMU.",
+)  # fmt: skip
+@option(
+    "--out", section=Section.WHERE, required=True, metavar="PLACE",
+    help="Folder on this machine, which has to exist.",
+)  # fmt: skip
+@option(
+    "--disk", "disks", section=Section.WHAT, type=int, multiple=True, metavar="N",
+    help="Only this disk of the point, counted from 0; may be given several times.",
+)  # fmt: skip
+@option("--name", section=Section.WHAT, help="Name with which the files begin, instead of the VM's.")
+@option("--force", section=Section.WHAT, is_flag=True, help="Replace an export of the same name.")
+@option(
+    "--verify", section=Section.HOW, type=click.Choice([str(each) for each in Verify]), default=str(Verify.SAMPLE),
+    show_default=True, help="How much of the images is read back and compared with the point.",
+)  # fmt: skip
+@repository_option
+@json_option
+def export(
+    ref: str,
+    form: str,
+    out: str,
+    disks: tuple[int, ...],
+    name: str | None,
+    force: bool,
+    verify: str,
+    repository: str | None,
+    as_json: bool,
+) -> None:
+    """Write images of a restore point's disks, and a manifest of them.
+
+    POINT is its ref as 'point list' prints it, the beginning of its id, or latest:VM. Every block is checked before it
+    is written, and the images are read back. They get their names when all of them are complete; the manifest
+    NAME.export.json is the last, so that without it there is no export.
+    """
+    from vmkeep.flows import exports  # takes time to import
+
+    request = ExportRequest(
+        point=ref, format=ImageFormat(form), out=out, disks=disks, name=name, overwrite=force, verify=Verify(verify)
+    )
+    started = time.monotonic()
+    with open_given(repository) as opened, progress_bars(hidden=as_json) as bars:
+        exported = exports.export(opened, request, on_progress=bars)
+    seconds = time.monotonic() - started
+    if as_json:
+        print_json({**to_plain(exported), "duration_seconds": round(seconds, 3)})
+    else:
+        _show(exported, seconds)
+
+
+def _show(exported: ExportedPoint, seconds: float) -> None:
+    print_table(
+        ("disk", "capacity", "data", "read back", "file"),
+        [
+            (disk.label, size(disk.capacity), size(disk.bytes_written), size(disk.bytes_compared), disk.files[0].name)
+            for disk in exported.disks
+        ],
+    )
+    written = sum(disk.bytes_written for disk in exported.disks)
+    click.echo(f"{exported.place}/{exported.manifest}: {exported.point}, {size(written)} of data, "
+               f"{rate(written, seconds)}")  # fmt: skip

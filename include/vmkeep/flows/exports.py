@@ -1,0 +1,53 @@
+"""Exports a restore point as images of its disks, into a folder or to S3."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from vmkeep.images import ExportPlace, LocalPlace, check_export_name, export_point, safe_name
+from vmkeep.model.exports import ExportedDisk, ExportedPoint, ExportRequest, ImageFormat
+from vmkeep.model.job import Progress
+from vmkeep.repository import Repository
+
+__all__ = ["ExportRequest", "ExportedDisk", "ExportedPoint", "ImageFormat", "export"]
+
+
+def export(
+    repository: Repository,
+    request: ExportRequest,
+    *,
+    on_progress: Callable[[str], Callable[[Progress], None]],
+    check: Callable[[], None] = lambda: None,
+) -> ExportedPoint:
+    """Write images of a point's disks, read them back, and publish them with their manifest.
+
+    If anything fails, nothing of the export is left in the place. A retry starts again.
+
+    :param on_progress: makes the function that takes the progress of a disk, from the disk's name.
+    :param check: called about once a second; its error ends the export.
+    :raises NotFoundError: there is no such point, disk or folder.
+    :raises ConflictError: a file of that name exists, or another process exports under that name.
+    :raises UnsupportedError: the format cannot hold a disk.
+    :raises CorruptError: a stored block is damaged. The message names the byte of the disk.
+    :raises StoreFullError: there is no space left.
+    """
+    place = _open_place(request.out)
+    name = None if request.name is None else check_export_name(request.name)
+    point = repository.find_point(request.point)
+    return export_point(
+        repository,
+        point,
+        place,
+        form=request.format,
+        name=name or safe_name(point.vm.name),
+        numbers=request.disks,
+        overwrite=request.overwrite,
+        verify=request.verify,
+        on_progress=on_progress,
+        check=check,
+    )
+
+
+def _open_place(out: str) -> ExportPlace:
+    return LocalPlace(Path(out).absolute())

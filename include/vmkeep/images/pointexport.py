@@ -1,0 +1,173 @@
+"""Exports a restore point: images of its disks, what goes beside them, and a manifest that is written last."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from dataclasses import replace
+from typing import Final, TypeVar
+
+from vmkeep.errors import CancelledError
+from vmkeep.images.drafts import Draft, ExportPlace
+from vmkeep.images.imageplans import PlannedImage, plan_images, require_room
+from vmkeep.images.laidout import write_laid_out
+from vmkeep.images.readingback import LaidOutSource, compare_tables
+from vmkeep.model.exports import MANIFEST, ExportedDisk, ExportedPoint, ImageFormat, WrittenFile
+from vmkeep.model.overwrite import Verify
+from vmkeep.model.point import RestorePoint
+from vmkeep.repository import Repository
+from vmkeep.transfer import compare_disk
+from vmkeep.transfer.progress import OnProgress
+
+T = TypeVar("T")
+
+Companions = Callable[[ExportedPoint], Mapping[str, bytes]]
+"""Makes the files that go beside the images, by name, such as a description of the machine for another hypervisor. It
+takes the export with the disks that are written."""
+
+_AT_ONCE: Final = 2
+"""Disks that are written at the same time. Each is read by several threads already."""
+_TICK = 0.25
+
+
+def no_companions(_exported: ExportedPoint) -> Mapping[str, bytes]:
+    """Return nothing to write beside the images."""
+    return {}
+
+
+def export_point(
+    repository: Repository,
+    point: RestorePoint,
+    place: ExportPlace,
+    *,
+    form: ImageFormat,
+    name: str,
+    numbers: Sequence[int] = (),
+    overwrite: bool = False,
+    verify: Verify = Verify.SAMPLE,
+    companions: Companions = no_companions,
+    on_progress: Callable[[str], OnProgress],
+    check: Callable[[], None] = lambda: None,
+) -> ExportedPoint:
+    """Write images of a point's disks into a place, read them back, and publish them with their manifest.
+
+    If anything fails, nothing of the export is left in the place.
+
+    :param name: a safe name for files; see :func:`vmkeep.images.exportnames.safe_name`.
+    :param numbers: numbers of the disks, from 0, in order of device key; none: all.
+    :param on_progress: makes the function that takes the progress of a disk, from the disk's name.
+    :raises ConflictError: a file of that name exists, or another process exports under that name.
+    :raises CorruptError: a stored block is damaged. The message names the byte of the disk.
+    :raises VerificationError: an image reads back something else than was written.
+    :raises StoreFullError: there is no space left.
+    """
+    planned = plan_images(repository, point, numbers, name=name, form=form)
+    require_room(place, planned, f"{name}{MANIFEST}", overwrite=overwrite)
+    bars = {each.number: on_progress(each.image.disk.label) for each in planned}
+    with place.draft(name, overwrite=overwrite) as draft:
+        work = _Work(repository, draft, verify, check)
+        disks = work.each(planned, lambda each: work.write(each, bars[each.number]))
+        exported = ExportedPoint(
+            name=name,
+            place=place.location,
+            format=form,
+            repository=repository.descriptor.id,
+            point=point.ref,
+            vm=point.vm.name,
+            disks=tuple(disks),
+            verify=verify,
+        )
+        beside = [_write_text(draft, file, text) for file, text in companions(exported).items()]
+        draft.complete()
+        compared = work.each(planned, lambda each: work.read_back(each, bars[each.number]))
+        exported = replace(exported, beside=tuple(beside), disks=_compared(disks, compared))
+        draft.publish(exported.manifest, exported.encode())
+    return exported
+
+
+class _Work:
+    """The work on the disks of one export, some at the same time."""
+
+    def __init__(self, repository: Repository, draft: Draft, verify: Verify, check: Callable[[], None]) -> None:
+        self._repository = repository
+        self._draft = draft
+        self._verify = verify
+        self._check = check
+        self._stop = threading.Event()
+
+    def each(self, planned: Sequence[PlannedImage], work: Callable[[PlannedImage], T]) -> list[T]:
+        """Do a work for each disk. The first error ends the others' and is raised."""
+        with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="export") as threads:
+            futures = [threads.submit(work, each) for each in planned]
+            try:
+                while wait(futures, _TICK, FIRST_EXCEPTION).not_done:
+                    self._check()
+                    if any(future.done() and future.exception() for future in futures):
+                        break
+            finally:
+                if not all(future.done() for future in futures):
+                    self._stop.set()
+                    threads.shutdown(wait=False, cancel_futures=True)
+        for future in sorted(futures, key=_error_of_its_own, reverse=True):
+            future.result()
+        return [future.result() for future in futures]
+
+    def write(self, each: PlannedImage, on_progress: OnProgress) -> ExportedDisk:
+        """Write the image of a disk."""
+        files = each.layout.files
+        sinks = [self._draft.create(file.name, size=file.size) for file in files]
+        written = write_laid_out(
+            self._repository,
+            each.image.root,
+            each.layout,
+            sinks,
+            on_progress=on_progress,
+            check=self._go_on,
+            what=each.what,
+        )
+        return ExportedDisk(
+            number=each.number,
+            label=each.image.disk.label,
+            device_key=each.image.disk.key,
+            capacity=each.image.disk.capacity,
+            root=each.image.root,
+            files=tuple(WrittenFile(name=file.name, size=file.size) for file in files),
+            bytes_written=written,
+        )
+
+    def read_back(self, each: PlannedImage, on_progress: OnProgress) -> int:
+        """Compare the image of a disk with the stored disk. Return the bytes that were compared."""
+        if self._verify is Verify.NONE:
+            return 0
+        compare_tables(each.layout, self._draft, check=self._go_on, what=each.what)
+        return compare_disk(
+            LaidOutSource(each.layout, self._draft, each.stored),
+            self._repository,
+            each.image.root,
+            verify=self._verify,
+            on_progress=on_progress,
+            check=self._go_on,
+            what=each.what,
+        )
+
+    def _go_on(self) -> None:
+        """Return if the work is to go on."""
+        if self._stop.is_set():
+            raise CancelledError("the export stops because of another disk's error")
+
+
+def _error_of_its_own(future: Future[T]) -> bool:
+    """Return whether a work failed, and not because another one did."""
+    return not future.cancelled() and not isinstance(future.exception(), CancelledError | None)
+
+
+def _write_text(draft: Draft, name: str, text: bytes) -> WrittenFile:
+    sink = draft.create(name, size=len(text))
+    sink.write_at(0, text)
+    sink.finish(len(text))
+    return WrittenFile(name=name, size=len(text))
+
+
+def _compared(disks: Sequence[ExportedDisk], counts: Sequence[int]) -> tuple[ExportedDisk, ...]:
+    return tuple(replace(disk, bytes_compared=count) for disk, count in zip(disks, counts, strict=True))

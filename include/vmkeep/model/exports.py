@@ -1,0 +1,125 @@
+"""Exports of restore points, as a user asks for them, and as their manifests tell of them.
+
+The manifest of an export is a JSON file beside the images, ``NAME.export.json``. It is written last, so that an export
+without one is not complete. It names the map root of each disk, from which a later point's difference is computed.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from enum import StrEnum
+
+from vmkeep.errors import UsageError
+from vmkeep.model.job import from_json, to_plain
+from vmkeep.model.overwrite import Verify
+
+MANIFEST = ".export.json"
+"""End of the name of an export's manifest."""
+_MARK = "vmkeep_export"
+_VERSION = 1
+_LARGEST = 16 << 20
+
+
+class ImageFormat(StrEnum):
+    """The formats in which a disk of a point can be written."""
+
+    RAW = "raw"
+    QCOW2 = "qcow2"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportRequest:
+    """An export that a person or a DAG asks for."""
+
+    point: str
+    """A ref, the unique beginning of an id, or ``latest:VM``."""
+    format: ImageFormat
+    out: str
+    """A folder of this machine, or ``s3://bucket/prefix``."""
+    disks: tuple[int, ...] = ()
+    """Numbers of the disks, from 0, in order of device key; empty: all disks of the point."""
+    name: str | None = None
+    """Name of the export, with which its files begin; ``None``: the VM's."""
+    overwrite: bool = False
+    verify: Verify = Verify.SAMPLE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WrittenFile:
+    """A file of an export."""
+
+    name: str
+    size: int
+    """Bytes, holes included."""
+    sha256: str | None = None
+    """Hex digest of its bytes; ``None``: they were not written in order, so that a digest would need another read."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportedDisk:
+    """A disk of an export."""
+
+    number: int
+    """The disk's number in the point, from 0, in order of device key."""
+    label: str
+    device_key: int
+    capacity: int
+    root: str
+    """Digest (hex) of the map's root page."""
+    files: tuple[WrittenFile, ...]
+    """The first is the one that a person names to open the image."""
+    bytes_written: int
+    """Bytes of the disk that are not zeros, by whole blocks."""
+    bytes_compared: int = 0
+    """Bytes that were read back and compared."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportedPoint:
+    """A complete export: the content of its manifest."""
+
+    name: str
+    place: str
+    """The folder or the location on S3, as it was given."""
+    format: ImageFormat
+    repository: str
+    """Id of the repository. Map roots of different repositories cannot be compared."""
+    point: str
+    """The point's ref."""
+    vm: str
+    """Name of the VM."""
+    disks: tuple[ExportedDisk, ...]
+    beside: tuple[WrittenFile, ...] = ()
+    """Other files of the export, such as a description of the machine."""
+    verify: Verify = Verify.SAMPLE
+
+    @property
+    def manifest(self) -> str:
+        """Name of the manifest."""
+        return f"{self.name}{MANIFEST}"
+
+    def encode(self) -> bytes:
+        """Return the content of the manifest."""
+        return json.dumps({_MARK: _VERSION, **to_plain(self)}, indent=2).encode()
+
+
+def parse_manifest(content: bytes, *, what: str) -> ExportedPoint:
+    """Parse the manifest of an export, without trusting it.
+
+    :param what: the manifest's name in errors.
+    :raises UsageError: the content is no such manifest, or one of a newer program.
+    """
+    try:
+        if len(content) > _LARGEST:
+            raise ValueError("it is too large")
+        version = json.loads(content)[_MARK]
+        if version != _VERSION:
+            raise UsageError(f"{what}: was written by another version of vmkeep ({version!r}); use that version")
+        found = from_json(ExportedPoint, content)
+        for name in (found.name, *(file.name for disk in found.disks for file in disk.files)):
+            if "/" in name or "\0" in name or name in ("", ".", ".."):
+                raise ValueError(f"{name!r} is no file's name")
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise UsageError(f"{what}: is no manifest of an export: {error}") from error
+    return found
