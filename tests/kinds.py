@@ -24,7 +24,7 @@ KINDS: Final = (
     Kind(name="unit", budget=310, folders=("tests/unit/",)),
     Kind(name="contract", budget=75, folders=("tests/contract/", "tests/compat/")),
     Kind(name="airflow", budget=760, folders=("tests/integration/airflow/", "tests/dags/")),
-    Kind(name="integration", budget=1750, folders=("tests/integration/",)),
+    Kind(name="integration", budget=1750, folders=("tests/integration/", "tests/exports/")),
     Kind(name="faults", budget=400, folders=("tests/faults/",)),
     Kind(name="e2e", budget=220, folders=("tests/e2e/",)),
 )

@@ -29,6 +29,9 @@ from vmkeep_airflow.plans import faults_of_plans
 PREFIX = "backup_window_"
 """The beginning of the id of each window's DAG."""
 
+EXPORTS = "policy_exports_"
+"""The beginning of the id of each DAG that exports the points of a policy."""
+
 TELL_ALWAYS = Notifications(when=NotifyWhen.ALWAYS)
 """The notifications on a window whose policy cannot be read: by event, because no address is known."""
 
@@ -66,16 +69,23 @@ def faulty_windows() -> Iterator[tuple[str, tuple[str, ...]]]:
             yield read.path.stem, tuple(_first(read.lines))
 
 
+def exporting_policies() -> Iterator[Policy]:
+    """Yield the policies without faults that have exports; in a process that runs one task, only that of the task."""
+    only = get_parsing_context().dag_id
+    read = policy_files() if only is None else _file_of(only, EXPORTS)
+    yield from (each.policy for each in read if each.policy is not None and each.policy.exports)
+
+
 def _files_of_windows() -> tuple[PolicyFile, ...]:
     only = get_parsing_context().dag_id
-    return policy_files() if only is None else _file_of(only)
+    return policy_files() if only is None else _file_of(only, PREFIX)
 
 
-def _file_of(dag_id: str) -> tuple[PolicyFile, ...]:
-    """Return the policy file that a DAG is made of: its name is the policy's."""
-    if not dag_id.startswith(PREFIX):
+def _file_of(dag_id: str, prefix: str) -> tuple[PolicyFile, ...]:
+    """Return the policy file that a DAG is made of: the rest of its id is the policy's name."""
+    if not dag_id.startswith(prefix):
         return ()
-    return (read_file(policy_folder() / f"{dag_id.removeprefix(PREFIX)}.yaml"),)
+    return (read_file(policy_folder() / f"{dag_id.removeprefix(prefix)}.yaml"),)
 
 
 def require_sound_policies() -> None:
@@ -114,6 +124,7 @@ def page_of(policy: Policy, page: str) -> str:
         "Window": str(policy.window),
         "Repository": f"`{policy.repository}`",
         "Copies": ", ".join(f"`{connection}`" for connection in policy.copies) or "none",
+        "Exports": ", ".join(f"{each.format} to `{each.out}`" for each in policy.exports) or "none",
     }
     table = "\n".join(f"| **{name}** | {_cell(value)} |" for name, value in rows.items())
     return f"{page}\n## This policy\n\n| | |\n|---|---|\n{table}\n"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.listeners import hookimpl
 
 from vmkeep.model.fullreason import FullReason
+from vmkeep.model.wording import counted, size
 from vmkeep_airflow.ours import is_ours
 from vmkeep_airflow.policies import PREFIX
 
@@ -36,7 +37,11 @@ def on_dag_run_failed(dag_run: DagRun) -> None:
 def on_dag_run_success(dag_run: DagRun) -> None:
     """Tell in the note how a window's backups ended, or by which mode a backup was made and what it reached."""
     _tell_window(dag_run)
-    if dag_run.dag_id not in ("vm_backup", "vm_restore") or not is_ours(dag_run):
+    if dag_run.dag_id not in ("vm_backup", "vm_restore", "export_point") or not is_ours(dag_run):
+        return
+    if dag_run.dag_id == "export_point":
+        for line in written(result_of(dag_run, "export")):
+            add_note(dag_run, line)
         return
     if dag_run.dag_id == "vm_restore":
         for line in (*untouched(result_of(dag_run, "approve")), *way_back(result_of(dag_run, "finish"))):
@@ -77,6 +82,19 @@ def way_back(restored: Mapping[str, Any]) -> list[str]:
     kept = f"a snapshot of {vm['name']} from before the restore is kept"
     buttons = "trigger 'Undo a restore' to go back to it, or 'Accept a restore' to remove it"
     return [f"{kept}: {buttons} (VM moref:{vm['moref']}, restore {restored['run']})"]
+
+
+def written(exported: Mapping[str, Any]) -> list[str]:
+    """Return the lines about the files that an export has written.
+
+    :param exported: the result of task ``export``.
+    """
+    if not exported.get("manifest"):
+        return []
+    disks, data = counted(exported["disks"], "disk"), size(exported["bytes_written"])
+    compared = size(exported["bytes_compared"])
+    place = str(exported["place"]).rstrip("/")
+    return [exported["point"], f"{disks}, {data} of data, {compared} read back: {place}/{exported['manifest']}"]
 
 
 def reached(sealed: Mapping[str, Any]) -> list[str]:
@@ -141,6 +159,8 @@ def subject(dag_id: str, params: Mapping[str, Any]) -> str | None:
         return f"{params.get('point')} to {params.get('new_name') or params.get('vm') or mapped or 'its original VM'}"
     if dag_id == "disk_attach":
         return f"{', '.join(params.get('disks') or ())} of {params.get('point')} to {params.get('vm')}"
+    if dag_id == "export_point":
+        return f"{params.get('point')} as {params.get('format')} to {params.get('out')}"
     return None
 
 

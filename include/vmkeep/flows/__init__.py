@@ -36,6 +36,7 @@ __all__ = [
     "points",
     "policies",
     "policy_copies",
+    "policy_exports",
     "proof_ages",
     "pruning",
     "recovery",

@@ -65,11 +65,11 @@ def points_to_copy(source: Repository, target: Repository, policy: str) -> list[
         there.add(name.ref)
         if (at := name.taken_at) is not None and not is_ahead(at):
             newest[name.vm_key] = max(at, newest.get(name.vm_key, at))
-    of_vms = _by_vm(source.manifests.names())
+    of_vms = by_vm(source.manifests.names())
     known = {ref.rpartition("/")[0] for ref in there} & of_vms.keys()
     later = [name for key in known for name in of_vms[key] if key not in newest or _time_of(name) > newest[key]]
     read = list(source.manifests.read(name for name in later if name.ref not in there))
-    read += _first_points(source, [names for key, names in of_vms.items() if key not in known])
+    read += newest_with_policy(source, [names for key, names in of_vms.items() if key not in known])
     wanted = {one.name.ref: one.name.stamp for one in read if one.point is not None and one.point.policy == policy}
     unread = [one.name for one in read if one.point is None]
     wanted |= {name.ref: name.stamp for name in unread if _policy_of(source, name.vm_key) == policy}
@@ -148,7 +148,7 @@ def _owed(target: Repository, policy: str) -> Iterator[str]:
             yield owed.ref
 
 
-def _first_points(source: Repository, of_vms: Sequence[list[PointName]]) -> Iterator[ReadPoint]:
+def newest_with_policy(source: Repository, of_vms: Sequence[list[PointName]]) -> Iterator[ReadPoint]:
     """Yield the newest points of each VM, down to the first one that names a policy. To that policy the VM belongs.
 
     Newer ones may name none, because a person made them by hand.
@@ -162,7 +162,7 @@ def _first_points(source: Repository, of_vms: Sequence[list[PointName]]) -> Iter
         left = {key: names for key, names in left.items() if names}
 
 
-def _by_vm(names: Iterable[PointName]) -> dict[str, list[PointName]]:
+def by_vm(names: Iterable[PointName]) -> dict[str, list[PointName]]:
     """Return the names of points by the key of their VM, the oldest first."""
     of_vm: dict[str, list[PointName]] = {}
     for name in names:

@@ -17,7 +17,16 @@ from vmkeep.documents import Fault, Place, dotted
 from vmkeep.policy.files import PolicyFile, default_folder, read_file, read_folder
 from vmkeep.policy.schema import field_of, require_name, schema_text
 from vmkeep.policy.taking import Taking, Verdict, by_precedence, selectors_of, taker, verdict
-from vmkeep.policy.values import AtEnd, DiskPattern, DiskRules, Notifications, NotifyWhen, Policy, QuiesceWish
+from vmkeep.policy.values import (
+    AtEnd,
+    DiskPattern,
+    DiskRules,
+    Notifications,
+    NotifyWhen,
+    Policy,
+    PolicyExport,
+    QuiesceWish,
+)
 from vmkeep.policy.window import Blackout, Due, Opening, Weekday, Window
 
 __all__ = [
@@ -32,6 +41,7 @@ __all__ = [
     "Opening",
     "Place",
     "Policy",
+    "PolicyExport",
     "PolicyFile",
     "QuiesceWish",
     "Taking",

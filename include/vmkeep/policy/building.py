@@ -17,11 +17,22 @@ from zoneinfo import available_timezones
 from vmkeep.documents import Document, Fault, Path, dotted, faults_by
 from vmkeep.errors import SelectorError, UsageError
 from vmkeep.model.diskrule import parse_disk_rule
+from vmkeep.model.exports import ImageFormat
 from vmkeep.model.guest import GuestCommands, commands_from
+from vmkeep.model.overwrite import Verify
 from vmkeep.model.point import BackupMode
 from vmkeep.model.transport import TransportMode
 from vmkeep.policy.schema import POLICY
-from vmkeep.policy.values import AtEnd, DiskPattern, DiskRules, Notifications, NotifyWhen, Policy, QuiesceWish
+from vmkeep.policy.values import (
+    AtEnd,
+    DiskPattern,
+    DiskRules,
+    Notifications,
+    NotifyWhen,
+    Policy,
+    PolicyExport,
+    QuiesceWish,
+)
 from vmkeep.policy.window import Blackout, Weekday, Window
 from vmkeep.retention import make_rule, parse_duration, parse_zone
 from vmkeep.selection import parse_selector
@@ -199,6 +210,7 @@ def _policy(settled: Mapping[str, Any], parsed: Mapping[Path, Any]) -> Policy:
         disks=_disk_rules(settled["disks"], parsed),
         repository=settled["repository"]["connection"],
         copies=tuple(settled["repository"]["copies"]),
+        exports=tuple(_export(given, index) for index, given in enumerate(settled["exports"])),
         retention=make_rule(settled["retention"]),
         max_age=parsed.get(("max_age",)),
         sample=float(settled["verification"]["sample"]),
@@ -212,6 +224,11 @@ def _policy(settled: Mapping[str, Any], parsed: Mapping[Path, Any]) -> Policy:
 
 def _each(parsed: Mapping[Path, Any], *keys: str) -> tuple[Any, ...]:
     return tuple(value for path, value in parsed.items() if path[:-1] == keys)
+
+
+def _export(given: Mapping[str, Any], index: int) -> PolicyExport:
+    settled = POLICY.completed(given, at=("exports", index))
+    return PolicyExport(out=settled["out"], format=ImageFormat(settled["format"]), verify=Verify(settled["verify"]))
 
 
 def _guest(guest: Mapping[str, Any] | None) -> GuestCommands | None:

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 
+from vmkeep.model.exports import ImageFormat
 from vmkeep.model.guest import GuestCommands
+from vmkeep.model.overwrite import Verify
 from vmkeep.model.point import BackupMode
 from vmkeep.model.transport import TransportMode
 from vmkeep.policy.window import Window
@@ -62,6 +64,16 @@ class DiskRules:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyExport:
+    """A place that gets the disks of each VM as files after its backup."""
+
+    out: str
+    """Folder of each proxy, or ``s3://bucket/prefix``."""
+    format: ImageFormat
+    verify: Verify
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Notifications:
     """The people to notify about a window."""
 
@@ -95,6 +107,7 @@ class Policy:
     """Airflow connection."""
     copies: tuple[str, ...]
     """Airflow connections."""
+    exports: tuple[PolicyExport, ...]
     retention: RetentionRule | None
     """The rule for its points; ``None``: that of the repository's connection counts."""
     max_age: timedelta | None

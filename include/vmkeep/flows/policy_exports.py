@@ -1,0 +1,70 @@
+"""Chooses the restore points of a policy that are exported after their backups, and the names of their exports."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+
+from vmkeep.flows.policy_copies import by_vm, newest_with_policy
+from vmkeep.images import safe_name
+from vmkeep.model.exports import ExportRequest
+from vmkeep.model.point import RestorePoint
+from vmkeep.policy import Policy, PolicyExport
+from vmkeep.repository import Repository
+from vmkeep.repository.points import ReadPoint, is_ahead
+
+_KEY = 8
+"""Characters of a VM's key that keep apart the exports of two VMs of one name."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DueExports:
+    """The exports of a policy that are due."""
+
+    requests: tuple[ExportRequest, ...]
+    """One for each VM and each place."""
+    left: tuple[str, ...] = ()
+    """A sentence for each VM whose point is not exported."""
+
+
+def exports_due(repository: Repository, policy: Policy, refs: Collection[str] | None) -> DueExports:
+    """Return the exports of a policy's newest points.
+
+    A point that is marked damaged or suspect is not exported, because its export would replace a good one.
+
+    :param refs: the points that were made since the last exports, also those of other policies and repositories;
+        ``None``: the policy's newest point of each VM is due.
+    """
+    marks = repository.marks.all()
+    requests: list[ExportRequest] = []
+    left: list[str] = []
+    for read in _newest(repository, refs):
+        if read.point is None:
+            left.append(f"{read.name.ref} is not exported, because it cannot be read: {read.problem}")
+        elif read.point.policy == policy.name:
+            if (of_point := marks.get(read.point.ref)) is not None and not of_point.good:
+                left.append(f"{read.point.ref} of VM {read.point.vm.name} is damaged or suspect, so it is not exported")
+            else:
+                requests += [_request(read.point, export) for export in policy.exports]
+    return DueExports(requests=tuple(requests), left=tuple(left))
+
+
+def _request(point: RestorePoint, export: PolicyExport) -> ExportRequest:
+    return ExportRequest(
+        point=point.ref,
+        format=export.format,
+        out=export.out,
+        name=f"{safe_name(point.vm.name)}-{point.vm.key[:_KEY]}",
+        overwrite=True,
+        verify=export.verify,
+    )
+
+
+def _newest(repository: Repository, refs: Collection[str] | None) -> Iterator[ReadPoint]:
+    """Yield the newest of the points of each VM; of all points, the newest that names a policy."""
+    names = [name for name in repository.manifests.names() if name.taken_at and not is_ahead(name.taken_at)]
+    if refs is None:
+        yield from newest_with_policy(repository, [*by_vm(names).values()])
+    else:
+        of_vms = by_vm(name for name in names if name.ref in refs)
+        yield from repository.manifests.read(of_vm[-1] for of_vm in of_vms.values())

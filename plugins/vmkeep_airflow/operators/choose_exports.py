@@ -1,0 +1,48 @@
+"""Chooses the restore points of a policy that are exported now."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from airflow.sdk import Context
+from airflow.sdk.exceptions import AirflowSkipException
+
+from vmkeep.model.job import to_plain
+from vmkeep.model.wording import counted
+from vmkeep.policy import Policy
+from vmkeep_airflow.operators.base import RepositoryOperator
+
+
+class ChooseExportsOperator(RepositoryOperator):
+    """Find the policy's points among those that the run's asset events name; in a run by hand, each VM's newest point.
+
+    :param policy: the policy, with its ``exports``.
+    :returns: an ``ExportRequest`` as a dict for each VM and each place.
+    :raises AirflowSkipException: there is nothing to export.
+    """
+
+    def __init__(self, *, policy: Policy, **kwargs: Any) -> None:
+        super().__init__(repository_conn_id=policy.repository, **kwargs)
+        self.policy = policy
+
+    def step(self, context: Context) -> Any:
+        """Choose them, and log which points are left out, and why."""
+        from vmkeep.flows.policy_exports import exports_due
+        from vmkeep.flows.repositories import open_site_repository
+
+        refs = points_announced(context)
+        with open_site_repository(self.site()) as repository:
+            due = exports_due(repository, self.policy, refs)
+        self.warn(due.left)
+        if not due.requests:
+            raise AirflowSkipException(f"policy {self.policy.name} has no new point to export")
+        self.log.info("%s to make", counted(len(due.requests), "export"))
+        return [to_plain(request) for request in due.requests]
+
+
+def points_announced(context: Context) -> set[str] | None:
+    """Return the refs of the points whose events have started a run; ``None``: a person has started it."""
+    events: Mapping[Any, Any] = context.get("triggering_asset_events") or {}
+    extras = [event.extra or {} for of_asset in events.values() for event in of_asset]
+    return {str(extra["point"]) for extra in extras if "point" in extra} if extras else None

@@ -1,0 +1,213 @@
+"""Exports in Airflow: the fields of a form arrive as they were typed, a retry is safe, and a policy's points follow."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from airflow.dag_processing.dagbag import DagBag
+from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
+
+from vmkeep.flows import exports
+from vmkeep.images import import_images
+from vmkeep.model.exports import ExportRequest, ImageFormat
+from vmkeep.model.overwrite import Verify
+from vmkeep.model.point import RestorePoint
+from vmkeep.policy import field_of, read_file
+from vmkeep.repository import Repository, create_repository
+from vmkeep_airflow.operators.choose_exports import ChooseExportsOperator, points_announced
+from vmkeep_airflow.operators.export_point import ExportPointOperator, request_from
+from vmkeep_airflow.runnotes import subject, written
+
+# Airflow's loader of plugins uses a function that a library of its own has deprecated.
+pytestmark = pytest.mark.filterwarnings("default:GitWildMatchPattern:DeprecationWarning")
+
+ROOT = Path(__file__).resolve().parents[2]
+KIB = 1 << 10
+
+
+@pytest.fixture(scope="module")
+def dag():
+    return DagBag(str(ROOT / "dags/export_point.py")).dags["export_point"]
+
+
+@pytest.fixture
+def repository(tmp_path, monkeypatch) -> Repository:
+    monkeypatch.setenv(
+        "AIRFLOW_CONN_VMKEEP_DEFAULT", json.dumps({"conn_type": "vmkeep", "host": str(tmp_path / "repo")})
+    )
+    return create_repository(str(tmp_path / "repo"))
+
+
+def store(repository: Repository, folder: Path, vm: str = "web01", *, content: bytes = b"data" * KIB) -> RestorePoint:
+    (folder / "disk.raw").write_bytes(content)
+    return import_images(repository, [folder / "disk.raw"], name=vm)
+
+
+def context_of(**fields: Any) -> Any:
+    ti = SimpleNamespace(
+        dag_id="export_point", run_id="manual__1", try_number=1, max_tries=0, xcom_push=lambda *_, **__: None
+    )
+    return {"ti": ti, **fields}
+
+
+def test_the_fields_of_the_form_arrive_as_they_were_typed(dag):
+    names = dag.task_dict["export"].request
+    defaults = {name: dag.params.get_param(name).resolve(suppress_exception=True) for name in names}
+
+    asked = request_from(defaults | {"point": "latest:app01", "out": "/srv/exports"})
+    every = request_from(
+        defaults
+        | {"point": "p", "format": "raw", "out": "s3://b/x", "disks": [0, 2], "name": "n", "overwrite": True,
+           "verify": "all"}
+    )  # fmt: skip
+
+    assert asked == ExportRequest(point="latest:app01", format=ImageFormat.QCOW2, out="/srv/exports")
+    assert every == ExportRequest(
+        point="p", format=ImageFormat.RAW, out="s3://b/x", disks=(0, 2), name="n", overwrite=True, verify=Verify.ALL
+    )
+    assert set(names) == set(ExportRequest.__dataclass_fields__)
+
+
+def test_a_run_tells_its_point_and_place_at_once_and_the_sizes_at_its_end(repository, tmp_path):
+    point = store(repository, tmp_path)
+    (tmp_path / "out").mkdir()
+    request = {"point": "latest:web01", "format": "raw", "out": str(tmp_path / "out")}
+
+    done = ExportPointOperator(task_id="export", request=request).execute(context_of())
+
+    assert (tmp_path / "out" / done["manifest"]).is_file()
+    assert subject("export_point", request) == f"latest:web01 as raw to {tmp_path}/out"
+    assert written(done) == [
+        point.ref, f"1 disk, 4.0 KiB of data, 4.0 KiB read back: {tmp_path}/out/web01.export.json"
+    ]  # fmt: skip
+    assert written({}) == []
+
+
+def test_a_task_that_is_killed_stops_leaves_nothing_and_its_retry_makes_the_export(repository, tmp_path, monkeypatch):
+    store(repository, tmp_path, content=b"x" * 64 * KIB)
+    (tmp_path / "out").mkdir()
+    request = {"point": "latest:web01", "format": "raw", "out": str(tmp_path / "out")}
+    killed = ExportPointOperator(task_id="export", request=request)
+    real = exports.export
+
+    def killed_at_once(*given: Any, check: Any, **named: Any) -> Any:
+        killed.on_kill()
+        check()
+        return real(*given, check=check, **named)
+
+    monkeypatch.setattr(exports, "export", killed_at_once)
+    with pytest.raises(AirflowException):
+        killed.execute(context_of())
+    assert list((tmp_path / "out").iterdir()) == []
+    monkeypatch.undo()
+    monkeypatch.setenv(
+        "AIRFLOW_CONN_VMKEEP_DEFAULT", json.dumps({"conn_type": "vmkeep", "host": str(tmp_path / "repo")})
+    )
+
+    done = ExportPointOperator(task_id="export", request=request).execute(context_of())
+    assert done["bytes_written"] == 64 * KIB
+
+
+def test_an_export_that_is_there_is_not_replaced_unless_told(repository, tmp_path):
+    store(repository, tmp_path)
+    (tmp_path / "out").mkdir()
+    request = {"point": "latest:web01", "format": "raw", "out": str(tmp_path / "out")}
+    ExportPointOperator(task_id="export", request=request).execute(context_of())
+
+    with pytest.raises(AirflowFailException, match="exists"):
+        ExportPointOperator(task_id="export", request=request).execute(context_of())
+    ExportPointOperator(task_id="export", request={**request, "overwrite": True}).execute(context_of())
+
+
+@pytest.fixture
+def policy(tmp_path):
+    path = tmp_path / "nightly.yaml"
+    path.write_text(
+        "name: nightly\nselection: name:web*\nwindow: {start: '22:00', end: '06:00', time_zone: UTC}\n"
+        f"exports: [{{out: {tmp_path}}}, {{out: 's3://b/x', format: raw, verify: none}}]\n"
+    )
+    read = read_file(path)
+    assert read.lines == ()
+    return read.policy
+
+
+def sealed(repository: Repository, folder: Path, vm: str, policy: str | None, number: int) -> RestorePoint:
+    """Seal a point of a policy's VM."""
+    from vmkeep.repository import point_id
+
+    point = store(repository, folder, f"scratch-{vm}", content=bytes([number]) * KIB)
+    key = f"5029ab12-{vm}"
+    made = replace(
+        point,
+        id=point_id(f"run-{number}", key),
+        run=f"run-{number}",
+        vm=replace(point.vm, name=vm, key=key),
+        policy=policy,
+        taken_at=point.taken_at.replace(year=2020, second=number),
+        attachments={},
+        attachment_sizes={},
+    )
+    repository.seal(made)
+    return made
+
+
+def announced(*points: str) -> dict[str, Any]:
+    return {"triggering_asset_events": {"asset": [SimpleNamespace(extra={"point": ref}) for ref in points]}}
+
+
+def test_a_policys_new_points_are_exported_to_each_of_its_places_and_nothing_else(repository, policy, tmp_path, caplog):
+    first = sealed(repository, tmp_path, "web01", "nightly", 1)
+    second = sealed(repository, tmp_path, "web01", "nightly", 2)
+    other = sealed(repository, tmp_path, "web02", "weekly", 3)
+    bad = sealed(repository, tmp_path, "web03", "nightly", 4)
+    repository.marks.mark_damaged(bad.ref, [])
+    choose = ChooseExportsOperator(task_id="choose", policy=policy)
+
+    chosen = choose.execute(context_of(**announced(first.ref, second.ref, other.ref, bad.ref, "elsewhere/x")))
+
+    assert [(one["point"], one["format"], one["out"], one["overwrite"]) for one in chosen] == [
+        (second.ref, "qcow2", str(tmp_path), True), (second.ref, "raw", "s3://b/x", True),
+    ]  # fmt: skip
+    assert {one["name"] for one in chosen} == {"web01-5029ab12"}
+    with pytest.raises(AirflowSkipException, match="no new point"):
+        choose.execute(context_of(**announced(other.ref)))
+
+
+def test_a_run_by_hand_exports_the_newest_point_of_each_vm_of_the_policy(repository, policy, tmp_path):
+    sealed(repository, tmp_path, "web01", "nightly", 1)
+    newest = sealed(repository, tmp_path, "web01", "nightly", 2)
+    sealed(repository, tmp_path, "web01", None, 3)  # made by hand
+    sealed(repository, tmp_path, "web02", "weekly", 4)
+
+    chosen = ChooseExportsOperator(task_id="choose", policy=policy).execute(context_of())
+
+    assert {one["point"] for one in chosen} == {newest.ref}
+    assert points_announced(context_of(triggering_asset_events={})) is None
+
+
+def test_only_a_policy_with_exports_has_a_dag_for_them(policy, monkeypatch):
+    assert policy.exports
+    folder = Path(policy.exports[0].out)
+    (folder / "weekly.yaml").write_text(
+        (folder / "nightly.yaml").read_text().partition("exports")[0].replace("name: nightly", "name: weekly")
+    )
+    monkeypatch.setenv("AIRFLOW__VMKEEP__POLICIES", str(folder))
+
+    bag = DagBag(str(ROOT / "dags/policy_exports.py"))
+
+    assert bag.import_errors == {}
+    assert list(bag.dags) == ["policy_exports_nightly"]
+    (made,) = bag.dags.values()
+    assert all(f"`{task.task_id}`" in made.doc_md for task in made.tasks)
+    assert made.is_paused_upon_creation
+    assert made.task_dict["export"].partial_kwargs["queue"] == "backup_proxy"
+
+
+def test_a_policy_knows_every_format():
+    assert {each.value for each in ImageFormat} <= set(field_of(("exports", 0, "format"))["enum"])
+    assert sorted(field_of(("exports", 0, "verify"))["enum"]) == sorted(each.value for each in Verify)
