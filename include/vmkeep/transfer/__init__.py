@@ -5,9 +5,10 @@ nothing heavy may be imported before that.
 
 ``storing`` reads a disk and stores it, ``writing`` does the reverse, ``verify`` reads the stored disk again, and
 ``mapcopy`` copies a disk between repositories. ``reading`` reads a disk's blocks in the order of packs, which is the
-fastest, and ``inorder`` in the order of the disk. ``pipeline`` runs reading, hashing and storing at the same time.
-``drivers`` chooses the disk driver. ``child_process`` starts the child process that holds the driver's library,
-``child`` is that process, and ``protocol`` has the messages between them.
+fastest, and ``inorder`` in the order of the disk. ``view`` reads a disk at any place: ``block_cache`` keeps blocks,
+``read_ahead`` names those that come next, and ``disk_file`` is a file over the disk. ``pipeline`` runs reading, hashing
+and storing at the same time. ``drivers`` chooses the disk driver. ``child_process`` starts the child process that holds
+the driver's library, ``child`` is that process, and ``protocol`` has the messages between them.
 ``mapcopy`` and ``progress`` are doors of their own.
 """
 
@@ -17,14 +18,19 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from vmkeep.transfer.child_process import RunningTransfer, change_access, probe_driver, start_copy, start_write
     from vmkeep.transfer.compare import compare_disk
+    from vmkeep.transfer.disk_file import DiskFile
     from vmkeep.transfer.drivers import choose_driver, find_drivers
     from vmkeep.transfer.inorder import BlocksInOrder, read_in_order
     from vmkeep.transfer.storing import StoredDisk, back_up_disk
     from vmkeep.transfer.verify import verify_disk
+    from vmkeep.transfer.view import DiskView, DiskViews, open_views
     from vmkeep.transfer.writing import restore_disk
 
 _HOMES = {
     "BlocksInOrder": "inorder",
+    "DiskFile": "disk_file",
+    "DiskView": "view",
+    "DiskViews": "view",
     "RunningTransfer": "child_process",
     "StoredDisk": "storing",
     "back_up_disk": "storing",
@@ -32,6 +38,7 @@ _HOMES = {
     "choose_driver": "drivers",
     "compare_disk": "compare",
     "find_drivers": "drivers",
+    "open_views": "view",
     "probe_driver": "child_process",
     "read_in_order": "inorder",
     "restore_disk": "writing",
@@ -42,6 +49,9 @@ _HOMES = {
 
 __all__ = [
     "BlocksInOrder",
+    "DiskFile",
+    "DiskView",
+    "DiskViews",
     "RunningTransfer",
     "StoredDisk",
     "back_up_disk",
@@ -50,6 +60,7 @@ __all__ = [
     "compare_disk",
     "find_drivers",
     "mapcopy",
+    "open_views",
     "probe_driver",
     "progress",
     "read_in_order",
