@@ -32,11 +32,12 @@ from bench.rows.lab import LabRows
 from bench.rows.metadata import MetadataRow
 from bench.rows.profile import ProfileRow
 from bench.rows.storage import StorageRows
+from bench.rows.views import ViewRow
 from bench.rows.wholevm import WholeVmRow
 
 LAB = ("latency", "disks")
 STORAGE = ("s3 put", "s3 get")
-ROWS = (*STEPS, "metadata", *LAB, "vm", *STORAGE, "profile")
+ROWS = (*STEPS, "metadata", "view", *LAB, "vm", *STORAGE, "profile")
 _QUICK_MIB = 1024
 _LARGER = 128
 """The simulated disk of the row about metadata has this many times the size: 1 TiB for 8 GiB."""
@@ -88,6 +89,9 @@ def _run(folder: Path, options: argparse.Namespace) -> list[Row]:
         rows += Generations(stopwatch, disk, _contestants(folder), wanted).run(options.rounds)
     if "metadata" in options.rows:
         rows += MetadataRow(stopwatch, folder, _LARGER * disk.capacity).run()
+    if "view" in options.rows:
+        disk.become("full")
+        rows += ViewRow(stopwatch, disk, folder).run(options.rounds)
     if wanted := [name for name in LAB if name in options.rows]:
         disk.become("full")
         rows += LabRows(stopwatch, disk, folder).run(wanted, options.rounds)

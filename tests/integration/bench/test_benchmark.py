@@ -33,7 +33,7 @@ def short(monkeypatch):
 @pytest.mark.slow
 @pytest.mark.usefixtures("short")
 @pytest.mark.parametrize(
-    "rows", ["full,clone,incremental,unchanged,restore,overwrite,verify", "metadata,latency,s3 get"]
+    "rows", ["full,clone,incremental,unchanged,restore,overwrite,verify", "metadata,view,latency,s3 get"]
 )
 def test_every_row_gives_figures_and_every_restore_the_disk(tmp_path, monkeypatch, capsys, rows):
     out = tmp_path / "figures.json"

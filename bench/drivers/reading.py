@@ -1,0 +1,74 @@
+"""Reads a point's first disk as services do, and writes its measurements to standard output as JSON.
+
+    reading.py in-order|through|random|first-byte REPOSITORY POINT
+
+``in-order``: all stored blocks in the order of the disk. ``through``: the stored bytes in pieces of 1 MiB, by one
+caller. ``random``: 4 KiB at places that were not read before, and at the same places again. ``first-byte``: the first
+sector. The last two give milliseconds.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import statistics
+import sys
+import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from vmkeep.transfer import DiskView
+
+_PIECE = 1 << 20
+_SMALL = 4096
+_READS = 500
+_AGAIN = 4
+
+
+def main(what: str, location: str, ref: str) -> None:
+    """Read."""
+    from vmkeep.repository import open_repository
+    from vmkeep.transfer import open_views, read_in_order
+
+    with open_repository(location) as repository:
+        root = repository.find_point(ref).images[0].root
+        found: dict[str, float] = {}
+        if what == "in-order":
+            with read_in_order(repository, root, what=ref) as blocks:
+                for _ in blocks:
+                    pass
+        else:
+            with open_views(repository) as views:
+                disk = views.open(root, what=ref)
+                if what == "through":
+                    _through(disk)
+                elif what == "random":
+                    found = _random(disk)
+                else:
+                    disk.read_into(0, memoryview(bytearray(512)))
+    print(json.dumps(found))
+
+
+def _through(disk: DiskView) -> None:
+    buffer = memoryview(bytearray(_PIECE))
+    for extent, data in disk.extents(0, disk.capacity):
+        for at in range(extent.start, extent.stop, _PIECE) if data else ():
+            disk.read_into(at, buffer[: extent.stop - at])
+
+
+def _random(disk: DiskView) -> dict[str, float]:
+    chance = random.Random(1)  # noqa: S311
+    stored = [extent for extent, data in disk.extents(0, disk.capacity) if data]
+    chosen = chance.choices(stored, weights=[extent.length for extent in stored], k=_READS)
+    places = [extent.start + chance.randrange(extent.length // _SMALL) * _SMALL for extent in chosen]
+    buffer = memoryview(bytearray(_SMALL))
+    spent: list[float] = []
+    for at in places * _AGAIN:
+        started = time.perf_counter()
+        disk.read_into(at, buffer)
+        spent.append((time.perf_counter() - started) * 1000)
+    return {"first": statistics.median(spent[:_READS]), "again": statistics.median(spent[_READS:])}
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,89 @@
+"""A stored disk read as services read it: in its own order, through from its start, at random, and its first byte.
+
+Each beside ``image export`` of the same point in the same round, which reads in the order of packs and writes a file.
+The first byte is also that of a disk of 62 TiB with data at both ends, from the start of the process to its exit.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.contestant import remove
+from bench.disk import BenchDisk
+from bench.measure import MIB, Command, Figure, Stopwatch, say, touch_memory
+from bench.programs import VMKEEP
+from bench.report import Finding, Row
+
+_DRIVER = Path(__file__).parents[1] / "drivers" / "reading.py"
+_EXPORT = "vmkeep image export"
+_WAYS = {"in the order of the disk": "in-order", "a view, read through": "through"}
+_HUGE = 62 << 40
+
+
+@dataclass(frozen=True, slots=True)
+class ViewRow:
+    """Reads of one point."""
+
+    stopwatch: Stopwatch
+    disk: BenchDisk
+    folder: Path
+
+    def run(self, rounds: int) -> list[Row]:
+        """Return the row ``view``."""
+        row = Row(name="view", title="Reading a stored disk", size=self.disk.allocated, of="data", against=_EXPORT)
+        repository, out, huge = self.folder / "view", self.folder / "view.raw", self.folder / "huge.raw"
+        where = ["--repository", str(repository), "--json"]
+        _call("repo", "init", *where)
+        _call("image", "import", *where, str(self.disk.image), "--name", "disk")
+        with huge.open("wb") as file:
+            file.write(b"x" * MIB)
+            file.seek(_HUGE - MIB)
+            file.write(b"y" * MIB)
+        _call("image", "import", *where, str(huge), "--name", "huge")
+        remove(huge)
+        random: list[dict[str, float]] = []
+        for number in range(rounds):
+            say(f"view, round {number + 1} of {rounds} …")
+            touch_memory(self.disk.allocated)
+            export = [VMKEEP, "image", "export", *where, "latest:disk", str(out)]
+            row.add(_EXPORT, self.stopwatch.run(Command(argv=export, output=out)))
+            remove(out)
+            for name, way in _WAYS.items():
+                row.add(name, self.stopwatch.run(Command(argv=_read(way, repository))))
+            row.add(
+                "the first byte of 62 TiB", self.stopwatch.run(Command(argv=_read("first-byte", repository, "huge")))
+            )
+            random.append(
+                json.loads(subprocess.run(_read("random", repository), check=True, capture_output=True).stdout)
+            )
+        _judge(row, random)
+        remove(repository)
+        return [row]
+
+
+def _read(way: str, repository: Path, name: str = "disk") -> list[str]:
+    return [sys.executable, str(_DRIVER), way, str(repository), f"latest:{name}"]
+
+
+def _judge(row: Row, random: list[dict[str, float]]) -> None:
+    for name in _WAYS:
+        ratio = row.ratio(_EXPORT, name)
+        row.findings.append(Finding(f"{name} against {_EXPORT}", "≥ 0.5", f"{ratio:.2f}"))
+    first, again = (statistics.median(each[which] for each in random) for which in ("first", "again"))
+    row.notes.append(f"4 KiB at random: {first:.2f} ms for places not read before, {again:.3f} ms for cached ones")
+    row.findings.append(Finding("4 KiB at random, cached", "< 5 ms", f"{again:.3f} ms"))
+    byte: list[Figure] = row.figures["the first byte of 62 TiB"]
+    row.findings.append(
+        Finding(
+            "the first byte of 62 TiB, with the start of the process", "< 2 s", f"{min(f.wall for f in byte):.2f} s"
+        )
+    )
+
+
+def _call(*arguments: str) -> None:
+    subprocess.run([VMKEEP, *arguments], check=True, capture_output=True)
