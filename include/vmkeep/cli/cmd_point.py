@@ -267,7 +267,7 @@ def _short(marks: Marks, uses: Sequence[Use] = ()) -> str:
         words.append("DAMAGED")
     if marks.suspicion is not None:
         words.append("SUSPECT")
-    words += dict.fromkeys(use.doing for use in uses)
+    words += dict.fromkeys(f"{use.doing} on {use.host}" for use in uses)
     return ", ".join(words)
 
 

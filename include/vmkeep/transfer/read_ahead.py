@@ -11,12 +11,14 @@ from collections import deque
 from itertools import islice
 from typing import Final
 
-from vmkeep.repository import DiskMap
+from vmkeep.repository import ZERO, DiskMap
 
 _STREAMS: Final = 16
 """Streams of one disk that are known at a time."""
 _FIRST: Final = 4
 """Blocks that are read ahead of a stream that is new. Twice as many each time, up to the most."""
+_LOOKED: Final = 1024
+"""Blocks among which the next stored ones are looked for. Their places are in 16 pages of the map."""
 _SEEN: Final = 2
 """Steps forward after which a reader counts as a stream."""
 _NEAR: Final = 16
@@ -69,7 +71,7 @@ class ReadAhead:
         if stream.steps < _SEEN or len(stream.ahead) > stream.wanted // 2:
             return []
         begin = max(stop, stream.ahead[-1] + 1 if stream.ahead else 0)
-        named = list(islice(self._disk.blocks(begin), stream.wanted - len(stream.ahead)))
+        named = list(islice(self._disk.blocks(begin, begin + _LOOKED), stream.wanted - len(stream.ahead)))
         stream.ahead.extend(block for block, _ in named)
         stream.wanted = min(self._most, 2 * stream.wanted)
         return named
@@ -81,10 +83,13 @@ class ReadAhead:
             return min(near, key=lambda stream: abs(first - stream.last - 1))
         before = [stream for stream in self._streams if stream.last < first]
         stream = max(before, key=lambda stream: stream.last, default=None)
-        return stream if stream is not None and self._only_hole(stream.last + 1, first) else None
+        if stream is None or not self._only_hole(stream.last + 1, first):
+            return None
+        return stream
 
     def _only_hole(self, first: int, stop: int) -> bool:
-        return next(self._disk.blocks(first, stop), None) is None
+        # A walk reads pages far ahead, so first look where a random reader's neighbour is: mostly it is stored.
+        return self._disk.lookup(first) == ZERO and next(self._disk.blocks(first, stop), None) is None
 
 
 def _is_near(stream: _Stream, first: int, stop: int) -> bool:

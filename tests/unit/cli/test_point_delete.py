@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import socket
 
 import pytest
 from click.testing import CliRunner
@@ -74,7 +75,7 @@ def test_a_point_in_use_stays_and_every_command_says_who_uses_it(where):
     first, second, _ = refs(where, "web01")
     with open_repository(where) as repository, points.use(repository, first, doing="serving"):
         (row,) = (line for line in run(where, "point", "list").splitlines() if first in line)
-        assert row.rstrip().endswith(" serving")
+        assert row.rstrip().endswith(f" serving on {socket.gethostname()}")
         listed = {point["ref"]: point["uses"] for point in json.loads(run(where, "point", "list", "--json"))}
         assert [use["doing"] for use in listed[first]] == ["serving"]
         assert listed[second] == []

@@ -21,6 +21,7 @@ from vmkeep.repository import Kind
 from vmkeep.repository.maps import Shape
 from vmkeep.testing import FaultyStore
 from vmkeep.transfer import DiskFile, open_views
+from vmkeep.transfer.read_ahead import ReadAhead
 
 TIB = 1 << 40
 
@@ -184,6 +185,26 @@ def test_a_disk_of_62_tib_is_opened_and_described_by_few_pages(disk):
             (Extent(place + BLOCK, capacity), False),
         ]
     assert store.fetched < 20_000
+
+
+def test_a_random_read_of_a_full_disk_reads_the_pages_on_its_way_only():
+    store = CountingStore()
+    repository = new_repository(store)
+    blocks, chance = 1 << 15, random.Random(3)
+    with repository.open_writer(run="full") as out:
+        builder = repository.build_map(out, capacity=blocks * BLOCK)
+        builder.set(0, [chance.randbytes(32) for _ in range(blocks)])
+        root = builder.store()
+        out.flush()
+    disk = repository.open_map(root)
+    ahead = ReadAhead(disk, most=32)
+    store.fetched = 0
+
+    for block in chance.sample(range(blocks), 20):
+        disk.lookup(block)
+        assert ahead.after(block, block + 1) == []
+
+    assert store.fetched < 20 * 3 * 2200
 
 
 def with_one_block(repository, capacity):
