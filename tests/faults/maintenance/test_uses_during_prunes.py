@@ -9,12 +9,13 @@ from tests.faults.maintenance.test_pins_during_prunes import KEEP_ONE, three
 from tests.faults.maintenance.test_prune_power_cuts import twin_of
 from tests.faults.maintenance.test_starting_one_while_another_runs import Interrupted
 from tests.patience import eventually
-from tests.unit.maintenance.conftest import small_packs
+from tests.unit.maintenance.conftest import block, small_packs
 from vmkeep.clock import now
 from vmkeep.errors import NotFoundError, PermissionDeniedError
 from vmkeep.maintenance import delete_points, plan_deletion
 from vmkeep.repository.notes import COUNTS_FOR, uses
 from vmkeep.testing import FaultyStore
+from vmkeep.transfer import open_views, read_in_order
 
 __all__ = ["small_packs", "three"]
 
@@ -85,6 +86,34 @@ def test_the_use_of_a_dead_process_ends_by_itself(three):
 
     assert list(three.store.list("uses/")) == []
     use.__exit__(None, None, None)
+
+
+def test_a_disk_in_use_is_read_on_while_prunes_move_and_delete_packs(three, small_packs):
+    """The other points go, so that each pack is mostly waste and is rewritten; the view finds the blocks again."""
+    ref = max(three.held)
+    blocks = [block(50 + number) for number in range(6)]
+    for number in range(4):
+        kept = three.back_up([*blocks[: number + 2], block(90 + number)], vm="other")
+    repository = three.open()
+    point = repository.load_point(kept)
+    with (
+        repository.uses.open(kept, doing="serving"),
+        open_views(repository, cache_size=0) as views,
+    ):
+        view = views.open(point.images[0].root, what="disk")
+        buffer = bytearray(view.capacity)
+        view.read_into(0, memoryview(buffer))
+        packs = three.packs
+        three.back_up([block(7)], vm="other")
+        for _ in range(3):
+            three.prune(rule=KEEP_ONE)
+        assert not packs <= three.packs
+        again = bytearray(view.capacity)
+        view.read_into(0, memoryview(again))
+        assert again == buffer == b"".join(three.held[kept])
+        with read_in_order(repository, point.images[0].root, what="disk") as stored:
+            assert b"".join(bytes(content) for _, content in stored) == buffer
+    assert ref in three.open().point_refs()
 
 
 def test_a_damaged_note_of_a_use_keeps_its_point(three):
