@@ -1,16 +1,59 @@
-"""Imports raw disk images as a restore point, and exports a disk of a point as an image."""
+"""Imports disk images as a restore point, and exports a disk of a point as an image."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from vmkeep.images import export_image, import_images
+from vmkeep.formats import ImageFormat
+from vmkeep.images import Foreign, export_image
+from vmkeep.images import import_images as store_images
+from vmkeep.model.disk import ControllerKind, Disk
+from vmkeep.model.extents import Extent
 from vmkeep.model.job import Progress
+from vmkeep.model.point import RestorePoint
+from vmkeep.model.portable import Firmware, PortableMachine
 from vmkeep.repository import Repository
 
-__all__ = ["Exported", "export", "import_images"]
+__all__ = ["Exported", "ImageFormat", "ImportRequest", "Imported", "export", "import_images"]
+
+_USUAL_MEMORY = 2048
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImportRequest:
+    """The images to import, and what is known of their machine."""
+
+    paths: tuple[Path, ...]
+    name: str
+    """Name of the machine that the images belong to."""
+    format: ImageFormat | None = None
+    """The format of all images; ``None``: each is known by its signature."""
+    extents: Sequence[Sequence[Extent] | None] | None = None
+    """For each image, the extents that changed since the point ``since``; ``None``: read the whole image."""
+    since: str | None = None
+    guest_id: str | None = None
+    """vSphere's id of the guest system. This and the three below go before the description of the machine."""
+    cpus: int | None = None
+    memory_mib: int | None = None
+    firmware: Firmware | None = None
+
+    @property
+    def tells_machine(self) -> bool:
+        """Whether anything of the machine is told, so that a VM can be made from the point."""
+        return any(told is not None for told in (self.guest_id, self.cpus, self.memory_mib, self.firmware))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Imported:
+    """A sealed restore point of images."""
+
+    point: RestorePoint
+    formats: tuple[str, ...]
+    """One phrase for each file: its name and the format that it was taken for."""
+    notes: tuple[str, ...]
+    """One sentence for each thing that a person should know."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,6 +63,52 @@ class Exported:
     point: str
     """The point's ref."""
     bytes_written: int
+
+
+def import_images(
+    repository: Repository, request: ImportRequest, *, on_progress: Callable[[Progress], None]
+) -> Imported:
+    """Store disk images, or a described machine with its disks, as one restore point.
+
+    The point keeps a configuration if the machine is described or told, so that a restore can make a VM from it.
+    """
+    seen: list[Foreign] = []
+
+    def describe(foreign: Foreign, disks: Sequence[Disk]) -> Mapping[str, bytes]:
+        seen.append(foreign)
+        if (machine := _machine(request, foreign.machine)) is None:
+            return {}
+        from vmkeep.vsphere.importedconfig import imported_config
+
+        return {"config.xml": imported_config(machine, disks)}
+
+    point = store_images(
+        repository,
+        request.paths,
+        name=request.name,
+        extents=request.extents,
+        since=request.since,
+        form=request.format,
+        bus=ControllerKind.SATA if request.tells_machine else ControllerKind.SCSI,
+        describe=describe,
+        on_progress=on_progress,
+    )
+    return Imported(point=point, formats=seen[0].formats, notes=seen[0].notes)
+
+
+def _machine(request: ImportRequest, described: PortableMachine | None) -> PortableMachine | None:
+    """Return the machine, by its description and the request; ``None``: nothing is known of it."""
+    if described is None and not request.tells_machine:
+        return None
+    machine = described or PortableMachine(name=request.name, cpus=1, memory_mib=_USUAL_MEMORY)
+    return replace(
+        machine,
+        name=request.name,
+        guest_id=request.guest_id or machine.guest_id,
+        cpus=request.cpus or machine.cpus,
+        memory_mib=request.memory_mib or machine.memory_mib,
+        firmware=request.firmware or machine.firmware,
+    )
 
 
 def export(

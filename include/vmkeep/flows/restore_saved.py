@@ -47,7 +47,10 @@ def require_vm(point: RestorePoint) -> None:
             "'vmkeep host export'"
         )
     if "config.xml" not in point.attachments:
-        raise UsageError(f"{point.ref} holds no config.xml: it is an imported image; use 'vmkeep image export'")
+        raise UsageError(
+            f"{point.ref} holds no config.xml, because nothing of its machine was told at its import: use "
+            "'vmkeep image export', or import it again with --guest-id, --cpus, --memory or --firmware"
+        )
 
 
 def load_saved(repository: Repository, point: RestorePoint) -> SavedVm:

@@ -4,21 +4,34 @@ A *layout* (``layout``) plans an image before any data is read: its files, their
 the disk in them. A disk's map tells which of its parts hold data, so that most formats can be planned whole. The
 exceptions are formats that compress, because the size of compressed data is not known before.
 
-``raw`` is the disk's bytes alone. ``qcow2`` is QEMU's format. A reader opens its files by ``imagefile``, which never
-reads beyond a file's end and can be a part of an archive; finds files that an image names by ``neighbours``; and reads
-in pieces by ``reading``.
+``raw`` is the disk's bytes alone. ``qcow2`` is QEMU's format.
+
+``detect`` tells a file's format by its signature. A reader opens its files by ``imagefile``, which never reads beyond a
+file's end and can be a part of an archive; finds files that an image names by ``neighbours``; and reads in pieces by
+``reading``. ``archive`` lists the members of an OVA.
 """
 
+from vmkeep.formats.archive import Member, list_members
+from vmkeep.formats.detect import ImageFormat, detect, detect_file
+from vmkeep.formats.imagefile import ImageFile
 from vmkeep.formats.layout import Layout, PlannedFile, Run
+from vmkeep.formats.neighbours import neighbour
 from vmkeep.formats.qcow2 import Qcow2Source, Qcow2Target, open_qcow2, open_qcow2_target, plan_qcow2
 from vmkeep.formats.raw import plan_raw
 
 __all__ = [
+    "ImageFile",
+    "ImageFormat",
     "Layout",
+    "Member",
     "PlannedFile",
     "Qcow2Source",
     "Qcow2Target",
     "Run",
+    "detect",
+    "detect_file",
+    "list_members",
+    "neighbour",
     "open_qcow2",
     "open_qcow2_target",
     "plan_qcow2",

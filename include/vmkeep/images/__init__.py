@@ -1,9 +1,10 @@
 """Imports disk images as restore points, and exports disks of restore points as images.
 
-*Import* (``importing``) stores raw images in local files as one restore point, as if they were the disks of a VM.
-``formats`` refuses a file that holds a disk in another form, such as QCOW2 or VMDK. ``imagenames`` checks the machine's
-name and makes its key. If the caller names the areas that changed, ``imageparents`` finds the point that these changes
-continue: the one that the caller names, never the newest by a clock.
+*Import* (``importing``) stores images in local files as one restore point, as if they were the disks of a VM.
+``foreign`` opens them, and the disks of a machine that an OVF, OVA or ``.vmx`` file describes; ``manifests`` compares
+their files with the digests of an OVF. ``imagenames`` checks the machine's name and makes its key. If the caller names
+the areas that changed, ``imageparents`` finds the point that these changes continue: the one that the caller names,
+never the newest by a clock.
 
 *Export* (``exporting``) writes one disk of a restore point into a sparse file, under a temporary name until the file is
 complete. ``diskfiles`` reads and writes files and block devices as disks.
@@ -16,6 +17,7 @@ the images back (``readingback``), and writes the manifest last.
 from vmkeep.images.drafts import Draft, ExportPlace
 from vmkeep.images.exporting import export_image
 from vmkeep.images.exportnames import check_export_name, safe_name
+from vmkeep.images.foreign import Foreign
 from vmkeep.images.imagenames import image_key
 from vmkeep.images.importing import import_images
 from vmkeep.images.localdrafts import LocalPlace
@@ -25,6 +27,7 @@ __all__ = [
     "Companions",
     "Draft",
     "ExportPlace",
+    "Foreign",
     "LocalPlace",
     "check_export_name",
     "export_image",

@@ -1,10 +1,10 @@
-"""Imports raw disk images in local files as one restore point, as if they were the disks of a VM."""
+"""Imports disk images in local files as one restore point, as if they were the disks of a VM."""
 
 from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -12,10 +12,11 @@ from pathlib import Path
 
 from vmkeep.clock import now
 from vmkeep.errors import UsageError
-from vmkeep.images.diskfiles import LocalFileSource
-from vmkeep.images.formats import require_raw
+from vmkeep.formats import ImageFormat
+from vmkeep.images.foreign import Foreign, ForeignDisk, open_foreign
 from vmkeep.images.imagenames import check_name, image_key
 from vmkeep.images.imageparents import find_parent, parent_image
+from vmkeep.model.blockio import DiskSource
 from vmkeep.model.disk import ControllerKind, Disk
 from vmkeep.model.extents import Extent
 from vmkeep.model.job import Progress
@@ -30,6 +31,11 @@ _PIECE = 1 << 20
 _DEPTH = 4
 _DISKS_PER_BUS = 15
 _ADAPTERS_UNIT = 7
+_ADAPTERS = {ControllerKind.SCSI: "ParaVirtualSCSIController", ControllerKind.SATA: "VirtualAHCIController"}
+
+
+Describe = Callable[[Foreign, Sequence[Disk]], Mapping[str, bytes]]
+"""Makes the files that are kept with a point, from the opened images and their disks as the point will have them."""
 
 
 def import_images(
@@ -39,52 +45,69 @@ def import_images(
     name: str,
     extents: Sequence[Sequence[Extent] | None] | None = None,
     since: str | None = None,
-    raw: bool = False,
+    form: ImageFormat | None = None,
+    bus: ControllerKind = ControllerKind.SCSI,
+    describe: Describe = lambda _foreign, _disks: {},
     on_progress: OnProgress = lambda _progress: None,
 ) -> RestorePoint:
-    """Store raw disk images as one restore point, seal it and return it.
+    """Store disk images, or the disks of a described machine, as one restore point, seal it and return it.
 
     :param extents: for each image, the extents that changed since the point ``since``; ``None``: read the whole image.
     :param since: the point that the extents are relative to: its ref, or the unique beginning of its id or ref. Only
         the caller knows it, because a step of the clock or another import may make another point the newest.
-    :param raw: take the files for raw disks, even if they begin as another form of disk image does, because a disk may
-        hold such a file from its first byte on.
-    :raises UsageError: there is no image, a file is not raw, extents reach beyond the disk, or they cannot be relative
-        to that point.
+    :param form: the format of all images; ``None``: each is known by its signature. With ``RAW`` the files are taken
+        byte by byte, because a disk may hold such a file from its first byte on.
+    :param bus: the kind of controller for disks whose machine is not known: ``SCSI`` or ``SATA``.
+    :param describe: is called once, before anything is stored.
+    :raises UsageError: there is no image, a file is damaged or of a format that cannot be imported, extents reach
+        beyond the disk, or they cannot be relative to that point.
+    :raises UnsupportedError: a file has a feature that cannot be read.
     :raises NotFoundError: there is no such point, or no such file.
     """
     if not paths:
         raise UsageError("no image is named")
     check_name(name)
-    changed = tuple(extents) if extents is not None else (None,) * len(paths)
-    if len(changed) != len(paths):
+    changed = tuple(extents) if extents is not None else None
+    if changed is not None and len(changed) != len(paths):
         raise UsageError(f"{counted(len(paths), 'image')}, but extents for {len(changed)}")
-    for path in () if raw else paths:
-        require_raw(path)
-    parent = find_parent(repository, name, since, given=any(e is not None for e in changed))
+    parent = find_parent(repository, name, since, given=any(e is not None for e in changed or ()))
     run = f"{image_key(name)}-{secrets.token_hex(8)}"
     with ExitStack() as stack:
-        sources = [stack.enter_context(LocalFileSource(path)) for path in paths]
+        foreign = stack.enter_context(open_foreign(paths, form))
+        given = changed or (None,) * len(foreign.disks)
+        if len(given) != len(foreign.disks):
+            raise UsageError(f"{paths[0]}: has {counted(len(foreign.disks), 'disk')}, but extents for {len(given)}")
         jobs = [
-            _plan(source, path, number, extent, parent)
-            for number, (source, path, extent) in enumerate(zip(sources, paths, changed, strict=True))
+            _plan(disk, number, extent, parent, bus)
+            for number, (disk, extent) in enumerate(zip(foreign.disks, given, strict=True))
         ]
+        documents = describe(foreign, [job.disk for job in jobs])
         begun = stack.enter_context(repository.at_work(run))
         if parent is not None:
             repository.load_point(parent.ref)  # to see that it is still there, because from now on a prune is noticed
         taken_at = now()
         report = _Together(on_progress, len(jobs))
-        stored = [job.copy(source, repository, run, begun, report) for job, source in zip(jobs, sources, strict=True)]
-        point = _described(run, name, taken_at, jobs, stored)
+        stored = [job.copy(repository, run, begun, report) for job in jobs]
+        foreign.finish()
+        attached = repository.store_attachments(dict(documents), run=run, begun=begun) if documents else {}
+        point = _described(run, name, taken_at, jobs, stored, attached)
         repository.seal(point, begun=begun)
     return point
 
 
 def _described(
-    run: str, name: str, taken_at: datetime, jobs: Sequence[_ImageJob], stored: Sequence[StoredDisk]
+    run: str,
+    name: str,
+    taken_at: datetime,
+    jobs: Sequence[_ImageJob],
+    stored: Sequence[StoredDisk],
+    attached: Mapping[str, tuple[str, int]],
 ) -> RestorePoint:
     key = image_key(name)
-    extents = {f"extents/{job.disk.key}": copy for job, copy in zip(jobs, stored, strict=True)}
+    files = {
+        f"extents/{job.disk.key}": (copy.extents_root, copy.extents_size)
+        for job, copy in zip(jobs, stored, strict=True)
+    } | dict(attached)
     return RestorePoint(
         id=point_id(run, key),
         vm=VmIdentity(name=name, key=key),
@@ -95,8 +118,8 @@ def _described(
         quiesce_asked=Quiesce.NONE,
         consistency=Consistency.CRASH,
         images=tuple(job.image(copy) for job, copy in zip(jobs, stored, strict=True)),
-        attachments={name: copy.extents_root for name, copy in extents.items()},
-        attachment_sizes={name: copy.extents_size for name, copy in extents.items()},
+        attachments={file: root for file, (root, _) in files.items()},
+        attachment_sizes={file: size for file, (_, size) in files.items()},
     )
 
 
@@ -104,17 +127,16 @@ def _described(
 class _ImageJob:
     """An image, and its extents to read."""
 
+    source: DiskSource
     disk: Disk
     extents: tuple[Extent, ...] | None
     parent: str | None
     reason: str
 
-    def copy(
-        self, source: LocalFileSource, repository: Repository, run: str, begun: str, report: _Together
-    ) -> StoredDisk:
+    def copy(self, repository: Repository, run: str, begun: str, report: _Together) -> StoredDisk:
         """Store the image's content."""
         stored = back_up_disk(
-            source,
+            self.source,
             repository,
             run=run,
             begun=begun,
@@ -143,31 +165,42 @@ class _ImageJob:
 
 
 def _plan(
-    source: LocalFileSource,
-    path: Path,
+    foreign: ForeignDisk,
     number: int,
     extents: Sequence[Extent] | None,
     parent: RestorePoint | None,
+    bus: ControllerKind,
 ) -> _ImageJob:
-    bus, place = divmod(number, _DISKS_PER_BUS)
-    disk = Disk(
-        key=_FIRST_KEY + number,
-        label=f"Hard disk {number + 1}",
-        controller=ControllerKind.SCSI,
-        controller_type="ParaVirtualSCSIController",
-        bus=bus,
-        unit=place + (place >= _ADAPTERS_UNIT),
-        capacity=source.capacity,
-        backing="raw-image",
-        file_name=os.fsencode(path.name).decode(errors="replace"),  # because a file's name can have any bytes
-    )
+    source, path = foreign.source, foreign.path
+    disk = _disk(foreign, number, bus)
     if extents is None or parent is None:
-        return _ImageJob(disk=disk, extents=None, parent=None, reason="no extents were given")
+        return _ImageJob(source=source, disk=disk, extents=None, parent=None, reason="no extents were given")
     beyond = next((extent for extent in extents if extent.stop > source.capacity), None)
     if beyond is not None:
         raise UsageError(f"{path}: extent [{beyond.start}, {beyond.length}] reaches beyond its {source.capacity} bytes")
     image = parent_image(parent, number, disk, path)
-    return _ImageJob(disk=disk, extents=tuple(extents), parent=image.root, reason=f"changes since {parent.ref}")
+    return _ImageJob(
+        source=source, disk=disk, extents=tuple(extents), parent=image.root, reason=f"changes since {parent.ref}"
+    )
+
+
+def _disk(foreign: ForeignDisk, number: int, kind: ControllerKind) -> Disk:
+    """Return the disk as its restore point has it: where its machine has it, else one after another."""
+    bus, unit = divmod(number, _DISKS_PER_BUS)
+    if kind is ControllerKind.SCSI and unit >= _ADAPTERS_UNIT:
+        unit += 1
+    at = foreign.place
+    return Disk(
+        key=at.key if at else _FIRST_KEY + number,
+        label=f"Hard disk {number + 1}",
+        controller=at.controller if at else kind,
+        controller_type=at.controller_type if at else _ADAPTERS[kind],
+        bus=at.bus if at else bus,
+        unit=at.unit if at else unit,
+        capacity=foreign.source.capacity,
+        backing=f"{foreign.format}-image",
+        file_name=os.fsencode(foreign.name).decode(errors="replace"),  # because a file's name can have any bytes
+    )
 
 
 class _Together:

@@ -13,7 +13,8 @@ configuration of a host. *A sweep*: ``traces`` and ``attached``.
 ``lowering``, ``cards``, ``addresses``, ``specdevices``, ``specdisks``, ``specvapp``, ``placedsettings``), ``places``
 and ``fitting`` find out whether the VM can be made there (``candidates``, ``directories``, ``luns``, ``freeluns``),
 ``storestates`` and ``freespace`` whether its datastores take it, and ``create`` makes it; ``choices`` lists the places
-that there are, and ``lunlist`` the LUNs. ``policychoice`` (over ``policies``), ``vmtags`` and ``attributes`` find by
+that there are, and ``lunlist`` the LUNs. ``importedconfig`` makes the saved configuration of an imported machine.
+``policychoice`` (over ``policies``), ``vmtags`` and ``attributes`` find by
 name what a VM has beside its configuration.
 *New disks of a VM*: ``carriers`` makes the VM on which they are written, ``slots`` finds units for them, ``attaching``
 attaches them. *An undo*: ``added_devices`` tells which devices a VM got after a snapshot.
@@ -48,6 +49,7 @@ __all__ = [
     "health",
     "hostbundles",
     "hosts",
+    "importedconfig",
     "inventory",
     "last_use",
     "loads",
