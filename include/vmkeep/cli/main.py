@@ -32,7 +32,7 @@ _NOUNS = {
     "dr": "Recover from a disaster by a plan, rehearse it, and show what was proved.",
     "help": "Explain a command, or the environment variables and the configuration file.",
     "host": "Back up the configurations of ESXi hosts, list them, and write them to files.",
-    "image": "Import raw disk images as a restore point, and export them again.",
+    "image": "Import disk images as a restore point, and export a disk as a raw image.",
     "key": "List, add, replace and remove the key slots of an encrypted repository.",
     "limit": "Show the limits on work at the same time, who uses them, and who waits.",
     "point": "List, show, export, pin and delete restore points; try retention rules on them.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
@@ -218,7 +219,7 @@ def _machine(
     return Foreign(
         disks=disks,
         machine=described.machine,
-        formats=(f"{path.name}: {form}", *_told(disks)),
+        formats=(f"{shown(path.name)}: {form}", *_told(disks)),
         notes=(*notes, *left_out, *_noted(disks)),
         finish=finish,
     )
@@ -238,11 +239,16 @@ def _sizes(described: DescribedMachine, disks: Sequence[ForeignDisk]) -> tuple[s
 
 
 def _told(disks: Sequence[ForeignDisk]) -> tuple[str, ...]:
-    return tuple(f"{disk.name}: {disk.format}" for disk in disks)
+    return tuple(f"{shown(disk.name)}: {disk.format}" for disk in disks)
 
 
 def _noted(disks: Sequence[ForeignDisk]) -> tuple[str, ...]:
     return tuple(note for disk in disks for note in getattr(disk.source, "notes", ()))
+
+
+def shown(name: str) -> str:
+    """Return a file's name as a text, because the name can have any bytes."""
+    return os.fsencode(name).decode(errors="replace")
 
 
 def _small(path: Path, member: Member) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
@@ -13,7 +12,7 @@ from pathlib import Path
 from vmkeep.clock import now
 from vmkeep.errors import UsageError
 from vmkeep.formats import ImageFormat
-from vmkeep.images.foreign import Foreign, ForeignDisk, open_foreign
+from vmkeep.images.foreign import Foreign, ForeignDisk, open_foreign, shown
 from vmkeep.images.imagenames import check_name, image_key
 from vmkeep.images.imageparents import find_parent, parent_image
 from vmkeep.model.blockio import DiskSource
@@ -199,7 +198,7 @@ def _disk(foreign: ForeignDisk, number: int, kind: ControllerKind) -> Disk:
         unit=at.unit if at else unit,
         capacity=foreign.source.capacity,
         backing=f"{foreign.format}-image",
-        file_name=os.fsencode(foreign.name).decode(errors="replace"),  # because a file's name can have any bytes
+        file_name=shown(foreign.name),
     )
 
 

@@ -233,6 +233,14 @@ def _taken_addresses(
 def _home(place: Place, vmx: str) -> str:
     if place.request.datastore is not None:
         return _datastore(place, place.request.datastore)
+    if not vmx:
+        listed = sorted(decode_name(name) for name in place.datastores)
+        if len(listed) == 1:
+            return next(iter(place.datastores))
+        raise UsageError(
+            "the machine was imported, so that it lies on no datastore yet: choose one with --datastore; host "
+            f"{place.host_name} has {', '.join(listed) or 'none'}"
+        )
     saved = DatastorePath.parse(vmx).datastore
     return saved if saved in place.datastores else _datastore(place, decode_name(saved))
 
