@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from array import array
 from collections import OrderedDict
@@ -11,7 +12,7 @@ from enum import Enum
 
 from vmkeep.errors import UsageError
 from vmkeep.formats.imagefile import ImageFile
-from vmkeep.formats.qcow2.header import Header
+from vmkeep.formats.qcow2.header import COPIED, Header
 from vmkeep.formats.qcow2.numbers import unpacked
 
 _PLACE = 0x00FF_FFFF_FFFF_FE00
@@ -83,6 +84,9 @@ class Tables:
             base = region * self._reach
             table = self._table(region) if base < self._header.size else None
             if table is None:
+                continue
+            if not self._header.extended and _all_plain(table):
+                yield base, min(base + self._reach, self._header.size)
                 continue
             if self._header.extended:
                 parts = self.parts(base, min(base + self._reach, self._header.size))
@@ -166,6 +170,18 @@ class Tables:
             while len(self._kept) > self._most:
                 self._kept.popitem(last=False)
         return table
+
+
+def _all_plain(table: array[int]) -> bool:
+    """Return whether each cluster of a table lies in the file uncompressed, at the speed of C.
+
+    Compressed clusters lack the bit ``COPIED``, which is the highest one, and zero clusters have the lowest one.
+    """
+    return min(table) >= COPIED | 1 << 9 and not any(_low_bytes(table))
+
+
+def _low_bytes(table: array[int]) -> bytes:
+    return table.tobytes()[0 if sys.byteorder == "little" else 7 :: 8]
 
 
 def _goes_on(held: Part, part: Part) -> bool:

@@ -1,0 +1,203 @@
+"""Machines of other programs become restore points whole, or nothing of them is sealed."""
+
+import hashlib
+import io
+import shutil
+import subprocess
+import tarfile
+
+import pytest
+
+from tests.ova import make_ova, ovf_of
+from vmkeep.errors import NotFoundError, UnsupportedError, UsageError
+from vmkeep.formats import ImageFormat
+from vmkeep.images import export_image, import_images
+from vmkeep.repository import create_repository
+from vmkeep.vsphere.configspec import parse_config
+from vmkeep.vsphere.importedconfig import known_guest
+
+MIB = 1 << 20
+
+
+@pytest.fixture(scope="module")
+def disks(tmp_path_factory):
+    """Two qcow2 images of 2 MiB and 3 MiB, and the raw bytes of each."""
+    folder, made = tmp_path_factory.mktemp("disks"), {}
+    for number, size in ((1, 2 * MIB), (2, 3 * MIB)):
+        raw, image = folder / f"{number}.raw", folder / f"web01-disk{number}.qcow2"
+        raw.write_bytes(bytes(size - MIB) + hashlib.shake_128(bytes([number])).digest(MIB))
+        subprocess.run(["qemu-img", "convert", "-f", "raw", "-O", "qcow2", raw, image], check=True)
+        made[image] = raw.read_bytes()
+    return made
+
+
+@pytest.fixture
+def repository(tmp_path):
+    return create_repository(str(tmp_path / "repo"))
+
+
+@pytest.fixture
+def ova(disks, tmp_path):
+    return make_ova(tmp_path / "web01.ova", {image: len(raw) for image, raw in disks.items()})
+
+
+def exported(repository, point, folder):
+    for number in range(len(point.images)):
+        export_image(repository, point, number, folder / f"{number}.out")
+    return [(folder / f"{number}.out").read_bytes() for number in range(len(point.images))]
+
+
+def sealed(repository):
+    return [blob.key for blob in repository.blobs.list("points/")]
+
+
+def rewritten(ova, change):
+    """Write the archive again, with the members as a function changes them."""
+    with tarfile.open(ova) as archive:
+        members = {info.name: archive.extractfile(info).read() for info in archive}
+    change(members)
+    with tarfile.open(ova, "w", format=tarfile.USTAR_FORMAT) as archive:
+        for name, data in members.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            archive.addfile(info, io.BytesIO(data))
+
+
+def test_an_ova_is_stored_with_all_its_disks_where_its_machine_has_them(repository, ova, disks, tmp_path):
+    seen = []
+
+    point = import_images(repository, [ova], name="web01", describe=lambda foreign, _: seen.append(foreign) or {})
+
+    assert exported(repository, point, tmp_path) == list(disks.values())
+    assert [image.disk.address for image in point.images] == ["scsi0:0", "scsi0:1"]
+    assert seen[0].formats[0] == "web01.ova: ova"
+    assert seen[0].notes == ()
+
+
+def test_an_ovf_in_a_folder_is_stored_like_an_ova_and_a_blank_in_a_name_is_found(repository, disks, tmp_path):
+    folder = tmp_path / "export"
+    folder.mkdir()
+    names = {f"web 01-{image.name}": image for image in disks}
+    for name, image in names.items():
+        shutil.copy(image, folder / name)
+    sizes = {name.replace(" ", "%20"): len(disks[image]) for name, image in names.items()}
+    (folder / "web01.ovf").write_bytes(ovf_of(sizes))
+    seen = []
+
+    point = import_images(
+        repository, [folder / "web01.ovf"], name="web01", describe=lambda foreign, _: seen.append(foreign) or {}
+    )
+
+    assert exported(repository, point, tmp_path) == list(disks.values())
+    assert seen[0].notes == ("web01.ovf has no manifest, so that a change since its export could not be seen",)
+
+
+def test_a_vmx_file_is_stored_with_the_disks_beside_it(repository, disks, tmp_path):
+    first, second = disks
+    for image in disks:
+        shutil.copy(image, tmp_path / image.name)
+    (tmp_path / "a.vmx").write_text(
+        f'config.version = "8"\nmemsize = "512"\nide0:0.present = "TRUE"\nide0:0.fileName = "{second.name}"\n'
+        f'scsi0:3.present = "TRUE"\nscsi0:3.fileName = "{first.name}"\n'
+    )
+
+    point = import_images(repository, [tmp_path / "a.vmx"], name="a")
+
+    assert [image.disk.address for image in point.images] == ["scsi0:3", "ide0:0"]
+    assert exported(repository, point, tmp_path) == list(disks.values())
+
+
+DISK = "web01-disk2.qcow2"
+
+
+def flipped(members):
+    members[DISK] = members[DISK][:-1] + b"?"
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "words"),
+    [
+        (flipped, UsageError, f"{DISK}: its SHA256 is .*was changed or damaged"),
+        (
+            lambda members: members.update({"web01.ovf": members["web01.ovf"] + b" "}),
+            UsageError,
+            "web01.ovf: its SHA256",
+        ),
+        (lambda members: members.pop(DISK), UsageError, f"lacks {DISK}, which its manifest lists"),
+        (lambda members: (members.pop(DISK), members.pop("web01.mf")), NotFoundError, f"lacks the file '{DISK}'"),
+        (lambda members: members.pop("web01.ovf"), UsageError, "holds 0 .ovf files"),
+        (lambda members: members.update({"b.ovf": b""}), UsageError, "holds 2 .ovf files"),
+        (lambda members: members.update({"web01.mf": b"md5(a)= 00"}), UsageError, "line 1: is no digest"),
+        (lambda members: members.update({"a.mf": bytes(5 * MIB)}), UsageError, "the limit of such a text"),
+    ],
+)
+def test_an_ova_that_was_changed_or_is_incomplete_is_not_sealed(change, error, words, repository, ova):
+    rewritten(ova, change)
+
+    with pytest.raises(error, match=words):
+        import_images(repository, [ova], name="web01")
+    assert sealed(repository) == []
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "error", "words"),
+    [
+        (b'ovf:id="file1"', b'ovf:id="file1" ovf:compression="gzip"', UnsupportedError, "compressed as a whole"),
+        (DISK.encode(), b"../other.qcow2", UsageError, "lies in another folder"),
+        (DISK.encode(), b"/etc/passwd", UsageError, "lies in another folder"),
+        (DISK.encode(), b"http://10.0.0.1/disk.vmdk", NotFoundError, "cannot be found"),
+        (DISK.encode(), b"notes.txt", UnsupportedError, "neither a VMDK nor a qcow2 image"),
+    ],
+)
+def test_an_ovf_does_not_lead_out_of_its_folder_and_no_format_is_guessed(
+    old, new, error, words, repository, disks, tmp_path
+):
+    folder = tmp_path / "export"
+    folder.mkdir()
+    for image in disks:
+        shutil.copy(image, folder)
+        shutil.copy(image, tmp_path / "other.qcow2")
+    (folder / "notes.txt").write_text("no disk")
+    (folder / "a.ovf").write_bytes(ovf_of({image.name: len(raw) for image, raw in disks.items()}).replace(old, new))
+
+    with pytest.raises(error, match=words):
+        import_images(repository, [folder / "a.ovf"], name="a")
+
+
+def test_a_machine_is_imported_alone_and_a_forced_format_is_not_overruled(repository, ova, disks):
+    image = next(iter(disks))
+    with pytest.raises(UsageError, match="import it alone"):
+        import_images(repository, [ova, image], name="a")
+    with pytest.raises(UsageError, match="is no qcow2 image"):
+        import_images(repository, [ova], name="a", form=ImageFormat.QCOW2)
+    assert sealed(repository) == []
+
+
+@pytest.mark.parametrize(
+    ("told", "known"),
+    [
+        ("debian12-64", "debian12_64Guest"),
+        ("windows9srv-64", "windows9Server64Guest"),
+        ("rhel9_64Guest", "rhel9_64Guest"),
+        ("otherlinux-64", "otherLinux64Guest"),
+        ("no such system", "otherGuest64"),
+    ],
+)
+def test_the_guest_of_a_vmx_file_gets_vspheres_id(told, known):
+    assert known_guest(told) == known
+
+
+def test_the_configuration_of_an_imported_machine_has_each_of_its_parts(repository, ova, tmp_path):
+    from vmkeep.flows.disk_images import ImportRequest
+    from vmkeep.flows.disk_images import import_images as import_machine
+
+    point = import_machine(
+        repository, ImportRequest(paths=(ova,), name="web01", memory_mib=1025), on_progress=lambda _: None
+    ).point
+
+    config = parse_config(repository.load_attachment(point, "config.xml"))
+    assert (config.name, config.hardware.numCPU, config.hardware.memoryMB) == ("web01", 2, 1028)
+    assert [type(device).__name__.rpartition(".")[2] for device in config.hardware.device] == [
+        "VirtualPCIController", "VirtualIDEController", "VirtualIDEController", "ParaVirtualSCSIController",
+        "VirtualDisk", "VirtualDisk", "VirtualVmxnet3",
+    ]  # fmt: skip
