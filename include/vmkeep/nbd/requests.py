@@ -85,7 +85,7 @@ def require_allowed(request: Request, *, able: Abilities, capacity: int, allocat
         allowed |= CommandFlag.FUA  # clients may set it with any command
     if Abilities.DF not in able:
         allowed &= ~CommandFlag.DF
-    if unknown := request.flags & ~allowed:
+    if unknown := request.flags & ~int(allowed):  # an IntFlag inverts only the bits that it has names for
         raise RefusedError(Errno.EINVAL, f"flags {unknown:#x} do not belong to this command")
     if command in _WRITING and Abilities.READ_ONLY in able:
         raise RefusedError(Errno.EPERM, "the disk of a restore point is read-only")

@@ -25,10 +25,12 @@ _SUITES_1_2: Final = b"ECDHE-PSK-CHACHA20-POLY1305:ECDHE-PSK-AES256-CBC-SHA384:E
 _SUITES_1_3: Final = b"TLS_AES_128_GCM_SHA256:TLS_CHACHA20_POLY1305_SHA256"
 """Suites with SHA-256, because OpenSSL takes a pre-shared key for no other."""
 _FIND_KEY: Final = "unsigned int(SSL *, const char *, unsigned char *, unsigned int)"
-_CIPHERTEXT: Final = 128 << 10
-"""Bytes of encrypted data that are read, or sent, at a time."""
-_PLAINTEXT: Final = 96 << 10
-"""Bytes that are encrypted at a time. With what TLS adds they fit into one buffer of encrypted data."""
+_PLAINTEXT: Final = 1 << 20
+"""Bytes that are encrypted at a time. With a tenth of that, threads wait for each other half of the time."""
+_CIPHERTEXT: Final = _PLAINTEXT + (64 << 10)
+"""Bytes of a buffer that takes them with what TLS adds."""
+_RECEIVED: Final = 128 << 10
+"""Bytes of encrypted data that are read from the client at a time."""
 
 
 class TlsServer:
@@ -77,7 +79,7 @@ class TlsChannel:
         self._line = line
         self._using = Lock()
         self._sending = Lock()
-        self._received = bytearray(_CIPHERTEXT)
+        self._received = bytearray(_RECEIVED)
         self._encrypted = bytearray(_CIPHERTEXT)
         self._shake_hands()
 
