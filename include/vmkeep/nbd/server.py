@@ -166,9 +166,8 @@ class Server:
                 line.relax()
                 self._watcher.opened(client, export)
                 count, why = self._converse(agreed, line)
-                agreed.channel.end()
-        except GoneError as error:
-            why = str(error) if why == "disconnected" and not count else why
+        except GoneError as error:  # during the handshake: a conversation raises none
+            why = str(error)
         finally:
             with self._lock:
                 self._lines.pop(client.number, None)
@@ -189,6 +188,8 @@ class Server:
         )
         conversation = Conversation(agreed.channel, performer, cut=line.cut)
         conversation.run()
+        with suppress(GoneError):
+            agreed.channel.end()
         return performer.bytes_read, conversation.why
 
 
