@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
 # What tests and benchmarks compare us with, or look at our work with.
-TEST_PACKAGES := gcc libc6-dev qemu-utils e2fsprogs dosfstools fusefat openssh-server postgresql strace golang-go golang-github-vmware-govmomi-dev \
+TEST_PACKAGES := gcc libc6-dev qemu-utils libnbd-bin qemu-system-common e2fsprogs dosfstools fusefat openssh-server postgresql strace golang-go golang-github-vmware-govmomi-dev \
 	qemu-system-x86 ovmf syslinux syslinux-common syslinux-efi mtools busybox-static
 BENCH_PACKAGES := $(TEST_PACKAGES) restic borgbackup libzstd-dev libllvm16
 LINTED := include plugins dags tests demo bench

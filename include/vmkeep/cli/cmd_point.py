@@ -18,6 +18,7 @@ from vmkeep.cli.pages import Section, Verbs, option
 from vmkeep.cli.point_delete import delete
 from vmkeep.cli.point_export import export
 from vmkeep.cli.point_retention import retention
+from vmkeep.cli.point_serve import serve
 from vmkeep.cli.retention_options import parse_end
 from vmkeep.cli.times import shown_second, shown_time, shown_zone
 from vmkeep.clock import now
@@ -46,6 +47,7 @@ def point() -> None:
 point.add_command(delete)
 point.add_command(export)
 point.add_command(retention)
+point.add_command(serve)
 
 
 @point.command(

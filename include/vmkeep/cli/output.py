@@ -75,6 +75,13 @@ def print_json(value: object) -> None:
     click.echo(document)
 
 
+def print_json_line(value: object) -> None:
+    """Print one JSON document on one line, for a reader that waits for it while the command goes on."""
+    document = json.dumps(value, default=to_plain)
+    _printed.set()
+    click.echo(document)
+
+
 def print_table(headings: Sequence[str], rows: Sequence[Sequence[Any]], *, first_to_go: Sequence[str] = ()) -> None:
     """Print rows under headings; numbers stand right. On a pipe, columns are as wide as they need.
 

@@ -1,0 +1,114 @@
+"""``vmkeep point serve``: a point's disks for any program that speaks NBD, without a restore."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import click
+
+from vmkeep.cli.completions import complete_points
+from vmkeep.cli.options import json_option, open_given, repository_option
+from vmkeep.cli.output import one_line, print_json_line, print_table, warn
+from vmkeep.cli.pages import Section, command, option
+from vmkeep.errors import UsageError
+from vmkeep.model.serving import LOOPBACK, ServedPoint, ServeRequest
+from vmkeep.model.wording import size
+
+_HIGHEST_PORT = 65535
+
+
+@command(
+    "serve",
+    examples={
+        "Let programs on this machine read the disks": "vmkeep point serve latest:web01 --socket /run/web01.sock",
+        "Let a rescue system write, and keep nothing of it": "vmkeep point serve latest:web01 --socket "
+        "/run/web01.sock --writable",
+        "Let another machine read one disk, by TLS with a key": "vmkeep point serve latest:web01 --disk 0 --port "
+        "10809 --listen 0.0.0.0 --psk-file keys.psk",
+    },
+)
+@click.argument("ref", metavar="POINT", shell_complete=complete_points)
+@option(
+    "--disk", "disks", section=Section.WHAT, type=int, multiple=True, metavar="N",
+    help="Only this disk of the point, counted from 0; may be given several times.",
+)  # fmt: skip
+@option(
+    "--writable", section=Section.WHAT, is_flag=True,
+    help="Let clients write. What they write is kept in a temporary file, and is gone when the server ends.",
+)  # fmt: skip
+@option(
+    "--socket", section=Section.WHERE, metavar="PATH", type=click.Path(path_type=Path),
+    help="Serve on a socket file that only this user can open.",
+)  # fmt: skip
+@option(
+    "--port", section=Section.WHERE, type=click.IntRange(0, _HIGHEST_PORT), metavar="N",
+    help="Serve on a TCP port; 0: any free one. NBD's own is 10809.",
+)  # fmt: skip
+@option(
+    "--listen", section=Section.WHERE, metavar="ADDRESS",
+    help=f"Open the port on this address instead of {LOOPBACK}. Needs --psk-file if others can reach the address.",
+)  # fmt: skip
+@option(
+    "--psk-file", "keys", section=Section.WHERE, metavar="FILE", type=click.Path(path_type=Path),
+    help="Take only clients that use TLS with one of the keys in this file, which psktool makes.",
+)  # fmt: skip
+@repository_option
+@json_option
+def serve(
+    ref: str,
+    disks: tuple[int, ...],
+    writable: bool,
+    socket: Path | None,
+    port: int | None,
+    listen: str | None,
+    keys: Path | None,
+    repository: str | None,
+    as_json: bool,
+) -> None:
+    """Serve the disks of a restore point over NBD, until Ctrl-C or SIGTERM.
+
+    POINT is its ref as 'point list' prints it, the beginning of its id, or latest:VM. The addresses are printed when
+    clients can connect; with --json as a document on one line. Each block is checked before a client gets it. The
+    restore point itself is never changed, and nobody deletes it meanwhile.
+    """
+    if (socket is None) == (port is None):
+        raise UsageError("say where to serve: either --socket PATH or --port N")
+    if listen is not None and port is None:
+        raise UsageError("--listen belongs to --port")
+    from vmkeep.flows.serving import serve_point  # takes time to import
+
+    request = ServeRequest(
+        point=ref, disks=disks, writable=writable, socket=socket, port=port, listen=listen or LOOPBACK, keys=keys
+    )
+    with open_given(repository) as opened, serve_point(opened, request, tell=_tell) as served:
+        if as_json:
+            print_json_line(served)
+        else:
+            _show(served)
+        _wait_for_the_end()
+    click.echo("ended: all clients are disconnected", err=True)
+
+
+def _wait_for_the_end() -> None:
+    """Wait for a signal, which is the way to end a server, and so no failure."""
+    try:
+        threading.Event().wait()
+    except KeyboardInterrupt:
+        return
+
+
+def _show(served: ServedPoint) -> None:
+    print_table(
+        ("disk", "capacity", "address"),
+        [(f"{disk.name}, {disk.label}", size(disk.capacity), disk.uri) for disk in served.disks],
+    )
+    how = "writable; what is written is gone at the end" if served.writable else "read-only"
+    click.echo(f"serving {served.point}, {how}; end it with Ctrl-C")
+
+
+def _tell(line: str, warning: bool) -> None:
+    if warning:
+        warn(line)
+    else:
+        click.echo(one_line(line), err=True)
