@@ -11,7 +11,7 @@ from vmkeep.blobs.files import opened, sync_folder
 from vmkeep.blobs.local import LocalStore
 from vmkeep.blobs.locking import LockMode, LockRule, Locks, Versions, delete_unlocked, hidden_in, locks_of
 from vmkeep.blobs.naming import name_if_free
-from vmkeep.blobs.opening import create_store, open_store
+from vmkeep.blobs.opening import create_store, open_store, open_uploads
 from vmkeep.blobs.parallel import abreast
 from vmkeep.blobs.store import (
     RESERVE,
@@ -55,6 +55,7 @@ __all__ = [
     "locks_of",
     "name_if_free",
     "open_store",
+    "open_uploads",
     "opened",
     "remove_leftovers",
     "require_creates",

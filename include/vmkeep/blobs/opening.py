@@ -7,6 +7,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from vmkeep.blobs.files import sync_folder
 from vmkeep.blobs.local import LocalStore
@@ -32,6 +33,9 @@ from vmkeep.errors import (
 )
 from vmkeep.extras import needs_extra
 from vmkeep.model.aws import AwsCredentials
+
+if TYPE_CHECKING:
+    from vmkeep.blobs.s3 import S3Uploads
 
 _SSH = ("sftp://", "scp://")
 
@@ -66,6 +70,21 @@ def open_store(
             raise RepositoryError(f"{folder}: no such folder; create a repository there with 'vmkeep repo init'")
         raise RepositoryError(f"{folder}: is not a folder; name the folder of a repository")
     return _settling(LocalStore(folder), limit_rate, meter)
+
+
+def open_uploads(location: str, *, credentials: AwsCredentials | None = None) -> S3Uploads:
+    """Open ``s3://bucket/prefix`` for large objects that are sent in parts, and do not belong to a repository.
+
+    :param credentials: credentials; ``None``: those in the environment.
+    :raises UsageError: the location does not parse.
+    :raises MissingExtraError: the extra for S3 is not installed.
+    :raises AuthenticationError: there are no credentials.
+    """
+    with needs_extra("s3", location):
+        from vmkeep.blobs.s3 import S3Access, S3Uploads, parse_location
+
+    place = parse_location(location)
+    return S3Uploads(S3Access(place, credentials))
 
 
 def _settling(store: BlobStore, limit_rate: str | None, meter: Meter | None) -> BlobStore:

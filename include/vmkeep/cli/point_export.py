@@ -32,7 +32,7 @@ from vmkeep.model.wording import size
 )  # fmt: skip
 @option(
     "--out", section=Section.WHERE, required=True, metavar="PLACE",
-    help="Folder on this machine, which has to exist.",
+    help="Folder on this machine, which has to exist, or s3://bucket/prefix with the credentials of the environment.",
 )  # fmt: skip
 @option(
     "--disk", "disks", section=Section.WHAT, type=int, multiple=True, metavar="N",

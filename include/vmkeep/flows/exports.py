@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from vmkeep.images import ExportPlace, LocalPlace, check_export_name, export_point, safe_name
+from vmkeep.blobs import open_uploads
+from vmkeep.images import ExportPlace, LocalPlace, S3Place, check_export_name, export_point, safe_name
+from vmkeep.model.aws import AwsCredentials
 from vmkeep.model.exports import ExportedDisk, ExportedPoint, ExportRequest, ImageFormat
 from vmkeep.model.job import Progress
 from vmkeep.repository import Repository
@@ -19,6 +21,7 @@ def export(
     *,
     on_progress: Callable[[str], Callable[[Progress], None]],
     check: Callable[[], None] = lambda: None,
+    aws: AwsCredentials | None = None,
 ) -> ExportedPoint:
     """Write images of a point's disks, read them back, and publish them with their manifest.
 
@@ -26,13 +29,14 @@ def export(
 
     :param on_progress: makes the function that takes the progress of a disk, from the disk's name.
     :param check: called about once a second; its error ends the export.
+    :param aws: credentials for S3; ``None``: those in the environment.
     :raises NotFoundError: there is no such point, disk or folder.
     :raises ConflictError: a file of that name exists, or another process exports under that name.
     :raises UnsupportedError: the format cannot hold a disk.
     :raises CorruptError: a stored block is damaged. The message names the byte of the disk.
     :raises StoreFullError: there is no space left.
     """
-    place = _open_place(request.out)
+    place = _open_place(request.out, aws)
     name = None if request.name is None else check_export_name(request.name)
     point = repository.find_point(request.point)
     return export_point(
@@ -49,5 +53,7 @@ def export(
     )
 
 
-def _open_place(out: str) -> ExportPlace:
-    return LocalPlace(Path(out).absolute())
+def _open_place(out: str, aws: AwsCredentials | None) -> ExportPlace:
+    if out.startswith("s3://"):
+        return S3Place(open_uploads(out, credentials=aws))
+    return LocalPlace(Path(out).expanduser().absolute())

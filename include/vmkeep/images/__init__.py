@@ -9,7 +9,8 @@ never the newest by a clock.
 *Export* (``exporting``) writes one disk of a restore point into a sparse file, under a temporary name until the file is
 complete. ``diskfiles`` reads and writes files and block devices as disks.
 
-A point's disks become images of other formats in a *place* (``drafts``): a folder (``localdrafts``), or S3.
+A point's disks become images of other formats in a *place* (``drafts``): a folder (``localdrafts``), or S3
+(``s3drafts``).
 ``pointexport`` exports a point: it plans the images (``imageplans``), writes each disk by its plan (``laidout``), reads
 the images back (``readingback``), and writes the manifest last.
 """
@@ -22,6 +23,7 @@ from vmkeep.images.imagenames import image_key
 from vmkeep.images.importing import import_images
 from vmkeep.images.localdrafts import LocalPlace
 from vmkeep.images.pointexport import Companions, export_point, no_companions
+from vmkeep.images.s3drafts import S3Place
 
 __all__ = [
     "Companions",
@@ -29,6 +31,7 @@ __all__ = [
     "ExportPlace",
     "Foreign",
     "LocalPlace",
+    "S3Place",
     "check_export_name",
     "export_image",
     "export_point",

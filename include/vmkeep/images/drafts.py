@@ -7,7 +7,7 @@ place removes it, because its owner is provably dead, or has been silent for a d
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
@@ -30,12 +30,17 @@ class Draft(Protocol):
     def complete(self) -> None:
         """Make the finished files readable, still without their names where the place can do that."""
 
-    def read_at(self, name: str, offset: int, buffer: memoryview) -> None:
-        """Fill a buffer from a file of a complete draft. Thread-safe."""
-
     @property
     def folder(self) -> Path | None:
-        """The folder that holds the files, under their own names, until they are published; ``None``: no such."""
+        """The folder that holds the files under their final names; ``None``: they are on S3."""
+
+    def compare(self, name: str, chosen: Callable[[int, bytes], bool], on_compared: Callable[[int], None]) -> None:
+        """Compare parts of a complete file with what was sent, if it is on S3.
+
+        :param chosen: takes a part's number from 0 and its digest; tells whether to read it.
+        :param on_compared: takes the bytes of each part that was read.
+        :raises VerificationError: a part has other bytes.
+        """
 
     def files(self) -> Iterable[WrittenFile]:
         """Return the finished files, in order of name."""
@@ -53,6 +58,10 @@ class ExportPlace(Protocol):
     @property
     def location(self) -> str:
         """The place as users write it."""
+
+    @property
+    def largest(self) -> int | None:
+        """Bytes of the largest file that the place surely takes; ``None``: the place has to be tried."""
 
     def free(self) -> int | None:
         """Return the free bytes; ``None``: the place does not tell."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from vmkeep.errors import ConflictError, CorruptError, NotFoundError, StoreFullError, UsageError
+from vmkeep.errors import ConflictError, CorruptError, NotFoundError, StoreFullError, UnsupportedError, UsageError
 from vmkeep.formats import Layout, plan_qcow2, plan_raw
 from vmkeep.images.drafts import ExportPlace
 from vmkeep.images.exportnames import disk_name
@@ -79,6 +79,7 @@ def require_room(place: ExportPlace, planned: Sequence[PlannedImage], manifest: 
     """Return if the images fit into a place, and their names are free there.
 
     :raises ConflictError: a name is taken.
+    :raises UnsupportedError: a file is too large for the place.
     :raises StoreFullError: the data is larger than the free space.
     """
     names = [manifest, *(file.name for each in planned for file in each.layout.files)]
@@ -87,6 +88,12 @@ def require_room(place: ExportPlace, planned: Sequence[PlannedImage], manifest: 
     if not overwrite and (taken := place.taken(names)):
         raise ConflictError(
             f"{place.location}: {taken[0]} exists already; nothing was exported: give another --name, or --force"
+        )
+    largest = max((file for each in planned for file in each.layout.files), key=lambda file: file.size)
+    if place.largest is not None and largest.size > place.largest:
+        raise UnsupportedError(
+            f"{place.location}: {largest.name} would have {size(largest.size)}, and a file there {size(place.largest)} "
+            "at most; nothing was exported: choose another format"
         )
     free, needed = place.free(), sum(map(_needed, planned))
     if free is not None and needed > free:

@@ -13,7 +13,7 @@ import os
 import secrets
 import shutil
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from vmkeep.blobs import name_if_free, sync_folder
 from vmkeep.clock import now
 from vmkeep.errors import ConflictError, NotFoundError, StoreFullError, TransferError, UsageError, VmKeepError
 from vmkeep.images.diskfiles import remove_abandoned
+from vmkeep.images.processes import boot
 from vmkeep.model.exports import WrittenFile
 
 _DRAFT = ".vmkeep-{}.partial"
@@ -32,6 +33,8 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 class LocalPlace:
     """A folder that takes exports."""
+
+    largest = None
 
     def __init__(self, folder: Path) -> None:
         """:raises NotFoundError: there is no such folder."""
@@ -107,9 +110,8 @@ class LocalDraft:
     def complete(self) -> None:
         """Return at once, because the files can be read as they are."""
 
-    def read_at(self, name: str, offset: int, buffer: memoryview) -> None:
-        """Fill a buffer from a file."""
-        self._sinks[name].read_at(offset, buffer)
+    def compare(self, name: str, chosen: Callable[[int, bytes], bool], on_compared: Callable[[int], None]) -> None:
+        """Do nothing, because the files are read as images."""
 
     def files(self) -> list[WrittenFile]:
         """Return the files, in order of name."""
@@ -160,6 +162,7 @@ class LocalSink:
     """A file of a draft. Any thread may write anywhere."""
 
     in_order = False
+    sha256 = None
 
     def __init__(self, path: Path, *, size: int | None) -> None:
         """Create a sparse file.
@@ -197,18 +200,6 @@ class LocalSink:
             raise _unwritable(self._path, error) from error
         self.size = size
 
-    def read_at(self, offset: int, buffer: memoryview) -> None:
-        """Fill a buffer from the file."""
-        done = 0
-        while done < len(buffer):
-            try:
-                count = os.preadv(self._file, [buffer[done:]], offset + done)
-            except OSError as error:
-                raise TransferError(f"{self._path}: cannot be read back: {error.strerror}") from error
-            if not count:
-                raise TransferError(f"{self._path}: ends at byte {offset + done}")
-            done += count
-
     def close(self) -> None:
         """Close the file."""
         os.close(self._file)
@@ -229,14 +220,6 @@ def _write_whole(path: Path, content: bytes) -> None:
         os.fsync(file)
 
 
-def _boot() -> str:
-    """Return the id of this machine's present run, which all of its containers share."""
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-    except OSError:
-        return ""
-
-
 def _write_note(hidden: Path, name: str) -> int:
     """Create a draft's note and lock it. Return its file descriptor."""
     note = os.open(hidden / _NOTE, os.O_RDWR | os.O_CLOEXEC | os.O_CREAT | os.O_EXCL, 0o600)
@@ -246,7 +229,7 @@ def _write_note(hidden: Path, name: str) -> int:
             fcntl.flock(note, fcntl.LOCK_EX)
         except OSError:  # a file system without locks: only the age of its files tells that a draft is abandoned
             locked = False
-        content = {"name": name, "process": os.getpid(), "boot": _boot() if locked else ""}
+        content = {"name": name, "process": os.getpid(), "boot": boot() if locked else ""}
         os.pwrite(note, json.dumps(content).encode(), 0)
         os.fsync(note)
     except OSError:
@@ -279,7 +262,7 @@ def _look_at(folder: Path, hidden: Path) -> str | None:
             fcntl.flock(note, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             return str(content.get("name", ""))
-        if (not content.get("boot") or content["boot"] != _boot()) and _silent_since(hidden) <= _ABANDONED_AFTER:
+        if (not content.get("boot") or content["boot"] != boot()) and _silent_since(hidden) <= _ABANDONED_AFTER:
             return str(content.get("name", ""))
         _take_names_back(folder, content.get("names"))
         shutil.rmtree(hidden, ignore_errors=True)

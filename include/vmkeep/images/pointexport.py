@@ -12,12 +12,11 @@ from vmkeep.errors import CancelledError
 from vmkeep.images.drafts import Draft, ExportPlace
 from vmkeep.images.imageplans import PlannedImage, plan_images, require_room
 from vmkeep.images.laidout import write_laid_out
-from vmkeep.images.readingback import LaidOutSource, compare_tables
+from vmkeep.images.readingback import read_back
 from vmkeep.model.exports import MANIFEST, ExportedDisk, ExportedPoint, ImageFormat, WrittenFile
 from vmkeep.model.overwrite import Verify
 from vmkeep.model.point import RestorePoint
 from vmkeep.repository import Repository
-from vmkeep.transfer import compare_disk
 from vmkeep.transfer.progress import OnProgress
 
 T = TypeVar("T")
@@ -66,7 +65,7 @@ def export_point(
     require_room(place, planned, f"{name}{MANIFEST}", overwrite=overwrite)
     bars = {each.number: on_progress(each.image.disk.label) for each in planned}
     with place.draft(name, overwrite=overwrite) as draft:
-        work = _Work(repository, draft, verify, check)
+        work = _Work(repository, draft, form, verify, check)
         disks = work.each(planned, lambda each: work.write(each, bars[each.number]))
         exported = ExportedPoint(
             name=name,
@@ -80,8 +79,9 @@ def export_point(
         )
         beside = [_write_text(draft, file, text) for file, text in companions(exported).items()]
         draft.complete()
-        compared = work.each(planned, lambda each: work.read_back(each, bars[each.number]))
-        exported = replace(exported, beside=tuple(beside), disks=_compared(disks, compared))
+        written = {disk.number: disk for disk in disks}
+        disks = work.each(planned, lambda each: work.read_back(each, written[each.number], bars[each.number]))
+        exported = replace(exported, beside=tuple(beside), disks=tuple(disks))
         draft.publish(exported.manifest, exported.encode())
     return exported
 
@@ -89,9 +89,12 @@ def export_point(
 class _Work:
     """The work on the disks of one export, some at the same time."""
 
-    def __init__(self, repository: Repository, draft: Draft, verify: Verify, check: Callable[[], None]) -> None:
+    def __init__(
+        self, repository: Repository, draft: Draft, form: ImageFormat, verify: Verify, check: Callable[[], None]
+    ) -> None:
         self._repository = repository
         self._draft = draft
+        self._form = form
         self._verify = verify
         self._check = check
         self._stop = threading.Event()
@@ -132,24 +135,25 @@ class _Work:
             device_key=each.image.disk.key,
             capacity=each.image.disk.capacity,
             root=each.image.root,
-            files=tuple(WrittenFile(name=file.name, size=file.size) for file in files),
+            files=tuple(
+                WrittenFile(name=f.name, size=f.size, sha256=s.sha256) for f, s in zip(files, sinks, strict=True)
+            ),
             bytes_written=written,
         )
 
-    def read_back(self, each: PlannedImage, on_progress: OnProgress) -> int:
-        """Compare the image of a disk with the stored disk. Return the bytes that were compared."""
-        if self._verify is Verify.NONE:
-            return 0
-        compare_tables(each.layout, self._draft, check=self._go_on, what=each.what)
-        return compare_disk(
-            LaidOutSource(each.layout, self._draft, each.stored),
+    def read_back(self, each: PlannedImage, disk: ExportedDisk, on_progress: OnProgress) -> ExportedDisk:
+        """Compare the image of a disk with the stored disk."""
+        compared = read_back(
             self._repository,
-            each.image.root,
-            verify=self._verify,
+            self._draft,
+            disk,
+            self._form,
+            self._verify,
             on_progress=on_progress,
             check=self._go_on,
             what=each.what,
         )
+        return replace(disk, bytes_compared=compared)
 
     def _go_on(self) -> None:
         """Return if the work is to go on."""
@@ -167,7 +171,3 @@ def _write_text(draft: Draft, name: str, text: bytes) -> WrittenFile:
     sink.write_at(0, text)
     sink.finish(len(text))
     return WrittenFile(name=name, size=len(text))
-
-
-def _compared(disks: Sequence[ExportedDisk], counts: Sequence[int]) -> tuple[ExportedDisk, ...]:
-    return tuple(replace(disk, bytes_compared=count) for disk, count in zip(disks, counts, strict=True))

@@ -1,95 +1,82 @@
-"""Reads the images of a draft back as disks, to compare them with the disks that they should hold."""
+"""Reads the images of a draft back, and compares them with the disks that they should hold.
+
+In a folder, a reader of the format opens the image as any program would, and each block's digest is compared with the
+map. On S3, parts of the objects are compared with what was sent; each block in them was checked before it was sent.
+"""
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Final
 
-from vmkeep.errors import VerificationError
-from vmkeep.formats import Layout
+from vmkeep.formats import open_qcow2
+from vmkeep.images.diskfiles import LocalFileSource
 from vmkeep.images.drafts import Draft
-from vmkeep.model.extents import Extent, Extents, split
+from vmkeep.model.blockio import DiskSource
+from vmkeep.model.exports import ExportedDisk, ImageFormat
+from vmkeep.model.overwrite import Verify
+from vmkeep.repository import Repository
+from vmkeep.transfer import compare_disk
+from vmkeep.transfer.progress import OnProgress, ProgressCounter
 
-_AT_ONCE = 1 << 20
-
-
-class LaidOutSource:
-    """An image of a draft as a disk to read, by the layout with which it was written."""
-
-    transport = "file"
-
-    def __init__(self, layout: Layout, draft: Draft, stored: Extents) -> None:
-        """:param stored: the parts of the disk from which the layout was planned."""
-        self._layout = layout
-        self._draft = draft
-        self._names = [file.name for file in layout.files]
-        self._stored = stored
-        self.capacity = layout.capacity
-
-    def allocated(self) -> Extents:
-        """Return the parts for which the layout has places."""
-        return self._stored
-
-    @contextmanager
-    def open_reader(self, extents: Sequence[Extent], *, piece_size: int, depth: int) -> Iterator[_Reader]:
-        """Read ``extents``; see :class:`vmkeep.model.blockio.DiskSource`. Each piece is read when it is asked for."""
-        del depth
-        yield _Reader(split(extents, piece_size), self._read)
-
-    def _read(self, extent: Extent) -> memoryview:
-        """Return the bytes of a part of the disk."""
-        content = memoryview(bytearray(extent.length))
-        for part in _within(self._stored, extent):
-            for run in self._layout.place(part.start, part.length):
-                at = run.start - extent.start
-                self._draft.read_at(self._names[run.file], run.offset, content[at : at + run.length])
-        return content
+_READERS: Final[dict[ImageFormat, Callable[[Path], AbstractContextManager[DiskSource]]]] = {
+    ImageFormat.RAW: LocalFileSource,
+    ImageFormat.QCOW2: open_qcow2,
+}
+_ALL_BELOW: Final = 64 << 20
+"""Bytes of a file on S3 up to which all of it is read back. Of a larger one, a sample is."""
+_SHARES: Final = 64
+"""A sample is one of this many shares."""
 
 
-class _Piece:
-    def __init__(self, start: int, data: memoryview) -> None:
-        self.start = start
-        self.data = data
+def read_back(
+    repository: Repository,
+    draft: Draft,
+    disk: ExportedDisk,
+    form: ImageFormat,
+    verify: Verify,
+    *,
+    on_progress: OnProgress,
+    check: Callable[[], None],
+    what: str,
+) -> int:
+    """Compare an image in a complete draft with its disk, or a sample of it. Return the bytes that were compared.
 
-    def release(self) -> None:
-        """Do nothing, because no other piece uses this one's memory."""
-
-
-class _Reader:
-    def __init__(self, pieces: Iterator[Extent], read: Callable[[Extent], memoryview]) -> None:
-        self._pieces = pieces
-        self._read = read
-
-    def next_piece(self) -> _Piece | None:
-        """Read the next piece and return it; ``None``: the end."""
-        extent = next(self._pieces, None)
-        return None if extent is None else _Piece(extent.start, self._read(extent))
-
-
-def compare_tables(layout: Layout, draft: Draft, *, check: Callable[[], None], what: str) -> None:
-    """Compare the image's own bytes, such as headers and tables, with the layout.
-
-    :raises VerificationError: they are others. The message names file and byte.
+    :raises VerificationError: the image holds something else. The message names the place.
     """
-    names = [file.name for file in layout.files]
-    for run in layout.runs():
-        if run.data is None:
-            continue
+    if verify is Verify.NONE:
+        return 0
+    if draft.folder is None:
+        return _compare_parts(draft, disk, verify, on_progress=on_progress, check=check)
+    with _READERS[form](draft.folder / disk.files[0].name) as source:
+        return compare_disk(
+            source, repository, disk.root, verify=verify, on_progress=on_progress, check=check, what=what
+        )
+
+
+def _compare_parts(
+    draft: Draft, disk: ExportedDisk, verify: Verify, *, on_progress: OnProgress, check: Callable[[], None]
+) -> int:
+    meter = ProgressCounter(
+        "read back", sum(file.size for file in disk.files) // (1 if verify is Verify.ALL else _SHARES)
+    )
+
+    def count(length: int) -> None:
         check()
-        found = bytearray(run.length)
-        draft.read_at(names[run.file], run.offset, memoryview(found))
-        if found != run.data:
-            raise VerificationError(
-                f"{what}: {names[run.file]} reads back something else than was written in the {run.length} bytes from "
-                f"{run.offset} on; nothing was exported"
-            )
+        meter.add(length)
+        on_progress(meter.event())
+
+    for file in disk.files:
+        everything = verify is Verify.ALL or file.size <= _ALL_BELOW
+        draft.compare(file.name, _every_part if everything else _some_parts, count)
+    return meter.done
 
 
-def _within(stored: Extents, extent: Extent) -> Iterator[Extent]:
-    """Yield the stored parts of an extent."""
-    at = bisect_right(stored, extent.start, key=lambda each: each.stop)
-    while at < len(stored) and stored[at].start < extent.stop:
-        found = stored[at]
-        yield Extent(max(found.start, extent.start), min(found.stop, extent.stop))
-        at += 1
+def _every_part(_number: int, _digest: bytes) -> bool:
+    return True
+
+
+def _some_parts(number: int, digest: bytes) -> bool:
+    return not number or digest[0] % _SHARES == 0

@@ -17,6 +17,10 @@ class Sink(Protocol):
     def in_order(self) -> bool:
         """Whether bytes must be written in ascending order, by one thread. Otherwise any thread may write anywhere."""
 
+    @property
+    def sha256(self) -> str | None:
+        """Hex digest of the finished file; ``None``: the bytes were not written in order, so that none was made."""
+
     def write_at(self, offset: int, data: bytes | bytearray | memoryview) -> None:
         """Write bytes. ``data`` may be reused when this returns. No byte is written twice.
 

@@ -104,15 +104,17 @@ def test_a_damaged_block_is_named_and_nothing_is_published(sample, tmp_path, for
     assert not names(out)
 
 
-def test_an_image_that_reads_back_otherwise_is_never_published(sample, tmp_path, monkeypatch):
-    def turned(self, offset, buffer):
-        kept(self, offset, buffer)
-        buffer[0] ^= 1
+@pytest.mark.parametrize("form", list(ImageFormat))
+def test_an_image_that_reads_back_otherwise_is_never_published(sample, tmp_path, monkeypatch, form):
+    def spoil(draft):
+        image = next(path for path in draft.folder.iterdir() if path.name.startswith("web-disk1"))
+        with image.open("r+b") as file:
+            file.seek(image.read_bytes().index(random.Random(2).randbytes(64)))
+            file.write(b"spoilt")
 
-    kept = localdrafts.LocalSink.read_at
-    monkeypatch.setattr(localdrafts.LocalSink, "read_at", turned)
-    with pytest.raises(VerificationError, match="Hard disk 1"):
-        export(sample, tmp_path)
+    monkeypatch.setattr(localdrafts.LocalDraft, "complete", spoil)
+    with pytest.raises(VerificationError, match="Hard disk 2: reads back something else"):
+        export(sample, tmp_path, form=form)
     assert not names(tmp_path)
 
 

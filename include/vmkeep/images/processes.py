@@ -1,0 +1,47 @@
+"""Tells whether the process that wrote a note is dead, as far as this process can know."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+_BOOT = Path("/proc/sys/kernel/random/boot_id")
+
+
+def this_process() -> dict[str, object]:
+    """Return what tells this process from any other, on any machine, at any time."""
+    return {"boot": boot(), "space": _space(), "process": os.getpid(), "started": _started(os.getpid())}
+
+
+def is_dead(note: Mapping[str, object]) -> bool:
+    """Return whether the process of a note is surely dead. One of another machine or container never is."""
+    process = note.get("process")
+    if not boot() or note.get("boot") != boot() or note.get("space") != _space() or not isinstance(process, int):
+        return False
+    return _started(process) != note.get("started")
+
+
+def boot() -> str:
+    """Return the id of this machine's present run, which all of its containers share; empty: it is not known."""
+    try:
+        return _BOOT.read_text(encoding="ascii").strip()
+    except OSError:
+        return ""
+
+
+def _space() -> str:
+    """Return the name of the space in which this process has its number. Each container has another."""
+    try:
+        return str(Path("/proc/self/ns/pid").readlink())
+    except OSError:
+        return ""
+
+
+def _started(process: int) -> str:
+    """Return the time at which a process began; empty: there is none of that number."""
+    try:
+        status = Path(f"/proc/{process}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+    return status.rpartition(")")[2].split()[19]  # the 22nd field; the second is the name, which may hold blanks

@@ -1,0 +1,151 @@
+"""Exports to S3: whole or not at all, and nothing of a killed one stays."""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+import sys
+import uuid
+
+import pytest
+
+from tests.command_line import run_here
+from vmkeep.blobs import open_uploads
+from vmkeep.errors import ConflictError, CorruptError, RepositoryError, VerificationError
+from vmkeep.images import LocalPlace, S3Place, export_point, import_images
+from vmkeep.model.exports import ImageFormat, parse_manifest
+from vmkeep.model.overwrite import Verify
+from vmkeep.repository import create_repository
+
+MIB = 1 << 20
+_DIES = """
+import os, signal, sys
+from vmkeep.blobs import open_uploads
+from vmkeep.images import S3Place
+
+with S3Place(open_uploads(sys.argv[1])).draft("web", overwrite=False) as draft:
+    sink = draft.create("web.raw", size=10)
+    sink.write_at(0, b"half")
+    sink.finish(10)
+    if sys.argv[2] == "complete":
+        draft.complete()
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.fixture(scope="module")
+def sample(tmp_path_factory):
+    """A repository with a point of two disks, one of which needs several parts."""
+    folder = tmp_path_factory.mktemp("sample")
+    (folder / "0").write_bytes(random.Random(1).randbytes(MIB) + bytes(18 * MIB) + b"end".ljust(512, b"\0"))
+    (folder / "1").write_bytes(b"one sector".ljust(512, b"\0"))
+    repository = create_repository(str(folder / "repo"))
+    return folder, repository, import_images(repository, [folder / "0", folder / "1"], name="web")
+
+
+@pytest.fixture(params=["s3_server", "moto_server"])
+def uploads(request):
+    server = request.getfixturevalue(request.param)
+    return open_uploads(f"s3://{server.bucket}/{uuid.uuid4()}", credentials=server.credentials)
+
+
+def names(uploads):
+    return sorted(found.name for found in uploads.list(""))
+
+
+def open_ones(uploads):
+    """Return the uploads that nobody has ended."""
+    answer = uploads._client.get().list_multipart_uploads(Bucket=uploads._place.bucket, Prefix=uploads._place.prefix)
+    return [each["Key"] for each in answer.get("Uploads", ())]
+
+
+def export(sample, uploads, **changed):
+    _, repository, point = sample
+    given = {"form": ImageFormat.RAW, "name": "zwölf disks", "on_progress": lambda _: lambda _: None} | changed
+    return export_point(repository, point, S3Place(uploads), **given)
+
+
+@pytest.mark.parametrize("form", list(ImageFormat))
+def test_the_same_bytes_come_to_s3_as_into_a_folder(sample, uploads, form, tmp_path):
+    exported = export(sample, uploads, form=form, verify=Verify.ALL)
+    _, repository, point = sample
+    local = export_point(repository, point, LocalPlace(tmp_path), form=form, name="zwölf disks",
+                         on_progress=lambda _: lambda _: None)  # fmt: skip
+
+    files = {file.name: file.size for disk in exported.disks for file in disk.files}
+    assert files == {file.name: file.size for disk in local.disks for file in disk.files}
+    for name in files:
+        assert uploads.get(name) == (tmp_path / name).read_bytes()
+    assert parse_manifest(uploads.get(exported.manifest), what="manifest") == exported
+    assert names(uploads) == sorted([*files, exported.manifest])
+    assert all(file.sha256 for disk in exported.disks for file in disk.files)
+    with pytest.raises(ConflictError, match="exists already"):
+        export(sample, uploads, form=form)
+    export(sample, uploads, form=form, overwrite=True)
+
+
+def test_what_fails_leaves_neither_object_nor_upload(sample, uploads, monkeypatch):
+    def stop():
+        raise CorruptError("stop")
+
+    with pytest.raises(CorruptError):
+        export(sample, uploads, check=stop)
+    kept = type(uploads).get_range
+    monkeypatch.setattr(type(uploads), "get_range", lambda *given: bytes(len(kept(*given))))
+    with pytest.raises(VerificationError, match="reads back something else than was sent, in the 8388608 bytes from 0"):
+        export(sample, uploads)
+    assert not names(uploads)
+    assert not open_ones(uploads)
+
+
+@pytest.mark.parametrize("when", ["sent", "complete"])
+def test_the_next_export_removes_what_a_killed_one_left(sample, s3_server, when):
+    location = f"s3://{s3_server.bucket}/{uuid.uuid4()}"
+    uploads = open_uploads(location, credentials=s3_server.credentials)
+    died = subprocess.run(
+        [sys.executable, "-c", _DIES, location, when], env=os.environ | s3_server.environment, check=False
+    )
+    assert died.returncode == -9
+    assert bool(open_ones(uploads)) == (when == "sent")
+    assert ("web.raw" in names(uploads)) == (when == "complete")
+
+    with S3Place(uploads).draft("mail", overwrite=False):
+        assert not open_ones(uploads)
+        assert len(names(uploads)) == 1
+    assert not names(uploads)
+
+
+def test_two_exports_go_on_side_by_side_unless_they_have_one_name(uploads):
+    place = S3Place(uploads)
+    with place.draft("web", overwrite=False), place.draft("mail", overwrite=False):
+        again = place.draft("web", overwrite=True)
+        with pytest.raises(ConflictError, match="another process is exporting 'web'"):
+            again.__enter__()
+    assert not names(uploads)
+
+
+def test_a_bucket_that_is_missing_is_named(sample, s3_server):
+    nowhere = open_uploads("s3://no-such-bucket/x", credentials=s3_server.credentials)
+    with pytest.raises(RepositoryError, match="no such bucket"):
+        export(sample, nowhere)
+    assert run_here("point", "export", "latest:web", "--format", "raw", "--out", "s3://no-such-bucket/x", "-r",
+                    str(sample[0] / "repo"), **s3_server.environment).returncode == 60  # fmt: skip
+
+
+def test_bytes_that_were_reserved_are_written_behind_later_ones(uploads):
+    """As in an OVA, whose headers tell of the data behind them."""
+    with S3Place(uploads).draft("web", overwrite=False) as draft:
+        sink = draft.create("web.ova", size=40 * MIB, known=False)
+        sink.reserve(8 * MIB - 2, 4)
+        sink.write_at(0, b"first")
+        sink.write_at(20 * MIB, b"data")
+        sink.write_at(8 * MIB - 2, b"head")
+        sink.finish(21 * MIB)
+        draft.complete()
+        content = uploads.get("web.ova")
+    assert len(content) == 21 * MIB
+    assert content.strip(b"\0")[:5] == b"first"
+    assert content[8 * MIB - 2 : 8 * MIB + 2] == b"head"
+    assert content[20 * MIB : 20 * MIB + 4] == b"data"
+    assert content.count(0) == 21 * MIB - 13
