@@ -4,7 +4,7 @@ A *layout* (``layout``) plans an image before any data is read: its files, their
 the disk in them. A disk's map tells which of its parts hold data, so that most formats can be planned whole. The
 exceptions are formats that compress, because the size of compressed data is not known before.
 
-``raw`` is the disk's bytes alone. ``qcow2`` is QEMU's format.
+``raw`` is the disk's bytes alone. ``qcow2`` is QEMU's format, ``vmdk`` VMware's.
 
 ``detect`` tells a file's format by its signature. A reader opens its files by ``imagefile``, which never reads beyond a
 file's end and can be a part of an archive; finds files that an image names by ``neighbours``; and reads in pieces by
@@ -18,6 +18,7 @@ from vmkeep.formats.layout import Layout, PlannedFile, Run
 from vmkeep.formats.neighbours import neighbour
 from vmkeep.formats.qcow2 import Qcow2Source, Qcow2Target, open_qcow2, open_qcow2_target, plan_qcow2
 from vmkeep.formats.raw import plan_raw
+from vmkeep.formats.vmdk import VmdkAdapter, VmdkFacts, VmdkKind, plan_vmdk
 
 __all__ = [
     "ImageFile",
@@ -28,6 +29,9 @@ __all__ = [
     "Qcow2Source",
     "Qcow2Target",
     "Run",
+    "VmdkAdapter",
+    "VmdkFacts",
+    "VmdkKind",
     "detect",
     "detect_file",
     "list_members",
@@ -36,4 +40,5 @@ __all__ = [
     "open_qcow2_target",
     "plan_qcow2",
     "plan_raw",
+    "plan_vmdk",
 ]
