@@ -18,7 +18,7 @@ from vmkeep.formats.layout import Layout, PlannedFile, Run
 from vmkeep.formats.neighbours import neighbour
 from vmkeep.formats.qcow2 import Qcow2Source, Qcow2Target, open_qcow2, open_qcow2_target, plan_qcow2
 from vmkeep.formats.raw import plan_raw
-from vmkeep.formats.vmdk import VmdkAdapter, VmdkFacts, VmdkKind, plan_vmdk
+from vmkeep.formats.vmdk import StreamVmdk, VmdkAdapter, VmdkFacts, VmdkKind, plan_vmdk
 
 __all__ = [
     "ImageFile",
@@ -29,6 +29,7 @@ __all__ = [
     "Qcow2Source",
     "Qcow2Target",
     "Run",
+    "StreamVmdk",
     "VmdkAdapter",
     "VmdkFacts",
     "VmdkKind",

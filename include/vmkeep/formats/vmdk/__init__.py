@@ -5,10 +5,12 @@ order. A sparse extent holds *grains* of 64 KiB, and tables that say where each 
 *grain tables*, and these name the grains. A descriptor lies in a file of its own, or inside a sparse extent.
 
 ``planning`` makes layouts for flat and sparse images (``flatlayout``, ``sparselayout``); ``describing`` writes
-descriptors. ``header`` has the first sector of a sparse extent.
+descriptors. ``header`` has the first sector of a sparse extent. ``stream`` makes the compressed kind that OVF and OVA
+hold, whose size is not known before.
 """
 
 from vmkeep.formats.vmdk.describing import VmdkAdapter, VmdkFacts
 from vmkeep.formats.vmdk.planning import VmdkKind, plan_vmdk
+from vmkeep.formats.vmdk.stream import StreamVmdk
 
-__all__ = ["VmdkAdapter", "VmdkFacts", "VmdkKind", "plan_vmdk"]
+__all__ = ["StreamVmdk", "VmdkAdapter", "VmdkFacts", "VmdkKind", "plan_vmdk"]

@@ -12,6 +12,7 @@ import struct
 import sys
 from array import array
 from dataclasses import dataclass
+from enum import IntEnum
 
 SECTOR = 512
 MAGIC = b"KDMV"
@@ -35,7 +36,18 @@ FLAG_COMPRESSED = 1 << 16
 FLAG_MARKERS = 1 << 17
 
 NEWLINES = b"\n \r\n"
+MARKER = struct.Struct("<QII")
+"""Sectors that follow a marker of metadata, zero, and its kind. In front of a grain: place, size and first bytes."""
 _HEADER = struct.Struct("<4sIIQQQQIQQQB4sH")
+
+
+class MarkerKind(IntEnum):
+    """The content that follows a marker in a stream-optimised image."""
+
+    END = 0
+    TABLE = 1
+    DIRECTORY = 2
+    FOOTER = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +98,16 @@ def unpack_header(sector: bytes) -> SparseHeader:
 def sectors(size: int) -> int:
     """Return the number of sectors that hold some bytes."""
     return -(-size // SECTOR)
+
+
+def padded(data: bytes) -> bytes:
+    """Return some bytes with zeros up to a whole number of sectors."""
+    return data.ljust(sectors(len(data)) * SECTOR, b"\0")
+
+
+def pack_marker(kind: MarkerKind, size: int) -> bytes:
+    """Return the sector in front of a table, a directory or a footer of ``size`` sectors."""
+    return MARKER.pack(size, 0, kind).ljust(SECTOR, b"\0")
 
 
 def little_endian(entries: array[int]) -> bytes:
