@@ -18,7 +18,7 @@ from vmkeep.formats.layout import Layout, PlannedFile, Run
 from vmkeep.formats.neighbours import neighbour
 from vmkeep.formats.qcow2 import Qcow2Source, Qcow2Target, open_qcow2, open_qcow2_target, plan_qcow2
 from vmkeep.formats.raw import plan_raw
-from vmkeep.formats.vmdk import StreamVmdk, VmdkAdapter, VmdkFacts, VmdkKind, plan_vmdk
+from vmkeep.formats.vmdk import StreamVmdk, VmdkAdapter, VmdkFacts, VmdkKind, VmdkSource, open_vmdk, plan_vmdk
 
 __all__ = [
     "ImageFile",
@@ -33,12 +33,14 @@ __all__ = [
     "VmdkAdapter",
     "VmdkFacts",
     "VmdkKind",
+    "VmdkSource",
     "detect",
     "detect_file",
     "list_members",
     "neighbour",
     "open_qcow2",
     "open_qcow2_target",
+    "open_vmdk",
     "plan_qcow2",
     "plan_raw",
     "plan_vmdk",

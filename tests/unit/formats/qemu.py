@@ -11,9 +11,9 @@ def qemu_img(*arguments: object) -> str:
     return _run("qemu-img", *map(str, arguments))
 
 
-def qemu_io(image: Path, *commands: str) -> None:
+def qemu_io(image: Path, *commands: str, form: str = "qcow2") -> None:
     """Write into an image, e.g. by ``write -P 7 0 64k``."""
-    _run("qemu-io", "-f", "qcow2", *(word for command in commands for word in ("-c", command)), str(image))
+    _run("qemu-io", "-f", form, *(word for command in commands for word in ("-c", command)), str(image))
 
 
 def faults(image: Path) -> tuple[int, int, int]:

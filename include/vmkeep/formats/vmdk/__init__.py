@@ -7,10 +7,16 @@ order. A sparse extent holds *grains* of 64 KiB, and tables that say where each 
 ``planning`` makes layouts for flat and sparse images (``flatlayout``, ``sparselayout``); ``describing`` writes
 descriptors. ``header`` has the first sector of a sparse extent. ``stream`` makes the compressed kind that OVF and OVA
 hold, whose size is not known before.
+
+``source`` reads an image with its parents, each of which is named by its child and has to have the content id that the
+child remembers. It takes nothing from a stranger's file for true: ``descriptor`` parses the text, ``hosted`` opens the
+sparse extents of desktop programs and of OVF, ``extents`` the flat ones and those of ESX, and ``grains`` looks up
+places in their tables.
 """
 
 from vmkeep.formats.vmdk.describing import VmdkAdapter, VmdkFacts
 from vmkeep.formats.vmdk.planning import VmdkKind, plan_vmdk
+from vmkeep.formats.vmdk.source import VmdkSource, open_vmdk
 from vmkeep.formats.vmdk.stream import StreamVmdk
 
-__all__ = ["StreamVmdk", "VmdkAdapter", "VmdkFacts", "VmdkKind", "plan_vmdk"]
+__all__ = ["StreamVmdk", "VmdkAdapter", "VmdkFacts", "VmdkKind", "VmdkSource", "open_vmdk", "plan_vmdk"]
