@@ -30,7 +30,7 @@ def write_cowd(path: Path, sectors: int, grains: dict[int, bytes]) -> Path:
     tables = -(-sectors // COWD_TABLE)
     directory = array("I", bytes(4 * tables))
     at = 4 + -(-4 * tables // SECTOR)
-    content = {}
+    content: dict[int, bytes] = {}
     for table in sorted({number // COWD_TABLE for number in grains}):
         directory[table] = at
         entries = array("I", bytes(4 * COWD_TABLE))
@@ -53,8 +53,8 @@ def write_sesparse(path: Path, sectors: int, grains: dict[int, bytes | int], *, 
     tables_at = 16 + directory_sectors
     grains_at = tables_at + 64 * tables
     directory = array("Q", bytes(8 * tables))
-    entries = {}
-    content = {}
+    entries: dict[int, array[int]] = {}
+    content: dict[int, bytes] = {}
     stored = 0
     for number, grain in sorted(grains.items(), reverse=True):  # to have them out of order in the file
         table = entries.setdefault(number // SE_TABLE, array("Q", bytes(8 * SE_TABLE)))
