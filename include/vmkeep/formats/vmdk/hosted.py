@@ -143,7 +143,7 @@ class CompressedGrains:
         inflating = isal_zlib.decompressobj()
         try:
             content: bytes = inflating.decompress(data[_GRAIN_MARKER : _GRAIN_MARKER + size], self._grain + 1)
-        except isal_zlib.IsalError as error:
+        except isal_zlib.IsalError as error:  # type: ignore[misc]  # because its stub names an instance
             raise self._damaged(place, f"the grain there cannot be decompressed: {error}") from error
         if not inflating.eof or not length <= len(content) <= self._grain:
             raise self._damaged(place, f"the grain there does not have the {self._grain} bytes that it should")
