@@ -28,7 +28,7 @@ from vmkeep.model.wording import size
 @click.argument("ref", metavar="POINT", shell_complete=complete_points)
 @option(
     "--format", "form", section=Section.WHAT, required=True, type=click.Choice([str(each) for each in ImageFormat]),
-    help="Format of the images: raw, or qcow2 for QEMU.",
+    help="Format of the images: raw; qcow2, for QEMU; or a kind of VMDK: flat, thin, 2gbsparse, stream (compressed).",
 )  # fmt: skip
 @option(
     "--out", section=Section.WHERE, required=True, metavar="PLACE",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from vmkeep.blobs import open_uploads
@@ -25,7 +26,8 @@ def export(
 ) -> ExportedPoint:
     """Write images of a point's disks, read them back, and publish them with their manifest.
 
-    If anything fails, nothing of the export is left in the place. A retry starts again.
+    If anything fails, nothing of the export is left in the place. A retry starts again. No prune
+    deletes the point meanwhile.
 
     :param on_progress: makes the function that takes the progress of a disk, from the disk's name.
     :param check: called about once a second; its error ends the export.
@@ -39,18 +41,24 @@ def export(
     place = _open_place(request.out, aws)
     name = None if request.name is None else check_export_name(request.name)
     point = repository.find_point(request.point)
-    return export_point(
-        repository,
-        point,
-        place,
-        form=request.format,
-        name=name or safe_name(point.vm.name),
-        numbers=request.disks,
-        overwrite=request.overwrite,
-        verify=request.verify,
-        on_progress=on_progress,
-        check=check,
-    )
+    with repository.uses.open(point.ref, doing="exporting") as use:
+        return export_point(
+            repository,
+            point,
+            place,
+            form=request.format,
+            name=name or safe_name(point.vm.name),
+            numbers=request.disks,
+            overwrite=request.overwrite,
+            verify=request.verify,
+            on_progress=on_progress,
+            check=partial(_both, check, use.check),
+        )
+
+
+def _both(first: Callable[[], None], second: Callable[[], None]) -> None:
+    first()
+    second()
 
 
 def _open_place(out: str, aws: AwsCredentials | None) -> ExportPlace:

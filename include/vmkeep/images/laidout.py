@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
-from vmkeep.formats import Layout, Run
+from vmkeep.formats import Layout, PlannedFile, Run
 from vmkeep.model.extents import Extents
 from vmkeep.model.sinks import Sink
 from vmkeep.repository import Repository
@@ -40,34 +40,49 @@ class LaidOutTarget:
         """Do nothing, because the files are flushed when they are finished."""
 
 
-def write_laid_out(
-    repository: Repository,
-    root: str,
-    layout: Layout,
-    sinks: Sequence[Sink],
-    *,
-    on_progress: OnProgress,
-    check: Callable[[], None],
-    what: str,
-) -> int:
-    """Write a stored disk into the files of its image. Return the bytes of data that were written.
+class LaidOutImage:
+    """An image whose files are planned whole; see :class:`vmkeep.images.imageplans.ImagePlan`."""
 
-    If the files take bytes in any order, the data is read in the order of packs and written by several threads.
+    known = True
 
-    :raises CorruptError: a stored block is damaged. The message names the byte of the disk.
-    """
-    if any(sink.in_order for sink in sinks):
-        return _write_in_order(repository, root, layout, sinks, on_progress=on_progress, check=check, what=what)
-    for run in layout.runs():
-        if run.data is not None:
-            check()
-            sinks[run.file].write_at(run.offset, run.data)
-    written, _ = restore_disk(
-        repository, root, LaidOutTarget(layout, sinks), fresh=True, on_progress=on_progress, check=check, what=what
-    )
-    for file, sink in zip(layout.files, sinks, strict=True):
-        sink.finish(file.size)
-    return written
+    def __init__(self, layout: Layout) -> None:
+        """Take the plan."""
+        self.layout = layout
+        self.files: Sequence[PlannedFile] = layout.files
+
+    def needed(self) -> int:
+        """Return the bytes of the image that are not holes."""
+        return sum(run.length for run in self.layout.runs())
+
+    def write(
+        self,
+        repository: Repository,
+        root: str,
+        sinks: Sequence[Sink],
+        *,
+        on_progress: OnProgress,
+        check: Callable[[], None],
+        what: str,
+    ) -> int:
+        """Write a stored disk into the files of its image. Return the bytes of data that were written.
+
+        If the files take bytes in any order, the data is read in the order of packs and written by several threads.
+
+        :raises CorruptError: a stored block is damaged. The message names the byte of the disk.
+        """
+        layout = self.layout
+        if any(sink.in_order for sink in sinks):
+            return _write_in_order(repository, root, layout, sinks, on_progress=on_progress, check=check, what=what)
+        for run in layout.runs():
+            if run.data is not None:
+                check()
+                sinks[run.file].write_at(run.offset, run.data)
+        written, _ = restore_disk(
+            repository, root, LaidOutTarget(layout, sinks), fresh=True, on_progress=on_progress, check=check, what=what
+        )
+        for file, sink in zip(layout.files, sinks, strict=True):
+            sink.finish(file.size)
+        return written
 
 
 def _write_in_order(

@@ -14,6 +14,7 @@ import secrets
 import shutil
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from vmkeep.blobs import name_if_free, sync_folder
 from vmkeep.clock import now
 from vmkeep.errors import ConflictError, NotFoundError, StoreFullError, TransferError, UsageError, VmKeepError
 from vmkeep.images.diskfiles import remove_abandoned
+from vmkeep.images.partsinks import PartSink
 from vmkeep.images.processes import boot
 from vmkeep.model.exports import WrittenFile
 
@@ -92,7 +94,9 @@ class LocalDraft:
         self._hidden = hidden
         self._note = note
         self._overwrite = overwrite
-        self._sinks: dict[str, LocalSink] = {}
+        self._files: dict[str, LocalSink] = {}
+        self._sinks: dict[str, LocalSink | PartSink] = {}
+        self._threads = ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="export")
         self._lock = threading.Lock()
 
     @property
@@ -100,22 +104,28 @@ class LocalDraft:
         """The hidden folder with the files."""
         return self._hidden
 
-    def create(self, name: str, *, size: int, known: bool = True) -> LocalSink:
-        """Create a file."""
-        sink = LocalSink(self._hidden / name, size=size if known else None)
+    def create(self, name: str, *, size: int, known: bool = True) -> LocalSink | PartSink:
+        """Create a file. One of unknown size is written in order, and so in parts."""
+        file = LocalSink(self._hidden / name, size=size if known else None)
         with self._lock:
-            self._sinks[name] = sink
+            self._files[name] = file
+            sink = self._sinks[name] = file if known else PartSink(file, size=size, threads=self._threads)
         return sink
 
     def complete(self) -> None:
         """Return at once, because the files can be read as they are."""
 
     def compare(self, name: str, chosen: Callable[[int, bytes], bool], on_compared: Callable[[int], None]) -> None:
-        """Do nothing, because the files are read as images."""
+        """Compare a file that was written in parts; any other is read as an image."""
+        sink = self._sinks[name]
+        if isinstance(sink, PartSink):
+            sink.compare(chosen, on_compared)
 
     def files(self) -> list[WrittenFile]:
         """Return the files, in order of name."""
-        return [WrittenFile(name=name, size=sink.size) for name, sink in sorted(self._sinks.items())]
+        return [
+            WrittenFile(name=name, size=sink.size, sha256=sink.sha256) for name, sink in sorted(self._sinks.items())
+        ]
 
     def publish(self, manifest: str, content: bytes) -> None:
         """Name the files, the manifest last. If that is not possible, no name is left behind."""
@@ -139,8 +149,9 @@ class LocalDraft:
 
     def close(self) -> None:
         """Close all files."""
-        for sink in self._sinks.values():
-            sink.close()
+        self._threads.shutdown(cancel_futures=True)
+        for file in self._files.values():
+            file.close()
 
     def _name(self, name: str) -> None:
         source, target = self._hidden / name, self._target / name
@@ -159,7 +170,7 @@ class LocalDraft:
 
 
 class LocalSink:
-    """A file of a draft. Any thread may write anywhere."""
+    """A file of a draft. Any thread may write anywhere. It takes the parts of a :class:`PartSink`, too."""
 
     in_order = False
     sha256 = None
@@ -187,6 +198,27 @@ class LocalSink:
                 done += os.pwrite(self._file, view[done:], offset + done)
         except OSError as error:
             raise _unwritable(self._path, error) from error
+
+    @property
+    def what(self) -> str:
+        """The file's name in errors."""
+        return self._path.name
+
+    def send(self, number: int, start: int, content: bytearray) -> None:
+        """Write a part."""
+        del number
+        self.write_at(start, content)
+
+    def end(self, size: int) -> None:
+        """Set the size, and wait until all is on disk."""
+        self.finish(size)
+
+    def read(self, start: int, length: int) -> bytes:
+        """Return bytes of the file."""
+        try:
+            return os.pread(self._file, length, start)
+        except OSError as error:
+            raise TransferError(f"{self._path}: cannot be read back: {error.strerror}") from error
 
     def reserve(self, offset: int, length: int) -> None:
         """Do nothing, because any byte can be written at any time."""

@@ -9,13 +9,14 @@ from dataclasses import replace
 from typing import Final, TypeVar
 
 from vmkeep.errors import CancelledError
+from vmkeep.formats import PlannedFile
 from vmkeep.images.drafts import Draft, ExportPlace
 from vmkeep.images.imageplans import PlannedImage, plan_images, require_room
-from vmkeep.images.laidout import write_laid_out
 from vmkeep.images.readingback import read_back
 from vmkeep.model.exports import MANIFEST, ExportedDisk, ExportedPoint, ImageFormat, WrittenFile
 from vmkeep.model.overwrite import Verify
 from vmkeep.model.point import RestorePoint
+from vmkeep.model.sinks import Sink
 from vmkeep.repository import Repository
 from vmkeep.transfer.progress import OnProgress
 
@@ -118,12 +119,11 @@ class _Work:
 
     def write(self, each: PlannedImage, on_progress: OnProgress) -> ExportedDisk:
         """Write the image of a disk."""
-        files = each.layout.files
-        sinks = [self._draft.create(file.name, size=file.size) for file in files]
-        written = write_laid_out(
+        plan = each.plan
+        sinks = [self._draft.create(file.name, size=file.size, known=plan.known) for file in plan.files]
+        written = plan.write(
             self._repository,
             each.image.root,
-            each.layout,
             sinks,
             on_progress=on_progress,
             check=self._go_on,
@@ -135,9 +135,7 @@ class _Work:
             device_key=each.image.disk.key,
             capacity=each.image.disk.capacity,
             root=each.image.root,
-            files=tuple(
-                WrittenFile(name=f.name, size=f.size, sha256=s.sha256) for f, s in zip(files, sinks, strict=True)
-            ),
+            files=tuple(map(_written, plan.files, sinks)),
             bytes_written=written,
         )
 
@@ -164,6 +162,10 @@ class _Work:
 def _error_of_its_own(future: Future[T]) -> bool:
     """Return whether a work failed, and not because another one did."""
     return not future.cancelled() and not isinstance(future.exception(), CancelledError | None)
+
+
+def _written(file: PlannedFile, sink: Sink) -> WrittenFile:
+    return WrittenFile(name=file.name, size=sink.size, sha256=sink.sha256)
 
 
 def _write_text(draft: Draft, name: str, text: bytes) -> WrittenFile:

@@ -6,12 +6,13 @@ map. On S3, parts of the objects are compared with what was sent; each block in 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Final
 
-from vmkeep.formats import open_qcow2
+from vmkeep.errors import UsageError, VerificationError
+from vmkeep.formats import open_qcow2, open_vmdk
 from vmkeep.images.diskfiles import LocalFileSource
 from vmkeep.images.drafts import Draft
 from vmkeep.model.blockio import DiskSource
@@ -21,10 +22,11 @@ from vmkeep.repository import Repository
 from vmkeep.transfer import compare_disk
 from vmkeep.transfer.progress import OnProgress, ProgressCounter
 
-_READERS: Final[dict[ImageFormat, Callable[[Path], AbstractContextManager[DiskSource]]]] = {
+_READERS: Final[Mapping[ImageFormat, Callable[[Path], AbstractContextManager[DiskSource]]]] = {
     ImageFormat.RAW: LocalFileSource,
     ImageFormat.QCOW2: open_qcow2,
 }
+"""Readers by format. All other formats are kinds of VMDK."""
 _ALL_BELOW: Final = 64 << 20
 """Bytes of a file on S3 up to which all of it is read back. Of a larger one, a sample is."""
 _SHARES: Final = 64
@@ -50,10 +52,13 @@ def read_back(
         return 0
     if draft.folder is None:
         return _compare_parts(draft, disk, verify, on_progress=on_progress, check=check)
-    with _READERS[form](draft.folder / disk.files[0].name) as source:
-        return compare_disk(
-            source, repository, disk.root, verify=verify, on_progress=on_progress, check=check, what=what
-        )
+    try:
+        with _READERS.get(form, open_vmdk)(draft.folder / disk.files[0].name) as source:
+            return compare_disk(
+                source, repository, disk.root, verify=verify, on_progress=on_progress, check=check, what=what
+            )
+    except UsageError as error:  # the reader's word for a damaged image
+        raise VerificationError(f"{what}: the image reads back damaged: {error}; nothing was exported") from error
 
 
 def _compare_parts(

@@ -21,12 +21,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from vmkeep.clock import now
 from vmkeep.errors import BlobNotFoundError, ConflictError, VmKeepError
+from vmkeep.images.partsinks import PartSink
 from vmkeep.images.processes import is_dead, this_process
-from vmkeep.images.s3sinks import S3Sink
 from vmkeep.model.exports import MANIFEST, WrittenFile
 
 if TYPE_CHECKING:
-    from vmkeep.blobs.s3 import S3Uploads
+    from vmkeep.blobs.s3 import S3Uploads, SentPart
 
 _NOTE: Final = ".vmkeep-{}.partial"
 _RENEWED_AFTER: Final = 300.0
@@ -85,7 +85,8 @@ class S3Draft:
         self._uploads = uploads
         self._threads = threads
         self._overwrite = overwrite
-        self._sinks: dict[str, S3Sink] = {}
+        self._uploaded: dict[str, _Upload] = {}
+        self._sinks: dict[str, PartSink] = {}
         self._complete: list[str] = []
         self._published = False
         self._lock = threading.Lock()
@@ -93,15 +94,16 @@ class S3Draft:
         self._note: dict[str, Any] = {"name": name, "files": [], "complete": False, **this_process()}
         self._write_note()
 
-    def create(self, name: str, *, size: int, known: bool = True) -> S3Sink:
+    def create(self, name: str, *, size: int, known: bool = True) -> PartSink:
         """Begin the upload of a file. The note tells of it first, so that none is ever left alone."""
         del known
         with self._lock:
             self._note["files"].append(name)
             self._write_note()
-        sink = S3Sink(self._uploads, name, size=size, threads=self._threads, on_sent=self._renew)
+        upload = _Upload(self._uploads, name)
+        sink = PartSink(upload, size=size, threads=self._threads, on_sent=self._renew)
         with self._lock:
-            self._sinks[name] = sink
+            self._uploaded[name], self._sinks[name] = upload, sink
         return sink
 
     def complete(self) -> None:
@@ -111,12 +113,12 @@ class S3Draft:
             self._write_note()
         if self._overwrite:
             self._uploads.delete(f"{self._note['name']}{MANIFEST}")
-        for name, sink in self._sinks.items():
-            sink.complete(overwrite=self._overwrite)
+        for name, upload in self._uploaded.items():
+            upload.complete(overwrite=self._overwrite)
             self._complete.append(name)
 
     def compare(self, name: str, chosen: Callable[[int, bytes], bool], on_compared: Callable[[int], None]) -> None:
-        """Read parts of an object back; see :meth:`~vmkeep.images.s3sinks.S3Sink.compare`."""
+        """Read parts of an object back; see :meth:`~vmkeep.images.partsinks.PartSink.compare`."""
         self._sinks[name].compare(chosen, on_compared)
 
     def files(self) -> list[WrittenFile]:
@@ -133,12 +135,12 @@ class S3Draft:
     def close(self) -> None:
         """Remove everything that is not published, as far as the server lets us, and the note."""
         clean = True
-        for name, sink in {} if self._published else self._sinks.items():
+        for name, upload in () if self._published else self._uploaded.items():
             try:
                 if name in self._complete:
                     self._uploads.delete(name)
                 else:
-                    self._uploads.abort(name, sink.upload)
+                    upload.abort()
             except VmKeepError:  # the note stays, so that a later export can do it
                 clean = False
         if clean:
@@ -153,6 +155,43 @@ class S3Draft:
     def _write_note(self) -> None:
         self._uploads.put(self._note_name, json.dumps(self._note).encode(), overwrite=True)
         self._written_at = time.monotonic()
+
+
+class _Upload:
+    """The parts of one object; see :class:`vmkeep.images.partsinks.Parts`."""
+
+    def __init__(self, uploads: S3Uploads, name: str) -> None:
+        """Begin the upload."""
+        self._uploads = uploads
+        self._name = name
+        self._sent: dict[int, SentPart] = {}
+        self._id = uploads.begin(name)
+
+    @property
+    def what(self) -> str:
+        """The object's location."""
+        return f"{self._uploads.location}/{self._name}"
+
+    def send(self, number: int, start: int, content: bytearray) -> None:
+        """Send a part. The server counts them from 1."""
+        del start
+        self._sent[number] = self._uploads.send(self._name, self._id, number + 1, content)
+
+    def end(self, size: int) -> None:
+        """Do nothing, because a part that was sent is durable."""
+
+    def complete(self, *, overwrite: bool) -> None:
+        """Make the object."""
+        parts = [self._sent[number] for number in sorted(self._sent)]
+        self._uploads.complete(self._name, self._id, parts, overwrite=overwrite)
+
+    def abort(self) -> None:
+        """Remove the parts."""
+        self._uploads.abort(self._name, self._id)
+
+    def read(self, start: int, length: int) -> bytes:
+        """Return bytes of the object."""
+        return self._uploads.get_range(self._name, start, length)
 
 
 def _look_at(uploads: S3Uploads, note_name: str, modified: Any) -> str | None:

@@ -26,6 +26,14 @@ class ImageFormat(StrEnum):
 
     RAW = "raw"
     QCOW2 = "qcow2"
+    FLAT = "flat"
+    """VMDK ``monolithicFlat``: a descriptor, and the disk's bytes in a file of their own."""
+    THIN = "thin"
+    """VMDK ``monolithicSparse``: one file without the parts that hold only zeros, as Workstation keeps disks."""
+    SPLIT = "2gbsparse"
+    """VMDK ``twoGbMaxExtentSparse``: the same in files of up to 2 GiB."""
+    STREAM = "stream"
+    """VMDK ``streamOptimized``: compressed, as OVF takes it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,6 +18,10 @@ class Sink(Protocol):
         """Whether bytes must be written in ascending order, by one thread. Otherwise any thread may write anywhere."""
 
     @property
+    def size(self) -> int:
+        """The finished file's size in bytes."""
+
+    @property
     def sha256(self) -> str | None:
         """Hex digest of the finished file; ``None``: the bytes were not written in order, so that none was made."""
 

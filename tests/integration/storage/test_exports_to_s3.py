@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import random
 import subprocess
@@ -13,7 +14,7 @@ import pytest
 from tests.command_line import run_here
 from vmkeep.blobs import open_uploads
 from vmkeep.errors import ConflictError, CorruptError, RepositoryError, VerificationError
-from vmkeep.images import LocalPlace, S3Place, export_point, import_images
+from vmkeep.images import S3Place, export_point, import_images
 from vmkeep.model.exports import ImageFormat, parse_manifest
 from vmkeep.model.overwrite import Verify
 from vmkeep.repository import create_repository
@@ -67,22 +68,32 @@ def export(sample, uploads, **changed):
 
 
 @pytest.mark.parametrize("form", list(ImageFormat))
-def test_the_same_bytes_come_to_s3_as_into_a_folder(sample, uploads, form, tmp_path):
-    exported = export(sample, uploads, form=form, verify=Verify.ALL)
-    _, repository, point = sample
-    local = export_point(repository, point, LocalPlace(tmp_path), form=form, name="zwölf disks",
-                         on_progress=lambda _: lambda _: None)  # fmt: skip
+def test_qemu_finds_the_objects_equal_to_the_disks(sample, s3_server, form, tmp_path):
+    uploads = open_uploads(f"s3://{s3_server.bucket}/{uuid.uuid4()}", credentials=s3_server.credentials)
 
-    files = {file.name: file.size for disk in exported.disks for file in disk.files}
-    assert files == {file.name: file.size for disk in local.disks for file in disk.files}
-    for name in files:
-        assert uploads.get(name) == (tmp_path / name).read_bytes()
-    assert parse_manifest(uploads.get(exported.manifest), what="manifest") == exported
+    exported = export(sample, uploads, form=form, verify=Verify.ALL)
+
+    files = {file.name: file for disk in exported.disks for file in disk.files}
     assert names(uploads) == sorted([*files, exported.manifest])
-    assert all(file.sha256 for disk in exported.disks for file in disk.files)
+    for name, file in files.items():
+        content = uploads.get(name)
+        assert (len(content), hashlib.sha256(content).hexdigest()) == (file.size, file.sha256)
+        (tmp_path / name).write_bytes(content)
+    for disk in exported.disks:
+        kind = form if form in (ImageFormat.RAW, ImageFormat.QCOW2) else "vmdk"
+        images = str(sample[0] / str(disk.number)), str(tmp_path / disk.files[0].name)
+        compare = ["qemu-img", "compare", "-f", "raw", "-F", str(kind), *images]
+        assert subprocess.run(compare, check=True, capture_output=True, text=True).stdout == "Images are identical.\n"
+
+
+def test_what_is_there_is_replaced_only_if_that_is_asked_for(sample, uploads):
+    exported = export(sample, uploads)
+    assert parse_manifest(uploads.get(exported.manifest), what="manifest") == exported
+
     with pytest.raises(ConflictError, match="exists already"):
-        export(sample, uploads, form=form)
-    export(sample, uploads, form=form, overwrite=True)
+        export(sample, uploads)
+    again = export(sample, uploads, overwrite=True, numbers=[1])
+    assert parse_manifest(uploads.get(exported.manifest), what="manifest") == again
 
 
 def test_what_fails_leaves_neither_object_nor_upload(sample, uploads, monkeypatch):
@@ -93,7 +104,9 @@ def test_what_fails_leaves_neither_object_nor_upload(sample, uploads, monkeypatc
         export(sample, uploads, check=stop)
     kept = type(uploads).get_range
     monkeypatch.setattr(type(uploads), "get_range", lambda *given: bytes(len(kept(*given))))
-    with pytest.raises(VerificationError, match="reads back something else than was sent, in the 8388608 bytes from 0"):
+    with pytest.raises(
+        VerificationError, match="reads back something else than was written, in the 8388608 bytes from 0"
+    ):
         export(sample, uploads)
     assert not names(uploads)
     assert not open_ones(uploads)

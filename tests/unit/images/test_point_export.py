@@ -107,13 +107,17 @@ def test_a_damaged_block_is_named_and_nothing_is_published(sample, tmp_path, for
 @pytest.mark.parametrize("form", list(ImageFormat))
 def test_an_image_that_reads_back_otherwise_is_never_published(sample, tmp_path, monkeypatch, form):
     def spoil(draft):
-        image = next(path for path in draft.folder.iterdir() if path.name.startswith("web-disk1"))
+        images = [path for path in draft.folder.iterdir() if path.name.startswith("web-disk1")]
+        image = max(images, key=lambda path: path.stat().st_size)
+        content, data = image.read_bytes(), random.Random(2).randbytes(64)
         with image.open("r+b") as file:
-            file.seek(image.read_bytes().index(random.Random(2).randbytes(64)))
+            file.seek(
+                content.index(data) if data in content else (64 << 10) + 32
+            )  # in the first grain that is compressed
             file.write(b"spoilt")
 
     monkeypatch.setattr(localdrafts.LocalDraft, "complete", spoil)
-    with pytest.raises(VerificationError, match="Hard disk 2: reads back something else"):
+    with pytest.raises(VerificationError, match=r"Hard disk 2: .*reads back"):
         export(sample, tmp_path, form=form)
     assert not names(tmp_path)
 

@@ -1,4 +1,7 @@
-"""A file on S3 that is sent in parts, while it is being written."""
+"""A file that is written in parts of equal size, one after the other, and can be compared with what was written.
+
+S3 takes parts only. A file in a folder is written so if its format compresses, because its bytes come in order then.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +9,11 @@ import hashlib
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TYPE_CHECKING, Final
+from typing import Final, Protocol
 
 from blake3 import blake3
 
 from vmkeep.errors import VerificationError
-
-if TYPE_CHECKING:
-    from vmkeep.blobs.s3 import S3Uploads, SentPart
 
 _MIB: Final = 1 << 20
 _PART: Final = 8 * _MIB
@@ -21,19 +21,40 @@ _PART: Final = 8 * _MIB
 _MOST_PARTS: Final = 10_000
 """Parts of a file, by the section "Multipart upload limits" of the Amazon S3 User Guide."""
 _IN_FLIGHT: Final = 64 * _MIB
-"""Bytes of a file that are being sent at a time, besides the part that is being filled."""
+"""Bytes of a file that are on their way at a time, besides the part that is being filled."""
 _TICK: Final = 0.25
 
 
-class S3Sink:
-    """A file that is sent in parts of equal size. One thread writes it, in ascending order."""
+class Parts(Protocol):
+    """Takes the parts of one file."""
+
+    @property
+    def what(self) -> str:
+        """The file's name in errors."""
+
+    def send(self, number: int, start: int, content: bytearray) -> None:
+        """Write a part. Several threads call it.
+
+        :param number: from 0.
+        :param start: its first byte in the file.
+        """
+
+    def end(self, size: int) -> None:
+        """Return when all parts are durable. Nothing is sent after it."""
+
+    def read(self, start: int, length: int) -> bytes:
+        """Return bytes of the complete file."""
+
+
+class PartSink:
+    """A file in parts. One thread writes it, in ascending order."""
 
     in_order = True
 
     def __init__(
-        self, uploads: S3Uploads, name: str, *, size: int, threads: ThreadPoolExecutor, on_sent: Callable[[], None]
+        self, parts: Parts, *, size: int, threads: ThreadPoolExecutor, on_sent: Callable[[], None] = lambda: None
     ) -> None:
-        """Begin the upload.
+        """Name the file.
 
         :param size: bytes that the file has at most.
         :param threads: send the parts.
@@ -42,8 +63,7 @@ class S3Sink:
         self.size = 0
         self.sha256: str | None = None
         """Hex digest of the finished file; ``None``: it was not written in order."""
-        self._uploads = uploads
-        self._name = name
+        self._parts = parts
         self._part = max(_PART, -(-size // _MOST_PARTS // _MIB) * _MIB)
         self._threads = threads
         self._on_sent = on_sent
@@ -55,11 +75,10 @@ class S3Sink:
         self._late: list[range] = []
         self._reached = 0
         """Number of the part that is being filled."""
-        self._sent: dict[int, Future[SentPart]] = {}
+        self._sent: dict[int, Future[None]] = {}
         self._digests: dict[int, bytes] = {}
         self._hash = hashlib.sha256()
         self._hashed = 0
-        self.upload = uploads.begin(name)
 
     def write_at(self, offset: int, data: bytes | bytearray | memoryview) -> None:
         """Write bytes; see :class:`vmkeep.model.sinks.Sink`."""
@@ -83,7 +102,7 @@ class S3Sink:
     def finish(self, size: int) -> None:
         """Send the rest, and wait until the server has every part."""
         if self._reserved:
-            raise ValueError(f"{self._name}: reserved bytes were never written")
+            raise ValueError(f"{self._parts.what}: reserved bytes were never written")
         self.size = size
         last = max(0, size - 1) // self._part
         self._reach(last)
@@ -91,16 +110,12 @@ class S3Sink:
         self._send(last)
         for future in self._sent.values():
             future.result()
+        self._parts.end(size)
         if self._hashed == last + 1:
             self.sha256 = self._hash.hexdigest()
 
-    def complete(self, *, overwrite: bool) -> None:
-        """Make the object."""
-        parts = [self._sent[number].result() for number in sorted(self._sent)]
-        self._uploads.complete(self._name, self.upload, parts, overwrite=overwrite)
-
     def compare(self, chosen: Callable[[int, bytes], bool], on_compared: Callable[[int], None]) -> None:
-        """Read parts of the object back, and compare their digests with those of what was sent.
+        """Read parts of the complete file back, and compare their digests with those of what was written.
 
         :param chosen: takes a part's number from 0 and its digest; tells whether to read it.
         :param on_compared: takes the bytes of each part that was read.
@@ -111,16 +126,16 @@ class S3Sink:
             length = min(self._part, self.size - start)
             if not length or not chosen(number, digest):
                 continue
-            if blake3(self._uploads.get_range(self._name, start, length)).digest() != digest:
+            if blake3(self._parts.read(start, length)).digest() != digest:
                 raise VerificationError(
-                    f"{self._uploads.location}/{self._name}: reads back something else than was sent, in the {length} "
+                    f"{self._parts.what}: reads back something else than was written, in the {length} "
                     f"bytes from {start} on; nothing was exported"
                 )
             on_compared(length)
 
     def _buffer(self, number: int) -> bytearray:
         if number in self._sent:
-            raise ValueError(f"{self._name}: part {number} was sent already")
+            raise ValueError(f"{self._parts.what}: part {number} was sent already")
         if number not in self._filling:
             self._filling[number] = bytearray(self._part)
         return self._filling[number]
@@ -157,10 +172,9 @@ class S3Sink:
         self._digests[number] = blake3(content).digest()
         self._sent[number] = self._threads.submit(self._send_now, number, content)
 
-    def _send_now(self, number: int, content: bytearray) -> SentPart:
+    def _send_now(self, number: int, content: bytearray) -> None:
         try:
-            sent = self._uploads.send(self._name, self.upload, number + 1, content)
+            self._parts.send(number, number * self._part, content)
         finally:
             self._room.release()
         self._on_sent()
-        return sent
