@@ -53,6 +53,7 @@ __all__ = [
     "resumed_restores",
     "retention",
     "rights",
+    "saved_machine",
     "serving",
     "stopping",
     "sweep",

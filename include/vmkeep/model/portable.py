@@ -20,6 +20,23 @@ class Firmware(StrEnum):
     EFI = "efi"
 
 
+class Hypervisor(StrEnum):
+    """A hypervisor, or a cloud of one, that a machine is described for."""
+
+    LIBVIRT = "libvirt"
+    PROXMOX = "proxmox"
+    OPENSTACK = "openstack"
+
+
+class Drivers(StrEnum):
+    """The kind of devices that the new machine offers its guest."""
+
+    VIRTIO = "virtio"
+    """Fast ones, for which the guest needs drivers of its own."""
+    SAFE = "safe"
+    """Ones that nearly every system has a driver for, as SATA disks and Intel network cards."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PortableDisk:
     """A disk of the machine, at the address where the guest sees it."""
@@ -81,3 +98,14 @@ class PortableMachine:
     boot_disk: int | None = None
     """Device key of the disk that the machine starts from; ``None``: the first one by address."""
     left_out: tuple[LeftOut, ...] = ()
+
+    @property
+    def disks_in_boot_order(self) -> tuple[PortableDisk, ...]:
+        """The disk that the machine starts from first, the others by address."""
+        kinds = list(ControllerKind)
+        return tuple(
+            sorted(
+                self.disks,
+                key=lambda disk: (disk.key != self.boot_disk, kinds.index(disk.controller), disk.bus, disk.unit),
+            )
+        )

@@ -16,6 +16,7 @@ and ``fitting`` find out whether the VM can be made there (``candidates``, ``dir
 that there are, and ``lunlist`` the LUNs. ``importedconfig`` makes the saved configuration of an imported machine.
 ``policychoice`` (over ``policies``), ``vmtags`` and ``attributes`` find by
 name what a VM has beside its configuration.
+*Another hypervisor*: ``portable`` (``portableparts``) describes a saved VM in words that every hypervisor knows.
 *New disks of a VM*: ``carriers`` makes the VM on which they are written, ``slots`` finds units for them, ``attaching``
 attaches them. *An undo*: ``added_devices`` tells which devices a VM got after a snapshot.
 
@@ -61,6 +62,7 @@ __all__ = [
     "onelogin",
     "paths",
     "policies",
+    "portable",
     "rdms",
     "reach",
     "references",
