@@ -19,6 +19,7 @@ from vmkeep.formats import (
     list_members,
     neighbour,
     open_qcow2,
+    open_vmdk,
 )
 from vmkeep.hypervisors import DescribedMachine, DiskFile, read_ovf, read_vmx
 from vmkeep.images.diskfiles import LocalFileSource
@@ -96,9 +97,7 @@ def _open_image(path: Path, form: ImageFormat, stack: ExitStack) -> ForeignDisk:
 
 
 def _open_as(form: ImageFormat, path: Path, file: ImageFile | None) -> AbstractContextManager[DiskSource]:
-    if form is ImageFormat.QCOW2:
-        return open_qcow2(path, file=file)
-    raise UnsupportedError(f"{path}: is a VMDK: convert it first, e.g. 'qemu-img convert -O qcow2 {path} disk.qcow2'")
+    return open_qcow2(path, file=file) if form is ImageFormat.QCOW2 else open_vmdk(path, file=file)
 
 
 def _open_vmx(path: Path, stack: ExitStack) -> Foreign:

@@ -161,14 +161,34 @@ class _Image:
 def open_vmdk(path: Path, *, file: ImageFile | None = None) -> VmdkSource:
     """Open a VMDK for reading: the file that a person names to open it, with all files that it needs.
 
-    :param file: the image, if it is a part of another file. The files that it names are looked for beside ``path``.
+    :param file: the image, if it is a disk of an OVF or a part of an archive. It may name no other file then, because
+        those would not be of the package.
     :raises NotFoundError: a file is missing.
     :raises UsageError: the image is damaged, it is a piece of another image, or a name leads out of its folder.
     :raises UnsupportedError: the image is of a kind that holds no data, or has a feature that cannot be read.
     """
     with ExitStack() as stack:
-        image, _ = _open(path, stack.enter_context(file or ImageFile(path)), stack, ())
+        opened = stack.enter_context(file or ImageFile(path))
+        if file is not None:
+            _require_alone(file)
+        image, _ = _open(path, opened, stack, ())
         return VmdkSource(image, stack.pop_all())
+
+
+def _require_alone(file: ImageFile) -> None:
+    """Return if an image names no other file.
+
+    :raises UsageError: it does.
+    """
+    head = file.read(0, min(file.size, _HEAD))
+    if is_descriptor(head):
+        raise UsageError(
+            f"{file.name}: only describes a disk that lies in other files, and a package holds whole disks"
+        )
+    if head.startswith(MAGIC) and len(head) == _HEAD:
+        inside = read_hosted(file).descriptor
+        if inside and parse_descriptor(inside, file.name).parent_id is not None:
+            raise UsageError(f"{file.name}: is the child of another disk, and a package holds whole disks")
 
 
 def _open(
