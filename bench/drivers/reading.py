@@ -1,10 +1,10 @@
 """Reads a point's first disk as services do, and writes its measurements to standard output as JSON.
 
-    reading.py in-order|through|random|first-byte REPOSITORY POINT
+    reading.py in-order|through|served|random|first-byte REPOSITORY POINT
 
 ``in-order``: all stored blocks in the order of the disk. ``through``: the stored bytes in pieces of 1 MiB, by one
-caller. ``random``: 4 KiB at places that were not read before, and at the same places again. ``first-byte``: the first
-sector. The last two give milliseconds.
+caller. ``served``: all of it by nbdcopy, over NBD. ``random``: 4 KiB at places that were not read before, and at the
+same places again. ``first-byte``: the first sector. The last two give milliseconds.
 """
 
 from __future__ import annotations
@@ -12,11 +12,13 @@ from __future__ import annotations
 import json
 import random
 import statistics
+import subprocess
 import sys
 import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from vmkeep.repository import Repository
     from vmkeep.transfer import DiskView
 
 _PIECE = 1 << 20
@@ -37,6 +39,8 @@ def main(what: str, location: str, ref: str) -> None:
             with read_in_order(repository, root, what=ref) as blocks:
                 for _ in blocks:
                     pass
+        elif what == "served":
+            _served(repository, ref)
         else:
             with open_views(repository) as views:
                 disk = views.open(root, what=ref)
@@ -47,6 +51,13 @@ def main(what: str, location: str, ref: str) -> None:
                 else:
                     disk.read_into(0, memoryview(bytearray(512)))
     print(json.dumps(found))
+
+
+def _served(repository: Repository, ref: str) -> None:
+    from vmkeep.flows.serving import ServeRequest, serve_point
+
+    with serve_point(repository, ServeRequest(point=ref), tell=lambda _line, _warning: None) as served:
+        subprocess.run(["nbdcopy", served.disks[0].uri, "null:"], check=True)
 
 
 def _through(disk: DiskView) -> None:

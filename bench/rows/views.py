@@ -1,4 +1,4 @@
-"""A stored disk read as services read it: in its own order, through from its start, at random, and its first byte.
+"""A stored disk read as services read it: in its own order, through, over NBD, at random, and its first byte.
 
 Each beside ``image export`` of the same point in the same round, which reads in the order of packs and writes a file.
 The first byte is also that of a disk of 62 TiB with data at both ends, from the start of the process to its exit.
@@ -21,7 +21,11 @@ from bench.report import Finding, Row
 
 _DRIVER = Path(__file__).parents[1] / "drivers" / "reading.py"
 _EXPORT = "vmkeep image export"
-_WAYS = {"in the order of the disk": "in-order", "a view, read through": "through"}
+_WAYS = {
+    "in the order of the disk": "in-order",
+    "a view, read through": "through",
+    "served over NBD, nbdcopy to null": "served",
+}
 _HUGE = 62 << 40
 
 

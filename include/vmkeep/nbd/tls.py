@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from cryptography.hazmat.bindings.openssl.binding import Binding
 
+from vmkeep.errors import UnsupportedError
 from vmkeep.nbd.channel import Buffer, GoneError, Line
 from vmkeep.nbd.keys import Keys
 
@@ -37,6 +38,11 @@ class TlsServer:
     """What all connections of a server share: the keys."""
 
     def __init__(self, keys: Keys) -> None:
+        """:raises UnsupportedError: the installed OpenSSL has no pre-shared keys."""
+        if not getattr(_lib, "Cryptography_HAS_PSK", False):
+            raise UnsupportedError(
+                "the OpenSSL of the Python package cryptography has no pre-shared keys: install cryptography from PyPI"
+            )
         self._context = _ffi.gc(_require(_lib.SSL_CTX_new(_lib.TLS_server_method())), _lib.SSL_CTX_free)
         _lib.SSL_CTX_set_min_proto_version(self._context, _lib.TLS1_2_VERSION)
         _lib.SSL_CTX_set_options(

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.nbd_parts import GatedDisk, MemoryDisk, RawClient, served
+from tests.nbd_parts import GatedDisk, HugeDisk, MemoryDisk, RawClient, served
 from tests.patience import eventually
 from vmkeep.model.extents import Extent
 from vmkeep.nbd import Export, open_overlay
@@ -297,6 +297,21 @@ def test_a_client_that_takes_no_replies_stops_nobody_else_and_holds_little_memor
     assert len(requests) <= 2 * 15
     for each in (stalled, other):
         each.socket.close()
+
+
+def test_a_disk_of_62_tib_is_described_by_few_words_and_read_at_its_end(tmp_path):
+    size = 62 << 40
+    with served(str(tmp_path / "s"), [Export(name="a", description="", disk=HugeDisk(size))]):
+        client = RawClient(str(tmp_path / "s"))
+        client.go()
+        client.send(Command.BLOCK_STATUS, 1 << 45, 0xFFFFFE00)
+        ((_, payload),) = client.chunks()
+        assert struct.unpack(">I2I", payload) == (1, 0xFFFFFE00, 3)
+        client.send(Command.READ, size - MAX_REQUEST, MAX_REQUEST)
+        chunks = client.chunks()
+        assert [kind for kind, _ in chunks] == [Chunk.OFFSET_HOLE, Chunk.OFFSET_DATA]
+        assert chunks[1][1][8:] == b"\x55" * 512
+        client.socket.close()
 
 
 def test_a_handshake_that_never_ends_is_cut_off(tmp_path):
