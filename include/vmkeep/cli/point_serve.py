@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 from pathlib import Path
+from queue import Full, Queue
+from types import TracebackType
+from typing import Self
 
 import click
 
@@ -16,6 +20,10 @@ from vmkeep.model.serving import LOOPBACK, ServedPoint, ServeRequest
 from vmkeep.model.wording import size
 
 _HIGHEST_PORT = 65535
+_LINES = 1000
+"""Most lines that wait to be printed."""
+_LAST_WORDS_SECONDS = 2.0
+"""How long the end of the command waits for lines that nobody takes."""
 
 
 @command(
@@ -81,13 +89,53 @@ def serve(
     request = ServeRequest(
         point=ref, disks=disks, writable=writable, socket=socket, port=port, listen=listen or LOOPBACK, keys=keys
     )
-    with open_given(repository) as opened, serve_point(opened, request, tell=_tell) as served:
-        if as_json:
-            print_json_line(served)
-        else:
-            _show(served)
-        _wait_for_the_end()
-    click.echo("ended: all clients are disconnected", err=True)
+    with Lines() as lines:
+        with open_given(repository) as opened, serve_point(opened, request, tell=lines.tell) as served:
+            if as_json:
+                print_json_line(served)
+            else:
+                _show(served)
+            _wait_for_the_end()
+        lines.tell("ended: all clients are disconnected", warning=False)
+
+
+class Lines:
+    """Prints what a server tells on standard error, in a thread of its own.
+
+    A pipe that nobody empties, or a terminal that was stopped, lets whoever writes to it wait. That must not be the
+    threads that serve clients. Lines that find no room are not printed.
+    """
+
+    def __init__(self) -> None:
+        self._waiting: Queue[tuple[str, bool] | None] = Queue(_LINES)
+        self._thread = threading.Thread(target=self._print, name="lines", daemon=True)
+
+    def __enter__(self) -> Self:
+        """Begin to print."""
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Print the last lines, if that is possible at all."""
+        with suppress(Full):
+            self._waiting.put(None, timeout=_LAST_WORDS_SECONDS)
+        self._thread.join(_LAST_WORDS_SECONDS)
+
+    def tell(self, line: str, warning: bool) -> None:
+        """Print a line soon. Never waits."""
+        with suppress(Full):
+            self._waiting.put_nowait((line, warning))
+
+    def _print(self) -> None:
+        while (told := self._waiting.get()) is not None:
+            line, warning = told
+            with suppress(OSError):  # nobody reads any more, and the clients are still there
+                if warning:
+                    warn(line)
+                else:
+                    click.echo(one_line(line), err=True)
 
 
 def _wait_for_the_end() -> None:
@@ -105,10 +153,3 @@ def _show(served: ServedPoint) -> None:
     )
     how = "writable; what is written is gone at the end" if served.writable else "read-only"
     click.echo(f"serving {served.point}, {how}; end it with Ctrl-C")
-
-
-def _tell(line: str, warning: bool) -> None:
-    if warning:
-        warn(line)
-    else:
-        click.echo(one_line(line), err=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Lock
@@ -33,7 +33,7 @@ from vmkeep.transfer import DiskViews, open_views
 __all__ = ["LOOPBACK", "ServeRequest", "ServedDisk", "ServedPoint", "Tell", "serve_point"]
 
 Tell = Callable[[str, bool], None]
-"""Takes a line for people, and whether it is a warning. Many threads call it."""
+"""Takes a line for people, and whether it is a warning. Threads that serve clients call it, so it must not wait."""
 _TOLD: Final = 1000
 """Most different warnings that one server gives, because a client may ask for damaged bytes again and again."""
 
@@ -165,15 +165,16 @@ class _Reporter:
 
     def opened(self, client: Client, export: Export) -> None:
         """Tell that a client has opened a disk."""
-        self._say(f"client {client.number}, {client.peer}: opened {export.name}")
+        self._tell(f"client {client.number}, {client.peer}: opened {export.name}", False)
         self._warn_if_deleted()
 
     def closed(self, client: Client, export: Export | None, *, bytes_read: int, why: str) -> None:
         """Tell that a client is gone."""
         if export is not None:
-            self._say(f"client {client.number}, {client.peer}: left, {size(bytes_read)} read of {export.name}: {why}")
+            read = f"{size(bytes_read)} read of {export.name}"
+            self._tell(f"client {client.number}, {client.peer}: left, {read}: {why}", False)
         elif why != "disconnected":
-            self._say(f"client {client.number}, {client.peer}: opened no disk: {why}")
+            self._tell(f"client {client.number}, {client.peer}: opened no disk: {why}", False)
 
     def turned_away(self, peer: str) -> None:
         """Tell that there are too many clients."""
@@ -195,8 +196,4 @@ class _Reporter:
             if line in self._told or len(self._told) >= _TOLD:
                 return
             self._told.add(line)
-        self._say(line, warning=True)
-
-    def _say(self, line: str, *, warning: bool = False) -> None:
-        with suppress(OSError):  # nobody may be left to read it, and the clients are still there
-            self._tell(line, warning)
+        self._tell(line, True)

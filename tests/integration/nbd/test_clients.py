@@ -12,7 +12,7 @@ import socket
 import stat
 import subprocess
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -233,6 +233,26 @@ def test_the_command_says_on_one_line_where_clients_connect_and_ends_cleanly(sit
     assert "opened disk1" in error
     assert "ended: all clients are disconnected" in error
     assert not path.exists()
+
+
+def test_a_pipe_that_nobody_empties_keeps_no_client_waiting():
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    with suppress(BlockingIOError):
+        while True:
+            os.write(writing, b"." * 65536)
+    os.set_blocking(writing, True)
+    code = (
+        "import time; from vmkeep.cli.point_serve import Lines\n"
+        "with Lines() as lines:\n    for n in range(5000): lines.tell('line ' * 20, False)\n"
+        "print('done')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=writing, timeout=HANG, check=True
+    )
+    assert done.stdout == b"done\n"
+    os.close(reading)
+    os.close(writing)
 
 
 @pytest.fixture(scope="module")
