@@ -27,6 +27,7 @@ from bench.ours import Limit, Vmkeep
 from bench.peer_programs import Borg, Cp, QemuImg, Restic
 from bench.programs import build_limits, build_timed, has, machine, versions
 from bench.report import Row, markdown, plain
+from bench.rows.exports import ExportRow
 from bench.rows.generations import Generations
 from bench.rows.lab import LabRows
 from bench.rows.metadata import MetadataRow
@@ -37,7 +38,7 @@ from bench.rows.wholevm import WholeVmRow
 
 LAB = ("latency", "disks")
 STORAGE = ("s3 put", "s3 get")
-ROWS = (*STEPS, "metadata", "view", *LAB, "vm", *STORAGE, "profile")
+ROWS = (*STEPS, "exports", "metadata", "view", *LAB, "vm", *STORAGE, "profile")
 _QUICK_MIB = 1024
 _LARGER = 128
 """The simulated disk of the row about metadata has this many times the size: 1 TiB for 8 GiB."""
@@ -87,6 +88,9 @@ def _run(folder: Path, options: argparse.Namespace) -> list[Row]:
     if wanted := [step for step in STEPS if step in options.rows]:
         _check_room(folder, 11 * disk.allocated // 2)
         rows += Generations(stopwatch, disk, _contestants(folder), wanted).run(options.rounds)
+    if "exports" in options.rows:
+        disk.become("full")
+        rows += ExportRow(stopwatch, disk, folder).run(options.rounds)
     if "metadata" in options.rows:
         rows += MetadataRow(stopwatch, folder, _LARGER * disk.capacity).run()
     if "view" in options.rows:

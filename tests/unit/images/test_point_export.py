@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import random
 import shutil
 import subprocess
@@ -126,6 +128,20 @@ def test_without_room_nothing_begins(sample, tmp_path, monkeypatch):
     monkeypatch.setattr(LocalPlace, "free", lambda self: MIB)
     with pytest.raises(StoreFullError, match=r"1\.0 MiB are free, and the export needs 1\.5 MiB"):
         export(sample, tmp_path)
+    assert not names(tmp_path)
+
+
+@pytest.mark.parametrize("form", [ImageFormat.RAW, ImageFormat.STREAM])
+def test_a_file_system_that_is_full_is_named_and_gets_its_space_back(sample, tmp_path, monkeypatch, form):
+    def full(file, data, offset):
+        if offset + len(data) < 64 << 10:
+            return pwrite(file, data, offset)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    pwrite = os.pwrite
+    monkeypatch.setattr(os, "pwrite", full)
+    with pytest.raises(StoreFullError, match="no space left: No space left on device; nothing was exported"):
+        export(sample, tmp_path, form=form)
     assert not names(tmp_path)
 
 
