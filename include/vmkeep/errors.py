@@ -235,6 +235,12 @@ class LowSpaceError(VmKeepError):
     exit_code = 37
 
 
+class GuestNotUpError(VmKeepError):
+    """A machine that was started from a restore point did not show in time that its system is up."""
+
+    exit_code = 38
+
+
 class StaleError(VmKeepError):
     """The plan no longer fits: the snapshot is gone, disks of two snapshots were mixed, or the change id was reset."""
 

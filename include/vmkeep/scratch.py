@@ -46,9 +46,21 @@ def scratch_file(name: str, text: str) -> Iterator[Path]:
 
     :raises TransientError: the file cannot be written.
     """
+    with private_folder() as folder:
+        path = folder / name
+        with writing_to(folder):
+            path.write_text(text, encoding="utf-8")
+        yield path
+
+
+@contextmanager
+def private_folder() -> Iterator[Path]:
+    """Make a folder that only this user can enter, and remove it with all files in it at the end.
+
+    :raises TransientError: the folder cannot be made.
+    """
     folder = scratch_folder()
     with ExitStack() as stack:
         with writing_to(folder):
-            path = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="vmkeep-", dir=folder)), name)
-            path.write_text(text, encoding="utf-8")
+            path = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="vmkeep-", dir=folder)))
         yield path

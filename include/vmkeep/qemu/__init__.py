@@ -1,0 +1,36 @@
+"""Starts a machine in QEMU on this machine, from disks that an NBD server offers, and looks at it.
+
+A description (``PortableMachine``) becomes QEMU's arguments in two steps: ``fitting`` compares it with this machine and
+tells each difference in words, and ``commandline`` writes it down; ``controllers`` gives each disk a place that the
+guest knows. ``accelerators`` lets KVM prove itself before a guest depends on it. ``running`` owns the process: it ends
+with us, however we end. ``qmp`` talks to it, ``consoles`` reads its serial port, ``screens`` its screen, and
+``watching`` waits until they show that the guest is up, or that it failed.
+
+The guest is a stranger. It gets no network unless asked, QEMU may start no program, and all that is read from it is
+bounded.
+"""
+
+from vmkeep.qemu.accelerators import Accelerator, Chosen, choose_accelerator
+from vmkeep.qemu.fitting import Display, Drive, Fitted, MachineRequest, fit_machine, parse_display
+from vmkeep.qemu.programs import find_qemu
+from vmkeep.qemu.running import RunningMachine, open_machine
+from vmkeep.qemu.watching import Awaited, Seen, parse_awaited, watch
+
+__all__ = [
+    "Accelerator",
+    "Awaited",
+    "Chosen",
+    "Display",
+    "Drive",
+    "Fitted",
+    "MachineRequest",
+    "RunningMachine",
+    "Seen",
+    "choose_accelerator",
+    "find_qemu",
+    "fit_machine",
+    "open_machine",
+    "parse_awaited",
+    "parse_display",
+    "watch",
+]
