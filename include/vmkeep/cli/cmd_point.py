@@ -15,6 +15,7 @@ from vmkeep.cli.left_out import tell_left_out
 from vmkeep.cli.options import catalog_url, json_option, open_given, repository_option
 from vmkeep.cli.output import print_json, print_table, warn
 from vmkeep.cli.pages import Section, Verbs, option
+from vmkeep.cli.point_apply import apply
 from vmkeep.cli.point_delete import delete
 from vmkeep.cli.point_export import export
 from vmkeep.cli.point_retention import retention
@@ -44,6 +45,7 @@ def point() -> None:
     """List, show, export, pin and delete restore points; try retention rules on them."""
 
 
+point.add_command(apply)
 point.add_command(delete)
 point.add_command(export)
 point.add_command(retention)

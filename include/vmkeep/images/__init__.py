@@ -12,9 +12,11 @@ complete. ``diskfiles`` reads and writes files and block devices as disks.
 A point's disks become images of other formats in a *place* (``drafts``): a folder (``localdrafts``), or S3
 (``s3drafts``).
 ``pointexport`` exports a point: it plans the images (``imageplans``), writes each disk by its plan (``laidout``), reads
-the images back (``readingback``), and writes the manifest last.
+the images back (``readingback``), and writes the manifest last. ``applying`` puts another point onto such images, in
+which it writes only the difference; ``imagelocks`` keeps QEMU away meanwhile.
 """
 
+from vmkeep.images.applying import AppliedDisk, AppliedPoint, apply_point
 from vmkeep.images.drafts import Draft, ExportPlace
 from vmkeep.images.exporting import export_image
 from vmkeep.images.exportnames import check_export_name, safe_name
@@ -26,12 +28,15 @@ from vmkeep.images.pointexport import Companions, export_point, no_companions
 from vmkeep.images.s3drafts import S3Place
 
 __all__ = [
+    "AppliedDisk",
+    "AppliedPoint",
     "Companions",
     "Draft",
     "ExportPlace",
     "Foreign",
     "LocalPlace",
     "S3Place",
+    "apply_point",
     "check_export_name",
     "export_image",
     "export_point",

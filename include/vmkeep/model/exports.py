@@ -81,6 +81,8 @@ class ExportedDisk:
     """Bytes of the disk that are not zeros, by whole blocks."""
     bytes_compared: int = 0
     """Bytes that were read back and compared."""
+    applying: str | None = None
+    """Root of the map that is being put onto the image, which is a mixture of two until then; ``None``: it is whole."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,174 @@
+"""Another point of a VM on images that were exported before."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import subprocess
+
+import pytest
+
+from tests.command_line import run_here
+from vmkeep.errors import ConflictError, NotFoundError, VerificationError
+from vmkeep.images import LocalPlace, apply_point, export_point, import_images
+from vmkeep.model.exports import ImageFormat, parse_manifest
+from vmkeep.repository import create_repository
+
+MIB = 1 << 20
+SIZE = 6 * MIB + 512
+
+
+def quiet(_):
+    return lambda _progress: None
+
+
+@pytest.fixture(scope="module")
+def three(tmp_path_factory):
+    """A repository, and three points of a disk: data is changed, becomes zero, and appears in a hole."""
+    folder = tmp_path_factory.mktemp("three")
+    content = bytearray(random.Random(1).randbytes(2 * MIB) + bytes(SIZE - 2 * MIB))
+    repository = create_repository(str(folder / "repo"))
+    points, contents = [], []
+    for number in range(3):
+        if number == 1:
+            content[MIB : MIB + 512] = b"changed".ljust(512)
+            content[5 * MIB : 5 * MIB + 4096] = b"appeared" * 512
+        if number == 2:
+            content[: MIB // 2] = bytes(MIB // 2)
+            content[-512:] = b"end".ljust(512)
+        disk = folder / f"{number}.raw"
+        disk.write_bytes(content)
+        points.append(import_images(repository, [disk], name="web"))
+        contents.append(disk)
+    return repository, points, contents
+
+
+@pytest.fixture(params=[ImageFormat.RAW, ImageFormat.QCOW2, ImageFormat.FLAT])
+def exported(three, tmp_path, request):
+    """The first point as an image, and its manifest."""
+    repository, points, _ = three
+    done = export_point(repository, points[0], LocalPlace(tmp_path), form=request.param, name="web", on_progress=quiet)
+    image = done.disks[0].files[-1].name  # of a flat VMDK, the file beside its descriptor
+    return tmp_path / done.manifest, tmp_path / image, "qcow2" if request.param is ImageFormat.QCOW2 else "raw"
+
+
+def same(image, form, original):
+    compare = ["qemu-img", "compare", "-f", "raw", "-F", form, str(original), str(image)]
+    return subprocess.run(compare, check=False, capture_output=True).returncode == 0
+
+
+def apply(three, number, path, **changed):
+    return apply_point(three[0], three[1][number], path, on_progress=quiet, **changed)
+
+
+def test_two_increments_and_a_step_back_make_the_image_equal_to_the_disk_each_time(three, exported):
+    manifest, image, form = exported
+    for number in (1, 2, 0):
+        applied = apply(three, number, manifest)
+        assert same(image, form, three[2][number])
+        assert applied.disks[0].bytes_changed <= MIB + 512
+        assert parse_manifest(manifest.read_bytes(), what="it").point == three[1][number].ref
+    if form == "qcow2":
+        subprocess.run(["qemu-img", "check", str(image)], check=True, capture_output=True)
+
+
+def test_a_dry_run_says_how_much_and_writes_nothing(three, exported):
+    manifest, image, _ = exported
+    before = manifest.read_bytes(), image.read_bytes()
+    assert apply(three, 1, image, dry_run=True).disks[0].bytes_changed == 2 * three[0].descriptor.block_size
+    assert (manifest.read_bytes(), image.read_bytes()) == before
+
+
+def test_an_image_that_was_booted_is_refused(three, exported):
+    manifest, image, form = exported
+    written = ["qemu-io", "-f", form, "-c", "write -P 7 1M 512", str(image)]
+    subprocess.run(written, check=True, capture_output=True)
+    os.utime(image, ns=(manifest.stat().st_mtime_ns + 1,) * 2)
+    before = manifest.read_bytes(), image.read_bytes()
+    with pytest.raises(ConflictError, match="was changed since it was written"):
+        apply(three, 1, manifest)
+    assert (manifest.read_bytes(), image.read_bytes()) == before
+
+
+def test_an_image_that_was_only_copied_is_taken(three, exported):
+    manifest, image, form = exported
+    os.utime(image, ns=(manifest.stat().st_mtime_ns + 1,) * 2)
+    apply(three, 1, manifest)
+    assert same(image, form, three[2][1])
+
+
+@pytest.mark.parametrize("then", [1, 2, 0])
+def test_a_killed_try_is_made_up_for_by_any_point(three, exported, then):
+    manifest, image, form = exported
+
+    class PowerCut(BaseException):
+        pass
+
+    def die_in_the_middle():
+        if parse_manifest(manifest.read_bytes(), what="it").disks[0].applying is not None:
+            ticks.append(1)
+        if len(ticks) > 1:
+            raise PowerCut
+
+    ticks = []
+    with pytest.raises(PowerCut):
+        apply(three, 1, manifest, check=die_in_the_middle)
+    applied = apply(three, then, manifest)
+    assert applied.resumed
+    assert same(image, form, three[2][then])
+
+
+def test_a_change_between_a_killed_try_and_the_next_is_found(three, exported):
+    manifest, image, form = exported
+    plain = json.loads(manifest.read_bytes())
+    plain["disks"][0]["applying"] = three[1][1].images[0].root
+    manifest.write_text(json.dumps(plain))
+    subprocess.run(["qemu-io", "-f", form, "-c", "write -P 7 256k 512", str(image)], check=True, capture_output=True)
+    with pytest.raises((ConflictError, VerificationError)):
+        apply(three, 1, manifest)
+
+
+def test_an_image_that_qemu_has_open_is_refused(three, exported):
+    manifest, image, form = exported
+    opened = subprocess.Popen(
+        ["qemu-io", "-f", form, str(image)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    opened.stdin.write("read 0 512\n")
+    opened.stdin.flush()
+    opened.stdout.readline()
+    try:
+        with pytest.raises(ConflictError, match="is in use"):
+            apply(three, 1, manifest)
+    finally:
+        opened.communicate("quit\n")
+
+
+def test_a_map_that_is_gone_costs_a_whole_write_and_no_error(three, exported):
+    manifest, image, form = exported
+    plain = json.loads(manifest.read_bytes())
+    plain["disks"][0]["root"] = "0" * len(plain["disks"][0]["root"])
+    manifest.write_text(json.dumps(plain))
+    applied = apply(three, 2, manifest)
+    assert applied.whole
+    assert same(image, form, three[2][2])
+
+
+def test_another_vm_and_a_foreign_image_are_refused(three, exported, tmp_path):
+    repository, _, contents = three
+    manifest, _, _ = exported
+    other = import_images(repository, [contents[0]], name="other")
+    with pytest.raises(ConflictError, match="point of another VM"):
+        apply_point(repository, other, manifest, on_progress=quiet)
+    stranger = tmp_path / "stranger.raw"
+    stranger.write_bytes(bytes(512))
+    with pytest.raises(NotFoundError, match="no manifest"):
+        apply(three, 1, stranger)
+
+
+def test_the_command_says_how_much_it_wrote(three, exported):
+    manifest, _, _ = exported
+    repository, points, _ = three
+    done = run_here("point", "apply", points[1].ref, str(manifest), "-r", repository.location, "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["disks"][0]["bytes_compared"] > 0
