@@ -1,7 +1,9 @@
 """A stream-optimised VMDK is made from a disk's bytes in their order, and QEMU reads the disk from it."""
 
+import os
 import random
 import struct
+import threading
 import zlib
 
 import pytest
@@ -114,6 +116,35 @@ def test_pieces_of_any_size_make_the_same_stream(sectors, size):
     for start, data in parts.items():
         disk[start : start + SECTOR] = data
     assert b"".join(StreamVmdk(facts, capacity=capacity).parts(pieces({0: bytes(disk)}, size * SECTOR))) == whole
+
+
+def test_an_error_of_the_disk_ends_the_stream_before_its_end_is_written():
+    def failing():
+        yield 0, memoryview(b"x" * MIB)
+        raise OSError("the disk is gone")
+
+    parts = []
+    with pytest.raises(OSError, match="is gone"):
+        parts.extend(StreamVmdk(VmdkFacts(name="vm"), capacity=8 * MIB).parts(failing()))
+
+    assert sum(map(len, parts)) <= GRAIN + MIB
+    assert not any(thread.name.startswith("deflate") for thread in threading.enumerate())
+
+
+def test_a_stream_asks_for_no_more_of_the_disk_than_its_threads_need():
+    asked = []
+
+    def disk():
+        for at in range(0, 200 * MIB, MIB):
+            asked.append(at)
+            yield at, memoryview(b"x" * MIB)
+
+    parts = StreamVmdk(VmdkFacts(name="vm"), capacity=200 * MIB).parts(disk())
+    taken = [next(parts) for _ in range(3)]
+    parts.close()
+
+    assert len(taken) == 3
+    assert len(asked) <= 2 * (os.cpu_count() or 1) + 5
 
 
 @pytest.mark.parametrize("wrong", [[(512, b"a" * 512), (0, b"a" * 512)], [(MIB, b"a" * 512)]])

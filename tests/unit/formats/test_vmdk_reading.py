@@ -4,6 +4,7 @@ import os
 import random
 import zlib
 from concurrent.futures import ThreadPoolExecutor
+from unittest.mock import patch
 
 import pytest
 
@@ -265,6 +266,27 @@ def test_a_snapshot_of_esxi_that_was_not_closed_is_refused(tmp_path):
 
     with pytest.raises(UsageError, match="journal"):
         open_vmdk(describe(tmp_path / "d.vmdk", "seSparse", ['RW 8 SESPARSE "s"']))
+
+
+def test_an_image_of_more_files_than_may_be_open_is_refused_with_the_remedy(tmp_path):
+    lines = [f'RW 1 FLAT "f{number}" 0' for number in range(60_000)]
+
+    with (
+        patch("resource.getrlimit", return_value=(1024, 4096)),
+        pytest.raises(UsageError, match="has 60000 files, .* 'ulimit -n 60200'"),
+    ):
+        open_vmdk(describe(tmp_path / "d.vmdk", "twoGbMaxExtentFlat", lines))
+
+
+def test_a_disk_that_its_program_did_not_close_is_refused(tmp_path):
+    write_raw(tmp_path / "raw", MIB, {0: b"x" * 4096})
+    qemu_img("convert", "-O", "vmdk", tmp_path / "raw", tmp_path / "d.vmdk")
+    with (tmp_path / "d.vmdk").open("r+b") as file:
+        file.seek(72)
+        file.write(b"\1")
+
+    with pytest.raises(UsageError, match="was not closed properly"):
+        open_vmdk(tmp_path / "d.vmdk")
 
 
 def test_a_stream_that_is_cut_off_is_refused(tmp_path):

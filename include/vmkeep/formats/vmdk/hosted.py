@@ -67,6 +67,11 @@ def read_hosted(file: ImageFile) -> HostedHeader:
         raise UnsupportedError(f"{where} is of version {header.version}, and versions up to {_NEWEST} are known")
     if header.flags & FLAG_NEWLINES and header.newlines != NEWLINES:
         raise UsageError(f"{where} was changed by a transfer as text (byte 73): copy the file again, in binary mode")
+    if header.unclean:
+        raise UsageError(
+            f"{file.name}: is in use, or was not closed properly (byte 72): switch its VM off; if it is off, start and"
+            " stop it, or repair the disk with 'vmware-vdiskmanager -R'"
+        )
     if not 0 < header.capacity < 1 << 51:
         raise UsageError(f"{where} tells a disk of {header.capacity} sectors (byte 12)")
     require_grain(file, header.grain, smallest=1)

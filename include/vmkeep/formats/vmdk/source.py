@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack
@@ -36,6 +37,8 @@ from vmkeep.formats.vmdk.hosted import CompressedGrains, HostedHeader, open_host
 from vmkeep.model.extents import Extent, Extents, Pair, align_out, gather, unite
 
 _LONGEST_CHAIN = 64
+_OTHER_HANDLES = 100
+"""Files that the process has open for other things, generously."""
 _HEAD = 512
 _SECTOR = 512
 _ELSEWHERE = ("vsan://", "vvol://", "objpath:")
@@ -270,11 +273,22 @@ def _require_data(file: ImageFile, described: Descriptor) -> None:
 
 def _beside(path: Path, file: ImageFile, described: Descriptor, stack: ExitStack) -> Iterator[_OpenExtent]:
     """Open the extents that a descriptor names."""
+    _require_handles(file, len({extent.file for extent in described.extents}))
     start = 0
     files = _Files(path, file, stack)
     for extent in described.extents:
         yield _open_extent(files, file, extent, start)
         start += extent.length
+
+
+def _require_handles(image: ImageFile, files: int) -> None:
+    """Return if this process may open all files of an image at a time."""
+    most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if most != resource.RLIM_INFINITY and files + _OTHER_HANDLES > most:
+        raise UsageError(
+            f"{image.name}: has {files} files, and this process may open {most}: allow more of them first, by"
+            f" 'ulimit -n {files + 2 * _OTHER_HANDLES}'"
+        )
 
 
 class _Files:
