@@ -273,7 +273,7 @@ def test_an_image_of_more_files_than_may_be_open_is_refused_with_the_remedy(tmp_
 
     with (
         patch("resource.getrlimit", return_value=(1024, 4096)),
-        pytest.raises(UsageError, match="has 60000 files, .* 'ulimit -n 60200'"),
+        pytest.raises(UsageError, match=r"has 60000 files, .* 'ulimit -n 60200'"),
     ):
         open_vmdk(describe(tmp_path / "d.vmdk", "twoGbMaxExtentFlat", lines))
 
