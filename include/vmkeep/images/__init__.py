@@ -2,9 +2,9 @@
 
 *Import* (``importing``) stores images in local files as one restore point, as if they were the disks of a VM.
 ``foreign`` opens them, and the disks of a machine that an OVF, OVA or ``.vmx`` file describes; ``manifests`` compares
-their files with the digests of an OVF. ``imagenames`` checks the machine's name and makes its key. If the caller names
-the areas that changed, ``imageparents`` finds the point that these changes continue: the one that the caller names,
-never the newest by a clock.
+their files with the digests of an OVF, and ``unused`` makes sure that nobody writes to them. ``imagenames`` checks the
+machine's name and makes its key. If the caller names the areas that changed, ``imageparents`` finds the point that
+these changes continue: the one that the caller names, never the newest by a clock.
 
 *Export* (``exporting``) writes one disk of a restore point into a sparse file, under a temporary name until the file is
 complete. ``diskfiles`` reads and writes files and block devices as disks.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -24,6 +24,7 @@ from vmkeep.formats import (
 from vmkeep.hypervisors import DescribedMachine, DiskFile, read_ovf, read_vmx
 from vmkeep.images.diskfiles import LocalFileSource
 from vmkeep.images.manifests import ManifestCheck, parse_manifest
+from vmkeep.images.unused import Unused
 from vmkeep.model.blockio import DiskSource
 from vmkeep.model.portable import PortableDisk, PortableMachine
 from vmkeep.model.wording import counted
@@ -37,7 +38,9 @@ class ForeignDisk:
     """An open disk."""
 
     path: Path
-    """The file, for messages."""
+    """The file that a person named, for messages."""
+    file: Path
+    """The file in which the disk begins; an archive's is the archive."""
     name: str
     """Name of its file, without folder."""
     format: ImageFormat
@@ -57,8 +60,8 @@ class Foreign:
     notes: tuple[str, ...]
     """One sentence for each thing that a person should know."""
     finish: Callable[[], None]
-    """Waits until each file is compared with the manifest, and raises an error if one differs. To be called before the
-    restore point is sealed."""
+    """Waits until each file is compared with the manifest. Raises an error if one differs, or was changed meanwhile. To
+    be called before the restore point is sealed."""
 
 
 @contextmanager
@@ -74,6 +77,8 @@ def open_foreign(paths: Sequence[Path], form: ImageFormat | None) -> Iterator[Fo
     machines = [path for path, each in zip(paths, formats, strict=True) if each.machine]
     if machines and len(paths) > 1:
         raise UsageError(f"{machines[0]}: is a machine with its disks: import it alone")
+    unused = Unused()
+    unused.watch(paths)
     with ExitStack() as stack:
         if machines:
             opened = _MACHINES[formats[0]](paths[0], stack)
@@ -85,7 +90,13 @@ def open_foreign(paths: Sequence[Path], form: ImageFormat | None) -> Iterator[Fo
         for disk in opened.disks:
             if not disk.source.capacity:
                 raise UsageError(f"{disk.path}: holds a disk of 0 bytes")
-        yield opened
+        unused.watch(disk.file for disk in opened.disks)
+
+        def finish() -> None:
+            opened.finish()
+            unused.require_unchanged()
+
+        yield replace(opened, finish=finish)
 
 
 def _open_image(path: Path, form: ImageFormat, stack: ExitStack) -> ForeignDisk:
@@ -93,7 +104,7 @@ def _open_image(path: Path, form: ImageFormat, stack: ExitStack) -> ForeignDisk:
         source: DiskSource = stack.enter_context(LocalFileSource(path))
     else:
         source = stack.enter_context(_open_as(form, path, None))
-    return ForeignDisk(path=path, name=path.name, format=form, source=source, place=None)
+    return ForeignDisk(path=path, file=path, name=path.name, format=form, source=source, place=None)
 
 
 def _open_as(form: ImageFormat, path: Path, file: ImageFile | None) -> AbstractContextManager[DiskSource]:
@@ -187,14 +198,16 @@ def _described(
                 "attribute out of the .ovf"
             )
         with open_file() as opened:
-            kind = detect_file(opened)
+            kind, where = detect_file(opened), opened.path
         if kind not in (ImageFormat.QCOW2, ImageFormat.VMDK):
             raise UnsupportedError(
                 f"{path}: {name} is neither a VMDK nor a qcow2 image ({file.format or kind}): convert it"
             )
         source = stack.enter_context(_open_as(kind, path, open_file()))
         disks.append(
-            _placed(ForeignDisk(path=path, name=name, format=kind, source=source, place=None), described, file)
+            _placed(
+                ForeignDisk(path=path, file=where, name=name, format=kind, source=source, place=None), described, file
+            )
         )
         if not check.begin(name, open_file):
             unchecked.append(name)
@@ -226,7 +239,7 @@ def _machine(
 
 def _placed(disk: ForeignDisk, described: DescribedMachine, file: DiskFile) -> ForeignDisk:
     place = next(place for place in described.machine.disks if place.key == file.key)
-    return ForeignDisk(path=disk.path, name=disk.name, format=disk.format, source=disk.source, place=place)
+    return replace(disk, place=place)
 
 
 def _sizes(described: DescribedMachine, disks: Sequence[ForeignDisk]) -> tuple[str, ...]:

@@ -1,0 +1,76 @@
+"""Makes sure that nobody writes to an image while it is stored, as far as others can be seen.
+
+QEMU locks single bytes of the images that it has open, and one of them tells that it may write. VMware's desktop
+products put a folder ``NAME.lck`` beside a file in use. Every other writer at least changes the time of the file.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import stat
+import struct
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+
+from vmkeep.errors import TransientError
+
+_QEMU_WRITES = 101
+"""The byte that QEMU locks while it may write: 100 for its list of permissions, and 1 for the second one."""
+_FLOCK = struct.Struct("hhqqi4x")
+"""Linux's ``struct flock`` on 64 bits: type, whence, start, length, process."""
+
+
+class Unused:
+    """Images that nobody else writes to."""
+
+    def __init__(self) -> None:
+        self._seen: dict[Path, tuple[int, int] | None] = {}
+
+    def watch(self, paths: Iterable[Path]) -> None:
+        """Begin to watch files.
+
+        :raises TransientError: a program has one open for writing.
+        """
+        for path in (each for each in paths if each not in self._seen):
+            _require_unlocked(path)
+            self._seen[path] = _stamp(path)
+
+    def require_unchanged(self) -> None:
+        """Return if no file has changed since it is watched.
+
+        :raises TransientError: one has, so that a mix of two states was read.
+        """
+        changed = next((path for path, stamp in self._seen.items() if _stamp(path) != stamp), None)
+        if changed is not None:
+            raise TransientError(
+                f"{changed}: was changed while it was read, so that nothing was sealed: stop the program that writes "
+                "to it, and import again"
+            )
+
+
+def _require_unlocked(path: Path) -> None:
+    folder = path.with_name(f"{path.name}.lck")
+    if folder.is_dir() and any(folder.iterdir()):
+        raise TransientError(
+            f"{path}: is in use by VMware: shut its VM down; if it does not run, remove the folder {folder.name}"
+        )
+    with suppress(OSError):  # a file that cannot be opened is told later, and some file systems know no locks
+        file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            asked = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, _QEMU_WRITES, 1, 0)
+            held = _FLOCK.unpack(fcntl.fcntl(file, fcntl.F_OFD_GETLK, asked))[0] != fcntl.F_UNLCK
+        finally:
+            os.close(file)
+        if held:
+            raise TransientError(f"{path}: QEMU has it open for writing: shut its VM down, then import it")
+
+
+def _stamp(path: Path) -> tuple[int, int] | None:
+    """Return size and time of a file; ``None``: it is none, such as a block device."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return (status.st_size, status.st_mtime_ns) if stat.S_ISREG(status.st_mode) else None

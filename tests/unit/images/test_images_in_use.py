@@ -1,0 +1,64 @@
+"""An image to which a program writes is not stored as a mix of two states."""
+
+import subprocess
+
+import pytest
+
+from tests.patience import HANG, eventually
+from vmkeep.errors import TransientError
+from vmkeep.images import import_images
+from vmkeep.repository import create_repository
+
+MIB = 1 << 20
+
+
+@pytest.fixture
+def repository(tmp_path):
+    return create_repository(str(tmp_path / "repo"))
+
+
+def sealed(repository):
+    return [blob.key for blob in repository.blobs.list("points/")]
+
+
+def refused(repository, path):
+    try:
+        import_images(repository, [path], name="a")
+    except TransientError as error:
+        return "QEMU has it open for writing" in str(error)
+    return False
+
+
+def test_an_image_that_qemu_may_write_to_is_refused_until_qemu_has_closed_it(repository, tmp_path):
+    image = tmp_path / "a.qcow2"
+    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", image, "1M"], check=True)
+    with subprocess.Popen(
+        ["qemu-io", "-f", "qcow2", image], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL
+    ) as running:
+        eventually(lambda: refused(repository, image))
+        running.communicate(b"quit\n", timeout=HANG)
+
+    import_images(repository, [image], name="a")
+
+
+def test_a_machine_that_workstation_has_open_is_refused(repository, tmp_path):
+    image = tmp_path / "a.raw"
+    image.write_bytes(bytes(MIB))
+    (tmp_path / "a.raw.lck").mkdir()
+    (tmp_path / "a.raw.lck" / "M1.lck").touch()
+
+    with pytest.raises(TransientError, match="is in use by VMware"):
+        import_images(repository, [image], name="a")
+
+
+def test_a_file_that_changes_while_it_is_read_is_not_sealed(repository, tmp_path):
+    image = tmp_path / "a.raw"
+    image.write_bytes(bytes(MIB))
+
+    def change(_foreign, _disks):
+        image.write_bytes(b"x" * MIB)
+        return {}
+
+    with pytest.raises(TransientError, match="was changed while it was read"):
+        import_images(repository, [image], name="a", describe=change)
+    assert sealed(repository) == []
