@@ -44,7 +44,10 @@ def imported(vmkeep, site, *arguments):
 
 
 def test_an_ova_becomes_a_new_vm_with_equal_disks_and_an_identity_of_its_own(lab, vmkeep, site, tmp_path):
-    first, second = (disk(tmp_path / f"web01-disk{number}.qcow2", number * 3 * MIB, "qcow2", "-c") for number in (1, 2))
+    first, second = (
+        disk(tmp_path / f"web01-disk{number}.vmdk", number * 3 * MIB, "vmdk", "-o", "subformat=streamOptimized")
+        for number in (1, 2)
+    )
     ova = make_ova(tmp_path / "web01.ova", {first[0]: 3 * MIB, second[0]: 6 * MIB})
 
     told = imported(vmkeep, site, ova, "--name", "web01")
@@ -53,7 +56,7 @@ def test_an_ova_becomes_a_new_vm_with_equal_disks_and_an_identity_of_its_own(lab
         restore_whole(site, told["point"], new_name=name)
     made = restore_whole(site, told["point"], new_name=name, datastore=STORE)
 
-    assert told["formats"] == ["web01.ova: ova", "web01-disk1.qcow2: qcow2", "web01-disk2.qcow2: qcow2"]
+    assert told["formats"] == ["web01.ova: ova", "web01-disk1.vmdk: vmdk", "web01-disk2.vmdk: vmdk"]
     with hands(lab) as session:
         config = session.vm(made.vm.moref).config
         assert (config.hardware.numCPU, config.hardware.memoryMB, config.version) == (2, 1024, "vmx-19")

@@ -201,3 +201,34 @@ def test_the_configuration_of_an_imported_machine_has_each_of_its_parts(reposito
         "VirtualPCIController", "VirtualIDEController", "VirtualIDEController", "ParaVirtualSCSIController",
         "VirtualDisk", "VirtualDisk", "VirtualVmxnet3",
     ]  # fmt: skip
+
+
+def test_a_machine_of_workstation_with_a_snapshot_is_stored_as_it_was_last(repository, disks, tmp_path):
+    image, raw = next(iter(disks.items()))
+    for command in (
+        ["qemu-img", "convert", "-O", "vmdk", image, tmp_path / "a.vmdk"],
+        ["qemu-img", "create", "-q", "-f", "vmdk", "-b", "a.vmdk", "-F", "vmdk", tmp_path / "a-000001.vmdk"],
+        ["qemu-io", "-f", "vmdk", "-c", "write -P 7 64k 64k", tmp_path / "a-000001.vmdk"],
+    ):
+        subprocess.run(command, check=True, capture_output=True)
+    (tmp_path / "a.vmx").write_text(
+        'config.version = "8"\nscsi0:0.present = "TRUE"\nscsi0:0.fileName = "a-000001.vmdk"\nmemsize = "256"\n'
+    )
+
+    point = import_images(repository, [tmp_path / "a.vmx"], name="a")
+
+    assert exported(repository, point, tmp_path) == [raw[: 64 << 10] + b"\7" * (64 << 10) + raw[128 << 10 :]]
+
+
+def test_an_ova_of_stream_optimized_disks_is_stored_where_it_lies(repository, disks, tmp_path):
+    streams = {}
+    for image, raw in disks.items():
+        stream = tmp_path / f"{image.stem}.vmdk"
+        subprocess.run(
+            ["qemu-img", "convert", "-O", "vmdk", "-o", "subformat=streamOptimized", image, stream], check=True
+        )
+        streams[stream] = len(raw)
+
+    point = import_images(repository, [make_ova(tmp_path / "a.ova", streams)], name="a")
+
+    assert exported(repository, point, tmp_path) == list(disks.values())
