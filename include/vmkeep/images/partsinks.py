@@ -76,6 +76,7 @@ class PartSink:
         self._reached = 0
         """Number of the part that is being filled."""
         self._sent: dict[int, Future[None]] = {}
+        self._failed: BaseException | None = None
         self._digests: dict[int, bytes] = {}
         self._hash = hashlib.sha256()
         self._hashed = 0
@@ -160,11 +161,11 @@ class PartSink:
             self._reached += 1
 
     def _send(self, number: int) -> None:
-        """Begin to send a part. Wait first until there is room for it."""
+        """Begin to send a part. Wait first until there is room for it. One part that failed ends the whole file."""
         while not self._room.acquire(timeout=_TICK):
-            for future in self._sent.values():
-                if future.done():
-                    future.result()
+            pass  # a part that is being sent gives its room back, whatever becomes of it
+        if self._failed is not None:
+            raise self._failed
         content = self._filling.pop(number)
         if self._hashed == number:
             self._hash.update(content)
@@ -175,6 +176,9 @@ class PartSink:
     def _send_now(self, number: int, content: bytearray) -> None:
         try:
             self._parts.send(number, number * self._part, content)
+        except BaseException as error:
+            self._failed = error
+            raise
         finally:
             self._room.release()
         self._on_sent()
