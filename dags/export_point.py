@@ -32,9 +32,10 @@ from airflow.sdk import DAG, Param
 
 from vmkeep.model.exports import ImageFormat
 from vmkeep.model.overwrite import Verify
+from vmkeep.model.portable import Drivers, Hypervisor
 from vmkeep_airflow.operators.close_run import CloseRunOperator
 from vmkeep_airflow.operators.export_point import ExportPointOperator
-from vmkeep_airflow.params import PROXY, REPOSITORY, give_params, optional_text
+from vmkeep_airflow.params import PROXY, REPOSITORY, give_params, optional_lines, optional_text
 from vmkeep_airflow.proxies import BACKUP_PROXY
 
 PARAMS = {
@@ -74,6 +75,24 @@ PARAMS = {
         enum=[each.value for each in Verify],
         title="Read back",
         description="How much of the images is read back and compared with the point.",
+    ),
+    "to": Param(
+        None,
+        type=["null", "string"],
+        enum=[None, *(each.value for each in Hypervisor)],
+        title="For the hypervisor",
+        description="Describe the machine for it, and list what does not come along. Takes the format qcow2 or raw.",
+    ),
+    "drivers": Param(
+        None,
+        type=["null", "string"],
+        enum=[None, *(each.value for each in Drivers)],
+        title="Drivers",
+        description="Devices of the machine there: virtio, or safe ones. Empty: those that its guest surely knows.",
+    ),
+    "networks": optional_lines(
+        title="Networks",
+        description="One per line, OLD=NEW: a network of the VM, and the network or the bridge to use there.",
     ),
     "proxy": PROXY,
     "repository": REPOSITORY,

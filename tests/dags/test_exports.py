@@ -17,6 +17,7 @@ from vmkeep.images import import_images
 from vmkeep.model.exports import ExportRequest, ImageFormat
 from vmkeep.model.overwrite import Verify
 from vmkeep.model.point import RestorePoint
+from vmkeep.model.portable import Drivers, Hypervisor
 from vmkeep.policy import field_of, read_file
 from vmkeep.repository import Repository, create_repository
 from vmkeep_airflow.operators.choose_exports import ChooseExportsOperator, points_announced
@@ -63,13 +64,14 @@ def test_the_fields_of_the_form_arrive_as_they_were_typed(dag):
     every = request_from(
         defaults
         | {"point": "p", "format": "raw", "out": "s3://b/x", "disks": [0, 2], "name": "n", "overwrite": True,
-           "verify": "all"}
+           "verify": "all", "to": "proxmox", "drivers": "safe", "networks": ["VM Network=vmbr1"]}
     )  # fmt: skip
 
     assert asked == ExportRequest(point="latest:app01", format=ImageFormat.QCOW2, out="/srv/exports")
     assert every == ExportRequest(
-        point="p", format=ImageFormat.RAW, out="s3://b/x", disks=(0, 2), name="n", overwrite=True, verify=Verify.ALL
-    )
+        point="p", format=ImageFormat.RAW, out="s3://b/x", disks=(0, 2), name="n", overwrite=True, verify=Verify.ALL,
+        to=Hypervisor.PROXMOX, drivers=Drivers.SAFE, networks=("VM Network=vmbr1",),
+    )  # fmt: skip
     assert set(names) == set(ExportRequest.__dataclass_fields__)
 
 

@@ -10,9 +10,11 @@ from vmkeep.cli.completions import complete_points
 from vmkeep.cli.options import json_option, open_given, repository_option
 from vmkeep.cli.output import print_json, print_table, progress_bars, rate
 from vmkeep.cli.pages import Section, command, option
+from vmkeep.errors import UsageError
 from vmkeep.model.exports import ExportedPoint, ExportRequest, ImageFormat
 from vmkeep.model.job import to_plain
 from vmkeep.model.overwrite import Verify
+from vmkeep.model.portable import Drivers, Hypervisor
 from vmkeep.model.wording import size
 
 
@@ -23,12 +25,28 @@ from vmkeep.model.wording import size
         "--out /srv/exports",
         "Write one disk as a raw image, and read all of it back": "vmkeep point export latest:web01 --format raw "
         "--out /srv/exports --disk 0 --verify all",
+        "Take a machine to Proxmox VE, with its network on another bridge": "vmkeep point export latest:web01 "
+        "--to proxmox --network 'VM Network=vmbr1' --out /mnt/pve/transfer",
     },
 )
 @click.argument("ref", metavar="POINT", shell_complete=complete_points)
 @option(
-    "--format", "form", section=Section.WHAT, required=True, type=click.Choice([str(each) for each in ImageFormat]),
-    help="Format of the images: raw; qcow2, for QEMU; or a kind of VMDK: flat, thin, 2gbsparse, stream (compressed).",
+    "--format", "form", section=Section.WHAT, type=click.Choice([str(each) for each in ImageFormat]),
+    help="Format of the images: raw; qcow2, for QEMU, which --to takes if nothing is said; or a kind of VMDK: flat, "
+    "thin, 2gbsparse, stream (compressed); or, with the machine, ovf or ova.",
+)  # fmt: skip
+@option(
+    "--to", section=Section.WHAT, type=click.Choice([str(each) for each in Hypervisor]),
+    help="Describe the machine for this hypervisor, and list what does not come along.",
+)  # fmt: skip
+@option(
+    "--drivers", section=Section.WHAT, type=click.Choice([str(each) for each in Drivers]),
+    help="Devices of the new machine: virtio, or safe (SATA and Intel cards). [default: virtio for guests that surely "
+    "have its drivers]",
+)  # fmt: skip
+@option(
+    "--network", "networks", section=Section.WHERE, multiple=True, metavar="'OLD=NEW'",
+    help="With --to: the network or the bridge (libvirt: bridge:NAME) for cards that were on OLD; may be repeated.",
 )  # fmt: skip
 @option(
     "--out", section=Section.WHERE, required=True, metavar="PLACE",
@@ -48,7 +66,10 @@ from vmkeep.model.wording import size
 @json_option
 def export(
     ref: str,
-    form: str,
+    form: str | None,
+    to: str | None,
+    drivers: str | None,
+    networks: tuple[str, ...],
     out: str,
     disks: tuple[int, ...],
     name: str | None,
@@ -62,11 +83,27 @@ def export(
     POINT is its ref as 'point list' prints it, the beginning of its id, or latest:VM. Every block is checked before it
     is written, and the images are read back. They get their names when all of them are complete; the manifest
     NAME.export.json is the last, so that without it there is no export.
+
+    With --to, the machine goes along: NAME.libvirt.xml for 'virsh define', NAME.proxmox.sh, or NAME.openstack.sh.
+    NAME.notes.txt lists the parts that do not come along and the steps by hand, and NAME.machine.json has both as data.
     """
     from vmkeep.flows import exports  # takes time to import
 
+    if form is None and to is None:
+        raise UsageError("say the --format of the images, or the hypervisor that they are for (--to)")
+    if to is None and (drivers is not None or networks):
+        raise UsageError("--drivers and --network describe a machine for another hypervisor: say which one (--to)")
     request = ExportRequest(
-        point=ref, format=ImageFormat(form), out=out, disks=disks, name=name, overwrite=force, verify=Verify(verify)
+        point=ref,
+        format=ImageFormat(form or ImageFormat.QCOW2),
+        out=out,
+        disks=disks,
+        name=name,
+        overwrite=force,
+        verify=Verify(verify),
+        to=None if to is None else Hypervisor(to),
+        drivers=None if drivers is None else Drivers(drivers),
+        networks=networks,
     )
     started = time.monotonic()
     with open_given(repository) as opened, progress_bars(hidden=as_json) as bars:
@@ -86,6 +123,8 @@ def _show(exported: ExportedPoint, seconds: float) -> None:
             for disk in exported.disks
         ],
     )
+    for file in exported.beside:
+        click.echo(f"{exported.place}/{file.name}")
     written = sum(disk.bytes_written for disk in exported.disks)
     click.echo(f"{exported.place}/{exported.manifest}: {exported.point}, {size(written)} of data, "
                f"{rate(written, seconds)}")  # fmt: skip

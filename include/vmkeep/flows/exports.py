@@ -7,10 +7,22 @@ from functools import partial
 from pathlib import Path
 
 from vmkeep.blobs import open_uploads
-from vmkeep.images import ExportPlace, LocalPlace, S3Place, check_export_name, export_point, safe_name
+from vmkeep.flows.leaving import WayOut, ovf_files
+from vmkeep.flows.saved_machine import saved_machine
+from vmkeep.images import (
+    Companions,
+    ExportPlace,
+    LocalPlace,
+    S3Place,
+    check_export_name,
+    export_point,
+    no_companions,
+    safe_name,
+)
 from vmkeep.model.aws import AwsCredentials
 from vmkeep.model.exports import ExportedDisk, ExportedPoint, ExportRequest, ImageFormat
 from vmkeep.model.job import Progress
+from vmkeep.model.portable import PortableMachine
 from vmkeep.repository import Repository
 
 __all__ = ["ExportRequest", "ExportedDisk", "ExportedPoint", "ImageFormat", "export"]
@@ -41,6 +53,8 @@ def export(
     place = _open_place(request.out, aws)
     name = None if request.name is None else check_export_name(request.name)
     point = repository.find_point(request.point)
+    describes = request.to is not None or request.format in (ImageFormat.OVF, ImageFormat.OVA)
+    machine = saved_machine(repository, point) if describes else None
     with repository.uses.open(point.ref, doing="exporting") as use:
         return export_point(
             repository,
@@ -51,9 +65,19 @@ def export(
             numbers=request.disks,
             overwrite=request.overwrite,
             verify=request.verify,
+            machine=machine,
+            companions=_companions(request, machine),
             on_progress=on_progress,
             check=partial(_both, check, use.check),
         )
+
+
+def _companions(request: ExportRequest, machine: PortableMachine | None) -> Companions:
+    if machine is not None and request.to is not None:
+        return WayOut(request, request.to, machine).files
+    if machine is not None and request.format is ImageFormat.OVF:
+        return partial(ovf_files, machine)
+    return no_companions
 
 
 def _both(first: Callable[[], None], second: Callable[[], None]) -> None:

@@ -8,8 +8,8 @@ from vmkeep.errors import UsageError
 
 _LONGEST = 180
 """Bytes of a name. A file's name has up to 255, and disk and piece numbers and the end are added."""
-_BAD = frozenset('/\\:*?"<>|%')
-"""Characters that some file system or some format's descriptor cannot hold in a name."""
+_BAD = frozenset('/\\:*?"<>|%,=')
+"""Characters that some file system, some format's descriptor or Proxmox's options cannot hold in a name."""
 
 
 def safe_name(name: str) -> str:

@@ -83,7 +83,10 @@ _PLANS: Final[dict[ImageFormat, Callable[[str, DiskImage, Extents], ImagePlan]]]
     ImageFormat.FLAT: _vmdk(VmdkKind.FLAT),
     ImageFormat.THIN: _vmdk(VmdkKind.THIN),
     ImageFormat.SPLIT: _vmdk(VmdkKind.SPLIT),
-    ImageFormat.STREAM: lambda name, image, stored: StreamedImage(_facts(name, image), image.disk.capacity, stored),
+    **dict.fromkeys(
+        (ImageFormat.STREAM, ImageFormat.OVF, ImageFormat.OVA),
+        lambda name, image, stored: StreamedImage(_facts(name, image), image.disk.capacity, stored),
+    ),
 }
 """By format, the planning of an image from the name of its files without their ends, the disk, and its stored parts."""
 
@@ -124,21 +127,30 @@ def _stored(repository: Repository, root: str, what: str) -> Extents:
         raise CorruptError(f"{what}, {error}") from error
 
 
-def require_room(place: ExportPlace, planned: Sequence[PlannedImage], manifest: str, *, overwrite: bool) -> None:
+def require_room(
+    place: ExportPlace,
+    planned: Sequence[PlannedImage],
+    files: Sequence[PlannedFile],
+    beside: Sequence[str],
+    *,
+    overwrite: bool,
+) -> None:
     """Return if the images fit into a place, and their names are free there.
 
+    :param files: the files that hold the images.
+    :param beside: names of the other files of the export.
     :raises ConflictError: a name is taken.
     :raises UnsupportedError: a file is too large for the place.
     :raises StoreFullError: the data is larger than the free space.
     """
-    names = [manifest, *(file.name for each in planned for file in each.plan.files)]
+    names = [*beside, *(file.name for file in files)]
     if len(set(names)) < len(names):
         raise UsageError(f"two files of the export would be called {max(names, key=names.count)!r}; give a --name")
     if not overwrite and (taken := place.taken(names)):
         raise ConflictError(
             f"{place.location}: {taken[0]} exists already; nothing was exported: give another --name, or --force"
         )
-    largest = max((file for each in planned for file in each.plan.files), key=lambda file: file.size)
+    largest = max(files, key=lambda file: file.size)
     if place.largest is not None and largest.size > place.largest:
         raise UnsupportedError(
             f"{place.location}: {largest.name} would have {size(largest.size)}, and a file there {size(place.largest)} "

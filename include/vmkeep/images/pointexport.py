@@ -10,12 +10,15 @@ from typing import Final, TypeVar
 
 from vmkeep.errors import CancelledError
 from vmkeep.formats import PlannedFile
+from vmkeep.hypervisors import host_name
 from vmkeep.images.drafts import Draft, ExportPlace
 from vmkeep.images.imageplans import PlannedImage, plan_images, require_room
+from vmkeep.images.ovawriting import OvaWriter, plan_writer
 from vmkeep.images.readingback import read_back
 from vmkeep.model.exports import MANIFEST, ExportedDisk, ExportedPoint, ImageFormat, WrittenFile
 from vmkeep.model.overwrite import Verify
 from vmkeep.model.point import RestorePoint
+from vmkeep.model.portable import PortableMachine
 from vmkeep.model.sinks import Sink
 from vmkeep.repository import Repository
 from vmkeep.transfer.progress import OnProgress
@@ -24,7 +27,8 @@ T = TypeVar("T")
 
 Companions = Callable[[ExportedPoint], Mapping[str, bytes]]
 """Makes the files that go beside the images, by name, such as a description of the machine for another hypervisor. It
-takes the export with the disks that are written."""
+takes the export with the disks that are written. Before that, it is called with the disks as they are planned, so that
+what cannot be described is refused before anything is written."""
 
 _AT_ONCE: Final = 2
 """Disks that are written at the same time. Each is read by several threads already."""
@@ -46,6 +50,7 @@ def export_point(
     numbers: Sequence[int] = (),
     overwrite: bool = False,
     verify: Verify = Verify.SAMPLE,
+    machine: PortableMachine | None = None,
     companions: Companions = no_companions,
     on_progress: Callable[[str], OnProgress],
     check: Callable[[], None] = lambda: None,
@@ -56,33 +61,50 @@ def export_point(
 
     :param name: a safe name for files; see :func:`vmkeep.images.exportnames.safe_name`.
     :param numbers: numbers of the disks, from 0, in order of device key; none: all.
+    :param machine: the point's machine, which an OVA describes.
     :param on_progress: makes the function that takes the progress of a disk, from the disk's name.
     :raises ConflictError: a file of that name exists, or another process exports under that name.
     :raises CorruptError: a stored block is damaged. The message names the byte of the disk.
     :raises VerificationError: an image reads back something else than was written.
     :raises StoreFullError: there is no space left.
     """
-    planned = plan_images(repository, point, numbers, name=name, form=form)
-    require_room(place, planned, f"{name}{MANIFEST}", overwrite=overwrite)
+    if form is ImageFormat.OVA:
+        if machine is None:
+            raise ValueError("an OVA describes a machine")
+        inside = host_name(name)
+        planned = plan_images(repository, point, numbers, name=inside, form=form)
+        ova = plan_writer(planned, machine, inside)
+        files = [PlannedFile(name=f"{name}.ova", size=ova.most)]
+    else:
+        planned, ova = plan_images(repository, point, numbers, name=name, form=form), None
+        files = [file for each in planned for file in each.plan.files]
+    exported = ExportedPoint(
+        name=name,
+        place=place.location,
+        format=form,
+        repository=repository.descriptor.id,
+        point=point.ref,
+        vm=point.vm.name,
+        disks=tuple(_as_planned(each, files if ova else each.plan.files) for each in planned),
+        verify=verify,
+    )
+    # What the companions refuse is refused before anything is written.
+    beside = list(companions(exported))
+    require_room(place, planned, files, [f"{name}{MANIFEST}", *beside], overwrite=overwrite)
     bars = {each.number: on_progress(each.image.disk.label) for each in planned}
     with place.draft(name, overwrite=overwrite) as draft:
         work = _Work(repository, draft, form, verify, check)
-        disks = work.each(planned, lambda each: work.write(each, bars[each.number]))
-        exported = ExportedPoint(
-            name=name,
-            place=place.location,
-            format=form,
-            repository=repository.descriptor.id,
-            point=point.ref,
-            vm=point.vm.name,
-            disks=tuple(disks),
-            verify=verify,
-        )
-        beside = [_write_text(draft, file, text) for file, text in companions(exported).items()]
+        if ova is None:
+            disks = work.each(planned, lambda each: work.write(each, bars[each.number]))
+        else:
+            disks = work.write_ova(ova, files[0], bars)
+        exported = replace(exported, disks=tuple(disks))
+        texts = [_write_text(draft, file, text) for file, text in companions(exported).items()]
         draft.complete()
         written = {disk.number: disk for disk in disks}
-        disks = work.each(planned, lambda each: work.read_back(each, written[each.number], bars[each.number]))
-        exported = replace(exported, beside=tuple(beside), disks=tuple(disks))
+        again = planned if ova is None else planned[:1]  # because all disks of an OVA are in one file
+        compared = work.each(again, lambda each: work.read_back(each, written[each.number], bars[each.number]))
+        exported = replace(exported, beside=tuple(texts), disks=(*compared, *disks[len(compared) :]))
         draft.publish(exported.manifest, exported.encode())
     return exported
 
@@ -129,15 +151,17 @@ class _Work:
             check=self._go_on,
             what=each.what,
         )
-        return ExportedDisk(
-            number=each.number,
-            label=each.image.disk.label,
-            device_key=each.image.disk.key,
-            capacity=each.image.disk.capacity,
-            root=each.image.root,
-            files=tuple(map(_written, plan.files, sinks)),
-            bytes_written=written,
-        )
+        return replace(_as_planned(each, ()), files=tuple(map(_written, plan.files, sinks)), bytes_written=written)
+
+    def write_ova(self, ova: OvaWriter, file: PlannedFile, bars: Mapping[int, OnProgress]) -> list[ExportedDisk]:
+        """Write the images of all disks into an OVA."""
+        sink = self._draft.create(file.name, size=file.size, known=False)
+        written = ova.write(self._repository, sink, bars=bars, check=self._check)
+        whole = _written(file, sink)
+        return [
+            replace(_as_planned(each, ()), files=(whole,), bytes_written=data)
+            for each, data in zip(ova.planned, written, strict=True)
+        ]
 
     def read_back(self, each: PlannedImage, disk: ExportedDisk, on_progress: OnProgress) -> ExportedDisk:
         """Compare the image of a disk with the stored disk."""
@@ -166,6 +190,19 @@ def _error_of_its_own(future: Future[T]) -> bool:
 
 def _written(file: PlannedFile, sink: Sink) -> WrittenFile:
     return WrittenFile(name=file.name, size=sink.size, sha256=sink.sha256)
+
+
+def _as_planned(each: PlannedImage, files: Sequence[PlannedFile]) -> ExportedDisk:
+    """Return a disk of the export as it will be, without the counts of what was written."""
+    return ExportedDisk(
+        number=each.number,
+        label=each.image.disk.label,
+        device_key=each.image.disk.key,
+        capacity=each.image.disk.capacity,
+        root=each.image.root,
+        files=tuple(WrittenFile(name=file.name, size=file.size) for file in files),
+        bytes_written=0,
+    )
 
 
 def _write_text(draft: Draft, name: str, text: bytes) -> WrittenFile:

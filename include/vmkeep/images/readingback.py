@@ -1,7 +1,7 @@
 """Reads the images of a draft back, and compares them with the disks that they should hold.
 
 In a folder, a reader of the format opens the image as any program would, and each block's digest is compared with the
-map. On S3, parts of the objects are compared with what was sent; each block in them was checked before it was sent.
+map. On S3, and of an OVA, parts of the files are compared with what was written; each block in them was checked before.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _READERS: Final[Mapping[ImageFormat, Callable[[Path], AbstractContextManager[Dis
     ImageFormat.RAW: LocalFileSource,
     ImageFormat.QCOW2: open_qcow2,
 }
-"""Readers by format. All other formats are kinds of VMDK."""
+"""Readers by format. All other formats that are read as images are kinds of VMDK."""
 _ALL_BELOW: Final = 64 << 20
 """Bytes of a file on S3 up to which all of it is read back. Of a larger one, a sample is."""
 _SHARES: Final = 64
@@ -50,7 +50,7 @@ def read_back(
     """
     if verify is Verify.NONE:
         return 0
-    if draft.folder is None:
+    if draft.folder is None or form is ImageFormat.OVA:
         return _compare_parts(draft, disk, verify, on_progress=on_progress, check=check)
     try:
         with _READERS.get(form, open_vmdk)(draft.folder / disk.files[0].name) as source:

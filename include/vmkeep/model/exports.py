@@ -13,6 +13,7 @@ from enum import StrEnum
 from vmkeep.errors import UsageError
 from vmkeep.model.job import from_json, to_plain
 from vmkeep.model.overwrite import Verify
+from vmkeep.model.portable import Drivers, Hypervisor
 
 MANIFEST = ".export.json"
 """End of the name of an export's manifest."""
@@ -34,6 +35,10 @@ class ImageFormat(StrEnum):
     """VMDK ``twoGbMaxExtentSparse``: the same in files of up to 2 GiB."""
     STREAM = "stream"
     """VMDK ``streamOptimized``: compressed, as OVF takes it."""
+    OVF = "ovf"
+    """The same, with a description of the machine that vSphere imports, and the digests of all files."""
+    OVA = "ova"
+    """All of that in one tar file."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +56,12 @@ class ExportRequest:
     """Name of the export, with which its files begin; ``None``: the VM's."""
     overwrite: bool = False
     verify: Verify = Verify.SAMPLE
+    to: Hypervisor | None = None
+    """The hypervisor for which the machine is described; ``None``: only images are written."""
+    drivers: Drivers | None = None
+    """The devices of the new machine; ``None``: those that its guest surely has drivers for."""
+    networks: tuple[str, ...] = ()
+    """``OLD=NEW``: a network of the VM, and the network or bridge that its cards are put on instead."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
