@@ -10,8 +10,8 @@ hold, whose size is not known before.
 
 ``source`` reads an image with its parents, each of which is named by its child and has to have the content id that the
 child remembers. It takes nothing from a stranger's file for true: ``descriptor`` parses the text, ``hosted`` opens the
-sparse extents of desktop programs and of OVF, ``extents`` the flat ones and those of ESX, and ``grains`` looks up
-places in their tables.
+sparse extents of desktop programs and of OVF, ``extents`` the flat ones and those of ESX, ``openextents`` the files
+that an image names, and ``grains`` looks up places in their tables.
 """
 
 from vmkeep.formats.vmdk.describing import VmdkAdapter, VmdkFacts
