@@ -130,8 +130,11 @@ def test_only_who_knows_a_key_gets_in_by_tls(site, tmp_path):
         eventually(lambda: [line for line in told.lines if "has no key of this server, or another one" in line][1:])
         secret = f"driver=nbd,host=127.0.0.1,port={urlsplit(uri).port},export=disk0,tls-creds=t"
         (tmp_path / "keys.psk").write_text(f"qemu:{KEY}\nalice:{KEY}\n")
-        run("qemu-img", "compare", "--object", f"tls-creds-psk,id=t,dir={tmp_path},username=alice,endpoint=client",
-            "--image-opts", secret, f"driver=file,filename={site[0] / 'disk0'}")  # fmt: skip
+        for version, spoken in (("1.1", False), ("1.2", True), ("1.3", True)):
+            only = f"priority=NORMAL:-VERS-ALL:+VERS-TLS{version}:+ECDHE-PSK"
+            creds = f"tls-creds-psk,id=t,dir={tmp_path},username=alice,endpoint=client,{only}"
+            disk = f"driver=file,filename={site[0] / 'disk0'}"
+            run("qemu-img", "compare", "--object", creds, "--image-opts", secret, disk, fails=not spoken)
         assert run("nbdinfo", "--size", uri).strip() == str(40 * MIB + 512)
 
 
