@@ -10,7 +10,7 @@ TEST_PACKAGES := gcc libc6-dev qemu-utils libnbd-bin qemu-system-common e2fsprog
 BENCH_PACKAGES := $(TEST_PACKAGES) restic borgbackup libzstd-dev libllvm16
 LINTED := include plugins dags tests demo bench
 
-.PHONY: help setup demo demo-stop test test-fast soak fidelity lint format bench bench-scale bench-recovery \
+.PHONY: help setup demo demo-stop test test-fast soak fidelity exports lint format bench bench-scale bench-recovery \
 	requirements clean
 
 help: ## Show this list
@@ -41,6 +41,10 @@ soak: setup ## Every case of some kinds; ten minutes of processes killed and sto
 
 fidelity: setup ## Back up, destroy, restore and compare 220 kinds of VMs, and write the page with the table
 	$(BIN)/python -m tests.fidelity --page docs/architecture/fidelity.md $(ARGS)
+
+exports: setup ## Export every kind of disk in every format, and compare them by QEMU's tools and by an import
+	@scripts/debian.sh $(TEST_PACKAGES)
+	$(BIN)/pytest -n auto -m "" tests/exports $(ARGS)
 
 lint: setup ## ruff, mypy, import-linter
 	$(BIN)/ruff check $(LINTED)

@@ -43,12 +43,14 @@ class ExportPointOperator(RepositoryOperator):
         asked = request_from(self.request)
         self._stop = Stop()
         started = time.monotonic()
-        with open_site_repository(self.site()) as repository:
+        site = self.site()
+        with open_site_repository(site) as repository:
             exported = exports.export(
                 repository,
                 asked,
                 on_progress=lambda label: ProgressLog(self.log, label),
                 check=self._stop.check,
+                aws=site.aws,
             )
         for disk in exported.disks:
             self.log.info("%s: %s, %s of data, %s read back", disk.label, disk.files[0].name,
