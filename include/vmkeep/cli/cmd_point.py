@@ -16,6 +16,7 @@ from vmkeep.cli.options import catalog_url, json_option, open_given, repository_
 from vmkeep.cli.output import print_json, print_table, warn
 from vmkeep.cli.pages import Section, Verbs, option
 from vmkeep.cli.point_apply import apply
+from vmkeep.cli.point_boot import boot
 from vmkeep.cli.point_delete import delete
 from vmkeep.cli.point_export import export
 from vmkeep.cli.point_retention import retention
@@ -46,6 +47,7 @@ def point() -> None:
 
 
 point.add_command(apply)
+point.add_command(boot)
 point.add_command(delete)
 point.add_command(export)
 point.add_command(retention)

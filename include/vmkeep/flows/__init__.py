@@ -15,6 +15,7 @@ __all__ = [
     "attach_values",
     "backup",
     "backup_values",
+    "booting",
     "choices",
     "complete_attach",
     "complete_runs",

@@ -11,6 +11,8 @@ bounded.
 """
 
 from vmkeep.qemu.accelerators import Accelerator, Chosen, choose_accelerator
+from vmkeep.qemu.commandline import vnc_port
+from vmkeep.qemu.controllers import Card
 from vmkeep.qemu.fitting import Display, Drive, Fitted, MachineRequest, fit_machine, parse_display
 from vmkeep.qemu.programs import find_qemu
 from vmkeep.qemu.running import RunningMachine, open_machine
@@ -19,6 +21,7 @@ from vmkeep.qemu.watching import Awaited, Seen, parse_awaited, watch
 __all__ = [
     "Accelerator",
     "Awaited",
+    "Card",
     "Chosen",
     "Display",
     "Drive",
@@ -32,5 +35,6 @@ __all__ = [
     "open_machine",
     "parse_awaited",
     "parse_display",
+    "vnc_port",
     "watch",
 ]

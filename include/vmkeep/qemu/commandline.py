@@ -91,9 +91,9 @@ def _display(display: Display) -> Iterator[str]:
         yield from ("-display", display.kind)
 
 
-def vnc_port(display: Display) -> int:
-    """Return the TCP port of a VNC display."""
-    return _VNC_BASE + display.number
+def vnc_port(display: Display) -> int | None:
+    """Return the TCP port of a display; ``None``: it is no VNC display."""
+    return _VNC_BASE + display.number if display.kind is DisplayKind.VNC else None
 
 
 def _escaped(text: str) -> str:

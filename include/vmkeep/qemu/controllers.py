@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from vmkeep.errors import UnsupportedError, UsageError
+from vmkeep.errors import UnsupportedError
 from vmkeep.model.portable import PortableDisk
 
 
@@ -62,17 +62,6 @@ class Placed:
     number: int
     """Number of the controller among those of its kind."""
     place: int
-
-
-def parse_card(text: str) -> Card:
-    """Return the kind of controller that a person named.
-
-    :raises UsageError: there is no such kind.
-    """
-    try:
-        return Card(text)
-    except ValueError:
-        raise UsageError(f"no controller '{text}': choose {', '.join(Card)}") from None
 
 
 def place_disks(disks: Iterable[PortableDisk], card: Card | None) -> tuple[Placed, ...]:

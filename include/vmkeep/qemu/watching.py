@@ -21,7 +21,7 @@ _STILL_PART: Final = 0.02
 """Part of the pixels that may change on a screen that stands still: a cursor blinks, a clock goes on."""
 _LOGIN: Final = re.compile(r"^(?:\S{1,64} )?login: ?$", re.MULTILINE | re.IGNORECASE)
 _TROUBLES: Final = (
-    "No bootable device", "No bootable option or device was found", "Boot failed: not a bootable disk",
+    "No bootable device", "No bootable option or device was found",
     "Missing operating system", "Operating system not found", "An operating system wasn't found", "BOOTMGR is missing",
     "NTLDR is missing", "grub rescue>", "Kernel panic - not syncing", "You are in emergency mode",
     "Give root password for maintenance", "(initramfs)", "dracut:/#", "INACCESSIBLE_BOOT_DEVICE", "Shell> ",
