@@ -13,7 +13,7 @@ file's end and can be a part of an archive; finds files that an image names by `
 
 from vmkeep.formats.archive import Member, list_members
 from vmkeep.formats.detect import ImageFormat, detect, detect_file
-from vmkeep.formats.imagefile import ImageFile
+from vmkeep.formats.imagefile import FileState, ImageFile, file_state
 from vmkeep.formats.layout import Layout, PlannedFile, Run
 from vmkeep.formats.neighbours import neighbour
 from vmkeep.formats.qcow2 import Qcow2Source, Qcow2Target, open_qcow2, open_qcow2_target, plan_qcow2
@@ -21,6 +21,7 @@ from vmkeep.formats.raw import plan_raw
 from vmkeep.formats.vmdk import StreamVmdk, VmdkAdapter, VmdkFacts, VmdkKind, VmdkSource, open_vmdk, plan_vmdk
 
 __all__ = [
+    "FileState",
     "ImageFile",
     "ImageFormat",
     "Layout",
@@ -36,6 +37,7 @@ __all__ = [
     "VmdkSource",
     "detect",
     "detect_file",
+    "file_state",
     "list_members",
     "neighbour",
     "open_qcow2",

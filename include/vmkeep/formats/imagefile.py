@@ -8,9 +8,27 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
+from typing import NamedTuple
 
 from vmkeep.errors import NotFoundError, TransferError, UsageError
 from vmkeep.model.extents import Extents, gather
+
+
+class FileState(NamedTuple):
+    """What is different after each write to a file, and after another file has taken its place."""
+
+    device: int
+    inode: int
+    size: int
+    changed: int
+    """The time of the last change in nanoseconds since 1970. No program can put it back, unlike the time of writing."""
+
+
+def file_state(status: os.stat_result) -> FileState | None:
+    """Return the state of a file; ``None``: it is no plain file but e.g. a block device, whose state tells nothing."""
+    if not stat.S_ISREG(status.st_mode):
+        return None
+    return FileState(status.st_dev, status.st_ino, status.st_size, status.st_ctime_ns)
 
 
 class ImageFile:
@@ -49,6 +67,8 @@ class ImageFile:
         if not (stat.S_ISREG(status.st_mode) or stat.S_ISBLK(status.st_mode)):
             raise UsageError(f"{self.path}: is neither a file nor a block device")
         self.identity = (status.st_dev, status.st_ino)
+        self.state = file_state(status)
+        """The file's state before anything was read."""
         self._holes = stat.S_ISREG(status.st_mode)
         whole = os.lseek(self._file, 0, os.SEEK_END)
         if start + (size or 0) > whole:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import unquote
@@ -14,6 +14,8 @@ from vmkeep.formats import (
     ImageFile,
     ImageFormat,
     Member,
+    Qcow2Source,
+    VmdkSource,
     detect,
     detect_file,
     list_members,
@@ -39,12 +41,12 @@ class ForeignDisk:
 
     path: Path
     """The file that a person named, for messages."""
-    file: Path
-    """The file in which the disk begins; an archive's is the archive."""
     name: str
     """Name of its file, without folder."""
     format: ImageFormat
     source: DiskSource
+    files: tuple[ImageFile, ...] = ()
+    """The files that it is read from, also those of its parents; of a raw disk none, because ``path`` is its file."""
     place: PortableDisk | None
     """Where its machine has it; ``None``: no machine is known."""
 
@@ -90,7 +92,8 @@ def open_foreign(paths: Sequence[Path], form: ImageFormat | None) -> Iterator[Fo
         for disk in opened.disks:
             if not disk.source.capacity:
                 raise UsageError(f"{disk.path}: holds a disk of 0 bytes")
-        unused.watch(disk.file for disk in opened.disks)
+        unused.watch(disk.path for disk in opened.disks)
+        unused.watch_open(file for disk in opened.disks for file in disk.files)
 
         def finish() -> None:
             opened.finish()
@@ -101,14 +104,16 @@ def open_foreign(paths: Sequence[Path], form: ImageFormat | None) -> Iterator[Fo
 
 def _open_image(path: Path, form: ImageFormat, stack: ExitStack) -> ForeignDisk:
     if form is ImageFormat.RAW:
-        source: DiskSource = stack.enter_context(LocalFileSource(path))
-    else:
-        source = stack.enter_context(_open_as(form, path, None))
-    return ForeignDisk(path=path, file=path, name=path.name, format=form, source=source, place=None)
+        raw = stack.enter_context(LocalFileSource(path))
+        return ForeignDisk(path=path, name=path.name, format=form, source=raw, place=None)
+    source = _open_as(form, path, None, stack)
+    return ForeignDisk(path=path, name=path.name, format=form, source=source, files=source.files, place=None)
 
 
-def _open_as(form: ImageFormat, path: Path, file: ImageFile | None) -> AbstractContextManager[DiskSource]:
-    return open_qcow2(path, file=file) if form is ImageFormat.QCOW2 else open_vmdk(path, file=file)
+def _open_as(form: ImageFormat, path: Path, file: ImageFile | None, stack: ExitStack) -> Qcow2Source | VmdkSource:
+    if form is ImageFormat.QCOW2:
+        return stack.enter_context(open_qcow2(path, file=file))
+    return stack.enter_context(open_vmdk(path, file=file))
 
 
 def _open_vmx(path: Path, stack: ExitStack) -> Foreign:
@@ -198,15 +203,17 @@ def _described(
                 "attribute out of the .ovf"
             )
         with open_file() as opened:
-            kind, where = detect_file(opened), opened.path
+            kind = detect_file(opened)
         if kind not in (ImageFormat.QCOW2, ImageFormat.VMDK):
             raise UnsupportedError(
                 f"{path}: {name} is neither a VMDK nor a qcow2 image ({file.format or kind}): convert it"
             )
-        source = stack.enter_context(_open_as(kind, path, open_file()))
+        source = _open_as(kind, path, open_file(), stack)
         disks.append(
             _placed(
-                ForeignDisk(path=path, file=where, name=name, format=kind, source=source, place=None), described, file
+                ForeignDisk(path=path, name=name, format=kind, source=source, files=source.files, place=None),
+                described,
+                file,
             )
         )
         if not check.begin(name, open_file):

@@ -1,20 +1,20 @@
 """Makes sure that nobody writes to an image while it is stored, as far as others can be seen.
 
 QEMU locks single bytes of the images that it has open, and one of them tells that it may write. VMware's desktop
-products put a folder ``NAME.lck`` beside a file in use. Every other writer at least changes the time of the file.
+products put a folder ``NAME.lck`` beside a file in use. Every other writer at least changes the file's state.
 """
 
 from __future__ import annotations
 
 import fcntl
 import os
-import stat
 import struct
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
 from vmkeep.errors import TransientError
+from vmkeep.formats import FileState, ImageFile, file_state
 
 _QEMU_WRITES = 101
 """The byte that QEMU locks while it may write: 100 for its list of permissions, and 1 for the second one."""
@@ -26,23 +26,34 @@ class Unused:
     """Images that nobody else writes to."""
 
     def __init__(self) -> None:
-        self._seen: dict[Path, tuple[int, int] | None] = {}
+        self._seen: dict[tuple[Path, FileState | None], None] = {}
 
     def watch(self, paths: Iterable[Path]) -> None:
-        """Begin to watch files.
+        """Begin to watch files, from which nothing was read yet.
 
         :raises TransientError: a program has one open for writing.
         """
-        for path in (each for each in paths if each not in self._seen):
-            _require_unlocked(path)
-            self._seen[path] = _stamp(path)
+        self._watch((path, _state(path)) for path in paths)
+
+    def watch_open(self, files: Iterable[ImageFile]) -> None:
+        """Begin to watch files by their state when they were opened.
+
+        :raises TransientError: a program has one open for writing.
+        """
+        self._watch((file.path, file.state) for file in files)
+
+    def _watch(self, seen: Iterable[tuple[Path, FileState | None]]) -> None:
+        for each in seen:
+            if each not in self._seen:
+                _require_unlocked(each[0])
+                self._seen[each] = None
 
     def require_unchanged(self) -> None:
         """Return if no file has changed since it is watched.
 
         :raises TransientError: one has, so that a mix of two states was read.
         """
-        changed = next((path for path, stamp in self._seen.items() if _stamp(path) != stamp), None)
+        changed = next((path for path, state in self._seen if _state(path) != state), None)
         if changed is not None:
             raise TransientError(
                 f"{changed}: was changed while it was read, so that nothing was sealed: stop the program that writes "
@@ -67,10 +78,8 @@ def _require_unlocked(path: Path) -> None:
             raise TransientError(f"{path}: QEMU has it open for writing: shut its VM down, then import it")
 
 
-def _stamp(path: Path) -> tuple[int, int] | None:
-    """Return size and time of a file; ``None``: it is none, such as a block device."""
+def _state(path: Path) -> FileState | None:
     try:
-        status = path.stat()
+        return file_state(path.stat())
     except OSError:
         return None
-    return (status.st_size, status.st_mtime_ns) if stat.S_ISREG(status.st_mode) else None

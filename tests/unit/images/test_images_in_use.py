@@ -1,5 +1,6 @@
 """An image to which a program writes is not stored as a mix of two states."""
 
+import os
 import subprocess
 
 import pytest
@@ -62,3 +63,51 @@ def test_a_file_that_changes_while_it_is_read_is_not_sealed(repository, tmp_path
     with pytest.raises(TransientError, match="was changed while it was read"):
         import_images(repository, [image], name="a", describe=change)
     assert sealed(repository) == []
+
+
+def chained(folder, form):
+    """Make an image over another one, and return both."""
+    below, image = folder / f"below.{form}", folder / f"a.{form}"
+    subprocess.run(["qemu-img", "create", "-q", "-f", form, below, "1M"], check=True)
+    subprocess.run(["qemu-img", "create", "-q", "-f", form, "-b", below.name, "-F", form, image], check=True)
+    return image, below
+
+
+def in_pieces(folder):
+    image = folder / "a.vmdk"
+    subprocess.run(
+        ["qemu-img", "create", "-q", "-f", "vmdk", "-o", "subformat=monolithicFlat", image, "1M"], check=True
+    )
+    return image, folder / "a-flat.vmdk"
+
+
+READ_WITH = {
+    "a backing file": lambda folder: chained(folder, "qcow2"),
+    "a parent": lambda folder: chained(folder, "vmdk"),
+    "an extent": in_pieces,
+}
+
+
+@pytest.mark.parametrize("make", READ_WITH.values(), ids=READ_WITH)
+def test_a_change_of_any_file_that_is_read_keeps_the_point_from_being_sealed(make, repository, tmp_path):
+    image, other = make(tmp_path)
+    before = other.stat()
+
+    def change(_foreign, _disks):
+        other.write_bytes(other.read_bytes())
+        os.utime(other, ns=(before.st_atime_ns, before.st_mtime_ns))
+        return {}
+
+    with pytest.raises(TransientError, match=f"{other.name}: was changed while it was read"):
+        import_images(repository, [image], name="a", describe=change)
+    assert sealed(repository) == []
+
+
+@pytest.mark.parametrize("make", READ_WITH.values(), ids=READ_WITH)
+def test_an_image_is_refused_while_vmware_uses_any_of_its_files(make, repository, tmp_path):
+    image, other = make(tmp_path)
+    (tmp_path / f"{other.name}.lck").mkdir()
+    (tmp_path / f"{other.name}.lck" / "M1.lck").touch()
+
+    with pytest.raises(TransientError, match=f"{other.name}: is in use by VMware"):
+        import_images(repository, [image], name="a")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
 
 from vmkeep.errors import UnsupportedError, UsageError
 from vmkeep.formats.imagefile import ImageFile
 from vmkeep.formats.neighbours import neighbour
+from vmkeep.formats.openfiles import OpenFiles
 from vmkeep.formats.qcow2.compressed import CompressedClusters
 from vmkeep.formats.qcow2.header import SECTOR, Opening, read_opening
 from vmkeep.formats.qcow2.tables import Kind, Part, Tables
@@ -34,10 +35,12 @@ class Qcow2Source:
 
     transport = "file"
 
-    def __init__(self, image: _Image, opened: ExitStack) -> None:
+    def __init__(self, image: _Image, opened: OpenFiles) -> None:
         self.capacity = image.capacity
         self.notes = image.notes
         """One sentence for each thing in the image that is not read."""
+        self.files = opened.files
+        """The image and its backing files."""
         self._image = image
         self._opened = opened
 
@@ -132,22 +135,22 @@ def open_qcow2(path: Path, *, file: ImageFile | None = None) -> Qcow2Source:
     :raises UsageError: the image is damaged, or its chain leads out of its folder or back to itself.
     :raises UnsupportedError: the image has a feature that cannot be read.
     """
-    with ExitStack() as stack:
-        image = _open(stack.enter_context(file or ImageFile(path)), stack, ())
-        return Qcow2Source(image, stack.pop_all())
+    with OpenFiles() as opened:
+        image = _open(opened.add(file or ImageFile(path)), opened, ())
+        return Qcow2Source(image, opened)
 
 
-def _open(file: ImageFile, stack: ExitStack, above: tuple[tuple[int, int], ...]) -> _Image:
+def _open(file: ImageFile, opened: OpenFiles, above: tuple[tuple[int, int], ...]) -> _Image:
     if file.identity in above:
         raise UsageError(f"{file.name}: its backing files lead back to itself")
     if len(above) >= _LONGEST_CHAIN:
         raise UsageError(f"{file.name}: has more than {_LONGEST_CHAIN} backing files below each other")
     opening = read_opening(file)
-    below = _open_below(file, opening, stack, (*above, file.identity)) if opening.backing is not None else None
+    below = _open_below(file, opening, opened, (*above, file.identity)) if opening.backing is not None else None
     return _Image(file, opening, below)
 
 
-def _open_below(file: ImageFile, opening: Opening, stack: ExitStack, above: tuple[tuple[int, int], ...]) -> _Below:
+def _open_below(file: ImageFile, opening: Opening, opened: OpenFiles, above: tuple[tuple[int, int], ...]) -> _Below:
     path = neighbour(file.path, opening.backing or "", what="backing file", remedy="qemu-img rebase -u")
     kind = opening.backing_format
     if kind is None:
@@ -157,5 +160,5 @@ def _open_below(file: ImageFile, opening: Opening, stack: ExitStack, above: tupl
         )
     if kind not in ("raw", "qcow2"):
         raise UnsupportedError(f"{file.name}: its backing file has the format {kind}: join them by 'qemu-img convert'")
-    below = stack.enter_context(ImageFile(path))
-    return _open(below, stack, above) if kind == "qcow2" else _RawBelow(below)
+    below = opened.add(ImageFile(path))
+    return _open(below, opened, above) if kind == "qcow2" else _RawBelow(below)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import resource
 from collections.abc import Iterator
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 from vmkeep.errors import UnsupportedError, UsageError
 from vmkeep.formats.imagefile import ImageFile
 from vmkeep.formats.neighbours import neighbour
+from vmkeep.formats.openfiles import OpenFiles
 from vmkeep.formats.vmdk.descriptor import DescribedExtent, Descriptor
 from vmkeep.formats.vmdk.extents import FlatTables, Tables, ZeroTables, open_cowd, open_sesparse, require_length
 from vmkeep.formats.vmdk.grains import Part
@@ -58,11 +58,11 @@ def sparse_extent(file: ImageFile, hosted: HostedHeader, start: int, length: int
     return OpenExtent(start=start, length=length, tables=tables, file=file, grains=grains, grain=grain)
 
 
-def open_beside(path: Path, file: ImageFile, described: Descriptor, stack: ExitStack) -> Iterator[OpenExtent]:
+def open_beside(path: Path, file: ImageFile, described: Descriptor, opened: OpenFiles) -> Iterator[OpenExtent]:
     """Open the extents that a descriptor names."""
     _require_handles(file, len({extent.file for extent in described.extents}))
     start = 0
-    files = _Files(path, file, stack)
+    files = _Files(path, file, opened)
     for extent in described.extents:
         yield _open_extent(files, file, extent, start)
         start += extent.length
@@ -81,17 +81,17 @@ def _require_handles(image: ImageFile, files: int) -> None:
 class _Files:
     """The files of an image's extents. Several flat extents may share one."""
 
-    def __init__(self, path: Path, image: ImageFile, stack: ExitStack) -> None:
+    def __init__(self, path: Path, image: ImageFile, opened: OpenFiles) -> None:
         self._path = path
         self._image = image
-        self._stack = stack
+        self._opened = opened
         self._files: dict[str, ImageFile] = {}
         self._taken: dict[tuple[int, int], int] = {}
 
     def open(self, name: str) -> ImageFile:
         """Open a file, or return it if it is open."""
         if name not in self._files:
-            self._files[name] = self._stack.enter_context(open_file(self._path, name, "extent"))
+            self._files[name] = self._opened.add(open_file(self._path, name, "extent"))
         return self._files[name]
 
     def take(self, file: ImageFile, start: int, stop: int) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Final
 
 from vmkeep.errors import UnsupportedError, UsageError
 from vmkeep.formats.imagefile import ImageFile
+from vmkeep.formats.openfiles import OpenFiles
 from vmkeep.formats.reading import PieceReader, read_pieces
 from vmkeep.formats.vmdk.descriptor import (
     LARGEST_DESCRIPTOR,
@@ -46,8 +47,10 @@ class VmdkSource:
 
     transport = "file"
 
-    def __init__(self, image: _Image, opened: ExitStack) -> None:
+    def __init__(self, image: _Image, opened: OpenFiles) -> None:
         self.capacity = image.capacity
+        self.files = opened.files
+        """The files of the image and of its parents."""
         self._image = image
         self._opened = opened
 
@@ -132,12 +135,12 @@ def open_vmdk(path: Path, *, file: ImageFile | None = None) -> VmdkSource:
     :raises UsageError: the image is damaged, it is a piece of another image, or a name leads out of its folder.
     :raises UnsupportedError: the image is of a kind that holds no data, or has a feature that cannot be read.
     """
-    with ExitStack() as stack:
-        opened = stack.enter_context(file or ImageFile(path))
+    with OpenFiles() as opened:
+        first = opened.add(file or ImageFile(path))
         if file is not None:
             _require_alone(file)
-        image, _ = _open(path, opened, stack, ())
-        return VmdkSource(image, stack.pop_all())
+        image, _ = _open(path, first, opened, ())
+        return VmdkSource(image, opened)
 
 
 def _require_alone(file: ImageFile) -> None:
@@ -157,7 +160,7 @@ def _require_alone(file: ImageFile) -> None:
 
 
 def _open(
-    path: Path, file: ImageFile, stack: ExitStack, above: tuple[tuple[int, int], ...]
+    path: Path, file: ImageFile, opened: OpenFiles, above: tuple[tuple[int, int], ...]
 ) -> tuple[_Image, Descriptor | None]:
     if file.identity in above:
         raise UsageError(f"{file.name}: its parents lead back to itself")
@@ -168,12 +171,12 @@ def _open(
         described, extents = _inside(file, head)
     elif is_descriptor(head):
         described = _read_descriptor(file)
-        extents = list(open_beside(path, file, described, stack))
+        extents = list(open_beside(path, file, described, opened))
     else:
         raise _no_image(file, head)
     below = None
     if described is not None and described.parent_id is not None:
-        below = _open_parent(path, file, described, stack, (*above, file.identity))
+        below = _open_parent(path, file, described, opened, (*above, file.identity))
     return _Image(extents, below), described
 
 
@@ -227,10 +230,10 @@ def _require_data(file: ImageFile, described: Descriptor) -> None:
 
 
 def _open_parent(
-    path: Path, file: ImageFile, described: Descriptor, stack: ExitStack, above: tuple[tuple[int, int], ...]
+    path: Path, file: ImageFile, described: Descriptor, opened: OpenFiles, above: tuple[tuple[int, int], ...]
 ) -> _Image:
-    parent = stack.enter_context(open_file(path, described.parent, "parent"))
-    image, its = _open(parent.path, parent, stack, above)
+    parent = opened.add(open_file(path, described.parent, "parent"))
+    image, its = _open(parent.path, parent, opened, above)
     if its is None or its.content_id != described.parent_id:
         found = "none" if its is None else f"{its.content_id:08x}"
         raise UsageError(
