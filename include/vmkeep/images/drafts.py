@@ -63,6 +63,9 @@ class ExportPlace(Protocol):
     def largest(self) -> int | None:
         """Bytes of the largest file that the place surely takes; ``None``: the place has to be tried."""
 
+    def clean(self) -> None:
+        """Remove what dead exports left, because it takes names and room."""
+
     def free(self) -> int | None:
         """Return the free bytes; ``None``: the place does not tell."""
 

@@ -18,16 +18,17 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from vmkeep.blobs import name_if_free, sync_folder
 from vmkeep.clock import now
 from vmkeep.errors import ConflictError, NotFoundError, StoreFullError, TransferError, UsageError, VmKeepError
 from vmkeep.images.diskfiles import remove_abandoned
+from vmkeep.images.localnames import Naming, plan_naming
 from vmkeep.images.partsinks import PartSink
 from vmkeep.images.processes import boot
 from vmkeep.model.exports import WrittenFile
 
 _DRAFT = ".vmkeep-{}.partial"
 _NOTE = ".note"
+_LONGEST_NOTE = 16 << 20
 _ABANDONED_AFTER = 86400.0
 """Seconds without a write, after which a draft of another machine counts as abandoned."""
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -64,10 +65,15 @@ class LocalPlace:
         """Return those of some names that exist."""
         return [name for name in names if os.path.lexists(self._folder / name)]
 
+    def clean(self) -> None:
+        """Remove what dead exports left; see :meth:`vmkeep.images.drafts.ExportPlace.clean`."""
+        remove_abandoned(self._folder.glob(_DRAFT.format("*")))
+        _living(self._folder)
+
     @contextmanager
     def draft(self, name: str, *, overwrite: bool) -> Iterator[LocalDraft]:
         """Open a draft; see :meth:`vmkeep.images.drafts.ExportPlace.draft`. Remove what dead exports left first."""
-        remove_abandoned(self._folder.glob(_DRAFT.format("*")))
+        self.clean()
         if name in _living(self._folder):
             raise ConflictError(f"{self._folder}: another process is exporting {name!r} into it; wait for its end")
         hidden = self._folder / _DRAFT.format(secrets.token_hex(8))
@@ -82,7 +88,8 @@ class LocalPlace:
             yield draft
         finally:
             draft.close()
-            shutil.rmtree(hidden, ignore_errors=True)
+            if draft.all_back:
+                shutil.rmtree(hidden, ignore_errors=True)
             os.close(note)
 
 
@@ -98,6 +105,8 @@ class LocalDraft:
         self._sinks: dict[str, LocalSink | PartSink] = {}
         self._threads = ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="export")
         self._lock = threading.Lock()
+        self.all_back = True
+        """Whether no file of an older export lies in the hidden folder because its name was taken meanwhile."""
 
     @property
     def folder(self) -> Path:
@@ -128,24 +137,20 @@ class LocalDraft:
         ]
 
     def publish(self, manifest: str, content: bytes) -> None:
-        """Name the files, the manifest last. If that is not possible, no name is left behind."""
-        names = [*sorted(self._sinks), manifest]
-        named: list[str] = []
+        """Name the files, the manifest last. If that is not possible, an older export is as it was."""
         try:
             _write_whole(self._hidden / manifest, content)
-            self._note_names(names)
-            if self._overwrite:
-                (self._target / manifest).unlink(missing_ok=True)  # no manifest may tell of files that it did not see
-            for name in names:
-                self._name(name)
-                named.append(name)
-            sync_folder(self._target)
-        except BaseException as error:
-            for name in named:
-                (self._target / name).unlink(missing_ok=True)
-            if isinstance(error, OSError):
-                raise _unwritable(self._target, error) from error
-            raise
+            names = [*sorted(self._sinks), manifest]
+            naming = plan_naming(self._target, self._hidden, names, manifest, overwrite=self._overwrite)
+            self._note_naming(naming)
+            try:
+                naming.name(self._target, self._hidden)
+            except BaseException:
+                self.all_back = naming.undo(self._target, self._hidden)
+                raise
+            self._note_naming(None)
+        except OSError as error:
+            raise _unwritable(self._target, error) from error
 
     def close(self) -> None:
         """Close all files."""
@@ -153,19 +158,15 @@ class LocalDraft:
         for file in self._files.values():
             file.close()
 
-    def _name(self, name: str) -> None:
-        source, target = self._hidden / name, self._target / name
-        if self._overwrite:
-            source.replace(target)
-        elif not name_if_free(source, target):
-            raise ConflictError(f"{target}: exists already; nothing was exported: give another name, or --force")
+    def _note_naming(self, naming: Naming | None) -> None:
+        """Note which files are about to get names, so that the next export can undo it if this process dies.
 
-    def _note_names(self, names: list[str]) -> None:
-        """Note which files are about to get names, so that the next export can take them back if this one dies."""
-        inodes = {name: (self._hidden / name).stat().st_ino for name in names}
-        note = json.loads(os.pread(self._note, 1 << 20, 0))
-        content = json.dumps(note | {"names": inodes}).encode()
+        :param naming: ``None``: all files have their names, and there is nothing to undo any more.
+        """
+        note = json.loads(os.pread(self._note, _LONGEST_NOTE, 0)) | {"naming": naming and naming.encode()}
+        content = json.dumps(note).encode()
         os.pwrite(self._note, content, 0)
+        os.ftruncate(self._note, len(content))
         os.fsync(self._note)
 
 
@@ -289,15 +290,16 @@ def _look_at(folder: Path, hidden: Path) -> str | None:
             shutil.rmtree(hidden, ignore_errors=True)
         return None
     try:
-        content = _parse(os.pread(note, 1 << 20, 0))
+        content = _parse(os.pread(note, _LONGEST_NOTE, 0))
         try:
             fcntl.flock(note, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             return str(content.get("name", ""))
         if (not content.get("boot") or content["boot"] != boot()) and _silent_since(hidden) <= _ABANDONED_AFTER:
             return str(content.get("name", ""))
-        _take_names_back(folder, content.get("names"))
-        shutil.rmtree(hidden, ignore_errors=True)
+        naming = Naming.decode(content.get("naming"))
+        if naming is None or naming.undo_of_dead(folder, hidden):
+            shutil.rmtree(hidden, ignore_errors=True)
         return None
     finally:
         os.close(note)
@@ -310,25 +312,6 @@ def _parse(content: bytes) -> dict[str, object]:
     except ValueError:
         return {}
     return parsed if isinstance(parsed, dict) else {}
-
-
-def _take_names_back(folder: Path, names: object) -> None:
-    """Remove files that a dead export had named, because it wrote no manifest."""
-    if not isinstance(names, dict) or not names:
-        return
-    last = list(names)[-1]
-    if _is(folder / last, names[last]):
-        return  # with its manifest, the export is complete
-    for name, inode in names.items():
-        if name == Path(name).name and _is(folder / name, inode):
-            (folder / name).unlink(missing_ok=True)
-
-
-def _is(path: Path, inode: object) -> bool:
-    try:
-        return path.stat(follow_symlinks=False).st_ino == inode
-    except OSError:
-        return False
 
 
 def _silent_since(hidden: Path) -> float:

@@ -90,6 +90,7 @@ def export_point(
     )
     # What the companions refuse is refused before anything is written.
     beside = list(companions(exported))
+    place.clean()
     require_room(place, planned, files, [f"{name}{MANIFEST}", *beside], overwrite=overwrite)
     bars = {each.number: on_progress(each.image.disk.label) for each in planned}
     with place.draft(name, overwrite=overwrite) as draft:

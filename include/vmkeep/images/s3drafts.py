@@ -59,13 +59,21 @@ class S3Place:
         """Return those of some names that exist."""
         return [name for name in names if self._uploads.exists(name)]
 
+    def clean(self) -> None:
+        """Remove what dead exports left; see :meth:`vmkeep.images.drafts.ExportPlace.clean`."""
+        self._living()
+
+    def _living(self) -> set[str | None]:
+        """Remove abandoned drafts. Return the names of the exports that others are writing."""
+        begin, end = _NOTE.split("{}")
+        notes = [found for found in self._uploads.list(begin) if found.name.endswith(end)]
+        return {_look_at(self._uploads, found.name, found.modified) for found in notes}
+
     @contextmanager
     def draft(self, name: str, *, overwrite: bool) -> Iterator[S3Draft]:
         """Open a draft; see :meth:`vmkeep.images.drafts.ExportPlace.draft`. Remove what dead exports left first."""
-        begin, end = _NOTE.split("{}")
-        for found in list(self._uploads.list(begin)):
-            if found.name.endswith(end) and _look_at(self._uploads, found.name, found.modified) == name:
-                raise ConflictError(f"{self.location}: another process is exporting {name!r} into it; wait for its end")
+        if name in self._living():
+            raise ConflictError(f"{self.location}: another process is exporting {name!r} into it; wait for its end")
         with ThreadPoolExecutor(_THREADS, thread_name_prefix="upload") as threads:
             draft = S3Draft(self._uploads, name, threads, overwrite=overwrite)
             try:

@@ -120,6 +120,12 @@ class ExportedPoint:
         """Name of the manifest."""
         return f"{self.name}{MANIFEST}"
 
+    @property
+    def owned(self) -> list[str]:
+        """Names of the export's files without its manifest. Others than those of its name may be a person's."""
+        files = (*(file for disk in self.disks for file in disk.files), *self.beside)
+        return [name for name in dict.fromkeys(file.name for file in files) if name.startswith(self.name)]
+
     def encode(self) -> bytes:
         """Return the content of the manifest."""
         return json.dumps({_MARK: _VERSION, **to_plain(self)}, indent=2).encode()
@@ -138,7 +144,8 @@ def parse_manifest(content: bytes, *, what: str) -> ExportedPoint:
         if version != _VERSION:
             raise UsageError(f"{what}: was written by another version of vmkeep ({version!r}); use that version")
         found = from_json(ExportedPoint, content)
-        for name in (found.name, *(file.name for disk in found.disks for file in disk.files)):
+        files = (*(file for disk in found.disks for file in disk.files), *found.beside)
+        for name in (found.name, *(file.name for file in files)):
             if "/" in name or "\0" in name or name in ("", ".", ".."):
                 raise ValueError(f"{name!r} is no file's name")
     except (ValueError, TypeError, KeyError, RecursionError) as error:
