@@ -94,7 +94,10 @@ def written(exported: Mapping[str, Any]) -> list[str]:
     disks, data = counted(exported["disks"], "disk"), size(exported["bytes_written"])
     compared = size(exported["bytes_compared"])
     place = str(exported["place"]).rstrip("/")
-    return [exported["point"], f"{disks}, {data} of data, {compared} read back: {place}/{exported['manifest']}"]
+    lines = [exported["point"], f"{disks}, {data} of data, {compared} read back: {place}/{exported['manifest']}"]
+    if exported.get("notes"):
+        lines.append(f"{counted(exported['left_out'], 'part')} of the machine left behind: {place}/{exported['notes']}")
+    return lines
 
 
 def reached(sealed: Mapping[str, Any]) -> list[str]:

@@ -90,6 +90,18 @@ def test_a_run_tells_its_point_and_place_at_once_and_the_sizes_at_its_end(reposi
     assert written({}) == []
 
 
+def test_a_run_tells_how_many_parts_of_the_machine_were_left_behind_and_where_they_are_listed(repository, tmp_path):
+    store(repository, tmp_path)
+    (tmp_path / "out").mkdir()
+    request = {"point": "latest:web01", "format": "ova", "out": str(tmp_path / "out")}
+
+    done = ExportPointOperator(task_id="export", request=request).execute(context_of())
+
+    assert (tmp_path / "out" / done["notes"]).is_file()
+    parts = "1 part" if done["left_out"] == 1 else f"{done['left_out']} parts"
+    assert written(done)[-1] == f"{parts} of the machine left behind: {tmp_path}/out/web01.notes.txt"
+
+
 def test_a_task_that_is_killed_stops_leaves_nothing_and_its_retry_makes_the_export(repository, tmp_path, monkeypatch):
     store(repository, tmp_path, content=b"x" * 64 * KIB)
     (tmp_path / "out").mkdir()

@@ -15,7 +15,7 @@ from vmkeep.model.exports import ExportedPoint, ExportRequest, ImageFormat
 from vmkeep.model.job import to_plain
 from vmkeep.model.overwrite import Verify
 from vmkeep.model.portable import Drivers, Hypervisor
-from vmkeep.model.wording import size
+from vmkeep.model.wording import counted, size
 
 
 @command(
@@ -86,6 +86,7 @@ def export(
 
     With --to, the machine goes along: NAME.libvirt.xml for 'virsh define', NAME.proxmox.sh, or NAME.openstack.sh.
     NAME.notes.txt lists the parts that do not come along and the steps by hand, and NAME.machine.json has both as data.
+    An OVF or an OVA has such notes, too.
     """
     from vmkeep.flows import exports  # takes time to import
 
@@ -125,6 +126,8 @@ def _show(exported: ExportedPoint, seconds: float) -> None:
     )
     for file in exported.beside:
         click.echo(f"{exported.place}/{file.name}")
+    if exported.describes:
+        click.echo(f"{counted(len(exported.left_out), 'part')} of the machine left behind: read {exported.notes}")
     written = sum(disk.bytes_written for disk in exported.disks)
     click.echo(f"{exported.place}/{exported.manifest}: {exported.point}, {size(written)} of data, "
                f"{rate(written, seconds)}")  # fmt: skip

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from vmkeep.blobs import open_uploads
-from vmkeep.flows.leaving import WayOut, ovf_files
+from vmkeep.flows.leaving import WayOut, ova_files, ovf_files
 from vmkeep.flows.saved_machine import saved_machine
 from vmkeep.images import (
     Companions,
@@ -75,8 +75,8 @@ def export(
 def _companions(request: ExportRequest, machine: PortableMachine | None) -> Companions:
     if machine is not None and request.to is not None:
         return WayOut(request, request.to, machine).files
-    if machine is not None and request.format is ImageFormat.OVF:
-        return partial(ovf_files, machine)
+    if machine is not None:
+        return partial(ovf_files if request.format is ImageFormat.OVF else ova_files, machine)
     return no_companions
 
 

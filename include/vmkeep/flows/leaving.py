@@ -20,6 +20,7 @@ from vmkeep.hypervisors import (
     openstack_properties,
     openstack_script,
     ovf_xml,
+    package_advice,
     proxmox_script,
 )
 from vmkeep.model.exports import ExportedPoint, ExportRequest, ImageFormat
@@ -32,7 +33,7 @@ _ENDS = {
     Hypervisor.PROXMOX: (".proxmox.sh",),
     Hypervisor.OPENSTACK: (".openstack.sh", ".openstack.json"),
 }
-_MACHINE, _NOTES = ".machine.json", ".notes.txt"
+_MACHINE = ".machine.json"
 
 
 class WayOut:
@@ -55,17 +56,8 @@ class WayOut:
 
         :raises UnsupportedError: the hypervisor cannot have the machine, e.g. because it has too many disks.
         """
-        disks = [
-            WrittenDisk(
-                key=disk.device_key,
-                name=disk.files[0].name,
-                size=disk.files[0].size,
-                format=str(exported.format),
-                populated=disk.bytes_written,
-            )
-            for disk in exported.disks
-        ]
-        names = [f"{exported.name}{end}" for end in (*_ENDS[self._to], _MACHINE, _NOTES)]
+        disks = _written(exported)
+        names = [*(f"{exported.name}{end}" for end in (*_ENDS[self._to], _MACHINE)), exported.notes]
         described = (*self._described(exported.name, disks), self._as_json(disks), self._notes(disks))
         return {name: text.encode("utf-8", "replace") for name, text in zip(names, described, strict=True)}
 
@@ -89,21 +81,37 @@ class WayOut:
         return json.dumps(told, indent=2) + "\n"
 
     def _notes(self, disks: list[WrittenDisk]) -> str:
-        return notes_text(self._machine, disks, self._wishes)
+        return notes_text(self._machine, disks, advice(self._machine, self._wishes))
+
+
+def ova_files(machine: PortableMachine, exported: ExportedPoint) -> Mapping[str, bytes]:
+    """Return the file beside an OVA: the list of losses."""
+    text = notes_text(machine, _written(exported), package_advice(machine))
+    return {exported.notes: text.encode("utf-8", "replace")}
 
 
 def ovf_files(machine: PortableMachine, exported: ExportedPoint) -> Mapping[str, bytes]:
-    """Return the descriptor and the manifest of an OVF package, by name."""
-    disks = [
-        WrittenDisk(key=disk.device_key, name=disk.files[0].name, size=disk.files[0].size, populated=disk.bytes_written)
-        for disk in exported.disks
-    ]
+    """Return the descriptor and the manifest of an OVF package, and the list of losses, by name."""
+    disks = _written(exported)
     descriptor, listing = (f"{exported.name}{end}" for end in OVF_ENDS)
     text = ovf_xml(machine, disks).encode()
     digests = {descriptor: sha256(text).hexdigest()}
     for disk in exported.disks:
         digests[disk.files[0].name] = disk.files[0].sha256 or ""
-    return {descriptor: text, listing: manifest(digests).encode()}
+    return {descriptor: text, listing: manifest(digests).encode(), **ova_files(machine, exported)}
+
+
+def _written(exported: ExportedPoint) -> list[WrittenDisk]:
+    return [
+        WrittenDisk(
+            key=disk.device_key,
+            name=disk.files[0].name,
+            size=disk.files[0].size,
+            format=str(exported.format),
+            populated=disk.bytes_written,
+        )
+        for disk in exported.disks
+    ]
 
 
 def _networks(words: tuple[str, ...], machine: PortableMachine) -> dict[str, str]:

@@ -14,7 +14,7 @@ another program has to take is made of harmless characters first.
 server products. ``strangexml`` parses XML that nobody can trust.
 """
 
-from vmkeep.hypervisors.carrying import advice, left_behind, notes_text
+from vmkeep.hypervisors.carrying import advice, left_behind, notes_text, package_advice
 from vmkeep.hypervisors.described import DescribedMachine, DiskFile
 from vmkeep.hypervisors.guests import usual_drivers
 from vmkeep.hypervisors.libvirt import libvirt_xml
@@ -44,6 +44,7 @@ __all__ = [
     "openstack_properties",
     "openstack_script",
     "ovf_xml",
+    "package_advice",
     "padded",
     "plan_ova",
     "proxmox_script",

@@ -49,13 +49,28 @@ def advice(machine: PortableMachine, wishes: Wishes) -> tuple[str, ...]:
     return tuple(steps)
 
 
-def notes_text(machine: PortableMachine, files: Sequence[WrittenDisk], wishes: Wishes) -> str:
-    """Return both lists as a text for people."""
+def package_advice(machine: PortableMachine) -> tuple[str, ...]:
+    """Return the steps by hand for a machine in an OVF package, whose importer nobody knows yet."""
+    steps = ["Start the imported machine only when the old one is off, because both have the same addresses and names."]
+    if machine.cards:
+        steps.append("Choose the networks while you import: the package has only their names.")
+        steps.append(
+            "Compare the MAC addresses after the import: some programs give out new ones. A guest then may take the "
+            "card for a new one, without its static IP addresses; note these before."
+        )
+    if machine.firmware is Firmware.EFI:
+        steps.append("If the firmware finds nothing to start, choose the loader in its menu once, and add an entry.")
+    steps.append("Back up the new machine at once, and keep the restore point until its successor has proved itself.")
+    return tuple(steps)
+
+
+def notes_text(machine: PortableMachine, files: Sequence[WrittenDisk], steps: Sequence[str]) -> str:
+    """Return the parts that do not come along, and the steps by hand, as a text for people."""
     lines = [f"{machine.name}", "", "Parts that do not come along:", ""]
     for left in left_behind(machine, files) or (LeftOut(part="none", why="everything has a place"),):
         lines += _item(f"{left.part}: {left.why}.")
     lines += ["", "Usually to be done by hand:", ""]
-    for step in advice(machine, wishes):
+    for step in steps:
         lines += _item(step)
     return "\n".join(lines) + "\n"
 

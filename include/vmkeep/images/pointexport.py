@@ -10,7 +10,7 @@ from typing import Final, TypeVar
 
 from vmkeep.errors import CancelledError
 from vmkeep.formats import PlannedFile
-from vmkeep.hypervisors import host_name
+from vmkeep.hypervisors import WrittenDisk, host_name, left_behind
 from vmkeep.images.drafts import Draft, ExportPlace
 from vmkeep.images.imageplans import PlannedImage, plan_images, require_room
 from vmkeep.images.ovawriting import OvaWriter, plan_writer
@@ -18,7 +18,7 @@ from vmkeep.images.readingback import read_back
 from vmkeep.model.exports import MANIFEST, ExportedDisk, ExportedPoint, ImageFormat, WrittenFile
 from vmkeep.model.overwrite import Verify
 from vmkeep.model.point import RestorePoint
-from vmkeep.model.portable import PortableMachine
+from vmkeep.model.portable import LeftOut, PortableMachine
 from vmkeep.model.sinks import Sink
 from vmkeep.repository import Repository
 from vmkeep.transfer.progress import OnProgress
@@ -61,7 +61,7 @@ def export_point(
 
     :param name: a safe name for files; see :func:`vmkeep.images.exportnames.safe_name`.
     :param numbers: numbers of the disks, from 0, in order of device key; none: all.
-    :param machine: the point's machine, which an OVA describes.
+    :param machine: the point's machine; ``None``: the export does not describe it.
     :param on_progress: makes the function that takes the progress of a disk, from the disk's name.
     :raises ConflictError: a file of that name exists, or another process exports under that name.
     :raises CorruptError: a stored block is damaged. The message names the byte of the disk.
@@ -99,7 +99,7 @@ def export_point(
             disks = work.each(planned, lambda each: work.write(each, bars[each.number]))
         else:
             disks = work.write_ova(ova, files[0], bars)
-        exported = replace(exported, disks=tuple(disks))
+        exported = replace(exported, disks=tuple(disks), left_out=_left_out(machine, exported))
         texts = [_write_text(draft, file, text) for file, text in companions(exported).items()]
         draft.complete()
         written = {disk.number: disk for disk in disks}
@@ -204,6 +204,15 @@ def _as_planned(each: PlannedImage, files: Sequence[PlannedFile]) -> ExportedDis
         files=tuple(WrittenFile(name=file.name, size=file.size) for file in files),
         bytes_written=0,
     )
+
+
+def _left_out(machine: PortableMachine | None, exported: ExportedPoint) -> tuple[LeftOut, ...]:
+    if machine is None:
+        return ()
+    files = [
+        WrittenDisk(key=disk.device_key, name=disk.files[0].name, size=disk.files[0].size) for disk in exported.disks
+    ]
+    return left_behind(machine, files)
 
 
 def _write_text(draft: Draft, name: str, text: bytes) -> WrittenFile:

@@ -13,10 +13,12 @@ from enum import StrEnum
 from vmkeep.errors import UsageError
 from vmkeep.model.job import from_json, to_plain
 from vmkeep.model.overwrite import Verify
-from vmkeep.model.portable import Drivers, Hypervisor
+from vmkeep.model.portable import Drivers, Hypervisor, LeftOut
 
 MANIFEST = ".export.json"
 """End of the name of an export's manifest."""
+NOTES = ".notes.txt"
+"""End of the name of the text about what does not come along."""
 _MARK = "vmkeep_export"
 _VERSION = 1
 _LARGEST = 16 << 20
@@ -113,7 +115,19 @@ class ExportedPoint:
     disks: tuple[ExportedDisk, ...]
     beside: tuple[WrittenFile, ...] = ()
     """Other files of the export, such as a description of the machine."""
+    left_out: tuple[LeftOut, ...] = ()
+    """Parts of the machine that do not come along; none, too, if the export does not describe the machine."""
     verify: Verify = Verify.SAMPLE
+
+    @property
+    def notes(self) -> str:
+        """Name of the text for people about these parts."""
+        return f"{self.name}{NOTES}"
+
+    @property
+    def describes(self) -> bool:
+        """Whether the export describes the machine, and so has such a text."""
+        return any(file.name == self.notes for file in self.beside)
 
     @property
     def manifest(self) -> str:

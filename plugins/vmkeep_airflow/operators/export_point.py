@@ -24,7 +24,7 @@ class ExportPointOperator(RepositoryOperator):
     has left and starts again; if that try had published the export, the retry finds it and is done.
 
     :param request: the params of an ``export_point`` run: fields of an ``ExportRequest``. Templated.
-    :returns: point, VM, format, place, manifest, and the numbers of disks, bytes and seconds.
+    :returns: point, VM, format, place, manifest, and the numbers of disks, files, parts left behind, bytes and seconds.
     """
 
     template_fields: Sequence[str] = (*RepositoryOperator.template_fields, "request")
@@ -79,6 +79,8 @@ def summary(exported: ExportedPoint, *, seconds: float) -> dict[str, Any]:
         "manifest": exported.manifest,
         "disks": len(exported.disks),
         "files": len(files),
+        "left_out": len(exported.left_out),
+        "notes": exported.notes if exported.describes else None,
         "bytes_written": sum(disk.bytes_written for disk in exported.disks),
         "bytes_compared": sum(disk.bytes_compared for disk in exported.disks),
         "duration_seconds": round(seconds, 3),

@@ -53,6 +53,7 @@ def test_the_machine_goes_along_with_its_images(kept, export, tmp_path, to, desc
         point = repository.find_point(kept[1])
     assert [disk["key"] for disk in machine["machine"]["disks"]] == [image.disk.key for image in point.images]
     parts = [left["part"] for left in machine["left_out"]]
+    assert [left["part"] for left in told["left_out"]] == parts
     assert any(part.startswith("NVRAM") for part in parts)
     notes = (tmp_path / "web01.notes.txt").read_text()
     unwrapped = " ".join(notes.split())

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import random
 import subprocess
 import sys
+import tarfile
 import uuid
 
 import pytest
@@ -14,8 +16,9 @@ import pytest
 from tests.command_line import run_here
 from vmkeep.blobs import open_uploads
 from vmkeep.errors import ConflictError, CorruptError, RepositoryError, VerificationError
+from vmkeep.flows import exports
 from vmkeep.images import S3Place, export_point, import_images
-from vmkeep.model.exports import ImageFormat, parse_manifest
+from vmkeep.model.exports import ExportRequest, ImageFormat, parse_manifest
 from vmkeep.model.overwrite import Verify
 from vmkeep.repository import create_repository
 
@@ -85,6 +88,28 @@ def test_qemu_finds_the_objects_equal_to_the_disks(sample, s3_server, form, tmp_
         kind = form if form in (ImageFormat.RAW, ImageFormat.QCOW2) else "vmdk"
         images = str(sample[0] / str(disk.number)), str(tmp_path / disk.files[0].name)
         compare = ["qemu-img", "compare", "-f", "raw", "-F", str(kind), *images]
+        assert subprocess.run(compare, check=True, capture_output=True, text=True).stdout == "Images are identical.\n"
+
+
+def test_an_ova_arrives_whole_and_qemu_finds_its_disks_equal(sample, s3_server, tmp_path):
+    folder, repository, point = sample
+    location = f"s3://{s3_server.bucket}/{uuid.uuid4()}"
+    request = ExportRequest(point=point.ref, format=ImageFormat.OVA, out=location, name="web", verify=Verify.ALL)
+
+    exports.export(repository, request, on_progress=lambda _: lambda _: None, aws=s3_server.credentials)
+
+    uploads = open_uploads(location, credentials=s3_server.credentials)
+    assert names(uploads) == ["web.export.json", "web.notes.txt", "web.ova"]
+    assert b"Parts that do not come along" in uploads.get("web.notes.txt")
+    with tarfile.open(fileobj=io.BytesIO(uploads.get("web.ova"))) as tar:
+        assert tar.getnames() == ["web.ovf", "web.mf", "web-disk0.vmdk", "web-disk1.vmdk"]
+        tar.extractall(tmp_path, filter="data")
+    for line in (tmp_path / "web.mf").read_text().splitlines():
+        name, _, digest = line.removeprefix("SHA256(").partition(")= ")
+        assert hashlib.sha256((tmp_path / name).read_bytes()).hexdigest() == digest
+    for number in (0, 1):
+        images = str(folder / str(number)), str(tmp_path / f"web-disk{number}.vmdk")
+        compare = ["qemu-img", "compare", "-f", "raw", "-F", "vmdk", *images]
         assert subprocess.run(compare, check=True, capture_output=True, text=True).stdout == "Images are identical.\n"
 
 

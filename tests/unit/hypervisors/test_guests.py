@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.unit.hypervisors.conftest import disk, files_of, machine
-from vmkeep.hypervisors import Wishes, left_behind, notes_text, usual_drivers
+from vmkeep.hypervisors import Wishes, advice, left_behind, notes_text, usual_drivers
 from vmkeep.hypervisors.guests import Family, cim_number, guest_of
 from vmkeep.model.portable import Drivers, LeftOut
 from vmkeep.vsphere.api import vim
@@ -42,7 +42,7 @@ def test_the_notes_name_each_lost_part_and_each_disk_that_was_not_exported():
     files = files_of(described)[:1]
 
     assert [left.part for left in left_behind(described, files)] == ["vTPM", "Hard disk 2 (scsi0:1)"]
-    text = notes_text(described, files, Wishes())
+    text = notes_text(described, files, advice(described, Wishes()))
     assert "vTPM: secrets stay." in text
     assert "BitLocker" in text
     assert "VMware Tools" in text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import random
 import subprocess
 import tarfile
@@ -56,7 +57,10 @@ def test_a_package_holds_what_its_manifest_says_and_what_the_point_holds(sample,
     ended = export(sample, tmp_path, form)
 
     assert ended.returncode == 0, ended.stderr
-
+    (notes,) = tmp_path.glob("*.notes.txt")
+    assert "Parts that do not come along:" in notes.read_text()
+    assert f"left behind: read {notes.name}" in ended.stdout
+    assert notes.name in [file["name"] for file in json.loads(next(tmp_path.glob("*.json")).read_text())["beside"]]
     folder, names = unpacked(tmp_path, form)
     if form == "ova":
         assert [name.rpartition(".")[2] for name in names] == ["ovf", "mf", "vmdk", "vmdk", "vmdk"]
