@@ -53,6 +53,11 @@ def apply(ref: str, image: Path, dry_run: bool, verify: str, repository: str | N
         return
     if applied.whole:
         warn(f"the map of {applied.before} is gone, so every block is written")
+    if applied.beside and not dry_run:
+        warn(
+            f"{', '.join(applied.beside)}: still as exported; if the machine got other CPUs, memory or cards since "
+            "then, export the point anew"
+        )
     print_table(
         ("disk", "changed", "read back", "image"),
         [(disk.label, size(disk.bytes_changed), size(disk.bytes_compared), disk.file) for disk in applied.disks],

@@ -1,8 +1,8 @@
 """Puts another point of the same VM onto an export: writes only the blocks in which the two points differ.
 
 The manifest names the root of the map that each image holds, so the difference comes from two maps, and no image is
-read for it. Before the first write, the manifest says which map each image is to hold. So a try that was killed is made
-up for by the next one: every block that differs from either map is written again.
+read for it. Before the first write, the manifest says which map each image is to hold. So tries that were killed are
+made up for by the next one: every block that differs from any map that was begun is written again.
 
 An image that somebody has changed, for example because it was booted, would become a mixture of two disks. It is
 refused: an image that is younger than its manifest is compared with its map whole, every other one by a sample.
@@ -31,7 +31,7 @@ from vmkeep.errors import (
 from vmkeep.formats import Qcow2Source, Qcow2Target, open_qcow2, open_qcow2_target
 from vmkeep.images.diskfiles import LocalFileSource, LocalFileTarget
 from vmkeep.images.imagelocks import locked_image
-from vmkeep.model.exports import MANIFEST, ExportedDisk, ExportedPoint, ImageFormat, parse_manifest
+from vmkeep.model.exports import MANIFEST, ExportedDisk, ExportedPoint, ImageFormat, WrittenFile, parse_manifest
 from vmkeep.model.extents import Extent, Extents, complement, gather, total, unite
 from vmkeep.model.overwrite import Verify
 from vmkeep.model.point import DiskImage, RestorePoint
@@ -71,6 +71,8 @@ class AppliedPoint:
     """An earlier try did not come to its end."""
     whole: bool
     """The map of the point before is gone, so that every block was written."""
+    beside: tuple[str, ...]
+    """Names of the export's other files, which tell of the machine as it was when it was exported."""
     disks: tuple[AppliedDisk, ...]
 
 
@@ -131,19 +133,22 @@ def apply_point(
     with ExitStack() as stack:
         exported = _load(manifest)
         works = _plan(repository, point, exported, manifest)
-        resumed = any(disk.applying is not None for disk in exported.disks)
+        resumed = any(disk.applying for disk in exported.disks)
         if not dry_run:
-            for work in works:
-                stack.enter_context(locked_image(work.path))
+            locked = [stack.enter_context(locked_image(work.path)) for work in works]
             _require_same(manifest, exported)
             for work in works:
                 _require_untouched(repository, work, manifest, on_progress(work.disk.label), check)
+                _require_writable(work)
             exported = _marked(exported, works)
             _store(manifest, exported)
             compared = [
                 _apply(repository, work, Verify.ALL if resumed else verify, on_progress(work.disk.label), check)
                 for work in works
             ]
+            for image in locked:
+                image.require_there()
+            _require_same(manifest, exported)
             _store(manifest, _finished(repository, exported, point, works, compared))
         else:
             compared = [0] * len(works)
@@ -153,6 +158,7 @@ def apply_point(
         point=point.ref,
         resumed=resumed,
         whole=any(work.whole for work in works),
+        beside=tuple(file.name for file in exported.beside),
         disks=tuple(
             AppliedDisk(
                 label=work.disk.label,
@@ -215,10 +221,9 @@ def _data_file(manifest: Path, form: ImageFormat, disk: ExportedDisk) -> str:
 
 def _changed(repository: Repository, disk: ExportedDisk, image: DiskImage) -> tuple[Extents, bool]:
     """Return the extents in which the image may differ from the point, and whether they are all of the disk."""
-    roots = {disk.root, disk.applying or disk.root}
     try:
         found = Extents()
-        for root in roots:
+        for root in {disk.root, *disk.applying}:
             if root != image.root:
                 found = unite(found, gather(_differing(repository, root, image)))
     except StaleError:
@@ -245,7 +250,7 @@ def _open_old(repository: Repository, root: str) -> DiskMap:
 
 
 def _require_same(manifest: Path, exported: ExportedPoint) -> None:
-    """Refuse if the manifest was changed before its images were locked."""
+    """Refuse if another process has changed the manifest since it was read or written here."""
     if _load(manifest) != exported:
         raise ConflictError(f"{manifest}: another process has just changed this export; look at it, and try again")
 
@@ -256,7 +261,7 @@ def _require_untouched(
     """Refuse an image that is not what its manifest says. If all of it is written anyway, its content is no matter."""
     if work.whole:
         return
-    began = work.disk.applying is not None
+    began = bool(work.disk.applying)
     younger = work.path.stat().st_mtime_ns > manifest.stat().st_mtime_ns
     try:
         with _open_source(work) as source:
@@ -275,6 +280,16 @@ def _require_untouched(
             f"{work.path}: was changed since it was written, e.g. because it was booted; nothing was written now: "
             f"export the point anew ({error})"
         ) from error
+
+
+def _require_writable(work: _Work) -> None:
+    """Refuse an image that takes no writes at the blocks that differ, before any of them is written.
+
+    :raises UnsupportedError: other programs have made it such an image, e.g. by compressing it.
+    """
+    with _open_target(work) as target:
+        if isinstance(target, Qcow2Target):
+            target.require_writable(work.changed)
 
 
 def _apply(
@@ -328,7 +343,10 @@ def _open_target(work: _Work) -> Qcow2Target | LocalFileTarget:
 
 def _marked(exported: ExportedPoint, works: Sequence[_Work]) -> ExportedPoint:
     """Return the manifest that says which map each image is about to hold."""
-    disks = (replace(work.disk, applying=work.image.root if work.changed else None) for work in works)
+    disks = []
+    for work in works:
+        begun = dict.fromkeys((*work.disk.applying, work.image.root)) if work.changed else ()
+        disks.append(replace(work.disk, applying=tuple(begun)))
     return replace(exported, disks=tuple(disks))
 
 
@@ -344,14 +362,28 @@ def _finished(
         replace(
             work.disk,
             root=work.image.root,
-            applying=None,
-            files=tuple(replace(file, sha256=None) for file in work.disk.files),
+            applying=(),
+            files=_files(work),
             bytes_written=total(repository.open_map(work.image.root, what=work.what).stored_extents()),
             bytes_compared=count,
         )
         for work, count in zip(works, compared, strict=True)
     )
     return replace(exported, point=point.ref, disks=tuple(disks))
+
+
+def _files(work: _Work) -> tuple[WrittenFile, ...]:
+    """Return the files of an image as they are now.
+
+    The file with the disk's bytes has no digest, because that would take a read of all of it. An image into which
+    nothing was written keeps its own.
+    """
+    if not work.changed:
+        return work.disk.files
+    return tuple(
+        replace(file, size=work.path.stat().st_size, sha256=None) if file.name == work.path.name else file
+        for file in work.disk.files
+    )
 
 
 def _store(manifest: Path, exported: ExportedPoint) -> None:

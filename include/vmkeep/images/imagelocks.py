@@ -20,8 +20,30 @@ _FIRST, _LENGTH = 100, 200
 _TAKEN = (errno.EAGAIN, errno.EACCES)
 
 
+class LockedImage:
+    """An image that nobody else may open meanwhile."""
+
+    def __init__(self, path: Path, file: int) -> None:
+        self._path = path
+        self._file = file
+
+    def require_there(self) -> None:
+        """Return if the path still leads to the file that is locked.
+
+        :raises ConflictError: another process has removed the file, or put another one in its place.
+        """
+        try:
+            there = os.path.samestat(self._path.stat(), os.fstat(self._file))
+        except OSError:
+            there = False
+        if not there:
+            raise ConflictError(
+                f"{self._path}: another process has replaced the image meanwhile; what was written is in the old file"
+            )
+
+
 @contextmanager
-def locked_image(path: Path) -> Iterator[None]:
+def locked_image(path: Path) -> Iterator[LockedImage]:
     """Keep an image from being opened by QEMU, or by another process that puts a point onto it.
 
     :raises ConflictError: somebody has it open.
@@ -39,6 +61,6 @@ def locked_image(path: Path) -> Iterator[None]:
             if error.errno in _TAKEN:
                 raise ConflictError(f"{path}: is in use, by QEMU or another vmkeep; nothing was written") from error
             # Some file systems know no locks. Nobody can tell there whether somebody else has the image open.
-        yield
+        yield LockedImage(path, file)
     finally:
         os.close(file)

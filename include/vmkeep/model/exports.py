@@ -94,8 +94,11 @@ class ExportedDisk:
     """Bytes of the disk that are not zeros, by whole blocks."""
     bytes_compared: int = 0
     """Bytes that were read back and compared."""
-    applying: str | None = None
-    """Root of the map that is being put onto the image, which is a mixture of two until then; ``None``: it is whole."""
+    applying: tuple[str, ...] = ()
+    """Roots of the maps that tries have begun to put onto the image since it was whole; empty: it is whole.
+
+    Each block of the image is of :attr:`root` or of one of these, or was being written when a try was killed.
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

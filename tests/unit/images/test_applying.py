@@ -10,7 +10,7 @@ import subprocess
 import pytest
 
 from tests.command_line import run_here
-from vmkeep.errors import ConflictError, NotFoundError, VerificationError
+from vmkeep.errors import ConflictError, NotFoundError, UnsupportedError, VerificationError
 from vmkeep.images import LocalPlace, apply_point, export_point, import_images
 from vmkeep.model.exports import ImageFormat, parse_manifest
 from vmkeep.repository import create_repository
@@ -27,7 +27,7 @@ def quiet(_):
 def three(tmp_path_factory):
     """A repository, and three points of a disk: data is changed, becomes zero, and appears in a hole."""
     folder = tmp_path_factory.mktemp("three")
-    content = bytearray(random.Random(1).randbytes(2 * MIB) + bytes(SIZE - 2 * MIB))
+    content = bytearray(bytes(range(256)) * 2048 + random.Random(1).randbytes(3 * MIB // 2) + bytes(SIZE - 2 * MIB))
     repository = create_repository(str(folder / "repo"))
     points, contents = [], []
     for number in range(3):
@@ -98,31 +98,112 @@ def test_an_image_that_was_only_copied_is_taken(three, exported):
     assert same(image, form, three[2][1])
 
 
-@pytest.mark.parametrize("then", [1, 2, 0])
-def test_a_killed_try_is_made_up_for_by_any_point(three, exported, then):
-    manifest, image, form = exported
+class PowerCut(BaseException):
+    """Ends a try as nothing else does."""
 
-    class PowerCut(BaseException):
-        pass
 
-    def die_in_the_middle():
-        if parse_manifest(manifest.read_bytes(), what="it").disks[0].applying is not None:
+def cut_off(three, number, manifest, *, after):
+    """Try to apply a point, and die after a number of pieces."""
+
+    def tick():
+        if parse_manifest(manifest.read_bytes(), what="it").disks[0].applying:
             ticks.append(1)
-        if len(ticks) > 1:
+        if len(ticks) > after:
             raise PowerCut
 
     ticks = []
     with pytest.raises(PowerCut):
-        apply(three, 1, manifest, check=die_in_the_middle)
+        apply(three, number, manifest, check=tick)
+
+
+@pytest.mark.parametrize("then", [1, 2, 0])
+def test_a_killed_try_is_made_up_for_by_any_point(three, exported, then):
+    manifest, image, form = exported
+    cut_off(three, 1, manifest, after=1)
     applied = apply(three, then, manifest)
     assert applied.resumed
     assert same(image, form, three[2][then])
 
 
+def test_killed_tries_with_different_points_are_made_up_for_by_any_point(three, exported):
+    manifest, image, form = exported
+    cut_off(three, 1, manifest, after=1)
+    cut_off(three, 2, manifest, after=0)
+    cut_off(three, 0, manifest, after=0)
+    apply(three, 2, manifest)
+    assert same(image, form, three[2][2])
+    assert not parse_manifest(manifest.read_bytes(), what="it").disks[0].applying
+
+
+def test_an_image_that_another_process_replaces_meanwhile_keeps_its_own_manifest(three, exported, tmp_path):
+    manifest, image, _ = exported
+    other = tmp_path / "other"
+    other.write_bytes(image.read_bytes())
+
+    def replace_once():
+        if other.exists() and parse_manifest(manifest.read_bytes(), what="it").disks[0].applying:
+            other.replace(image)
+
+    with pytest.raises(ConflictError, match="has replaced the image"):
+        apply(three, 1, manifest, check=replace_once)
+    assert parse_manifest(manifest.read_bytes(), what="it").point == three[1][0].ref
+
+
+def test_the_manifest_tells_the_size_of_each_file_as_it_is_now(three, exported, tmp_path):
+    manifest, _, _ = exported
+    apply(three, 1, manifest)
+    files = parse_manifest(manifest.read_bytes(), what="it").disks[0].files
+    assert {file.name: file.size for file in files} == {
+        file.name: (tmp_path / file.name).stat().st_size for file in files
+    }
+
+
+def test_what_became_zero_takes_no_space_any_more(three, tmp_path):
+    repository, points, _ = three
+    done = export_point(
+        repository, points[0], LocalPlace(tmp_path), form=ImageFormat.RAW, name="web", on_progress=quiet
+    )
+    image = tmp_path / done.disks[0].files[0].name
+    before = image.stat().st_blocks
+    apply(three, 2, tmp_path / done.manifest)
+    assert image.stat().st_blocks * 512 <= before * 512 - MIB // 2 + 2 * three[0].descriptor.block_size
+
+
+@pytest.fixture
+def qcow2(three, tmp_path):
+    """The first point as a qcow2 image, and its manifest."""
+    repository, points, _ = three
+    done = export_point(
+        repository, points[0], LocalPlace(tmp_path), form=ImageFormat.QCOW2, name="web", on_progress=quiet
+    )
+    return tmp_path / done.manifest, tmp_path / done.disks[0].files[0].name
+
+
+def test_an_image_that_was_compressed_is_refused_before_anything_is_written(three, qcow2, tmp_path):
+    manifest, image = qcow2
+    packed = tmp_path / "packed"
+    subprocess.run(["qemu-img", "convert", "-c", "-O", "qcow2", str(image), str(packed)], check=True)
+    packed.replace(image)
+    before = manifest.read_bytes(), image.read_bytes()
+    with pytest.raises(UnsupportedError, match="is compressed"):
+        apply(three, 2, manifest)
+    assert (manifest.read_bytes(), image.read_bytes()) == before
+
+
+def test_a_bitmap_of_changed_blocks_in_the_image_is_out_of_date_afterwards(three, qcow2):
+    manifest, image = qcow2
+    subprocess.run(["qemu-img", "bitmap", "--add", str(image), "since"], check=True)
+    apply(three, 1, manifest)
+    told = subprocess.run(["qemu-img", "info", "--output=json", str(image)], check=True, capture_output=True)
+    (bitmap,) = json.loads(told.stdout)["format-specific"]["data"].get("bitmaps", [{"flags": ["in-use"]}])
+    assert "in-use" in bitmap["flags"]
+    assert same(image, "qcow2", three[2][1])
+
+
 def test_a_change_between_a_killed_try_and_the_next_is_found(three, exported):
     manifest, image, form = exported
     plain = json.loads(manifest.read_bytes())
-    plain["disks"][0]["applying"] = three[1][1].images[0].root
+    plain["disks"][0]["applying"] = [three[1][1].images[0].root]
     manifest.write_text(json.dumps(plain))
     subprocess.run(["qemu-io", "-f", form, "-c", "write -P 7 256k 512", str(image)], check=True, capture_output=True)
     with pytest.raises((ConflictError, VerificationError)):

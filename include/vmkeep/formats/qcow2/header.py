@@ -19,6 +19,8 @@ _FIXED = struct.Struct(">4sIQIIQIIQQIIQ")
 refcount table's place and clusters, number and place of snapshots: all of version 2."""
 _MORE = struct.Struct(">QQQII")
 """What version 3 adds: incompatible, compatible and auto-clear features, refcount order, header length."""
+AUTOCLEAR_AT = _FIXED.size + 16
+"""Byte at which version 3 has the features that a writer clears if it does not know them."""
 _EXTENSION = struct.Struct(">II")
 _BACKING_FORMAT = 0xE2792ACA
 _LONGEST_NAME = 1023

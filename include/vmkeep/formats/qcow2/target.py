@@ -3,6 +3,9 @@
 New clusters are put at the file's end. :meth:`Qcow2Target.flush` makes the data durable first, then the reference
 counts, then the L2 tables, then the L1 table. So a power cut at any point leaves an image that QEMU opens: its tables
 name nothing that is not written, and at most some clusters at its end are used by nothing.
+
+The first write clears the header's auto-clear features, as the format wants it of a writer that does not know them. So
+QEMU takes a bitmap of changed blocks that it has stored in the image for out of date, which it is from then on.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ from pathlib import Path
 
 from vmkeep.errors import NotFoundError, TransferError, UnsupportedError, UsageError
 from vmkeep.formats.imagefile import ImageFile
-from vmkeep.formats.qcow2.header import COPIED, Header, read_opening
+from vmkeep.formats.qcow2.header import AUTOCLEAR_AT, COPIED, Header, read_opening
 from vmkeep.formats.qcow2.numbers import packed, unpacked
 from vmkeep.formats.qcow2.tables import Tables
 from vmkeep.formats.writing import write_all
@@ -23,6 +26,8 @@ from vmkeep.model.extents import Extent, Extents, gather, split
 
 _PLACE = 0x00FF_FFFF_FFFF_FE00
 _ZERO = 1
+_COMPRESSED = 1 << 62
+"""Bit of an L2 entry whose lower bits are the place and the length of compressed data, and nothing else."""
 _MOST_CHANGED = 256
 """Number of changed L2 tables, each of 64 KiB, after which a write makes them durable."""
 
@@ -50,6 +55,7 @@ class Qcow2Target:
         self._cluster = self._header.cluster
         self._reach = self._header.table_entries * self._cluster
         self._lock = threading.Lock()
+        self._autoclear = self._header.autoclear
         self._changed: dict[int, array[int]] = {}
         """L2 tables that are not durable yet, by their number."""
         self._last: tuple[int, array[int]] = (-1, array("Q"))
@@ -76,11 +82,25 @@ class Qcow2Target:
         with ImageFile(self._path) as file:
             return gather(Tables(file, self._header).stored())
 
+    def require_writable(self, extents: Extents) -> None:
+        """Return if all clusters of some extents take writes.
+
+        :raises UnsupportedError: one is compressed or shared by a snapshot.
+        """
+        with self._lock:
+            for part in split(extents, self._reach):
+                first, stop = part.start // self._cluster, -(-part.stop // self._cluster)
+                number, inside = divmod(first, self._header.table_entries)
+                if self._l1[number] & _PLACE:
+                    for at, entry in enumerate(self._table(number)[inside : inside + stop - first], first):
+                        self._require_plain(at, entry)
+
     def write(self, start: int, data: memoryview) -> None:
         """Write whole sectors. Thread-safe."""
         if start < 0 or start + len(data) > self.capacity:
             raise ValueError(f"bytes {start} to {start + len(data)} are beyond the disk's {self.capacity}")
         with self._lock:
+            self._begin()
             places = list(self._places(start, start + len(data)))
         for first, stop, place in places:
             write_all(self._file, self._path, data[first - start : stop - start], place)
@@ -101,6 +121,7 @@ class Qcow2Target:
                 if not entry & _PLACE or entry & _ZERO:
                     continue
                 if part.length == min(self._cluster, self.capacity - part.start):
+                    self._begin()
                     number, inside = divmod(part.start // self._cluster, self._header.table_entries)
                     self._entries(number)[inside] = entry | _ZERO
                     continue
@@ -132,8 +153,6 @@ class Qcow2Target:
             return reserved
         entry = self._entry(cluster)
         place = entry & _PLACE
-        if place and not entry & COPIED:
-            raise UnsupportedError(f"{self._path}: byte {cluster * self._cluster} of the disk is shared by a snapshot")
         if place and entry & _ZERO and not whole:
             write_all(self._file, self._path, memoryview(bytes(self._cluster)), place)
         if not place:
@@ -153,9 +172,34 @@ class Qcow2Target:
         self._end += 1
         return self._end - 1
 
+    def _begin(self) -> None:
+        """Clear the auto-clear features durably, before anything else is changed."""
+        if self._autoclear:
+            self._put(bytes(8), AUTOCLEAR_AT)
+            self._sync()
+            self._autoclear = 0
+
     def _entry(self, cluster: int) -> int:
+        """Return the L2 entry of a cluster that is about to be changed.
+
+        :raises UnsupportedError: it is of a kind that can only be read.
+        """
         number, inside = divmod(cluster, self._header.table_entries)
-        return self._table(number)[inside]
+        entry = self._table(number)[inside]
+        self._require_plain(cluster, entry)
+        return entry
+
+    def _require_plain(self, cluster: int, entry: int) -> None:
+        wrong = ""
+        if entry & _COMPRESSED:
+            wrong = "is compressed, e.g. by 'qemu-img convert -c'"
+        elif entry & _PLACE and not entry & COPIED:
+            wrong = "is shared by a snapshot"
+        if wrong:
+            raise UnsupportedError(
+                f"{self._path}: byte {cluster * self._cluster} of the disk {wrong}, so that nothing can be written "
+                "there: export it again"
+            )
 
     def _entries(self, number: int) -> array[int]:
         """Return an L2 table that is about to be changed."""
