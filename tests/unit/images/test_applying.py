@@ -127,11 +127,10 @@ def test_a_killed_try_is_made_up_for_by_any_point(three, exported, then):
 
 def test_killed_tries_with_different_points_are_made_up_for_by_any_point(three, exported):
     manifest, image, form = exported
-    cut_off(three, 1, manifest, after=1)
-    cut_off(three, 2, manifest, after=0)
-    cut_off(three, 0, manifest, after=0)
-    apply(three, 2, manifest)
-    assert same(image, form, three[2][2])
+    cut_off(three, 2, manifest, after=2)
+    cut_off(three, 1, manifest, after=0)
+    apply(three, 0, manifest)
+    assert same(image, form, three[2][0])
     assert not parse_manifest(manifest.read_bytes(), what="it").disks[0].applying
 
 
