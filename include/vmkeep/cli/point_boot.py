@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -123,13 +124,14 @@ def boot(
         network=network == "user",
         display=booting.parse_display(display),
     )
+    ends_by_itself = bool(awaited) or after is not None
     signs = tuple(booting.parse_awaited(each) for each in awaited)
     seen: Seen | None = None
     with (
         open_given(repository) as opened,
         booting.boot_point(opened, request, tell=_tell, on_serial=_print_serial if serial else _drop) as booted,
     ):
-        if not as_json:
+        if not as_json and ends_by_itself:
             _show(booted.described)
         try:
             if signs:
@@ -138,30 +140,29 @@ def boot(
             elif after is not None:
                 _run(booted, after)
         finally:
-            if screenshot is not None and (signs or after is not None):
+            if screenshot is not None and ends_by_itself:
                 _take(booted, screenshot)
-        if as_json:
-            print_json({**to_plain(booted.described), "seen": None if seen is None else to_plain(seen)})
-        if keep or not (signs or after is not None):
-            _run(booted, None)
-            if screenshot is not None and booted.machine.alive and not signs and after is None:
-                _take(booted, screenshot)
+        goes_on = keep or not ends_by_itself
+        with suppress(KeyboardInterrupt) if goes_on else nullcontext():  # then it is the way to end, and no failure
+            if as_json:
+                print_json({**to_plain(booted.described), "seen": None if seen is None else to_plain(seen)})
+            elif not ends_by_itself:
+                _show(booted.described)
+            if goes_on:
+                _run(booted, None)
+        if screenshot is not None and not ends_by_itself and booted.machine.alive:
+            _take(booted, screenshot)
     click.echo("ended: nothing that the guest wrote is left", err=True)
 
 
 def _run(booted: BootedMachine, seconds: float | None) -> None:
-    """Let the machine run for a time, or until it ends by itself or Ctrl-C does.
+    """Let the machine run for a time, or until it ends by itself.
 
     :raises GuestNotUpError: it ended before the time was over.
     """
     end = None if seconds is None else time.monotonic() + seconds
-    try:
-        while booted.machine.alive and (end is None or time.monotonic() < end):
-            time.sleep(_PAUSE)
-    except KeyboardInterrupt:
-        if end is not None:
-            raise
-        return
+    while booted.machine.alive and (end is None or time.monotonic() < end):
+        time.sleep(_PAUSE)
     if end is not None and not booted.machine.alive:
         raise GuestNotUpError(f"the machine ended by itself within {seconds:.0f} s")
 

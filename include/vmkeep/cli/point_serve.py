@@ -90,12 +90,16 @@ def serve(
         point=ref, disks=disks, writable=writable, socket=socket, port=port, listen=listen or LOOPBACK, keys=keys
     )
     with Lines() as lines:
-        with open_given(repository) as opened, serve_point(opened, request, tell=lines.tell) as served:
+        with (
+            open_given(repository) as opened,
+            serve_point(opened, request, tell=lines.tell) as served,
+            suppress(KeyboardInterrupt),  # the way to end a server, and so no failure
+        ):
             if as_json:
                 print_json_line(served)
             else:
                 _show(served)
-            _wait_for_the_end()
+            threading.Event().wait()
         lines.tell("ended: all clients are disconnected", warning=False)
 
 
@@ -136,14 +140,6 @@ class Lines:
                     warn(line)
                 else:
                     click.echo(one_line(line), err=True)
-
-
-def _wait_for_the_end() -> None:
-    """Wait for a signal, which is the way to end a server, and so no failure."""
-    try:
-        threading.Event().wait()
-    except KeyboardInterrupt:
-        return
 
 
 def _show(served: ServedPoint) -> None:

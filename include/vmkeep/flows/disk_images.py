@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from vmkeep.formats import ImportFormat
+from vmkeep.formats import ImageFormat
 from vmkeep.images import Foreign, export_image
 from vmkeep.images import import_images as store_images
 from vmkeep.model.disk import ControllerKind, Disk
@@ -16,7 +16,7 @@ from vmkeep.model.point import RestorePoint
 from vmkeep.model.portable import Firmware, PortableMachine
 from vmkeep.repository import Repository
 
-__all__ = ["Exported", "ImportFormat", "ImportRequest", "Imported", "export", "import_images"]
+__all__ = ["Exported", "ImageFormat", "ImportRequest", "Imported", "export", "import_images"]
 
 _USUAL_MEMORY = 2048
 
@@ -28,7 +28,7 @@ class ImportRequest:
     paths: tuple[Path, ...]
     name: str
     """Name of the machine that the images belong to."""
-    format: ImportFormat | None = None
+    format: ImageFormat | None = None
     """The format of all images; ``None``: each is known by its signature."""
     extents: Sequence[Sequence[Extent] | None] | None = None
     """For each image, the extents that changed since the point ``since``; ``None``: read the whole image."""

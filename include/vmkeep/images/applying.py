@@ -5,7 +5,8 @@ read for it. Before the first write, the manifest says which map each image is t
 made up for by the next one: every block that differs from any map that was begun is written again.
 
 An image that somebody has changed, for example because it was booted, would become a mixture of two disks. It is
-refused: an image that is younger than its manifest is compared with its map whole, every other one by a sample.
+refused: an image that the file system does not prove to be as it was written (``filestates``) is compared with its map
+whole, every other one by a sample.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from vmkeep.errors import (
 )
 from vmkeep.formats import Qcow2Source, Qcow2Target, open_qcow2, open_qcow2_target
 from vmkeep.images.diskfiles import LocalFileSource, LocalFileTarget
+from vmkeep.images.filestates import is_unwritten, state_of
 from vmkeep.images.imagelocks import locked_image
 from vmkeep.model.exports import MANIFEST, ExportedDisk, ExportedPoint, ImageFormat, WrittenFile, parse_manifest
 from vmkeep.model.extents import Extent, Extents, complement, gather, total, unite
@@ -258,18 +260,23 @@ def _require_same(manifest: Path, exported: ExportedPoint) -> None:
 def _require_untouched(
     repository: Repository, work: _Work, manifest: Path, on_progress: OnProgress, check: Callable[[], None]
 ) -> None:
-    """Refuse an image that is not what its manifest says. If all of it is written anyway, its content is no matter."""
-    if work.whole:
-        return
+    """Refuse an image that is not what its manifest says, because a person may need what it holds instead."""
     began = bool(work.disk.applying)
-    younger = work.path.stat().st_mtime_ns > manifest.stat().st_mtime_ns
+    unwritten = is_unwritten(work.path, _state(work), manifest)
+    if work.whole:
+        if not unwritten and not began:
+            raise ConflictError(
+                f"{work.path}: was written to or copied since its export, and its point is gone, so that nobody can "
+                "tell whether it was changed, e.g. because it was booted; nothing was written: export the point anew"
+            )
+        return
     try:
         with _open_source(work) as source:
             compare_disk(
                 source,
                 repository,
                 work.disk.root,
-                verify=Verify.ALL if younger and not began else Verify.SAMPLE,
+                verify=Verify.SAMPLE if unwritten or began else Verify.ALL,
                 only=complement(work.changed, work.disk.capacity) if began else None,
                 on_progress=on_progress,
                 check=check,
@@ -372,6 +379,11 @@ def _finished(
     return replace(exported, point=point.ref, disks=tuple(disks))
 
 
+def _state(work: _Work) -> str | None:
+    """Return the state of an image by its manifest."""
+    return next((file.state for file in work.disk.files if file.name == work.path.name), None)
+
+
 def _files(work: _Work) -> tuple[WrittenFile, ...]:
     """Return the files of an image as they are now.
 
@@ -381,7 +393,9 @@ def _files(work: _Work) -> tuple[WrittenFile, ...]:
     if not work.changed:
         return work.disk.files
     return tuple(
-        replace(file, size=work.path.stat().st_size, sha256=None) if file.name == work.path.name else file
+        replace(file, size=work.path.stat().st_size, sha256=None, state=state_of(work.path))
+        if file.name == work.path.name
+        else file
         for file in work.disk.files
     )
 

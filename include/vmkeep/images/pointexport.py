@@ -12,6 +12,7 @@ from vmkeep.errors import CancelledError
 from vmkeep.formats import PlannedFile
 from vmkeep.hypervisors import WrittenDisk, host_name, left_behind
 from vmkeep.images.drafts import Draft, ExportPlace
+from vmkeep.images.filestates import state_of
 from vmkeep.images.imageplans import PlannedImage, plan_images, require_room
 from vmkeep.images.ovawriting import OvaWriter, plan_writer
 from vmkeep.images.readingback import read_back
@@ -176,7 +177,10 @@ class _Work:
             check=self._go_on,
             what=each.what,
         )
-        return replace(disk, bytes_compared=compared)
+        files = disk.files
+        if (folder := self._draft.folder) is not None:
+            files = tuple(replace(file, state=state_of(folder / file.name)) for file in files)
+        return replace(disk, bytes_compared=compared, files=files)
 
     def _go_on(self) -> None:
         """Return if the work is to go on."""

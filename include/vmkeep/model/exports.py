@@ -7,6 +7,7 @@ without one is not complete. It names the map root of each disk, from which a la
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -22,6 +23,7 @@ NOTES = ".notes.txt"
 _MARK = "vmkeep_export"
 _VERSION = 1
 _LARGEST = 16 << 20
+_ROOT = re.compile(r"[0-9a-f]{64}")
 
 
 class ImageFormat(StrEnum):
@@ -75,6 +77,8 @@ class WrittenFile:
     """Bytes, holes included."""
     sha256: str | None = None
     """Hex digest of its bytes; ``None``: they were not written in order, so that a digest would need another read."""
+    state: str | None = None
+    """Words of the file system by which a later look sees that nobody has written to the file; ``None``: on S3."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,6 +169,9 @@ def parse_manifest(content: bytes, *, what: str) -> ExportedPoint:
         for name in (found.name, *(file.name for file in files)):
             if "/" in name or "\0" in name or name in ("", ".", ".."):
                 raise ValueError(f"{name!r} is no file's name")
+        for root in (root for disk in found.disks for root in (disk.root, *disk.applying)):
+            if _ROOT.fullmatch(root) is None:
+                raise ValueError(f"{root!r} is no root of a map")
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise UsageError(f"{what}: is no manifest of an export: {error}") from error
     return found

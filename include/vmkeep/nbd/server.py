@@ -1,8 +1,9 @@
 """Accepts clients, and gives each a thread of its own that shakes hands and serves it.
 
 Whatever a client does, the others go on: a client waits for its own threads alone, its handshake has a deadline, and
-the number of clients has a limit. The end of the server ends all of them: requests at work are answered first, if that
-takes no longer than a few seconds.
+the number of clients has a limit. Clients that have not chosen a disk yet are counted apart, because anyone who reaches
+a port can be one: if there are too many of these, the oldest is cut off to make room for the newest. The end of the
+server ends all of them: requests at work are answered first, if that takes no longer than a few seconds.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ from vmkeep.nbd.performing import Performer
 
 MAX_CLIENTS: Final = 32
 """Connections at a time, if nobody says otherwise. nbdcopy opens 4, QEMU one for each disk."""
+MAX_HANDSHAKES: Final = 64
+"""Most handshakes at a time. One takes milliseconds, so the oldest of this many is a client that says nothing."""
 HANDSHAKE_SECONDS: Final = 30.0
 _LAST_REPLIES_SECONDS: Final = 5.0
 """How long the end of the server waits for requests that are at work."""
@@ -90,6 +93,10 @@ class Server:
         self._lock = Lock()
         self._lines: dict[int, tuple[Line, Thread]] = {}
         """The clients that are here, by number."""
+        self._shaking: dict[int, Line] = {}
+        """Those that have not chosen a disk yet, the oldest first."""
+        self._inside: set[int] = set()
+        """The numbers of those that have a disk."""
         self._count = 0
         self._closing = False
         self._wake, self._woken = socket.socketpair()
@@ -144,24 +151,42 @@ class Server:
         peer = _name(connected, address)
         line = Line(connected, deadline=time.monotonic() + self._handshake_seconds)
         with self._lock:
-            full = len(self._lines) >= self._max_clients
-            if not full:
+            if not self._full():
+                if len(self._shaking) >= MAX_HANDSHAKES:
+                    self._shaking.pop(next(iter(self._shaking))).cut()
                 self._count += 1
                 client = Client(self._count, peer)
                 thread = Thread(target=self._serve, args=(client, line), name="nbd-client", daemon=True)
                 with suppress(RuntimeError):  # the machine has no room for a thread
                     thread.start()
                     self._lines[client.number] = line, thread
+                    self._shaking[client.number] = line
                     return
         line.close()
         self._watcher.turned_away(peer)
+
+    def _full(self) -> bool:
+        """Return whether as many clients have a disk as may have one. Call it under the lock."""
+        return len(self._inside) >= self._max_clients
+
+    def _let_in(self, client: Client) -> bool:
+        """Count a client among those that have a disk, if there is room."""
+        with self._lock:
+            if self._full():
+                return False
+            self._shaking.pop(client.number, None)
+            self._inside.add(client.number)
+            return True
 
     def _serve(self, client: Client, line: Line) -> None:
         export: Export | None = None
         count, why = 0, "disconnected"
         try:
             agreed = self._shake_hands(line)
-            if agreed is not None:
+            if agreed is not None and not self._let_in(client):
+                why = "there are too many clients"
+                self._watcher.turned_away(client.peer)
+            elif agreed is not None:
                 export = agreed.export
                 line.relax()
                 self._watcher.opened(client, export)
@@ -171,6 +196,8 @@ class Server:
         finally:
             with self._lock:
                 self._lines.pop(client.number, None)
+                self._shaking.pop(client.number, None)
+                self._inside.discard(client.number)
             line.close()
             self._watcher.closed(client, export, bytes_read=count, why=why)
 

@@ -19,10 +19,12 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.patience import HANG, eventually
+from vmkeep.clock import now
 from vmkeep.errors import ConflictError, NotFoundError, UsageError
 from vmkeep.flows.serving import ServeRequest, serve_point
 from vmkeep.images import import_images
 from vmkeep.repository import create_repository, open_repository
+from vmkeep.repository.notes.uses import COUNTS_FOR
 
 MIB = 1 << 20
 KEY = "ab" * 32
@@ -238,24 +240,70 @@ def test_the_command_says_on_one_line_where_clients_connect_and_ends_cleanly(sit
     assert not path.exists()
 
 
-def test_a_pipe_that_nobody_empties_keeps_no_client_waiting():
+def test_ctrl_c_at_any_time_after_the_start_is_a_good_end(site, tmp_path):
+    folder, _repository, ref = site
+    with full_pipe() as (reading, writing):  # so that the command waits in the middle of its first line
+        process = subprocess.Popen(
+            [sys.executable, "-m", "vmkeep.cli.main", "point", "serve", ref, "--socket", str(tmp_path / "s")],
+            env=os.environ | {"VMKEEP_REPOSITORY": str(folder / "repository")}, stdout=writing, stderr=subprocess.PIPE,
+        )  # fmt: skip
+        try:
+            eventually(lambda: Path(f"/proc/{process.pid}/syscall").read_text().split()[1:2] == ["0x1"], "its line")
+            process.send_signal(signal.SIGINT)
+            os.close(writing)
+            while os.read(reading, 1 << 16):
+                pass
+            process.communicate(timeout=HANG)
+        finally:
+            process.kill()
+            process.wait()
+    assert process.returncode == 0
+    assert not (tmp_path / "s").exists()
+
+
+def test_a_killed_server_leaves_nothing_that_the_next_one_needs_help_with(site, tmp_path):
+    folder, repository, ref = site
+    command = ["point", "serve", ref, "--socket", str(tmp_path / "s"), "--writable", "--json"]
+    for _ in range(2):
+        with subprocess.Popen(
+            [sys.executable, "-m", "vmkeep.cli.main", *command], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+            env=os.environ | {"VMKEEP_REPOSITORY": str(folder / "repository"), "TMPDIR": str(tmp_path)},
+        ) as process:  # fmt: skip
+            try:
+                uri = json.loads(process.stdout.readline())["disks"][1]["uri"]
+                run("qemu-io", "-f", "raw", "-c", "write 0 512", uri)
+            finally:
+                process.kill()
+    assert [path.name for path in tmp_path.iterdir()] == ["s"]
+    assert len(repository.uses.of(ref, time=now())) == 2
+    assert not repository.uses.of(ref, time=now() + COUNTS_FOR)
+
+
+@contextmanager
+def full_pipe():
+    """A pipe that takes nothing more."""
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
     with suppress(BlockingIOError):
         while True:
             os.write(writing, b"." * 65536)
     os.set_blocking(writing, True)
+    yield reading, writing
+    os.close(reading)
+
+
+def test_a_pipe_that_nobody_empties_keeps_no_client_waiting():
     code = (
         "import time; from vmkeep.cli.point_serve import Lines\n"
         "with Lines() as lines:\n    for n in range(5000): lines.tell('line ' * 20, False)\n"
         "print('done')"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=writing, timeout=HANG, check=True
-    )
+    with full_pipe() as (_reading, writing):
+        done = subprocess.run(
+            [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=writing, timeout=HANG, check=True
+        )
+        os.close(writing)
     assert done.stdout == b"done\n"
-    os.close(reading)
-    os.close(writing)
 
 
 @pytest.fixture(scope="module")

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import subprocess
 
 import pytest
 
 from tests.command_line import run_here
-from vmkeep.errors import ConflictError, NotFoundError, UnsupportedError, VerificationError
+from vmkeep.errors import ConflictError, NotFoundError, UnsupportedError, UsageError, VerificationError
 from vmkeep.images import LocalPlace, apply_point, export_point, import_images
 from vmkeep.model.exports import ImageFormat, parse_manifest
 from vmkeep.repository import create_repository
@@ -232,6 +233,45 @@ def test_a_map_that_is_gone_costs_a_whole_write_and_no_error(three, exported):
     applied = apply(three, 2, manifest)
     assert applied.whole
     assert same(image, form, three[2][2])
+
+
+def _booted(image, form):
+    subprocess.run(["qemu-io", "-f", form, "-c", "write -P 7 1M 512", str(image)], check=True, capture_output=True)
+
+
+def _booted_and_put_back(image, form):
+    times = image.stat()
+    _booted(image, form)
+    os.utime(image, ns=(times.st_atime_ns, times.st_mtime_ns))
+
+
+def _copied_with_its_folder(image, form):
+    _booted_and_put_back(image, form)
+    for path in (image, next(image.parent.glob("*.export.json"))):  # the manifest last, as cp does it
+        shutil.copy2(path, path.with_name("copy"))
+        path.with_name("copy").replace(path)
+
+
+@pytest.mark.parametrize("change", [_booted, _booted_and_put_back, _copied_with_its_folder])
+def test_a_map_that_is_gone_is_no_reason_to_overwrite_what_somebody_wrote(three, exported, change):
+    manifest, image, form = exported
+    plain = json.loads(manifest.read_bytes())
+    plain["disks"][0]["root"] = "0" * 64
+    manifest.write_text(json.dumps(plain))
+    change(image, form)
+    before = image.read_bytes()
+    with pytest.raises(ConflictError, match="nobody can tell"):
+        apply(three, 2, manifest)
+    assert image.read_bytes() == before
+
+
+def test_a_root_that_is_no_digest_is_no_manifest(three, exported):
+    manifest, _, _ = exported
+    plain = json.loads(manifest.read_bytes())
+    plain["disks"][0]["root"] = "../x"
+    manifest.write_text(json.dumps(plain))
+    with pytest.raises(UsageError, match="no root of a map"):
+        apply(three, 2, manifest)
 
 
 def test_another_vm_and_a_foreign_image_are_refused(three, exported, tmp_path):

@@ -15,6 +15,7 @@ from tests.nbd_parts import GatedDisk, HugeDisk, MemoryDisk, RawClient, served
 from tests.patience import eventually
 from vmkeep.model.extents import Extent
 from vmkeep.nbd import Export, open_overlay
+from vmkeep.nbd.server import MAX_HANDSHAKES
 from vmkeep.nbd.wire import MAX_REQUEST, Chunk, Command, CommandFlag, Option
 
 MIB = 1 << 20
@@ -324,18 +325,38 @@ def test_a_handshake_that_never_ends_is_cut_off(tmp_path):
         slow.socket.close()
 
 
+def test_clients_that_never_shake_hands_keep_nobody_out(tmp_path):
+    export = Export(name="a", description="", disk=MemoryDisk(CONTENT))
+    with served(str(tmp_path / "s"), [export], max_clients=1) as watcher:
+        silent = []
+        for _ in range(MAX_HANDSHAKES):
+            silent.append(RawClient(str(tmp_path / "s")))
+            silent[-1].read(1)
+        client = RawClient(str(tmp_path / "s"))
+        client.go()
+        client.send(Command.READ, 0, 512)
+        assert assembled(0, 512, client.chunks()) == CONTENT[:512]
+        silent[0].is_cut_off()
+        assert not watcher.away
+        for each in (*silent, client):
+            each.socket.close()
+
+
 def test_one_client_too_many_is_sent_away_and_served_when_another_has_left(tmp_path):
     export = Export(name="a", description="", disk=MemoryDisk(CONTENT))
     with served(str(tmp_path / "s"), [export], max_clients=1) as watcher:
         first, second = RawClient(str(tmp_path / "s")), RawClient(str(tmp_path / "s"))
         first.go()
+        second.go()
+        late = RawClient(str(tmp_path / "s"))
         assert second.is_cut_off()
-        eventually(lambda: watcher.away)
+        assert late.is_cut_off()
+        eventually(lambda: len(watcher.away) == 2)
         first.send(Command.DISCONNECT)
         eventually(lambda: watcher.ends)
         third = RawClient(str(tmp_path / "s"))
         third.go()
-        for each in (first, second, third):
+        for each in (first, second, late, third):
             each.socket.close()
 
 
