@@ -4,8 +4,12 @@ Each file is an upload in parts that stays open until all files of the export ar
 replaces its object at once, under its final name, because S3 cannot rename. So the objects can be seen while they are
 read back; only the manifest, which is written last, makes them an export.
 
+An older export is replaced object by object then, its manifest first. If the new one fails before it has replaced one,
+the older manifest comes back. After that, the older export is lost.
+
 A *note* beside the objects tells which process writes which of them, and is written again every few minutes. If that
 process died, the next export into the same place aborts its uploads, and deletes its objects, which have no manifest.
+Each object tells in its metadata which draft uploaded it, so that no other one is ever deleted.
 """
 
 from __future__ import annotations
@@ -14,16 +18,16 @@ import json
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from vmkeep.clock import now
-from vmkeep.errors import BlobNotFoundError, ConflictError, VmKeepError
+from vmkeep.errors import BlobNotFoundError, ConflictError, UsageError, VmKeepError
 from vmkeep.images.partsinks import PartSink
 from vmkeep.images.processes import is_dead, this_process
-from vmkeep.model.exports import MANIFEST, WrittenFile
+from vmkeep.model.exports import MANIFEST, WrittenFile, parse_manifest
 
 if TYPE_CHECKING:
     from vmkeep.blobs.s3 import S3Uploads, SentPart
@@ -63,20 +67,24 @@ class S3Place:
         """Remove what dead exports left; see :meth:`vmkeep.images.drafts.ExportPlace.clean`."""
         self._living()
 
-    def _living(self) -> set[str | None]:
+    def _living(self, but: str = "") -> set[str | None]:
         """Remove abandoned drafts. Return the names of the exports that others are writing."""
         begin, end = _NOTE.split("{}")
-        notes = [found for found in self._uploads.list(begin) if found.name.endswith(end)]
+        notes = [found for found in self._uploads.list(begin) if found.name.endswith(end) and found.name != but]
         return {_look_at(self._uploads, found.name, found.modified) for found in notes}
 
     @contextmanager
     def draft(self, name: str, *, overwrite: bool) -> Iterator[S3Draft]:
         """Open a draft; see :meth:`vmkeep.images.drafts.ExportPlace.draft`. Remove what dead exports left first."""
-        if name in self._living():
-            raise ConflictError(f"{self.location}: another process is exporting {name!r} into it; wait for its end")
         with ThreadPoolExecutor(_THREADS, thread_name_prefix="upload") as threads:
             draft = S3Draft(self._uploads, name, threads, overwrite=overwrite)
             try:
+                # Its own note is written before it looks for others', so that of two that begin at once one sees the
+                # other.
+                if name in self._living(but=draft.note):
+                    raise ConflictError(
+                        f"{self.location}: another process is exporting {name!r} into it; wait for its end"
+                    )
                 yield draft
             finally:
                 threads.shutdown(cancel_futures=True)
@@ -95,20 +103,18 @@ class S3Draft:
         self._overwrite = overwrite
         self._uploaded: dict[str, _Upload] = {}
         self._sinks: dict[str, PartSink] = {}
-        self._complete: list[str] = []
-        self._published = False
         self._lock = threading.Lock()
-        self._note_name = _NOTE.format(secrets.token_hex(8))
-        self._note: dict[str, Any] = {"name": name, "files": [], "complete": False, **this_process()}
+        self.note = _NOTE.format(secrets.token_hex(8))
+        self._told: dict[str, Any] = {"name": name, "files": [], "complete": False, "older": None, **this_process()}
         self._write_note()
 
     def create(self, name: str, *, size: int, known: bool = True) -> PartSink:
         """Begin the upload of a file. The note tells of it first, so that none is ever left alone."""
         del known
         with self._lock:
-            self._note["files"].append(name)
+            self._told["files"].append(name)
             self._write_note()
-        upload = _Upload(self._uploads, name)
+        upload = _Upload(self._uploads, name, self.note)
         sink = PartSink(upload, size=size, threads=self._threads, on_sent=self._renew)
         with self._lock:
             self._uploaded[name], self._sinks[name] = upload, sink
@@ -116,14 +122,20 @@ class S3Draft:
 
     def complete(self) -> None:
         """Make objects of all uploads. An old manifest goes first, because it tells of other objects."""
+        manifest = f"{self._told['name']}{MANIFEST}"
         with self._lock:
-            self._note["complete"] = True
+            self._told |= {"complete": True, "older": self._older(manifest) if self._overwrite else None}
             self._write_note()
         if self._overwrite:
-            self._uploads.delete(f"{self._note['name']}{MANIFEST}")
-        for name, upload in self._uploaded.items():
+            self._uploads.delete(manifest)
+        for upload in self._uploaded.values():
             upload.complete(overwrite=self._overwrite)
-            self._complete.append(name)
+
+    def _older(self, manifest: str) -> str | None:
+        try:
+            return self._uploads.get(manifest).decode(errors="replace")
+        except BlobNotFoundError:
+            return None
 
     def compare(self, name: str, chosen: Callable[[int, bytes], bool], on_compared: Callable[[int], None]) -> None:
         """Read parts of an object back; see :meth:`~vmkeep.images.partsinks.PartSink.compare`."""
@@ -136,24 +148,20 @@ class S3Draft:
         ]
 
     def publish(self, manifest: str, content: bytes) -> None:
-        """Write the manifest."""
-        self._uploads.put(manifest, content, overwrite=self._overwrite)
-        self._published = True
+        """Write the manifest, then delete the objects of an older export that the new one does not have."""
+        try:
+            self._uploads.put(manifest, content, overwrite=self._overwrite)
+        except VmKeepError:  # perhaps only the answer was lost
+            if not self._uploads.exists(manifest) or self._uploads.get(manifest) != content:
+                raise
 
     def close(self) -> None:
         """Remove everything that is not published, as far as the server lets us, and the note."""
-        clean = True
-        for name, upload in () if self._published else self._uploaded.items():
-            try:
-                if name in self._complete:
-                    self._uploads.delete(name)
-                else:
+        with suppress(VmKeepError):  # then the note stays, so that a later export can do it
+            for upload in self._uploaded.values():
+                if not upload.completed:
                     upload.abort()
-            except VmKeepError:  # the note stays, so that a later export can do it
-                clean = False
-        if clean:
-            with suppress(VmKeepError):
-                self._uploads.delete(self._note_name)
+            _settle(self._uploads, self.note, self._told, self._told["files"])
 
     def _renew(self) -> None:
         with self._lock:
@@ -161,19 +169,21 @@ class S3Draft:
                 self._write_note()
 
     def _write_note(self) -> None:
-        self._uploads.put(self._note_name, json.dumps(self._note).encode(), overwrite=True)
+        self._uploads.put(self.note, json.dumps(self._told).encode(), overwrite=True)
         self._written_at = time.monotonic()
 
 
 class _Upload:
     """The parts of one object; see :class:`vmkeep.images.partsinks.Parts`."""
 
-    def __init__(self, uploads: S3Uploads, name: str) -> None:
+    def __init__(self, uploads: S3Uploads, name: str, owner: str) -> None:
         """Begin the upload."""
         self._uploads = uploads
         self._name = name
+        self._owner = owner
         self._sent: dict[int, SentPart] = {}
-        self._id = uploads.begin(name)
+        self.completed = False
+        self._id = uploads.begin(name, owner=owner)
 
     @property
     def what(self) -> str:
@@ -191,7 +201,12 @@ class _Upload:
     def complete(self, *, overwrite: bool) -> None:
         """Make the object."""
         parts = [self._sent[number] for number in sorted(self._sent)]
-        self._uploads.complete(self._name, self._id, parts, overwrite=overwrite)
+        try:
+            self._uploads.complete(self._name, self._id, parts, overwrite=overwrite)
+        except VmKeepError:  # perhaps only the answer was lost, and the next try found our own object
+            if self._uploads.owner(self._name) != self._owner:
+                raise
+        self.completed = True
 
     def abort(self) -> None:
         """Remove the parts."""
@@ -216,8 +231,33 @@ def _look_at(uploads: S3Uploads, note_name: str, modified: Any) -> str | None:
         return name
     for file in files:
         uploads.abort_all(file)
-    if note.get("complete") and not uploads.exists(f"{name}{MANIFEST}"):
-        for file in files:
-            uploads.delete(file)
-    uploads.delete(note_name)
+    _settle(uploads, note_name, note, files)
     return None
+
+
+def _settle(uploads: S3Uploads, note_name: str, note: Mapping[str, Any], files: Iterable[str]) -> None:
+    """End a draft: keep what is published, and delete everything else that it made, and its note.
+
+    :param files: the files of the draft, whose uploads are ended.
+    """
+    manifest, older = f"{note['name']}{MANIFEST}", note.get("older")
+    if note.get("complete"):
+        ours = {file for file in files if uploads.owner(file) == note_name}
+        if not uploads.exists(manifest):
+            for file in ours:
+                uploads.delete(file)
+            if older is not None and not ours:  # no object of the older export was replaced
+                uploads.put(manifest, older.encode(), overwrite=False)
+        elif ours and older is not None:
+            for file in _owned(older, manifest):
+                if file not in files:
+                    uploads.delete(file)
+    uploads.delete(note_name)
+
+
+def _owned(older: str, manifest: str) -> list[str]:
+    """Return the objects that an older manifest names."""
+    try:
+        return parse_manifest(older.encode(), what=manifest).owned
+    except UsageError:
+        return []

@@ -15,7 +15,7 @@ import pytest
 
 from tests.command_line import run_here
 from vmkeep.blobs import open_uploads
-from vmkeep.errors import ConflictError, CorruptError, RepositoryError, VerificationError
+from vmkeep.errors import ConflictError, CorruptError, RepositoryError, StoreError, VerificationError
 from vmkeep.flows import exports
 from vmkeep.images import S3Place, export_point, import_images
 from vmkeep.model.exports import ExportRequest, ImageFormat, parse_manifest
@@ -154,6 +154,43 @@ def test_the_next_export_removes_what_a_killed_one_left(sample, s3_server, when)
         assert not open_ones(uploads)
         assert len(names(uploads)) == 1
     assert not names(uploads)
+
+
+@pytest.mark.parametrize("fails", ["complete", "get_range"])
+def test_what_fails_before_it_replaced_an_object_leaves_the_older_export_as_it_was(sample, uploads, monkeypatch, fails):
+    older = export(sample, uploads)
+    before = {name: uploads.get(name) for name in names(uploads)}
+
+    def broken(*given, **more):
+        raise StoreError("the server is gone")
+
+    monkeypatch.setattr(type(uploads), fails, broken)
+    with pytest.raises(StoreError, match="is gone"):
+        export(sample, uploads, overwrite=True)
+    if fails == "complete":
+        assert {name: uploads.get(name) for name in names(uploads)} == before
+        assert not open_ones(uploads)
+    else:  # the objects are replaced before they can be read back
+        assert older.manifest not in names(uploads)
+
+
+def test_a_replaced_export_goes_with_all_its_objects(sample, uploads):
+    export(sample, uploads, form=ImageFormat.FLAT)
+    again = export(sample, uploads, numbers=[1], overwrite=True)
+    assert names(uploads) == sorted([again.manifest, *(file.name for file in again.disks[0].files)])
+
+
+def test_an_answer_that_is_lost_neither_ends_an_export_nor_leaves_an_object(sample, uploads, monkeypatch):
+    def losing(real):
+        def call(*given, **more):
+            real(*given, **more)
+            raise StoreError("the answer is lost")
+
+        return call
+
+    monkeypatch.setattr(type(uploads), "complete", losing(type(uploads).complete))
+    exported = export(sample, uploads)
+    assert exported.manifest in names(uploads)
 
 
 def test_two_exports_go_on_side_by_side_unless_they_have_one_name(uploads):

@@ -18,6 +18,8 @@ from vmkeep.blobs.s3.s3access import S3Access
 from vmkeep.blobs.s3.s3errors import explain
 from vmkeep.errors import BlobNotFoundError, ConflictError, StoreError
 
+_OWNER = "vmkeep-owner"
+"""Field of an object's metadata."""
 _NEEDED = "uploads in parts"
 _THERE_ALREADY = (409, 412)
 
@@ -56,10 +58,23 @@ class S3Uploads:
         """The location, ``s3://bucket/prefix``."""
         return str(self._place)
 
-    def begin(self, name: str) -> str:
-        """Begin an upload. Return its id."""
+    def begin(self, name: str, *, owner: str) -> str:
+        """Begin an upload. Return its id.
+
+        :param owner: ASCII, by which the object is known later; see :meth:`owner`.
+        """
         with self._errors(name):
-            return str(self._client.get().create_multipart_upload(**self._named(name))["UploadId"])
+            told = {_OWNER: owner}
+            return str(self._client.get().create_multipart_upload(**self._named(name), Metadata=told)["UploadId"])
+
+    def owner(self, name: str) -> str | None:
+        """Return who uploaded an object; ``None``: there is no such object, or it does not tell."""
+        try:
+            with self._errors(name):
+                told = self._client.get().head_object(**self._named(name))["Metadata"].get(_OWNER)
+        except BlobNotFoundError:
+            return None
+        return None if told is None else str(told)
 
     def send(self, name: str, upload: str, number: int, content: bytes | bytearray) -> SentPart:
         """Send one part.
