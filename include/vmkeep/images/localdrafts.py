@@ -290,11 +290,11 @@ def _look_at(folder: Path, hidden: Path) -> str | None:
             shutil.rmtree(hidden, ignore_errors=True)
         return None
     try:
-        content = _parse(os.pread(note, _LONGEST_NOTE, 0))
         try:
             fcntl.flock(note, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            return str(content.get("name", ""))
+            return str(_read_note(note).get("name", ""))
+        content = _read_note(note)  # behind the lock, because its process may have written it until then
         if (not content.get("boot") or content["boot"] != boot()) and _silent_since(hidden) <= _ABANDONED_AFTER:
             return str(content.get("name", ""))
         naming = Naming.decode(content.get("naming"))
@@ -305,10 +305,10 @@ def _look_at(folder: Path, hidden: Path) -> str | None:
         os.close(note)
 
 
-def _parse(content: bytes) -> dict[str, object]:
+def _read_note(note: int) -> dict[str, object]:
     """Return a note's fields; none, if its process died while it wrote them."""
     try:
-        parsed = json.loads(content)
+        parsed = json.loads(os.pread(note, _LONGEST_NOTE, 0))
     except ValueError:
         return {}
     return parsed if isinstance(parsed, dict) else {}
