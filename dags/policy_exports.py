@@ -9,7 +9,7 @@ An edit of the file counts from the next time that Airflow reads its DAG files, 
 |---|---|
 | **Started by** | each sealed and verified point, by its event of `vmkeep_restore_points`; or *Trigger* |
 | **Result** | one export for each VM and each place, which replaces the VM's last one there |
-| **If it fails** | the last export of each VM that failed is still there (on S3 not always); the log of its task `export` says why |
+| **If it fails** | the last export is still there (on S3 not always); the log of the task `export` says why |
 | **Safe to re-run** | yes: the same points are exported again |
 | **Needs** | the connections that the policy names, and room for two exports of a VM in each place |
 
