@@ -9,7 +9,7 @@ The VM is not asked, and nothing of it changes.
 | **Started by** | *Trigger* in this UI, or the REST API; a policy with `exports` does it after each backup |
 | **Result** | the images and a manifest, `NAME.export.json`; sizes and place in the run's note and XCom of `export` |
 | **If it fails** | nothing of the export is left in the place; see the log of `export` |
-| **Safe to re-run** | yes: a retry starts again, and an export of the same name is replaced only if told |
+| **Safe to re-run** | yes: a retry goes by what is complete; an export of another run is replaced only if told |
 | **Needs** | a connection of type *vmkeep repository* (Admin > Connections), and room in the place |
 
 ## What the tasks do

@@ -6,7 +6,7 @@ Takes a snapshot, copies every disk in parallel, seals a restore point, removes 
 | | |
 |---|---|
 | **Started by** | *Trigger* in this UI, the REST API, or another DAG |
-| **Result** | a restore point (XCom of `catalog`), an event of `vmkeep_restore_points` and `vmkeep_restore_points/VM` |
+| **Result** | a restore point (XCom of `catalog`), an event of each asset: all points, the VM's, the policy's |
 | **If it fails** | nothing is sealed and the snapshot is removed; trigger it again, or clear the whole run |
 | **Safe to re-run** | yes: blocks are stored once, and every try takes its own snapshot |
 | **Needs** | a connection of type *VMware vSphere* and one of type *vmkeep repository* (Admin > Connections) |
@@ -293,9 +293,13 @@ with DAG(
         execution_timeout=timedelta(hours=12),
         **site,
     )
-    closed = CloseRunOperator(task_id="close_run", result_task_id="catalog", announce=True, retries=0).as_teardown(
-        on_failure_fail_dagrun=True
-    )
+    closed = CloseRunOperator(
+        task_id="close_run",
+        result_task_id="catalog",
+        announce=True,
+        policy="{{ params.policy or '' }}",
+        retries=0,
+    ).as_teardown(on_failure_fail_dagrun=True)
 
     preflight >> snapshot >> plan >> copies >> sealed
     [copies, sealed] >> removed >> verified >> closed

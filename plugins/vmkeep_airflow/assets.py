@@ -1,4 +1,4 @@
-"""Assets on which other DAGs can be scheduled: one for all restore points, one for each VM, and one for windows.
+"""Assets on which other DAGs can be scheduled: for all restore points, for each VM, each policy, and for windows.
 
 Their names have no scheme, because with a scheme Airflow would import every provider's handlers for each DAG file.
 """
@@ -26,3 +26,11 @@ def restore_points_of(vm: str) -> Asset:
     :param vm: the VM's name in vSphere. Characters other than letters, digits and ``_.-~`` are percent-encoded.
     """
     return Asset(f"{RESTORE_POINTS.name}/{quote(vm, safe='')}")
+
+
+def restore_points_by(policy: str) -> Asset:
+    """Return the asset of the restore points that a policy has asked for, e.g. ``vmkeep_policy_points/nightly``.
+
+    :param policy: the policy's name, which needs no encoding.
+    """
+    return Asset(f"vmkeep_policy_points/{policy}")

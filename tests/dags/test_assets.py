@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from tests.patience import HANG
-from vmkeep_airflow.assets import restore_points_of
+from vmkeep_airflow.assets import restore_points_by, restore_points_of
 
 
 @pytest.mark.parametrize(
@@ -23,6 +23,11 @@ from vmkeep_airflow.assets import restore_points_of
 def test_every_vm_has_an_asset_whose_name_any_database_takes(vm, name):
     asset = restore_points_of(vm)
     assert (asset.name, asset.uri) == (name, name)
+
+
+def test_no_vm_is_called_like_the_asset_of_a_policy():
+    assert restore_points_by("nightly").name == "vmkeep_policy_points/nightly"
+    assert not restore_points_of("nightly").name.startswith("vmkeep_policy_points/")
 
 
 def test_reading_a_file_that_names_an_asset_imports_no_provider():

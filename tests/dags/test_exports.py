@@ -13,7 +13,7 @@ from airflow.dag_processing.dagbag import DagBag
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 
 from vmkeep.flows import exports
-from vmkeep.images import import_images
+from vmkeep.images import check_export_name, import_images
 from vmkeep.model.exports import ExportRequest, ImageFormat
 from vmkeep.model.overwrite import Verify
 from vmkeep.model.point import RestorePoint
@@ -50,10 +50,9 @@ def store(repository: Repository, folder: Path, vm: str = "web01", *, content: b
 
 
 def context_of(**fields: Any) -> Any:
-    ti = SimpleNamespace(
-        dag_id="export_point", run_id="manual__1", try_number=1, max_tries=0, xcom_push=lambda *_, **__: None
-    )
-    return {"ti": ti, **fields}
+    run = fields.pop("run", "manual__1")
+    ti = SimpleNamespace(dag_id="export_point", run_id=run, try_number=1, max_tries=0, xcom_push=lambda *_, **__: None)
+    return {"ti": ti, "dag_run": SimpleNamespace(clear_number=fields.pop("clears", 0)), **fields}
 
 
 def test_the_fields_of_the_form_arrive_as_they_were_typed(dag):
@@ -134,8 +133,72 @@ def test_an_export_that_is_there_is_not_replaced_unless_told(repository, tmp_pat
     ExportPointOperator(task_id="export", request=request).execute(context_of())
 
     with pytest.raises(AirflowFailException, match="exists"):
-        ExportPointOperator(task_id="export", request=request).execute(context_of())
-    ExportPointOperator(task_id="export", request={**request, "overwrite": True}).execute(context_of())
+        ExportPointOperator(task_id="export", request=request).execute(context_of(run="manual__2"))
+    ExportPointOperator(task_id="export", request={**request, "overwrite": True}).execute(context_of(run="manual__2"))
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_retry_after_a_worker_died_between_publishing_and_reporting_ends_well_and_writes_nothing(
+    repository, tmp_path, overwrite
+):
+    store(repository, tmp_path)
+    out = tmp_path / "out"
+    out.mkdir()
+    request = {"point": "latest:web01", "format": "raw", "out": str(out), "overwrite": overwrite}
+    operator = ExportPointOperator(task_id="export", request=request)
+    lost = operator.execute(context_of())
+    before = {path.name: path.stat().st_ino for path in out.iterdir()}
+
+    again = operator.execute(context_of())
+
+    assert {path.name: path.stat().st_ino for path in out.iterdir()} == before
+    assert {**again, "duration_seconds": 0} == {**lost, "duration_seconds": 0}
+
+
+def test_an_export_that_a_person_clears_is_written_anew_if_it_may_be_replaced(repository, tmp_path):
+    store(repository, tmp_path)
+    request = {"point": "latest:web01", "format": "raw", "out": str(tmp_path), "overwrite": True}
+    operator = ExportPointOperator(task_id="export", request=request)
+    done = operator.execute(context_of())
+    before = (tmp_path / done["manifest"]).stat().st_ino, (tmp_path / "web01-disk0.raw").stat().st_ino
+
+    operator.execute(context_of(clears=1))
+
+    after = (tmp_path / done["manifest"]).stat().st_ino, (tmp_path / "web01-disk0.raw").stat().st_ino
+    assert not set(before) & set(after)
+
+
+def test_a_retry_takes_no_foreign_and_no_damaged_export_for_its_own(repository, tmp_path):
+    store(repository, tmp_path)
+    out = tmp_path / "out"
+    out.mkdir()
+    request = {"point": "latest:web01", "format": "raw", "out": str(out)}
+    operator = ExportPointOperator(task_id="export", request=request)
+    manifest = out / operator.execute(context_of())["manifest"]
+    own = json.loads(manifest.read_text())
+    assert own["run"].startswith("manual-1-")
+
+    foreign: list[dict[str, Any]] = [
+        {"run": None},  # of a command line
+        {"run": "manual-2"},
+        {"repository": "another"},
+        {"point": "another"},
+        {"format": "flat"},
+        {"disks": [own["disks"][0] | {"root": "0" * 64}]},  # another point was applied
+        {"disks": [own["disks"][0] | {"applying": "0" * 64}]},  # another point is half applied
+        {"beside": [{"name": "notes.txt", "size": 1}]},
+    ]
+    for changed in foreign:
+        manifest.write_text(json.dumps(own | changed))
+        with pytest.raises(AirflowFailException, match="exists"):
+            operator.execute(context_of())
+    manifest.write_text("no manifest")
+    with pytest.raises(AirflowFailException, match="exists"):
+        operator.execute(context_of())
+    manifest.write_text(json.dumps(own))
+    (out / "web01-disk0.raw").unlink()
+    with pytest.raises(AirflowFailException, match="exists"):
+        operator.execute(context_of())
 
 
 @pytest.fixture
@@ -204,6 +267,15 @@ def test_a_run_by_hand_exports_the_newest_point_of_each_vm_of_the_policy(reposit
     assert points_announced(context_of(triggering_asset_events={})) is None
 
 
+def test_the_longest_name_of_a_vm_in_any_script_makes_a_name_of_its_exports(repository, policy, tmp_path):
+    sealed(repository, tmp_path, "ア" * 80, "nightly", 1)
+
+    name, *_ = {one["name"] for one in ChooseExportsOperator(task_id="choose", policy=policy).execute(context_of())}
+
+    assert check_export_name(name) == name
+    assert name.endswith("ア-5029ab12")
+
+
 def test_only_a_policy_with_exports_has_a_dag_for_them(policy, monkeypatch):
     assert policy.exports
     folder = Path(policy.exports[0].out)
@@ -220,8 +292,10 @@ def test_only_a_policy_with_exports_has_a_dag_for_them(policy, monkeypatch):
     assert all(f"`{task.task_id}`" in made.doc_md for task in made.tasks)
     assert made.is_paused_upon_creation
     assert made.task_dict["export"].partial_kwargs["queue"] == "backup_proxy"
+    (asset,) = made.timetable.asset_condition.objects
+    assert asset.name == "vmkeep_policy_points/nightly", "points of other policies start no run"
 
 
 def test_a_policy_knows_every_format():
-    assert {each.value for each in ImageFormat} <= set(field_of(("exports", 0, "format"))["enum"])
+    assert sorted(field_of(("exports", 0, "format"))["enum"]) == sorted(each.value for each in ImageFormat)
     assert sorted(field_of(("exports", 0, "verify"))["enum"]) == sorted(each.value for each in Verify)

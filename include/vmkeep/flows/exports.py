@@ -34,6 +34,7 @@ def export(
     *,
     on_progress: Callable[[str], Callable[[Progress], None]],
     check: Callable[[], None] = lambda: None,
+    run: str | None = None,
     aws: AwsCredentials | None = None,
 ) -> ExportedPoint:
     """Write images of a point's disks, read them back, and publish them with their manifest.
@@ -43,6 +44,8 @@ def export(
 
     :param on_progress: makes the function that takes the progress of a disk, from the disk's name.
     :param check: called about once a second; its error ends the export.
+    :param run: run key of the DAG run for which this is. A retry of it ends well if an earlier try has published the
+        export; ``None``: nobody tries again.
     :param aws: credentials for S3; ``None``: those in the environment.
     :raises NotFoundError: there is no such point, disk or folder.
     :raises ConflictError: a file of that name exists, or another process exports under that name.
@@ -67,6 +70,7 @@ def export(
             verify=request.verify,
             machine=machine,
             companions=_companions(request, machine),
+            run=run,
             on_progress=on_progress,
             check=partial(_both, check, use.check),
         )

@@ -54,7 +54,7 @@ def _request(point: RestorePoint, export: PolicyExport) -> ExportRequest:
         point=point.ref,
         format=export.format,
         out=export.out,
-        name=f"{safe_name(point.vm.name)}-{point.vm.key[:_KEY]}",
+        name=safe_name(point.vm.name, end=f"-{point.vm.key[:_KEY]}"),
         overwrite=True,
         verify=export.verify,
     )

@@ -72,6 +72,12 @@ class ExportPlace(Protocol):
     def taken(self, names: Iterable[str]) -> list[str]:
         """Return those of some names that exist."""
 
+    def read(self, name: str, most: int) -> bytes | None:
+        """Return the content of a small file; ``None``: there is none of that name, or it is larger, or another user's.
+
+        :param most: bytes of the largest file that is read.
+        """
+
     def draft(self, name: str, *, overwrite: bool) -> AbstractContextManager[Draft]:
         """Open a draft. What is not published when it ends is removed.
 

@@ -12,11 +12,14 @@ _BAD = frozenset('/\\:*?"<>|%,=')
 """Characters that some file system, some format's descriptor or Proxmox's options cannot hold in a name."""
 
 
-def safe_name(name: str) -> str:
-    """Return a name for files, as close to a VM's name as every file system allows."""
+def safe_name(name: str, *, end: str = "") -> str:
+    """Return a name for files, as close to a VM's name as every file system allows.
+
+    :param end: safe text that follows the VM's name, which gives way where both together are too long.
+    """
     normal = unicodedata.normalize("NFC", name)
     mapped = "".join("-" if _is_bad(each) else each for each in normal)
-    return _cut(mapped).strip(" .-") or "vm"
+    return (_cut(mapped, _LONGEST - len(end.encode())).strip(" .-") or "vm") + end
 
 
 def check_export_name(name: str) -> str:
@@ -38,5 +41,5 @@ def _is_bad(character: str) -> bool:
     return character in _BAD or not character.isprintable()
 
 
-def _cut(name: str) -> str:
-    return name.encode()[:_LONGEST].decode(errors="ignore")
+def _cut(name: str, length: int) -> str:
+    return name.encode()[:length].decode(errors="ignore")

@@ -70,6 +70,20 @@ class LocalPlace:
         remove_abandoned(self._folder.glob(_DRAFT.format("*")))
         _living(self._folder)
 
+    def read(self, name: str, most: int) -> bytes | None:
+        """Return the content of a small file; see :meth:`vmkeep.images.drafts.ExportPlace.read`."""
+        path = self._folder / name
+        try:
+            if not path.is_file():  # a pipe would make us wait
+                return None
+            with path.open("rb") as file:
+                content = file.read(most + 1)
+        except PermissionError:
+            return None
+        except OSError as error:
+            raise TransferError(f"{path}: cannot be read: {error.strerror}") from error
+        return content if len(content) <= most else None
+
     @contextmanager
     def draft(self, name: str, *, overwrite: bool) -> Iterator[LocalDraft]:
         """Open a draft; see :meth:`vmkeep.images.drafts.ExportPlace.draft`. Remove what dead exports left first."""

@@ -12,6 +12,7 @@ from vmkeep.errors import CancelledError
 from vmkeep.formats import PlannedFile
 from vmkeep.hypervisors import WrittenDisk, host_name, left_behind
 from vmkeep.images.drafts import Draft, ExportPlace
+from vmkeep.images.earlierexports import published_before
 from vmkeep.images.filestates import state_of
 from vmkeep.images.imageplans import PlannedImage, plan_images, require_room
 from vmkeep.images.ovawriting import OvaWriter, plan_writer
@@ -53,6 +54,7 @@ def export_point(
     verify: Verify = Verify.SAMPLE,
     machine: PortableMachine | None = None,
     companions: Companions = no_companions,
+    run: str | None = None,
     on_progress: Callable[[str], OnProgress],
     check: Callable[[], None] = lambda: None,
 ) -> ExportedPoint:
@@ -63,6 +65,8 @@ def export_point(
     :param name: a safe name for files; see :func:`vmkeep.images.exportnames.safe_name`.
     :param numbers: numbers of the disks, from 0, in order of device key; none: all.
     :param machine: the point's machine; ``None``: the export does not describe it.
+    :param run: run key of the DAG run for which this is. If an earlier try of it has published this export, that one is
+        returned, and nothing is written; ``None``: nobody tries again.
     :param on_progress: makes the function that takes the progress of a disk, from the disk's name.
     :raises ConflictError: a file of that name exists, or another process exports under that name.
     :raises CorruptError: a stored block is damaged. The message names the byte of the disk.
@@ -88,10 +92,13 @@ def export_point(
         vm=point.vm.name,
         disks=tuple(_as_planned(each, files if ova else each.plan.files) for each in planned),
         verify=verify,
+        run=run,
     )
     # What the companions refuse is refused before anything is written.
     beside = list(companions(exported))
     place.clean()
+    if (earlier := published_before(place, exported, beside)) is not None:
+        return earlier
     require_room(place, planned, files, [f"{name}{MANIFEST}", *beside], overwrite=overwrite)
     bars = {each.number: on_progress(each.image.disk.label) for each in planned}
     with place.draft(name, overwrite=overwrite) as draft:

@@ -73,6 +73,12 @@ class S3Place:
         notes = [found for found in self._uploads.list(begin) if found.name.endswith(end) and found.name != but]
         return {_look_at(self._uploads, found.name, found.modified) for found in notes}
 
+    def read(self, name: str, most: int) -> bytes | None:
+        """Return the content of a small object; see :meth:`vmkeep.images.drafts.ExportPlace.read`."""
+        if not any(found.name == name and found.size <= most for found in self._uploads.list(name)):
+            return None
+        return self._uploads.get(name)
+
     @contextmanager
     def draft(self, name: str, *, overwrite: bool) -> Iterator[S3Draft]:
         """Open a draft; see :meth:`vmkeep.images.drafts.ExportPlace.draft`. Remove what dead exports left first."""

@@ -22,7 +22,8 @@ NOTES = ".notes.txt"
 """End of the name of the text about what does not come along."""
 _MARK = "vmkeep_export"
 _VERSION = 1
-_LARGEST = 16 << 20
+LARGEST_MANIFEST = 16 << 20
+"""Bytes of the largest manifest that is read."""
 _ROOT = re.compile(r"[0-9a-f]{64}")
 
 
@@ -125,6 +126,8 @@ class ExportedPoint:
     left_out: tuple[LeftOut, ...] = ()
     """Parts of the machine that do not come along; none, too, if the export does not describe the machine."""
     verify: Verify = Verify.SAMPLE
+    run: str | None = None
+    """Run key of the DAG run that wrote it; ``None``: somebody did at a command line."""
 
     @property
     def notes(self) -> str:
@@ -159,7 +162,7 @@ def parse_manifest(content: bytes, *, what: str) -> ExportedPoint:
     :raises UsageError: the content is no such manifest, or one of a newer program.
     """
     try:
-        if len(content) > _LARGEST:
+        if len(content) > LARGEST_MANIFEST:
             raise ValueError("it is too large")
         version = json.loads(content)[_MARK]
         if version != _VERSION:

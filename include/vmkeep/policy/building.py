@@ -104,7 +104,21 @@ class _Builder:
                 f"name: '{data['name']}' is not the name of this file: write name: {self._name}, or rename the file to "
                 f"{data['name']}.yaml, because no two policies may have one name",
             )
+        self._refuse_places_twice(data)
         return parsed
+
+    def _refuse_places_twice(self, data: Mapping[str, Any]) -> None:
+        """Refuse a second export to one place, because it would replace the files of the first."""
+        seen: set[str] = set()
+        for index, given in enumerate(data.get("exports", ()) if self._is_sound(("exports",)) else ()):
+            path, place = ("exports", index, "out"), given["out"].rstrip("/")
+            if place in seen:
+                self._refuse(
+                    path,
+                    f"{dotted(path)}: '{given['out']}' gets another export of this policy, and each would replace the "
+                    "files of the other: write another folder or prefix",
+                )
+            seen.add(place)
 
     def _is_sound(self, path: Path) -> bool:
         """Return whether the schema accepts a value, all parts of it, and all values around it."""

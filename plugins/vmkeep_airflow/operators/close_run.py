@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from airflow.sdk import BaseOperator, Context
 from pydantic import JsonValue
 
-from vmkeep_airflow.assets import ANNOUNCED, RESTORE_POINTS, restore_points_of
+from vmkeep_airflow.assets import ANNOUNCED, RESTORE_POINTS, restore_points_by, restore_points_of
 from vmkeep_airflow.states import require_good, task_results, task_states
 
 _LOOKED_BACK = 1000
@@ -24,19 +25,29 @@ class CloseRunOperator(BaseOperator):
 
     :param result_task_id: the task whose XCom is the run's result, e.g. ``catalog``.
     :param may_skip_after: a task that may skip all others, so that the run ends well with nothing done: ``approve``.
-    :param announce: emit one event for the asset of all points and one for the VM's asset, once for each result with
-        a ``point`` and a ``vm``.
+    :param announce: emit one event for the asset of all points, one for the VM's asset and one for the policy's, once
+        for each result with a ``point`` and a ``vm``.
+    :param policy: name of the policy that has asked for the point; empty: a person has. Templated.
     :returns: the result.
     """
 
+    template_fields: Sequence[str] = ("policy",)
+
     def __init__(
-        self, *, result_task_id: str, may_skip_after: str | None = None, announce: bool = False, **kwargs: Any
+        self,
+        *,
+        result_task_id: str,
+        may_skip_after: str | None = None,
+        announce: bool = False,
+        policy: str = "",
+        **kwargs: Any,
     ) -> None:
         assets: dict[str, Any] = {"inlets": [RESTORE_POINTS], "outlets": [ANNOUNCED]} if announce else {}
         super().__init__(**assets, **kwargs)
         self.result_task_id = result_task_id
         self.may_skip_after = may_skip_after
         self.announce = announce
+        self.policy = policy
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Read the states and results of all tasks. Raise an error, or announce the result."""
@@ -58,5 +69,8 @@ class CloseRunOperator(BaseOperator):
             if any((event.extra or {}).get("point") == extra["point"] for event in earlier):
                 self.log.info("%s was announced already", extra["point"])
                 return
-        for asset in (RESTORE_POINTS, restore_points_of(str(extra["vm"]))):
+        assets = [RESTORE_POINTS, restore_points_of(str(extra["vm"]))]
+        if self.policy:
+            assets.append(restore_points_by(self.policy))
+        for asset in assets:
             context["outlet_events"][ANNOUNCED].add(asset, extra=extra)

@@ -10,6 +10,7 @@ from airflow.sdk import Context
 
 from vmkeep.model.exports import ExportedPoint, ExportRequest
 from vmkeep.model.job import from_plain
+from vmkeep_airflow.dagruns import clears_of, own_dag_run
 from vmkeep_airflow.operators.base import RepositoryOperator
 from vmkeep_airflow.progress import ProgressLog, mebibytes
 
@@ -21,7 +22,8 @@ class ExportPointOperator(RepositoryOperator):
     """Write images of a point's disks into a folder of the proxy or to S3, read them back, and publish them.
 
     Safe to retry: nothing counts before the export's manifest, which is written last. A retry removes what a dead try
-    has left and starts again; if that try had published the export, the retry finds it and is done.
+    has left and starts again. If that try had published the export already, the retry knows it by the run key in its
+    manifest, and is done.
 
     :param request: the params of an ``export_point`` run: fields of an ``ExportRequest``. Templated.
     :returns: point, VM, format, place, manifest, and the numbers of disks, files, parts left behind, bytes and seconds.
@@ -41,6 +43,8 @@ class ExportPointOperator(RepositoryOperator):
         from vmkeep.flows.stopping import Stop
 
         asked = request_from(self.request)
+        # A person who clears a run that replaces its export wants it written anew.
+        run = own_dag_run(context["ti"]).run_key(clears_of(context) if asked.overwrite else 0)
         self._stop = Stop()
         started = time.monotonic()
         site = self.site()
@@ -50,6 +54,7 @@ class ExportPointOperator(RepositoryOperator):
                 asked,
                 on_progress=lambda label: ProgressLog(self.log, label),
                 check=self._stop.check,
+                run=run,
                 aws=site.aws,
             )
         for disk in exported.disks:

@@ -123,6 +123,16 @@ def test_what_is_there_is_replaced_only_if_that_is_asked_for(sample, uploads):
     assert parse_manifest(uploads.get(exported.manifest), what="manifest") == again
 
 
+def test_a_retry_knows_the_objects_that_an_earlier_try_has_published(sample, uploads):
+    lost = export(sample, uploads, run="run-1")
+    before = sorted((found.name, found.modified) for found in uploads.list(""))
+
+    assert export(sample, uploads, run="run-1", overwrite=True) == lost
+    assert sorted((found.name, found.modified) for found in uploads.list("")) == before
+    with pytest.raises(ConflictError, match="exists already"):
+        export(sample, uploads, run="run-2")
+
+
 def test_what_fails_leaves_neither_object_nor_upload(sample, uploads, monkeypatch):
     def stop():
         raise CorruptError("stop")

@@ -49,6 +49,13 @@ def faults(policy_file):
     return look
 
 
+def test_two_exports_to_one_place_are_refused_because_each_would_replace_the_other(faults):
+    ((line, _, message),) = faults(SOUND + "exports:\n- out: /srv/a\n- out: /srv/b\n- {out: /srv/a/, format: raw}\n")
+
+    assert line == 10
+    assert message.startswith("exports[3].out: '/srv/a/' gets another export of this policy")
+
+
 def test_what_a_file_leaves_out_has_a_safe_default(policy_file):
     policy = read_file(policy_file(SOUND)).policy
     assert policy is not None

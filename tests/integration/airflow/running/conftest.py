@@ -35,7 +35,7 @@ def airflow_home(tmp_path_factory, connections, policies) -> AirflowHome:
 
 @pytest.fixture(scope="session")
 def policies(tmp_path_factory) -> Path:
-    """Write a policy whose window is open for hours, one with a fault, and one that nobody switches on."""
+    """Write a policy whose window is open for hours, one with a fault, and two that nobody switches on."""
     folder: Path = tmp_path_factory.mktemp("policies")
     hour = (now().hour + 12) % 24
     (folder / "always.yaml").write_text(
@@ -45,6 +45,11 @@ def policies(tmp_path_factory) -> Path:
     )
     (folder / "asleep.yaml").write_text(
         "name: asleep\nselection: name:web01\nwindow: {start: 01:00, end: 02:00, time_zone: UTC}\n"
+    )
+    (folder / "exports").mkdir()
+    (folder / "exported.yaml").write_text(
+        "name: exported\nselection: name:web01\nwindow: {start: 01:00, end: 02:00, time_zone: UTC}\n"
+        f"exports: [{{out: {folder}/exports, format: raw}}]\n"
     )
     (folder / "broken.yaml").write_text("name: broken\n")
     return folder
