@@ -6,12 +6,20 @@ finds no folder in which it can write, for example because a disk is full.
 
 from __future__ import annotations
 
+import fcntl
+import os
+import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
+from vmkeep.clock import now
 from vmkeep.errors import TransientError
+
+_PRIVATE = "vmkeep-private-"
+_YOUNG_SECONDS = 60.0
+"""Age up to which a folder without a lock is left alone."""
 
 
 def scratch_folder() -> Path:
@@ -57,10 +65,31 @@ def scratch_file(name: str, text: str) -> Iterator[Path]:
 def private_folder() -> Iterator[Path]:
     """Make a folder that only this user can enter, and remove it with all files in it at the end.
 
+    Those that killed processes of this user have left are removed, too.
+
     :raises TransientError: the folder cannot be made.
     """
     folder = scratch_folder()
     with ExitStack() as stack:
         with writing_to(folder):
-            path = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="vmkeep-", dir=folder)))
+            _remove_dead(folder)
+            path = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=_PRIVATE, dir=folder)))
+            handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        stack.callback(os.close, handle)
+        with suppress(OSError):  # a file system without locks: then nobody takes this folder for a dead one's either
+            fcntl.flock(handle, fcntl.LOCK_EX)
         yield path
+
+
+def _remove_dead(folder: Path) -> None:
+    """Remove private folders whose lock nobody holds. A young one may be of a process that has no lock yet."""
+    for path in folder.glob(f"{_PRIVATE}*"):
+        with suppress(OSError):  # another process has removed it, or works in it
+            handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            try:
+                status = os.fstat(handle)
+                if status.st_uid == os.geteuid() and now().timestamp() - status.st_mtime > _YOUNG_SECONDS:
+                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    shutil.rmtree(path, ignore_errors=True)
+            finally:
+                os.close(handle)

@@ -175,7 +175,7 @@ def show(repository: str | None, ref: str, mapping: bool, as_json: bool) -> None
     _show_marks(marks)
     for use in shown.uses:
         since = f" since {shown_second(use.since, zone)} {zone}" if use.since else ""
-        click.echo(f"  in use        {use}{since}; it is not deleted meanwhile")
+        click.echo(f"  in use        {use}{since}; it is not deleted meanwhile, nor 10 minutes after a kill")
 
 
 @point.command(

@@ -120,7 +120,7 @@ def boot_point(
     with ExitStack() as stack:
         trial = stack.enter_context(ThreadPoolExecutor(1)).submit(choose_accelerator, qemu, request.accelerator)
         serve = ServeRequest(point=request.point, disks=request.disks, writable=True)
-        served = stack.enter_context(serve_point(repository, serve, tell=tell))
+        served = stack.enter_context(serve_point(repository, serve, tell=tell, doing="booting"))
         assert served.socket is not None  # because no port was asked for
         saved = saved_machine(repository, repository.load_point(served.point))
         names = {disk.key: disk.name for disk in served.disks}

@@ -6,7 +6,6 @@ import socket
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from threading import Lock
 from typing import Final
 from urllib.parse import quote
@@ -27,7 +26,7 @@ from vmkeep.nbd import (
     serving,
 )
 from vmkeep.repository import Repository
-from vmkeep.scratch import scratch_folder, writing_to
+from vmkeep.scratch import private_folder
 from vmkeep.transfer import DiskViews, open_views
 
 __all__ = ["LOOPBACK", "ServeRequest", "ServedDisk", "ServedPoint", "Tell", "serve_point"]
@@ -39,12 +38,15 @@ _TOLD: Final = 1000
 
 
 @contextmanager
-def serve_point(repository: Repository, request: ServeRequest, *, tell: Tell) -> Iterator[ServedPoint]:
+def serve_point(
+    repository: Repository, request: ServeRequest, *, tell: Tell, doing: str = "serving"
+) -> Iterator[ServedPoint]:
     """Serve disks of a point in threads of this process, until the context is left.
 
     As long as it lasts, no retention rule, deletion or prune takes the point away. A damaged block is an error for the
     client that asks for it, and a warning; the server goes on.
 
+    :param doing: the word for this use of the point that others see.
     :raises NotFoundError: there is no such point or disk.
     :raises UsageError: the address would let others read without a key, or a path or the key file is bad.
     :raises ConflictError: another server is alive there.
@@ -54,7 +56,7 @@ def serve_point(repository: Repository, request: ServeRequest, *, tell: Tell) ->
     point = repository.find_point(request.point)
     chosen = _choose(point, request.disks)
     with ExitStack() as stack:
-        use = stack.enter_context(repository.uses.open(point.ref, doing="serving"))
+        use = stack.enter_context(repository.uses.open(point.ref, doing=doing))
         views = stack.enter_context(open_views(repository))
         exports = [
             _export(stack, views, point, number, image, writable=request.writable) for number, image in chosen.items()
@@ -115,9 +117,7 @@ def _listen(stack: ExitStack, request: ServeRequest, keys: Keys | None) -> tuple
         return None, stack.enter_context(listening_on_port(request.listen, request.port, secured=secured))
     path = request.socket
     if path is None:
-        folder = scratch_folder()
-        with writing_to(folder):
-            path = Path(stack.enter_context(TemporaryDirectory(prefix="vmkeep-", dir=folder)), "nbd")
+        path = stack.enter_context(private_folder()) / "nbd"
     path = path.absolute()
     return path, stack.enter_context(listening_on_file(path))
 

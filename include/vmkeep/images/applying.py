@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import stat
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -405,7 +406,9 @@ def _store(manifest: Path, exported: ExportedPoint) -> None:
     partial = manifest.with_name(f".{secrets.token_hex(8)}.partial")
     try:
         try:
-            with partial.open("xb") as file:
+            opened = os.open(partial, os.O_WRONLY | os.O_CLOEXEC | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(opened, "wb") as file:
+                os.fchmod(opened, stat.S_IMODE(manifest.stat().st_mode))
                 file.write(exported.encode())
                 file.flush()
                 os.fsync(file.fileno())

@@ -151,7 +151,9 @@ def test_an_image_that_another_process_replaces_meanwhile_keeps_its_own_manifest
 
 def test_the_manifest_tells_the_size_of_each_file_as_it_is_now(three, exported, tmp_path):
     manifest, _, _ = exported
+    manifest.chmod(0o600)
     apply(three, 1, manifest)
+    assert manifest.stat().st_mode & 0o777 == 0o600
     files = parse_manifest(manifest.read_bytes(), what="it").disks[0].files
     assert {file.name: file.size for file in files} == {
         file.name: (tmp_path / file.name).stat().st_size for file in files
