@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vmkeep.formats import ImageFormat
-from vmkeep.images import Foreign, export_image
+from vmkeep.images import Foreign, Kept, export_image
 from vmkeep.images import import_images as store_images
 from vmkeep.model.disk import ControllerKind, Disk
 from vmkeep.model.extents import Extent
@@ -74,13 +74,20 @@ def import_images(
     """
     seen: list[Foreign] = []
 
-    def describe(foreign: Foreign, disks: Sequence[Disk]) -> Mapping[str, bytes]:
+    def describe(foreign: Foreign, disks: Sequence[Disk]) -> Kept:
         seen.append(foreign)
         if (machine := _machine(request, foreign.machine)) is None:
-            return {}
+            return Kept()
+        from vmkeep.flows.nvram import NVRAM
         from vmkeep.vsphere.importedconfig import imported_config
 
-        return {"config.xml": imported_config(machine, disks)}
+        files = {"config.xml": imported_config(machine, disks)}
+        if foreign.nvram is None or foreign.machine is None:
+            return Kept(files=files)
+        if machine.firmware is not foreign.machine.firmware:
+            why = f"it belongs to the firmware {foreign.machine.firmware}, and {machine.firmware} is asked for"
+            return Kept(files=files, notes=(f"not taken over: NVRAM: {why}",))
+        return Kept(files={**files, NVRAM: foreign.nvram})
 
     point = store_images(
         repository,
@@ -93,7 +100,7 @@ def import_images(
         describe=describe,
         on_progress=on_progress,
     )
-    return Imported(point=point, formats=seen[0].formats, notes=seen[0].notes)
+    return Imported(point=point, formats=seen[0].formats, notes=point.warnings)
 
 
 def _machine(request: ImportRequest, described: PortableMachine | None) -> PortableMachine | None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from vmkeep.errors import CorruptError, UsageError
 from vmkeep.flows.disk_words import NamedDisks
 from vmkeep.flows.restore_request import NewVmOptions
+from vmkeep.images import is_imported
 from vmkeep.model.disk import Disk
 from vmkeep.model.job import from_json
 from vmkeep.model.place import SettledPlace
@@ -33,7 +34,7 @@ class SavedVm:
     origin: Origin
     """The server that gave out the ids in the configuration, and the names behind these ids."""
     notes: tuple[str, ...] = ()
-    """One sentence for each kept document that could not be read."""
+    """One sentence for each kept document that could not be read, and for each part that an import left out."""
 
 
 def require_vm(point: RestorePoint) -> None:
@@ -59,13 +60,13 @@ def load_saved(repository: Repository, point: RestorePoint) -> SavedVm:
     A VM can be made without these names, so that damaged names are only noted.
     """
     references = NONE_KEPT
-    notes: tuple[str, ...] = ()
+    notes = point.warnings if is_imported(point) else ()
     if ATTACHMENT in point.attachments:
         try:
             references = from_json(References, repository.load_attachment(point, ATTACHMENT))
         except (CorruptError, ValueError) as error:
             lost = "the names of the saved VM's networks, storage policies and custom attributes are not known"
-            notes = (f"{lost}, because {ATTACHMENT} is damaged: {error}",)
+            notes = (*notes, f"{lost}, because {ATTACHMENT} is damaged: {error}")
     return SavedVm(
         point=point,
         config=repository.load_attachment(point, "config.xml").decode(),

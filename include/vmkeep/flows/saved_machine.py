@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from vmkeep.errors import UsageError
 from vmkeep.flows.restore_saved import load_saved
+from vmkeep.images import is_imported
 from vmkeep.model.point import RestorePoint
 from vmkeep.model.portable import LeftOut, PortableDisk, PortableMachine
 from vmkeep.repository import Repository
@@ -25,7 +28,9 @@ def saved_machine(repository: Repository, point: RestorePoint) -> PortableMachin
     if "config.xml" not in point.attachments:
         return _of_images(point)
     saved = load_saved(repository, point)
-    return portable_machine(parse_config(saved.config), point, saved.origin)
+    machine = portable_machine(parse_config(saved.config), point, saved.origin)
+    at_import = tuple(LeftOut(part="At the import", why=note) for note in point.warnings if is_imported(point))
+    return replace(machine, left_out=(*machine.left_out, *at_import))
 
 
 def _of_images(point: RestorePoint) -> PortableMachine:

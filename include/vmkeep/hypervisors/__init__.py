@@ -11,7 +11,8 @@ Names of VMs, cards and networks may hold anything: ``xmltext`` escapes them, sc
 another program has to take is made of harmless characters first.
 
 *Reading*: ``ovf_reading`` reads OVF descriptors, and ``vmx_reading`` the ``.vmx`` files of VMware's desktop and early
-server products. ``strangexml`` parses XML that nobody can trust.
+server products. ``ovf_rest`` and ``vmx_rest`` name each part that is not taken over, in the words of ``unread``.
+``strangexml`` parses XML that nobody can trust.
 """
 
 from vmkeep.hypervisors.carrying import advice, left_behind, notes_text, package_advice

@@ -17,6 +17,8 @@ SCSI_TYPES = {
     "pvscsi": "ParaVirtualSCSIController",
 }
 """vSphere's types of SCSI controllers, by their names in OVF and ``.vmx`` files."""
+CARD_MODELS = {"vmxnet3", "vmxnet2", "vmxnet", "e1000", "e1000e", "pcnet32", "vlance", "flexible"}
+"""Models of network cards that vSphere has."""
 _TYPES = {
     ControllerKind.IDE: "VirtualIDEController",
     ControllerKind.SATA: "VirtualAHCIController",
@@ -53,6 +55,10 @@ class DescribedMachine:
     machine: PortableMachine
     """Its disks have the capacities that the description tells, or 0."""
     files: tuple[DiskFile, ...]
+    nvram: str = ""
+    """Name of the file with the firmware's own memory; empty: none is named."""
+    files_named: tuple[str, ...] = ()
+    """Names of all files that an OVF lists; ``left_out`` names those that are not read."""
 
 
 def controller_type(kind: ControllerKind, name: str) -> str:
@@ -61,6 +67,11 @@ def controller_type(kind: ControllerKind, name: str) -> str:
     :param name: the name of a SCSI controller's type in the description; an unknown one is taken for LSI Logic.
     """
     return _TYPES.get(kind) or SCSI_TYPES.get(name.lower(), SCSI_TYPES["lsilogic"])
+
+
+def card_model(name: str) -> str:
+    """Return the model of a network card, by its name in a description."""
+    return name.lower().removeprefix("virtual")
 
 
 def number(where: str, text: str, usual: int | None = None) -> int:

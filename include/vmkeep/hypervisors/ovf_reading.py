@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from xml.etree.ElementTree import Element
 
@@ -18,25 +18,19 @@ from vmkeep.hypervisors.described import (
     LONGEST_TEXT,
     DescribedMachine,
     DiskFile,
+    card_model,
     controller_type,
     number,
     require_sensible,
 )
+from vmkeep.hypervisors.ovf_rest import unread_parts
 from vmkeep.hypervisors.strangexml import children, parse_strange_xml, text_of
+from vmkeep.hypervisors.unread import UNKNOWN_CONTROLLER
+from vmkeep.hypervisors.written import one_line
 from vmkeep.model.disk import ControllerKind
 from vmkeep.model.portable import Firmware, LeftOut, PortableCard, PortableDisk, PortableMachine
 
 _CPU, _MEMORY, _IDE, _SCSI, _CARD, _DISK, _OTHER, _SATA = "3", "4", "5", "6", "10", "17", "20", "20"
-_SILENT = {"1", "23", "24", "25"}
-"""Resource types that every machine has by itself: other devices without a kind, USB, graphics."""
-_NAMED = {
-    "14": ("floppy drive", "attach an image of a floppy disk by hand, if it is needed"),
-    "15": ("CD drive", "the new machine gets none: add one, if it is needed"),
-    "16": ("DVD drive", "the new machine gets none: add one, if it is needed"),
-    "21": ("serial port", "add one, if the guest uses it"),
-    "22": ("parallel port", "add one, if the guest uses it"),
-    "35": ("sound card", "add one, if the guest uses it"),
-}
 _UNITS = {"byte": 1, "bytes": 1, "kilobytes": 1 << 10, "megabytes": 1 << 20, "gigabytes": 1 << 30, "terabytes": 1 << 40,
           "kb": 1 << 10, "mb": 1 << 20, "gb": 1 << 30}  # fmt: skip
 _VMX = re.compile(r"\bvmx-0*(\d{1,3})\b")
@@ -58,6 +52,7 @@ class _Item:
     network: str
     address: str
     cores: str
+    connected: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +76,10 @@ def read_ovf(name: str, text: bytes) -> DescribedMachine:
     hardware = next(children(system, "VirtualHardwareSection"), None)
     if hardware is None:
         raise UsageError(f"{name}: describes no hardware (VirtualHardwareSection)")
-    items = _items(root, hardware)
-    disks, files = _disks(name, root, items)
+    elements = _items(root, hardware)
+    items = [_item(element) for element in elements]
+    disks, files, used = _disks(name, root, items)
+    nvram = _nvram(root, hardware)
     operating = next(children(system, "OperatingSystemSection"), None)
     cpus, memory = _first(items, _CPU), _first(items, _MEMORY)
     config = {key: entry.get("value", "") for entry in children(hardware, "Config") if (key := entry.get("key"))}
@@ -100,10 +97,11 @@ def read_ovf(name: str, text: bytes) -> DescribedMachine:
         annotation=text_of(next(children(system, "AnnotationSection"), None), "Annotation")[:LONGEST_TEXT],
         disks=disks,
         cards=tuple(_card(number, item) for number, item in enumerate(_all(items, _CARD), 1)),
-        left_out=_left_out(root, system, items),
+        left_out=(*_moved(items), *unread_parts(root, system, elements, {*used, nvram.get("id", "")})),
     )
     require_sensible(name, machine)
-    return DescribedMachine(machine=machine, files=files)
+    named = tuple(file.get("href", "") for file in children(next(children(root, "References"), None), "File"))
+    return DescribedMachine(machine=machine, files=files, nvram=nvram.get("href", ""), files_named=named)
 
 
 def _system(name: str, root: Element) -> Element:
@@ -118,38 +116,55 @@ def _system(name: str, root: Element) -> Element:
     return found[0]
 
 
-def _items(root: Element, hardware: Element) -> list[_Item]:
+def _items(root: Element, hardware: Element) -> list[Element]:
     """Return the devices of the default configuration."""
     options = list(children(next(children(root, "DeploymentOptionSection"), None), "Configuration"))
     chosen = next((one for one in options if one.get("default") == "true"), options[0] if options else None)
     wanted = chosen.get("id") if chosen is not None else None
     return [
-        _Item(
-            kind=text_of(item, "ResourceType"),
-            id=text_of(item, "InstanceID"),
-            name=text_of(item, "ElementName")[:LONGEST_TEXT],
-            subtype=text_of(item, "ResourceSubType").lower(),
-            parent=text_of(item, "Parent"),
-            place=text_of(item, "AddressOnParent"),
-            resource=text_of(item, "HostResource"),
-            amount=text_of(item, "VirtualQuantity"),
-            units=text_of(item, "AllocationUnits"),
-            network=text_of(item, "Connection")[:LONGEST_TEXT],
-            address=text_of(item, "Address"),
-            cores=text_of(item, "CoresPerSocket"),
-        )
+        item
         for item in children(hardware, "Item", "StorageItem", "EthernetPortItem")
         if (configurations := item.get("configuration")) is None or wanted in configurations.split()
     ]
 
 
-def _disks(name: str, root: Element, items: Sequence[_Item]) -> tuple[tuple[PortableDisk, ...], tuple[DiskFile, ...]]:
+def _item(item: Element) -> _Item:
+    return _Item(
+        kind=text_of(item, "ResourceType"),
+        id=text_of(item, "InstanceID"),
+        name=one_line(text_of(item, "ElementName")[:LONGEST_TEXT]),
+        subtype=text_of(item, "ResourceSubType").lower(),
+        parent=text_of(item, "Parent"),
+        place=text_of(item, "AddressOnParent"),
+        resource=text_of(item, "HostResource"),
+        amount=text_of(item, "VirtualQuantity"),
+        units=text_of(item, "AllocationUnits"),
+        network=text_of(item, "Connection")[:LONGEST_TEXT],
+        address=text_of(item, "Address"),
+        cores=text_of(item, "CoresPerSocket"),
+        connected=text_of(item, "AutomaticAllocation").lower() not in ("false", "0"),
+    )
+
+
+def _nvram(root: Element, hardware: Element) -> dict[str, str]:
+    """Return id and name of the file that holds the firmware's own memory, as vSphere writes it; empty: none does."""
+    told = (each.get("value", "") for each in children(hardware, "ExtraConfig") if each.get("key") == "nvram")
+    wanted = next(told, "").rpartition("/")[2]
+    files = children(next(children(root, "References"), None), "File")
+    return dict(next((file.attrib for file in files if wanted and file.get("id") == wanted), {}))
+
+
+def _disks(
+    name: str, root: Element, items: Sequence[_Item]
+) -> tuple[tuple[PortableDisk, ...], tuple[DiskFile, ...], set[str]]:
+    """Return the disks, their files, and the ids of these files."""
     files = {file.get("id"): file for file in children(next(children(root, "References"), None), "File")}
     section = next(children(root, "DiskSection"), None)
     known = {disk.get("diskId"): disk for disk in children(section, "Disk")}
     controllers = _controllers(items)
     disks: list[PortableDisk] = []
     found: list[DiskFile] = []
+    used: set[str] = set()
     taken: set[tuple[ControllerKind, int, int]] = set()
     for key, item in enumerate(_all(items, _DISK), FIRST_KEY):
         label = item.name or f"disk {key - FIRST_KEY + 1}"
@@ -162,6 +177,7 @@ def _disks(name: str, root: Element, items: Sequence[_Item]) -> tuple[tuple[Port
                 f"{name}: {label[:60]} is an empty disk without a file: add it to the machine afterwards"
             )
         _require_alone(name, label, described, file)
+        used.add(file.get("id", ""))
         controller = controllers.get(item.parent) or _Controller(
             ControllerKind.SCSI, controller_type(ControllerKind.SCSI, ""), 0
         )
@@ -187,7 +203,7 @@ def _disks(name: str, root: Element, items: Sequence[_Item]) -> tuple[tuple[Port
         )  # fmt: skip
     if not disks:
         raise UnsupportedError(f"{name}: describes a machine without a disk")
-    return tuple(disks), tuple(found)
+    return tuple(disks), tuple(found), used
 
 
 def _require_alone(name: str, label: str, described: Element, file: Element) -> None:
@@ -200,15 +216,21 @@ def _require_alone(name: str, label: str, described: Element, file: Element) -> 
 
 
 def _controllers(items: Sequence[_Item]) -> dict[str, _Controller]:
-    """Return the controllers by their id. The buses of each kind are counted in the order of the file."""
+    """Return the controllers by their id, each on the bus that its address names.
+
+    A controller without an address, or with one that another controller has, gets the first free bus.
+    """
     found: dict[str, _Controller] = {}
-    counts: dict[ControllerKind, int] = {}
-    for item in items:
-        kind = _controller_kind(item)
-        if kind is None:
-            continue
-        bus = counts.get(kind, 0)
-        counts[kind] = bus + 1
+    kinds = [(item, kind) for item in items if (kind := _controller_kind(item)) is not None]
+    told: dict[tuple[ControllerKind, int], _Item] = {}
+    for item, kind in kinds:
+        if re.fullmatch("[0-3]", item.address):
+            told.setdefault((kind, int(item.address)), item)
+    for item, kind in kinds:
+        bus = next((bus for (its, bus), one in told.items() if its is kind and one is item), None)
+        if bus is None:
+            bus = next(bus for bus in range(len(kinds)) if (kind, bus) not in told)
+            told[kind, bus] = item
         subtype = item.subtype.split()[0] if item.subtype else "lsilogic"
         found[item.id] = _Controller(kind, controller_type(kind, subtype), bus)
     return found
@@ -226,6 +248,16 @@ def _controller_kind(item: _Item) -> ControllerKind | None:
     return None
 
 
+def _moved(items: Sequence[_Item]) -> list[LeftOut]:
+    """Name the disks whose controller is none that is known."""
+    controllers = _controllers(items)
+    return [
+        LeftOut(part=f"controller of {item.name or item.resource}"[:100], why=UNKNOWN_CONTROLLER)
+        for item in _all(items, _DISK)
+        if item.parent not in controllers
+    ]
+
+
 def _free(controller: _Controller, taken: set[tuple[ControllerKind, int, int]]) -> int:
     return next(
         unit
@@ -239,9 +271,10 @@ def _card(number_: int, item: _Item) -> PortableCard:
     mac = item.address.lower().replace("-", ":")
     return PortableCard(
         label=f"Network adapter {number_}",
-        model=(item.subtype.split() or ["e1000"])[0].removeprefix("virtual"),
+        model=card_model((item.subtype.split() or ["e1000"])[0]),
         mac=mac if re.fullmatch(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}", mac) else None,
         network=item.network,
+        connected=item.connected,
     )
 
 
@@ -261,26 +294,6 @@ def _unit(name: str, text: str) -> int:
     if power is None or int(power[2]) > 50:
         raise UsageError(f"{name}: '{text[:60]}' is no unit of bytes")
     return math.prod([int(power[1])] * int(power[2]))
-
-
-def _left_out(root: Element, system: Element, items: Sequence[_Item]) -> tuple[LeftOut, ...]:
-    found = [LeftOut(part=item.name or what, why=why) for item in items for what, why in _named(_NAMED, item.kind)]
-    if any(True for _ in children(system, "ProductSection")):
-        found.append(
-            LeftOut(part="vApp properties", why="settings of an appliance that its guest reads: set them in the guest")
-        )
-    if any(True for _ in children(next(children(root, "DeploymentOptionSection"), None), "Configuration")):
-        found.append(
-            LeftOut(
-                part="deployment options",
-                why="the default configuration was taken: change processors and memory by hand",
-            )
-        )
-    return tuple(found)
-
-
-def _named(names: Mapping[str, tuple[str, str]], kind: str) -> list[tuple[str, str]]:
-    return [names[kind]] if kind in names else []
 
 
 def _all(items: Sequence[_Item], kind: str) -> list[_Item]:

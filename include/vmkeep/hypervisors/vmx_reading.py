@@ -11,12 +11,14 @@ from vmkeep.hypervisors.described import (
     LONGEST_TEXT,
     DescribedMachine,
     DiskFile,
+    card_model,
     controller_type,
     number,
     require_sensible,
 )
+from vmkeep.hypervisors.vmx_rest import is_true, unread_parts
 from vmkeep.model.disk import ControllerKind
-from vmkeep.model.portable import Firmware, LeftOut, PortableCard, PortableDisk, PortableMachine
+from vmkeep.model.portable import Firmware, PortableCard, PortableDisk, PortableMachine
 
 _LARGEST = 1 << 20
 _LINE = re.compile(r'^\s*([^#=\s][^=]*?)\s*=\s*"(.*)"\s*$')
@@ -24,14 +26,6 @@ _ESCAPE = re.compile(r"\|([0-9A-Fa-f]{2})")
 _ENCODING = re.compile(rb'^\s*\.encoding\s*=\s*"([A-Za-z0-9_.-]{1,40})"', re.MULTILINE)
 _ADDRESS = re.compile(r"(scsi|sata|ide|nvme)(\d{1,2}):(\d{1,3})\.filename")
 _CARD = re.compile(r"ethernet(\d{1,2})\.present")
-_NAMED = (
-    ("floppy", "floppy drive", "attach an image of a floppy disk by hand, if it is needed"),
-    ("serial", "serial port", "add one, if the guest uses it"),
-    ("parallel", "parallel port", "add one, if the guest uses it"),
-    ("sound", "sound card", "add one, if the guest uses it"),
-    ("sharedfolder", "shared folder", "it belongs to the desktop that the machine ran on"),
-    ("vtpm", "vTPM", "its secrets do not come along: have the recovery key of each encrypted volume at hand"),
-)
 
 
 def read_vmx(name: str, text: bytes) -> DescribedMachine:
@@ -54,17 +48,17 @@ def read_vmx(name: str, text: bytes) -> DescribedMachine:
         cores_per_socket=max(1, number(f"{name}: cpuid.coresPerSocket", settings.get("cpuid.corespersocket", ""), 1)),
         memory_mib=number(f"{name}: memsize", settings.get("memsize", ""), 256),
         firmware=Firmware.EFI if settings.get("firmware", "").lower() == "efi" else Firmware.BIOS,
-        secure_boot=_true(settings, "uefi.secureboot.enabled"),
+        secure_boot=is_true(settings, "uefi.secureboot.enabled"),
         guest_id=settings.get("guestos", "")[:100] or "otherGuest64",
         hardware_version=int(version) if version.isascii() and version.isdigit() and len(version) < 4 else None,
         bios_uuid=_uuid(settings.get("uuid.bios", "")),
         annotation=settings.get("annotation", "")[:LONGEST_TEXT],
         disks=tuple(disk for disk, _ in disks),
         cards=tuple(_cards(settings)),
-        left_out=tuple(_left_out(settings)),
+        left_out=tuple(unread_parts(settings)),
     )
     require_sensible(name, machine)
-    return DescribedMachine(machine=machine, files=tuple(file for _, file in disks))
+    return DescribedMachine(machine=machine, files=tuple(file for _, file in disks), nvram=settings.get("nvram", ""))
 
 
 def _settings(name: str, text: bytes) -> dict[str, str]:
@@ -93,7 +87,7 @@ def _disks(settings: Mapping[str, str]) -> Iterator[tuple[PortableDisk, DiskFile
             continue
         place = f"{matched[1]}{int(matched[2])}:{int(matched[3])}"
         kind = settings.get(f"{matched[1]}{matched[2]}:{matched[3]}.devicetype", "disk").lower()
-        if _true(settings, setting.replace("filename", "present")) and "cdrom" not in kind and "atapi" not in kind:
+        if is_true(settings, setting.replace("filename", "present")) and "cdrom" not in kind and "atapi" not in kind:
             places.append((ControllerKind(matched[1]), int(matched[2]), int(matched[3]), settings[setting], place))
     order = [ControllerKind.SCSI, ControllerKind.SATA, ControllerKind.NVME, ControllerKind.IDE]
     places.sort(key=lambda each: (order.index(each[0]), each[1:3]))
@@ -114,33 +108,17 @@ def _disks(settings: Mapping[str, str]) -> Iterator[tuple[PortableDisk, DiskFile
 
 def _cards(settings: Mapping[str, str]) -> Iterator[PortableCard]:
     numbers = sorted(int(matched[1]) for name in settings if (matched := _CARD.fullmatch(name)))
-    for count, number_ in enumerate((one for one in numbers if _true(settings, f"ethernet{one}.present")), 1):
+    for count, number_ in enumerate((one for one in numbers if is_true(settings, f"ethernet{one}.present")), 1):
         own = f"ethernet{number_}"
         mac = settings.get(f"{own}.address") or settings.get(f"{own}.generatedaddress") or ""
         network = settings.get(f"{own}.networkname") or settings.get(f"{own}.connectiontype") or ""
         yield PortableCard(
             label=f"Network adapter {count}",
-            model=settings.get(f"{own}.virtualdev", "").lower() or "vlance",
+            model=card_model(settings.get(f"{own}.virtualdev", "")) or "vlance",
             mac=mac.lower() if re.fullmatch(r"[0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2}){5}", mac) else None,
             network=network[:LONGEST_TEXT],
             connected=settings.get(f"{own}.startconnected", "true").lower() != "false",
         )
-
-
-def _left_out(settings: Mapping[str, str]) -> Iterator[LeftOut]:
-    for setting in settings:
-        if not setting.endswith(".present") or not _true(settings, setting):
-            continue
-        own = setting.removesuffix(".present")
-        for begin, what, why in _NAMED:
-            if own.startswith(begin):
-                yield LeftOut(part=f"{what} ({own})", why=why)
-        if "cdrom" in settings.get(f"{own}.devicetype", "").lower() or "atapi" in settings.get(f"{own}.devicetype", ""):
-            yield LeftOut(part=f"CD drive ({own})", why="the new machine gets none: add one, if it is needed")
-
-
-def _true(settings: Mapping[str, str], name: str) -> bool:
-    return settings.get(name, "").lower() in ("true", "yes", "1")
 
 
 def _uuid(text: str) -> str | None:

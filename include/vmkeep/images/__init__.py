@@ -21,8 +21,8 @@ from vmkeep.images.drafts import Draft, ExportPlace
 from vmkeep.images.exporting import export_image
 from vmkeep.images.exportnames import check_export_name, safe_name
 from vmkeep.images.foreign import Foreign
-from vmkeep.images.imagenames import image_key
-from vmkeep.images.importing import import_images
+from vmkeep.images.imagenames import image_key, is_imported
+from vmkeep.images.importing import Kept, import_images
 from vmkeep.images.localdrafts import LocalPlace
 from vmkeep.images.pointexport import Companions, export_point, no_companions
 from vmkeep.images.s3drafts import S3Place
@@ -34,6 +34,7 @@ __all__ = [
     "Draft",
     "ExportPlace",
     "Foreign",
+    "Kept",
     "LocalPlace",
     "S3Place",
     "apply_point",
@@ -42,6 +43,7 @@ __all__ = [
     "export_point",
     "image_key",
     "import_images",
+    "is_imported",
     "no_companions",
     "safe_name",
 ]

@@ -26,10 +26,12 @@ from vmkeep.formats import (
 from vmkeep.hypervisors import DescribedMachine, DiskFile, read_ovf, read_vmx
 from vmkeep.images.diskfiles import LocalFileSource
 from vmkeep.images.manifests import ManifestCheck, parse_manifest
+from vmkeep.images.nvramfiles import load_nvram
 from vmkeep.images.unused import Unused
 from vmkeep.model.blockio import DiskSource
 from vmkeep.model.portable import PortableDisk, PortableMachine
 from vmkeep.model.wording import counted
+from vmkeep.transfer.progress import OnProgress
 
 _LARGEST_TEXT = 4 << 20
 _TEXT_SUFFIXES = (".ovf", ".mf", ".cert")
@@ -61,7 +63,9 @@ class Foreign:
     """One phrase for each file: its name and the format that it was taken for."""
     notes: tuple[str, ...]
     """One sentence for each thing that a person should know."""
-    finish: Callable[[], None]
+    nvram: bytes | None = None
+    """The firmware's own memory; ``None``: it is not known."""
+    finish: Callable[[OnProgress], None]
     """Waits until each file is compared with the manifest. Raises an error if one differs, or was changed meanwhile. To
     be called before the restore point is sealed."""
 
@@ -87,7 +91,7 @@ def open_foreign(paths: Sequence[Path], form: ImageFormat | None) -> Iterator[Fo
         else:
             disks = tuple(_open_image(path, each, stack) for path, each in zip(paths, formats, strict=True))
             opened = Foreign(
-                disks=disks, machine=None, formats=_told(disks), notes=_noted(disks), finish=lambda: None
+                disks=disks, machine=None, formats=_told(disks), notes=_noted(disks), finish=lambda _on_progress: None
             )  # fmt: skip
         for disk in opened.disks:
             if not disk.source.capacity:
@@ -95,8 +99,8 @@ def open_foreign(paths: Sequence[Path], form: ImageFormat | None) -> Iterator[Fo
         unused.watch(disk.path for disk in opened.disks)
         unused.watch_open(file for disk in opened.disks for file in disk.files)
 
-        def finish() -> None:
-            opened.finish()
+        def finish(on_progress: OnProgress) -> None:
+            opened.finish(on_progress)
             unused.require_unchanged()
 
         yield replace(opened, finish=finish)
@@ -123,7 +127,10 @@ def _open_vmx(path: Path, stack: ExitStack) -> Foreign:
         for file in described.files
         for found in [neighbour(path, file.name, what=f"disk {file.name[:60]}")]
     )
-    return _machine(path, ImageFormat.VMX, described, disks, ())
+    usual = f"{path.stem}.nvram"
+    name = described.nvram or (usual if path.with_name(usual).exists() else "")
+    kept, notes = load_nvram(name, lambda: ImageFile(neighbour(path, name, what="NVRAM"))) if name else (None, ())
+    return replace(_machine(path, ImageFormat.VMX, described, disks, notes), nvram=kept)
 
 
 def _open_ovf(path: Path, stack: ExitStack) -> Foreign:
@@ -168,7 +175,11 @@ def _open_ova(path: Path, stack: ExitStack) -> Foreign:
         return member.name, lambda: ImageFile(path, start=member.offset, size=member.size, name=shown)
 
     described = read_ovf(f"{path}: {descriptors[0]}", texts[descriptors[0]])
-    return _described(path, ImageFormat.OVA, described, check, find, stack, manifest=bool(manifests))
+    opened = _described(path, ImageFormat.OVA, described, check, find, stack, manifest=bool(manifests))
+    known = {*texts, *described.files_named, *map(unquote, described.files_named)}
+    unknown = (shown(name) for name in members if name not in known)
+    more = tuple(f"not taken over: file {name}: the .ovf does not name it" for name in unknown)
+    return replace(opened, notes=(*opened.notes, *more))
 
 
 _MACHINES: dict[ImageFormat, Callable[[Path, ExitStack], Foreign]] = {
@@ -203,7 +214,7 @@ def _described(
                 "attribute out of the .ovf"
             )
         with open_file() as opened:
-            kind = detect_file(opened)
+            kind, size = detect_file(opened), opened.size
         if kind not in (ImageFormat.QCOW2, ImageFormat.VMDK):
             raise UnsupportedError(
                 f"{path}: {name} is neither a VMDK nor a qcow2 image ({file.format or kind}): convert it"
@@ -216,14 +227,26 @@ def _described(
                 file,
             )
         )
-        if not check.begin(name, open_file):
+        if not check.begin(name, size, open_file):
             unchecked.append(name)
     notes = _sizes(described, disks)
     if not manifest:
         notes = (*notes, f"{path.name} has no manifest, so that a change since its export could not be seen")
     elif unchecked:
         notes = (*notes, f"the manifest does not list {', '.join(unchecked)}, so that a change could not be seen")
-    return _machine(path, form, described, tuple(disks), notes, check.finish)
+    kept, about = _load_nvram(described, check, find)
+    return replace(_machine(path, form, described, tuple(disks), (*notes, *about), check.finish), nvram=kept)
+
+
+def _load_nvram(
+    described: DescribedMachine, check: ManifestCheck, find: Callable[[str], tuple[str, Callable[[], ImageFile]]]
+) -> tuple[bytes | None, tuple[str, ...]]:
+    if not described.nvram:
+        return None, ()
+    kept, notes = load_nvram(shown(described.nvram), lambda: find(unquote(described.nvram))[1]())
+    if kept is not None:
+        check.require(unquote(described.nvram), kept)
+    return kept, notes
 
 
 def _machine(
@@ -232,14 +255,14 @@ def _machine(
     described: DescribedMachine,
     disks: tuple[ForeignDisk, ...],
     notes: tuple[str, ...],
-    finish: Callable[[], None] = lambda: None,
+    finish: Callable[[OnProgress], None] = lambda _on_progress: None,
 ) -> Foreign:
     left_out = tuple(f"not taken over: {part.part}: {part.why}" for part in described.machine.left_out)
     return Foreign(
         disks=disks,
         machine=described.machine,
         formats=(f"{shown(path.name)}: {form}", *_told(disks)),
-        notes=(*notes, *left_out, *_noted(disks)),
+        notes=tuple(map(_plain, (*notes, *left_out, *_noted(disks)))),
         finish=finish,
     )
 
@@ -266,8 +289,12 @@ def _noted(disks: Sequence[ForeignDisk]) -> tuple[str, ...]:
 
 
 def shown(name: str) -> str:
-    """Return a file's name as a text, because the name can have any bytes."""
-    return os.fsencode(name).decode(errors="replace")
+    """Return a file's name as a text that a terminal may get, because the name can have any bytes."""
+    return _plain(os.fsencode(name).decode(errors="replace"))
+
+
+def _plain(text: str) -> str:
+    return "".join(char if char.isprintable() else "\ufffd" for char in text)
 
 
 def _small(path: Path, member: Member) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -33,8 +33,17 @@ _ADAPTERS_UNIT = 7
 _ADAPTERS = {ControllerKind.SCSI: "ParaVirtualSCSIController", ControllerKind.SATA: "VirtualAHCIController"}
 
 
-Describe = Callable[[Foreign, Sequence[Disk]], Mapping[str, bytes]]
-"""Makes the files that are kept with a point, from the opened images and their disks as the point will have them."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """What is kept with a point beside its disks."""
+
+    files: Mapping[str, bytes] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    """One sentence for each thing that a person should know, besides those of the opened images."""
+
+
+Describe = Callable[[Foreign, Sequence[Disk]], Kept]
+"""Makes what is kept with a point, from the opened images and their disks as the point will have them."""
 
 
 def import_images(
@@ -46,7 +55,7 @@ def import_images(
     since: str | None = None,
     form: ImageFormat | None = None,
     bus: ControllerKind = ControllerKind.SCSI,
-    describe: Describe = lambda _foreign, _disks: {},
+    describe: Describe = lambda _foreign, _disks: Kept(),
     on_progress: OnProgress = lambda _progress: None,
 ) -> RestorePoint:
     """Store disk images, or the disks of a described machine, as one restore point, seal it and return it.
@@ -80,16 +89,16 @@ def import_images(
             _plan(disk, number, extent, parent, bus)
             for number, (disk, extent) in enumerate(zip(foreign.disks, given, strict=True))
         ]
-        documents = describe(foreign, [job.disk for job in jobs])
+        kept = describe(foreign, [job.disk for job in jobs])
         begun = stack.enter_context(repository.at_work(run))
         if parent is not None:
             repository.load_point(parent.ref)  # to see that it is still there, because from now on a prune is noticed
         taken_at = now()
         report = _Together(on_progress, len(jobs))
         stored = [job.copy(repository, run, begun, report) for job in jobs]
-        foreign.finish()
-        attached = repository.store_attachments(dict(documents), run=run, begun=begun) if documents else {}
-        point = _described(run, name, taken_at, jobs, stored, attached)
+        foreign.finish(on_progress)
+        attached = repository.store_attachments(dict(kept.files), run=run, begun=begun) if kept.files else {}
+        point = replace(_described(run, name, taken_at, jobs, stored, attached), warnings=(*foreign.notes, *kept.notes))
         repository.seal(point, begun=begun)
     return point
 

@@ -6,13 +6,16 @@ import hashlib
 import re
 import threading
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from types import TracebackType
 
 from vmkeep.errors import UsageError
 from vmkeep.formats import ImageFile
+from vmkeep.transfer.progress import OnProgress, ProgressCounter
 
 _LARGEST = 1 << 20
+_REPORT_EVERY = 0.5
+"""Seconds."""
 _PIECE = 1 << 20
 _LINE = re.compile(r"(SHA1|SHA256|SHA512)\s*\((.{1,255})\)\s*=\s*([0-9A-Fa-f]{40,128})")
 
@@ -42,6 +45,8 @@ class ManifestCheck:
         self._stop = threading.Event()
         self._pool = ThreadPoolExecutor(max_workers=2)
         self._running: list[Future[None]] = []
+        self._total = self._done = 0
+        self._lock = threading.Lock()
 
     def __enter__(self) -> ManifestCheck:  # noqa: PYI034
         """Use as a context manager."""
@@ -64,18 +69,26 @@ class ManifestCheck:
             digest.update(text)
             _require_equal(name, digest.hexdigest(), told)
 
-    def begin(self, name: str, open_file: Callable[[], ImageFile]) -> bool:
-        """Begin to compare a file with the manifest. Return whether the manifest lists it."""
+    def begin(self, name: str, size: int, open_file: Callable[[], ImageFile]) -> bool:
+        """Begin to compare a file with the manifest. Return whether the manifest lists it.
+
+        :param size: bytes of the file.
+        """
         if (told := self._manifest.get(name)) is None:
             return False
+        self._total += size
         self._running.append(self._pool.submit(self._compare, name, open_file, told))
         return True
 
-    def finish(self) -> None:
+    def finish(self, on_progress: OnProgress) -> None:
         """Wait until all files are compared.
 
         :raises UsageError: one differs.
         """
+        counter = ProgressCounter("comparing with the manifest", self._total, done=self._done)
+        while wait(self._running, timeout=_REPORT_EVERY).not_done:
+            counter.add(self._done - counter.done)
+            on_progress(counter.event())
         for running in self._running:
             running.result()
 
@@ -87,6 +100,8 @@ class ManifestCheck:
                 length = min(_PIECE, file.size - at)
                 digest.update(file.read(at, length))
                 at += length
+                with self._lock:
+                    self._done += length
         if not self._stop.is_set():
             _require_equal(name, digest.hexdigest(), told)
 

@@ -34,6 +34,8 @@ _CARDS = {
     "vmxnet2": _DEVICES.VirtualVmxnet2,
     "e1000": _DEVICES.VirtualE1000,
     "e1000e": _DEVICES.VirtualE1000e,
+    "vmxnet": _DEVICES.VirtualPCNet32,
+    "flexible": _DEVICES.VirtualPCNet32,
     "pcnet32": _DEVICES.VirtualPCNet32,
     "vlance": _DEVICES.VirtualPCNet32,
 }

@@ -207,3 +207,90 @@ def test_a_mutated_description_is_read_or_refused_by_an_error_of_ours(changes, n
 
     with suppress(VmKeepError):
         (read_ovf, read_vmx)[number]("a", bytes(data))
+
+
+def told(machine):
+    return [f"{part.part}: {part.why}" for part in machine.left_out]
+
+
+MORE_OF_OVF = {
+    b"</References>": b"""<File ovf:href="tools.iso" ovf:id="file3"/>
+      <File ovf:href="a.nvram" ovf:id="file4"/></References>""",
+    b"<NetworkSection>": b"<EulaSection><License>Pay.</License></EulaSection><NetworkSection>",
+    b"<vmw:CoresPerSocket": b"<rasd:Limit>500</rasd:Limit><rasd:Reservation>100</rasd:Reservation><vmw:CoresPerSocket",
+    b"VmxNet3": b"NetVSC",
+    b"<rasd:ResourceSubType>VirtualSCSI": b"<rasd:ResourceSubType>Fancy\xc2\x9b",
+    b'<vmw:Config ovf:required="false" vmw:key="firmware"': b"""
+      <Item><rasd:ElementName>watchdog</rasd:ElementName><rasd:InstanceID>20</rasd:InstanceID>
+        <rasd:ResourceType>77</rasd:ResourceType></Item>
+      <Item><rasd:ElementName>Video card</rasd:ElementName><rasd:InstanceID>21</rasd:InstanceID>
+        <rasd:ResourceType>24</rasd:ResourceType><vmw:Config vmw:key="videoRamSizeInKB" vmw:value="16384"/></Item>
+      <vmw:ExtraConfig vmw:key="nvram" vmw:value="ovf:/file/file4"/>
+      <vmw:ExtraConfig vmw:key="guestinfo.password" vmw:value="hidden"/>
+      <vmw:Config vmw:key="memoryHotAddEnabled" vmw:value="true"/>
+      <vmw:Config ovf:required="false" vmw:key="firmware\"""",
+}  # fmt: skip
+
+
+def test_no_part_of_an_ovf_is_left_out_without_a_note():
+    text = OVFTOOL
+    for old, new in MORE_OF_OVF.items():
+        text = text.replace(old, new, 1)
+
+    described = read_ovf("a.ovf", text)
+
+    notes = "\n".join(told(described.machine))
+    for part in ("tools.iso", "licence text", "type fancy", "type NetVSC", "watchdog (type 77)", "Limit=500",
+                 "Reservation=100", "Video card: videoRamSizeInKB=16384", "memoryHotAddEnabled=true",
+                 "guestinfo.password"):  # fmt: skip
+        assert part.lower() in notes.lower()
+    assert "hidden" not in notes
+    assert "\x9b" not in notes
+    assert "a.nvram" not in notes
+    assert described.nvram == "a.nvram"
+
+
+def test_no_part_of_a_vmx_file_is_left_out_without_a_note():
+    more = b"""scsi1.present = "TRUE"
+scsi1.virtualDev = "fancy"
+scsi0:0.mode = "independent-nonpersistent"
+ethernet0.virtualDev = "odd"
+ethernet0.pciSlotNumber = "33"
+svga.vramSize = "134217728"
+sched.cpu.max = "500"
+checkpoint.vmState = "a.vmss"
+guestinfo.userdata = "hidden"
+"""
+    machine = read_vmx("a.vmx", VMX.replace(b'ethernet0.virtualDev = "vmxnet3"\n', b"") + more).machine
+
+    notes = "\n".join(told(machine))
+    for part in ("type fancy (scsi1)", "type odd (ethernet0)", "scsi0:0.mode=independent-nonpersistent",
+                 "svga.vramsize=134217728", "sched.cpu.max=500", "memory of the suspended",
+                 "guestinfo.userdata"):  # fmt: skip
+        assert part in notes
+    assert "hidden" not in notes
+    assert "pcislotnumber" not in notes
+
+
+def test_each_controller_of_an_ovf_has_the_bus_that_its_address_names():
+    def item(number, address):
+        return (f"<Item><rasd:Address>{address}</rasd:Address><rasd:InstanceID>{number}</rasd:InstanceID>"
+                "<rasd:ResourceSubType>lsilogic</rasd:ResourceSubType><rasd:ResourceType>6</rasd:ResourceType></Item>"
+                ).encode()  # fmt: skip
+
+    first = OVFTOOL[OVFTOOL.index(b"<Item><rasd:Address>0</rasd:Address><rasd:InstanceID>3<") :]
+    first = first[: first.index(b"</Item>") + len(b"</Item>")]
+    text = OVFTOOL.replace(first, item(30, 0) + item(3, 2) + item(31, "none"))
+    last = text.rindex(b"<rasd:Parent>4<")
+    text = text[:last] + text[last:].replace(b">4<", b">31<", 1)
+
+    disks = read_ovf("a.ovf", text).machine.disks
+
+    assert [(disk.controller, disk.bus) for disk in disks] == [(ControllerKind.SCSI, 2), (ControllerKind.SCSI, 1)]
+
+
+def test_every_card_that_is_taken_for_known_has_a_kind_of_vsphere():
+    from vmkeep.hypervisors.described import CARD_MODELS
+    from vmkeep.vsphere.importedconfig import _CARDS
+
+    assert set(_CARDS) == CARD_MODELS

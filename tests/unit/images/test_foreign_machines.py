@@ -5,13 +5,16 @@ import io
 import shutil
 import subprocess
 import tarfile
+import threading
 
 import pytest
 
 from tests.ova import make_ova, ovf_of
+from tests.patience import HANG
 from vmkeep.errors import NotFoundError, UnsupportedError, UsageError
-from vmkeep.formats import ImageFormat
-from vmkeep.images import export_image, import_images
+from vmkeep.formats import ImageFile, ImageFormat
+from vmkeep.images import Kept, export_image, import_images
+from vmkeep.images.manifests import ManifestCheck
 from vmkeep.repository import create_repository
 from vmkeep.vsphere.configspec import parse_config
 from vmkeep.vsphere.importedconfig import known_guest
@@ -66,7 +69,7 @@ def rewritten(ova, change):
 def test_an_ova_is_stored_with_all_its_disks_where_its_machine_has_them(repository, ova, disks, tmp_path):
     seen = []
 
-    point = import_images(repository, [ova], name="web01", describe=lambda foreign, _: seen.append(foreign) or {})
+    point = import_images(repository, [ova], name="web01", describe=lambda foreign, _: seen.append(foreign) or Kept())
 
     assert exported(repository, point, tmp_path) == list(disks.values())
     assert [image.disk.address for image in point.images] == ["scsi0:0", "scsi0:1"]
@@ -85,7 +88,7 @@ def test_an_ovf_in_a_folder_is_stored_like_an_ova_and_a_blank_in_a_name_is_found
     seen = []
 
     point = import_images(
-        repository, [folder / "web01.ovf"], name="web01", describe=lambda foreign, _: seen.append(foreign) or {}
+        repository, [folder / "web01.ovf"], name="web01", describe=lambda foreign, _: seen.append(foreign) or Kept()
     )
 
     assert exported(repository, point, tmp_path) == list(disks.values())
@@ -232,3 +235,100 @@ def test_an_ova_of_stream_optimized_disks_is_stored_where_it_lies(repository, di
     point = import_images(repository, [make_ova(tmp_path / "a.ova", streams)], name="a")
 
     assert exported(repository, point, tmp_path) == list(disks.values())
+
+
+VMX = 'config.version = "8"\nfirmware = "efi"\nmemsize = "512"\nscsi0:0.present = "TRUE"\nscsi0:0.fileName = "{}"\n'
+NVRAM = b"MRVN" + bytes(1000)
+
+
+def import_machine(repository, path, **told):
+    from vmkeep.flows import disk_images
+
+    request = disk_images.ImportRequest(paths=(path,), name="a", **told)
+    return disk_images.import_images(repository, request, on_progress=lambda _: None).point
+
+
+@pytest.fixture
+def vmx(disks, tmp_path):
+    image = next(iter(disks))
+    shutil.copy(image, tmp_path)
+    (tmp_path / "a.vmx").write_text(VMX.format(image.name) + 'sched.cpu.max = "500"\n')
+    return tmp_path / "a.vmx"
+
+
+def test_the_nvram_beside_a_vmx_file_is_kept_and_notes_stay_with_the_point(repository, vmx):
+    from vmkeep.flows.restore_saved import load_saved
+    from vmkeep.flows.saved_machine import saved_machine
+
+    vmx.with_suffix(".nvram").write_bytes(NVRAM)
+
+    point = import_machine(repository, vmx)
+
+    assert repository.load_attachment(point, "vm.nvram") == NVRAM
+    (note,) = point.warnings
+    assert "settings (sched.cpu.max=500)" in note
+    assert load_saved(repository, point).notes == point.warnings
+    assert note in [part.why for part in saved_machine(repository, point).left_out]
+
+
+@pytest.mark.parametrize(
+    ("content", "firmware", "words"),
+    [
+        (b"UVM0" * 100, None, "does not begin as an NVRAM of VMware"),
+        (bytes(5 << 20), None, "which no NVRAM has"),
+        (None, None, "cannot be found"),
+        (NVRAM, "bios", "belongs to the firmware efi, and bios is asked for"),
+    ],
+)
+def test_an_nvram_that_cannot_be_kept_is_told_and_the_disks_are_stored(content, firmware, words, repository, vmx):
+    from vmkeep.model.portable import Firmware
+
+    vmx.write_text(vmx.read_text() + 'nvram = "other.nvram"\n')
+    if content is not None:
+        (vmx.parent / "other.nvram").write_bytes(content)
+
+    point = import_machine(repository, vmx, firmware=Firmware(firmware) if firmware else None)
+
+    assert "vm.nvram" not in point.attachments
+    assert any(note.startswith("not taken over: NVRAM: ") and words in note for note in point.warnings)
+
+
+def test_the_nvram_in_an_ova_is_kept_and_each_file_that_nothing_names_is_told(repository, ova):
+    def change(members):
+        text = members.pop("web01.ovf").replace(b"</References>", b'<File ovf:href="a.nvram" ovf:id="n"/></References>')
+        config = b'<vmw:ExtraConfig vmw:key="nvram" vmw:value="ovf:/file/n"/></VirtualHardwareSection>'
+        others = dict(members) | {"a.nvram": NVRAM, "notes.txt": b"hello"}
+        members.clear()
+        members["web01.ovf"] = text.replace(b"</VirtualHardwareSection>", config)
+        members |= {name: data for name, data in others.items() if name != "web01.mf"}
+
+    rewritten(ova, change)
+
+    point = import_machine(repository, ova)
+
+    assert repository.load_attachment(point, "vm.nvram") == NVRAM
+    assert [note for note in point.warnings if "notes.txt" in note]
+    assert not [note for note in point.warnings if "a.nvram" in note]
+
+
+def test_the_wait_for_the_manifests_digests_shows_its_progress(tmp_path):
+    path = tmp_path / "a.vmdk"
+    path.write_bytes(b"a" * (3 << 20))
+    shown, events = threading.Event(), []
+
+    class Slow(ImageFile):
+        def read(self, offset, length):
+            if offset:
+                assert shown.wait(HANG)
+            return super().read(offset, length)
+
+    def report(event):
+        events.append(event)
+        if event.bytes_done:
+            shown.set()
+
+    with ManifestCheck({"a.vmdk": ("sha256", hashlib.sha256(path.read_bytes()).hexdigest())}) as check:
+        assert check.begin("a.vmdk", 3 << 20, lambda: Slow(path))
+        check.finish(report)
+
+    assert (events[0].phase, events[0].bytes_total) == ("comparing with the manifest", 3 << 20)

@@ -7,7 +7,7 @@ import pytest
 
 from tests.patience import HANG, eventually
 from vmkeep.errors import TransientError
-from vmkeep.images import import_images
+from vmkeep.images import Kept, import_images
 from vmkeep.repository import create_repository
 
 MIB = 1 << 20
@@ -58,7 +58,7 @@ def test_a_file_that_changes_while_it_is_read_is_not_sealed(repository, tmp_path
 
     def change(_foreign, _disks):
         image.write_bytes(b"x" * MIB)
-        return {}
+        return Kept()
 
     with pytest.raises(TransientError, match="was changed while it was read"):
         import_images(repository, [image], name="a", describe=change)
@@ -96,7 +96,7 @@ def test_a_change_of_any_file_that_is_read_keeps_the_point_from_being_sealed(mak
     def change(_foreign, _disks):
         other.write_bytes(other.read_bytes())
         os.utime(other, ns=(before.st_atime_ns, before.st_mtime_ns))
-        return {}
+        return Kept()
 
     with pytest.raises(TransientError, match=f"{other.name}: was changed while it was read"):
         import_images(repository, [image], name="a", describe=change)
