@@ -10,11 +10,17 @@ from typing import Any
 
 import pytest
 from airflow.dag_processing.dagbag import DagBag
-from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
+from airflow.sdk.exceptions import (
+    AirflowException,
+    AirflowFailException,
+    AirflowRescheduleException,
+    AirflowSkipException,
+)
 
 from vmkeep.flows import exports
 from vmkeep.images import check_export_name, import_images
 from vmkeep.model.exports import ExportRequest, ImageFormat
+from vmkeep.model.limits import Holder, Limit
 from vmkeep.model.overwrite import Verify
 from vmkeep.model.point import RestorePoint
 from vmkeep.model.portable import Drivers, Hypervisor
@@ -153,6 +159,28 @@ def test_a_retry_after_a_worker_died_between_publishing_and_reporting_ends_well_
 
     assert {path.name: path.stat().st_ino for path in out.iterdir()} == before
     assert {**again, "duration_seconds": 0} == {**lost, "duration_seconds": 0}
+
+
+def test_an_export_is_one_of_the_transfers_of_its_repository_and_waits_without_a_worker(
+    repository, tmp_path, monkeypatch
+):
+    store(repository, tmp_path)
+    fields = {"conn_type": "vmkeep", "host": str(tmp_path / "repo"), "extra": {"transfers": "1"}}
+    monkeypatch.setenv("AIRFLOW_CONN_VMKEEP_DEFAULT", json.dumps(fields))
+    request = {"point": "latest:web01", "format": "raw", "out": str(tmp_path)}
+    operator = ExportPointOperator(task_id="export", request=request)
+    permits = repository.permits(Limit(key="transfers", name="transfers of the repository", most=1))
+    permits.take(Holder(owner="other", run="other", what="copy of app01"))
+
+    with pytest.raises(AirflowRescheduleException):
+        operator.execute(context_of())
+    assert permits.usage().waiting == ("export of web01",)
+    assert not (tmp_path / "web01.export.json").exists()
+    permits.give_back("other")
+    operator.execute(context_of())
+
+    assert (tmp_path / "web01.export.json").exists()
+    assert permits.usage().holders == permits.usage().waiting == ()
 
 
 def test_an_export_that_a_person_clears_is_written_anew_if_it_may_be_replaced(repository, tmp_path):

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
 
 from vmkeep.blobs import open_uploads
 from vmkeep.flows.leaving import WayOut, ova_files, ovf_files
+from vmkeep.flows.limits import hold_for_export
 from vmkeep.flows.saved_machine import saved_machine
 from vmkeep.images import (
+    AT_ONCE,
     Companions,
     ExportPlace,
     LocalPlace,
@@ -35,6 +38,7 @@ def export(
     on_progress: Callable[[str], Callable[[Progress], None]],
     check: Callable[[], None] = lambda: None,
     run: str | None = None,
+    transfers: int | None = None,
     aws: AwsCredentials | None = None,
 ) -> ExportedPoint:
     """Write images of a point's disks, read them back, and publish them with their manifest.
@@ -46,6 +50,8 @@ def export(
     :param check: called about once a second; its error ends the export.
     :param run: run key of the DAG run for which this is. A retry of it ends well if an earlier try has published the
         export; ``None``: nobody tries again.
+    :param transfers: limit on the transfers of the repository, of which a run's export is one: it writes one disk after
+        the other then; ``None``: any number.
     :param aws: credentials for S3; ``None``: those in the environment.
     :raises NotFoundError: there is no such point, disk or folder.
     :raises ConflictError: a file of that name exists, or another process exports under that name.
@@ -58,7 +64,11 @@ def export(
     point = repository.find_point(request.point)
     describes = request.to is not None or request.format in (ImageFormat.OVF, ImageFormat.OVA)
     machine = saved_machine(repository, point) if describes else None
-    with repository.uses.open(point.ref, doing="exporting") as use:
+    what, lease = f"export of {point.vm.name}", _lease(request, name or safe_name(point.vm.name))
+    with (
+        hold_for_export(repository, transfers if run else None, run=run or "", lease=lease, what=what) as go_on,
+        repository.uses.open(point.ref, doing="exporting") as use,
+    ):
         return export_point(
             repository,
             point,
@@ -71,8 +81,9 @@ def export(
             machine=machine,
             companions=_companions(request, machine),
             run=run,
+            at_once=1 if run and transfers else AT_ONCE,
             on_progress=on_progress,
-            check=partial(_both, check, use.check),
+            check=partial(_each, check, go_on, use.check),
         )
 
 
@@ -84,9 +95,14 @@ def _companions(request: ExportRequest, machine: PortableMachine | None) -> Comp
     return no_companions
 
 
-def _both(first: Callable[[], None], second: Callable[[], None]) -> None:
-    first()
-    second()
+def _lease(request: ExportRequest, name: str) -> str:
+    """Return the name of an export's lease: a run may export one VM to several places."""
+    return f"export-{sha256(f'{request.out}/{name}'.encode()).hexdigest()[:16]}"
+
+
+def _each(*checks: Callable[[], None]) -> None:
+    for check in checks:
+        check()
 
 
 def _open_place(out: str, aws: AwsCredentials | None) -> ExportPlace:

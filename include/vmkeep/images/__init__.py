@@ -24,10 +24,11 @@ from vmkeep.images.foreign import Foreign
 from vmkeep.images.imagenames import image_key, is_imported
 from vmkeep.images.importing import Kept, import_images
 from vmkeep.images.localdrafts import LocalPlace
-from vmkeep.images.pointexport import Companions, export_point, no_companions
+from vmkeep.images.pointexport import AT_ONCE, Companions, export_point, no_companions
 from vmkeep.images.s3drafts import S3Place
 
 __all__ = [
+    "AT_ONCE",
     "AppliedDisk",
     "AppliedPoint",
     "Companions",

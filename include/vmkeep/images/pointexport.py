@@ -32,7 +32,7 @@ Companions = Callable[[ExportedPoint], Mapping[str, bytes]]
 takes the export with the disks that are written. Before that, it is called with the disks as they are planned, so that
 what cannot be described is refused before anything is written."""
 
-_AT_ONCE: Final = 2
+AT_ONCE: Final = 2
 """Disks that are written at the same time. Each is read by several threads already."""
 _TICK = 0.25
 
@@ -55,6 +55,7 @@ def export_point(
     machine: PortableMachine | None = None,
     companions: Companions = no_companions,
     run: str | None = None,
+    at_once: int = AT_ONCE,
     on_progress: Callable[[str], OnProgress],
     check: Callable[[], None] = lambda: None,
 ) -> ExportedPoint:
@@ -67,6 +68,7 @@ def export_point(
     :param machine: the point's machine; ``None``: the export does not describe it.
     :param run: run key of the DAG run for which this is. If an earlier try of it has published this export, that one is
         returned, and nothing is written; ``None``: nobody tries again.
+    :param at_once: disks that are written at the same time.
     :param on_progress: makes the function that takes the progress of a disk, from the disk's name.
     :raises ConflictError: a file of that name exists, or another process exports under that name.
     :raises CorruptError: a stored block is damaged. The message names the byte of the disk.
@@ -102,7 +104,7 @@ def export_point(
     require_room(place, planned, files, [f"{name}{MANIFEST}", *beside], overwrite=overwrite)
     bars = {each.number: on_progress(each.image.disk.label) for each in planned}
     with place.draft(name, overwrite=overwrite) as draft:
-        work = _Work(repository, draft, form, verify, check)
+        work = _Work(repository, draft, form, verify, at_once, check)
         if ova is None:
             disks = work.each(planned, lambda each: work.write(each, bars[each.number]))
         else:
@@ -122,18 +124,25 @@ class _Work:
     """The work on the disks of one export, some at the same time."""
 
     def __init__(
-        self, repository: Repository, draft: Draft, form: ImageFormat, verify: Verify, check: Callable[[], None]
+        self,
+        repository: Repository,
+        draft: Draft,
+        form: ImageFormat,
+        verify: Verify,
+        at_once: int,
+        check: Callable[[], None],
     ) -> None:
         self._repository = repository
         self._draft = draft
         self._form = form
         self._verify = verify
+        self._at_once = at_once
         self._check = check
         self._stop = threading.Event()
 
     def each(self, planned: Sequence[PlannedImage], work: Callable[[PlannedImage], T]) -> list[T]:
         """Do a work for each disk. The first error ends the others' and is raised."""
-        with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="export") as threads:
+        with ThreadPoolExecutor(self._at_once, thread_name_prefix="export") as threads:
             futures = [threads.submit(work, each) for each in planned]
             try:
                 while wait(futures, _TICK, FIRST_EXCEPTION).not_done:

@@ -55,6 +55,7 @@ class ExportPointOperator(RepositoryOperator):
                 on_progress=lambda label: ProgressLog(self.log, label),
                 check=self._stop.check,
                 run=run,
+                transfers=site.limits.transfers,
                 aws=site.aws,
             )
         for disk in exported.disks:
