@@ -3,6 +3,7 @@
 import os
 import random
 import shutil
+import struct
 import threading
 
 import pytest
@@ -17,6 +18,7 @@ from vmkeep.model.extents import Extent
 
 CLUSTER = 1 << 16
 MIB = 1 << 20
+PLACE = 0x00FF_FFFF_FFFF_FE00
 SIZE = 3 * MIB + 512
 
 
@@ -115,6 +117,37 @@ def faults_but_leaks(image):
     shutil.copy(image, image.with_suffix(".copy"))
     qemu_img("check", "-r", "leaks", image.with_suffix(".copy"))
     return faults(image.with_suffix(".copy"))[1:]
+
+
+def test_whatever_a_table_points_to_is_durable_before_the_table_is_written(tmp_path, monkeypatch):
+    image = write_layout(plan_qcow2("a.qcow2", 600 * MIB, []), tmp_path, write_raw(tmp_path / "b.raw", 600 * MIB, {}))
+    volatile, counts, pointed = set(), set(), []
+    write, sync = os.pwrite, os.fsync
+
+    def noted(file, data, place):
+        here = range(place // CLUSTER * CLUSTER, place + len(data), CLUSTER)
+        if place // CLUSTER == l1 or len(data) == CLUSTER:  # an entry of the L1 table, or an L2 table
+            places = {entry & PLACE for (entry,) in struct.iter_unpack(">Q", data)} - {0}
+            assert not (places | counts) & volatile
+            pointed.extend(places)
+        else:
+            counts.update(here)
+        volatile.update(here)
+        return write(file, data, place)
+
+    def synced(file):
+        sync(file)
+        volatile.clear()
+
+    with open_qcow2_target(image) as target, monkeypatch.context() as patch:
+        l1 = target._header.l1_offset // CLUSTER
+        target.write(MIB, memoryview(b"n" * CLUSTER))
+        target.write(599 * MIB, memoryview(b"m" * CLUSTER))
+        volatile |= {target._end * CLUSTER - 2 * CLUSTER, target._end * CLUSTER - CLUSTER}
+        patch.setattr(os, "pwrite", noted)
+        patch.setattr(os, "fsync", synced)
+        target.flush()
+    assert len(pointed) == 4  # two clusters, and two tables of clusters
 
 
 def test_threads_may_write_parts_of_one_cluster_at_once(written, tmp_path):

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -81,6 +82,33 @@ def test_files_get_their_names_only_when_published_and_the_manifest_is_the_last(
 
     assert names(tmp_path) == ["web.export.json", "web.raw"]
     assert (tmp_path / "web.raw").read_bytes() == bytes(MIB - 3) + b"end"
+
+
+def test_each_step_of_publishing_is_durable_before_the_next_and_the_manifest_is_first_to_go_and_last_to_come(
+    tmp_path, monkeypatch
+):
+    fill(tmp_path, web_raw=b"old", web_export_json=manifest("web.raw"))
+    steps = []
+
+    def noted(step, real):
+        def note(*paths):
+            steps.append((step, paths[-1].name))
+            return real(*paths)
+
+        return note
+
+    monkeypatch.setattr(localnames, "sync_folder", noted("sync", localnames.sync_folder))
+    monkeypatch.setattr(localnames, "name_if_free", noted("name", localnames.name_if_free))
+    monkeypatch.setattr(Path, "rename", noted("move", Path.rename))
+    with LocalPlace(tmp_path).draft("web", overwrite=True) as draft:
+        draft.create("web.raw", size=1).finish(1)
+        draft.publish("web.export.json", b"{}")
+
+    folder = ("sync", tmp_path.name)
+    assert steps == [
+        ("move", "web.export.json"), ("move", "web.raw"), ("sync", ".older"), folder,
+        ("name", "web.raw"), folder, ("name", "web.export.json"), folder,
+    ]  # fmt: skip
 
 
 def test_a_draft_that_is_not_published_leaves_nothing(tmp_path):

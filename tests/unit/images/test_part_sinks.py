@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -84,6 +85,29 @@ def test_reserved_bytes_that_never_come_are_an_error():
         sink.reserve(0, 4)
         with pytest.raises(ValueError, match="never written"):
             sink.finish(100)
+
+
+class SlowParts(MemoryParts):
+    """Takes its time, and counts the parts that are on their way."""
+
+    def __init__(self):
+        super().__init__()
+        self.sink = None
+        self.most = 0
+
+    def send(self, number, start, content):
+        time.sleep(0.001)  # so that a writer that waits for nobody is far ahead
+        self.most = max(self.most, len(self.sink._sent) - len(self.sent))
+        super().send(number, start, content)
+
+
+def test_a_writer_that_is_faster_than_the_server_waits_so_that_few_parts_are_in_memory():
+    parts = SlowParts()
+    with ThreadPoolExecutor(1) as threads:
+        parts.sink = PartSink(parts, size=1000, threads=threads)
+        parts.sink.write_at(0, b"d" * PART * 100)
+        parts.sink.finish(PART * 100)
+    assert 1 <= parts.most <= 4 + 1
 
 
 def test_a_part_that_cannot_be_sent_ends_the_file_soon():

@@ -8,12 +8,23 @@ import os
 import random
 import shutil
 import subprocess
+import threading
+import time
 
 import pytest
 
 from tests.command_line import run_here
+from tests.patience import HANG
 from vmkeep.errors import CorruptError, NotFoundError, StoreFullError, UsageError, VerificationError
-from vmkeep.images import LocalPlace, check_export_name, export_point, import_images, localdrafts, safe_name
+from vmkeep.images import (
+    LocalPlace,
+    check_export_name,
+    export_point,
+    import_images,
+    localdrafts,
+    pointexport,
+    safe_name,
+)
 from vmkeep.model.exports import ImageFormat, parse_manifest
 from vmkeep.model.overwrite import Verify
 from vmkeep.repository import create_repository, open_repository
@@ -124,6 +135,26 @@ def test_an_image_that_reads_back_otherwise_is_never_published(sample, tmp_path,
     with pytest.raises(VerificationError, match=r"Hard disk 2: .*reads back"):
         export(sample, tmp_path, form=form)
     assert not names(tmp_path)
+
+
+def test_an_error_of_one_disk_ends_the_work_on_the_others_soon():
+    work = pointexport._Work(None, None, ImageFormat.RAW, Verify.ALL, lambda: None)
+    begun = threading.Event()
+
+    def fail_or_go_on(number):
+        if number == 0:
+            assert begun.wait(HANG)
+            raise StoreFullError("full")
+        begun.set()
+        end = time.monotonic() + HANG
+        while time.monotonic() < end:  # as the writing of a large disk
+            work._go_on()
+            time.sleep(0.01)
+        pytest.fail("nobody stopped the other disk")
+
+    with pytest.raises(StoreFullError):
+        work.each([0, 1], fail_or_go_on)
+    assert work._stop.is_set()
 
 
 def test_without_room_nothing_begins(sample, tmp_path, monkeypatch):

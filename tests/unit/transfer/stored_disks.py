@@ -42,6 +42,6 @@ def damaged(repository, root, block):
 
 def content_of(blocks, end=BLOCK):
     """Return a disk: block n is filled with value ``blocks[n]``, 0 is a hole. The last block has ``end`` bytes."""
-    parts = [value.to_bytes(2, "big") * (BLOCK // 2) for value in blocks]
+    parts = [bytes([value]) * BLOCK for value in blocks]
     parts[-1] = parts[-1][:end]
     return b"".join(parts)

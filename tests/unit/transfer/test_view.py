@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from tests.patience import HANG, eventually
 from tests.unit.transfer.stored_disks import BLOCK, CountingStore, content_of, damaged, new_repository
-from vmkeep.errors import CorruptError, StoreError
+from vmkeep.errors import CorruptError, StoreError, VmKeepError
 from vmkeep.model.extents import Extent
 from vmkeep.repository import Kind
 from vmkeep.repository.maps import Shape
@@ -135,6 +135,20 @@ def test_a_block_that_many_want_at_once_is_fetched_once(disk, back_up):
         store.gate.set()
         assert [done.result(HANG) for done in reads] == [content[100 * n : 100 * n + 50] for n in range(8)]
     assert store.fetched < 2 * BLOCK
+
+
+def test_a_reader_that_waits_for_a_block_when_the_disks_are_closed_does_not_wait_for_ever(repository, disk, back_up):
+    root = back_up(disk(random.Random(5).randbytes(BLOCK)), repository).root
+    with ThreadPoolExecutor(1) as threads:
+        with open_views(repository) as views:
+            view = views.open(root, what="disk")
+            waits = threading.Event()
+            claim = views.cache.claim
+            views.cache.claim_missing([repository.open_map(root).lookup(0)])  # by a thread that will never fetch it
+            views.cache.claim = lambda digests: (claim(digests), waits.set())[0]
+            reading = threads.submit(read, view, 0, 10)
+            assert waits.wait(HANG)
+        assert isinstance(reading.exception(HANG), RuntimeError | VmKeepError | None)
 
 
 def test_equal_blocks_and_holes_are_not_fetched_again(disk, back_up):
