@@ -46,6 +46,10 @@ _GOALS = (
     Goal("overwrite", "qemu-img -c zstd", 1.5),
     Goal("verify", "restic", 4),
     Goal("verify", "borg 4 MiB", 4),
+    *(
+        Goal("exports", "image export", 0.8, f"point export {form}")
+        for form in ("raw", "qcow2", "flat", "thin", "2gbsparse")
+    ),
 )
 
 
