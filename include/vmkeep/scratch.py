@@ -14,7 +14,6 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from vmkeep.clock import now
 from vmkeep.errors import TransientError
 
 _PRIVATE = "vmkeep-private-"
@@ -72,8 +71,8 @@ def private_folder() -> Iterator[Path]:
     folder = scratch_folder()
     with ExitStack() as stack:
         with writing_to(folder):
-            _remove_dead(folder)
             path = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=_PRIVATE, dir=folder)))
+            _remove_dead(folder, before=path.stat().st_mtime - _YOUNG_SECONDS)
             handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         stack.callback(os.close, handle)
         with suppress(OSError):  # a file system without locks: then nobody takes this folder for a dead one's either
@@ -81,14 +80,14 @@ def private_folder() -> Iterator[Path]:
         yield path
 
 
-def _remove_dead(folder: Path) -> None:
+def _remove_dead(folder: Path, *, before: float) -> None:
     """Remove private folders whose lock nobody holds. A young one may be of a process that has no lock yet."""
     for path in folder.glob(f"{_PRIVATE}*"):
         with suppress(OSError):  # another process has removed it, or works in it
             handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
             try:
                 status = os.fstat(handle)
-                if status.st_uid == os.geteuid() and now().timestamp() - status.st_mtime > _YOUNG_SECONDS:
+                if status.st_uid == os.geteuid() and status.st_mtime < before:
                     fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
                     shutil.rmtree(path, ignore_errors=True)
             finally:

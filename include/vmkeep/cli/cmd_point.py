@@ -307,16 +307,17 @@ def _show_content(found: RestorePoint) -> None:
         click.echo(f"  in the guest  {found.guest_commands}")
     rows = []
     images = {image.disk.key: image for image in found.images}
+    numbers = {image.disk.key: number for number, image in found.numbered.items()}
     for disk in found.disks:
         image = images.get(disk.key)
         what = f"{image.kind}: {image.reason}" if image else f"SKIPPED: {disk.why_skipped}"
         rows.append(
             (
-                disk.key, disk.label, disk.address, size(disk.capacity), disk.backing, disk.compatibility_mode,
-                _transport(image), what,
+                numbers.get(disk.key, ""), disk.key, disk.label, disk.address, size(disk.capacity), disk.backing,
+                disk.compatibility_mode, _transport(image), what,
             )
         )  # fmt: skip
-    print_table(("key", "label", "address", "capacity", "backing", "RDM mode", "read by", "copied"), rows)
+    print_table(("--disk", "key", "label", "address", "capacity", "backing", "RDM mode", "read by", "copied"), rows)
     for disk in found.disks:
         if disk.encryption:
             click.echo(f"  encrypted     {disk.address} by vSphere, with {disk.encryption}; the point holds it without")

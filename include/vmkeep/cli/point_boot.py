@@ -45,12 +45,12 @@ _PAUSE = 0.3
     "its serial port or its text screen. May be given several times; the first sign counts.",
 )  # fmt: skip
 @option(
-    "--timeout", section=Section.WHAT, type=click.FloatRange(min=1), default=_TIMEOUT, show_default=True,
-    metavar="SECONDS", help="Longest wait for --wait-for. The exit code is 38 if nothing was seen.",
+    "--timeout", "waits", section=Section.WHAT, type=click.FloatRange(min=1), metavar="SECONDS",
+    help=f"Longest wait for --wait-for, by default {_TIMEOUT}. The exit code is 38 if nothing was seen.",
 )  # fmt: skip
 @option(
     "--screenshot", section=Section.WHAT, type=click.Path(path_type=Path), metavar="FILE.png",
-    help="Write a picture of the screen, at the sign that was waited for, or after --after.",
+    help="Write a picture of the screen: at the sign that was waited for, after --after, or else at Ctrl-C.",
 )  # fmt: skip
 @option(
     "--after", section=Section.WHAT, type=click.FloatRange(min=0), metavar="SECONDS",
@@ -85,7 +85,7 @@ def boot(
     ref: str,
     disks: tuple[int, ...],
     awaited: tuple[str, ...],
-    timeout: float,
+    waits: float | None,
     screenshot: Path | None,
     after: float | None,
     keep: bool,
@@ -105,10 +105,9 @@ def boot(
     POINT is its ref as 'point list' prints it, the beginning of its id, or latest:VM. Nothing is restored: QEMU reads
     the point's disks where they lie. What the guest writes goes to temporary files, and is gone at the end.
     """
-    if after is not None and awaited:
-        raise UsageError("--after and --wait-for both say when to end: give one of them")
     if as_json and serial:
         raise UsageError("--serial prints no JSON: leave one of them out")
+    _require_one_end(awaited, waits, after)
     if screenshot is not None and not screenshot.absolute().parent.is_dir():
         raise UsageError(f"--screenshot {screenshot}: its folder does not exist")
     from vmkeep.flows import booting  # takes time to import
@@ -135,7 +134,7 @@ def boot(
             _show(booted.described)
         try:
             if signs:
-                seen = booting.watch(booted.machine, signs, seconds=timeout)
+                seen = booting.watch(booted.machine, signs, seconds=waits or _TIMEOUT)
                 click.echo(f"{seen.awaited} on the {seen.where} after {seen.seconds:.0f} s", err=True)
             elif after is not None:
                 _run(booted, after)
@@ -153,6 +152,14 @@ def boot(
         if screenshot is not None and not ends_by_itself and booted.machine.alive:
             _take(booted, screenshot)
     click.echo("ended: nothing that the guest wrote is left", err=True)
+
+
+def _require_one_end(awaited: tuple[str, ...], waits: float | None, after: float | None) -> None:
+    """Refuse options that say in two ways when the machine ends, or a limit of a wait for nothing."""
+    if after is not None and awaited:
+        raise UsageError("--after and --wait-for both say when to end: give one of them")
+    if waits is not None and not awaited:
+        raise UsageError("--timeout is the longest wait for a sign: give --wait-for")
 
 
 def _run(booted: BootedMachine, seconds: float | None) -> None:

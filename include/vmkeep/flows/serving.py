@@ -13,7 +13,7 @@ from urllib.parse import quote
 from vmkeep.errors import NotFoundError, UnsupportedError
 from vmkeep.model.point import DiskImage, RestorePoint
 from vmkeep.model.serving import LOOPBACK, ServedDisk, ServedPoint, ServeRequest
-from vmkeep.model.wording import counted, size
+from vmkeep.model.wording import size
 from vmkeep.nbd import (
     Client,
     Export,
@@ -55,6 +55,8 @@ def serve_point(
     keys = load_keys(request.keys) if request.keys is not None else None
     point = repository.find_point(request.point)
     chosen = _choose(point, request.disks)
+    for disk in point.skipped:
+        tell(f"{disk.label} ({disk.address}) is not in the point: {disk.why_skipped}", True)
     with ExitStack() as stack:
         use = stack.enter_context(repository.uses.open(point.ref, doing=doing))
         views = stack.enter_context(open_views(repository))
@@ -86,14 +88,12 @@ def serve_point(
 
 def _choose(point: RestorePoint, numbers: tuple[int, ...]) -> Mapping[int, DiskImage]:
     """Return the images of the disks that are to be served, by the disk's number in the point."""
-    images = dict(enumerate(sorted(point.images, key=lambda image: image.disk.key)))
+    images = point.numbered
     if not images:
         raise UnsupportedError(f"restore point {point.ref} holds no disk")
     for number in numbers:
         if number not in images:
-            raise NotFoundError(
-                f"restore point {point.ref} has {counted(len(images), 'disk')}, counted from 0: no disk {number}"
-            )
+            raise NotFoundError(point.lacks(number))
     return {number: image for number, image in images.items() if not numbers or number in numbers}
 
 

@@ -100,7 +100,12 @@ def find_manifest(path: Path) -> Path:
     """Return the manifest that a person means: itself, or the one beside an image that it names.
 
     :raises NotFoundError: there is none.
+    :raises UnsupportedError: it is on S3.
     """
+    if path.parts[:1] == ("s3:",):
+        raise UnsupportedError(f"{path}: images on S3 cannot be changed in place: export the point anew")
+    if not path.exists():
+        raise NotFoundError(f"{path}: there is no such file")
     if path.name.endswith(MANIFEST):
         return path
     for manifest in sorted(path.parent.glob(f"*{MANIFEST}")):

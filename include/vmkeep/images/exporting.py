@@ -10,7 +10,6 @@ from vmkeep.blobs import name_if_free, sync_folder
 from vmkeep.errors import ConflictError, NotFoundError, UsageError
 from vmkeep.images.diskfiles import LocalFileTarget, remove_abandoned
 from vmkeep.model.point import RestorePoint
-from vmkeep.model.wording import counted
 from vmkeep.repository import Repository
 from vmkeep.transfer import restore_disk
 from vmkeep.transfer.progress import OnProgress
@@ -49,9 +48,7 @@ def export_image(
     """
     images = sorted(point.images, key=lambda image: image.disk.key)
     if not 0 <= device_index < len(images):
-        raise NotFoundError(
-            f"restore point {point.ref} has {counted(len(images), 'disk')}, counted from 0: no disk {device_index}"
-        )
+        raise NotFoundError(point.lacks(device_index))
     image = images[device_index]
     _require_free(out, overwrite=overwrite)
     remove_abandoned(out.parent.glob(_TEMPORARY.format("*")))

@@ -16,7 +16,7 @@ from vmkeep.model.exports import ImageFormat
 from vmkeep.model.extents import Extents, gather
 from vmkeep.model.point import DiskImage, RestorePoint
 from vmkeep.model.sinks import Sink
-from vmkeep.model.wording import counted, size
+from vmkeep.model.wording import size
 from vmkeep.repository import Repository
 from vmkeep.transfer.progress import OnProgress
 
@@ -105,9 +105,7 @@ def plan_images(
         raise NotFoundError(f"restore point {point.ref} has no disks")
     for number in numbers:
         if not 0 <= number < len(images):
-            raise NotFoundError(
-                f"restore point {point.ref} has {counted(len(images), 'disk')}, counted from 0: no disk {number}"
-            )
+            raise NotFoundError(point.lacks(number))
     planned = []
     for number in sorted(set(numbers)) or range(len(images)):
         image = images[number]

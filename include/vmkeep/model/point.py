@@ -205,6 +205,16 @@ class RestorePoint:
         return tuple(sorted((*(image.disk for image in self.images), *self.skipped), key=lambda disk: disk.key))
 
     @property
+    def numbered(self) -> dict[int, DiskImage]:
+        """The disks that the point holds, by the number by which people choose them: from 0, by device key."""
+        return dict(enumerate(sorted(self.images, key=lambda image: image.disk.key)))
+
+    def lacks(self, number: int) -> str:
+        """Say that the point holds no disk of a number, and which disks it holds."""
+        held = ", ".join(f"{number} {image.disk.label}" for number, image in self.numbered.items())
+        return f"restore point {self.ref} holds no disk {number}: it holds {held or 'none'}"
+
+    @property
     def stamp(self) -> str:
         """The time in the point's name, in UTC. Only :meth:`named_in` gives another zone."""
         return self.taken_at.strftime(STAMP)

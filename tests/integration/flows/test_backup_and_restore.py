@@ -13,6 +13,7 @@ from vmkeep.flows import backup
 from vmkeep.flows.backup_values import BackupRequest
 from vmkeep.flows.restore import plan_restore
 from vmkeep.flows.restore_request import OnConflict, make_request
+from vmkeep.flows.serving import ServeRequest, serve_point
 from vmkeep.model.disk import SkipReason
 from vmkeep.model.point import BackupKind, BackupMode, Consistency, Quiesce
 from vmkeep.repository import Lost, create_repository, open_repository
@@ -295,3 +296,17 @@ def test_a_vm_is_not_written_over_while_it_is_being_backed_up(bench):
 
     assert bench.lab.vm("web01")["power"] == "poweredOn"
     assert bench.snapshots("web01") == []
+
+
+def test_a_server_warns_of_each_disk_of_the_vm_that_is_not_in_the_point(of_app01, tmp_path):
+    site, sealed = of_app01
+    told = []
+    request = ServeRequest(point=sealed.point, socket=tmp_path / "s")
+    with (
+        open_repository(site.repository) as repository,
+        serve_point(repository, request, tell=lambda line, warning: told.append((line, warning))) as served,
+    ):
+        assert "Hard disk 4" not in [disk.label for disk in served.disks]
+    ((line, _),) = ((line, warning) for line, warning in told if warning)
+    assert line.startswith("Hard disk 4 (")
+    assert "not in the point: " in line

@@ -209,7 +209,10 @@ def test_a_taken_port_and_a_missing_disk_are_clear_errors(site):
     port = taken.getsockname()[1]
     with taken, pytest.raises(ConflictError, match="another program listens"), served(site, port=port):
         pass
-    with pytest.raises(NotFoundError, match="has 3 disks, counted from 0: no disk 3"), served(site, disks=(3,)):
+    with (
+        pytest.raises(NotFoundError, match="no disk 3: it holds 0 Hard disk 1, 1 Hard disk 2, 2 Hard disk 3"),
+        served(site, disks=(3,)),
+    ):
         pass
 
 

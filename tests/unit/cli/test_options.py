@@ -195,3 +195,8 @@ def test_a_bad_rate_limit_is_refused_before_anything_is_opened():
             cli, ["repo", "stats", "-r", "/nowhere", "--limit-rate", "fast"],
             catch_exceptions=False, standalone_mode=False,
         )  # fmt: skip
+
+
+def test_a_limit_of_a_wait_for_nothing_is_refused():
+    with pytest.raises(UsageError, match="give --wait-for"):
+        CliRunner().invoke(cli, ["point", "boot", "latest:web01", "--timeout", "3"], catch_exceptions=False)

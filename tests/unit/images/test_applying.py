@@ -7,6 +7,7 @@ import os
 import random
 import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -284,6 +285,10 @@ def test_another_vm_and_a_foreign_image_are_refused(three, exported, tmp_path):
     other = import_images(repository, [contents[0]], name="other")
     with pytest.raises(ConflictError, match="point of another VM"):
         apply_point(repository, other, manifest, on_progress=quiet)
+    with pytest.raises(UnsupportedError, match="on S3"):
+        apply_point(repository, other, Path("s3://bucket/web.export.json"), on_progress=quiet)
+    with pytest.raises(NotFoundError, match="no such file"):
+        apply_point(repository, other, tmp_path / "none.raw", on_progress=quiet)
     stranger = tmp_path / "stranger.raw"
     stranger.write_bytes(bytes(512))
     with pytest.raises(NotFoundError, match="no manifest"):

@@ -133,7 +133,7 @@ def test_a_failed_export_leaves_no_file(repository, tmp_path, monkeypatch):
 def test_a_disk_that_the_point_does_not_have_is_named(repository, tmp_path, number):
     point = import_images(repository, [write(tmp_path / "a")], name="a")
 
-    with pytest.raises(NotFoundError, match="has 1 disk,"):
+    with pytest.raises(NotFoundError, match="it holds 0 Hard disk 1"):
         export_image(repository, point, number, tmp_path / "out")
 
 

@@ -99,7 +99,7 @@ def test_a_manifest_cannot_name_a_file_outside_its_folder(sample, tmp_path):
 
 def test_chosen_disks_only_are_exported(sample, tmp_path):
     assert [disk.number for disk in export(sample, tmp_path, numbers=[1, 1]).disks] == [1]
-    with pytest.raises(NotFoundError, match="counted from 0: no disk 2"):
+    with pytest.raises(NotFoundError, match="holds no disk 2: it holds 0 "):
         export(sample, tmp_path, numbers=[2])
 
 
