@@ -79,15 +79,21 @@ def import_images(
         if (machine := _machine(request, foreign.machine)) is None:
             return Kept()
         from vmkeep.flows.nvram import NVRAM
-        from vmkeep.vsphere.importedconfig import imported_config
+        from vmkeep.vsphere.importedconfig import imported_config, whole_kib
 
         files = {"config.xml": imported_config(machine, disks)}
+        odd = (each for each in disks if whole_kib(each.capacity) != each.capacity)
+        notes = tuple(
+            f"{each.label} has {each.capacity} bytes, which are no whole KiB: in a new VM it gets "
+            f"{whole_kib(each.capacity) - each.capacity} bytes of zeros at its end"
+            for each in odd
+        )
         if foreign.nvram is None or foreign.machine is None:
-            return Kept(files=files)
+            return Kept(files=files, notes=notes)
         if machine.firmware is not foreign.machine.firmware:
             why = f"it belongs to the firmware {foreign.machine.firmware}, and {machine.firmware} is asked for"
-            return Kept(files=files, notes=(f"not taken over: NVRAM: {why}",))
-        return Kept(files={**files, NVRAM: foreign.nvram})
+            return Kept(files=files, notes=(*notes, f"not taken over: NVRAM: {why}"))
+        return Kept(files={**files, NVRAM: foreign.nvram}, notes=notes)
 
     point = store_images(
         repository,

@@ -231,6 +231,10 @@ def write_jobs(site: Site, plan: RestorePlan, target: Target) -> tuple[WriteJob,
         )
 
 
+_ROUNDED_UP = 1 << 20
+"""vSphere may make a disk larger by less than this many bytes, if its size was no whole KiB or MiB."""
+
+
 def _match_created(plan: RestorePlan, now: Sequence[Disk]) -> tuple[DiskMatch, ...]:
     """Find each created disk by the address of its original, because the new VM has new device keys."""
     by_address = {disk.address: disk for disk in now}
@@ -238,7 +242,7 @@ def _match_created(plan: RestorePlan, now: Sequence[Disk]) -> tuple[DiskMatch, .
     for match in plan.matches:
         if match.written:
             made = by_address.get(match.disk.address)
-            if made is None or made.capacity != match.disk.capacity:
+            if made is None or not 0 <= made.capacity - match.disk.capacity < _ROUNDED_UP:
                 wanted = exact_size(match.disk.capacity)
                 raise ConflictError(f"the new VM has no disk of {wanted} at {match.disk.address}")
             matches.append(DiskMatch(disk=match.disk, target_key=made.key, written=True))

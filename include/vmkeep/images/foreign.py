@@ -29,11 +29,14 @@ from vmkeep.images.manifests import ManifestCheck, parse_manifest
 from vmkeep.images.nvramfiles import load_nvram
 from vmkeep.images.unused import Unused
 from vmkeep.model.blockio import DiskSource
+from vmkeep.model.extents import total
 from vmkeep.model.portable import PortableDisk, PortableMachine
 from vmkeep.model.wording import counted
 from vmkeep.transfer.progress import OnProgress
 
 _LARGEST_TEXT = 4 << 20
+_MOST_COMPRESSED = 1 << 14
+"""No image holds more bytes of a disk than this times its size. Deflate reaches 1032, and zstd about 10,000."""
 _TEXT_SUFFIXES = (".ovf", ".mf", ".cert")
 
 
@@ -96,6 +99,7 @@ def open_foreign(paths: Sequence[Path], form: ImageFormat | None) -> Iterator[Fo
         for disk in opened.disks:
             if not disk.source.capacity:
                 raise UsageError(f"{disk.path}: holds a disk of 0 bytes")
+            _require_content(disk)
         unused.watch(disk.path for disk in opened.disks)
         unused.watch_open(file for disk in opened.disks for file in disk.files)
 
@@ -104,6 +108,20 @@ def open_foreign(paths: Sequence[Path], form: ImageFormat | None) -> Iterator[Fo
             unused.require_unchanged()
 
         yield replace(opened, finish=finish)
+
+
+def _require_content(disk: ForeignDisk) -> None:
+    """Return if the files of an image can hold the data that its tables tell, however well it is compressed.
+
+    :raises UsageError: they cannot, so that many of its tables name the same place, and reading might never end.
+    """
+    files = {file.identity: file.size for file in disk.files}
+    told = total(disk.source.allocated() or ()) if files else 0
+    if told > sum(files.values()) * _MOST_COMPRESSED:
+        raise UsageError(
+            f"{disk.path}: is damaged or made to do harm: its tables tell of {told} bytes of data, and its files have "
+            f"{sum(files.values())} bytes"
+        )
 
 
 def _open_image(path: Path, form: ImageFormat, stack: ExitStack) -> ForeignDisk:

@@ -19,7 +19,7 @@ from vmkeep.model.blockio import DiskSource
 from vmkeep.model.disk import ControllerKind, Disk
 from vmkeep.model.extents import Extent
 from vmkeep.model.job import Progress
-from vmkeep.model.point import BackupKind, BackupMode, Consistency, DiskImage, Quiesce, RestorePoint, VmIdentity
+from vmkeep.model.point import BackupKind, BackupMode, Consistency, DiskImage, Power, Quiesce, RestorePoint, VmIdentity
 from vmkeep.model.wording import counted
 from vmkeep.repository import Repository, point_id
 from vmkeep.transfer import StoredDisk, back_up_disk
@@ -125,6 +125,7 @@ def _described(
         mode_used=BackupMode.ASIS,
         quiesce_asked=Quiesce.NONE,
         consistency=Consistency.CRASH,
+        power=Power.OFF,  # because nobody knows, and a new VM must not start beside a machine that runs elsewhere
         images=tuple(job.image(copy) for job, copy in zip(jobs, stored, strict=True)),
         attachments={file: root for file, (root, _) in files.items()},
         attachment_sizes={file: size for file, (_, size) in files.items()},

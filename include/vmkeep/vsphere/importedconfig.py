@@ -115,6 +115,14 @@ def _controllers(disks: Sequence[Disk]) -> Iterator[Any]:
         yield made
 
 
+def whole_kib(capacity: int) -> int:
+    """Return the bytes of a disk that vSphere surely makes, because its API counts a disk in KiB, too.
+
+    With a number of bytes between two, one server could take the bytes and another the KiB, which would be too small.
+    """
+    return -(-capacity >> 10 << 10)
+
+
 def _disk(disk: Disk) -> Any:
     return _DEVICES.VirtualDisk(
         key=disk.key,
@@ -122,8 +130,8 @@ def _disk(disk: Disk) -> Any:
         backing=_DEVICES.VirtualDisk.FlatVer2BackingInfo(fileName="", diskMode="persistent", thinProvisioned=True),
         controllerKey=_FIRST_KEYS[disk.controller] + disk.bus,
         unitNumber=disk.unit,
-        capacityInKB=disk.capacity >> 10,
-        capacityInBytes=disk.capacity,
+        capacityInKB=whole_kib(disk.capacity) >> 10,
+        capacityInBytes=whole_kib(disk.capacity),
     )
 
 

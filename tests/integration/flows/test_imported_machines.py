@@ -86,3 +86,18 @@ def test_disks_alone_become_a_vm_if_their_machine_is_told_and_else_the_way_is_na
         config = session.vm(made.vm.moref).config
         assert (config.hardware.numCPU, config.hardware.memoryMB, config.firmware) == (1, 3000, "efi")
     assert list(stored(site.repository, back_up(site, name).point, tmp_path).values()) == [digest]
+
+
+def test_a_disk_of_an_odd_number_of_sectors_gets_whole_kib_in_a_new_vm_and_all_its_bytes(lab, vmkeep, site, tmp_path):
+    content = random.Random(1).randbytes(2049 * 512)
+    (tmp_path / "odd.raw").write_bytes(content)
+
+    told = imported(vmkeep, site, tmp_path / "odd.raw", "--name", "odd", "--cpus", "1")
+    name = f"imported-{uuid.uuid4().hex[:6]}"
+    restore_whole(site, told["point"], new_name=name, datastore=STORE)
+
+    assert "which are no whole KiB" in told["notes"][0]
+    (made,) = (each for each in devices(lab, name) if isinstance(each, vim.vm.device.VirtualDisk))
+    assert (made.capacityInKB, int(made.capacityInBytes)) == (1025, 1025 << 10)
+    digest = hashlib.sha256(content + bytes(512)).hexdigest()
+    assert list(stored(site.repository, back_up(site, name).point, tmp_path).values()) == [digest]

@@ -2,6 +2,7 @@
 
 import random
 import struct
+import subprocess
 from contextlib import suppress
 
 import pytest
@@ -220,3 +221,16 @@ def test_a_mutated_image_is_read_or_refused_by_an_error_of_ours(number, changes,
         for extent in (source.allocated() or ())[:20]:
             length = min(extent.length, MIB)
             source.read_into(extent.start, memoryview(bytearray(length)))
+
+
+def test_a_table_that_stands_for_two_parts_of_the_disk_is_refused(tmp_path):
+    path = tmp_path / "a.qcow2"
+    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", "-o", "cluster_size=512", path, "1M"], check=True)
+    subprocess.run(["qemu-io", "-f", "qcow2", "-c", "write 0 512", path], check=True, capture_output=True)
+    data = bytearray(path.read_bytes())
+    first = int.from_bytes(data[40:48], "big")
+    data[first + 8 : first + 16] = data[first : first + 8]
+    path.write_bytes(data)
+
+    with pytest.raises(UsageError, match="stands for several parts of the disk"):
+        open_qcow2(path)

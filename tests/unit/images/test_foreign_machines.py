@@ -332,3 +332,21 @@ def test_the_wait_for_the_manifests_digests_shows_its_progress(tmp_path):
         check.finish(report)
 
     assert (events[0].phase, events[0].bytes_total) == ("comparing with the manifest", 3 << 20)
+
+
+def test_an_image_whose_tables_tell_more_than_its_files_can_hold_is_refused_before_it_is_read(repository, tmp_path):
+    path = tmp_path / "bomb.qcow2"
+    subprocess.run(
+        ["qemu-img", "create", "-q", "-f", "qcow2", "-o", "cluster_size=2M,refcount_bits=1", path, "500G"], check=True
+    )
+    subprocess.run(["qemu-io", "-f", "qcow2", "-c", "write 0 2M", path], check=True, capture_output=True)
+    with path.open("r+b") as file:
+        file.seek(40)
+        file.seek(int.from_bytes(file.read(8), "big"))
+        table = int.from_bytes(file.read(8), "big") & 0x00FF_FFFF_FFFF_FE00
+        file.seek(table)
+        file.write((table + (2 << 20) | 1 << 63).to_bytes(8, "big") * (256 << 10))
+
+    with pytest.raises(UsageError, match="its tables tell of 536870912000 bytes of data"):
+        import_images(repository, [path], name="bomb")
+    assert sealed(repository) == []

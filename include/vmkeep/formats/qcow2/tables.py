@@ -57,6 +57,12 @@ class Tables:
         self._version = header.version
         self._reach = header.table_entries * header.cluster
         self._l1 = unpacked(file.read(header.l1_offset, header.l1_entries * 8))
+        tables = [entry & _PLACE for entry in self._l1 if entry & _PLACE]
+        if len(set(tables)) != len(tables):
+            raise UsageError(
+                f"{file.name}: is damaged: one of its tables stands for several parts of the disk; 'qemu-img check' "
+                "tells more"
+            )
         self._lock = threading.Lock()
         self._kept: OrderedDict[int, array[int]] = OrderedDict()
         self._most = max(4, _CACHE // header.cluster)
