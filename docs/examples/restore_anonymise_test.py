@@ -10,9 +10,11 @@ tests it, and writes its disks as files for those who need realistic data.
 | **Result** | the copy's disks as qcow2 files in the folder or bucket of `OUT` |
 | **If it fails** | the copy is removed; nothing was exported, or the log of `export` says what |
 | **Safe to re-run** | yes: each run makes a copy of its own, and the original is never touched |
-| **Needs** | a network that is isolated, VMware Tools in the guest, and the connections that are named below |
+| **Needs** | a network that is isolated, VMware Tools in the guest, and three connections (Admin > Connections) |
 
 This is an example: copy the file into a DAG folder, and change the lines in capitals.
+`SITE` names the connections to vSphere and to the repository, and `GUEST` one of type *VMware guest user*:
+a user who may run both commands in the guest, and the password.
 
 ## What the tasks do
 
