@@ -128,6 +128,8 @@ def _show(exported: ExportedPoint, seconds: float) -> None:
         click.echo(f"{exported.place}/{file.name}")
     if exported.describes:
         click.echo(f"{counted(len(exported.left_out), 'part')} of the machine left behind: read {exported.notes}")
+    for name in exported.removed:
+        click.echo(f"{exported.place}/{name}: removed with the export that was replaced")
     written = sum(disk.bytes_written for disk in exported.disks)
     click.echo(f"{exported.place}/{exported.manifest}: {exported.point}, {size(written)} of data, "
                f"{rate(written, seconds)}")  # fmt: skip

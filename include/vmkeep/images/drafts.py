@@ -45,8 +45,10 @@ class Draft(Protocol):
     def files(self) -> Iterable[WrittenFile]:
         """Return the finished files, in order of name."""
 
-    def publish(self, manifest: str, content: bytes) -> None:
+    def publish(self, manifest: str, content: bytes) -> list[str]:
         """Give all files their names, then write the export's manifest under its own.
+
+        Return the files of the export that was replaced, which this one does not have and which are removed.
 
         :raises ConflictError: a name is taken, and the draft was not opened to overwrite.
         """

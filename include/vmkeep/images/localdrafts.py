@@ -150,7 +150,7 @@ class LocalDraft:
             WrittenFile(name=name, size=sink.size, sha256=sink.sha256) for name, sink in sorted(self._sinks.items())
         ]
 
-    def publish(self, manifest: str, content: bytes) -> None:
+    def publish(self, manifest: str, content: bytes) -> list[str]:
         """Name the files, the manifest last. If that is not possible, an older export is as it was."""
         try:
             _write_whole(self._hidden / manifest, content)
@@ -165,6 +165,7 @@ class LocalDraft:
             self._note_naming(None)
         except OSError as error:
             raise _unwritable(self._target, error) from error
+        return [name for name in naming.older if name not in naming.files]
 
     def close(self) -> None:
         """Close all files."""

@@ -116,8 +116,8 @@ def export_point(
         again = planned if ova is None else planned[:1]  # because all disks of an OVA are in one file
         compared = work.each(again, lambda each: work.read_back(each, written[each.number], bars[each.number]))
         exported = replace(exported, beside=tuple(texts), disks=(*compared, *disks[len(compared) :]))
-        draft.publish(exported.manifest, exported.encode())
-    return exported
+        removed = draft.publish(exported.manifest, exported.encode())
+    return replace(exported, removed=tuple(removed))
 
 
 class _Work:

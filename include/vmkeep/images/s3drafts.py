@@ -153,13 +153,15 @@ class S3Draft:
             WrittenFile(name=name, size=sink.size, sha256=sink.sha256) for name, sink in sorted(self._sinks.items())
         ]
 
-    def publish(self, manifest: str, content: bytes) -> None:
-        """Write the manifest, then delete the objects of an older export that the new one does not have."""
+    def publish(self, manifest: str, content: bytes) -> list[str]:
+        """Write the manifest. The draft's end deletes what the older export has and this one has not."""
         try:
             self._uploads.put(manifest, content, overwrite=self._overwrite)
         except VmKeepError:  # perhaps only the answer was lost
             if not self._uploads.exists(manifest) or self._uploads.get(manifest) != content:
                 raise
+        older = self._told["older"]
+        return [] if older is None else [name for name in _owned(older, manifest) if name not in self._told["files"]]
 
     def close(self) -> None:
         """Remove everything that is not published, as far as the server lets us, and the note."""

@@ -128,6 +128,8 @@ class ExportedPoint:
     verify: Verify = Verify.SAMPLE
     run: str | None = None
     """Run key of the DAG run that wrote it; ``None``: somebody did at a command line."""
+    removed: tuple[str, ...] = ()
+    """Files of the export that it replaced, which it does not have and which are gone now. The manifest names none."""
 
     @property
     def notes(self) -> str:

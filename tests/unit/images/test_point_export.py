@@ -214,6 +214,10 @@ def test_the_command_exports_and_refuses_what_is_there(sample, tmp_path):
     assert again.returncode == 12
     assert "exists already; nothing was exported: give another --name, or --force" in again.stderr
     assert (tmp_path / "web-disk0.raw").stat().st_ino == before
+    forced = run_here(*line, "--force", "--disk", "0")
+    assert forced.returncode == 0
+    assert f"{tmp_path}/web-disk1.raw: removed with the export that was replaced" in forced.stdout
+    assert names(tmp_path) == ["web-disk0.raw", "web.export.json"]
     assert run_here(*line, "--force").returncode == 0
     assert (tmp_path / "web-disk0.raw").read_bytes() == (folder / "0").read_bytes()
     assert names(tmp_path) == ["web-disk0.raw", "web-disk1.raw", "web.export.json"]
