@@ -48,7 +48,7 @@ var verbs = map[string]verb{
 	"vapp.create": vappCreate,
 	"options":     options, "tag.attach": tagAttach, "guest.run": guestRun, "guest.stop": guestStop,
 	"datastore.ls": datastoreList, "datastore.info": datastoreInfo, "datastore.upload": datastoreUpload,
-	"datastore.download": datastoreDownload, "datastore.rm": datastoreRemove, "datastore.mkdir": datastoreMkdir,
+	"ova.import": ovaImport, "datastore.download": datastoreDownload, "datastore.rm": datastoreRemove, "datastore.mkdir": datastoreMkdir,
 }
 
 func main() {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import tempfile
 from pathlib import Path
@@ -11,13 +10,13 @@ from xml.etree import ElementTree as ET
 import pytest
 from hypothesis import given
 
+from tests.libvirt import native
 from tests.patience import HANG
 from tests.unit.hypervisors.conftest import ODD_MACHINE, card, disk, files_of, machine, machines
 from vmkeep.hypervisors import Wishes, libvirt_xml
 from vmkeep.model.disk import ControllerKind
 from vmkeep.model.portable import Drivers, Firmware
 
-NOBODY = 65534
 GUESTS = ("debian12_64Guest", "rhel9_64Guest", "windows2019srv_64Guest", "winXPProGuest", "otherGuest")
 
 
@@ -72,21 +71,6 @@ def open_folder():
     with tempfile.TemporaryDirectory(prefix="vmkeep-libvirt-", dir="/tmp", ignore_cleanup_errors=True) as made:
         Path(made).chmod(0o777)
         yield Path(made)
-
-
-def native(text, folder):
-    """The QEMU command line that libvirt makes of a domain, as a user without any rights."""
-    path = folder / "domain.xml"
-    path.write_text(text.replace('type="kvm"', 'type="qemu"').replace('mode="host-model"', 'mode="maximum"'))
-    as_nobody = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"] if os.getuid() == 0 else []
-    ended = subprocess.run(
-        [*as_nobody, "virsh", "-q", "-c", f"qemu:///embed?root={folder}/root", "domxml-to-native", "qemu-argv",
-         "--xml", str(path)],
-        env={"HOME": str(folder), "XDG_RUNTIME_DIR": str(folder), "PATH": os.environ["PATH"]},
-        capture_output=True, text=True, timeout=HANG, check=False,
-    )  # fmt: skip
-    assert ended.returncode == 0, ended.stderr
-    return ended.stdout
 
 
 @pytest.mark.parametrize("drivers", Drivers)
