@@ -90,6 +90,12 @@ PARAMS = {
         title="Drivers",
         description="Devices of the machine there: virtio, or safe ones. Empty: those that its guest surely knows.",
     ),
+    "convert": Param(
+        False,
+        type="boolean",
+        title="Convert",
+        description="For libvirt: let virt-v2v, installed on the proxy, make the guest ready for virtio devices.",
+    ),
     "networks": optional_lines(
         title="Networks",
         description="One per line, OLD=NEW: a network of the VM, and the network or the bridge to use there.",

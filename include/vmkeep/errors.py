@@ -241,6 +241,12 @@ class GuestNotUpError(VmKeepError):
     exit_code = 38
 
 
+class ConversionError(VmKeepError):
+    """A guest could not be converted for another hypervisor. The export is complete, without the conversion."""
+
+    exit_code = 39
+
+
 class StaleError(VmKeepError):
     """The plan no longer fits: the snapshot is gone, disks of two snapshots were mixed, or the change id was reset."""
 

@@ -69,13 +69,13 @@ def test_the_fields_of_the_form_arrive_as_they_were_typed(dag):
     every = request_from(
         defaults
         | {"point": "p", "format": "raw", "out": "s3://b/x", "disks": [0, 2], "name": "n", "overwrite": True,
-           "verify": "all", "to": "proxmox", "drivers": "safe", "networks": ["VM Network=vmbr1"]}
+           "verify": "all", "to": "proxmox", "drivers": "safe", "convert": True, "networks": ["VM Network=vmbr1"]}
     )  # fmt: skip
 
     assert asked == ExportRequest(point="latest:app01", format=ImageFormat.QCOW2, out="/srv/exports")
     assert every == ExportRequest(
         point="p", format=ImageFormat.RAW, out="s3://b/x", disks=(0, 2), name="n", overwrite=True, verify=Verify.ALL,
-        to=Hypervisor.PROXMOX, drivers=Drivers.SAFE, networks=("VM Network=vmbr1",),
+        to=Hypervisor.PROXMOX, drivers=Drivers.SAFE, convert=True, networks=("VM Network=vmbr1",),
     )  # fmt: skip
     assert set(names) == set(ExportRequest.__dataclass_fields__)
 

@@ -27,6 +27,8 @@ from vmkeep.model.wording import counted, size
         "--out /srv/exports --disk 0 --verify all",
         "Take a machine to Proxmox VE, with its network on another bridge": "vmkeep point export latest:web01 "
         "--to proxmox --network 'VM Network=vmbr1' --out /mnt/pve/transfer",
+        "Take a machine to KVM, and let virt-v2v give it the drivers for it": "vmkeep point export latest:web01 "
+        "--to libvirt --convert --out /srv/exports",
     },
 )
 @click.argument("ref", metavar="POINT", shell_complete=complete_points)
@@ -43,6 +45,10 @@ from vmkeep.model.wording import counted, size
     "--drivers", section=Section.WHAT, type=click.Choice([str(each) for each in Drivers]),
     help="Devices of the new machine: virtio, or safe (SATA and Intel cards). [default: virtio for guests that surely "
     "have its drivers]",
+)  # fmt: skip
+@option(
+    "--convert", section=Section.WHAT, is_flag=True,
+    help="With --to libvirt: let virt-v2v make the guest ready for virtio devices, on overlays over the images.",
 )  # fmt: skip
 @option(
     "--network", "networks", section=Section.WHERE, multiple=True, metavar="'OLD=NEW'",
@@ -69,6 +75,7 @@ def export(
     form: str | None,
     to: str | None,
     drivers: str | None,
+    convert: bool,
     networks: tuple[str, ...],
     out: str,
     disks: tuple[int, ...],
@@ -87,6 +94,10 @@ def export(
     With --to, the machine goes along: NAME.libvirt.xml for 'virsh define', NAME.proxmox.sh, or NAME.openstack.sh.
     NAME.notes.txt lists the parts that do not come along and the steps by hand, and NAME.machine.json has both as data.
     An OVF or an OVA has such notes, too.
+
+    With --convert, virt-v2v (Debian's package virt-v2v) installs drivers in the guest. It writes to overlays,
+    NAME-diskN.converted.qcow2, and the images below stay as they were in the backup. If it fails, the export is
+    complete without the conversion, and the exit code is 39.
     """
     from vmkeep.flows import exports  # takes time to import
 
@@ -104,6 +115,7 @@ def export(
         verify=Verify(verify),
         to=None if to is None else Hypervisor(to),
         drivers=None if drivers is None else Drivers(drivers),
+        convert=convert,
         networks=networks,
     )
     started = time.monotonic()
@@ -124,7 +136,7 @@ def _show(exported: ExportedPoint, seconds: float) -> None:
             for disk in exported.disks
         ],
     )
-    for file in exported.beside:
+    for file in (*exported.converted, *exported.beside):
         click.echo(f"{exported.place}/{file.name}")
     if exported.describes:
         click.echo(f"{counted(len(exported.left_out), 'part')} of the machine left behind: read {exported.notes}")

@@ -8,12 +8,14 @@ from hashlib import sha256
 from pathlib import Path
 
 from vmkeep.blobs import open_uploads
+from vmkeep.errors import UsageError
 from vmkeep.flows.leaving import WayOut, ova_files, ovf_files
 from vmkeep.flows.limits import hold_for_export
 from vmkeep.flows.saved_machine import saved_machine
 from vmkeep.images import (
     AT_ONCE,
     Companions,
+    Converter,
     ExportPlace,
     LocalPlace,
     S3Place,
@@ -55,7 +57,8 @@ def export(
     :param aws: credentials for S3; ``None``: those in the environment.
     :raises NotFoundError: there is no such point, disk or folder.
     :raises ConflictError: a file of that name exists, or another process exports under that name.
-    :raises UnsupportedError: the format cannot hold a disk.
+    :raises UnsupportedError: the format cannot hold a disk, or the program that converts guests is not installed.
+    :raises ConversionError: the guest could not be converted. The export is complete without it.
     :raises CorruptError: a stored block is damaged. The message names the byte of the disk.
     :raises StoreFullError: there is no space left.
     """
@@ -64,6 +67,7 @@ def export(
     point = repository.find_point(request.point)
     describes = request.to is not None or request.format in (ImageFormat.OVF, ImageFormat.OVA)
     machine = saved_machine(repository, point) if describes else None
+    companions, convert = _beside(request, machine)
     what, lease = f"export of {point.vm.name}", _lease(request, name or safe_name(point.vm.name))
     with (
         hold_for_export(repository, transfers if run else None, run=run or "", lease=lease, what=what) as go_on,
@@ -79,20 +83,24 @@ def export(
             overwrite=request.overwrite,
             verify=request.verify,
             machine=machine,
-            companions=_companions(request, machine),
             run=run,
             at_once=1 if run and transfers else AT_ONCE,
+            companions=companions,
+            convert=convert,
             on_progress=on_progress,
             check=partial(_each, check, go_on, use.check),
         )
 
 
-def _companions(request: ExportRequest, machine: PortableMachine | None) -> Companions:
+def _beside(request: ExportRequest, machine: PortableMachine | None) -> tuple[Companions, Converter | None]:
     if machine is not None and request.to is not None:
-        return WayOut(request, request.to, machine).files
+        way = WayOut(request, request.to, machine)
+        return way.files, way.convert if request.convert else None
+    if request.convert:
+        raise UsageError("--convert makes a guest ready for another hypervisor: add --to libvirt")
     if machine is not None:
-        return partial(ovf_files if request.format is ImageFormat.OVF else ova_files, machine)
-    return no_companions
+        return partial(ovf_files if request.format is ImageFormat.OVF else ova_files, machine), None
+    return no_companions, None
 
 
 def _lease(request: ExportRequest, name: str) -> str:

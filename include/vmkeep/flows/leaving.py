@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 
@@ -25,7 +26,8 @@ from vmkeep.hypervisors import (
 )
 from vmkeep.model.exports import ExportedPoint, ExportRequest, ImageFormat
 from vmkeep.model.job import to_plain
-from vmkeep.model.portable import Hypervisor, PortableMachine
+from vmkeep.model.portable import Drivers, Hypervisor, PortableMachine
+from vmkeep.qemu import convert, require_converter
 
 _FORMATS = (ImageFormat.QCOW2, ImageFormat.RAW)
 _ENDS = {
@@ -43,6 +45,8 @@ class WayOut:
         """:raises UsageError: the hypervisor does not take images of that format, or a network is named wrongly."""
         if request.format not in _FORMATS:
             raise UsageError(f"--to {to} takes images of the format qcow2 or raw, not {request.format}")
+        if request.convert:
+            _require_convertible(request, to)
         self._to = to
         self._machine = machine
         self._wishes = Wishes(
@@ -50,6 +54,15 @@ class WayOut:
             networks=_networks(request.networks, machine),
             folder="" if "://" in request.out else str(Path(request.out).absolute()),
         )
+
+    def convert(self, folder: Path, exported: ExportedPoint, check: Callable[[], None]) -> None:
+        """Convert the guest on the overlays of an export, and describe it so from now on.
+
+        :raises ConversionError: it was not converted.
+        """
+        inside = replace(self._wishes, folder=str(folder))
+        ready = convert(libvirt_xml(self._machine, _written(exported), inside), check=check)
+        self._wishes = replace(self._wishes, converted=True, drivers=Drivers.VIRTIO if ready else Drivers.SAFE)
 
     def files(self, exported: ExportedPoint) -> Mapping[str, bytes]:
         """Return the files, by name.
@@ -101,16 +114,30 @@ def ovf_files(machine: PortableMachine, exported: ExportedPoint) -> Mapping[str,
     return {descriptor: text, listing: manifest(digests).encode(), **ova_files(machine, exported)}
 
 
+def _require_convertible(request: ExportRequest, to: Hypervisor) -> None:
+    if to is not Hypervisor.LIBVIRT:
+        raise UsageError(f"--convert makes a guest ready for --to libvirt, and not for {to}")
+    if "://" in request.out:
+        raise UsageError(f"--convert needs files that virt-v2v can open: choose a folder, not {request.out}")
+    if request.drivers is not None:
+        raise UsageError("--drivers says nothing with --convert, which finds out what the guest has drivers for")
+    if request.disks:
+        raise UsageError("--convert needs the whole machine: leave --disk out")
+    require_converter()
+
+
 def _written(exported: ExportedPoint) -> list[WrittenDisk]:
+    files = exported.converted or [disk.files[0] for disk in exported.disks]
+    form = "qcow2" if exported.converted else str(exported.format)
     return [
         WrittenDisk(
             key=disk.device_key,
-            name=disk.files[0].name,
-            size=disk.files[0].size,
-            format=str(exported.format),
+            name=file.name,
+            size=file.size,
+            format=form,
             populated=disk.bytes_written,
         )
-        for disk in exported.disks
+        for disk, file in zip(exported.disks, files, strict=True)
     ]
 
 

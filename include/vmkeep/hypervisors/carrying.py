@@ -28,6 +28,12 @@ def advice(machine: PortableMachine, wishes: Wishes) -> tuple[str, ...]:
         ]
     else:
         steps.append("Look at names of network cards in the guest's settings: they may change with the kind of card.")
+    if wishes.converted:
+        steps.append(
+            "The converted disks are overlays with the ends .converted.qcow2, which need the images beside them: move "
+            "all of them together, and start no machine from the images below. 'qemu-img convert' joins both."
+        )
+        steps.append("If the converted guest does not start: the images are as they were in the backup.")
     if drivers is Drivers.SAFE:
         steps.append(
             "The disks are on a slow controller that the guest surely knows. Install virtio drivers in the guest, add "
@@ -36,7 +42,7 @@ def advice(machine: PortableMachine, wishes: Wishes) -> tuple[str, ...]:
             else "The disks are on a controller that the guest surely knows. For virtio, take its drivers into the "
             "initial RAM disk first, e.g. 'dracut --force --no-hostonly' or 'update-initramfs -u -k all'."
         )
-    elif guest.family not in (Family.DEBIAN, Family.BSD):
+    elif guest.family not in (Family.DEBIAN, Family.BSD) and not wishes.converted:
         steps.append("The guest needs virtio drivers in its start-up before its first start here.")
     if guest.family is Family.OLD_WINDOWS:
         steps.append("Windows before Vista may stop with code 7B on another board: install its drivers before.")

@@ -18,6 +18,7 @@ DEFAULT_NETWORK = "default"
 DEFAULT_FOLDER = "/var/lib/libvirt/images"
 IDE_DISKS = 4
 """Greatest number of disks on the two IDE channels."""
+_PREFIXES = {"ide": "hd", "sata": "sd", "scsi": "sd", "virtio": "vd"}
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _MAC = re.compile(r"[0-9a-f][02468ace](?::[0-9a-f]{2}){5}", re.IGNORECASE)
 _SAFE_CARDS = {"e1000": "e1000", "e1000e": "e1000e", "pcnet32": "pcnet"}
@@ -122,10 +123,12 @@ def _devices(
 ) -> Iterator[Element]:
     folder = PurePosixPath(wishes.folder or DEFAULT_FOLDER)
     buses = [disk_bus(number, drivers, guest, machine.firmware) for number in range(len(disks))]
+    if wishes.converted and drivers is Drivers.VIRTIO:  # virt-v2v calls the guest's disks vda and so on
+        buses = ["virtio"] * len(disks)
     for number, (written, bus) in enumerate(zip(disks, buses, strict=True)):
         driver = {"name": "qemu", "type": written.file.format}
         yield Element("disk", {"type": "file", "device": "disk"}, (
-            Element("driver", driver if bus != "scsi" else {**driver, "discard": "unmap"}),
+            Element("driver", {**driver, "discard": "unmap"} if bus in ("scsi", "virtio") else driver),
             Element("source", {"file": folder / written.file.name}),
             Element("target", {"dev": _device(number, buses), "bus": bus}),
             Element("boot", {"order": number + 1}),
@@ -146,9 +149,9 @@ def _devices(
 
 
 def _device(number: int, buses: Sequence[str]) -> str:
-    """Return the name that a disk has among those with the same letters: IDE disks have others than the rest."""
-    prefix = "hd" if buses[number] == "ide" else "sd"
-    place = sum((bus == "ide") == (prefix == "hd") for bus in buses[:number])
+    """Return the name that a disk has among those with the same letters."""
+    prefix = _PREFIXES[buses[number]]
+    place = sum(_PREFIXES[bus] == prefix for bus in buses[:number])
     letters = ""
     while place >= 0:
         place, letter = divmod(place, 26)

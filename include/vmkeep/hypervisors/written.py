@@ -33,6 +33,8 @@ class Wishes:
 
     drivers: Drivers | None = None
     """``None``: those that the guest surely has."""
+    converted: bool = False
+    """The guest was made ready for its new devices by virt-v2v."""
     networks: Mapping[str, str] = field(default_factory=dict)
     """Name of a network in vSphere → the network, or the bridge, that its cards are put on."""
     folder: str = ""

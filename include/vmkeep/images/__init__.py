@@ -24,6 +24,7 @@ from vmkeep.images.foreign import Foreign
 from vmkeep.images.imagenames import image_key, is_imported
 from vmkeep.images.importing import Kept, import_images
 from vmkeep.images.localdrafts import LocalPlace
+from vmkeep.images.overlays import Converter
 from vmkeep.images.pointexport import AT_ONCE, Companions, export_point, no_companions
 from vmkeep.images.s3drafts import S3Place
 
@@ -32,6 +33,7 @@ __all__ = [
     "AppliedDisk",
     "AppliedPoint",
     "Companions",
+    "Converter",
     "Draft",
     "ExportPlace",
     "Foreign",

@@ -140,6 +140,11 @@ def apply_point(
     manifest = find_manifest(path)
     with ExitStack() as stack:
         exported = _load(manifest)
+        if exported.converted:
+            raise ConflictError(
+                f"{manifest}: its guest was converted on overlays, which a change of the images below would destroy; "
+                "nothing was written: export the point anew"
+            )
         works = _plan(repository, point, exported, manifest)
         resumed = any(disk.applying for disk in exported.disks)
         if not dry_run:

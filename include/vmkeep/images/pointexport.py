@@ -8,7 +8,7 @@ from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 from typing import Final, TypeVar
 
-from vmkeep.errors import CancelledError
+from vmkeep.errors import CancelledError, ConversionError
 from vmkeep.formats import PlannedFile
 from vmkeep.hypervisors import WrittenDisk, host_name, left_behind
 from vmkeep.images.drafts import Draft, ExportPlace
@@ -16,6 +16,7 @@ from vmkeep.images.earlierexports import published_before
 from vmkeep.images.filestates import state_of
 from vmkeep.images.imageplans import PlannedImage, plan_images, require_room
 from vmkeep.images.ovawriting import OvaWriter, plan_writer
+from vmkeep.images.overlays import Converter, convert_overlays, overlay_name
 from vmkeep.images.readingback import read_back
 from vmkeep.model.exports import MANIFEST, ExportedDisk, ExportedPoint, ImageFormat, WrittenFile
 from vmkeep.model.overwrite import Verify
@@ -56,6 +57,7 @@ def export_point(
     companions: Companions = no_companions,
     run: str | None = None,
     at_once: int = AT_ONCE,
+    convert: Converter | None = None,
     on_progress: Callable[[str], OnProgress],
     check: Callable[[], None] = lambda: None,
 ) -> ExportedPoint:
@@ -69,7 +71,9 @@ def export_point(
     :param run: run key of the DAG run for which this is. If an earlier try of it has published this export, that one is
         returned, and nothing is written; ``None``: nobody tries again.
     :param at_once: disks that are written at the same time.
+    :param convert: ``None``: the guest stays as it is. It is only possible in a folder.
     :param on_progress: makes the function that takes the progress of a disk, from the disk's name.
+    :raises ConversionError: the guest could not be converted. The export is complete without it.
     :raises ConflictError: a file of that name exists, or another process exports under that name.
     :raises CorruptError: a stored block is damaged. The message names the byte of the disk.
     :raises VerificationError: an image reads back something else than was written.
@@ -99,8 +103,11 @@ def export_point(
     # What the companions refuse is refused before anything is written.
     beside = list(companions(exported))
     place.clean()
-    if (earlier := published_before(place, exported, beside)) is not None:
+    earlier = published_before(place, exported, beside)
+    if earlier is not None and bool(earlier.converted) == (convert is not None):
         return earlier
+    if convert is not None:
+        beside += map(overlay_name, exported.disks)
     require_room(place, planned, files, [f"{name}{MANIFEST}", *beside], overwrite=overwrite)
     bars = {each.number: on_progress(each.image.disk.label) for each in planned}
     with place.draft(name, overwrite=overwrite) as draft:
@@ -110,13 +117,22 @@ def export_point(
         else:
             disks = work.write_ova(ova, files[0], bars)
         exported = replace(exported, disks=tuple(disks), left_out=_left_out(machine, exported))
-        texts = [_write_text(draft, file, text) for file, text in companions(exported).items()]
+        if convert is None:
+            exported = _write_beside(draft, exported, companions)
         draft.complete()
         written = {disk.number: disk for disk in disks}
         again = planned if ova is None else planned[:1]  # because all disks of an OVA are in one file
         compared = work.each(again, lambda each: work.read_back(each, written[each.number], bars[each.number]))
-        exported = replace(exported, beside=tuple(texts), disks=(*compared, *disks[len(compared) :]))
+        exported = replace(exported, disks=(*compared, *disks[len(compared) :]))
+        failed = None
+        if convert is not None and draft.folder is not None:  # the overlays hide nothing: the images were read back
+            exported, failed = convert_overlays(draft, draft.folder, exported, convert, check)
+            exported = _write_beside(draft, exported, companions)
         removed = draft.publish(exported.manifest, exported.encode())
+    if failed is not None:
+        raise ConversionError(
+            f"{exported.place}/{exported.manifest}: the export is complete, but its guest is not converted: {failed}"
+        ) from failed
     return replace(exported, removed=tuple(removed))
 
 
@@ -233,6 +249,11 @@ def _left_out(machine: PortableMachine | None, exported: ExportedPoint) -> tuple
         WrittenDisk(key=disk.device_key, name=disk.files[0].name, size=disk.files[0].size) for disk in exported.disks
     ]
     return left_behind(machine, files)
+
+
+def _write_beside(draft: Draft, exported: ExportedPoint, companions: Companions) -> ExportedPoint:
+    texts = [_write_text(draft, file, text) for file, text in companions(exported).items()]
+    return replace(exported, beside=tuple(texts))
 
 
 def _write_text(draft: Draft, name: str, text: bytes) -> WrittenFile:

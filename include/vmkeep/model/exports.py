@@ -65,6 +65,8 @@ class ExportRequest:
     """The hypervisor for which the machine is described; ``None``: only images are written."""
     drivers: Drivers | None = None
     """The devices of the new machine; ``None``: those that its guest surely has drivers for."""
+    convert: bool = False
+    """Let virt-v2v make the guest ready for its new devices, on overlays over the images."""
     networks: tuple[str, ...] = ()
     """``OLD=NEW``: a network of the VM, and the network or bridge that its cards are put on instead."""
 
@@ -125,6 +127,8 @@ class ExportedPoint:
     """Other files of the export, such as a description of the machine."""
     left_out: tuple[LeftOut, ...] = ()
     """Parts of the machine that do not come along; none, too, if the export does not describe the machine."""
+    converted: tuple[WrittenFile, ...] = ()
+    """Overlays over the images with a converted guest, in the order of the disks; none: it was not converted."""
     verify: Verify = Verify.SAMPLE
     run: str | None = None
     """Run key of the DAG run that wrote it; ``None``: somebody did at a command line."""
@@ -149,7 +153,7 @@ class ExportedPoint:
     @property
     def owned(self) -> list[str]:
         """Names of the export's files without its manifest. Others than those of its name may be a person's."""
-        files = (*(file for disk in self.disks for file in disk.files), *self.beside)
+        files = (*(file for disk in self.disks for file in disk.files), *self.converted, *self.beside)
         return [name for name in dict.fromkeys(file.name for file in files) if name.startswith(self.name)]
 
     def encode(self) -> bytes:
@@ -170,7 +174,7 @@ def parse_manifest(content: bytes, *, what: str) -> ExportedPoint:
         if version != _VERSION:
             raise UsageError(f"{what}: was written by another version of vmkeep ({version!r}); use that version")
         found = from_json(ExportedPoint, content)
-        files = (*(file for disk in found.disks for file in disk.files), *found.beside)
+        files = (*(file for disk in found.disks for file in disk.files), *found.converted, *found.beside)
         for name in (found.name, *(file.name for file in files)):
             if "/" in name or "\0" in name or name in ("", ".", ".."):
                 raise ValueError(f"{name!r} is no file's name")

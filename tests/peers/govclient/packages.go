@@ -56,6 +56,8 @@ func ovaImport(c *call) (interface{}, error) {
 	if err != nil {
 		return nil, err
 	}
+	updater := lease.StartUpdater(c, info) // takes the progress of each upload, which waits for that
+	defer updater.Done()
 	sent := map[string]int64{}
 	for _, item := range info.Items {
 		if err = sendFile(c, lease, item, sent); err != nil {
