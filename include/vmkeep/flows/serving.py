@@ -26,7 +26,7 @@ from vmkeep.nbd import (
     serving,
 )
 from vmkeep.repository import Repository
-from vmkeep.scratch import private_folder
+from vmkeep.scratch import private_folder, writing_to
 from vmkeep.transfer import DiskViews, open_views
 
 __all__ = ["LOOPBACK", "ServeRequest", "ServedDisk", "ServedPoint", "Tell", "serve_point"]
@@ -117,7 +117,10 @@ def _listen(stack: ExitStack, request: ServeRequest, keys: Keys | None) -> tuple
         return None, stack.enter_context(listening_on_port(request.listen, request.port, secured=secured))
     path = request.socket
     if path is None:
-        path = stack.enter_context(private_folder()) / "nbd"
+        folder = stack.enter_context(private_folder()) / "socket"  # of its own, because servers lock a socket's folder
+        with writing_to(folder):
+            folder.mkdir(0o700)
+        path = folder / "nbd"
     path = path.absolute()
     return path, stack.enter_context(listening_on_file(path))
 

@@ -140,6 +140,11 @@ def test_only_who_knows_a_key_gets_in_by_tls(site, tmp_path):
         assert run("nbdinfo", "--size", uri).strip() == str(40 * MIB + 512)
 
 
+def test_without_a_place_the_socket_lies_in_a_private_folder(site):
+    with served(site) as (uris, _told):
+        assert run("nbdinfo", "--size", uris["disk1"]).strip() == "512"
+
+
 def test_what_is_written_is_seen_by_all_and_gone_with_the_server(site, tmp_path):
     path = tmp_path / "s"
     with served(site, writable=True, socket=path) as (uris, _told):
