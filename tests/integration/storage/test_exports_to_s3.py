@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tarfile
 import uuid
+from dataclasses import replace
 
 import pytest
 
@@ -120,7 +121,8 @@ def test_what_is_there_is_replaced_only_if_that_is_asked_for(sample, uploads):
     with pytest.raises(ConflictError, match="exists already"):
         export(sample, uploads)
     again = export(sample, uploads, overwrite=True, numbers=[1])
-    assert parse_manifest(uploads.get(exported.manifest), what="manifest") == again
+    assert again.removed == (exported.disks[0].files[0].name,)
+    assert parse_manifest(uploads.get(exported.manifest), what="manifest") == replace(again, removed=())
 
 
 def test_a_retry_knows_the_objects_that_an_earlier_try_has_published(sample, uploads):
