@@ -67,7 +67,7 @@ def refusal(path):
     return None
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data(), changes=st.lists(st.tuples(st.floats(0, 1), VALUES), min_size=1, max_size=4))
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_image_with_wrong_bytes_is_read_or_refused(kind, images, data, changes, tmp_path):
@@ -107,7 +107,7 @@ LINES = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(lines=LINES, end=st.sampled_from(["\n", "\r\n", "\r"]), encoding=st.sampled_from(["utf-8", "utf-16", "latin-1"]))
 def test_any_text_is_a_descriptor_or_refused(lines, end, encoding, tmp_path):
     (tmp_path / "f").write_bytes(bytes(SECTOR))

@@ -81,7 +81,7 @@ class PowerCut(BaseException):
     """The process dies here."""
 
 
-@pytest.mark.parametrize("survives", range(0, 12, 1))
+@pytest.mark.parametrize("survives", range(5))
 def test_a_power_cut_between_two_steps_leaves_an_image_without_corruption(survives, written, tmp_path, monkeypatch):
     """Each write of a table is lost, from one on: the disk has its old or its new bytes, and QEMU opens it."""
     image = tmp_path / "a.qcow2"
@@ -104,6 +104,8 @@ def test_a_power_cut_between_two_steps_leaves_an_image_without_corruption(surviv
             target.flush()
         except PowerCut:
             pass
+        else:
+            assert survives == 4  # one write of counts, two of L2 tables, and one of an L1 entry
 
     with open_qcow2(image) as source:
         for at, byte in ((MIB, b"n"), (599 * MIB, b"m"), (0, b"o")):
