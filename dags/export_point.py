@@ -55,8 +55,9 @@ PARAMS = {
     "out": Param(
         type="string",
         minLength=1,
+        pattern="^(/|s3://[^/])",
         title="Place",
-        description="Folder on the proxy, which has to exist, or s3://bucket/prefix.",
+        description="Folder on the proxy, by its whole path, which has to exist; or s3://bucket/prefix.",
     ),
     "disks": Param(
         [],

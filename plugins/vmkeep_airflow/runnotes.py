@@ -95,6 +95,7 @@ def written(exported: Mapping[str, Any]) -> list[str]:
     compared = size(exported["bytes_compared"])
     place = str(exported["place"]).rstrip("/")
     lines = [exported["point"], f"{disks}, {data} of data, {compared} read back: {place}/{exported['manifest']}"]
+    lines += [f"warning: {warning}" for warning in exported.get("warnings") or ()]
     if exported.get("notes"):
         lines.append(f"{counted(exported['left_out'], 'part')} of the machine left behind: {place}/{exported['notes']}")
     return lines

@@ -10,7 +10,7 @@ import click
 from vmkeep.cli.completions import complete_points
 from vmkeep.cli.extent_files import load_extents
 from vmkeep.cli.options import json_option, open_given, repository_option
-from vmkeep.cli.output import print_json, progress_bars, rate
+from vmkeep.cli.output import print_json, progress_bars, rate, warn
 from vmkeep.cli.pages import Section, Verbs, option
 from vmkeep.errors import UsageError
 from vmkeep.flows import disk_images
@@ -139,10 +139,10 @@ def export(ref: str, disk: int, out: Path, force: bool, repository: str | None, 
     """Write one disk of a restore point to a sparse raw file, and check every block before it is written."""
     started = time.monotonic()
     with open_given(repository) as opened, progress_bars(hidden=as_json) as bars:
-        exported = disk_images.export(opened, ref, disk, out, overwrite=force, on_progress=bars(out.name))
+        exported = disk_images.export(opened, ref, disk, out, overwrite=force, on_progress=bars(out.name), tell=warn)
     seconds = time.monotonic() - started
     if as_json:
         print_json({"point": exported.point, "disk": disk, "file": str(out), "bytes_written": exported.bytes_written,
-                    "duration_seconds": round(seconds, 3)})  # fmt: skip
+                    "warnings": list(exported.warnings), "duration_seconds": round(seconds, 3)})  # fmt: skip
     else:
         click.echo(f"{out}: {size(exported.bytes_written)} of data written, {rate(exported.bytes_written, seconds)}")

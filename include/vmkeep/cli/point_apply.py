@@ -28,13 +28,16 @@ from vmkeep.model.wording import size
 @click.argument("ref", metavar="POINT", shell_complete=complete_points)
 @click.argument("image", metavar="EXPORT.json", type=click.Path(path_type=Path))
 @option("--dry-run", section=Section.WHAT, is_flag=True, help="Only say how much would be written.")
+@option("--force", section=Section.WHAT, is_flag=True, help="Also apply a point that is marked DAMAGED or SUSPECT.")
 @option(
     "--verify", section=Section.HOW, type=click.Choice([str(each) for each in Verify]), default=str(Verify.SAMPLE),
     show_default=True, help="How much of the written blocks is read back and compared with the point; all: the images.",
 )  # fmt: skip
 @repository_option
 @json_option
-def apply(ref: str, image: Path, dry_run: bool, verify: str, repository: str | None, as_json: bool) -> None:
+def apply(
+    ref: str, image: Path, dry_run: bool, force: bool, verify: str, repository: str | None, as_json: bool
+) -> None:
     """Put another point of the same VM onto images that 'point export' wrote.
 
     EXPORT.json is the export's manifest, or one of its images. Only the blocks in which the two points differ are read
@@ -46,7 +49,9 @@ def apply(ref: str, image: Path, dry_run: bool, verify: str, repository: str | N
 
     started = time.monotonic()
     with open_given(repository) as opened, progress_bars(hidden=as_json) as bars:
-        applied = applying.apply(opened, ref, image, dry_run=dry_run, verify=Verify(verify), on_progress=bars)
+        applied = applying.apply(
+            opened, ref, image, dry_run=dry_run, force=force, verify=Verify(verify), on_progress=bars, tell=warn
+        )
     seconds = time.monotonic() - started
     if as_json:
         print_json({**to_plain(applied), "dry_run": dry_run, "duration_seconds": round(seconds, 3)})

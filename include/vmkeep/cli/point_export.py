@@ -8,7 +8,7 @@ import click
 
 from vmkeep.cli.completions import complete_points
 from vmkeep.cli.options import json_option, open_given, repository_option
-from vmkeep.cli.output import print_json, print_table, progress_bars, rate
+from vmkeep.cli.output import print_json, print_table, progress_bars, rate, warn
 from vmkeep.cli.pages import Section, command, option
 from vmkeep.errors import UsageError
 from vmkeep.model.exports import ExportedPoint, ExportRequest, ImageFormat
@@ -120,7 +120,7 @@ def export(
     )
     started = time.monotonic()
     with open_given(repository) as opened, progress_bars(hidden=as_json) as bars:
-        exported = exports.export(opened, request, on_progress=bars)
+        exported = exports.export(opened, request, on_progress=bars, tell=warn)
     seconds = time.monotonic() - started
     if as_json:
         print_json({**to_plain(exported), "duration_seconds": round(seconds, 3)})

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from vmkeep.flows.point_doubts import about_content
 from vmkeep.formats import ImageFormat
 from vmkeep.images import Foreign, Kept, export_image
 from vmkeep.images import import_images as store_images
@@ -17,6 +19,8 @@ from vmkeep.model.portable import Firmware, PortableMachine
 from vmkeep.repository import Repository
 
 __all__ = ["Exported", "ImageFormat", "ImportRequest", "Imported", "export", "import_images"]
+
+log = logging.getLogger(__name__)
 
 _USUAL_MEMORY = 2048
 
@@ -63,6 +67,8 @@ class Exported:
     point: str
     """The point's ref."""
     bytes_written: int
+    warnings: tuple[str, ...]
+    """Sentences about disks of the VM that are not in the point, and about marks that the point has."""
 
 
 def import_images(
@@ -132,12 +138,17 @@ def export(
     *,
     overwrite: bool,
     on_progress: Callable[[Progress], None],
+    tell: Callable[[str], None] = log.warning,
 ) -> Exported:
     """Write one disk of a restore point as a sparse raw file.
 
     :param text: a ref, the unique beginning of an id, or ``latest:VM``.
     :param disk: the disk's number in the point, from 0, in order of device key.
+    :param tell: takes each warning about the point, before anything is written.
     """
     point = repository.find_point(text)
+    warnings = about_content(repository, point, work="export")
+    for warning in warnings:
+        tell(warning)
     written = export_image(repository, point, disk, out, overwrite=overwrite, on_progress=on_progress)
-    return Exported(point=point.ref, bytes_written=written.bytes_written)
+    return Exported(point=point.ref, bytes_written=written.bytes_written, warnings=warnings)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from functools import partial
 from hashlib import sha256
@@ -11,6 +12,7 @@ from vmkeep.blobs import open_uploads
 from vmkeep.errors import UsageError
 from vmkeep.flows.leaving import WayOut, ova_files, ovf_files
 from vmkeep.flows.limits import hold_for_export
+from vmkeep.flows.point_doubts import about_content
 from vmkeep.flows.saved_machine import saved_machine
 from vmkeep.images import (
     AT_ONCE,
@@ -32,12 +34,15 @@ from vmkeep.repository import Repository
 
 __all__ = ["ExportRequest", "ExportedDisk", "ExportedPoint", "ImageFormat", "export"]
 
+log = logging.getLogger(__name__)
+
 
 def export(
     repository: Repository,
     request: ExportRequest,
     *,
     on_progress: Callable[[str], Callable[[Progress], None]],
+    tell: Callable[[str], None] = log.warning,
     check: Callable[[], None] = lambda: None,
     run: str | None = None,
     transfers: int | None = None,
@@ -49,6 +54,7 @@ def export(
     deletes the point meanwhile.
 
     :param on_progress: makes the function that takes the progress of a disk, from the disk's name.
+    :param tell: takes each warning about the point, before anything is written. The manifest keeps them.
     :param check: called about once a second; its error ends the export.
     :param run: run key of the DAG run for which this is. A retry of it ends well if an earlier try has published the
         export; ``None``: nobody tries again.
@@ -65,6 +71,9 @@ def export(
     place = _open_place(request.out, aws)
     name = None if request.name is None else check_export_name(request.name)
     point = repository.find_point(request.point)
+    warnings = about_content(repository, point, work="export")
+    for warning in warnings:
+        tell(warning)
     describes = request.to is not None or request.format in (ImageFormat.OVF, ImageFormat.OVA)
     machine = saved_machine(repository, point) if describes else None
     companions, convert = _beside(request, machine)
@@ -83,6 +92,7 @@ def export(
             overwrite=request.overwrite,
             verify=request.verify,
             machine=machine,
+            warnings=warnings,
             run=run,
             at_once=1 if run and transfers else AT_ONCE,
             companions=companions,

@@ -11,6 +11,7 @@ from vmkeep.flows.plan_basis import PlanBasis
 from vmkeep.flows.restore_saved import SavedVm
 from vmkeep.flows.restore_values import RestorePlan
 from vmkeep.flows.targets import still_here
+from vmkeep.images import is_imported
 from vmkeep.model.disk import Disk
 from vmkeep.vsphere.configspec import BuiltSpec
 from vmkeep.vsphere.create import Place
@@ -52,7 +53,9 @@ def _about_the_cards(basis: PlanBasis, place: Place, built: BuiltSpec, beside: s
     elif beside is not None and connected:
         yield f"the network cards are connected as asked, though {beside}"
     elif connected and not place.same_vcenter:
-        yield f"the network cards are connected: whether {basis.point.vm.in_full} still runs is not known here"
+        vm = basis.point.vm
+        original = f"the machine {vm.name} that was imported" if is_imported(basis.point) else vm.in_full
+        yield f"the network cards are connected: whether {original} still runs is not known here"
 
 
 def _about_the_identity(basis: PlanBasis) -> Iterator[str]:

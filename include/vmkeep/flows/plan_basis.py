@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from vmkeep.flows.liveness import HasEnded
 from vmkeep.flows.restore_request import RestoreRequest
+from vmkeep.images import is_imported
 from vmkeep.model.point import RestorePoint
 from vmkeep.repository import Repository
 from vmkeep.vsphere.session import Session
@@ -24,5 +25,10 @@ class PlanBasis:
 
     @property
     def powers_on(self) -> bool:
-        """The VM is switched on at the end, unless it becomes a template."""
-        return self.point.was_running if self.request.power_on is None else self.request.power_on
+        """The VM is switched on at the end, unless it becomes a template.
+
+        A machine that was imported stays off if nothing is asked, because nobody knows whether it ran.
+        """
+        if self.request.power_on is not None:
+            return self.request.power_on
+        return self.point.was_running and not is_imported(self.point)

@@ -1,4 +1,4 @@
-"""Warns of a restore point that has lost something, and of transport modes by which no restore can write."""
+"""Warns of a restore point that lacks something, and of transport modes by which no restore can write."""
 
 from __future__ import annotations
 
@@ -9,14 +9,23 @@ from vmkeep.model.transport import TransportMode, modes_without_snapshot
 from vmkeep.repository import Repository
 
 
-def about_doubts(repository: Repository, point: RestorePoint) -> Iterator[str]:
+def about_content(repository: Repository, point: RestorePoint, *, work: str) -> tuple[str, ...]:
+    """Warn of all that a reader of a point does not get: disks that are not in it, and what it may have lost.
+
+    :param work: the word for the reading, e.g. export.
+    """
+    missing = (f"{disk.label} ({disk.address}) is not in the point: {disk.why_skipped}" for disk in point.skipped)
+    return (*missing, *about_doubts(repository, point, work=work))
+
+
+def about_doubts(repository: Repository, point: RestorePoint, *, work: str = "restore") -> Iterator[str]:
     """Warn of a point that has lost something, or that may not be what the VM had on its disks."""
     damage = repository.marks.damage_of(point.ref)
     if damage is not None:
         lost = ", ".join(part.name for part in damage.lost) or "what is lost is not known"
         yield (
             f"{point.ref} is marked damaged ({lost}): {damage.reason}; choose a point that is not, if there is one, "
-            "because the restore fails at the first block that is lost"
+            f"because the {work} fails at the first block that is lost"
         )
     doubt = repository.marks.suspicion_of(point.ref)
     if doubt is not None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from vmkeep.flows.block_choice import choice_words
 from vmkeep.flows.restore_saved import rdms_asked
 from vmkeep.flows.restore_values import DiskMatch, RestorePlan
+from vmkeep.images import is_image_key
 from vmkeep.model.disk import Disk
 from vmkeep.model.overwrite import Undo, Verify
 from vmkeep.model.place import SettledPlace
@@ -134,6 +135,10 @@ def _check(plan: RestorePlan) -> str:
 def _power(plan: RestorePlan) -> str:
     if plan.template:
         return "the VM becomes a template at the end"
+    if plan.request.power_on is None and is_image_key(plan.vm.key):
+        return (
+            "the VM is left off at the end, because nobody knows whether the imported machine ran; --power-on starts it"
+        )
     ran = "it ran" if plan.power_on else "it did not run"
     why = f", because {ran} when it was backed up" if plan.request.power_on is None else ""
     return f"the VM is {'switched on' if plan.power_on else 'left off'} at the end{why}"

@@ -77,6 +77,8 @@ class AppliedPoint:
     beside: tuple[str, ...]
     """Names of the export's other files, which tell of the machine as it was when it was exported."""
     disks: tuple[AppliedDisk, ...]
+    warnings: tuple[str, ...] = ()
+    """Sentences about disks of the VM that are not in the point, and about marks that the point has."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,6 +126,7 @@ def apply_point(
     *,
     dry_run: bool = False,
     verify: Verify = Verify.SAMPLE,
+    warnings: Sequence[str] = (),
     on_progress: Callable[[str], OnProgress],
     check: Callable[[], None] = lambda: None,
 ) -> AppliedPoint:
@@ -132,6 +135,7 @@ def apply_point(
     :param path: the manifest, or an image that it names.
     :param dry_run: only say what would be written.
     :param verify: how much of an image is read back. After a try that was killed, all of it is.
+    :param warnings: sentences about the point that its manifest keeps.
     :param on_progress: makes the function that takes the progress of a disk, from the disk's name.
     :raises ConflictError: an image was changed since it was written, is in use, or is of another disk.
     :raises UnsupportedError: images of this format cannot be changed in place.
@@ -162,7 +166,8 @@ def apply_point(
             for image in locked:
                 image.require_there()
             _require_same(manifest, exported)
-            _store(manifest, _finished(repository, exported, point, works, compared))
+            finished = replace(_finished(repository, exported, point, works, compared), warnings=tuple(warnings))
+            _store(manifest, finished)
         else:
             compared = [0] * len(works)
     return AppliedPoint(
@@ -171,6 +176,7 @@ def apply_point(
         point=point.ref,
         resumed=resumed,
         whole=any(work.whole for work in works),
+        warnings=tuple(warnings),
         beside=tuple(file.name for file in exported.beside),
         disks=tuple(
             AppliedDisk(

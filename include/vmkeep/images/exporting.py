@@ -7,9 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vmkeep.blobs import name_if_free, sync_folder
-from vmkeep.errors import ConflictError, NotFoundError, UsageError
+from vmkeep.errors import ConflictError, NotFoundError, StoreFullError, UsageError
 from vmkeep.images.diskfiles import LocalFileTarget, remove_abandoned
-from vmkeep.model.point import RestorePoint
+from vmkeep.images.localdrafts import LocalPlace
+from vmkeep.model.extents import total
+from vmkeep.model.point import DiskImage, RestorePoint
+from vmkeep.model.wording import size
 from vmkeep.repository import Repository
 from vmkeep.transfer import restore_disk
 from vmkeep.transfer.progress import OnProgress
@@ -44,6 +47,7 @@ def export_image(
     :param device_index: number of the disk in the point, from 0, in order of device key.
     :raises NotFoundError: the point holds no such disk, or the folder of ``out`` is missing.
     :raises ConflictError: ``out`` exists and ``overwrite`` is not set.
+    :raises StoreFullError: the data is larger than the free space.
     :raises UsageError: no file can have that name.
     """
     images = sorted(point.images, key=lambda image: image.disk.key)
@@ -52,6 +56,7 @@ def export_image(
     image = images[device_index]
     _require_free(out, overwrite=overwrite)
     remove_abandoned(out.parent.glob(_TEMPORARY.format("*")))
+    _require_room(repository, image, out.parent)
     temporary = out.with_name(_TEMPORARY.format(secrets.token_hex(8)))
     try:
         with LocalFileTarget(temporary, capacity=image.disk.capacity, create=True) as target:
@@ -80,6 +85,13 @@ def _require_free(out: Path, *, overwrite: bool) -> None:
             raise NotFoundError(f"{out.parent}: no such folder")
     except OSError as error:
         raise UsageError(f"{out}: cannot be written: {error.strerror}") from error
+
+
+def _require_room(repository: Repository, image: DiskImage, folder: Path) -> None:
+    """Refuse, before anything is written, a folder whose free space is smaller than the data of the disk."""
+    needed, free = total(repository.open_map(image.root).stored_extents()), LocalPlace(folder).free()
+    if free is not None and needed > free:
+        raise StoreFullError(f"{folder}: {size(free)} are free, and the image needs {size(needed)}; nothing was written")
 
 
 def _publish(temporary: Path, out: Path, *, overwrite: bool) -> None:

@@ -41,6 +41,11 @@ def image_key(name: str) -> str:
     return f"{_KEY}{slug}"
 
 
+def is_image_key(key: str) -> bool:
+    """Return whether images are kept under a key, and not a VM's backups."""
+    return key.startswith(_KEY)
+
+
 def is_imported(point: RestorePoint) -> bool:
     """Return whether a point was made of images, and not by a backup."""
-    return point.vm.key.startswith(_KEY)
+    return is_image_key(point.vm.key)

@@ -55,6 +55,7 @@ def export_point(
     verify: Verify = Verify.SAMPLE,
     machine: PortableMachine | None = None,
     companions: Companions = no_companions,
+    warnings: Sequence[str] = (),
     run: str | None = None,
     at_once: int = AT_ONCE,
     convert: Converter | None = None,
@@ -68,6 +69,7 @@ def export_point(
     :param name: a safe name for files; see :func:`vmkeep.images.exportnames.safe_name`.
     :param numbers: numbers of the disks, from 0, in order of device key; none: all.
     :param machine: the point's machine; ``None``: the export does not describe it.
+    :param warnings: sentences about the point that its manifest keeps.
     :param run: run key of the DAG run for which this is. If an earlier try of it has published this export, that one is
         returned, and nothing is written; ``None``: nobody tries again.
     :param at_once: disks that are written at the same time.
@@ -99,6 +101,7 @@ def export_point(
         disks=tuple(_as_planned(each, files if ova else each.plan.files) for each in planned),
         verify=verify,
         run=run,
+        warnings=tuple(warnings),
     )
     # What the companions refuse is refused before anything is written.
     beside = list(companions(exported))

@@ -134,6 +134,8 @@ class ExportedPoint:
     """Run key of the DAG run that wrote it; ``None``: somebody did at a command line."""
     removed: tuple[str, ...] = ()
     """Files of the export that it replaced, which it does not have and which are gone now. The manifest names none."""
+    warnings: tuple[str, ...] = ()
+    """Sentences about disks of the VM that are not in the point, and about marks that the point had."""
 
     @property
     def notes(self) -> str:

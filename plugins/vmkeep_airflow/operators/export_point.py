@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import Context
 
+from vmkeep.errors import UsageError
 from vmkeep.model.exports import ExportedPoint, ExportRequest
 from vmkeep.model.job import from_plain
 from vmkeep_airflow.dagruns import clears_of, own_dag_run
@@ -26,7 +27,8 @@ class ExportPointOperator(RepositoryOperator):
     manifest, and is done.
 
     :param request: the params of an ``export_point`` run: fields of an ``ExportRequest``. Templated.
-    :returns: point, VM, format, place, manifest, and the numbers of disks, files, parts left behind, bytes and seconds.
+    :returns: point, VM, format, place, manifest, and the numbers of disks, files, parts left behind, bytes and seconds,
+        and the warnings.
     """
 
     template_fields: Sequence[str] = (*RepositoryOperator.template_fields, "request")
@@ -43,6 +45,8 @@ class ExportPointOperator(RepositoryOperator):
         from vmkeep.flows.stopping import Stop
 
         asked = request_from(self.request)
+        if not asked.out.startswith(("/", "s3://")):
+            raise UsageError(f"out: {asked.out!r} would be a folder below that of the worker: write its whole path")
         # A person who clears a run that replaces its export wants it written anew.
         run = own_dag_run(context["ti"]).run_key(clears_of(context) if asked.overwrite else 0)
         self._stop = Stop()
@@ -53,6 +57,7 @@ class ExportPointOperator(RepositoryOperator):
                 repository,
                 asked,
                 on_progress=lambda label: ProgressLog(self.log, label),
+                tell=lambda warning: self.warn([warning]),
                 check=self._stop.check,
                 run=run,
                 transfers=site.limits.transfers,
@@ -87,6 +92,7 @@ def summary(exported: ExportedPoint, *, seconds: float) -> dict[str, Any]:
         "files": len(files),
         "left_out": len(exported.left_out),
         "notes": exported.notes if exported.describes else None,
+        "warnings": list(exported.warnings),
         "bytes_written": sum(disk.bytes_written for disk in exported.disks),
         "bytes_compared": sum(disk.bytes_compared for disk in exported.disks),
         "duration_seconds": round(seconds, 3),
