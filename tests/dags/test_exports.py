@@ -327,3 +327,11 @@ def test_only_a_policy_with_exports_has_a_dag_for_them(policy, monkeypatch):
 def test_a_policy_knows_every_format():
     assert sorted(field_of(("exports", 0, "format"))["enum"]) == sorted(each.value for each in ImageFormat)
     assert sorted(field_of(("exports", 0, "verify"))["enum"]) == sorted(each.value for each in Verify)
+
+
+def test_a_folder_below_that_of_the_worker_is_refused_because_nobody_knows_where_that_is(repository, tmp_path):
+    store(repository, tmp_path)
+    request = {"point": "latest:web01", "format": "raw", "out": "exports"}
+
+    with pytest.raises(AirflowException, match="write its whole path"):
+        ExportPointOperator(task_id="export", request=request).execute(context_of())

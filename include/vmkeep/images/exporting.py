@@ -91,7 +91,9 @@ def _require_room(repository: Repository, image: DiskImage, folder: Path) -> Non
     """Refuse, before anything is written, a folder whose free space is smaller than the data of the disk."""
     needed, free = total(repository.open_map(image.root).stored_extents()), LocalPlace(folder).free()
     if free is not None and needed > free:
-        raise StoreFullError(f"{folder}: {size(free)} are free, and the image needs {size(needed)}; nothing was written")
+        raise StoreFullError(
+            f"{folder}: {size(free)} are free, and the image needs {size(needed)}; nothing was written"
+        )
 
 
 def _publish(temporary: Path, out: Path, *, overwrite: bool) -> None:
