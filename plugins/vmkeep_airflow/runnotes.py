@@ -164,7 +164,7 @@ def subject(dag_id: str, params: Mapping[str, Any]) -> str | None:
     if dag_id == "disk_attach":
         return f"{', '.join(params.get('disks') or ())} of {params.get('point')} to {params.get('vm')}"
     if dag_id == "export_point":
-        return f"{params.get('point')} as {params.get('format')} to {params.get('out')}"
+        return f"{params.get('point')} as {params.get('format') or 'images'} to {params.get('out')}"
     return None
 
 

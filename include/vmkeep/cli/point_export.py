@@ -129,10 +129,19 @@ def export(
 
 
 def _show(exported: ExportedPoint, seconds: float) -> None:
+    if exported.format is ImageFormat.OVA:
+        together = size(sum(disk.bytes_compared for disk in exported.disks))
+        click.echo(f"{exported.disks[0].files[0].name}: {together} read back, of all disks together")
     print_table(
         ("disk", "capacity", "data", "read back", "file"),
         [
-            (disk.label, size(disk.capacity), size(disk.bytes_written), size(disk.bytes_compared), disk.files[0].name)
+            (
+                disk.label,
+                size(disk.capacity),
+                size(disk.bytes_written),
+                "" if exported.format is ImageFormat.OVA else size(disk.bytes_compared),
+                disk.files[0].name,
+            )
             for disk in exported.disks
         ],
     )

@@ -88,6 +88,8 @@ class BootedPoint:
     """Process id of QEMU."""
     notes: tuple[str, ...]
     """Sentences for people about each difference from the saved machine."""
+    warnings: tuple[str, ...] = ()
+    """Sentences about disks of the VM that are not in the point, and about marks that the point has."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,6 +145,7 @@ def boot_point(
         running = stack.enter_context(open_machine(qemu, fitted, drives, chosen, on_serial=on_serial))
         described = BootedPoint(
             point=served.point,
+            warnings=served.warnings,
             vm=machine.name,
             accelerator=chosen.accelerator,
             why=chosen.why,

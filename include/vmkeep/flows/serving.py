@@ -11,6 +11,7 @@ from typing import Final
 from urllib.parse import quote
 
 from vmkeep.errors import NotFoundError, UnsupportedError
+from vmkeep.flows.point_doubts import about_content
 from vmkeep.model.point import DiskImage, RestorePoint
 from vmkeep.model.serving import LOOPBACK, ServedDisk, ServedPoint, ServeRequest
 from vmkeep.model.wording import size
@@ -55,8 +56,9 @@ def serve_point(
     keys = load_keys(request.keys) if request.keys is not None else None
     point = repository.find_point(request.point)
     chosen = _choose(point, request.disks)
-    for disk in point.skipped:
-        tell(f"{disk.label} ({disk.address}) is not in the point: {disk.why_skipped}", True)
+    warnings = about_content(repository, point, work="reading")
+    for warning in warnings:
+        tell(warning, True)
     with ExitStack() as stack:
         use = stack.enter_context(repository.uses.open(point.ref, doing=doing))
         views = stack.enter_context(open_views(repository))
@@ -83,6 +85,7 @@ def serve_point(
                 )
                 for number, image in chosen.items()
             ),
+            warnings=warnings,
         )
 
 

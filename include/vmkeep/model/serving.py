@@ -56,3 +56,5 @@ class ServedPoint:
     address: str | None
     port: int | None
     disks: tuple[ServedDisk, ...]
+    warnings: tuple[str, ...] = ()
+    """Sentences about disks of the VM that are not in the point, and about marks that the point has."""

@@ -12,6 +12,7 @@ from click.testing import CliRunner
 from vmkeep.cli.main import cli
 from vmkeep.errors import ConflictError
 from vmkeep.flows.plan_basis import PlanBasis
+from vmkeep.flows.serving import ServeRequest, serve_point
 from vmkeep.images import import_images
 from vmkeep.model.disk import SkipReason
 from vmkeep.repository import create_repository, point_id
@@ -88,3 +89,14 @@ def test_an_imported_machine_is_switched_on_only_if_that_is_asked(made, asked, e
     basis = PlanBasis(session=None, repository=repository, point=point, request=request, has_ended=None)
 
     assert basis.powers_on is expected
+
+
+def test_a_server_names_missing_disks_and_marks(made):
+    repository, point = made
+    repository.marks.suspect(point.ref, "Hard disk 1", reason="its tracking forgot a write")
+    told = []
+
+    with serve_point(repository, ServeRequest(point=point.ref), tell=lambda line, warning: told.append(line)) as served:
+        assert LACKING in served.warnings[0]
+        assert "marked suspect" in served.warnings[1]
+    assert set(served.warnings) <= set(told)

@@ -72,7 +72,10 @@ def _point_or_name(manifests: Manifests, text: str) -> RestorePoint | PointName:
     exact = [name for name in names if text in (name.ref, name.id)]
     fitting = exact or [name for name in names if text and _begins(name, text)]
     if not fitting:
-        raise NotFoundError(f"no restore point '{text}' in {manifests.location}; see 'vmkeep point list'")
+        raise NotFoundError(
+            f"no restore point '{text}' in {manifests.location}; see 'vmkeep point list', and for a VM's newest point "
+            "write latest:VM"
+        )
     if len(fitting) > 1:
         shown = ", ".join(name.ref for name in fitting[:5])
         raise AmbiguousError(f"'{text}' fits {len(fitting)} restore points: {shown}{', …' * (len(fitting) > 5)}")
