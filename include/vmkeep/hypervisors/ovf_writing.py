@@ -179,7 +179,10 @@ def _controller(number: int, disk: PortableDisk) -> Element:
 
 
 def _item(number: int, kind: int, name: str, more: Sequence[Element] = (), **settings: object) -> Element:
-    """Return an item of the hardware. The schema wants its settings in the order of the alphabet."""
+    """Return an item of the hardware. The schema wants its settings in the order of the alphabet.
+
+    :param settings: by name; one that is ``None`` is left out, because nothing is known of it.
+    """
     known = {
         "ElementName": one_line(name) or f"device {number}",
         "InstanceID": number,
@@ -187,7 +190,8 @@ def _item(number: int, kind: int, name: str, more: Sequence[Element] = (), **set
         **settings,
     }
     return Element("Item", content=(
-        *(Element(f"rasd:{key}", content=_words(value)) for key, value in sorted(known.items())), *more,
+        *(Element(f"rasd:{key}", content=_words(value)) for key, value in sorted(known.items()) if value is not None),
+        *more,
     ))  # fmt: skip
 
 

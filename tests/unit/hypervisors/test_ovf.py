@@ -11,10 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.unit.hypervisors.conftest import ODD_MACHINE, files_of, machine, machines
+from tests.unit.hypervisors.conftest import ODD_MACHINE, card, disk, files_of, machine, machines
 from vmkeep.errors import UnsupportedError
 from vmkeep.hypervisors import WrittenDisk, ovf_xml, plan_ova
 from vmkeep.hypervisors.ova import BLOCK, END, padded, tar_header
+from vmkeep.model.disk import ControllerKind
 
 OVF = "{http://schemas.dmtf.org/ovf/envelope/1}"
 RASD = "{http://schemas.dmtf.org/wbem/wscim/1/cim-schema/2/CIM_ResourceAllocationSettingData}"
@@ -78,6 +79,18 @@ def test_a_tar_header_tells_any_size(size):
     assert len(header) == BLOCK
     assert (told.name, told.size, told.isreg()) == ("disk.vmdk", size, True)
     assert (header[257:263] == b"ustar\0") == (size < 8**11)
+
+
+def test_a_descriptor_says_nothing_where_nothing_is_known():
+    described = machine(disks=(disk(0, kind=ControllerKind.IDE),), cards=(card(mac=None), card(1, mac="bad")))
+
+    text = ovf_xml(described, files_of(described))
+    assert "None" not in text
+    items = list(ET.fromstring(text).iter(f"{OVF}Item"))
+    assert all(child.text for item in items for child in item)
+    kinds = {item.findtext(f"{RASD}ResourceType"): item for item in items}
+    assert kinds["5"].find(f"{RASD}ResourceSubType") is None
+    assert kinds["10"].find(f"{RASD}Address") is None
 
 
 def test_a_descriptor_that_outgrew_its_place_is_refused():
