@@ -14,7 +14,7 @@ from vmkeep.cli.output import print_json, progress_bars, rate, warn
 from vmkeep.cli.pages import Section, Verbs, option
 from vmkeep.errors import UsageError
 from vmkeep.flows import disk_images
-from vmkeep.flows.disk_images import ImageFormat, Imported, ImportRequest
+from vmkeep.flows.disk_images import Imported, ImportFormat, ImportRequest
 from vmkeep.model.portable import Firmware
 from vmkeep.model.wording import counted, size
 
@@ -38,7 +38,7 @@ def image() -> None:
 @click.argument("files", metavar="FILE…", nargs=-1, required=True, type=click.Path(path_type=Path))
 @option("--name", section=Section.WHAT, required=True, help="Name of the machine the disks belong to.")
 @option(
-    "--format", "form", section=Section.WHAT, type=click.Choice([each.value for each in ImageFormat]),
+    "--format", "form", section=Section.WHAT, type=click.Choice([each.value for each in ImportFormat]),
     help="The format of all files; else each is known by its first bytes. With raw a file is taken byte by byte.",
 )  # fmt: skip
 @option(
@@ -89,7 +89,7 @@ def import_(
     request = ImportRequest(
         paths=files,
         name=name,
-        format=ImageFormat(form) if form else None,
+        format=ImportFormat(form) if form else None,
         extents=[load_extents(path) for path in extent_files] or None,
         since=since,
         guest_id=guest_id,

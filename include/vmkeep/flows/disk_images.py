@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vmkeep.flows.point_doubts import about_content
-from vmkeep.formats import ImageFormat
+from vmkeep.formats import ImportFormat
 from vmkeep.images import Foreign, Kept, export_image
 from vmkeep.images import import_images as store_images
 from vmkeep.model.disk import ControllerKind, Disk
@@ -18,7 +18,7 @@ from vmkeep.model.point import RestorePoint
 from vmkeep.model.portable import Firmware, PortableMachine
 from vmkeep.repository import Repository
 
-__all__ = ["Exported", "ImageFormat", "ImportRequest", "Imported", "export", "import_images"]
+__all__ = ["Exported", "ImportFormat", "ImportRequest", "Imported", "export", "import_images"]
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ class ImportRequest:
     paths: tuple[Path, ...]
     name: str
     """Name of the machine that the images belong to."""
-    format: ImageFormat | None = None
+    format: ImportFormat | None = None
     """The format of all images; ``None``: each is known by its signature."""
     extents: Sequence[Sequence[Extent] | None] | None = None
     """For each image, the extents that changed since the point ``since``; ``None``: read the whole image."""

@@ -12,7 +12,7 @@ file's end and can be a part of an archive; finds files that an image names by `
 """
 
 from vmkeep.formats.archive import Member, list_members
-from vmkeep.formats.detect import ImageFormat, detect, detect_file
+from vmkeep.formats.detect import ImportFormat, detect, detect_file
 from vmkeep.formats.imagefile import FileState, ImageFile, file_state
 from vmkeep.formats.layout import Layout, PlannedFile, Run
 from vmkeep.formats.neighbours import neighbour
@@ -23,7 +23,7 @@ from vmkeep.formats.vmdk import StreamVmdk, VmdkAdapter, VmdkFacts, VmdkKind, Vm
 __all__ = [
     "FileState",
     "ImageFile",
-    "ImageFormat",
+    "ImportFormat",
     "Layout",
     "Member",
     "PlannedFile",

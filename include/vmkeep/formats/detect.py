@@ -17,7 +17,7 @@ from vmkeep.errors import UsageError
 from vmkeep.formats.imagefile import ImageFile
 
 
-class ImageFormat(StrEnum):
+class ImportFormat(StrEnum):
     """A format that can be imported."""
 
     RAW = "raw"
@@ -33,7 +33,7 @@ class ImageFormat(StrEnum):
     @property
     def machine(self) -> bool:
         """Whether the file describes a machine with its disks, and is no disk itself."""
-        return self in (ImageFormat.OVF, ImageFormat.OVA, ImageFormat.VMX)
+        return self in (ImportFormat.OVF, ImportFormat.OVA, ImportFormat.VMX)
 
 
 _HEAD = 4096
@@ -49,7 +49,7 @@ class _Format:
     name: str
     fits: Callable[[bytes, bytes], bool]
     """Takes the file's first and last bytes."""
-    format: ImageFormat | None = None
+    format: ImportFormat | None = None
     """``None``: it cannot be imported as it is."""
     remedy: str = ""
 
@@ -85,18 +85,18 @@ def _decoded(head: bytes) -> str:
 
 
 _FORMATS = (
-    _Format(name="a qcow2 image", format=ImageFormat.QCOW2, fits=_at(0, b"QFI\xfb")),
-    _Format(name="a VMDK", format=ImageFormat.VMDK, fits=_at(0, b"KDMV")),
-    _Format(name="a VMDK of an ESXi snapshot", format=ImageFormat.VMDK, fits=_at(0, b"COWD")),
+    _Format(name="a qcow2 image", format=ImportFormat.QCOW2, fits=_at(0, b"QFI\xfb")),
+    _Format(name="a VMDK", format=ImportFormat.VMDK, fits=_at(0, b"KDMV")),
+    _Format(name="a VMDK of an ESXi snapshot", format=ImportFormat.VMDK, fits=_at(0, b"COWD")),
     _Format(
         name="a VMDK of an ESXi snapshot (seSparse)",
-        format=ImageFormat.VMDK,
+        format=ImportFormat.VMDK,
         fits=_at(0, b"\xbe\xba\xfe\xca\0\0\0\0"),
     ),
-    _Format(name="the descriptor of a VMDK", format=ImageFormat.VMDK, fits=_is_descriptor),
-    _Format(name="an OVF", format=ImageFormat.OVF, fits=_is_ovf),
-    _Format(name="an OVA, which is a tar archive", format=ImageFormat.OVA, fits=_at(257, b"ustar")),
-    _Format(name="a .vmx file", format=ImageFormat.VMX, fits=_is_vmx),
+    _Format(name="the descriptor of a VMDK", format=ImportFormat.VMDK, fits=_is_descriptor),
+    _Format(name="an OVF", format=ImportFormat.OVF, fits=_is_ovf),
+    _Format(name="an OVA, which is a tar archive", format=ImportFormat.OVA, fits=_at(257, b"ustar")),
+    _Format(name="a .vmx file", format=ImportFormat.VMX, fits=_is_vmx),
     _Format(name="a QED image", remedy=_CONVERT, fits=_at(0, b"QED\0")),
     _Format(name="an XML file", remedy="import the disks that it describes", fits=_at(0, b"<?xml")),
     _Format(name="a VHDX", remedy=_CONVERT, fits=_at(0, b"vhdxfile")),
@@ -121,7 +121,7 @@ def _open_now(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC)
 
 
-def detect(path: Path) -> ImageFormat:
+def detect(path: Path) -> ImportFormat:
     """Return the format of a file; without any signature it is raw.
 
     :raises UsageError: it has another format, which cannot be imported. The message names it and the remedy.
@@ -132,20 +132,20 @@ def detect(path: Path) -> ImageFormat:
             file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL))
             tail = file.read(_TAIL)
     except (OSError, ValueError):
-        return ImageFormat.RAW  # because opening it as a disk will tell the reason
+        return ImportFormat.RAW  # because opening it as a disk will tell the reason
     return _of_bytes(str(path), head, tail)
 
 
-def detect_file(file: ImageFile) -> ImageFormat:
+def detect_file(file: ImageFile) -> ImportFormat:
     """Return the format of an open file, or of a member of an archive; see :func:`detect`."""
     tail = min(_TAIL, file.size)
     return _of_bytes(file.name, file.read(0, min(_HEAD, file.size)), file.read(file.size - tail, tail))
 
 
-def _of_bytes(name: str, head: bytes, tail: bytes) -> ImageFormat:
+def _of_bytes(name: str, head: bytes, tail: bytes) -> ImportFormat:
     found = next((form for form in _FORMATS if form.fits(head, tail)), None)
     if found is None:
-        return ImageFormat.RAW
+        return ImportFormat.RAW
     if found.format is None:
         remedy = found.remedy.format(path=name)
         raise UsageError(f"{name}: is {found.name}: {remedy}; --format raw takes it as it is, byte by byte")

@@ -12,7 +12,7 @@ from urllib.parse import unquote
 from vmkeep.errors import NotFoundError, UnsupportedError, UsageError
 from vmkeep.formats import (
     ImageFile,
-    ImageFormat,
+    ImportFormat,
     Member,
     Qcow2Source,
     VmdkSource,
@@ -48,7 +48,7 @@ class ForeignDisk:
     """The file that a person named, for messages."""
     name: str
     """Name of its file, without folder."""
-    format: ImageFormat
+    format: ImportFormat
     source: DiskSource
     files: tuple[ImageFile, ...] = ()
     """The files that it is read from, also those of its parents; of a raw disk none, because ``path`` is its file."""
@@ -74,7 +74,7 @@ class Foreign:
 
 
 @contextmanager
-def open_foreign(paths: Sequence[Path], form: ImageFormat | None) -> Iterator[Foreign]:
+def open_foreign(paths: Sequence[Path], form: ImportFormat | None) -> Iterator[Foreign]:
     """Open images, or the one file of a machine.
 
     :param form: the format of all of them; ``None``: each is known by its signature.
@@ -124,16 +124,16 @@ def _require_content(disk: ForeignDisk) -> None:
         )
 
 
-def _open_image(path: Path, form: ImageFormat, stack: ExitStack) -> ForeignDisk:
-    if form is ImageFormat.RAW:
+def _open_image(path: Path, form: ImportFormat, stack: ExitStack) -> ForeignDisk:
+    if form is ImportFormat.RAW:
         raw = stack.enter_context(LocalFileSource(path))
         return ForeignDisk(path=path, name=path.name, format=form, source=raw, place=None)
     source = _open_as(form, path, None, stack)
     return ForeignDisk(path=path, name=path.name, format=form, source=source, files=source.files, place=None)
 
 
-def _open_as(form: ImageFormat, path: Path, file: ImageFile | None, stack: ExitStack) -> Qcow2Source | VmdkSource:
-    if form is ImageFormat.QCOW2:
+def _open_as(form: ImportFormat, path: Path, file: ImageFile | None, stack: ExitStack) -> Qcow2Source | VmdkSource:
+    if form is ImportFormat.QCOW2:
         return stack.enter_context(open_qcow2(path, file=file))
     return stack.enter_context(open_vmdk(path, file=file))
 
@@ -148,7 +148,7 @@ def _open_vmx(path: Path, stack: ExitStack) -> Foreign:
     usual = f"{path.stem}.nvram"
     name = described.nvram or (usual if path.with_name(usual).exists() else "")
     kept, notes = load_nvram(name, lambda: ImageFile(neighbour(path, name, what="NVRAM"))) if name else (None, ())
-    return replace(_machine(path, ImageFormat.VMX, described, disks, notes), nvram=kept)
+    return replace(_machine(path, ImportFormat.VMX, described, disks, notes), nvram=kept)
 
 
 def _open_ovf(path: Path, stack: ExitStack) -> Foreign:
@@ -163,7 +163,7 @@ def _open_ovf(path: Path, stack: ExitStack) -> Foreign:
         found = neighbour(path, name, what="file")
         return found.name, lambda: ImageFile(found)
 
-    return _described(path, ImageFormat.OVF, read_ovf(str(path), text), check, find, stack, manifest=present)
+    return _described(path, ImportFormat.OVF, read_ovf(str(path), text), check, find, stack, manifest=present)
 
 
 def _open_ova(path: Path, stack: ExitStack) -> Foreign:
@@ -193,23 +193,23 @@ def _open_ova(path: Path, stack: ExitStack) -> Foreign:
         return member.name, lambda: ImageFile(path, start=member.offset, size=member.size, name=shown)
 
     described = read_ovf(f"{path}: {descriptors[0]}", texts[descriptors[0]])
-    opened = _described(path, ImageFormat.OVA, described, check, find, stack, manifest=bool(manifests))
+    opened = _described(path, ImportFormat.OVA, described, check, find, stack, manifest=bool(manifests))
     known = {*texts, *described.files_named, *map(unquote, described.files_named)}
     unknown = (shown(name) for name in members if name not in known)
     more = tuple(f"not taken over: file {name}: the .ovf does not name it" for name in unknown)
     return replace(opened, notes=(*opened.notes, *more))
 
 
-_MACHINES: dict[ImageFormat, Callable[[Path, ExitStack], Foreign]] = {
-    ImageFormat.OVF: _open_ovf,
-    ImageFormat.OVA: _open_ova,
-    ImageFormat.VMX: _open_vmx,
+_MACHINES: dict[ImportFormat, Callable[[Path, ExitStack], Foreign]] = {
+    ImportFormat.OVF: _open_ovf,
+    ImportFormat.OVA: _open_ova,
+    ImportFormat.VMX: _open_vmx,
 }
 
 
 def _described(
     path: Path,
-    form: ImageFormat,
+    form: ImportFormat,
     described: DescribedMachine,
     check: ManifestCheck,
     find: Callable[[str], tuple[str, Callable[[], ImageFile]]],
@@ -233,7 +233,7 @@ def _described(
             )
         with open_file() as opened:
             kind, size = detect_file(opened), opened.size
-        if kind not in (ImageFormat.QCOW2, ImageFormat.VMDK):
+        if kind not in (ImportFormat.QCOW2, ImportFormat.VMDK):
             raise UnsupportedError(
                 f"{path}: {name} is neither a VMDK nor a qcow2 image ({file.format or kind}): convert it"
             )
@@ -269,7 +269,7 @@ def _load_nvram(
 
 def _machine(
     path: Path,
-    form: ImageFormat,
+    form: ImportFormat,
     described: DescribedMachine,
     disks: tuple[ForeignDisk, ...],
     notes: tuple[str, ...],

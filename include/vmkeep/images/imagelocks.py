@@ -17,6 +17,8 @@ from pathlib import Path
 from vmkeep.errors import ConflictError, NotFoundError
 
 _FIRST, _LENGTH = 100, 200
+_WRITES = 101
+"""The byte that a program locks while it may write to the image."""
 _TAKEN = (errno.EAGAIN, errno.EACCES)
 
 
@@ -43,9 +45,10 @@ class LockedImage:
 
 
 @contextmanager
-def locked_image(path: Path) -> Iterator[LockedImage]:
+def locked_image(path: Path, *, readers: bool = True) -> Iterator[LockedImage]:
     """Keep an image from being opened by QEMU, or by another process that puts a point onto it.
 
+    :param readers: also by programs that only read.
     :raises ConflictError: somebody has it open.
     :raises NotFoundError: there is no such file, or it may not be written.
     """
@@ -54,7 +57,8 @@ def locked_image(path: Path) -> Iterator[LockedImage]:
     except OSError as error:
         raise NotFoundError(f"{path}: cannot be opened for writing: {error.strerror}") from error
     try:
-        request = struct.pack("hh4xqqi4x", fcntl.F_WRLCK, os.SEEK_SET, _FIRST, _LENGTH, 0)
+        first, length = (_FIRST, _LENGTH) if readers else (_WRITES, 1)
+        request = struct.pack("hh4xqqi4x", fcntl.F_WRLCK, os.SEEK_SET, first, length, 0)
         try:
             fcntl.fcntl(file, fcntl.F_OFD_SETLK, request)
         except OSError as error:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from vmkeep.clock import now
 from vmkeep.errors import UsageError
-from vmkeep.formats import ImageFormat
+from vmkeep.formats import ImportFormat
 from vmkeep.images.foreign import Foreign, ForeignDisk, open_foreign, shown
 from vmkeep.images.imagenames import check_name, image_key
 from vmkeep.images.imageparents import find_parent, parent_image
@@ -53,7 +53,7 @@ def import_images(
     name: str,
     extents: Sequence[Sequence[Extent] | None] | None = None,
     since: str | None = None,
-    form: ImageFormat | None = None,
+    form: ImportFormat | None = None,
     bus: ControllerKind = ControllerKind.SCSI,
     describe: Describe = lambda _foreign, _disks: Kept(),
     on_progress: OnProgress = lambda _progress: None,

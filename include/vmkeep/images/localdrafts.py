@@ -21,10 +21,10 @@ from pathlib import Path
 from vmkeep.clock import now
 from vmkeep.errors import ConflictError, NotFoundError, StoreFullError, TransferError, UsageError, VmKeepError
 from vmkeep.images.diskfiles import remove_abandoned
-from vmkeep.images.localnames import Naming, plan_naming
+from vmkeep.images.localnames import Naming, older_files, plan_naming, unused
 from vmkeep.images.partsinks import PartSink
 from vmkeep.images.processes import boot
-from vmkeep.model.exports import WrittenFile
+from vmkeep.model.exports import MANIFEST, WrittenFile
 
 _DRAFT = ".vmkeep-{}.partial"
 _NOTE = ".note"
@@ -88,8 +88,9 @@ class LocalPlace:
     def draft(self, name: str, *, overwrite: bool) -> Iterator[LocalDraft]:
         """Open a draft; see :meth:`vmkeep.images.drafts.ExportPlace.draft`. Remove what dead exports left first."""
         self.clean()
-        if name in _living(self._folder):
-            raise ConflictError(f"{self._folder}: another process is exporting {name!r} into it; wait for its end")
+        if overwrite:
+            with unused(self._folder, older_files(self._folder, f"{name}{MANIFEST}")):
+                pass  # to know it before hours of work; it is looked at again when the files get their names
         hidden = self._folder / _DRAFT.format(secrets.token_hex(8))
         try:
             hidden.mkdir(0o700)
@@ -99,6 +100,9 @@ class LocalPlace:
             raise _unwritable(self._folder, error) from error
         draft = LocalDraft(self._folder, hidden, note, overwrite=overwrite)
         try:
+            # Its own note is written before it looks for others', so that of two that begin at once one sees the other.
+            if name in _living(self._folder, but=hidden):
+                raise ConflictError(f"{self._folder}: another process is exporting {name!r} into it; wait for its end")
             yield draft
         finally:
             draft.close()
@@ -286,12 +290,12 @@ def _write_note(hidden: Path, name: str) -> int:
     return note
 
 
-def _living(folder: Path) -> set[str]:
+def _living(folder: Path, but: Path | None = None) -> set[str]:
     """Remove abandoned drafts. Return the names of the exports that others are writing."""
     found = set()
     for hidden in folder.glob(_DRAFT.format("*")):
         with suppress(OSError):  # it is gone, or another user's
-            if hidden.is_dir() and not hidden.is_symlink() and (name := _look_at(folder, hidden)):
+            if hidden != but and hidden.is_dir() and not hidden.is_symlink() and (name := _look_at(folder, hidden)):
                 found.add(name)
     return found
 

@@ -12,19 +12,22 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from vmkeep.blobs import name_if_free, sync_folder
 from vmkeep.errors import ConflictError, UsageError
+from vmkeep.images.imagelocks import locked_image
 from vmkeep.model.exports import parse_manifest
 
 _OLDER: Final = ".older"
 """Folder in a draft for the files of the export that it replaces. No file of an export begins with a dot."""
 _LARGEST: Final = 16 << 20
+_HELD_AT_ONCE: Final = 64
+"""Images that are kept from programs together."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,16 +57,12 @@ class Naming:
     def name(self, folder: Path, draft: Path) -> None:
         """Give the files their names.
 
-        :raises ConflictError: a name is taken by a file that is not one of the older export.
+        :raises ConflictError: a name is taken by a file that is not one of the older export, or a program writes to one
+            of those.
         """
         if self.older:
-            kept = draft / _OLDER
-            kept.mkdir()
-            for name in self.older:
-                with suppress(FileNotFoundError):
-                    (folder / name).rename(kept / name)
-            sync_folder(kept)
-            sync_folder(folder)
+            with unused(folder, self.older):
+                _move_away(folder, draft / _OLDER, self.older)
         for name in (*(name for name in self.files if name != self.manifest), self.manifest):
             if name == self.manifest:
                 sync_folder(folder)  # the manifest is not seen before the files, also after a power cut
@@ -98,14 +97,44 @@ def plan_naming(folder: Path, draft: Path, names: Iterable[str], manifest: str, 
     :raises ConflictError: a folder has one of the names.
     """
     files = {name: stamp for name in names if (stamp := _stamp(draft / name)) is not None}
-    older = []
-    if overwrite:
-        wanted = dict.fromkeys((manifest, *_named_by(folder / manifest), *files))
-        older = [name for name in wanted if os.path.lexists(folder / name)]
+    older = older_files(folder, manifest, files) if overwrite else []
     for path in (folder / name for name in older):
         if path.is_dir() and not path.is_symlink():
             raise ConflictError(f"{path}: is a folder, which an export does not replace: remove it, or give a --name")
     return Naming(manifest=manifest, files=files, older=older)
+
+
+def older_files(folder: Path, manifest: str, more: Iterable[str] = ()) -> list[str]:
+    """Return the files of an export that there is, its manifest first.
+
+    :param more: names that an export of another kind may have left.
+    """
+    wanted = dict.fromkeys((manifest, *_named_by(folder / manifest), *more))
+    return [name for name in wanted if os.path.lexists(folder / name)]
+
+
+@contextmanager
+def unused(folder: Path, names: Iterable[str]) -> Iterator[None]:
+    """Keep programs from writing to images that are to be replaced, because they would lose all that they write.
+
+    :raises ConflictError: QEMU, or a ``point apply``, has one open for writing.
+    """
+    with ExitStack() as held:
+        for count, path in enumerate(folder / name for name in names):
+            if path.is_file() and os.access(path, os.W_OK):
+                with ExitStack() as looked_at:  # all pieces of a large image may be more files than can be open
+                    stack = held if count < _HELD_AT_ONCE else looked_at
+                    stack.enter_context(locked_image(path, readers=False))
+        yield
+
+
+def _move_away(folder: Path, kept: Path, names: Iterable[str]) -> None:
+    kept.mkdir()
+    for name in names:
+        with suppress(FileNotFoundError):
+            (folder / name).rename(kept / name)
+    sync_folder(kept)
+    sync_folder(folder)
 
 
 def _named_by(manifest: Path) -> list[str]:

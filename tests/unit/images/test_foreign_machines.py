@@ -12,7 +12,7 @@ import pytest
 from tests.ova import make_ova, ovf_of
 from tests.patience import HANG
 from vmkeep.errors import NotFoundError, UnsupportedError, UsageError
-from vmkeep.formats import ImageFile, ImageFormat
+from vmkeep.formats import ImageFile, ImportFormat
 from vmkeep.images import Kept, export_image, import_images
 from vmkeep.images.manifests import ManifestCheck
 from vmkeep.repository import create_repository
@@ -172,7 +172,7 @@ def test_a_machine_is_imported_alone_and_a_forced_format_is_not_overruled(reposi
     with pytest.raises(UsageError, match="import it alone"):
         import_images(repository, [ova, image], name="a")
     with pytest.raises(UsageError, match="is no qcow2 image"):
-        import_images(repository, [ova], name="a", form=ImageFormat.QCOW2)
+        import_images(repository, [ova], name="a", form=ImportFormat.QCOW2)
     assert sealed(repository) == []
 
 

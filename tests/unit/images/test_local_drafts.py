@@ -238,3 +238,24 @@ def test_a_folder_of_an_exports_name_is_never_replaced(tmp_path):
         with pytest.raises(ConflictError, match=r"web\.raw: is a folder"):
             draft.publish("web.export.json", b"{}")
     assert names(tmp_path) == ["web.raw"]
+
+
+def test_an_image_to_which_qemu_writes_is_not_replaced(tmp_path):
+    fill(tmp_path, web_raw=bytes(MIB), web_export_json=manifest("web.raw"))
+    before = held(tmp_path)
+    with LocalPlace(tmp_path).draft("web", overwrite=True) as draft:
+        draft.create("web.raw", size=1).finish(1)
+        with subprocess.Popen(
+            ["qemu-io", "-f", "raw", str(tmp_path / "web.raw")], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        ) as qemu:
+            qemu.stdout.read(len("qemu-io> "))  # it has the image open now
+            with pytest.raises(ConflictError, match=r"web\.raw: is in use, by QEMU"):
+                draft.publish("web.export.json", b"{}")
+            with (
+                pytest.raises(ConflictError, match="is in use"),
+                LocalPlace(tmp_path).draft("mail", overwrite=False),
+                LocalPlace(tmp_path).draft("web", overwrite=True),
+            ):
+                pass
+            qemu.communicate(b"q\n")
+    assert held(tmp_path) == before
