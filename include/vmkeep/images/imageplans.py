@@ -146,7 +146,8 @@ def require_room(
         raise UsageError(f"two files of the export would be called {max(names, key=names.count)!r}; give a --name")
     if not overwrite and (taken := place.taken(names)):
         raise ConflictError(
-            f"{place.location}: {taken[0]} exists already; nothing was exported: give another --name, or --force"
+            f"{place.location}: {taken[0]} exists already; nothing was exported: give another --name, or --force (in "
+            "Airflow, the fields name and overwrite)"
         )
     largest = max(files, key=lambda file: file.size)
     if place.largest is not None and largest.size > place.largest:
