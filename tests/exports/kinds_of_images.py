@@ -1,4 +1,4 @@
-"""What each format of an export looks like to QEMU's own tools."""
+"""The form of each export format in the eyes of QEMU's own tools."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from vmkeep.model.extents import Extents, gather
 
 
 class FileState(NamedTuple):
-    """What is different after each write to a file, and after another file has taken its place."""
+    """Values that differ after each write to a file, and after another file has taken its place."""
 
     device: int
     inode: int

@@ -50,7 +50,7 @@ class DiskFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DescribedMachine:
-    """What a description tells."""
+    """The content of a description."""
 
     machine: PortableMachine
     """Its disks have the capacities that the description tells, or 0."""

@@ -35,7 +35,7 @@ _ADAPTERS = {ControllerKind.SCSI: "ParaVirtualSCSIController", ControllerKind.SA
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kept:
-    """What is kept with a point beside its disks."""
+    """The parts of a point beside its disks."""
 
     files: Mapping[str, bytes] = field(default_factory=dict)
     notes: tuple[str, ...] = ()

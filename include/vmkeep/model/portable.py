@@ -73,7 +73,7 @@ class LeftOut:
     part: str
     """Name of the part, e.g. ``vTPM`` or ``Hard disk 3 (RDM)``."""
     why: str
-    """What its loss means, and what a person can do about it."""
+    """The meaning of its loss, and the remedy if there is one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

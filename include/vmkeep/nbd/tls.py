@@ -35,7 +35,7 @@ _RECEIVED: Final = 128 << 10
 
 
 class TlsServer:
-    """What all connections of a server share: the keys."""
+    """The keys, which all connections of a server share."""
 
     def __init__(self, keys: Keys) -> None:
         """:raises UnsupportedError: the installed OpenSSL has no pre-shared keys."""

@@ -136,7 +136,7 @@ class Chunk(IntEnum):
 
 
 class Status(IntFlag):
-    """What ``base:allocation`` says of an extent."""
+    """The state of an extent in ``base:allocation``."""
 
     DATA = 0
     HOLE = 1 << 0

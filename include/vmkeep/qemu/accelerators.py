@@ -26,7 +26,7 @@ _TRIAL_STATUS = 0x41
 
 
 class Accelerator(StrEnum):
-    """What runs the guest's instructions."""
+    """The engine that runs the guest's instructions."""
 
     AUTO = "auto"
     KVM = "kvm"

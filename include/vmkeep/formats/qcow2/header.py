@@ -18,7 +18,7 @@ _FIXED = struct.Struct(">4sIQIIQIIQQIIQ")
 """Magic, version, place and length of the backing file's name, cluster bits, size, encryption, L1 size and place,
 refcount table's place and clusters, number and place of snapshots: all of version 2."""
 _MORE = struct.Struct(">QQQII")
-"""What version 3 adds: incompatible, compatible and auto-clear features, refcount order, header length."""
+"""The fields that version 3 adds: incompatible, compatible and auto-clear features, refcount order, header length."""
 AUTOCLEAR_AT = _FIXED.size + 16
 """Byte at which version 3 has the features that a writer clears if it does not know them."""
 _EXTENSION = struct.Struct(">II")

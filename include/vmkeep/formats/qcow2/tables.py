@@ -25,7 +25,7 @@ _PARTS = 32
 
 
 class Kind(Enum):
-    """What the tables tell of a part of the disk."""
+    """The state of a part of the disk by the tables."""
 
     DATA = "data"
     """Its bytes are in the file."""

@@ -47,7 +47,7 @@ class Use:
     point: str
     """The point's ref."""
     doing: str
-    """What it does with the point, e.g. ``serving``."""
+    """The work it does with the point, e.g. ``serving``."""
     host: str
     """Name of the machine on which it runs."""
     process: int
