@@ -1,4 +1,4 @@
-"""What tests of the NBD server share: disks in memory, a client that sends any bytes, and a watcher that remembers."""
+"""Parts that tests of the NBD server share: disks in memory, a client that sends any bytes, and a recorder of words."""
 
 from __future__ import annotations
 

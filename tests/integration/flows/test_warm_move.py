@@ -19,7 +19,7 @@ WRITES = (
     [{"offset": 1 << 20, "length": 4096, "seed": 1}, {"offset": 5 << 20, "length": 1 << 20, "zero": True}],
     [{"offset": 1 << 20, "length": 512, "seed": 2}, {"offset": 5 << 20, "length": 512, "seed": 3}],
 )
-"""What the guest writes before each increment: into data, over data with zeros, and into what became zero."""
+"""The writes of the guest before each increment: into data, over data with zeros, and into what became zero."""
 
 
 @pytest.fixture(scope="module")
