@@ -1,4 +1,4 @@
-"""Reads a file or a block device in pieces, several threads at once."""
+"""Reads a file, a block device or anything else that has extents in pieces, several threads at once."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from vmkeep.model.extents import Extent, split
 
 
 class FilePiece:
-    """A piece of the file, in one of the reader's buffers."""
+    """A piece of what is read, in one of the reader's buffers."""
 
     __slots__ = ("_buffer", "_free", "data", "start")
 
@@ -30,11 +30,59 @@ class FilePiece:
         self._free.put(self._buffer)
 
 
-class FileReader:
-    """A running read. Each worker reads by itself into a buffer of the pool.
+class PieceReader:
+    """A running read. Each worker fills one buffer of the pool by itself.
+
+    :param fill: fills a buffer with the bytes of an extent, and returns the part of the buffer that holds them.
+        Thread-safe.
+    :param buffers: number of buffers; each is aligned to a page, as direct reads need it.
+    :param room: bytes of a buffer; at least ``piece_size``.
+    """
+
+    def __init__(
+        self,
+        fill: Callable[[Extent, memoryview], memoryview],
+        extents: Sequence[Extent],
+        *,
+        piece_size: int,
+        buffers: int,
+        room: int,
+    ) -> None:
+        self._fill = fill
+        self._pieces = split(extents, piece_size)
+        self._lock = threading.Lock()
+        self._closed = False
+        self._free: SimpleQueue[memoryview | None] = SimpleQueue()
+        for _ in range(buffers):
+            self._free.put(memoryview(mmap.mmap(-1, room)))
+
+    def next_piece(self) -> FilePiece | None:
+        """Return the next piece; ``None``: the end is reached, or the reader is closed.
+
+        :raises TransferError: the source cannot be read.
+        """
+        buffer = self._free.get()
+        if buffer is None:
+            self._free.put(None)
+            return None
+        with self._lock:
+            extent = None if self._closed else next(self._pieces, None)
+        if extent is None:
+            self._free.put(buffer)
+            return None
+        return FilePiece(extent.start, self._fill(extent, buffer), buffer, self._free)
+
+    def close(self) -> None:
+        """Release all threads that wait for a piece."""
+        with self._lock:
+            self._closed = True
+        self._free.put(None)
+
+
+class FileReader(PieceReader):
+    """A running read of a file or a block device.
 
     :param name: names the file in errors.
-    :param buffers: number of buffers; each is aligned to a page, as direct reads need it.
     :param sector: the reads begin and end at multiples of these bytes.
     :param ahead: bytes after each piece that the kernel is asked to read, too.
     :param told: gets the seconds and bytes of each read.
@@ -52,41 +100,23 @@ class FileReader:
         ahead: int = 0,
         told: Callable[[float, int], None] | None = None,
     ) -> None:
+        room = piece_size + (2 * sector if sector > 1 else 0)
+        super().__init__(self._read, extents, piece_size=piece_size, buffers=buffers, room=room)
         self._file = file
         self._name = name
-        self._pieces = split(extents, piece_size)
         self._sector = sector
         self._ahead = ahead
         self._told = told
-        self._lock = threading.Lock()
-        self._closed = False
-        self._free: SimpleQueue[memoryview | None] = SimpleQueue()
-        room = piece_size + (2 * sector if sector > 1 else 0)
-        for _ in range(buffers):
-            self._free.put(memoryview(mmap.mmap(-1, room)))
 
-    def next_piece(self) -> FilePiece | None:
-        """Return the next piece; ``None``: the end is reached, or the reader is closed.
-
-        :raises TransferError: the file cannot be read, or has become shorter.
-        """
-        buffer = self._free.get()
-        if buffer is None:
-            self._free.put(None)
-            return None
-        with self._lock:
-            extent = None if self._closed else next(self._pieces, None)
-        if extent is None:
-            self._free.put(buffer)
-            return None
+    def _read(self, extent: Extent, buffer: memoryview) -> memoryview:
         if self._ahead:
             with suppress(OSError):  # because this is only advice to the kernel
                 os.posix_fadvise(self._file, extent.stop, self._ahead, os.POSIX_FADV_WILLNEED)
         first = extent.start // self._sector * self._sector
-        self._fill(buffer[: -(-extent.stop // self._sector) * self._sector - first], first)
-        return FilePiece(extent.start, buffer[extent.start - first : extent.stop - first], buffer, self._free)
+        self._read_at(first, buffer[: -(-extent.stop // self._sector) * self._sector - first])
+        return buffer[extent.start - first : extent.stop - first]
 
-    def _fill(self, data: memoryview, start: int) -> None:
+    def _read_at(self, start: int, data: memoryview) -> None:
         done = 0
         while done < len(data):
             began = time.monotonic()
@@ -99,9 +129,3 @@ class FileReader:
             if self._told is not None:
                 self._told(time.monotonic() - began, count)
             done += count
-
-    def close(self) -> None:
-        """Release all threads that wait for a piece."""
-        with self._lock:
-            self._closed = True
-        self._free.put(None)

@@ -288,13 +288,13 @@ def _step_clock(offset: timedelta) -> None:
 
 
 def _slow_down_reading(seconds: float) -> None:
-    fill = filereader.FileReader._fill
+    read = filereader.FileReader._read_at
 
-    def slow(self, data: memoryview, start: int) -> None:
+    def slow(self, start: int, data: memoryview) -> None:
         time.sleep(seconds)
-        fill(self, data, start)
+        read(self, start, data)
 
-    patch.object(filereader.FileReader, "_fill", slow).start()
+    patch.object(filereader.FileReader, "_read_at", slow).start()
 
 
 def _append(path: Path, refs: list[str]) -> None:

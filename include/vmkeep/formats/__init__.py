@@ -16,25 +16,25 @@ from vmkeep.formats.detect import ImportFormat, detect, detect_file
 from vmkeep.formats.imagefile import FileState, ImageFile, file_state
 from vmkeep.formats.layout import Layout, PlannedFile, Run
 from vmkeep.formats.neighbours import neighbour
-from vmkeep.formats.qcow2 import Qcow2Source, Qcow2Target, open_qcow2, open_qcow2_target, plan_qcow2
+from vmkeep.formats.qcow2 import Qcow2Target, open_qcow2, open_qcow2_target, plan_qcow2
 from vmkeep.formats.raw import plan_raw
-from vmkeep.formats.vmdk import StreamVmdk, VmdkAdapter, VmdkFacts, VmdkKind, VmdkSource, open_vmdk, plan_vmdk
+from vmkeep.formats.reading import ImageSource
+from vmkeep.formats.vmdk import StreamVmdk, VmdkAdapter, VmdkFacts, VmdkKind, open_vmdk, plan_vmdk
 
 __all__ = [
     "FileState",
     "ImageFile",
+    "ImageSource",
     "ImportFormat",
     "Layout",
     "Member",
     "PlannedFile",
-    "Qcow2Source",
     "Qcow2Target",
     "Run",
     "StreamVmdk",
     "VmdkAdapter",
     "VmdkFacts",
     "VmdkKind",
-    "VmdkSource",
     "detect",
     "detect_file",
     "file_state",

@@ -30,7 +30,7 @@ from vmkeep.errors import (
     UsageError,
     VerificationError,
 )
-from vmkeep.formats import Qcow2Source, Qcow2Target, open_qcow2, open_qcow2_target
+from vmkeep.formats import ImageSource, Qcow2Target, open_qcow2, open_qcow2_target
 from vmkeep.images.diskfiles import LocalFileSource, LocalFileTarget
 from vmkeep.images.filestates import is_unwritten, state_of
 from vmkeep.images.imagelocks import locked_image
@@ -348,9 +348,9 @@ def _apply(
         )
 
 
-def _open_source(work: _Work) -> Qcow2Source | LocalFileSource:
+def _open_source(work: _Work) -> ImageSource | LocalFileSource:
     if work.form is ImageFormat.QCOW2:
-        source: Qcow2Source | LocalFileSource = open_qcow2(work.path)
+        source: ImageSource | LocalFileSource = open_qcow2(work.path)
     else:
         source = LocalFileSource(work.path)
     if source.capacity != work.disk.capacity:

@@ -12,10 +12,9 @@ from urllib.parse import unquote
 from vmkeep.errors import NotFoundError, UnsupportedError, UsageError
 from vmkeep.formats import (
     ImageFile,
+    ImageSource,
     ImportFormat,
     Member,
-    Qcow2Source,
-    VmdkSource,
     detect,
     detect_file,
     list_members,
@@ -132,7 +131,7 @@ def _open_image(path: Path, form: ImportFormat, stack: ExitStack) -> ForeignDisk
     return ForeignDisk(path=path, name=path.name, format=form, source=source, files=source.files, place=None)
 
 
-def _open_as(form: ImportFormat, path: Path, file: ImageFile | None, stack: ExitStack) -> Qcow2Source | VmdkSource:
+def _open_as(form: ImportFormat, path: Path, file: ImageFile | None, stack: ExitStack) -> ImageSource:
     if form is ImportFormat.QCOW2:
         return stack.enter_context(open_qcow2(path, file=file))
     return stack.enter_context(open_vmdk(path, file=file))

@@ -29,11 +29,11 @@ from vmkeep import filereader
 
 place, image, name, pause, pack = sys.argv[1:]
 writer.PACK_SIZE = int(pack)
-fill = filereader.FileReader._fill
-def slow(self, data, start):
+read_at = filereader.FileReader._read_at
+def slow(self, start, data):
     time.sleep(float(pause))
-    fill(self, data, start)
-filereader.FileReader._fill = slow
+    read_at(self, start, data)
+filereader.FileReader._read_at = slow
 with open_repository(place) as repository:
     point = import_images(repository, [Path(image)], name=name)
 peak = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))

@@ -10,7 +10,7 @@ files, by the ``tables`` and with ``compressed`` clusters. ``target`` writes int
 """
 
 from vmkeep.formats.qcow2.planning import plan_qcow2
-from vmkeep.formats.qcow2.source import Qcow2Source, open_qcow2
+from vmkeep.formats.qcow2.source import open_qcow2
 from vmkeep.formats.qcow2.target import Qcow2Target, open_qcow2_target
 
-__all__ = ["Qcow2Source", "Qcow2Target", "open_qcow2", "open_qcow2_target", "plan_qcow2"]
+__all__ = ["Qcow2Target", "open_qcow2", "open_qcow2_target", "plan_qcow2"]

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Protocol
 
 from vmkeep.errors import UnsupportedError, UsageError
 from vmkeep.formats.imagefile import ImageFile
@@ -14,63 +11,17 @@ from vmkeep.formats.openfiles import OpenFiles
 from vmkeep.formats.qcow2.compressed import CompressedClusters
 from vmkeep.formats.qcow2.header import SECTOR, Opening, read_opening
 from vmkeep.formats.qcow2.tables import Kind, Part, Tables
-from vmkeep.formats.reading import PieceReader, read_pieces
-from vmkeep.model.extents import Extent, Extents, align_out, gather, unite
+from vmkeep.formats.reading import Chain, ImageSource
+from vmkeep.model.extents import Extents, align_out, gather, unite
 from vmkeep.model.wording import counted
 
 _LONGEST_CHAIN = 64
 
 
-class _Below(Protocol):
-    """The image under another one."""
-
-    capacity: int
-
-    def read_into(self, start: int, buffer: memoryview) -> None: ...
-    def allocated(self) -> Extents | None: ...
-
-
-class Qcow2Source:
-    """A qcow2 image as a disk; see :class:`vmkeep.model.blockio.DiskSource`. A context manager."""
-
-    transport = "file"
-
-    def __init__(self, image: _Image, opened: OpenFiles) -> None:
-        self.capacity = image.capacity
-        self.notes = image.notes
-        """One sentence for each thing in the image that is not read."""
-        self.files = opened.files
-        """The image and its backing files."""
-        self._image = image
-        self._opened = opened
-
-    def __enter__(self) -> Qcow2Source:  # noqa: PYI034 - as in images.diskfiles
-        """Use as a context manager."""
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        """Close the image and its backing files."""
-        self._opened.close()
-
-    def allocated(self) -> Extents | None:
-        """Return the extents that the image or a backing file holds; ``None``: a backing file does not tell its own."""
-        return self._image.allocated()
-
-    def open_reader(
-        self, extents: Sequence[Extent], *, piece_size: int, depth: int
-    ) -> AbstractContextManager[PieceReader]:
-        """Read extents in pieces."""
-        return read_pieces(self.read_into, extents, piece_size=piece_size, depth=depth)
-
-    def read_into(self, start: int, buffer: memoryview) -> None:
-        """Fill a buffer with the disk's bytes from an offset on. Thread-safe."""
-        self._image.read_into(start, buffer)
-
-
 class _Image:
     """One image of a chain, over the image below it."""
 
-    def __init__(self, file: ImageFile, opening: Opening, below: _Below | None) -> None:
+    def __init__(self, file: ImageFile, opening: Opening, below: Chain | None) -> None:
         header = opening.header
         self.capacity = header.size
         self.notes = (
@@ -127,7 +78,7 @@ class _RawBelow:
         return self._file.stored()
 
 
-def open_qcow2(path: Path, *, file: ImageFile | None = None) -> Qcow2Source:
+def open_qcow2(path: Path, *, file: ImageFile | None = None) -> ImageSource:
     """Open a qcow2 image for reading, with the backing files that it needs.
 
     :param file: the image, if it is a part of another file. Its backing file is looked for beside ``path``.
@@ -137,7 +88,7 @@ def open_qcow2(path: Path, *, file: ImageFile | None = None) -> Qcow2Source:
     """
     with OpenFiles() as opened:
         image = _open(opened.add(file or ImageFile(path)), opened, ())
-        return Qcow2Source(image, opened)
+        return ImageSource(image, opened, notes=image.notes)
 
 
 def _open(file: ImageFile, opened: OpenFiles, above: tuple[tuple[int, int], ...]) -> _Image:
@@ -150,7 +101,7 @@ def _open(file: ImageFile, opened: OpenFiles, above: tuple[tuple[int, int], ...]
     return _Image(file, opening, below)
 
 
-def _open_below(file: ImageFile, opening: Opening, opened: OpenFiles, above: tuple[tuple[int, int], ...]) -> _Below:
+def _open_below(file: ImageFile, opening: Opening, opened: OpenFiles, above: tuple[tuple[int, int], ...]) -> Chain:
     path = neighbour(file.path, opening.backing or "", what="backing file", remedy="qemu-img rebase -u")
     kind = opening.backing_format
     if kind is None:

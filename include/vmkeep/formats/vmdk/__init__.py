@@ -16,7 +16,7 @@ that an image names, and ``grains`` looks up places in their tables.
 
 from vmkeep.formats.vmdk.describing import VmdkAdapter, VmdkFacts
 from vmkeep.formats.vmdk.planning import VmdkKind, plan_vmdk
-from vmkeep.formats.vmdk.source import VmdkSource, open_vmdk
+from vmkeep.formats.vmdk.source import open_vmdk
 from vmkeep.formats.vmdk.stream import StreamVmdk
 
-__all__ = ["StreamVmdk", "VmdkAdapter", "VmdkFacts", "VmdkKind", "VmdkSource", "open_vmdk", "plan_vmdk"]
+__all__ = ["StreamVmdk", "VmdkAdapter", "VmdkFacts", "VmdkKind", "open_vmdk", "plan_vmdk"]

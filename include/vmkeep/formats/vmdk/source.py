@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Final
 
 from vmkeep.errors import UnsupportedError, UsageError
 from vmkeep.formats.imagefile import ImageFile
 from vmkeep.formats.openfiles import OpenFiles
-from vmkeep.formats.reading import PieceReader, read_pieces
+from vmkeep.formats.reading import ImageSource
 from vmkeep.formats.vmdk.descriptor import (
     LARGEST_DESCRIPTOR,
     Descriptor,
@@ -23,7 +22,7 @@ from vmkeep.formats.vmdk.grains import Kind, Part
 from vmkeep.formats.vmdk.header import MAGIC
 from vmkeep.formats.vmdk.hosted import read_hosted
 from vmkeep.formats.vmdk.openextents import OpenExtent, open_beside, open_file, sparse_extent
-from vmkeep.model.extents import Extent, Extents, Pair, align_out, gather, unite
+from vmkeep.model.extents import Extents, Pair, align_out, gather, unite
 
 _LONGEST_CHAIN = 64
 _HEAD = 512
@@ -40,44 +39,6 @@ _REFUSED: Final = {
     "vsansparse": "an object of vSAN",
 }
 """Kinds of images that hold no data, by their name in lower case, with the place of the data."""
-
-
-class VmdkSource:
-    """A VMDK as a disk; see :class:`vmkeep.model.blockio.DiskSource`. A context manager."""
-
-    transport = "file"
-
-    def __init__(self, image: _Image, opened: OpenFiles) -> None:
-        self.capacity = image.capacity
-        self.files = opened.files
-        """The files of the image and of its parents."""
-        self._image = image
-        self._opened = opened
-
-    def __enter__(self) -> VmdkSource:  # noqa: PYI034 - as in images.diskfiles
-        """Use as a context manager."""
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        """Close the files of the image and of its parents."""
-        self._opened.close()
-
-    def allocated(self) -> Extents:
-        """Return the extents that the image or a parent holds."""
-        return self._image.allocated()
-
-    def open_reader(
-        self, extents: Sequence[Extent], *, piece_size: int, depth: int
-    ) -> AbstractContextManager[PieceReader]:
-        """Read extents in pieces."""
-        return read_pieces(self.read_into, extents, piece_size=piece_size, depth=depth)
-
-    def read_into(self, start: int, buffer: memoryview) -> None:
-        """Fill a buffer with the disk's bytes from an offset on. Thread-safe.
-
-        :raises UsageError: the image is damaged there. The message names the file and the byte.
-        """
-        self._image.read_into(start, buffer)
 
 
 class _Image:
@@ -126,7 +87,7 @@ class _Image:
         buffer[known:] = bytes(len(buffer) - known)
 
 
-def open_vmdk(path: Path, *, file: ImageFile | None = None) -> VmdkSource:
+def open_vmdk(path: Path, *, file: ImageFile | None = None) -> ImageSource:
     """Open a VMDK for reading: the file that a person names to open it, with all files that it needs.
 
     :param file: the image, if it is a disk of an OVF or a part of an archive. It may name no other file then, because
@@ -140,7 +101,7 @@ def open_vmdk(path: Path, *, file: ImageFile | None = None) -> VmdkSource:
         if file is not None:
             _require_alone(file)
         image, _ = _open(path, first, opened, ())
-        return VmdkSource(image, opened)
+        return ImageSource(image, opened)
 
 
 def _require_alone(file: ImageFile) -> None:
