@@ -1,6 +1,5 @@
 """No process that holds a password or a key leaves a core dump, or can be read by others of its user."""
 
-import os
 import resource
 import subprocess
 import sys
@@ -22,9 +21,8 @@ def limits(pid):
 def generous():
     """Let this process, and what it starts, leave core dumps."""
     before = resource.getrlimit(resource.RLIMIT_CORE)
-    if before[1] != resource.RLIM_INFINITY and os.getuid():
-        pytest.skip("the limit of core dumps cannot be raised here")
-    resource.setrlimit(resource.RLIMIT_CORE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    # The hard limit is as far as anybody may go: in a container, root itself may lack the right to raise it.
+    resource.setrlimit(resource.RLIMIT_CORE, (before[1], before[1]))
     yield
     resource.setrlimit(resource.RLIMIT_CORE, before)
 
