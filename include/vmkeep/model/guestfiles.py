@@ -1,0 +1,100 @@
+"""Files inside a guest's file system, as a restore point shows them, whatever kind the file system has."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Protocol
+
+from vmkeep.model.extents import Extent
+
+
+class FileKind(StrEnum):
+    """The kind of an entry in a folder."""
+
+    FILE = "file"
+    FOLDER = "folder"
+    SYMLINK = "symlink"
+    DEVICE = "device"
+    PIPE = "pipe"
+    SOCKET = "socket"
+    OTHER = "other"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileEntry:
+    """An entry of a folder: a file, a folder, a symbolic link or something rarer."""
+
+    path: str
+    """From the root of its file system, parted by ``/``. Bytes that are no UTF-8 are kept as Python's surrogates."""
+    kind: FileKind
+    size: int
+    """Bytes of the content; 0 for all but files and symbolic links."""
+    modified: datetime | None
+    """UTC; ``None``: the file system does not record it, or what it records is no time."""
+    changed: datetime | None = None
+    created: datetime | None = None
+    mode: int | None = None
+    """The twelve POSIX permission bits; ``None``: the file system has none, as FAT and NTFS."""
+    uid: int | None = None
+    gid: int | None = None
+    target: str | None = None
+    """The path that a symbolic link names."""
+    identity: int | None = None
+    """Number of the file within its file system, e.g. its inode: equal for the names of one file."""
+    links: int = 1
+    """How many names the file has."""
+
+    @property
+    def name(self) -> str:
+        """The last part of the path; empty for the root."""
+        return self.path.rpartition("/")[2]
+
+
+class GuestFileSystem(Protocol):
+    """A file system of a guest, open for reading. Not thread-safe: each thread opens its own.
+
+    Everything in it was written by a stranger. Each method may raise :class:`vmkeep.errors.CorruptError` if the file
+    system contradicts itself, and ends in any case.
+    """
+
+    @property
+    def kind(self) -> str:
+        """Its kind in small letters, e.g. ``ext4``, ``xfs``, ``ntfs``, ``vfat``, ``exfat``, ``btrfs``."""
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Sentences about files that may be missing or old, e.g. because a journal was not replayed."""
+
+    def entry(self, path: str) -> FileEntry:
+        """Return the entry at a path. A symbolic link is not followed, nor are those on the way.
+
+        :raises NotFoundError: there is none.
+        """
+
+    def entries(self, path: str) -> Iterator[FileEntry]:
+        """Yield the entries of a folder, without itself and its parent, in the order of the file system.
+
+        :raises NotFoundError: there is no such folder.
+        """
+
+    def open(self, path: str) -> io.RawIOBase:
+        """Open a file's content for reading and seeking. Holes read as zeros.
+
+        :raises NotFoundError: there is no such file.
+        """
+
+    def data_extents(self, path: str) -> Iterator[Extent]:
+        """Yield the ranges of a file, in order, that may hold data. All other bytes are zero.
+
+        :raises NotFoundError: there is no such file.
+        """
+
+    def attributes(self, path: str) -> dict[str, bytes]:
+        """Return the extended attributes of an entry, by name with prefix, e.g. ``user.comment``.
+
+        :raises NotFoundError: there is no such entry.
+        """
