@@ -109,4 +109,5 @@ def _delete(repository: Repository, ref: str, kept: dict[str, str]) -> bool:
     repository.sealed_notes.forget(manifest)
     repository.marks.forget(ref)
     repository.uses.forget(ref)
+    repository.file_lists.forget(ref)
     return True

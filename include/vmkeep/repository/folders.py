@@ -14,10 +14,13 @@ SWEEPS = "sweeps/"
 FORGETTINGS = "forgettings/"
 RECOVERIES = "recoveries/"
 USES = "uses/"
+FILES = "files/"
 KEYS = "keys/"
 PROBES = "probes/"
 
-FULL = frozenset({PACKS, INDEX, POINTS, SEALED, MARKS, DAMAGE, RUNS, PLANS, SWEEPS, FORGETTINGS, RECOVERIES, USES})
+FULL = frozenset(
+    {PACKS, INDEX, POINTS, SEALED, MARKS, DAMAGE, RUNS, PLANS, SWEEPS, FORGETTINGS, RECOVERIES, USES, FILES}
+)
 """Folders that only a repository, or the rest of one, has."""
 
 INITIAL = frozenset({KEYS, PROBES})

@@ -26,6 +26,7 @@ from vmkeep.repository.index import Index
 from vmkeep.repository.maps import ROOT_SIZE, DiskMap, MapBuilder, Shape, parse_root, read_content, write_content
 from vmkeep.repository.notes import (
     DamageNotes,
+    FileLists,
     Forgettings,
     KnownDamage,
     Permits,
@@ -97,6 +98,7 @@ class Repository:
         self.manifests = Manifests(store, self.framer)
         self.marks = PointMarks(store, self.framer)
         self.uses = PointUses(store, self.framer)
+        self.file_lists = FileLists(store, self.framer)
         self.sealed_notes = SealedNotes(store, self.framer)
         self.forgettings = Forgettings(store, self.framer)
         self.sweep_records = SweepRecords(store, self.framer)

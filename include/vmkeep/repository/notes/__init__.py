@@ -7,13 +7,14 @@ Notes of runs: the area of a run (``runs``), the first write of a restore (``fir
 (``tries``), and leases with the fence, by which a clean-up learns that no copy is at work (``leases``). Notes of
 maintenance: packs that a sweep is about to delete (``sweeprecords``) and points that a prune is about to forget
 (``forgetting``). Notes about restore points: pins, known damage and doubts (``marks``), the processes that read a point
-for long (``uses``), and the note that a point was sealed, which tells a forgotten point from a lost one
-(``sealednotes``). Notes about packs and segments: damage that a check found (``damage``). Notes of recoveries: the
-states and reports of recovery plans that were carried out, and when each VM was last proved restorable
-(``recoveries``).
+for long (``uses``), the indexes of their files (``filelists``), and the note that a point was sealed, which tells a
+forgotten point from a lost one (``sealednotes``). Notes about packs and segments: damage that a check found
+(``damage``). Notes of recoveries: the states and reports of recovery plans that were carried out, and when each VM was
+last proved restorable (``recoveries``).
 """
 
 from vmkeep.repository.notes.damage import BadFrame, DamageNotes, KnownDamage, PackDamage, PackState
+from vmkeep.repository.notes.filelists import FileIndexHead, FileLists, FileListWriter, IndexedVolume
 from vmkeep.repository.notes.firstwrite import BEGUN, DISKS, WRITTEN, note_begun
 from vmkeep.repository.notes.forgetting import Forgettings
 from vmkeep.repository.notes.leases import EXPIRES_AFTER, Lease, is_held
@@ -44,7 +45,11 @@ __all__ = [
     "BegunTry",
     "Damage",
     "DamageNotes",
+    "FileIndexHead",
+    "FileListWriter",
+    "FileLists",
     "Forgettings",
+    "IndexedVolume",
     "KnownDamage",
     "Lease",
     "Lost",
