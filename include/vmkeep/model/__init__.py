@@ -5,7 +5,8 @@ Each module defines one noun and is imported by itself.
 
 __all__ = [
     "access", "address", "arrayhook", "audit", "aws", "blockio", "changedown", "disk", "diskaccess", "diskrule",
-    "exports", "extents", "fullreason", "guest", "hostconfig", "job", "limits", "lun", "overwrite", "place", "point",
+    "exports", "extents", "fetched", "fullreason", "guest", "guestfiles", "hostconfig", "job", "limits", "lun",
+    "overwrite", "place", "point",
     "portable", "quiescing", "rdm", "references", "room", "selector", "serving", "sinks", "site", "transport", "vmref",
     "wording", "writeway",
 ]  # fmt: skip
