@@ -15,6 +15,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from xdist.scheduler import LoadFileScheduling
 
+from tests import guest_disks as real_disks
 from tests import guest_image as guests
 from tests import kinds, labs
 from vmkeep.model.disk import ControllerKind, Disk
@@ -200,6 +201,12 @@ def unused_lab(tmp_path_factory):
 def guest_image():
     """A disk from which a real Linux boots, as a raw image that nobody may write to; see tests.guest_image."""
     return guests.guest_image()
+
+
+@pytest.fixture(scope="session")
+def guest_disks(tmp_path_factory):
+    """Disks made by real LVM and file systems, to be read only; see tests.guest_disks."""
+    return real_disks.GuestDisks(tmp_path_factory.mktemp("guests"))
 
 
 @pytest.fixture(scope="session")

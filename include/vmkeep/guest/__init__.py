@@ -2,6 +2,11 @@
 
 Everything that it reads was written by a stranger: each length has a limit, each structure is checked, and nothing
 makes it crash, hang or use much memory.
+
+``disks`` names the disks of one guest (``DiskInGuest``) and reads their metadata. The rooms are ``partitions``, and
+``lvm`` with the check of its volume groups.
 """
 
-__all__: list[str] = []
+from vmkeep.guest.disks import DiskInGuest
+
+__all__ = ["DiskInGuest"]

@@ -1,0 +1,203 @@
+"""Compares labels and metadata of all disks of a guest, and says what does not fit.
+
+Everything here is pure: it looks at an :class:`~vmkeep.guest.lvm.values.LvmState` and reads no disk.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+
+from vmkeep.guest.lvm.absent import absent_volumes, unlisted_volumes
+from vmkeep.guest.lvm.history import lost_since
+from vmkeep.guest.lvm.reading import active
+from vmkeep.guest.lvm.values import (
+    DiskNotInBackup,
+    Finding,
+    FindingCode,
+    GroupRecord,
+    LvmState,
+    MetadataCopy,
+    Severity,
+    VolumeGroup,
+)
+
+
+def check(
+    state: LvmState, missing_disks: Sequence[DiskNotInBackup] = (), previous: Sequence[GroupRecord] = ()
+) -> tuple[Finding, ...]:
+    """Return all findings about the LVM of one guest, failures first.
+
+    :param missing_disks: the VM's disks that the restore point does not hold.
+    :param previous: the volume groups of an earlier restore point of the VM; see :func:`record_groups`.
+    """
+    found = [
+        *_unreadable(state),
+        *state.problems,
+        *_damaged(state),
+        *_duplicates(state),
+        *_differing(state),
+        *_memberships(state),
+        *_empty_areas(state),
+        *absent_volumes(state, missing_disks),
+        *unlisted_volumes(state, missing_disks),
+        *_ignored(state),
+        *lost_since(state, previous),
+    ]
+    order = list(Severity)
+    return tuple(sorted(found, key=lambda finding: order.index(finding.severity)))
+
+
+def record_groups(state: LvmState) -> tuple[GroupRecord, ...]:
+    """Return what is kept of the volume groups, for the check of a later restore point."""
+    return tuple(
+        GroupRecord(
+            uuid=group.uuid,
+            name=group.name,
+            seqno=group.seqno,
+            pvs=tuple(volume.uuid for volume in group.physical_volumes),
+            lvs=tuple((volume.uuid, volume.name) for volume in group.logical_volumes if volume.is_visible),
+            written_by=group.written_by,
+        )
+        for group in state.groups
+    )
+
+
+def _unreadable(state: LvmState) -> Iterator[Finding]:
+    for unread in state.unread:
+        yield Finding(
+            code=FindingCode.UNREADABLE,
+            severity=Severity.WARNING,
+            disk=unread.place.name,
+            text=f"{unread.place.name} could not be looked at, because the restore point cannot be read there: "
+            f"{unread.why}",
+        )
+
+
+def _damaged(state: LvmState) -> Iterator[Finding]:
+    for copy in state.copies:
+        if copy.problem:
+            yield _about(copy, FindingCode.METADATA_TORN, f"{copy.label.place.name}: {copy.problem}")
+
+
+def _about(copy: MetadataCopy, code: FindingCode, text: str, vg: str = "") -> Finding:
+    return Finding(
+        code=code, severity=Severity.FAILURE, vg=vg, pv=copy.label.uuid, disk=copy.label.place.name, text=text
+    )
+
+
+def _duplicates(state: LvmState) -> Iterator[Finding]:
+    lists = {volume.uuid: group.name for group in state.groups for volume in group.physical_volumes}
+    first: dict[str, str] = {}
+    for label in state.labels:
+        place = label.place.name
+        if label.uuid in first:
+            yield Finding(
+                code=FindingCode.DUPLICATE_PV,
+                severity=Severity.FAILURE,
+                vg=lists.get(label.uuid, ""),
+                pv=label.uuid,
+                disk=place,
+                text=f"{place} and {first[label.uuid]} are the same physical volume {label.uuid}: one is a copy",
+            )
+        first.setdefault(label.uuid, place)
+
+
+def _differing(state: LvmState) -> Iterator[Finding]:
+    """Yield a finding for each group whose areas do not agree."""
+    for group in state.groups:
+        left_behind = {volume.uuid for volume in group.physical_volumes if "MISSING" in volume.flags}
+        copies = [
+            copy for copy, its in active(state.copies) if its.uuid == group.uuid and copy.label.uuid not in left_behind
+        ]
+        numbers = {_name(copy): copy.group.seqno for copy in copies if copy.group}
+        if len(set(numbers.values())) > 1:
+            shown = ", ".join(f"{name} has {number}" for name, number in numbers.items())
+            stale = next(copy for copy in copies if copy.group and copy.group.seqno < group.seqno)
+            text = f"the sequence numbers of {_vg(group)} differ: {shown}; they are of different times"
+            yield Finding(
+                code=FindingCode.SEQNO_DIFFERS,
+                severity=Severity.FAILURE,
+                vg=group.name,
+                pv=stale.label.uuid,
+                disk=stale.label.place.name,
+                text=text,
+            )
+        by_number: defaultdict[int, dict[int, MetadataCopy]] = defaultdict(dict)
+        for copy in copies:
+            if copy.group is not None:
+                by_number[copy.group.seqno].setdefault(copy.checksum or 0, copy)
+        for number, texts in by_number.items():
+            if len(texts) > 1:
+                one, other = list(texts.values())[:2]
+                text = (
+                    f"{_name(one)} and {_name(other)} hold different texts of {_vg(group)} under the sequence number "
+                    f"{number}: they were changed apart from each other"
+                )
+                yield _about(other, FindingCode.CHECKSUM_DIFFERS, text, group.name)
+
+
+def _memberships(state: LvmState) -> Iterator[Finding]:
+    """Yield findings about physical volumes that several groups list, or that their own group does not."""
+    listed: defaultdict[str, list[VolumeGroup]] = defaultdict(list)
+    for group in state.groups:
+        for volume in group.physical_volumes:
+            listed[volume.uuid].append(group)
+    for uuid, groups in listed.items():
+        if len(groups) > 1:
+            place = state.place_of(uuid)
+            shown = " and ".join(f"{_vg(group)} with the sequence number {group.seqno}" for group in groups)
+            yield Finding(
+                code=FindingCode.PV_IN_TWO_VGS,
+                severity=Severity.FAILURE,
+                vg=groups[0].name,
+                pv=uuid,
+                disk=place.name if place else "",
+                text=f"the physical volume {uuid} is listed by {shown}",
+            )
+    truth = {group.uuid: group for group in state.groups}
+    told = set()
+    for copy, group in active(state.copies):
+        newest = truth[group.uuid]
+        key = (copy.label.place, group.uuid)
+        if key not in told and all(copy.label.uuid != volume.uuid for volume in newest.physical_volumes):
+            told.add(key)
+            text = (
+                f"{copy.label.place.name} holds metadata of {_vg(newest)} with the sequence number {group.seqno}, "
+                f"but the newest one, {newest.seqno}, does not list it"
+            )
+            yield _about(copy, FindingCode.PV_NOT_IN_VG, text, newest.name)
+
+
+def _empty_areas(state: LvmState) -> Iterator[Finding]:
+    lists = {volume.uuid: group for group in state.groups for volume in group.physical_volumes}
+    for copy in state.copies:
+        group = lists.get(copy.label.uuid)
+        if group is not None and copy.group is None and not copy.problem and not copy.is_ignored:
+            text = f"{_name(copy)} holds no metadata, but the physical volume belongs to {_vg(group)}"
+            yield _about(copy, FindingCode.METADATA_MISSING, text, group.name)
+
+
+def _ignored(state: LvmState) -> Iterator[Finding]:
+    lists = {volume.uuid: group for group in state.groups for volume in group.physical_volumes}
+    for copy in state.copies:
+        if copy.is_ignored:
+            group = lists.get(copy.label.uuid)
+            yield Finding(
+                code=FindingCode.IGNORED_AREA,
+                severity=Severity.NOTE,
+                vg=group.name if group else "",
+                pv=copy.label.uuid,
+                disk=copy.label.place.name,
+                text=f"{_name(copy)} is ignored by LVM, on request, so what it holds may be old",
+            )
+
+
+def _name(copy: MetadataCopy) -> str:
+    """Return the name of a copy; the area is told where a physical volume has two."""
+    place = copy.label.place.name
+    return f"area {copy.area} of {place}" if copy.label.areas > 1 else place
+
+
+def _vg(group: VolumeGroup) -> str:
+    return f"the volume group {group.name} ({group.uuid})"
