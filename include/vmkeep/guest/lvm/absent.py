@@ -24,12 +24,13 @@ def absent_volumes(state: LvmState, missing_disks: Sequence[DiskNotInBackup]) ->
 
     A disk that is not in the backup explains it, if the physical volume fits. So does a place that cannot be read.
     """
+    there = {label.uuid for label in state.labels}
     absent: dict[str, tuple[VolumeGroup, PhysicalVolume]] = {}
     for group in state.groups:
         for volume in group.physical_volumes:
             if _MISSING in volume.flags:
                 yield _missing_in_guest(state, group, volume)
-            elif state.place_of(volume.uuid) is None:
+            elif volume.uuid not in there:
                 absent.setdefault(volume.uuid, (group, volume))
     fitting = _fit({uuid: _size(*each) for uuid, each in absent.items()}, missing_disks)
     for uuid, (group, volume) in absent.items():

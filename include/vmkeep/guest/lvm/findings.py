@@ -156,11 +156,12 @@ def _memberships(state: LvmState) -> Iterator[Finding]:
                 text=f"the physical volume {uuid} is listed by {shown}",
             )
     truth = {group.uuid: group for group in state.groups}
+    members = {group.uuid: {volume.uuid for volume in group.physical_volumes} for group in state.groups}
     told = set()
     for copy, group in active(state.copies):
         newest = truth[group.uuid]
         key = (copy.label.place, group.uuid)
-        if key not in told and all(copy.label.uuid != volume.uuid for volume in newest.physical_volumes):
+        if key not in told and copy.label.uuid not in members[group.uuid]:
             told.add(key)
             text = (
                 f"{copy.label.place.name} holds metadata of {_vg(newest)} with the sequence number {group.seqno}, "

@@ -1,0 +1,322 @@
+"""The check of LVM tells disks that do not belong together from healthy ones that look alike."""
+
+import struct
+import zlib
+from dataclasses import replace
+
+import pytest
+
+from tests.guest_disks import MANIFEST, MemoryDisk, in_guest
+from tests.unit.guest.lvmdisks import AREA_AT, MIB, SECTOR, Area, Group, Label, Pv, crc, disk_of, uuid_of, write
+from vmkeep.errors import CorruptError
+from vmkeep.guest.lvm import DiskNotInBackup, FindingCode, Severity, check, read_lvm, record_groups
+
+FAILURES = {"SEQNO": "seqno-differs", "MISSING-PV": "missing-pv", "DUPLICATE-PV": "duplicate-pv"}
+NOTES = {"NOT-INITIALISED": "not-initialised", "ORPHAN-PV": "orphan-pv"}
+
+A, B, C = (Pv(name=f"pv{at}", uuid=uuid_of(at), device=f"/dev/sd{'abc'[at]}") for at in range(3))
+BOTH = Group(pvs=(A, B))
+
+
+def label(pv, group=None, **changes):
+    areas = (Area(text=group.text()),) if group else (Area(),)
+    return Label(**{"pv": pv, "areas": areas, **changes})
+
+
+def found(*disks, **more):
+    return check(read_lvm(in_guest(*disks)), **more)
+
+
+def codes(*disks, **more):
+    return [str(finding.code) for finding in found(*disks, **more)]
+
+
+@pytest.mark.parametrize("name", MANIFEST["scenarios"])
+def test_a_scenario_of_real_lvm_gives_what_is_expected_and_nothing_else(name, guest_disks):
+    scenario = MANIFEST["scenarios"][name]
+    state = read_lvm(guest_disks.scenario(name))
+    findings = check(state)
+    told = {Severity.FAILURE: FAILURES, Severity.NOTE: NOTES}
+    groups = [note for note in scenario["notes"] if note.startswith("VG ")]
+    expected = scenario["expected_issues"] + [note for note in scenario["notes"] if note not in groups]
+
+    assert sorted(finding.code for finding in findings) == sorted(
+        (FAILURES | NOTES)[line.split()[0]] for line in expected
+    )
+    assert all(finding.code in told[finding.severity].values() for finding in findings)
+    assert groups == [
+        f"VG {group.name} {group.uuid} seqno={group.seqno} pvs={len(group.physical_volumes)}" for group in state.groups
+    ]
+
+
+@pytest.mark.parametrize("name", MANIFEST["scenarios"])
+def test_a_check_reads_kilobytes_of_each_disk(name, guest_disks):
+    disks = guest_disks.scenario(name)
+    assert read_lvm(disks).bytes_read <= len(disks) * 40_000
+
+
+def test_the_place_of_a_missing_volume_is_told_as_the_guest_knew_it(guest_disks):
+    (finding,) = check(read_lvm(guest_disks.scenario("iii-missing-pv1")))
+
+    assert (finding.vg, finding.pv) == ("vgdata", "a6KZ53-Lxnp-iI7A-XlPo-f1Xx-L1tY-5wVgMZ")
+    assert "pv1" in finding.text
+    assert "/dev/vdb" in finding.text
+    assert "67108864 bytes" in finding.text
+
+
+def test_a_group_that_is_whole_gives_no_finding():
+    assert codes(disk_of(label(A, BOTH)), disk_of(label(B, BOTH))) == []
+
+
+def test_volumes_without_metadata_are_healthy_when_another_lists_them():
+    assert codes(disk_of(label(A, BOTH)), disk_of(Label(pv=B))) == []
+    assert codes(disk_of(label(A, BOTH)), disk_of(Label(pv=B, is_used=None))) == []
+
+
+def test_both_areas_of_one_volume_are_compared():
+    stale = replace(BOTH, seqno=4)
+    second = Area(text=stale.text(), at=8 * MIB, size=MIB)
+    one = disk_of(label(A, areas=(Area(text=BOTH.text()), second)))
+
+    (finding,) = found(one, disk_of(label(B, BOTH)))
+
+    assert finding.code == FindingCode.SEQNO_DIFFERS
+    assert "area 2 of disk0 has 4" in finding.text
+
+
+def test_an_ignored_area_is_only_noted_whatever_it_holds():
+    stale = Area(text=replace(BOTH, seqno=2).text(), is_ignored=True)
+    findings = found(disk_of(label(A, BOTH)), disk_of(label(B, areas=(stale,))))
+
+    assert [(finding.code, finding.severity) for finding in findings] == [("ignored-area", "note")]
+    assert codes(disk_of(label(A, BOTH)), disk_of(label(B, areas=(Area(is_ignored=True),)))) == ["ignored-area"]
+
+
+@pytest.mark.parametrize("before_the_end", [1, 7, 100, 512, 1000])
+def test_a_text_that_wraps_in_its_ring_is_read(before_the_end):
+    size = MIB - AREA_AT
+    wrapped = Area(text=BOTH.text(), size=size, text_at=size - before_the_end)
+    state = read_lvm(in_guest(disk_of(label(A, areas=(wrapped,))), disk_of(label(B, BOTH))))
+
+    assert [group.seqno for group in state.groups] == [5]
+    assert check(state) == ()
+
+
+def test_a_text_that_is_not_committed_is_not_read():
+    area = Area(text=BOTH.text(), precommitted=replace(BOTH, seqno=6).text())
+    assert codes(disk_of(label(A, areas=(area,))), disk_of(label(B, BOTH))) == []
+
+
+def test_equal_numbers_with_different_texts_are_a_conflict():
+    other = replace(BOTH, description="Write from lvextend.")
+    assert codes(disk_of(label(A, BOTH)), disk_of(label(B, other))) == ["checksum-differs"]
+
+
+def test_a_volume_in_two_groups_is_found():
+    """It comes from a stale disk, after the group was split."""
+    split = Group(pvs=(B,), name="vg1", uuid=uuid_of(901), seqno=1)
+    findings = found(disk_of(label(A, BOTH)), disk_of(label(B, split)))
+
+    assert [(finding.code, finding.pv) for finding in findings] == [("pv-in-two-vgs", B.uuid)]
+
+
+def test_a_volume_that_its_own_group_does_not_list_is_found():
+    alone = Group(pvs=(A,), seqno=7)
+    assert sorted(codes(disk_of(label(A, alone)), disk_of(label(B, BOTH)))) == ["pv-not-in-vg", "seqno-differs"]
+
+
+def test_two_groups_of_one_name_are_told_apart():
+    other = Group(pvs=(B,), uuid=uuid_of(902), seqno=9)
+    state = read_lvm(in_guest(disk_of(label(A, Group(pvs=(A,)))), disk_of(label(B, other))))
+
+    assert sorted((group.name, group.seqno) for group in state.groups) == [("vg0", 5), ("vg0", 9)]
+    assert check(state) == ()
+
+
+def test_an_empty_area_of_a_volume_in_a_group_is_found():
+    assert codes(disk_of(label(A, BOTH)), disk_of(label(B))) == ["metadata-missing"]
+
+
+def test_a_used_label_that_nothing_lists_lost_its_metadata():
+    (finding,) = found(disk_of(Label(pv=A)))
+    assert (finding.code, finding.severity, finding.disk) == ("metadata-missing", "failure", "disk0")
+
+
+def test_an_unused_label_that_nothing_lists_is_an_orphan():
+    assert codes(disk_of(Label(pv=A, is_used=False))) == ["orphan-pv"]
+    assert codes(disk_of(Label(pv=A, is_used=None, areas=(Area(),)))) == ["orphan-pv"]
+
+
+def flip(disk, at):
+    disk.content[at] ^= 0xFF
+
+
+@pytest.mark.parametrize(
+    ("at", "expected"),
+    [
+        (SECTOR + 40, ["metadata-torn", "missing-pv"]),  # the label
+        (AREA_AT + 30, ["metadata-torn"]),  # the header
+        (AREA_AT + SECTOR + 200, ["metadata-torn"]),  # the text
+    ],
+)
+def test_a_structure_with_a_wrong_byte_is_torn(at, expected):
+    one, other = disk_of(label(A, BOTH)), disk_of(label(B, BOTH))
+    flip(other, at)
+    findings = found(one, other)
+
+    assert [str(finding.code) for finding in findings] == expected
+    assert findings[0].disk == "disk1"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [b"vg0 {\nid = ", BOTH.text().replace(b"seqno = 5", b'seqno = "5"'), b"\0", BOTH.text().replace(b"}\n#", b"#")],
+)
+def test_a_text_with_a_right_checksum_that_makes_no_sense_is_torn_and_its_line_told(text):
+    (finding,) = found(disk_of(label(A, Group(pvs=(A,)))), disk_of(label(C, areas=(Area(text=text),))))
+
+    assert finding.code == FindingCode.METADATA_TORN
+    assert "disk1: the metadata text at byte 4608: " in finding.text
+    assert "line" in finding.text or text == b"\0"
+
+
+def test_a_volume_on_a_disk_that_is_not_in_the_backup_is_no_failure():
+    skipped = [DiskNotInBackup(label="Hard disk 2", capacity=A.size), DiskNotInBackup(label="RDM", capacity=MIB)]
+    (finding,) = found(disk_of(label(A, BOTH)), missing_disks=skipped)
+
+    assert (finding.code, finding.severity) == ("pv-on-disk-not-in-backup", "note")
+    assert finding.disk == "Hard disk 2"
+    assert codes(disk_of(label(A, BOTH)), missing_disks=skipped[1:]) == ["missing-pv"]
+
+
+def test_a_disk_that_is_not_in_the_backup_explains_no_more_volumes_than_fit_on_it():
+    three = Group(pvs=(A, B, C))
+    one = [DiskNotInBackup(label="Hard disk 2", capacity=B.size)]
+    larger = [DiskNotInBackup(label="Hard disk 2", capacity=B.size + C.size)]
+
+    assert codes(disk_of(label(A, three)), missing_disks=one) == ["missing-pv", "pv-on-disk-not-in-backup"]
+    assert codes(disk_of(label(A, three)), missing_disks=larger) == ["pv-on-disk-not-in-backup"] * 2
+
+
+def test_a_lost_metadata_disk_that_was_left_out_is_no_failure():
+    (finding,) = found(disk_of(Label(pv=A)), missing_disks=[DiskNotInBackup(label="Hard disk 2", capacity=MIB)])
+    assert (finding.code, finding.severity) == ("pv-on-disk-not-in-backup", "note")
+    assert "Hard disk 2" in finding.text
+
+
+def test_a_volume_that_the_guest_itself_missed_is_no_failure():
+    group = Group(pvs=(A, replace(B, flags=("MISSING",))))
+
+    assert codes(disk_of(label(A, group))) == ["missing-in-guest"]
+    assert codes(disk_of(label(A, group)), disk_of(label(B, BOTH))) == ["missing-in-guest"]
+
+
+class Unreadable(MemoryDisk):
+    """A disk with one damaged block of 64 KiB."""
+
+    damaged = 0
+
+    def read_into(self, start, buffer):
+        if start < self.damaged + 65536 and start + len(buffer) > self.damaged:
+            raise CorruptError("restore point, Hard disk 2: pack 7: frame at byte 9 does not match its digest")
+        super().read_into(start, buffer)
+
+
+def test_a_block_that_cannot_be_read_is_said_as_such_and_blames_no_volume():
+    other = Unreadable(disk_of(label(B, BOTH)).content)
+    findings = found(disk_of(label(A, BOTH)), other)
+
+    assert {(finding.code, finding.severity) for finding in findings} == {("unreadable", "warning")}
+    assert any("pack 7" in finding.text and finding.disk == "disk1" for finding in findings)
+    assert any(finding.pv == B.uuid for finding in findings)
+
+
+def test_a_damaged_block_elsewhere_hides_nothing():
+    area = Area(text=BOTH.text(), at=8 * MIB, size=MIB)
+    other = Unreadable(disk_of(label(B, areas=(Area(text=BOTH.text()), area))).content)
+    other.damaged = 8 * MIB
+    three = Group(pvs=(A, B, C))
+
+    assert codes(disk_of(label(A, BOTH)), other) == ["unreadable"]
+    other = Unreadable(disk_of(label(B, areas=(Area(text=three.text()), area))).content)
+    other.damaged = 8 * MIB
+    assert codes(disk_of(label(A, three)), other) == ["missing-pv", "unreadable"]
+
+
+def partitioned(kind, *, start=MIB, size=14 * MIB, content=None):
+    disk = MemoryDisk(content or bytearray(16 * MIB))
+    disk.content[446:462] = struct.pack("<B3sB3sII", 0, b"", kind, b"", start // SECTOR, size // SECTOR)
+    disk.content[510:512] = b"\x55\xaa"
+    return disk
+
+
+@pytest.mark.parametrize("kind", [0x8E, 0x83, 0x07])
+def test_a_volume_in_a_partition_of_any_type_is_found(kind):
+    disk = partitioned(kind)
+    small = replace(A, size=14 * MIB, device="/dev/sda1")
+    write(disk, label(small, Group(pvs=(small,))), start=MIB, size=14 * MIB)
+    state = read_lvm(in_guest(disk))
+
+    assert check(state) == ()
+    assert state.place_of(A.uuid).name == "disk0p1"
+
+
+def test_a_label_in_each_of_the_first_four_sectors_is_found():
+    for sector in range(4):
+        assert codes(disk_of(label(A, Group(pvs=(A,)), sector=sector))) == []
+
+
+def test_a_label_under_a_partition_table_is_passed_over_as_lvm_does():
+    group = Group(pvs=(A,))
+    disk = partitioned(0x83, content=disk_of(label(A, group)).content)
+
+    assert codes(disk) == ["label-passed-over"]
+    (missing, _) = found(disk, disk_of(label(B, BOTH)))
+    assert (missing.code, "its label is on disk0" in missing.text) == ("missing-pv", True)
+
+
+def test_a_boot_loader_in_front_of_a_label_is_no_partition_table():
+    disk = disk_of(label(A, Group(pvs=(A,))))
+    disk.content[510:512] = b"\x55\xaa"
+    assert codes(disk) == []
+    disk.content[0:510] = bytes(range(1, 256)) * 2
+    assert codes(disk) == []
+
+
+def test_history_shows_what_a_group_lost():
+    keep, gone = (uuid_of(71), "root"), (uuid_of(72), "data")
+    before = record_groups(read_lvm(in_guest(disk_of(label(A, replace(BOTH, lvs=(keep, gone)))))))
+    after = Group(pvs=(A,), lvs=(keep,), seqno=7, host="proxy", description="Write from vgreduce --removemissing vg0.")
+
+    findings = found(disk_of(label(A, after)), previous=before)
+
+    assert [(finding.code, finding.severity, finding.pv) for finding in findings] == [
+        ("vg-lost-pv", "failure", B.uuid),
+        ("vg-lost-lv", "failure", ""),
+    ]
+    assert "data" in findings[1].text
+    assert "proxy" in findings[0].text
+    assert "--removemissing" in findings[0].text
+
+
+def test_a_logical_volume_that_its_owner_removed_is_a_note():
+    before = record_groups(read_lvm(in_guest(disk_of(label(A, Group(pvs=(A,), lvs=((uuid_of(72), "data"),)))))))
+    after = Group(pvs=(A,), seqno=7, description="Write from lvremove vg0/data.")
+
+    assert [(each.code, each.severity) for each in found(disk_of(label(A, after)), previous=before)] == [
+        ("vg-lost-lv", "note")
+    ]
+    assert codes(disk_of(label(A, Group(pvs=(A,), lvs=((uuid_of(72), "renamed"),)))), previous=before) == []
+
+
+def test_a_group_that_is_gone_is_told_unless_its_disk_could_not_be_read():
+    before = record_groups(read_lvm(in_guest(disk_of(label(A, Group(pvs=(A,)))))))
+
+    assert codes(disk_of(), previous=before) == ["vg-lost-pv"]
+    assert codes(disk_of(Label(pv=A, is_used=False)), previous=before) == ["orphan-pv", "vg-lost-pv"]
+    assert codes(Unreadable(bytes(MIB)), previous=before) == ["unreadable"]
+
+
+def test_the_checksum_is_that_of_lvm():
+    data = BOTH.text()
+    assert crc(data) == zlib.crc32(data, 0xF597A6CF ^ 0xFFFFFFFF) ^ 0xFFFFFFFF
