@@ -6,7 +6,8 @@ ARGS ?=
 # What tests and benchmarks compare us with, or look at our work with.
 TEST_PACKAGES := gcc libc6-dev qemu-utils libnbd-bin qemu-system-common e2fsprogs dosfstools fusefat openssh-server postgresql strace golang-go golang-github-vmware-govmomi-dev \
 	qemu-system-x86 ovmf syslinux syslinux-common syslinux-efi mtools busybox-static \
-	libvirt-clients libvirt-daemon-driver-qemu libxml2-utils
+	libvirt-clients libvirt-daemon-driver-qemu libxml2-utils \
+	lvm2 fdisk
 BENCH_PACKAGES := $(TEST_PACKAGES) restic borgbackup libzstd-dev libllvm16
 LINTED := include plugins dags tests demo bench
 

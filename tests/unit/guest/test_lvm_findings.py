@@ -283,6 +283,51 @@ def test_a_boot_loader_in_front_of_a_label_is_no_partition_table():
     assert codes(disk) == []
 
 
+ARRAY = b"0123456789abcdef"
+
+
+def superblock(level, data_at, data_size, at):
+    """Return a superblock of a software RAID, version 1; places are in bytes."""
+    head = struct.pack("<IIII16s32sQiIQ", 0xA92B4EFC, 1, 0, 0, ARRAY, b"guest:0", 0, level, 0, data_size // SECTOR)
+    return head.ljust(128, b"\0") + struct.pack("<QQQ", data_at // SECTOR, data_size // SECTOR, at // SECTOR)
+
+
+def test_a_volume_on_a_mirror_is_read_once_below_it():
+    """Version 1.2 puts its superblock at 4096, and the data behind."""
+    group = Group(pvs=(A,))
+    member = disk_of(label(A, group), start=2 * MIB)
+    member.content[4096 : 4096 + 152] = superblock(1, 2 * MIB, 12 * MIB, 4096)
+    state = read_lvm(in_guest(member, MemoryDisk(bytes(member.content))))
+
+    assert check(state) == ()
+    assert [(each.place.name, each.place.start, each.place.size) for each in state.labels] == [
+        ("disk0", 2 * MIB, 12 * MIB)
+    ]
+
+
+@pytest.mark.parametrize("version", ["1.0", "0.90"])
+def test_mirrors_that_look_like_copies_are_no_duplicates(version):
+    """These versions put their superblock at the end, so that the data begins at 0."""
+    member = disk_of(label(A, Group(pvs=(A,))))
+    if version == "1.0":
+        at = 16 * MIB - 8192
+        member.content[at : at + 152] = superblock(1, 0, 15 * MIB, at)
+    else:
+        words = [0xA92B4EFC, 0, 90, 0, 0, 7, 0, 1, 0, 2, 2, 0, 0, 8, 9, 10]
+        struct.pack_into("<16I", member.content, 16 * MIB - 65536, *words)
+
+    assert codes(member, MemoryDisk(bytes(member.content))) == ["label-passed-over"]
+
+
+def test_a_volume_on_a_raid_that_is_not_read_is_no_failure():
+    member = disk_of()
+    member.content[4096 : 4096 + 152] = superblock(5, 2 * MIB, 12 * MIB, 4096)
+    group = Group(pvs=(A, replace(B, device="/dev/md127")))
+
+    assert codes(disk_of(label(A, group)), member) == ["pv-on-raid"]
+    assert codes(disk_of(label(A, BOTH)), member) == ["missing-pv"]
+
+
 def test_history_shows_what_a_group_lost():
     keep, gone = (uuid_of(71), "root"), (uuid_of(72), "data")
     before = record_groups(read_lvm(in_guest(disk_of(label(A, replace(BOTH, lvs=(keep, gone)))))))

@@ -92,6 +92,9 @@ def _absent(state: LvmState, group: VolumeGroup, volume: PhysicalVolume, disk: D
         code, severity, name = FindingCode.PV_ON_DISK_NOT_IN_BACKUP, Severity.NOTE, disk.label
         how = "has exactly its size" if disk.capacity == _size(group, volume) else "is large enough for it"
         text += f"; {disk.label}, which is not in the backup, {how} ({disk.capacity} bytes)"
+    elif state.raids and volume.device.startswith("/dev/md"):
+        code, severity, name = FindingCode.PV_ON_RAID, Severity.WARNING, state.raids[0].name
+        text += f"; it lay on a software RAID, of which {name} is a member, and only mirrors are looked into"
     elif unread:
         code, severity, name = FindingCode.UNREADABLE, Severity.WARNING, unread[0].name
         text += f" that can be read; it may be on {name}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Final
 
 from vmkeep.errors import CorruptError
@@ -11,6 +12,7 @@ from vmkeep.guest.disks import Contradiction, DiskInGuest, MetadataReader
 from vmkeep.guest.lvm.areas import read_area, read_text
 from vmkeep.guest.lvm.labels import LABEL_SECTORS, SECTOR, RawLabel, find_label
 from vmkeep.guest.lvm.metadata import read_group
+from vmkeep.guest.lvm.raid import MIRROR, RaidMember, member_at_end, member_at_start
 from vmkeep.guest.lvm.values import (
     Finding,
     FindingCode,
@@ -45,19 +47,21 @@ class _Reading:
         self._copies: list[MetadataCopy] = []
         self._problems: list[Finding] = []
         self._unread: list[Unread] = []
+        self._readers: dict[int, MetadataReader] = {}
+        self._arrays: set[bytes] = set()
+        self._raids: list[PartitionPlace] = []
         self._parsed: dict[bytes, VolumeGroup | Contradiction] = {}
         self._left = _MOST_PARSED
 
     def run(self, disks: Sequence[DiskInGuest]) -> LvmState:
-        bytes_read = 0
         for disk in disks:
-            reader = MetadataReader(disk)
+            reader = self._readers[disk.number] = MetadataReader(disk)
             try:
                 self._read_disk(reader)
             except CorruptError as error:
                 whole = PartitionPlace(disk=disk.number, number=0, start=0, size=reader.capacity)
                 self._unread.append(Unread(place=whole, why=str(error)))
-            bytes_read += reader.bytes_read
+        self._leave_out_mirrors()
         return LvmState(
             tables=tuple(self._tables),
             labels=tuple(self._labels),
@@ -65,7 +69,8 @@ class _Reading:
             groups=tuple(newest_groups(self._copies)),
             unread=tuple(self._unread),
             problems=tuple(self._problems),
-            bytes_read=bytes_read,
+            raids=tuple(self._raids),
+            bytes_read=sum(reader.bytes_read for reader in self._readers.values()),
         )
 
     def _read_disk(self, reader: MetadataReader) -> None:
@@ -90,14 +95,57 @@ class _Reading:
                 self._note(FindingCode.METADATA_TORN, Severity.FAILURE, place, f"{place.name}: {error}")
             return
         if raw is None:
-            if place.is_for_lvm:
-                text = f"{place.name} has the partition type of LVM, but no label: it was never initialised"
-                self._note(FindingCode.NOT_INITIALISED, Severity.NOTE, place, text)
+            if not is_passed_over:
+                self._look_below(reader, place)
         elif is_passed_over:
             text = f"{place.name} has a label of LVM, but also partitions, so LVM passes over the label"
             self._note(FindingCode.LABEL_PASSED_OVER, Severity.NOTE, place, text, pv=raw.uuid)
         else:
             self._read_volume(reader, place, raw)
+
+    def _look_below(self, reader: MetadataReader, place: PartitionPlace) -> None:
+        """Look for a label in the data of a RAID, once for all its mirrors; else say that there is none."""
+        member = member_at_start(reader, place)
+        if member is None:
+            if place.is_for_lvm:
+                text = f"{place.name} has the partition type of LVM, but no label: it was never initialised"
+                self._note(FindingCode.NOT_INITIALISED, Severity.NOTE, place, text)
+        elif member.level != MIRROR:
+            self._raids.append(place)
+        elif member.array not in self._arrays:
+            self._arrays.add(member.array)
+            inner = replace(place, start=place.start + member.data_start, size=member.data_size)
+            try:
+                raw = find_label(reader.read(inner.start, min(inner.size, LABEL_SECTORS * SECTOR)))
+            except Contradiction as error:
+                self._note(FindingCode.METADATA_TORN, Severity.FAILURE, place, f"{place.name}: {error}")
+                return
+            if raw is not None:
+                self._read_volume(reader, inner, raw)
+
+    def _leave_out_mirrors(self) -> None:
+        """Keep one of several labels that are alike because a RAID mirrors them."""
+        for uuid, count in Counter(label.uuid for label in self._labels).items():
+            if count > 1:
+                labels = [label for label in self._labels if label.uuid == uuid]
+                members = [self._member_at_end(label.place) for label in labels]
+                if all(each and each.level == MIRROR for each in members) and len({e.array for e in members if e}) == 1:
+                    self._drop(labels[1:], kept=labels[0])
+
+    def _member_at_end(self, place: PartitionPlace) -> RaidMember | None:
+        try:
+            return member_at_end(self._readers[place.disk], place)
+        except CorruptError as error:
+            self._unread.append(Unread(place=place, why=str(error)))
+            return None
+
+    def _drop(self, labels: Sequence[LvmLabel], *, kept: LvmLabel) -> None:
+        for label in labels:
+            text = f"{label.place.name} mirrors {kept.place.name} by a software RAID, so its label does not count"
+            self._note(FindingCode.LABEL_PASSED_OVER, Severity.NOTE, label.place, text, pv=label.uuid)
+        places = {label.place for label in labels}
+        self._labels = [label for label in self._labels if label.place not in places]
+        self._copies = [copy for copy in self._copies if copy.label.place not in places]
 
     def _note(self, code: FindingCode, severity: Severity, place: PartitionPlace, text: str, pv: str = "") -> None:
         self._problems.append(Finding(code=code, severity=severity, pv=pv, disk=place.name, text=text))

@@ -175,6 +175,8 @@ class LvmState:
     unread: tuple[Unread, ...] = ()
     problems: tuple[Finding, ...] = ()
     """What is wrong with labels; :func:`vmkeep.guest.lvm.check` passes it on."""
+    raids: tuple[PartitionPlace, ...] = ()
+    """Members of software RAIDs that are no mirrors, below which nothing is looked for."""
     bytes_read: int = 0
 
     def place_of(self, pv_uuid: str) -> PartitionPlace | None:
@@ -226,6 +228,8 @@ class FindingCode(StrEnum):
     """A block of the restore point is damaged, so that LVM could not be looked at there."""
     PV_ON_DISK_NOT_IN_BACKUP = "pv-on-disk-not-in-backup"
     """A physical volume fits a disk that is not part of the backup."""
+    PV_ON_RAID = "pv-on-raid"
+    """A physical volume lay on a Linux software RAID whose level is not read here."""
     NOT_INITIALISED = "not-initialised"
     """A partition has the type of LVM and no label."""
     ORPHAN_PV = "orphan-pv"
@@ -235,7 +239,7 @@ class FindingCode(StrEnum):
     MISSING_IN_GUEST = "missing-in-guest"
     """A physical volume was missing in the guest already, by its own metadata."""
     LABEL_PASSED_OVER = "label-passed-over"
-    """A label that LVM passes over, e.g. on a disk with a partition table."""
+    """A label that LVM passes over: the disk has partitions, or mirrors another one by software RAID."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
