@@ -111,6 +111,7 @@ class Area:
     checksum: int | None = None
     """A checksum of the text that is not its own."""
     precommitted: bytes = b""
+    """A text that LVM has written and not committed."""
 
 
 @dataclass(frozen=True, kw_only=True)

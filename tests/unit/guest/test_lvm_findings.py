@@ -107,6 +107,15 @@ def test_a_text_that_is_not_committed_is_not_read():
     assert codes(disk_of(label(A, areas=(area,))), disk_of(label(B, BOTH))) == []
 
 
+def test_a_change_that_was_just_being_committed_is_no_failure():
+    after = replace(BOTH, seqno=6)
+    before = Area(text=BOTH.text(), precommitted=after.text())
+    disks = disk_of(label(A, after)), disk_of(label(B, areas=(before,)))
+
+    assert [(finding.code, finding.severity) for finding in found(*disks)] == [("commit-under-way", "note")]
+    assert codes(disk_of(label(A, replace(after, seqno=7))), disks[1]) == ["seqno-differs"]
+
+
 def test_equal_numbers_with_different_texts_are_a_conflict():
     other = replace(BOTH, description="Write from lvextend.")
     assert codes(disk_of(label(A, BOTH)), disk_of(label(B, other))) == ["checksum-differs"]
@@ -264,6 +273,12 @@ def test_a_volume_in_a_partition_of_any_type_is_found(kind):
 def test_a_label_in_each_of_the_first_four_sectors_is_found():
     for sector in range(4):
         assert codes(disk_of(label(A, Group(pvs=(A,)), sector=sector))) == []
+
+
+def test_a_damaged_label_in_front_of_a_sound_one_is_passed_over():
+    disk = disk_of(label(A, Group(pvs=(A,)), sector=2))
+    disk.content[SECTOR : SECTOR + 8] = b"LABELONE"
+    assert codes(disk) == []
 
 
 def test_a_label_under_a_partition_table_is_passed_over_as_lvm_does():

@@ -1,9 +1,9 @@
 """Reads a metadata area of LVM2: its header, and the text that the header names in the ring behind it.
 
 The header has 512 bytes: a checksum of the others, a signature, a version, place and size of the area, and four slots.
-A slot has place, size, checksum and flags of a text. The first one is committed; the second one is the text of a change
-that has not been committed, which nobody reads. The texts lie in a ring that begins behind the header, so a text that
-reaches the end of the area goes on there.
+A slot has place, size, checksum and flags of a text. The first one is committed. The second one is that of a change
+which LVM has written everywhere and is about to commit, so nobody reads it yet. The texts lie in a ring that begins
+behind the header, so a text that reaches the end of the area goes on there.
 """
 
 from __future__ import annotations
@@ -38,6 +38,8 @@ class RawArea:
     text_size: int
     text_checksum: int
     is_ignored: bool
+    precommitted: int | None
+    """Checksum of the text that is about to be committed; ``None``: there is none."""
 
 
 def read_area(reader: MetadataReader, volume_start: int, place: int, size: int) -> RawArea:
@@ -62,6 +64,7 @@ def read_area(reader: MetadataReader, volume_start: int, place: int, size: int) 
     if not HEADER < own_size <= size:
         raise Contradiction(f"{where} says that the area has {own_size} bytes, and its label says {size}")
     text_at, text_size, text_checksum, flags = _SLOT.unpack_from(head, _HEAD.size)
+    next_at, _, next_checksum, _ = _SLOT.unpack_from(head, _HEAD.size + _SLOT.size)
     return RawArea(
         start=start,
         size=own_size,
@@ -69,6 +72,7 @@ def read_area(reader: MetadataReader, volume_start: int, place: int, size: int) 
         text_size=text_size,
         text_checksum=text_checksum,
         is_ignored=bool(flags & _IGNORED),
+        precommitted=next_checksum if next_at else None,
     )
 
 

@@ -75,9 +75,11 @@ def _unreadable(state: LvmState) -> Iterator[Finding]:
 
 
 def _damaged(state: LvmState) -> Iterator[Finding]:
+    lists = _listing(state)
     for copy in state.copies:
         if copy.problem:
-            yield _about(copy, FindingCode.METADATA_TORN, f"{copy.label.place.name}: {copy.problem}")
+            text = f"{copy.label.place.name}: {copy.problem}"
+            yield _about(copy, FindingCode.METADATA_TORN, text, _group_name(lists, copy.label.uuid))
 
 
 def _about(copy: MetadataCopy, code: FindingCode, text: str, vg: str = "") -> Finding:
@@ -87,7 +89,7 @@ def _about(copy: MetadataCopy, code: FindingCode, text: str, vg: str = "") -> Fi
 
 
 def _duplicates(state: LvmState) -> Iterator[Finding]:
-    lists = {volume.uuid: group.name for group in state.groups for volume in group.physical_volumes}
+    lists = _listing(state)
     first: dict[str, str] = {}
     for label in state.labels:
         place = label.place.name
@@ -95,7 +97,7 @@ def _duplicates(state: LvmState) -> Iterator[Finding]:
             yield Finding(
                 code=FindingCode.DUPLICATE_PV,
                 severity=Severity.FAILURE,
-                vg=lists.get(label.uuid, ""),
+                vg=_group_name(lists, label.uuid),
                 pv=label.uuid,
                 disk=place,
                 text=f"{place} and {first[label.uuid]} are the same physical volume {label.uuid}: one is a copy",
@@ -108,33 +110,49 @@ def _differing(state: LvmState) -> Iterator[Finding]:
     for group in state.groups:
         left_behind = {volume.uuid for volume in group.physical_volumes if "MISSING" in volume.flags}
         copies = [
-            copy for copy, its in active(state.copies) if its.uuid == group.uuid and copy.label.uuid not in left_behind
+            (copy, its)
+            for copy, its in active(state.copies)
+            if its.uuid == group.uuid and copy.label.uuid not in left_behind
         ]
-        numbers = {_name(copy): copy.group.seqno for copy in copies if copy.group}
-        if len(set(numbers.values())) > 1:
-            shown = ", ".join(f"{name} has {number}" for name, number in numbers.items())
-            stale = next(copy for copy in copies if copy.group and copy.group.seqno < group.seqno)
-            text = f"the sequence numbers of {_vg(group)} differ: {shown}; they are of different times"
-            yield Finding(
-                code=FindingCode.SEQNO_DIFFERS,
-                severity=Severity.FAILURE,
-                vg=group.name,
-                pv=stale.label.uuid,
-                disk=stale.label.place.name,
-                text=text,
+        yield from _numbers(group, copies)
+        yield from _texts(group, copies)
+
+
+def _numbers(group: VolumeGroup, copies: Sequence[tuple[MetadataCopy, VolumeGroup]]) -> Iterator[Finding]:
+    """Yield a finding if sequence numbers differ. A change that LVM was just committing is none to blame."""
+    newest = {copy.checksum for copy, its in copies if its.seqno == group.seqno}
+    stale = [copy for copy, its in copies if its.seqno < group.seqno]
+    if not stale:
+        return
+    code, severity = FindingCode.SEQNO_DIFFERS, Severity.FAILURE
+    why = "they are of different times"
+    if all(copy.precommitted in newest for copy in stale):
+        code, severity = FindingCode.COMMIT_UNDER_WAY, Severity.NOTE
+        why = "LVM was just committing the change, and finishes that by itself"
+    shown = ", ".join(f"{_name(copy)} has {its.seqno}" for copy, its in copies)
+    yield Finding(
+        code=code,
+        severity=severity,
+        vg=group.name,
+        pv=stale[0].label.uuid,
+        disk=stale[0].label.place.name,
+        text=f"the sequence numbers of {_vg(group)} differ: {shown}; {why}",
+    )
+
+
+def _texts(group: VolumeGroup, copies: Sequence[tuple[MetadataCopy, VolumeGroup]]) -> Iterator[Finding]:
+    """Yield a finding for each sequence number under which there are several texts."""
+    by_number: defaultdict[int, dict[int | None, MetadataCopy]] = defaultdict(dict)
+    for copy, its in copies:
+        by_number[its.seqno].setdefault(copy.checksum, copy)
+    for number, texts in by_number.items():
+        if len(texts) > 1:
+            one, other = list(texts.values())[:2]
+            text = (
+                f"{_name(one)} and {_name(other)} hold different texts of {_vg(group)} under the sequence number "
+                f"{number}: they were changed apart from each other"
             )
-        by_number: defaultdict[int, dict[int, MetadataCopy]] = defaultdict(dict)
-        for copy in copies:
-            if copy.group is not None:
-                by_number[copy.group.seqno].setdefault(copy.checksum or 0, copy)
-        for number, texts in by_number.items():
-            if len(texts) > 1:
-                one, other = list(texts.values())[:2]
-                text = (
-                    f"{_name(one)} and {_name(other)} hold different texts of {_vg(group)} under the sequence number "
-                    f"{number}: they were changed apart from each other"
-                )
-                yield _about(other, FindingCode.CHECKSUM_DIFFERS, text, group.name)
+            yield _about(other, FindingCode.CHECKSUM_DIFFERS, text, group.name)
 
 
 def _memberships(state: LvmState) -> Iterator[Finding]:
@@ -171,7 +189,7 @@ def _memberships(state: LvmState) -> Iterator[Finding]:
 
 
 def _empty_areas(state: LvmState) -> Iterator[Finding]:
-    lists = {volume.uuid: group for group in state.groups for volume in group.physical_volumes}
+    lists = _listing(state)
     for copy in state.copies:
         group = lists.get(copy.label.uuid)
         if group is not None and copy.group is None and not copy.problem and not copy.is_ignored:
@@ -180,18 +198,26 @@ def _empty_areas(state: LvmState) -> Iterator[Finding]:
 
 
 def _ignored(state: LvmState) -> Iterator[Finding]:
-    lists = {volume.uuid: group for group in state.groups for volume in group.physical_volumes}
+    lists = _listing(state)
     for copy in state.copies:
         if copy.is_ignored:
-            group = lists.get(copy.label.uuid)
             yield Finding(
                 code=FindingCode.IGNORED_AREA,
                 severity=Severity.NOTE,
-                vg=group.name if group else "",
+                vg=_group_name(lists, copy.label.uuid),
                 pv=copy.label.uuid,
                 disk=copy.label.place.name,
                 text=f"{_name(copy)} is ignored by LVM, on request, so what it holds may be old",
             )
+
+
+def _listing(state: LvmState) -> dict[str, VolumeGroup]:
+    """Return the group that lists each physical volume; of several, one."""
+    return {volume.uuid: group for group in state.groups for volume in group.physical_volumes}
+
+
+def _group_name(lists: dict[str, VolumeGroup], pv_uuid: str) -> str:
+    return lists[pv_uuid].name if pv_uuid in lists else ""
 
 
 def _name(copy: MetadataCopy) -> str:

@@ -53,14 +53,20 @@ def checksum(data: bytes, start: int | None = None) -> int:
 
 
 def find_label(head: bytes) -> RawLabel | None:
-    """Return the first label in the first sectors of a disk or partition; ``None``: there is none.
+    """Return the first sound label in the first sectors of a disk or partition; ``None``: there is none.
 
-    :raises Contradiction: what looks like a label is damaged.
+    :raises Contradiction: what looks like a label is damaged, and there is no sound one.
     """
+    damage: Contradiction | None = None
     for number in range(min(LABEL_SECTORS, len(head) // SECTOR)):
         sector = head[number * SECTOR : (number + 1) * SECTOR]
         if sector.startswith(_ID):
-            return _read_label(sector, number)
+            try:
+                return _read_label(sector, number)
+            except Contradiction as error:
+                damage = damage or error
+    if damage is not None:
+        raise damage
     return None
 
 

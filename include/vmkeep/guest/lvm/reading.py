@@ -180,6 +180,7 @@ class _Reading:
                 area=number,
                 start=start,
                 checksum=area.text_checksum,
+                precommitted=area.precommitted,
                 group=self._group(text, f"the metadata text at byte {start + area.text_at}"),
             )
         except Contradiction as error:

@@ -148,6 +148,8 @@ class MetadataCopy:
     """LVM does not keep it up to date, on request; what it holds says nothing."""
     checksum: int | None = None
     """The checksum of the text; ``None``: the area holds no text that can be read."""
+    precommitted: int | None = None
+    """The checksum of a text that LVM was about to commit; ``None``: there is none."""
     group: VolumeGroup | None = None
     """The text's content; ``None``: it holds none, or a damaged one."""
     problem: str = ""
@@ -234,6 +236,8 @@ class FindingCode(StrEnum):
     """A partition has the type of LVM and no label."""
     ORPHAN_PV = "orphan-pv"
     """A label belongs to no volume group."""
+    COMMIT_UNDER_WAY = "commit-under-way"
+    """LVM was just committing a change, so that some areas have the new number and others are about to."""
     IGNORED_AREA = "ignored-area"
     """A metadata area that LVM does not keep up to date, on request."""
     MISSING_IN_GUEST = "missing-in-guest"

@@ -61,7 +61,7 @@ def partitions_of(
     :param warnings: gets a sentence if the chain of logical partitions is damaged.
     """
     for entry in entries:
-        if not entry.is_extended and entry.type:
+        if not entry.is_extended:
             yield entry.number, entry.type, entry.first, entry.count
     number = _FIRST_LOGICAL
     for extended in entries:
