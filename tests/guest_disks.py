@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import weakref
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -28,12 +29,13 @@ class ImageDisk:
 
     def __init__(self, path: Path) -> None:
         self.capacity = path.stat().st_size
-        self._file = path.open("rb", buffering=0)
+        self._file = os.open(path, os.O_RDONLY)
+        weakref.finalize(self, os.close, self._file)
 
     def read_into(self, start: int, buffer: memoryview) -> None:
         if not 0 <= start <= start + len(buffer) <= self.capacity:
             raise ValueError(f"bytes {start} to {start + len(buffer)} are not on a disk of {self.capacity} bytes")
-        assert os.preadv(self._file.fileno(), [buffer], start) == len(buffer)
+        assert os.preadv(self._file, [buffer], start) == len(buffer)
 
     def extents(self, start: int, stop: int) -> Iterator[tuple[Extent, bool]]:
         if start < stop:

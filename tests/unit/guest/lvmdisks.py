@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import struct
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -22,7 +23,12 @@ _TABLE = (
 
 
 def crc(data: bytes) -> int:
-    """Return LVM's checksum, nibble by nibble."""
+    """Return LVM's checksum."""
+    return zlib.crc32(data, 0xF597A6CF ^ 0xFFFFFFFF) ^ 0xFFFFFFFF
+
+
+def crc_by_nibbles(data: bytes) -> int:
+    """Return the same in the words of LVM, with its table."""
     value = 0xF597A6CF
     for byte in data:
         value ^= byte

@@ -4,7 +4,7 @@ import time
 import tracemalloc
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.guest_disks import FOLDER
@@ -49,6 +49,7 @@ def plain(section: Section):
     return section.settings | {name: plain(inner) for name, inner in section.sections.items()}
 
 
+@settings(max_examples=40)
 @given(SECTIONS, GAPS)
 def test_what_is_written_is_parsed_again(section, gap):
     assert plain(parse_text(written(section, gap).encode())) == section
@@ -84,25 +85,30 @@ def test_any_bytes_are_parsed_or_refused(data):
 
 
 @pytest.mark.parametrize(
-    "text", [b"a{" * 200_000, b"[" * 400_000, b'"' * 400_001, b"#" * 400_000, b"a=[" + b"1," * 900_000, b"\\" * 400_000]
+    "text", [b"a{" * 200_000, b"[" * 400_000, b'"' * 400_001, b"#" * 400_000, b"a=[" + b"1," * 500_000, b"\\" * 400_000]
 )
 def test_a_hostile_text_ends_soon_in_little_memory(text):
-    tracemalloc.start()
     began = time.process_time()
     try:
         parse_text(text)
     except Contradiction:
         pass
+    assert time.process_time() - began < 20
+    few = text[:100_000]
+    tracemalloc.start()
+    try:
+        parse_text(few)
+    except Contradiction:
+        pass
     finally:
         _, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()
-    assert peak < 100 << 20
-    assert time.process_time() - began < 20
+    assert peak < 40 * len(few)
 
 
 def test_a_million_volumes_are_refused_soon():
     """The limit of settings keeps them from becoming a million values."""
-    pvs = "".join(f'p{at}{{id="{at}"}}' for at in range(300_000))
+    pvs = "".join(f'p{at}{{id="{at}"}}' for at in range(210_000))
     began = time.process_time()
     with pytest.raises(Contradiction, match="more than 400000 settings"):
         read_group(f"vg {{ physical_volumes {{ {pvs} }} }}".encode())
