@@ -1,6 +1,7 @@
-"""Brings the evidence of recoveries to the repository that has copies of the points: proofs, and runs that have ended.
+"""Brings the evidence of recoveries to the repository that has copies of the points: last proofs and ended runs.
 
 After a disaster only the second repository may be left, and it has to tell which VMs were proved restorable.
+Proofs that tell something about the source's stored bytes stay behind, because the target has bytes of its own.
 A run that has not ended stays behind, because its process still writes to its journal.
 """
 
@@ -10,22 +11,21 @@ import logging
 
 from vmkeep.errors import CorruptError, NotFoundError
 from vmkeep.flows.recovery_journal import Journal
-from vmkeep.flows.recovery_proofs import load_proofs
-from vmkeep.model.job import to_json
+from vmkeep.model.proofs import ABOUT_CONTENT
 from vmkeep.repository import Repository
 
 log = logging.getLogger(__name__)
 
 
 def bring_recoveries(source: Repository, target: Repository) -> None:
-    """Bring every proof that is newer than the target's, and every run that has ended and is not there.
+    """Bring the last proofs of VMs that are newer than the target's, and every run that has ended and is not there.
 
     A note that cannot be read stays behind with a warning.
     """
-    there = load_proofs(target)
-    for key, proof in load_proofs(source).items():
-        if key not in there or there[key].at < proof.at:
-            target.recoveries.store_proof(key, to_json(proof))
+    for proofs in source.proofs.latest().values():
+        for proof in proofs.values():
+            if proof.kind in ABOUT_CONTENT:
+                target.recoveries.store_proof(proof)
     for run in sorted({*source.recoveries.runs()} - {*target.recoveries.runs()}):
         try:
             if Journal(source, run).report() is not None:

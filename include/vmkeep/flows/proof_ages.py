@@ -9,8 +9,9 @@ from datetime import datetime, timedelta
 from vmkeep.clock import now
 from vmkeep.flows.recovery_points import choose_in
 from vmkeep.flows.recovery_proofs import load_proofs
+from vmkeep.model.proofs import VmProof
 from vmkeep.model.wording import age
-from vmkeep.recovery import ChosenVm, Proof, RecoveryPlan
+from vmkeep.recovery import ChosenVm, RecoveryPlan
 from vmkeep.repository import Repository
 
 
@@ -59,7 +60,7 @@ def watch_proofs(repository: Repository, plan: RecoveryPlan, *, catalog: str) ->
 
 
 def unproved_of(
-    vms: Sequence[ChosenVm], proofs: Mapping[str, Proof], *, within: timedelta, at: datetime
+    vms: Sequence[ChosenVm], proofs: Mapping[str, VmProof], *, within: timedelta, at: datetime
 ) -> Iterator[UnprovedVm]:
     """Yield those of some VMs that have no proof that is young enough."""
     for vm in vms:

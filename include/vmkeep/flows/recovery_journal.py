@@ -17,7 +17,8 @@ from typing import TypeVar
 from vmkeep.errors import CorruptError, NotFoundError
 from vmkeep.flows.restore_values import RestorePlan
 from vmkeep.model.job import from_json, to_json
-from vmkeep.recovery import ChosenVm, Proof, RecoveryReport, VmOutcome
+from vmkeep.model.proofs import VmProof
+from vmkeep.recovery import ChosenVm, RecoveryReport, VmOutcome
 from vmkeep.repository import Repository
 
 T = TypeVar("T")
@@ -109,9 +110,9 @@ class Journal:
         """Return the report; ``None``: the run has not ended."""
         return self._load(RecoveryReport, "report")
 
-    def prove(self, proof: Proof) -> None:
+    def prove(self, proof: VmProof) -> None:
         """Record that a VM was restored and found healthy."""
-        self._notes.store_proof(proof.vm_key, to_json(proof))
+        self._notes.store_proof(proof)
 
     def _load(self, kind: type[T], name: str) -> T | None:
         try:

@@ -14,7 +14,8 @@ from vmkeep.flows.recovery_journal import Journal, RecoveryOrder
 from vmkeep.flows.recovery_order import numbered, plan_of
 from vmkeep.flows.recovery_proofs import load_proofs
 from vmkeep.flows.recovery_vm import outcome_so_far
-from vmkeep.recovery import Proof, RecoveryReport
+from vmkeep.model.proofs import VmProof
+from vmkeep.recovery import RecoveryReport
 from vmkeep.repository import Repository
 
 log = logging.getLogger(__name__)
@@ -101,7 +102,7 @@ class ProvedVm:
     vm_name: str
     newest_point: str
     newest_at: datetime
-    proof: Proof | None
+    proof: VmProof | None
     """``None``: it never was."""
     age_seconds: float | None
     """Seconds since then."""

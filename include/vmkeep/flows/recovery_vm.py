@@ -21,8 +21,9 @@ from vmkeep.flows.restore_ledger import Outcome, PlanLedger, RunLedger
 from vmkeep.flows.restore_values import Restored
 from vmkeep.flows.stopping import Stop
 from vmkeep.model.guest import Logins
+from vmkeep.model.proofs import VmProof
 from vmkeep.model.site import Site
-from vmkeep.recovery import DAMAGED, ChosenVm, Proof, RecoveryGroup, VmOutcome, VmState
+from vmkeep.recovery import DAMAGED, ChosenVm, RecoveryGroup, VmOutcome, VmState
 from vmkeep.repository import Repository, open_site_repository
 from vmkeep.vsphere import machines
 from vmkeep.vsphere.screenshots import take_screenshot
@@ -230,7 +231,7 @@ class _Recovery:
     def _prove(self) -> None:
         outcome = self.outcome
         self._journal.prove(
-            Proof(
+            VmProof(
                 vm_key=outcome.vm_key,
                 vm_name=outcome.vm_name,
                 point=outcome.point,

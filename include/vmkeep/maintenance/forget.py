@@ -108,6 +108,7 @@ def _delete(repository: Repository, ref: str, kept: dict[str, str]) -> bool:
         return False
     repository.sealed_notes.forget(manifest)
     repository.marks.forget(ref)
+    repository.proofs.forget(ref)
     repository.uses.forget(ref)
     repository.file_lists.forget(ref)
     return True

@@ -3,8 +3,8 @@
 One file is one policy, and has its name. ``files`` reads them, and a file with faults harms no other one. The way of a
 file is: :mod:`vmkeep.documents` reads YAML without YAML's surprises, and compares it with the published JSON schema
 (``schema``), in which every field, its description and its default stand; ``building`` looks at everything that no
-schema knows, and makes the policy (``values``). Each of them collects all faults it finds, with line and column,
-instead of stopping at the first one.
+schema knows, and makes the policy (``values``, ``verification``). Each of them collects all faults it finds, with line
+and column, instead of stopping at the first one.
 
 ``taking`` answers which VMs a policy takes, and why, and which of several policies has a VM. ``window`` answers when
 backups may start, also in the nights in which the clock is changed.
@@ -27,15 +27,18 @@ from vmkeep.policy.values import (
     PolicyExport,
     QuiesceWish,
 )
+from vmkeep.policy.verification import BootRules, MalwareScan, Verification
 from vmkeep.policy.window import Blackout, Due, Opening, Weekday, Window
 
 __all__ = [
     "AtEnd",
     "Blackout",
+    "BootRules",
     "DiskPattern",
     "DiskRules",
     "Due",
     "Fault",
+    "MalwareScan",
     "Notifications",
     "NotifyWhen",
     "Opening",
@@ -46,6 +49,7 @@ __all__ = [
     "QuiesceWish",
     "Taking",
     "Verdict",
+    "Verification",
     "Weekday",
     "Window",
     "by_precedence",

@@ -33,6 +33,7 @@ from vmkeep.policy.values import (
     PolicyExport,
     QuiesceWish,
 )
+from vmkeep.policy.verification import parse_turn, verification_of
 from vmkeep.policy.window import Blackout, Weekday, Window
 from vmkeep.retention import make_rule, parse_duration, parse_zone
 from vmkeep.selection import parse_selector
@@ -191,6 +192,10 @@ _READERS: dict[tuple[str, ...], Callable[[str], Any]] = {
     ("window", "blackout"): _blackout,
     ("retention", "within"): parse_duration,
     ("max_age",): parse_duration,
+    ("verification", "file_systems"): parse_turn,
+    ("verification", "digests"): parse_turn,
+    ("verification", "boot", "turn"): parse_turn,
+    ("verification", "proved_within"): parse_duration,
     **{("disks", rule, size): _size for rule in _DISK_RULES for size in ("larger_than", "smaller_than")},
     **{("disks", rule, "label"): _glob("label:", "label") for rule in _DISK_RULES},
     **{("disks", rule, "datastore"): _glob("datastore:", "datastore") for rule in _DISK_RULES},
@@ -229,6 +234,7 @@ def _policy(settled: Mapping[str, Any], parsed: Mapping[Path, Any]) -> Policy:
         max_age=parsed.get(("max_age",)),
         sample=float(settled["verification"]["sample"]),
         audit=float(settled["verification"]["audit"]),
+        verification=verification_of(settled["verification"], parsed),
         backups_at_once=int(settled["limits"]["backups_at_once"]),
         notifications=Notifications(
             when=NotifyWhen(settled["notifications"]["when"]), to=tuple(settled["notifications"]["to"])

@@ -11,6 +11,7 @@ from vmkeep.model.guest import GuestCommands
 from vmkeep.model.overwrite import Verify
 from vmkeep.model.point import BackupMode
 from vmkeep.model.transport import TransportMode
+from vmkeep.policy.verification import Verification
 from vmkeep.policy.window import Window
 from vmkeep.retention import RetentionRule
 from vmkeep.selection import Selector
@@ -116,5 +117,6 @@ class Policy:
     """Share of a new point's data that is verified after the backup."""
     audit: float
     """Share of the unchanged data that is read and compared with the last point."""
+    verification: Verification
     backups_at_once: int
     notifications: Notifications

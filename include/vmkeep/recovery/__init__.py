@@ -14,7 +14,7 @@ from vmkeep.recovery.files import PlanFile, default_folder, parse_plan, plans_in
 from vmkeep.recovery.knownpoints import KnownPoint
 from vmkeep.recovery.moments import parse_moment
 from vmkeep.recovery.page import page
-from vmkeep.recovery.reporting import ProbeResult, Proof, RecoveryReport, VmOutcome, VmState
+from vmkeep.recovery.reporting import ProbeResult, RecoveryReport, VmOutcome, VmState
 from vmkeep.recovery.values import (
     DrillRules,
     GuestProbe,
@@ -42,7 +42,6 @@ __all__ = [
     "PowerWish",
     "ProbeResult",
     "Probes",
-    "Proof",
     "RecoveryGroup",
     "RecoveryPlan",
     "RecoveryReport",

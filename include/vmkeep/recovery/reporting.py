@@ -144,23 +144,3 @@ class RecoveryReport:
         if not reached or len(reached) < len(ends):
             return None
         return max((end - self.began).total_seconds() for end in reached)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Proof:
-    """The note that a VM was last proved restorable: it was restored, and was healthy."""
-
-    vm_key: str
-    vm_name: str
-    point: str
-    taken_at: datetime
-    at: datetime
-    run: str
-    drill: bool
-    probes: tuple[str, ...] = ()
-    """The probes that succeeded, in words. Older programs also proved VMs that stayed off, without any."""
-
-    @property
-    def started(self) -> bool:
-        """Whether the VM was started. Otherwise this proves nothing."""
-        return bool(self.probes)

@@ -15,11 +15,12 @@ FORGETTINGS = "forgettings/"
 RECOVERIES = "recoveries/"
 USES = "uses/"
 FILES = "files/"
+PROOFS = "proofs/"
 KEYS = "keys/"
 PROBES = "probes/"
 
 FULL = frozenset(
-    {PACKS, INDEX, POINTS, SEALED, MARKS, DAMAGE, RUNS, PLANS, SWEEPS, FORGETTINGS, RECOVERIES, USES, FILES}
+    {PACKS, INDEX, POINTS, SEALED, MARKS, PROOFS, DAMAGE, RUNS, PLANS, SWEEPS, FORGETTINGS, RECOVERIES, USES, FILES}
 )
 """Folders that only a repository, or the rest of one, has."""
 

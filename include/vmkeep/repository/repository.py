@@ -31,6 +31,7 @@ from vmkeep.repository.notes import (
     KnownDamage,
     Permits,
     PointMarks,
+    PointProofs,
     PointUses,
     RecoveryNotes,
     SealedNotes,
@@ -97,6 +98,7 @@ class Repository:
         self._keys = keys
         self.manifests = Manifests(store, self.framer)
         self.marks = PointMarks(store, self.framer)
+        self.proofs = PointProofs(store, self.framer, repository=descriptor.id)
         self.uses = PointUses(store, self.framer)
         self.file_lists = FileLists(store, self.framer)
         self.sealed_notes = SealedNotes(store, self.framer)

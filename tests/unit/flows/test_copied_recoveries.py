@@ -11,13 +11,14 @@ from vmkeep.flows.pointcopy import copy_points
 from vmkeep.flows.recovery_journal import Journal, RecoveryOrder
 from vmkeep.flows.recovery_proofs import load_proofs
 from vmkeep.flows.recovery_records import list_reports
-from vmkeep.recovery import Proof, RecoveryReport, VmOutcome
+from vmkeep.model.proofs import VmProof
+from vmkeep.recovery import RecoveryReport, VmOutcome
 from vmkeep.repository import Repository, open_in
 from vmkeep.repository.unlock import descriptor
 from vmkeep.testing import MemoryStore
 
 NOW = datetime(2026, 11, 20, tzinfo=UTC)
-PROOF = Proof(vm_key="a", vm_name="web01", point="a/p", taken_at=NOW, at=NOW, run="r1", drill=True, probes=("power",))
+PROOF = VmProof(vm_key="a", vm_name="web01", point="a/p", taken_at=NOW, at=NOW, run="r1", drill=True, probes=("power",))
 VM = VmOutcome(group="web", vm_key="a", vm_name="web01", new_name="drill-web01", point="a/p", taken_at=NOW)
 ORDER = RecoveryOrder(
     run="r1", plan="name: site\ngroups:\n  - {name: web, selection: name:web01}\n", path="site.yaml", drill=True,

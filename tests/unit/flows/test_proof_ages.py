@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 from vmkeep.flows.proof_ages import unproved_of
-from vmkeep.recovery import ChosenVm, Proof
+from vmkeep.model.proofs import VmProof
+from vmkeep.recovery import ChosenVm
 
 NOW = datetime(2026, 11, 20, tzinfo=UTC)
 
@@ -16,8 +17,8 @@ def vm(name: str) -> ChosenVm:
     )
 
 
-def proof(name: str, at: datetime) -> Proof:
-    return Proof(
+def proof(name: str, at: datetime) -> VmProof:
+    return VmProof(
         vm_key=f"key-{name}", vm_name=name, point=f"key-{name}/p", taken_at=at, at=at, run="r", drill=True,
         probes=("power",),
     )  # fmt: skip

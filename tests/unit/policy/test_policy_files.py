@@ -12,8 +12,20 @@ import yaml
 from vmkeep.errors import NotFoundError
 from vmkeep.model.guest import GuestCommands
 from vmkeep.model.point import BackupMode
+from vmkeep.model.proofs import ProofKind
 from vmkeep.model.transport import TransportMode
-from vmkeep.policy import AtEnd, NotifyWhen, QuiesceWish, default_folder, read_file, read_folder, schema_text
+from vmkeep.policy import (
+    AtEnd,
+    BootRules,
+    MalwareScan,
+    NotifyWhen,
+    QuiesceWish,
+    Verification,
+    default_folder,
+    read_file,
+    read_folder,
+    schema_text,
+)
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -96,7 +108,9 @@ disks:
   skipped_is_failure: true
 repository: {connection: s3, copies: [offsite]}
 retention: {last: 3, daily: 14, within: 36h}
-verification: {sample: 1, audit: 0.5}
+verification:
+  {sample: 1, audit: 0.5, file_systems: always, digests: 30d, boot: {turn: 7d, seconds: 90, wait_for: [login, Ready]},
+  file_index: true, malware: changed, proved_within: 2w, proved_by: restore}
 guest: {connection: guest_linux, pre_freeze: /opt/db/freeze now, post_thaw: /opt/db/thaw, freeze_failure: warn}
 limits: {backups_at_once: 3}
 notifications: {when: always, to: [me@example.com]}
@@ -134,6 +148,15 @@ def test_every_field_reaches_the_policy(policy_file):
     )
     assert (policy.audit, policy.max_age) == (0.5, timedelta(hours=36))
     assert (policy.sample, policy.backups_at_once) == (1.0, 3)
+    assert policy.verification == Verification(
+        file_systems=timedelta(0),
+        digests=timedelta(days=30),
+        boot=BootRules(turn=timedelta(days=7), seconds=90, wait_for=("login", "Ready")),
+        file_index=True,
+        malware=MalwareScan.CHANGED,
+        proved_within=timedelta(weeks=2),
+        proved_by=ProofKind.RESTORE,
+    )
     assert (policy.notifications.when, policy.notifications.to) == ("always", ("me@example.com",))
 
 
@@ -203,6 +226,8 @@ limits: {backups_at_once: 2.5}
         ('guest: {connection: a, post_thaw: " "}', (7, 35), "is no command of one line"),
         ("guest: {connection: a, post_thaw: b, seconds: 9999}", (7, 47), "more than 3600"),
         ("verification: {audit: 2}", (7, 23), "more than 1"),
+        ("verification: {digests: daily}", (7, 25), 'is no turn; write it as in "7d"'),
+        ("verification: {boot: {turn: 30}}", (7, 29), "is not a text"),
         ("owner:", (7, 7), "nothing is not a text"),
         ("12: 13", (7, 1), "no field '12'"),
         (f"exclusions: [{'name:x,' * 201}]", (7, 13), "longer than 200 items"),

@@ -6,11 +6,11 @@ So at least one of the two sees the other. No lock is held and no clocks are com
 Notes of runs: the area of a run (``runs``), the first write of a restore (``firstwrite``), the beginning of each try
 (``tries``), and leases with the fence, by which a clean-up learns that no copy is at work (``leases``). Notes of
 maintenance: packs that a sweep is about to delete (``sweeprecords``) and points that a prune is about to forget
-(``forgetting``). Notes about restore points: pins, known damage and doubts (``marks``), the processes that read a point
-for long (``uses``), the indexes of their files (``filelists``), and the note that a point was sealed, which tells a
-forgotten point from a lost one (``sealednotes``). Notes about packs and segments: damage that a check found
-(``damage``). Notes of recoveries: the states and reports of recovery plans that were carried out, and when each VM was
-last proved restorable (``recoveries``).
+(``forgetting``). Notes about restore points: pins, known damage and doubts (``marks``), the outcomes of checks
+(``proofs``), the processes that read a point for long (``uses``), the indexes of their files (``filelists``), and the
+note that a point was sealed, which tells a forgotten point from a lost one (``sealednotes``). Notes about packs and
+segments: damage that a check found (``damage``). Notes of recoveries: the states and reports of recovery plans that
+were carried out, and the last proofs of each VM (``recoveries``).
 """
 
 from vmkeep.repository.notes.damage import BadFrame, DamageNotes, KnownDamage, PackDamage, PackState
@@ -22,6 +22,7 @@ from vmkeep.repository.notes.marks import PointMarks
 from vmkeep.repository.notes.markvalues import Damage, Lost, Marks, Pin, Suspicion, Trust
 from vmkeep.repository.notes.permitlist import areas_in_use, usages
 from vmkeep.repository.notes.permits import Permits
+from vmkeep.repository.notes.proofs import PointProofs, ProofName
 from vmkeep.repository.notes.recoveries import RecoveryNotes
 from vmkeep.repository.notes.runs import ARRAY_HOOKS, DUTIES, GUEST_THAWS, LEASES, OWED_COPIES, SEALING, RunArea
 from vmkeep.repository.notes.sealednotes import SealedNotes, note_of
@@ -60,7 +61,9 @@ __all__ = [
     "Permits",
     "Pin",
     "PointMarks",
+    "PointProofs",
     "PointUses",
+    "ProofName",
     "RecoveryNotes",
     "RunArea",
     "SealedNotes",

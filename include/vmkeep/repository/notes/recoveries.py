@@ -2,8 +2,9 @@
 
     recoveries/runs/<run>/<name>   the order of a run, the outcome of each of its VMs, and its report
     recoveries/proofs/<vm>         when the VM was last restored and found healthy
+    recoveries/proofs/<vm>,<kind>  when a point of the VM last passed another check
 
-Each is a frame of kind note. No restore needs them. Programs that do not know them leave them alone. The values inside
+Each is a frame of kind note. No restore needs them. Programs that do not know them leave them alone. The values of runs
 are made and read by :mod:`vmkeep.flows`.
 """
 
@@ -13,8 +14,10 @@ from collections.abc import Iterator
 from contextlib import suppress
 from urllib.parse import unquote
 
-from vmkeep.blobs import BlobStore
+from vmkeep.blobs import BlobStore, abreast
 from vmkeep.errors import BlobNotFoundError, ConflictError, CorruptError, NotFoundError
+from vmkeep.model.job import from_json, to_json
+from vmkeep.model.proofs import ProofKind, VmProof
 from vmkeep.repository.folders import RECOVERIES
 from vmkeep.repository.frames import Framer, Kind
 from vmkeep.repository.points import safe_name
@@ -66,19 +69,27 @@ class RecoveryNotes:
         """Remove a note of a run, if it is there."""
         self._store.delete(self._key(run, name))
 
-    def store_proof(self, vm_key: str, data: bytes) -> None:
-        """Write the proof of a VM; replace an older one."""
-        self._replace(f"{_PROOFS}{safe_name(vm_key)}", data)
+    def store_proof(self, proof: VmProof) -> None:
+        """Write the last proof of a VM, in place of an older one of its kind."""
+        key = f"{_PROOFS}{safe_name(proof.vm_key)}" + ("" if proof.kind is ProofKind.RESTORE else f",{proof.kind}")
+        before = self._proof(key)
+        if not isinstance(before, VmProof) or before.at <= proof.at:
+            self._replace(key, to_json(proof))
 
-    def proofs(self) -> Iterator[bytes | CorruptError]:
-        """Yield every proof. For one that cannot be read, yield the error."""
-        for blob in self._store.list(_PROOFS):
-            try:
-                yield self._read(blob.key)
-            except BlobNotFoundError:
-                continue
-            except CorruptError as error:
-                yield error
+    def proofs(self) -> Iterator[VmProof | CorruptError]:
+        """Yield the last proof of every VM and kind. For one that cannot be read, yield the error."""
+        keys = (blob.key for blob in self._store.list(_PROOFS))
+        return (proof for proof in abreast(self._store, self._proof, keys) if proof is not None)
+
+    def _proof(self, key: str) -> VmProof | CorruptError | None:
+        try:
+            return from_json(VmProof, self._read(key))
+        except BlobNotFoundError:
+            return None
+        except CorruptError as error:
+            return error
+        except ValueError as error:
+            return CorruptError(f"{key} is damaged, delete it if it cannot be put back: {error}")
 
     def _key(self, run: str, name: str) -> str:
         return f"{_RUNS}{safe_name(run)}/{safe_name(name)}"

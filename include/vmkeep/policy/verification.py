@@ -1,0 +1,100 @@
+"""The checks of a policy's restore points after their backups, and the age that the proofs of its VMs may have."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+from typing import Any
+
+from vmkeep.documents import Path
+from vmkeep.model.proofs import ProofKind
+from vmkeep.retention import parse_duration
+
+ALWAYS = timedelta(0)
+"""The turn of a check that is done after each backup."""
+_COUNT = {
+    ProofKind.DIGESTS: frozenset({ProofKind.DIGESTS}),
+    ProofKind.FILE_SYSTEMS: frozenset({ProofKind.FILE_SYSTEMS, ProofKind.BOOT, ProofKind.RESTORE}),
+    ProofKind.BOOT: frozenset({ProofKind.BOOT, ProofKind.RESTORE}),
+    ProofKind.RESTORE: frozenset({ProofKind.RESTORE}),
+}
+
+
+class MalwareScan(StrEnum):
+    """The files of a new point that are scanned for malware."""
+
+    NONE = "none"
+    CHANGED = "changed"
+    ALL = "all"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BootRules:
+    """The boot test of a policy."""
+
+    turn: timedelta | None = None
+    """The age of a VM's last boot test from which its next point is booted; ``None``: never."""
+    seconds: int = 600
+    """The longest wait for a sign that the system is up."""
+    wait_for: tuple[str, ...] = ("login", "screen")
+    """The signs: ``login``, ``screen``, or a text."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verification:
+    """The checks of new points. A turn is the age of a VM's last check of that kind from which it is done again."""
+
+    file_systems: timedelta | None = None
+    """The turn of the look at partition tables, volume groups and file systems; ``None``: never."""
+    digests: timedelta | None = None
+    """The turn of reading back every block; ``None``: never."""
+    boot: BootRules = BootRules()
+    file_index: bool = False
+    """Whether the names of all files of a new point are kept with it."""
+    malware: MalwareScan = MalwareScan.NONE
+    proved_within: timedelta | None = None
+    """The age from which a VM's last proof is an alarm; ``None``: no age is."""
+    proved_by: ProofKind = ProofKind.BOOT
+    """The least proof that counts for that."""
+
+    @property
+    def checks(self) -> bool:
+        """Whether anything is checked after a backup."""
+        turns = (self.file_systems, self.digests, self.boot.turn)
+        return any(turn is not None for turn in turns) or self.file_index or self.malware is not MalwareScan.NONE
+
+    @property
+    def counting(self) -> frozenset[ProofKind]:
+        """The kinds of proofs that count for ``proved_within``."""
+        return _COUNT[self.proved_by]
+
+
+def parse_turn(text: str) -> timedelta | None:
+    """Return the turn of a check from ``never``, ``always`` or a length of time."""
+    if text == "never":
+        return None
+    return ALWAYS if text == "always" else parse_duration(text)
+
+
+def verification_of(settled: Mapping[str, Any], parsed: Mapping[Path, Any]) -> Verification:
+    """Return the checks that a policy's field ``verification`` asks for.
+
+    :param settled: the field with its defaults.
+    :param parsed: the parsed texts, by their path from the policy.
+    """
+    boot = settled["boot"]
+    return Verification(
+        file_systems=parsed.get(("verification", "file_systems")),
+        digests=parsed.get(("verification", "digests")),
+        boot=BootRules(
+            turn=parsed.get(("verification", "boot", "turn")),
+            seconds=int(boot["seconds"]),
+            wait_for=tuple(boot["wait_for"]),
+        ),
+        file_index=settled["file_index"],
+        malware=MalwareScan(settled["malware"]),
+        proved_within=parsed.get(("verification", "proved_within")),
+        proved_by=ProofKind(settled["proved_by"]),
+    )

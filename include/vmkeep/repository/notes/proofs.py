@@ -1,0 +1,257 @@
+"""Stores the proofs of restore points: which check found what, when, and by which run.
+
+    proofs/<vm>/<point>/<kind>,<time>,<result>,<random>          a proof
+    proofs/<vm>/<point>/<kind>,<time>,<result>,<random>,<name>   a small file that is kept with it, e.g. a picture
+
+A proof never changes; a later check adds another one. Of each kind and result the newest few stay, so that daily checks
+of an old point do not fill the store, and a failure is not pushed out by later successes. A proof that cannot be read
+counts as none. If a check passes, the VM's own note of its last proof is written too (:mod:`.recoveries`), because it
+outlives the point.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import re
+import secrets
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Final
+
+from vmkeep.blobs import BlobStore, Bytes, abreast, is_there
+from vmkeep.errors import BlobNotFoundError, CorruptError, NotFoundError
+from vmkeep.model.job import from_json, to_json
+from vmkeep.model.proofs import PointProof, ProofKind, ProofResult, VmProof
+from vmkeep.model.wording import size as size_words
+from vmkeep.repository.folders import POINTS, PROOFS
+from vmkeep.repository.frames import Framer, Kind
+from vmkeep.repository.notes.recoveries import RecoveryNotes
+from vmkeep.repository.points import Manifests, blob_of_ref, folder_of, load_ref
+
+KEPT: Final = 3
+"""Number of proofs that stay, of each kind and result of a point."""
+MAX_DETAILS: Final = 1 << 20
+"""Largest details of a proof, as JSON, in bytes."""
+MAX_FILE: Final = 8 << 20
+"""Largest file that can be kept with a proof, in bytes."""
+_STAMP: Final = "%Y%m%dT%H%M%S.%fZ"
+_FILE_NAME: Final = re.compile(r"[a-z0-9][a-z0-9.-]{0,60}")
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class ProofName:
+    """The facts about a proof that the name of its blob tells, before the blob is read."""
+
+    manifest: str
+    """Blob key of the point's manifest."""
+    kind: ProofKind
+    at: datetime
+    result: ProofResult
+    id: str
+    blob: str
+
+
+class PointProofs:
+    """The proofs of one repository's restore points. Thread-safe."""
+
+    def __init__(self, store: BlobStore, framer: Framer, *, repository: str) -> None:
+        """Prepare; read nothing.
+
+        :param repository: id of the repository.
+        """
+        self._store = store
+        self._framer = framer
+        self._repository = repository
+        self._manifests = Manifests(store, framer)
+        self._recoveries = RecoveryNotes(store, framer)
+
+    def add(self, ref: str, proof: PointProof, files: Mapping[str, Bytes] | None = None) -> PointProof:
+        """Keep a proof with a point; return it with all fields. If it passed, note it as the VM's last one, too.
+
+        The proof is written first, and then the point is looked for, so that no proof outlives its point.
+        Details of more than :data:`MAX_DETAILS`, and a file of more than :data:`MAX_FILE`, are left out, because the
+        result matters more.
+
+        :param ref: a full ref.
+        :param proof: ``point``, ``id`` and ``files`` are filled in; and ``repository``, unless it is a copy's.
+        :param files: the content of small files, by name: letters, digits, ``.`` and ``-``.
+        :raises NotFoundError: there is no such point.
+        :raises CorruptError: the point's manifest cannot be read, so that the point cannot have passed.
+        :raises ValueError: a file has no such name.
+        """
+        files = {name: content for name, content in (files or {}).items() if _is_kept(name, content)}
+        identity = f"{proof.kind},{proof.at.strftime(_STAMP)},{proof.result},{secrets.token_hex(4)}"
+        kept = replace(
+            proof,
+            point=ref,
+            id=identity,
+            repository=proof.repository or self._repository,
+            files={name: hashlib.sha256(content).hexdigest() for name, content in files.items()},
+            details=_bounded(proof),
+        )
+        key = _prefix(ref) + identity
+        for name, content in files.items():
+            self._put(f"{key},{name}", content)
+        self._put(key, to_json(kept))
+        try:
+            self._note_vm(kept)
+        except (NotFoundError, CorruptError):
+            self._remove(key, files)
+            raise
+        self._trim(ref, proof.kind)
+        return kept
+
+    def of(self, ref: str) -> tuple[PointProof, ...]:
+        """Return the proofs of a point, the newest first. One that cannot be read is left out, with a warning."""
+        return tuple(self._load_all(_prefix(ref)))
+
+    def all(self, vm_key: str | None = None) -> dict[str, tuple[PointProof, ...]]:
+        """Return the proofs of all points, or of one VM's points, by ref; see :meth:`of`.
+
+        In a large repository this reads many blobs; :meth:`names` and :meth:`latest` read few.
+        """
+        found: defaultdict[str, list[PointProof]] = defaultdict(list)
+        for proof in self._load_all(PROOFS if vm_key is None else f"{PROOFS}{folder_of(vm_key)}/"):
+            found[proof.point].append(proof)
+        return {ref: tuple(proofs) for ref, proofs in found.items()}
+
+    def names(self, vm_key: str | None = None) -> Iterator[ProofName]:
+        """Yield the names of all proofs, or of those of one VM's points. List blobs without reading any."""
+        yield from _parsed(self._store, PROOFS if vm_key is None else f"{PROOFS}{folder_of(vm_key)}/")
+
+    def latest(self) -> dict[str, dict[ProofKind, VmProof]]:
+        """Return the last proof of each kind that passed, by the key of the VM. Its point may be gone by now.
+
+        One that cannot be read counts as none, with a warning.
+        """
+        found: defaultdict[str, dict[ProofKind, VmProof]] = defaultdict(dict)
+        for proof in self._recoveries.proofs():
+            if isinstance(proof, CorruptError):
+                log.warning("the last proof of a VM cannot be read, and counts as none: %s", proof)
+            elif proof.counts:
+                found[proof.vm_key][proof.kind] = proof
+        return dict(found)
+
+    def file(self, proof: PointProof, name: str) -> bytes:
+        """Return a file that is kept with a proof.
+
+        :raises NotFoundError: the proof has no such file, or it was removed meanwhile.
+        :raises CorruptError: it is damaged.
+        """
+        if name not in proof.files:
+            has = ", ".join(proof.files) or "none"
+            raise NotFoundError(f"{proof.kind} proof of {proof.point}: there is no file '{name}'; it has {has}")
+        key = f"{_prefix(proof.point)}{proof.id},{name}"
+        try:
+            content = bytes(self._framer.unwrap(Kind.NOTE, self._store.get(key), name=key))
+        except BlobNotFoundError as error:
+            raise NotFoundError(f"{key}: the file of a proof was removed") from error
+        if hashlib.sha256(content).hexdigest() != proof.files[name]:
+            raise CorruptError(f"{key}: it is the file of another proof")
+        return content
+
+    def forget(self, ref: str) -> None:
+        """Remove all proofs of a point that is gone."""
+        for blob in list(self._store.list(_prefix(ref))):
+            self._store.delete(blob.key)
+
+    def _note_vm(self, proof: PointProof) -> None:
+        """Look whether the point is there; if it was proved good, note that for its VM."""
+        if not proof.passed:
+            if not is_there(self._store, blob_of_ref(proof.point)):
+                raise NotFoundError(f"no restore point '{proof.point}'; see 'vmkeep point list'")
+            return
+        point = load_ref(self._manifests, proof.point)
+        probes = proof.details.get("probes", ()) if proof.kind is ProofKind.RESTORE else ()
+        self._recoveries.store_proof(
+            VmProof(
+                vm_key=point.vm.key,
+                vm_name=point.vm.name,
+                point=proof.point,
+                taken_at=point.taken_at,
+                at=proof.at,
+                run=proof.run,
+                drill=bool(proof.details.get("drill")),
+                probes=tuple(map(str, probes)),
+                kind=proof.kind,
+            )
+        )
+
+    def _load_all(self, prefix: str) -> Iterator[PointProof]:
+        """Yield the proofs below a prefix, the newest first."""
+        names = sorted(_parsed(self._store, prefix), key=lambda name: name.at, reverse=True)
+        return filter(None, abreast(self._store, self._load, names))
+
+    def _load(self, name: ProofName) -> PointProof | None:
+        try:
+            content = self._framer.unwrap(Kind.NOTE, self._store.get(name.blob), name=name.blob)
+            proof = from_json(PointProof, bytes(content))
+            if proof.id != name.id or blob_of_ref(proof.point) != name.manifest:
+                raise CorruptError("it is another point's")
+        except BlobNotFoundError:
+            return None  # it was removed just now
+        except (CorruptError, NotFoundError, ValueError) as error:
+            log.warning("%s: a proof cannot be read, and counts as none: %s", name.blob, str(error).splitlines()[0])
+            return None
+        return proof
+
+    def _trim(self, ref: str, kind: ProofKind) -> None:
+        """Remove the oldest proofs of a kind, beyond those that are kept of each result."""
+        blobs = [blob.key for blob in self._store.list(_prefix(ref))]
+        by_result: defaultdict[ProofResult, list[ProofName]] = defaultdict(list)
+        for name in filter(None, map(_parse, blobs)):
+            if name.kind is kind:
+                by_result[name.result].append(name)
+        for names in by_result.values():
+            for old in sorted(names, key=lambda name: name.at)[:-KEPT]:
+                self._remove(old.blob, (key.rpartition(",")[2] for key in blobs if key.startswith(f"{old.blob},")))
+
+    def _remove(self, key: str, files: Iterable[str]) -> None:
+        """Remove a proof, and then its files, so that no proof is seen without its files."""
+        self._store.delete(key)
+        for name in files:
+            self._store.delete(f"{key},{name}")
+
+    def _put(self, key: str, content: Bytes) -> None:
+        self._store.put(key, self._framer.wrap(Kind.NOTE, content, name=key))
+
+
+def _prefix(ref: str) -> str:
+    return f"{PROOFS}{blob_of_ref(ref).removeprefix(POINTS)}/"
+
+
+def _parsed(store: BlobStore, prefix: str) -> Iterator[ProofName]:
+    return filter(None, map(_parse, (blob.key for blob in store.list(prefix))))
+
+
+def _parse(key: str) -> ProofName | None:
+    """Parse the key of a proof; return ``None`` for its files, for kinds of newer programs, and for foreign blobs."""
+    point, _, identity = key.removeprefix(PROOFS).rpartition("/")
+    parts = identity.split(",")
+    if len(parts) != 4:
+        return None
+    try:
+        at = datetime.strptime(parts[1], _STAMP).replace(tzinfo=UTC)
+        return ProofName(POINTS + point, ProofKind(parts[0]), at, ProofResult(parts[2]), identity, key)
+    except ValueError:
+        return None
+
+
+def _is_kept(name: str, content: Bytes) -> bool:
+    if _FILE_NAME.fullmatch(name) is None:
+        raise ValueError(f"not the name of a proof's file: {name!r}")
+    if len(content) <= MAX_FILE:
+        return True
+    log.warning("%s has %s, too many to be kept with a proof, and is left out", name, size_words(len(content)))
+    return False
+
+
+def _bounded(proof: PointProof) -> dict[str, object]:
+    if (length := len(to_json(proof.details))) <= MAX_DETAILS:
+        return proof.details
+    return {"left_out": f"the details had {size_words(length)}, too many to keep"}

@@ -1,0 +1,62 @@
+"""A second repository tells how its copies were proved, as far as that was about their content."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from vmkeep.flows.pointcopy import copy_points
+from vmkeep.model.proofs import PointProof, ProofKind, ProofResult
+from vmkeep.testing import MemoryStore
+
+WHEN = datetime(2026, 11, 20, tzinfo=UTC)
+BOOTED = PointProof(kind=ProofKind.BOOT, result=ProofResult.PASSED, at=WHEN, run="r1", text="a log-in prompt")
+
+
+@pytest.fixture
+def copied(make, point):
+    """A repository with one point, another one with its copy, and the point's ref."""
+    source, target = make(MemoryStore()), make(MemoryStore())
+    root, _ = source.store_attachment(b"content" * 10_000, run="r")
+    ref = source.seal(point(root))
+    copy_points(source, target, [ref])
+    return source, target, ref
+
+
+def test_proofs_of_the_content_come_with_their_files_also_long_after_the_copy_and_once(copied):
+    source, target, ref = copied
+    source.proofs.add(ref, BOOTED, {"screen.png": b"picture"})
+    source.proofs.add(ref, replace(BOOTED, kind=ProofKind.LVM, result=ProofResult.FAILED))
+
+    copy_points(source, target, [])
+    copy_points(source, target, [])
+
+    there = {proof.kind: proof for proof in target.proofs.of(ref)}
+    assert len(target.proofs.of(ref)) == 2
+    assert (there[ProofKind.BOOT].at, there[ProofKind.BOOT].repository) == (WHEN, source.id)
+    assert target.proofs.file(there[ProofKind.BOOT], "screen.png") == b"picture"
+    assert there[ProofKind.LVM].result is ProofResult.FAILED
+
+
+def test_a_proof_of_the_sources_own_bytes_stays_with_them(copied):
+    source, target, ref = copied
+    for kind in (ProofKind.DIGESTS, ProofKind.WRITTEN, ProofKind.TARGET):
+        source.proofs.add(ref, replace(BOOTED, kind=kind))
+
+    copy_points(source, target, [])
+
+    assert target.proofs.of(ref) == ()
+    assert target.proofs.latest() == {}
+
+
+def test_the_last_proof_of_a_vm_comes_although_its_point_is_gone(copied):
+    source, target, ref = copied
+    source.proofs.add(ref, replace(BOOTED, at=WHEN + timedelta(days=1)))
+    source.proofs.forget(ref)
+
+    copy_points(source, target, [])
+
+    ((last,),) = (of_vm.values() for of_vm in target.proofs.latest().values())
+    assert (last.kind, last.at) == (ProofKind.BOOT, WHEN + timedelta(days=1))
