@@ -1,0 +1,219 @@
+"""Files, folders, links and streams of NTFS by their records."""
+
+from __future__ import annotations
+
+import io
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from vmkeep.errors import CorruptError
+from vmkeep.guest.filesystems.content import Content, FileContent, HeldContent, extents_of
+from vmkeep.guest.filesystems.ntfs import state
+from vmkeep.guest.filesystems.ntfs.boot import Boot, read_boot
+from vmkeep.guest.filesystems.ntfs.compression import CompressedContent
+from vmkeep.guest.filesystems.ntfs.folders import names_in
+from vmkeep.guest.filesystems.ntfs.links import Link, parse_link
+from vmkeep.guest.filesystems.ntfs.records import (
+    DATA,
+    EXTENDED,
+    FILE_NAME,
+    REPARSE_POINT,
+    STANDARD_INFORMATION,
+    Record,
+    Table,
+)
+from vmkeep.guest.filesystems.ntfs.streams import Stream
+from vmkeep.guest.filesystems.tree import FileTree
+from vmkeep.guest.filesystems.values import utf16_name, windows_moment
+from vmkeep.guest.filesystems.volume import MOST_AT_ONCE, Volume
+from vmkeep.model.extents import Extent
+from vmkeep.model.guestfiles import FileEntry, FileKind
+
+_ROOT: Final = 5
+_FIRST_OF_USERS: Final = 16
+"""Records before this one are NTFS's own, e.g. ``$MFT``. They are not listed."""
+_RECORD_BITS: Final = (1 << 48) - 1
+_DOS: Final = 2
+_HIBERNATED: Final = frozenset((b"hibr", b"HIBR"))
+_LONGEST_REPARSE_POINT: Final = 1 << 16
+_SYSTEM: Final = 0x4
+_LINK_OF_LINUX: Final = b"IntxLNK\x01"
+
+
+@dataclass(frozen=True, slots=True)
+class NtfsNode:
+    """A record, or one of its alternate data streams."""
+
+    reference: int
+    stream: str = ""
+
+
+def open_ntfs(volume: Volume) -> FileTree[NtfsNode]:
+    """Open an NTFS.
+
+    :raises CorruptError: there is none, or it contradicts itself.
+    """
+    boot = read_boot(volume)
+    table = Table(volume, boot)
+    reader = NtfsReader(volume, boot, table)
+    reader.warnings += state.warnings(volume, table)
+    tree = FileTree(reader, volume)
+    if _is_hibernated(tree):
+        reader.warnings.append("Windows was hibernated: files that it still had in memory may be missing or old.")
+    return tree
+
+
+def _is_hibernated(tree: FileTree[NtfsNode]) -> bool:
+    found = next((each for each in tree.entries("/") if each.path.lower() == "/hiberfil.sys"), None)
+    return found is not None and found.kind is FileKind.FILE and tree.open(found.path).read(4) in _HIBERNATED
+
+
+class NtfsReader:
+    """An NTFS; see :class:`vmkeep.guest.filesystems.tree.NodeReader`."""
+
+    kind = "ntfs"
+    folds_case = True
+
+    def __init__(self, volume: Volume, boot: Boot, table: Table) -> None:
+        self.warnings: list[str] = []
+        self._volume = volume
+        self._boot = boot
+        self._table = table
+
+    def root(self) -> NtfsNode:
+        """Return the root folder."""
+        return NtfsNode(_ROOT)
+
+    def is_folder(self, node: NtfsNode) -> bool:
+        """Return whether a node is a folder. A junction is none, but a link."""
+        return not node.stream and self._kind(self._table.follow(node.reference)) is FileKind.FOLDER
+
+    def children(self, node: NtfsNode) -> Iterator[tuple[str, NtfsNode]]:
+        """Yield the names in a folder with their nodes, each with its alternate data streams behind it."""
+        for name, reference in names_in(self._volume, self._table, self._table.follow(node.reference)):
+            if reference & _RECORD_BITS < _FIRST_OF_USERS:
+                continue
+            yield name, NtfsNode(reference)
+            for stream in self._streams(self._table.follow(reference)):
+                yield f"{name}:{stream}", NtfsNode(reference, stream)
+
+    def _streams(self, record: Record) -> list[str]:
+        return sorted({piece.name for piece in record.pieces if piece.type == DATA and piece.name})
+
+    def _link(self, record: Record) -> Link | None:
+        if not record.of(REPARSE_POINT):
+            return self._link_of_linux(record)
+        stream = self._table.stream(record, REPARSE_POINT)
+        return parse_link(stream.read(0, min(stream.size, _LONGEST_REPARSE_POINT)))
+
+    def _link_of_linux(self, record: Record) -> Link | None:
+        """Return the symbolic link that NTFS-3G made by a system file with a certain beginning."""
+        information = record.value(STANDARD_INFORMATION)
+        data = record.value(DATA)
+        if not information or len(information) < 36 or not information[32] & _SYSTEM or not data:
+            return None
+        if not data.startswith(_LINK_OF_LINUX) or len(data) % 2:
+            return None
+        return Link(FileKind.SYMLINK, utf16_name(data[len(_LINK_OF_LINUX) :]), "")
+
+    def _kind(self, record: Record) -> FileKind:
+        link = self._link(record)
+        if link is not None and link.kind is not None:
+            return link.kind
+        return FileKind.FOLDER if record.is_folder else FileKind.FILE
+
+    def describe(self, path: str, node: NtfsNode) -> FileEntry:
+        """Return the entry of a record, or of a stream."""
+        record = self._table.follow(node.reference)
+        link = self._link(record)
+        kind = FileKind.FILE if node.stream else self._kind(record)
+        target = link.target if link is not None and kind is FileKind.SYMLINK else None
+        information = record.value(STANDARD_INFORMATION)
+        if information is None or len(information) < 36:
+            raise self._volume.damaged(f"{path}: the record {record.number} does not tell its times")
+        created, modified, changed = struct.unpack_from("<3Q", information)
+        return FileEntry(
+            path=path,
+            kind=kind,
+            size=self._size(record, node.stream) if kind is FileKind.FILE else len(target or ""),
+            modified=windows_moment(modified),
+            changed=windows_moment(changed),
+            created=windows_moment(created),
+            target=target,
+            identity=None if node.stream else record.number,
+            links=1 if node.stream else max(1, self._names(record)),
+        )
+
+    def _names(self, record: Record) -> int:
+        """Return how many names a file has, without those of eight and three letters beside a long one."""
+        values = (piece.value for piece in record.of(FILE_NAME) if piece.is_resident)
+        return sum(len(value) > 65 and value[65] != _DOS for value in values)
+
+    def _size(self, record: Record, stream: str) -> int:
+        if not record.of(DATA, stream):
+            return 0
+        return self._table.stream(record, DATA, stream).size
+
+    def _stream(self, path: str, node: NtfsNode) -> Stream | None:
+        """Return a file's stream; ``None``: it has none, as a file that was never written.
+
+        :raises UnsupportedError: the stream cannot be read.
+        """
+        record = self._table.follow(node.reference)
+        link = self._link(record)
+        if link is not None and link.refusal and not node.stream:
+            raise self._volume.refused(f"{path}: {link.refusal}")
+        if not record.of(DATA, node.stream):
+            return None
+        stream = self._table.stream(record, DATA, node.stream)
+        if stream.is_encrypted:
+            raise self._volume.refused(f"{path}: it is encrypted (EFS), and the key is not in the backup")
+        return stream
+
+    def content(self, path: str, node: NtfsNode) -> io.RawIOBase:
+        """Open the content of a file.
+
+        :raises UnsupportedError: it is encrypted, or not on this volume.
+        """
+        stream = self._stream(path, node)
+        if stream is None:
+            return HeldContent(b"")
+        return self._content(path, stream)
+
+    def _content(self, path: str, stream: Stream) -> Content:
+        if stream.resident is not None:
+            return HeldContent(stream.resident)
+        if stream.unit:
+            return CompressedContent(self._volume, stream, self._boot.cluster, path)
+        return FileContent(self._volume, stream.runs, stream.size)
+
+    def extents(self, path: str, node: NtfsNode) -> Iterator[Extent]:
+        """Yield the ranges of a file that may hold data."""
+        stream = self._stream(path, node)
+        if stream is None or not stream.size:
+            return iter(())
+        if stream.resident is not None or stream.unit:
+            return iter((Extent(0, stream.size),))
+        return extents_of(stream.runs(), stream.size)
+
+    def attributes(self, node: NtfsNode) -> dict[str, bytes]:
+        """Return what NTFS-3G shows by these names, and OS/2's extended attributes."""
+        record = self._table.follow(node.reference)
+        if node.stream:
+            return {}
+        values = {}
+        information = record.value(STANDARD_INFORMATION)
+        if information is not None and len(information) >= 36:
+            values["system.ntfs_attrib"] = information[32:36]
+        for name, kind in (("system.ntfs_reparse_data", REPARSE_POINT), ("system.ntfs_ea", EXTENDED)):
+            if record.of(kind):
+                stream = self._table.stream(record, kind)
+                if stream.size > MOST_AT_ONCE:
+                    raise self._wrong(record, name)
+                values[name] = stream.read(0, stream.size)
+        return values
+
+    def _wrong(self, record: Record, name: str) -> CorruptError:
+        return self._volume.damaged(f"the record {record.number}: {name} is too large")

@@ -1,0 +1,196 @@
+"""Paths over the nodes of a file system, whatever kind it has.
+
+Each kind brings a :class:`NodeReader`: it knows folders, files and attributes by *nodes*, e.g. inode numbers. The tree
+makes paths of them, and refuses what a stranger may have built to trap a program that walks through it: a name with a
+slash, a folder within itself, and a folder with two names.
+"""
+
+from __future__ import annotations
+
+import io
+from collections import OrderedDict
+from collections.abc import Iterator
+from typing import Final, Generic, Protocol, TypeVar
+
+from vmkeep.errors import NotFoundError
+from vmkeep.guest.filesystems.recent import Recent
+from vmkeep.guest.filesystems.volume import Volume
+from vmkeep.model.extents import Extent
+from vmkeep.model.guestfiles import FileEntry, FileKind
+
+N = TypeVar("N")
+
+_RECENT: Final = 1 << 12
+"""Paths whose nodes are remembered, because a caller asks about an entry right after it was listed."""
+_FOLDERS_IN_MEMORY: Final = 8
+_NAMES_IN_MEMORY: Final = 1 << 18
+"""Most names of a folder that are kept for the next look-up; a larger folder is searched each time."""
+_FOLDERS_WATCHED: Final = 1 << 20
+"""Number of folders of which the tree knows whether they have a second name."""
+_UNSAFE: Final = frozenset(("", ".", ".."))
+
+
+class NodeReader(Protocol[N]):
+    """One kind of file system. Nodes are small values that can be compared and hashed."""
+
+    kind: str
+    warnings: list[str]
+    folds_case: bool
+    """Names that differ only in small and capital letters are the same name, as in Windows."""
+
+    def root(self) -> N:
+        """Return the node of the root folder."""
+
+    def is_folder(self, node: N) -> bool:
+        """Return whether a node is a folder."""
+
+    def children(self, node: N) -> Iterator[tuple[str, N]]:
+        """Yield the names in a folder with their nodes, without itself and its parent."""
+
+    def describe(self, path: str, node: N) -> FileEntry:
+        """Return the entry of a node."""
+
+    def content(self, path: str, node: N) -> io.RawIOBase:
+        """Open the content of a file."""
+
+    def extents(self, path: str, node: N) -> Iterator[Extent]:
+        """Yield the ranges of a file that may hold data."""
+
+    def attributes(self, node: N) -> dict[str, bytes]:
+        """Return the extended attributes."""
+
+
+class FileTree(Generic[N]):
+    """A file system by paths; see :class:`vmkeep.model.guestfiles.GuestFileSystem`. A context manager."""
+
+    def __init__(self, reader: NodeReader[N], volume: Volume) -> None:
+        self._reader = reader
+        self._volume = volume
+        self._recent: Recent[str, N] = Recent(_RECENT)
+        self._folders: OrderedDict[N, dict[str, N]] = OrderedDict()
+        self._watched: dict[N, int] = {}
+
+    def __enter__(self) -> FileTree[N]:
+        """Use as a context manager."""
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        """Forget what is cached."""
+        self._recent.clear()
+        self._folders.clear()
+
+    @property
+    def kind(self) -> str:
+        """Its kind in small letters."""
+        return self._reader.kind
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Sentences about files that may be missing or old."""
+        return tuple(self._reader.warnings)
+
+    def entry(self, path: str) -> FileEntry:
+        """Return the entry at a path."""
+        path, node = self._find(path)
+        return self._reader.describe(path, node)
+
+    def entries(self, path: str) -> Iterator[FileEntry]:
+        """Yield the entries of a folder. Those that were yielded before an error are right."""
+        path, node = self._find(path)
+        if not self._reader.is_folder(node):
+            raise NotFoundError(f"{self._volume.what}: {path} is no folder")
+        return self._entries(path, node)
+
+    def _entries(self, path: str, node: N) -> Iterator[FileEntry]:
+        for name, child in self._children(path, node):
+            below = _joined(path, name)
+            self._recent.put(below, child)
+            found = self._reader.describe(below, child)
+            if found.kind is FileKind.FOLDER:
+                self._watch(below, child)
+            yield found
+
+    def open(self, path: str) -> io.RawIOBase:
+        """Open a file's content."""
+        path, node = self._file(path)
+        return self._reader.content(path, node)
+
+    def data_extents(self, path: str) -> Iterator[Extent]:
+        """Yield the ranges of a file that may hold data."""
+        path, node = self._file(path)
+        return self._reader.extents(path, node)
+
+    def attributes(self, path: str) -> dict[str, bytes]:
+        """Return the extended attributes of an entry."""
+        return self._reader.attributes(self._find(path)[1])
+
+    def _file(self, path: str) -> tuple[str, N]:
+        path, node = self._find(path)
+        kind = self._reader.describe(path, node).kind
+        if kind is not FileKind.FILE:
+            raise NotFoundError(f"{self._volume.what}: {path} is no file, but a {kind.value}")
+        return path, node
+
+    def _find(self, path: str) -> tuple[str, N]:
+        """Return a path as the file system spells it, and its node."""
+        parts = [part for part in path.split("/") if part]
+        known = self._recent.get("/" + "/".join(parts))
+        if known is not None:
+            return "/" + "/".join(parts), known
+        at, node = "/", self._reader.root()
+        for part in parts:
+            found = self._lookup(at, node, part)
+            if found is None:
+                raise NotFoundError(f"{self._volume.what}: there is no {_joined(at, part)}")
+            at, node = _joined(at, found[0]), found[1]
+        return at, node
+
+    def _lookup(self, path: str, folder: N, name: str) -> tuple[str, N] | None:
+        if not self._reader.is_folder(folder):
+            return None
+        names = self._names(path, folder)
+        if names is not None and name in names:
+            return name, names[name]
+        pairs = names.items() if names is not None else self._children(path, folder)
+        wanted = name.casefold()
+        folded: list[tuple[str, N]] = []
+        for each, node in pairs:
+            if each == name:
+                return each, node
+            if self._reader.folds_case and each.casefold() == wanted:
+                folded.append((each, node))
+        return folded[0] if len(folded) == 1 else None
+
+    def _names(self, path: str, folder: N) -> dict[str, N] | None:
+        """Return the names of a folder; ``None``: it has too many for the memory."""
+        known = self._folders.get(folder)
+        if known is not None:
+            self._folders.move_to_end(folder)
+            return known
+        names: dict[str, N] = {}
+        for name, node in self._children(path, folder):
+            names.setdefault(name, node)
+            if len(names) > _NAMES_IN_MEMORY:
+                return None
+        self._folders[folder] = names
+        while len(self._folders) > _FOLDERS_IN_MEMORY or sum(map(len, self._folders.values())) > 2 * _NAMES_IN_MEMORY:
+            self._folders.popitem(last=False)
+        return names
+
+    def _children(self, path: str, folder: N) -> Iterator[tuple[str, N]]:
+        for name, node in self._reader.children(folder):
+            if name in _UNSAFE or "/" in name or "\0" in name:
+                raise self._volume.damaged(f"{path} holds an entry with the name {name!r}, which no file can have")
+            yield name, node
+
+    def _watch(self, path: str, folder: N) -> None:
+        """Refuse a folder that was met under another name, because walking through such a tree might never end."""
+        if folder == self._reader.root():
+            raise self._volume.damaged(f"{path} is the root again")
+        name = hash(path)
+        if len(self._watched) < _FOLDERS_WATCHED and self._watched.setdefault(folder, name) != name:
+            raise self._volume.damaged(f"the folder {path} has a second name, which no folder can have")
+
+
+def _joined(folder: str, name: str) -> str:
+    return f"{folder}{name}" if folder.endswith("/") else f"{folder}/{name}"

@@ -1,0 +1,10 @@
+"""XFS, versions 4 and 5, after the XFS developers' "XFS Algorithms & Data Structures". Numbers are big-endian.
+
+:mod:`superblock` says where things are, :mod:`inodes` reads one inode, :mod:`mapping` finds the blocks of one of its
+forks (content or attributes), :mod:`folders` and :mod:`attributes` read what is in them, and :mod:`reader` puts them
+together. :mod:`log` tells whether the file system was unmounted. The log is not replayed.
+"""
+
+from vmkeep.guest.filesystems.xfs.reader import open_xfs
+
+__all__ = ["open_xfs"]

@@ -1,0 +1,168 @@
+"""Files, folders, links and attributes of XFS by inode numbers."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from typing import Final
+
+from vmkeep.guest.filesystems.content import FileContent, HeldContent, extents_of
+from vmkeep.guest.filesystems.recent import Recent
+from vmkeep.guest.filesystems.tree import FileTree
+from vmkeep.guest.filesystems.values import posix_name
+from vmkeep.guest.filesystems.volume import Volume
+from vmkeep.guest.filesystems.xfs.attributes import AttributeReader
+from vmkeep.guest.filesystems.xfs.folders import END_OF_DATA, parse_block, parse_local
+from vmkeep.guest.filesystems.xfs.inodes import LOCAL, Inode, read_inode
+from vmkeep.guest.filesystems.xfs.log import was_unmounted
+from vmkeep.guest.filesystems.xfs.mapping import Mapper
+from vmkeep.guest.filesystems.xfs.superblock import NEEDS_REPAIR, Superblock, read_superblock
+from vmkeep.model.extents import Extent
+from vmkeep.model.guestfiles import FileEntry, FileKind
+
+_INODES: Final = 256
+"""Inodes that are kept, because a caller asks several things about the same file."""
+_LONGEST_LINK: Final = 1024
+_LINK: Final = b"XSLM"
+_HEADER_OF_LINK: Final = 56
+
+
+def open_xfs(volume: Volume) -> FileTree[int]:
+    """Open an XFS.
+
+    :raises CorruptError: there is none, or it contradicts itself.
+    :raises UnsupportedError: it has features that vmkeep cannot read.
+    """
+    found = read_superblock(volume)
+    reader = XfsReader(volume, found)
+    reader.warnings += _warnings(volume, found)
+    return FileTree(reader, volume)
+
+
+def _warnings(volume: Volume, found: Superblock) -> Iterator[str]:
+    if found.incompatible & NEEDS_REPAIR:
+        yield "The file system asks for xfs_repair: files may be missing or wrong."
+    if not found.log_start:
+        yield "The log is on another device, and was not looked at: newer files may be missing or old."
+    elif not was_unmounted(volume, found):
+        yield (
+            "The log was not closed by an unmount, and vmkeep does not replay it: files that were written in the last "
+            "seconds before the backup may be missing or old. Boot or restore the machine to see them, or mount a "
+            "copy of the disk."
+        )
+
+
+class XfsReader:
+    """An XFS; see :class:`vmkeep.guest.filesystems.tree.NodeReader`."""
+
+    kind = "xfs"
+    folds_case = False
+
+    def __init__(self, volume: Volume, found: Superblock) -> None:
+        self.warnings: list[str] = []
+        self._volume = volume
+        self._found = found
+        self._mapper = Mapper(volume, found)
+        self._inodes: Recent[int, Inode] = Recent(_INODES)
+        self._attributes = AttributeReader(volume, found, self._mapper)
+
+    def _inode(self, number: int) -> Inode:
+        found = self._inodes.get(number)
+        return found or self._inodes.put(number, read_inode(self._volume, self._found, number))
+
+    def root(self) -> int:
+        """Return the root's inode number."""
+        return self._found.root
+
+    def is_folder(self, node: int) -> bool:
+        """Return whether an inode is a folder."""
+        return self._inode(node).kind is FileKind.FOLDER
+
+    def children(self, node: int) -> Iterator[tuple[str, int]]:
+        """Yield the names in a folder with their inode numbers."""
+        inode = self._inode(node)
+        if inode.content.format == LOCAL:
+            found = parse_local(self._volume, self._found, node, inode.content.room[: inode.size])
+        else:
+            found = self._blocks(inode)
+        for name, child in found:
+            yield posix_name(name), child
+
+    def _blocks(self, inode: Inode) -> Iterator[tuple[bytes, int]]:
+        """Yield the entries of a folder's blocks. A block that became empty is a hole."""
+        size = self._found.folder_block
+        following = 0
+        for run in self._mapper.runs(inode.content):
+            start = max(following, run.start // size * size)
+            following = -(-(run.start + run.length) // size) * size
+            for at in range(start, min(following, END_OF_DATA), size):
+                yield from parse_block(
+                    self._volume, self._found, inode.number, self._mapper.read(inode.content, at, size)
+                )
+        if following < min(inode.size, END_OF_DATA):
+            raise self._volume.damaged(f"a part of the folder with the inode {inode.number} is missing")
+
+    def describe(self, path: str, node: int) -> FileEntry:
+        """Return the entry of an inode."""
+        inode = self._inode(node)
+        kind = inode.kind
+        return FileEntry(
+            path=path,
+            kind=kind,
+            size=inode.size if kind in (FileKind.FILE, FileKind.SYMLINK) else 0,
+            modified=inode.modified,
+            changed=inode.changed,
+            created=inode.created,
+            mode=inode.mode & 0o7777,
+            uid=inode.uid,
+            gid=inode.gid,
+            target=self._target(inode) if kind is FileKind.SYMLINK else None,
+            identity=node,
+            links=inode.links,
+        )
+
+    def _target(self, inode: Inode) -> str:
+        if inode.size > _LONGEST_LINK:
+            raise self._volume.damaged(f"the symbolic link with the inode {inode.number} has {inode.size} bytes")
+        fork = inode.content
+        if fork.format == LOCAL:
+            return posix_name(fork.room[: inode.size])
+        if not self._found.has_checksums:
+            return posix_name(self._mapper.read(fork, 0, inode.size))
+        size = self._found.block_size
+        blocks = -(-inode.size // (size - _HEADER_OF_LINK))
+        data = self._mapper.read(fork, 0, blocks * size)
+        parts = [data[at : at + size] for at in range(0, len(data), size)]
+        if any(part[:4] != _LINK for part in parts):
+            raise self._volume.damaged(f"the symbolic link with the inode {inode.number} has a wrong header")
+        return posix_name(b"".join(part[_HEADER_OF_LINK:] for part in parts)[: inode.size])
+
+    def content(self, path: str, node: int) -> io.RawIOBase:
+        """Open the content of a file.
+
+        :raises UnsupportedError: it is on the real-time device.
+        """
+        inode = self._checked(path, node)
+        if inode.content.format == LOCAL:
+            return HeldContent(inode.content.room[: inode.size])
+        return FileContent(self._volume, lambda offset: self._mapper.runs(inode.content, offset), inode.size)
+
+    def _checked(self, path: str, node: int) -> Inode:
+        inode = self._inode(node)
+        if inode.is_realtime:
+            raise self._volume.refused(f"{path}: its content is on the real-time device of this XFS")
+        if inode.content.format == LOCAL and inode.size > len(inode.content.room):
+            raise self._volume.damaged(f"the inode {node} holds less than its {inode.size} bytes")
+        return inode
+
+    def extents(self, path: str, node: int) -> Iterator[Extent]:
+        """Yield the ranges of a file that may hold data."""
+        inode = self._checked(path, node)
+        if inode.content.format == LOCAL:
+            return iter((Extent(0, inode.size),) if inode.size else ())
+        return extents_of(self._mapper.runs(inode.content), inode.size)
+
+    def attributes(self, node: int) -> dict[str, bytes]:
+        """Return the extended attributes."""
+        fork = self._inode(node).attributes
+        return self._attributes.read(fork) if fork is not None else {}
