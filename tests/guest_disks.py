@@ -22,6 +22,7 @@ FOLDER: Final = Path(__file__).parent / "fixtures" / "guest"
 MANIFEST: Final[Mapping[str, Any]] = json.loads((FOLDER / "manifest.json").read_text(encoding="utf-8"))
 _PIECE: Final = 1 << 20
 _HOLE: Final = 1 << 12
+_NOTHING: Final = bytes(_PIECE)
 
 
 class ImageDisk:
@@ -80,7 +81,7 @@ class GuestDisks:
         """Return the raw image of a disk, e.g. ``ia``."""
         path = self._folder / f"{name}.raw"
         if not path.exists():
-            _unpack(FOLDER / f"{name}.raw.zst", path)
+            unpack(FOLDER / f"{name}.raw.zst", path)
         return path
 
     def disks(self, *names: str) -> list[DiskInGuest]:
@@ -92,11 +93,14 @@ class GuestDisks:
         return self.disks(*MANIFEST["scenarios"][name]["disks"])
 
 
-def _unpack(packed: Path, path: Path) -> None:
+def unpack(packed: Path, path: Path) -> None:
     """Unpack an image, with holes where it is zero."""
     with packed.open("rb") as source, path.open("wb") as out:
         with zstandard.ZstdDecompressor().stream_reader(source) as reader:
             while piece := reader.read(_PIECE):
+                if piece == _NOTHING[: len(piece)]:
+                    out.seek(len(piece), os.SEEK_CUR)
+                    continue
                 for at in range(0, len(piece), _HOLE):
                     page = piece[at : at + _HOLE]
                     if page.strip(b"\0"):

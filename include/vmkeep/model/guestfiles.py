@@ -29,7 +29,10 @@ class FileEntry:
     """An entry of a folder: a file, a folder, a symbolic link or something rarer."""
 
     path: str
-    """From the root of its file system, parted by ``/``. Bytes that are no UTF-8 are kept as Python's surrogates."""
+    """From the root of its file system, e.g. ``/etc/hosts``; the root itself is ``/``.
+
+    Bytes that are no UTF-8 are kept as Python's surrogates.
+    """
     kind: FileKind
     size: int
     """Bytes of the content; 0 for all but files and symbolic links."""

@@ -1,4 +1,4 @@
-"""Reads the files of a guest: ext2, ext3, ext4.
+"""Reads the files of a guest: ext2, ext3, ext4, XFS, NTFS, FAT, exFAT and btrfs.
 
 Every kind has a reader of its own in this room, in Python, because what it reads was written by a stranger
 (docs/decisions/0074). A reader knows nodes, e.g. inode numbers; :mod:`tree` makes paths of them. Content is read

@@ -21,13 +21,13 @@ def open_ext(volume: Volume) -> FileTree[int]:
     found = read_superblock(volume)
     if not found.needs_recovery:
         return FileTree(ExtReader(volume, found), volume)
-    volume, notes = _replayed(volume, found)
+    volume, notes = replayed(volume, found)
     reader = ExtReader(volume, read_superblock(volume))
     reader.warnings += notes
     return FileTree(reader, volume)
 
 
-def _replayed(volume: Volume, found: Superblock) -> tuple[Volume, list[str]]:
+def replayed(volume: Volume, found: Superblock) -> tuple[Volume, list[str]]:
     """Return the volume after the replay of its journal, and sentences about changes that are not in it."""
     # These need numpy, which an unmounted file system does not.
     from vmkeep.guest.filesystems.ext.journal import JournalError, read_journal
