@@ -372,6 +372,6 @@ class CorruptBlockError(CorruptError):
 
 
 class VerificationError(VmKeepError):
-    """The bytes read back differ from the bytes written."""
+    """The bytes read back differ from the bytes written, or the content of a restore point contradicts itself."""
 
     exit_code = 91

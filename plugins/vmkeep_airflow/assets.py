@@ -16,6 +16,10 @@ WINDOWS = Asset("vmkeep_windows")
 """Gets one event for each window of which its policy wants people told. Its ``extra`` holds ``policy``, ``run``,
 ``problems``, and in ``vms`` the number of VMs by how their backups ended."""
 
+GUEST_CHECKS = Asset("vmkeep_guest_checks")
+"""Gets one event for each run of ``guest_checks`` after which somebody has to look. Its ``extra`` holds ``run``, the
+``names`` of the VMs that are inconsistent, and the summary in ``problems``."""
+
 ANNOUNCED = AssetAlias("vmkeep_announced")
 """The alias through which runs emit their events, because an outlet would emit one for every success of its task."""
 

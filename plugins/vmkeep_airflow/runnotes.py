@@ -29,14 +29,16 @@ def on_dag_run_running(dag_run: DagRun) -> None:
 
 @hookimpl
 def on_dag_run_failed(dag_run: DagRun) -> None:
-    """Tell in the note of a window that has problems how its backups ended."""
+    """Tell in the note of a window that has problems how its backups ended, and which guests are inconsistent."""
     _tell_window(dag_run)
+    _tell_guests(dag_run)
 
 
 @hookimpl
 def on_dag_run_success(dag_run: DagRun) -> None:
     """Tell in the note how a window's backups ended, or by which mode a backup was made and what it reached."""
     _tell_window(dag_run)
+    _tell_guests(dag_run)
     if dag_run.dag_id not in ("vm_backup", "vm_restore", "export_point") or not is_ours(dag_run):
         return
     if dag_run.dag_id == "export_point":
@@ -58,6 +60,14 @@ def _tell_window(dag_run: DagRun) -> None:
     from vmkeep_airflow.windowreports import note_of  # takes time to import
 
     for line in note_of(result_of(dag_run, "report")):
+        add_note(dag_run, line)
+
+
+def _tell_guests(dag_run: DagRun) -> None:
+    """Tell in the note of a check of guests what it has found."""
+    if dag_run.dag_id != "guest_checks" or not is_ours(dag_run):
+        return
+    for line in result_of(dag_run, "report").get("lines") or ():
         add_note(dag_run, line)
 
 

@@ -28,6 +28,7 @@ LISTED = {
     "disaster_recovery.py": ("disaster_recovery", None),
     "disk_attach.py": ("disk_attach", None),
     "export_point.py": ("export_point", None),
+    "guest_checks.py": ("guest_checks", "vmkeep_restore_points"),
     "host_config_backup.py": ("host_config_backup", "0 4 * * *"),
     "missed_backups.py": ("missed_backups", "0 9 * * *"),
     "policy_exports.py": None,
@@ -72,6 +73,8 @@ def test_every_file_holds_the_dag_it_is_named_after(bag):
 
 
 def _words(schedule):
+    if isinstance(schedule, list):
+        return ", ".join(asset.name for asset in schedule)
     return schedule if schedule is None else str(getattr(schedule, "summary", schedule))
 
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
-import os
-import socket
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -23,6 +20,7 @@ from vmkeep.cli.point_retention import retention
 from vmkeep.cli.point_serve import serve
 from vmkeep.cli.retention_options import parse_end
 from vmkeep.cli.times import shown_second, shown_time, shown_zone
+from vmkeep.cli.who import who
 from vmkeep.clock import now
 from vmkeep.errors import NotFoundError, UsageError
 from vmkeep.flows import points
@@ -202,7 +200,7 @@ def pin(repository: str | None, ref: str, reason: str, until: str | None, as_jso
     """
     end = parse_end(until, now=now()) if until else None
     with open_given(repository) as opened:
-        found, made = points.pin(opened, ref, reason=reason, by=_who(), until=end)
+        found, made = points.pin(opened, ref, reason=reason, by=who(), until=end)
     if as_json:
         print_json({"ref": found, **to_plain(made)})
         return
@@ -239,7 +237,7 @@ def trust(repository: str | None, ref: str, reason: str, as_json: bool) -> None:
     Do this when you have compared its content. The reason stays with the point.
     """
     with open_given(repository) as opened:
-        found, made = points.trust(opened, ref, reason=reason, by=_who())
+        found, made = points.trust(opened, ref, reason=reason, by=who())
     if as_json:
         print_json({"ref": found, "was_suspect": made is not None})
         return
@@ -254,14 +252,6 @@ def _transport(image: DiskImage | None) -> str:
     if image.lun is not None or image.transport in asked[:1]:
         return image.transport
     return f"{image.transport} (asked {':'.join(asked)})"
-
-
-def _who() -> str:
-    try:
-        user = getpass.getuser()
-    except (KeyError, OSError):  # a container's user may have no name
-        user = str(os.getuid())
-    return f"{user}@{socket.gethostname()}"
 
 
 def _short(marks: Marks, uses: Sequence[Use] = ()) -> str:

@@ -30,6 +30,7 @@ _NOUNS = {
     "completion": "Print the script that completes vmkeep commands in a shell.",
     "config": "Show the settings, and where each value comes from.",
     "dr": "Recover from a disaster by a plan, rehearse it, and show what was proved.",
+    "guest": "Look into the disks of guests, as restore points hold them.",
     "help": "Explain a command, or the environment variables and the configuration file.",
     "host": "Back up the configurations of ESXi hosts, list them, and write them to files.",
     "image": "Import disk images as a restore point, and export a disk as a raw image.",

@@ -215,6 +215,37 @@ def progress_bars(*, hidden: bool) -> Iterator[Bars]:
         yield Bars(drawn)
 
 
+@contextmanager
+def progress_counts(noun: str, *, hidden: bool) -> Iterator[OnProgress]:
+    """Yield what moves a bar of things that are counted, with their rate and the time that is left.
+
+    It goes to stderr, and only to a terminal. The bytes of its events are numbers of things.
+
+    :param noun: one of the things, e.g. ``VM``.
+    """
+    if hidden or not sys.stderr.isatty():
+        yield lambda _event: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(),
+        TextColumn(f"{noun}s, {{task.fields[rate]}}", markup=False), TimeRemainingColumn(),
+    )  # fmt: skip
+    with Progress(*columns, console=Console(stderr=True)) as drawn:
+        bar = drawn.add_task("", total=None, rate="")
+
+        def show(event: job.Progress) -> None:
+            speed = drawn.tasks[0].speed
+            drawn.update(
+                bar, description=event.phase, completed=event.bytes_done, total=event.bytes_total,
+                rate=f"{speed:.1f}/s" if speed else "",
+            )  # fmt: skip
+
+        yield show
+
+
 def show_recovery_key(key: str) -> None:
     """Print a recovery key, the only time that it can be."""
     click.echo(f"recovery key, shown this once: write it down and keep it apart from the passphrase\n\n    {key}\n")

@@ -17,7 +17,7 @@ server products. ``ovf_rest`` and ``vmx_rest`` name each part that is not taken 
 
 from vmkeep.hypervisors.carrying import advice, left_behind, notes_text, package_advice
 from vmkeep.hypervisors.described import DescribedMachine, DiskFile
-from vmkeep.hypervisors.guests import usual_drivers
+from vmkeep.hypervisors.guests import Guest, guest_of_id, usual_drivers
 from vmkeep.hypervisors.libvirt import libvirt_xml
 from vmkeep.hypervisors.openstack import openstack_properties, openstack_script
 from vmkeep.hypervisors.ova import BLOCK, END, OvaPlan, padded, plan_ova, tar_header
@@ -33,10 +33,12 @@ __all__ = [
     "OVF_ENDS",
     "DescribedMachine",
     "DiskFile",
+    "Guest",
     "OvaPlan",
     "Wishes",
     "WrittenDisk",
     "advice",
+    "guest_of_id",
     "host_name",
     "left_behind",
     "libvirt_xml",

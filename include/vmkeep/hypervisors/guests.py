@@ -58,6 +58,11 @@ class Guest:
         return self.family in WINDOWS
 
     @property
+    def may_be_linux(self) -> bool:
+        """Whether the guest is a Linux, or of a kind that the id does not tell."""
+        return self.is_linux or self.family is Family.OTHER
+
+    @property
     def is_linux(self) -> bool:
         """Whether the guest is a Linux of any maker."""
         return self.family in LINUX
@@ -65,9 +70,13 @@ class Guest:
 
 def guest_of(machine: PortableMachine) -> Guest:
     """Return the guest system of a machine, from its id."""
-    id_ = machine.guest_id
-    family = next((family for pattern, family in _FAMILIES if re.match(pattern, id_, re.IGNORECASE)), Family.OTHER)
-    return Guest(id=id_, family=family, bits=64 if "64" in id_ else 32)
+    return guest_of_id(machine.guest_id)
+
+
+def guest_of_id(guest_id: str) -> Guest:
+    """Return the guest system that an id of vSphere means."""
+    family = next((family for pattern, family in _FAMILIES if re.match(pattern, guest_id, re.IGNORECASE)), Family.OTHER)
+    return Guest(id=guest_id, family=family, bits=64 if "64" in guest_id else 32)
 
 
 def usual_drivers(machine: PortableMachine) -> Drivers:

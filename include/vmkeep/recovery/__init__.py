@@ -8,7 +8,7 @@ The rules: a point that is marked damaged or suspect, or cannot be read, is neve
 note, and a plan that does not fit is refused before anything is changed. Nothing here asks a server or the time.
 """
 
-from vmkeep.recovery.building import PLAN
+from vmkeep.recovery.building import ANSWERED, PLAN
 from vmkeep.recovery.choosing import DAMAGED, UNREADABLE, ChosenVm, ChosenVms, allowed_points, choose, for_drill
 from vmkeep.recovery.files import PlanFile, default_folder, parse_plan, plans_in, read_plan
 from vmkeep.recovery.knownpoints import KnownPoint
@@ -28,6 +28,7 @@ from vmkeep.recovery.values import (
 )
 
 __all__ = [
+    "ANSWERED",
     "DAMAGED",
     "PLAN",
     "UNREADABLE",

@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from airflow.sdk import BaseOperator, Context
-from airflow.sdk.exceptions import AirflowException, AirflowFailException
+from airflow.sdk.exceptions import AirflowFailException
 
 from vmkeep.errors import VmKeepError
 from vmkeep.model.wording import counted
-from vmkeep.policy import NotifyWhen
 from vmkeep.recovery import RecoveryPlan
-from vmkeep_airflow.mail import send_mail
+from vmkeep_airflow.alarms import mail_people
 from vmkeep_airflow.plans import faults_of_plans, sound_plans
-from vmkeep_airflow.policies import policy_files
 from vmkeep_airflow.site import repository_site
 
 _SHOWN = 20
@@ -68,13 +66,6 @@ def _told(plan: str, lines: list[str]) -> str:
 
 
 def _tell(problems: dict[str, list[str]]) -> Iterator[str]:
-    """Send one mail about each repository to the people of its policies. Yield why some were not reached."""
-    policies = [read.policy for read in policy_files() if read.policy is not None]
+    """Tell the people of each repository's policies. Yield why some were not reached."""
     for repository, each in problems.items():
-        wishes = [one.notifications for one in policies if one.repository == repository]
-        people = {to for wish in wishes if wish.when is not NotifyWhen.NEVER for to in wish.to}
-        if people:
-            try:
-                send_mail(tuple(sorted(people)), subject="vmkeep: VMs not proved restorable", text="\n".join(each))
-            except AirflowException as error:
-                yield f"not everybody was told of {repository}: {error}"
+        yield from mail_people(repository, subject="vmkeep: VMs not proved restorable", lines=each)

@@ -1,0 +1,263 @@
+"""Checks that the LVM volume groups in restore points are complete and agree with themselves: of one VM or thousands.
+
+Only metadata is read, some kilobytes of each disk, by as many threads as the store bears. All share one index and one
+cache of blocks. No point is held meanwhile: its check lasts milliseconds, and a prune deletes no block that a point
+needed some hours ago.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from vmkeep.blobs import abreast
+from vmkeep.clock import now
+from vmkeep.errors import CorruptError, NotFoundError, VmKeepError
+from vmkeep.flows.guest_kinds import guest_of_point
+from vmkeep.flows.lvm_history import Before, before, details_of, failure_keys, same_vm
+from vmkeep.flows.lvm_looks import Look, Looks, explained
+from vmkeep.flows.lvm_marks import mark
+from vmkeep.flows.lvm_values import LvmCheck, LvmReport, LvmRequest, LvmSummary, summed
+from vmkeep.flows.point_choice import (
+    ChosenPoint,
+    every_point,
+    keys_of_vms,
+    load,
+    newest_of_key,
+    parse_point_selector,
+)
+from vmkeep.flows.points import find_ref
+from vmkeep.guest.lvm import Severity
+from vmkeep.model.job import Progress
+from vmkeep.model.point import RestorePoint
+from vmkeep.model.proofs import PointProof, ProofKind, ProofResult
+from vmkeep.model.wording import counted
+from vmkeep.repository import Repository
+from vmkeep.selection import Selector
+from vmkeep.transfer import open_views
+
+__all__ = ["LvmReport", "LvmRequest", "LvmSummary", "check_lvm", "divide", "summed"]
+
+_PART: Final = 250
+"""VMs, or points, that one process checks: some minutes of work at most."""
+_CACHE: Final = 64 << 20
+"""Bytes of blocks that stay in memory for all threads. A point and the one before it share most of theirs."""
+
+
+def check_lvm(
+    repository: Repository,
+    request: LvmRequest,
+    *,
+    by: str,
+    run: str = "",
+    on_progress: Callable[[Progress], None] = lambda _progress: None,
+) -> LvmReport:
+    """Check restore points. One that cannot be read, or is gone meanwhile, is told in the summary and stops no other.
+
+    Nothing is written unless the request says ``mark`` or ``record``.
+
+    :param by: the person or DAG that asks, for the proofs.
+    :param run: the run that asks; empty: none does.
+    :param on_progress: takes the number of VMs that are done; an error that it raises ends the call.
+    :raises NotFoundError: a named point does not exist.
+    :raises SelectorError: the selector cannot be parsed.
+    :raises UsageError: the selector asks what restore points do not tell.
+    """
+    started = time.monotonic()
+    selector = parse_point_selector(request.selector) if request.selector else None
+    work = list(_work(repository, request))
+    checks: list[LvmCheck] = []
+    parts: list[LvmSummary] = []
+    with open_views(repository, cache_size=_CACHE) as views:
+        fleet = _Fleet(repository, Looks(repository, views), request, selector, by=by, run=run)
+        for number, done in enumerate(abreast(repository.blobs, fleet.check, work, computes=True), 1):
+            checks += done.checks
+            parts.append(done.summary)
+            on_progress(Progress(phase="check", bytes_done=number, bytes_total=len(work)))
+    return LvmReport(checks=tuple(checks), summary=replace(summed(parts), seconds=time.monotonic() - started))
+
+
+def divide(repository: Repository, request: LvmRequest, *, announced: Collection[str] | None) -> list[LvmRequest]:
+    """Return the parts of a request that several processes can carry out. Nothing to check: there is none.
+
+    :param announced: refs of the points that were made since the last check, also those of other repositories; ``None``:
+        the request says what is checked.
+    """
+    if announced is not None:
+        refs = sorted(ref for ref in repository.point_refs() if ref in announced)
+        return [replace(request, refs=part) for part in _parts(refs)]
+    selector = parse_point_selector(request.selector) if request.selector else None
+    keys = keys_of_vms(repository)
+    if selector is not None:
+        found = abreast(repository.blobs, lambda key: newest_of_key(repository, selector, key), keys)
+        keys = [key for key, newest in zip(keys, found, strict=True) if newest]
+    return [replace(request, keys=part) for part in _parts(keys)]
+
+
+def _parts(every: Sequence[str]) -> Iterator[tuple[str, ...]]:
+    yield from (tuple(every[at : at + _PART]) for at in range(0, len(every), _PART))
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """The points of one key that one thread checks, the oldest first."""
+
+    key: str
+    refs: tuple[str, ...] = ()
+    """The points that were named; empty: those that the request means."""
+
+
+def _work(repository: Repository, request: LvmRequest) -> Iterator[_Work]:
+    if request.points or request.refs:
+        by_key: dict[str, set[str]] = {}
+        for ref in (*(find_ref(repository, text) for text in request.points), *request.refs):
+            by_key.setdefault(ref.rpartition("/")[0], set()).add(ref)
+        yield from (_Work(key, tuple(sorted(refs))) for key, refs in by_key.items())
+    else:
+        yield from map(_Work, keys_of_vms(repository) if request.keys is None else request.keys)
+
+
+@dataclass(slots=True)
+class _Done:
+    """The outcome of the points of one key."""
+
+    checks: list[LvmCheck] = field(default_factory=list)
+    skipped: dict[str, str] = field(default_factory=dict)
+    unread: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def summary(self) -> LvmSummary:
+        return LvmSummary(
+            vms={check.key: check.vm for check in self.checks},
+            points=len(self.checks),
+            disks=sum(check.disks for check in self.checks),
+            inconsistent={check.key: check.vm for check in self.checks if check.failures},
+            skipped=self.skipped,
+            unread=self.unread,
+            marked=tuple(sorted({ref for check in self.checks for ref in check.marked})),
+        )
+
+
+class _Fleet:
+    """Checks the points of one key after the other. Thread-safe."""
+
+    def __init__(
+        self, repository: Repository, looks: Looks, request: LvmRequest, selector: Selector | None, *, by: str, run: str
+    ) -> None:
+        self._repository = repository
+        self._looks = looks
+        self._request = request
+        self._selector = selector
+        self._by = by
+        self._run = run
+
+    def check(self, work: _Work) -> _Done:
+        """Check the points of one key."""
+        done = _Done()
+        last: Look | None = None
+        for chosen in self._chosen(work, done):
+            if chosen.point is None:
+                done.unread[chosen.ref] = chosen.problem
+                continue
+            try:
+                known = Before.of(last) if last is not None and same_vm(last.point, chosen.point) else None
+                look = self._check(chosen.point, known, done)
+                last = look if self._request.all_points else None  # else points of the VM may lie between
+            except (CorruptError, NotFoundError) as error:
+                done.unread[chosen.ref] = self._why(chosen.ref, error)
+        return done
+
+    def _why(self, ref: str, error: VmKeepError) -> str:
+        """Return why a point could not be checked."""
+        try:
+            self._repository.load_point(ref)
+        except NotFoundError:
+            return "it was deleted while it was checked"
+        except CorruptError:
+            pass
+        return str(error)
+
+    def _chosen(self, work: _Work, done: _Done) -> Iterator[ChosenPoint]:
+        if work.refs:
+            named = (load(self._repository, ref) for ref in work.refs)
+            yield from (one for one in named if self._request.points or self._may_be_linux(one, done))
+            return
+        newest = newest_of_key(self._repository, self._selector, work.key)
+        wanted = [chosen for chosen in newest if self._may_be_linux(chosen, done)]
+        if wanted and self._request.all_points:
+            yield from every_point(self._repository, work.key)
+        else:
+            yield from wanted
+
+    def _may_be_linux(self, chosen: ChosenPoint, done: _Done) -> bool:
+        """Return whether a VM is to be checked; if not, note that it is passed over."""
+        point = chosen.point
+        guest = guest_of_point(self._repository, point) if point is not None else None
+        if point is None or guest is None or guest.may_be_linux:
+            return True
+        done.skipped[point.vm.key] = f"{point.vm.name} ({guest.id})"
+        return False
+
+    def _check(self, point: RestorePoint, known: Before | None, done: _Done) -> Look:
+        """Check one point, keep the outcome where that is asked for, and return what was seen."""
+        told: list[str] = []
+        if known is None:
+            known, why = before(self._repository, self._looks, point)
+            told += [why] if why else []
+        look = self._looks.at(point, known.groups if known is not None else ())
+        marked: tuple[str, ...] = ()
+        if look.failures:
+            look = self._confirmed(look, known)
+            if self._request.mark:
+                marked, why = mark(self._repository, look, known)
+                told += [why] if why else []
+        if look.unread:
+            done.unread[point.ref] = "; ".join(look.unread)
+        made = LvmCheck(
+            point=point.ref,
+            vm=point.vm.name,
+            key=point.vm.key,
+            disks=len(point.images),
+            vgs=look.groups,
+            findings=look.findings,
+            marked=marked,
+            told=tuple(told),
+        )
+        if self._request.record:
+            self._repository.proofs.add(point.ref, self._proof(made, look))
+        done.checks.append(made)
+        return look
+
+    def _confirmed(self, first: Look, known: Before | None) -> Look:
+        """Look once more at a point that seems to contradict itself. Add to each failure what that has confirmed."""
+        look = self._looks.again(first, known.groups if known is not None else ())
+        clause = _of_the_point_before(look, known)
+        findings = (
+            explained(look, found, before=clause) if found.severity is Severity.FAILURE else found
+            for found in look.findings
+        )
+        return replace(look, findings=tuple(findings))
+
+    def _proof(self, made: LvmCheck, look: Look) -> PointProof:
+        if made.failures:
+            result = ProofResult.FAILED
+            text = f"LVM contradicts itself: {'; '.join(found.text for found in made.failures)}"
+        elif look.unread:
+            result, text = ProofResult.UNDECIDED, f"LVM could not be read: {look.unread[0]}"
+        else:
+            result = ProofResult.PASSED
+            text = f"{counted(len(made.vgs), 'volume group')} on {counted(made.disks, 'disk')}, all consistent"
+        return PointProof(
+            kind=ProofKind.LVM, result=result, at=now(), run=self._run, by=self._by, text=text, details=details_of(look)
+        )
+
+
+def _of_the_point_before(look: Look, known: Before | None) -> str:
+    """Return a clause about the point before; empty: nothing is known of it."""
+    if known is None:
+        return ""
+    if failure_keys(look.failures) <= known.failures:
+        return f"the point before, {known.ref}, has it, too"
+    return f"the point before, {known.ref}, has no such failure"

@@ -1,0 +1,135 @@
+"""Looks at the LVM on the disks of a restore point, once, and once more before anything is blamed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from vmkeep.errors import CorruptError
+from vmkeep.flows.lvm_values import CheckedGroup
+from vmkeep.guest import DiskInGuest
+from vmkeep.guest.lvm import (
+    DiskNotInBackup,
+    Finding,
+    FindingCode,
+    GroupRecord,
+    LvmState,
+    Severity,
+    check,
+    read_lvm,
+    record_groups,
+)
+from vmkeep.model.point import BackupKind, DiskImage, RestorePoint
+from vmkeep.repository import Repository
+from vmkeep.transfer import DiskViews, open_views
+
+_AGAIN: Final = 8 << 20
+"""Bytes of blocks that a second look keeps; too few for any block to be read ahead."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """What a look at a restore point has found."""
+
+    point: RestorePoint
+    state: LvmState
+    findings: tuple[Finding, ...]
+
+    @property
+    def failures(self) -> tuple[Finding, ...]:
+        """The findings that tell that the point contradicts itself."""
+        return tuple(found for found in self.findings if found.severity is Severity.FAILURE)
+
+    @property
+    def unread(self) -> tuple[str, ...]:
+        """A sentence for each place that could not be read."""
+        return tuple(found.text for found in self.findings if found.code is FindingCode.UNREADABLE)
+
+    @property
+    def groups(self) -> tuple[CheckedGroup, ...]:
+        """The volume groups, by name."""
+        groups = (
+            CheckedGroup(name=group.name, uuid=group.uuid, seqno=group.seqno, pvs=len(group.physical_volumes))
+            for group in self.state.groups
+        )
+        return tuple(sorted(groups, key=lambda group: (group.name, group.uuid)))
+
+    @property
+    def records(self) -> tuple[GroupRecord, ...]:
+        """What is kept of the volume groups, for the comparison with a later point."""
+        return record_groups(self.state)
+
+    def images_of(self, finding: Finding) -> tuple[DiskImage, ...]:
+        """Return the disks on which the finding's volume group lies; all disks if it is about no group."""
+        groups = [group for group in self.state.groups if group.name == finding.vg]
+        places = [self.state.place_of(pv.uuid) for group in groups for pv in group.physical_volumes]
+        numbers = {place.disk for place in places if place is not None}
+        return tuple(image for number, image in self.point.numbered.items() if not numbers or number in numbers)
+
+
+class Looks:
+    """Looks at restore points of one repository. Thread-safe."""
+
+    def __init__(self, repository: Repository, views: DiskViews) -> None:
+        self._repository = repository
+        self._views = views
+
+    def at(self, point: RestorePoint, previous: Sequence[GroupRecord]) -> Look:
+        """Look at a point.
+
+        :param previous: the volume groups of the point before; empty: none are known.
+        :raises CorruptError: the root of a disk's map is damaged.
+        """
+        return _look(self._views, point, previous)
+
+    def again(self, first: Look, previous: Sequence[GroupRecord]) -> Look:
+        """Look once more, at bytes that are fetched from the store again.
+
+        :raises CorruptError: the second look has found something else, so that neither can be believed.
+        """
+        with open_views(self._repository, cache_size=_AGAIN) as views:
+            second = _look(views, first.point, previous)
+        if second.findings != first.findings:
+            raise CorruptError(
+                f"{first.point.ref}: two looks at its LVM have found different things, though each block matched its "
+                "digest: test the memory of this machine, then check again"
+            )
+        return second
+
+
+def tracked(image: DiskImage) -> bool:
+    """Return whether a disk's content rests on change tracking: on the changes it told, without a full audit."""
+    audited = image.audit is not None and image.audit.of == 1 and not image.audit.lies
+    return image.kind is BackupKind.INCREMENTAL and not audited
+
+
+def explained(look: Look, finding: Finding, *, before: str) -> Finding:
+    """Return a failure whose text also tells what was confirmed, and whether change tracking may be the cause.
+
+    :param before: a clause about the point before; empty: nothing is known of it.
+    """
+    suspects = [image.disk.label for image in look.images_of(finding) if tracked(image)]
+    if suspects:
+        cause = f"change tracking may have left out a write to {' or '.join(suspects)}"
+    else:
+        cause = (
+            "change tracking is not the cause, because these disks were read in full: they are not of one instant, or "
+            "the guest itself has them so"
+        )
+    clauses = ["a second look has found the same", *([before] if before else []), cause]
+    return replace(finding, text=f"{finding.text}; {'; '.join(clauses)}")
+
+
+def _look(views: DiskViews, point: RestorePoint, previous: Sequence[GroupRecord]) -> Look:
+    disks = [
+        DiskInGuest(
+            number=number,
+            label=image.disk.label,
+            disk=views.open(image.root, what=f"restore point {point.ref}, {image.disk.label}"),
+        )
+        for number, image in point.numbered.items()
+    ]
+    state = read_lvm(disks)
+    absent = [DiskNotInBackup(label=disk.label, capacity=disk.capacity) for disk in point.skipped]
+    return Look(point=point, state=state, findings=check(state, absent, previous))

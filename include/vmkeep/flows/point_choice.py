@@ -1,0 +1,106 @@
+"""Chooses restore points by the VMs that a selector means. Only the points themselves are asked, no vCenter."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import partial
+
+from vmkeep.blobs import abreast
+from vmkeep.errors import UsageError, VmKeepError
+from vmkeep.model.hostconfig import is_host_key
+from vmkeep.model.point import RestorePoint
+from vmkeep.recovery import ANSWERED, KnownPoint
+from vmkeep.repository import Repository
+from vmkeep.selection import Selector, conditions, matcher, parse_selector
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChosenPoint:
+    """A restore point that was chosen, or the reason why it cannot be read."""
+
+    ref: str
+    point: RestorePoint | None
+    problem: str = ""
+
+
+def parse_point_selector(text: str) -> Selector:
+    """Return a selector whose conditions restore points can answer.
+
+    :raises SelectorError: it cannot be parsed.
+    :raises UsageError: points do not tell what it asks, so that it would leave VMs out silently.
+    """
+    selector = parse_selector(text)
+    for condition in conditions(selector):
+        if condition.kind not in ANSWERED:
+            raise UsageError(
+                f"restore points do not tell what {condition.kind}: asks; choose by {', '.join(ANSWERED)}"
+            )
+    return selector
+
+
+def keys_of_vms(repository: Repository) -> list[str]:
+    """Return the key of every VM and imported image that has a point, sorted. List blobs without reading any."""
+    keys = dict.fromkeys(name.vm_key for name in repository.manifests.names() if name.taken_at is not None)
+    return sorted(key for key in keys if not is_host_key(key))
+
+
+def newest_points(
+    repository: Repository, selector: Selector | None = None, *, keys: Iterable[str] | None = None
+) -> Iterator[ChosenPoint]:
+    """Yield the newest point of each VM that fits a selector, several at a time. VMs that share a key have one each.
+
+    A newest point that cannot be read is yielded, too, unless an older one tells that its VM does not fit.
+
+    :param selector: see :func:`parse_point_selector`; ``None``: every VM fits.
+    :param keys: keys of VMs to look at; ``None``: all.
+    """
+    wanted = keys_of_vms(repository) if keys is None else keys
+    for found in abreast(repository.blobs, partial(newest_of_key, repository, selector), wanted):
+        yield from found
+
+
+def newest_of_key(repository: Repository, selector: Selector | None, key: str) -> list[ChosenPoint]:
+    """Return the newest point of each VM that has a key and fits; see :func:`newest_points`."""
+    fits = matcher(selector) if selector is not None else lambda _facts: True
+    chosen = []
+    for ref in repository.latest_refs(key):
+        found = load(repository, ref)
+        known = found.point or _older(repository, key)
+        if known is None or fits(_known(known).facts):
+            chosen.append(found)
+    return chosen
+
+
+def every_point(repository: Repository, key: str) -> Iterator[ChosenPoint]:
+    """Yield all points of a key, the oldest first. A point that was removed meanwhile is left out."""
+    names = [name for name in repository.manifests.names(key) if name.taken_at is not None]
+    for read in repository.manifests.read(sorted(names, key=lambda name: name.stamp)):
+        yield ChosenPoint(ref=read.name.ref, point=read.point, problem=read.problem)
+
+
+def load(repository: Repository, ref: str) -> ChosenPoint:
+    """Read one point by its full ref. An error of the point is told in the result; one of the store is raised."""
+    [(_, found)] = repository.load_points([ref])
+    if isinstance(found, VmKeepError):
+        return ChosenPoint(ref=ref, point=None, problem=str(found))
+    return ChosenPoint(ref=ref, point=found)
+
+
+def _older(repository: Repository, key: str) -> RestorePoint | None:
+    """Return the newest point of a key that can be read."""
+    return next((read.point for read in repository.newest_first(key) if read.point is not None), None)
+
+
+def _known(point: RestorePoint) -> KnownPoint:
+    return KnownPoint(
+        ref=point.ref,
+        taken_at=point.taken_at,
+        vm_name=point.vm.name,
+        vm_key=point.vm.key,
+        vcenter=point.vm.vcenter,
+        moref=point.vm.moref,
+        inventory_path=point.vm.inventory_path,
+        addresses=point.vm.addresses,
+        dns_name=point.vm.dns_name,
+    )

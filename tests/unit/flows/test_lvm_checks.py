@@ -1,0 +1,304 @@
+"""A restore point whose LVM contradicts itself is found, named, and marked on request; nothing else is."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from vmkeep.errors import NotFoundError, SelectorError, UsageError
+from vmkeep.flows import disk_images, lvm_checks, lvm_looks, parents
+from vmkeep.flows.lvm_checks import LvmRequest, check_lvm, divide
+from vmkeep.images import import_images
+from vmkeep.model.extents import Extent
+from vmkeep.model.fullreason import FullReason
+from vmkeep.model.point import RestorePoint
+from vmkeep.model.proofs import ProofKind, ProofResult
+from vmkeep.repository import Repository, create_repository, point_id
+
+MIB = 1 << 20
+CONSISTENT = ("ia", "ib")
+STALE = ("ia", "iib")
+
+
+@pytest.fixture
+def repository(tmp_path) -> Repository:
+    return create_repository(str(tmp_path / "repository"))
+
+
+@pytest.fixture
+def store(repository, guest_disks):
+    """Stores disks of the fixtures as points; each is a second younger than the one before."""
+
+    def store(vm: str, *names: str, **options: Any) -> RestorePoint:
+        return import_images(repository, [guest_disks.path(name) for name in names], name=vm, **options)
+
+    return store
+
+
+def check(repository: Repository, *points: str, **fields: Any):
+    return check_lvm(repository, LvmRequest(points=points, **fields), by="somebody")
+
+
+def codes(report, vm: str | None = None) -> list[str]:
+    return [found.code.value for check in report.checks if vm in (None, check.vm) for found in check.findings]
+
+
+def everything(repository: Repository) -> dict[str, int]:
+    return {blob.key: blob.size for blob in repository.blobs.list("")}
+
+
+def test_the_newest_point_of_every_vm_is_checked_and_the_outcome_is_as_scripts_read_it(repository, store):
+    store("db01", *STALE)
+    repaired = store("db01", *CONSISTENT)
+    wrong = store("web01", *STALE)
+    plain = store("plain", "vi")
+
+    report = check(repository)
+    document = report.document
+
+    points = {point["point"]: point for point in document["points"]}
+    assert set(points) == {repaired.ref, wrong.ref, plain.ref}
+    assert points[repaired.ref] == {
+        "point": repaired.ref,
+        "vm": "db01",
+        "disks": 2,
+        "vgs": [{"name": "vgdata", "uuid": "mVftY8-TDIx-TdME-8Uqh-Ex0A-yXNX-c4htxu", "seqno": 5, "pvs": 2}],
+        "findings": [],
+    }
+    (found,) = points[wrong.ref]["findings"]
+    assert found.keys() == {"code", "severity", "vg", "pv", "disk", "text"}
+    assert (found["code"], found["severity"], found["vg"]) == ("seqno-differs", "failure", "vgdata")
+    assert points[plain.ref]["vgs"] == []
+    summary = document["summary"]
+    assert summary.pop("seconds_per_vm") > 0
+    assert summary == {"vms": 3, "disks": 5, "inconsistent": 1, "percent": 33.33, "names": ["web01"]}
+
+
+def test_a_check_writes_nothing_unless_it_is_asked_to(repository, store):
+    point = store("web01", *STALE)
+    before = everything(repository)
+
+    check(repository, point.ref)
+    check(repository, all_points=True)
+
+    assert everything(repository) == before
+
+
+def test_a_marked_point_is_continued_by_no_increment_until_somebody_trusts_it(repository, store):
+    point = store("web01", *STALE)
+
+    report = check(repository, mark=True)
+
+    assert report.summary.marked == (point.ref,)
+    unfit = parents.find_unfit(repository, point.ref)
+    assert unfit is not None
+    assert unfit.reason is FullReason.POINT_SUSPECT
+    doubt = repository.marks.suspicion_of(point.ref)
+    assert doubt is not None
+    assert "seqno-differs" in doubt.reason
+    assert set(doubt.disks) == {image.disk.label for image in point.images}
+    repository.marks.trust(point.ref, reason="compared", by="somebody")
+    assert parents.find_unfit(repository, point.ref) is None
+
+
+def test_later_points_that_continue_the_wrong_disks_are_marked_too_so_that_the_next_backup_is_full(
+    repository, store, guest_disks
+):
+    wrong = store("web01", *STALE)
+    unchanged = [[Extent(60 * MIB, 61 * MIB)], [Extent(60 * MIB, 61 * MIB)]]
+    newest = store("web01", *STALE, extents=unchanged, since=wrong.ref)
+    read_anew = store("web01", *CONSISTENT)
+
+    report = check(repository, wrong.ref, mark=True)
+
+    assert set(report.summary.marked) == {wrong.ref, newest.ref}
+    assert repository.marks.suspicion_of(read_anew.ref) is None
+
+
+def test_a_full_that_shows_the_same_is_not_marked_again_because_one_more_full_would_not_help(repository, store):
+    first = store("web01", *STALE)
+    check(repository, mark=True)
+    second = store("web01", *STALE)
+
+    report = check(repository, mark=True)
+
+    assert report.summary.inconsistent
+    assert report.summary.marked == ()
+    assert any(first.ref in sentence and "look into the guest" in sentence for sentence in report.checks[0].told)
+    assert repository.marks.suspicion_of(second.ref) is None
+
+
+def test_a_failure_tells_what_was_confirmed_and_whether_change_tracking_may_be_the_cause(repository, store):
+    good = store("web01", *CONSISTENT)
+    metadata = [[Extent(0, 2 * MIB)], [Extent(0, 2 * MIB)]]
+    store("web01", "ia", "ivb", extents=metadata, since=good.ref)
+    store("imported", *STALE)
+
+    report = check(repository)
+
+    texts = {check.vm: check.findings[0].text for check in report.checks}
+    assert "a second look has found the same" in texts["web01"]
+    assert f"the point before, {good.ref}, has no such failure" in texts["web01"]
+    assert "change tracking may have left out a write to" in texts["web01"]
+    assert "change tracking is not the cause" in texts["imported"]
+
+
+def test_a_failure_that_a_second_look_does_not_find_is_blamed_on_nobody(repository, store, monkeypatch):
+    point = store("web01", *STALE)
+    real, looks = lvm_looks.read_lvm, []
+
+    def changing(disks):
+        looks.append(disks)
+        return real(disks) if len(looks) == 1 else real(disks[:1])
+
+    monkeypatch.setattr(lvm_looks, "read_lvm", changing)
+
+    report = check(repository, mark=True)
+
+    assert len(looks) == 2
+    assert "test the memory" in report.summary.unread[point.ref]
+    assert report.summary.inconsistent == {}
+    assert repository.marks.suspicion_of(point.ref) is None
+
+
+def test_what_a_group_has_lost_since_the_point_before_is_found_whether_that_was_checked_or_not(
+    repository, store, monkeypatch
+):
+    store("web01", *CONSISTENT)
+    store("web01", "vi")
+    assert "vg-lost-pv" in codes(check(repository)), "the point before is looked at"
+    assert "vg-lost-pv" in codes(check(repository, all_points=True))
+
+    store("db01", *CONSISTENT)
+    check(repository, record=True)
+    store("db01", "vi")
+    looks: list[Any] = []
+    real = lvm_looks.read_lvm
+    monkeypatch.setattr(lvm_looks, "read_lvm", lambda disks: looks.append(disks) or real(disks))
+
+    assert "vg-lost-pv" in codes(check(repository, selector="name:db01"))
+    assert len(looks) == 1, "a proof tells the groups of the point before"
+
+
+def test_a_check_is_kept_with_its_point_if_that_is_asked_for(repository, store):
+    good, wrong = store("db01", *CONSISTENT), store("web01", *STALE)
+
+    check_lvm(repository, LvmRequest(record=True), by="DAG guest_checks", run="nightly")
+
+    (proof,) = repository.proofs.of(good.ref)
+    assert (proof.kind, proof.result, proof.run) == (ProofKind.LVM, ProofResult.PASSED, "nightly")
+    (failed,) = repository.proofs.of(wrong.ref)
+    assert failed.result is ProofResult.FAILED
+    assert "sequence numbers" in failed.text
+
+
+def test_a_point_that_cannot_be_read_is_named_and_stops_no_other(repository, store):
+    lost, good = store("db01", *CONSISTENT), store("web01", *CONSISTENT)
+    gone = store("app01", *CONSISTENT)
+    for image in lost.images[:1]:
+        lose_root(repository, image.root)
+    repository.blobs.delete(f"points/{gone.ref}")
+
+    report = check_lvm(repository, LvmRequest(refs=(lost.ref, good.ref, gone.ref)), by="somebody")
+
+    assert set(report.summary.unread) == {lost.ref, gone.ref}
+    assert "app01" in report.summary.unread[gone.ref]
+    assert [check.point for check in report.checks] == [good.ref]
+
+
+def test_guests_that_are_no_linux_are_passed_over_and_counted_unless_their_point_is_named(
+    repository, guest_disks
+):
+    def machine(name: str, guest_id: str) -> RestorePoint:
+        request = disk_images.ImportRequest(paths=(guest_disks.path("vi"),), name=name, guest_id=guest_id)
+        return disk_images.import_images(repository, request, on_progress=lambda _event: None).point
+
+    windows, linux = machine("win01", "windows2019srv_64Guest"), machine("web01", "debian12_64Guest")
+    unknown = machine("odd01", "otherGuest64")
+
+    report = check(repository)
+
+    assert {check.point for check in report.checks} == {linux.ref, unknown.ref}
+    assert [*report.summary.skipped.values()] == ["win01 (windows2019srv_64Guest)"]
+    assert "no Linux: win01" in "\n".join(report.summary.lines)
+    assert [each.point for each in check(repository, windows.ref).checks] == [windows.ref]
+    assert check_lvm(repository, LvmRequest(refs=(windows.ref,)), by="").checks == ()
+
+
+def test_a_selector_chooses_vms_by_what_points_tell_and_refuses_what_they_do_not(repository, store):
+    store("db01", *CONSISTENT)
+    store("web01", *CONSISTENT)
+
+    assert {each.vm for each in check(repository, selector="name:db*").checks} == {"db01"}
+    assert {each.vm for each in check(repository, selector="not name:db*", all_points=True).checks} == {"web01"}
+    with pytest.raises(UsageError, match="do not tell what tag:"):
+        check(repository, selector="tag:a/b")
+    with pytest.raises(SelectorError):
+        check(repository, selector="name:")
+    with pytest.raises(NotFoundError):
+        check(repository, "no-such-point")
+
+
+def test_a_fleet_is_divided_into_parts_that_add_up_to_it(repository, store, monkeypatch):
+    monkeypatch.setattr(lvm_checks, "_PART", 2)
+    points = [store(f"vm{number}", "vi") for number in range(3)]
+    wrong = store("web01", *STALE)
+
+    by_hand = divide(repository, LvmRequest(record=True), announced=None)
+    selected = divide(repository, LvmRequest(selector="name:vm0"), announced=None)
+    announced = divide(repository, LvmRequest(), announced={points[1].ref, wrong.ref, "elsewhere/20200101T000000Z-1"})
+
+    assert [len(part.keys or ()) for part in by_hand] == [2, 2]
+    assert [part.keys for part in selected] == [(points[0].vm.key,)]
+    assert [set(part.refs) for part in announced] == [{points[1].ref, wrong.ref}]
+    assert divide(repository, LvmRequest(), announced={"elsewhere/20200101T000000Z-1"}) == []
+    whole = lvm_checks.summed(check_lvm(repository, part, by="").summary for part in by_hand)
+    assert (len(whole.vms), whole.disks, whole.names) == (4, 5, ["web01"])
+    assert whole.seconds > 0
+
+
+def test_vms_that_share_one_uuid_are_compared_with_their_own_points_only(repository, store):
+    """A storage-level copy of a VM has its original's UUID, and so its key."""
+    original = store("web01", *CONSISTENT)
+    copy = replace(
+        store("web01", "vi"),
+        id=point_id("run-of-copy", original.vm.key),
+        run="run-of-copy",
+        vm=replace(original.vm, vcenter="another", moref="vm-7"),
+    )
+    repository.seal(copy)
+
+    report = check(repository, copy.ref)
+
+    assert codes(report) == []
+
+
+def lose_root(repository: Repository, root: str) -> None:
+    """Take the pack away that holds the root of a map."""
+    location = repository.index.find(bytes.fromhex(root))
+    assert location is not None
+    names = [blob.key for blob in repository.blobs.list("packs/") if location.pack.hex() in blob.key]
+    Path(repository.location.removeprefix("file://"), *names).unlink()
+
+
+def test_progress_counts_vms_and_an_error_of_its_taker_ends_the_check(repository, store):
+    for number in range(3):
+        store(f"vm{number}", "vi")
+    events: list[Any] = []
+
+    check_lvm(repository, LvmRequest(), by="", on_progress=events.append)
+
+    assert [(event.bytes_done, event.bytes_total) for event in events] == [(1, 3), (2, 3), (3, 3)]
+
+    class StoppedError(Exception):
+        pass
+
+    def stop(_event: SimpleNamespace) -> None:
+        raise StoppedError
+
+    with pytest.raises(StoppedError):
+        check_lvm(repository, LvmRequest(), by="", on_progress=stop)
