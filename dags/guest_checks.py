@@ -7,16 +7,16 @@ So a disk that change tracking left behind is found after the backup, and not in
 | | |
 |---|---|
 | **Started by** | each sealed and verified restore point (event of `vmkeep_restore_points`); or *Trigger* |
-| **Result** | VMs and disks, seconds per VM, and the inconsistent VMs: run note and XCom of `report`; a proof at each point |
-| **If it fails** | a VM is inconsistent, or a point could not be checked: `report` names them, the logs of `check` say why |
-| **Safe to re-run** | yes: it only reads, and keeps the outcome with each point; with *Mark*, it marks what it finds again |
+| **Result** | numbers and names of the inconsistent VMs: run note and XCom of `report`; a proof at each point |
+| **If it fails** | a VM is inconsistent, or a point could not be checked: see the logs of `report` and `check` |
+| **Safe to re-run** | yes: it checks again, and keeps the outcome with each point |
 | **Needs** | a connection of type *vmkeep repository* (Admin > Connections) |
 
 ## What the tasks do
 
 | task | |
 |---|---|
-| `plan` | divides the new points, or the VMs of a run by hand, into parts; skips the rest if there is nothing to check |
+| `plan` | divides the new points, or the VMs of a run by hand, into parts; skips the rest if there are none |
 | `check` | checks one part on a proxy: reads some kilobytes of each disk, looks twice before it reports a failure |
 | `report` | sums up all parts, tells people if somebody has to look, and fails the run then |
 

@@ -8,7 +8,7 @@ needed some hours ago.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -82,8 +82,8 @@ def check_lvm(
 def divide(repository: Repository, request: LvmRequest, *, announced: Collection[str] | None) -> list[LvmRequest]:
     """Return the parts of a request that several processes can carry out. Nothing to check: there is none.
 
-    :param announced: refs of the points that were made since the last check, also those of other repositories; ``None``:
-        the request says what is checked.
+    :param announced: refs of the points that were made since the last check, also those of other repositories;
+        ``None``: the request says what is checked.
     """
     if announced is not None:
         refs = sorted(ref for ref in repository.point_refs() if ref in announced)

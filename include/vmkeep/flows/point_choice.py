@@ -33,9 +33,7 @@ def parse_point_selector(text: str) -> Selector:
     selector = parse_selector(text)
     for condition in conditions(selector):
         if condition.kind not in ANSWERED:
-            raise UsageError(
-                f"restore points do not tell what {condition.kind}: asks; choose by {', '.join(ANSWERED)}"
-            )
+            raise UsageError(f"restore points do not tell what {condition.kind}: asks; choose by {', '.join(ANSWERED)}")
     return selector
 
 

@@ -35,9 +35,7 @@ class CheckGuestsOperator(UpkeepOperator):
         request = from_plain(LvmRequest, self.request)
         run = str(context["ti"].run_id)
         with open_site_repository(self.site()) as repository:
-            report = check_lvm(
-                repository, request, by=f"DAG {self.dag_id}", run=run, on_progress=self.follow("guests")
-            )
+            report = check_lvm(repository, request, by=f"DAG {self.dag_id}", run=run, on_progress=self.follow("guests"))
         for check in report.checks:
             for found in check.findings:
                 level = self.log.error if found in check.failures else self.log.info

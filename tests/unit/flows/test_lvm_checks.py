@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from vmkeep.model.proofs import ProofKind, ProofResult
 
 from vmkeep.errors import NotFoundError, SelectorError, UsageError
 from vmkeep.flows import disk_images, lvm_checks, lvm_looks, parents
@@ -16,7 +17,6 @@ from vmkeep.images import import_images
 from vmkeep.model.extents import Extent
 from vmkeep.model.fullreason import FullReason
 from vmkeep.model.point import RestorePoint
-from vmkeep.model.proofs import ProofKind, ProofResult
 from vmkeep.repository import Repository, create_repository, point_id
 
 MIB = 1 << 20
@@ -210,9 +210,7 @@ def test_a_point_that_cannot_be_read_is_named_and_stops_no_other(repository, sto
     assert [check.point for check in report.checks] == [good.ref]
 
 
-def test_guests_that_are_no_linux_are_passed_over_and_counted_unless_their_point_is_named(
-    repository, guest_disks
-):
+def test_guests_that_are_no_linux_are_passed_over_and_counted_unless_their_point_is_named(repository, guest_disks):
     def machine(name: str, guest_id: str) -> RestorePoint:
         request = disk_images.ImportRequest(paths=(guest_disks.path("vi"),), name=name, guest_id=guest_id)
         return disk_images.import_images(repository, request, on_progress=lambda _event: None).point
