@@ -1,0 +1,137 @@
+"""The DAG that checks guests: parts for many tasks, one summary, and a run that is red if somebody has to look."""
+
+from __future__ import annotations
+
+import json
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+
+from vmkeep.images import import_images
+from vmkeep.repository import Repository, create_repository
+from vmkeep_airflow.assets import ANNOUNCED, GUEST_CHECKS
+from vmkeep_airflow.operators import report_guest_checks
+from vmkeep_airflow.operators.check_guests import CheckGuestsOperator
+from vmkeep_airflow.operators.plan_guest_checks import PlanGuestChecksOperator
+from vmkeep_airflow.operators.report_guest_checks import ReportGuestChecksOperator
+
+# Airflow's loader of plugins uses a function that a library of its own has deprecated.
+pytestmark = pytest.mark.filterwarnings("default:GitWildMatchPattern:DeprecationWarning")
+
+
+@pytest.fixture
+def repository(tmp_path, monkeypatch) -> Repository:
+    monkeypatch.setenv(
+        "AIRFLOW_CONN_VMKEEP_DEFAULT", json.dumps({"conn_type": "vmkeep", "host": str(tmp_path / "repo")})
+    )
+    return create_repository(str(tmp_path / "repo"))
+
+
+class Run:
+    """One run of the DAG, as its operators see it."""
+
+    def __init__(self, *announced: str) -> None:
+        self.results: dict[str, list[Any]] = {}
+        self.states: dict[str, str] = {}
+        self.events: list[Any] = []
+        self._announced = announced
+
+    def do(self, operator: Any) -> Any:
+        """Execute a task; keep its state and result."""
+        pushed: list[Any] = []
+        ti = SimpleNamespace(
+            dag_id="guest_checks", run_id="manual__1", task_id=operator.task_id, try_number=1, max_tries=0,
+            xcom_push=lambda key, value: pushed.append(value),
+            xcom_pull=lambda task_ids: [one for task in task_ids for one in self.results.get(task, [])],
+            get_task_states=lambda **_: {"manual__1": dict(self.states)},
+        )  # fmt: skip
+        alias = SimpleNamespace(add=lambda asset, extra: self.events.append((asset.name, extra)))
+        context: Any = {"ti": ti, "outlet_events": {ANNOUNCED: alias}}
+        if self._announced:
+            events = [SimpleNamespace(extra={"point": ref}) for ref in self._announced]
+            context["triggering_asset_events"] = {"asset": events}
+        name = operator.task_id
+        try:
+            result = operator.execute(context)
+        except AirflowSkipException:
+            self.states[name] = "skipped"
+            raise
+        finally:
+            self.results.setdefault(name, []).extend(pushed)
+        index = sum(state.startswith(name) for state in self.states)
+        self.states[f"{name}_{index}" if name == "check" else name] = "success"
+        self.results.setdefault(name, []).append(result)
+        return result
+
+    def check_all(self, **fields: Any) -> Any:
+        """Carry out the whole run."""
+        parts = self.do(PlanGuestChecksOperator(task_id="plan", **fields))
+        for part in parts:
+            self.do(CheckGuestsOperator(task_id="check", request=part))
+        self.results["plan"] = [parts]
+        return self.do(ReportGuestChecksOperator(task_id="report"))
+
+
+def test_a_consistent_fleet_is_reported_in_numbers_and_proved(repository, guest_disks):
+    points = [
+        import_images(repository, [guest_disks.path("ia"), guest_disks.path("ib")], name=name)
+        for name in ("db01", "db02")
+    ]
+
+    report = Run().check_all()
+
+    assert (report["vms"], report["disks"], report["inconsistent"], report["names"]) == (2, 4, 0, [])
+    assert report["lines"][0].startswith("2 VMs scanned, 4 disks examined")
+    assert all(repository.proofs.of(point.ref) for point in points)
+
+
+def test_an_inconsistent_vm_fails_the_run_and_is_told_by_an_event_and_by_mail(repository, guest_disks, monkeypatch):
+    point = import_images(repository, [guest_disks.path("ia"), guest_disks.path("iib")], name="web01")
+    mails: list[Any] = []
+    monkeypatch.setattr(
+        report_guest_checks, "mail_people", lambda where, **mail: iter(mails.append((where, mail)) or ["no mail"])
+    )
+    run = Run()
+
+    with pytest.raises(AirflowFailException, match=r"1 of 1 VM inconsistent \(100.00 %\): web01.*no mail"):
+        run.check_all()
+
+    assert run.results["report"][0]["names"] == ["web01"], "the result is kept although the task fails"
+    ((asset, extra),) = run.events
+    assert (asset, extra["names"]) == (GUEST_CHECKS.name, ["web01"])
+    assert mails[0][0] == "vmkeep_default"
+    assert repository.marks.suspicion_of(point.ref) is None, "only a run that is told to marks"
+
+
+def test_a_run_that_is_told_to_marks_what_contradicts_itself(repository, guest_disks):
+    point = import_images(repository, [guest_disks.path("ia"), guest_disks.path("iib")], name="web01")
+
+    with pytest.raises(AirflowFailException):
+        Run().check_all(mark=True)
+
+    assert repository.marks.suspicion_of(point.ref) is not None
+
+
+def test_events_start_a_check_of_their_points_alone(repository, guest_disks):
+    new = import_images(repository, [guest_disks.path("vi")], name="web01")
+    import_images(repository, [guest_disks.path("ia"), guest_disks.path("iib")], name="other")
+
+    report = Run(new.ref, "elsewhere/20200101T000000Z-1").check_all()
+
+    assert (report["vms"], report["inconsistent"]) == (1, 0)
+    nothing = Run("elsewhere/20200101T000000Z-1")
+    with pytest.raises(AirflowSkipException):
+        nothing.do(PlanGuestChecksOperator(task_id="plan"))
+    assert nothing.do(ReportGuestChecksOperator(task_id="report")) == {"skipped": True}
+
+
+def test_a_part_that_left_no_result_fails_the_run(repository, guest_disks):
+    import_images(repository, [guest_disks.path("vi")], name="web01")
+    run = Run()
+    run.do(PlanGuestChecksOperator(task_id="plan"))
+    run.states["check_0"] = "failed"
+
+    with pytest.raises(AirflowFailException, match="check_0 failed"):
+        run.do(ReportGuestChecksOperator(task_id="report"))
