@@ -22,11 +22,11 @@ from vmkeep.flows.lvm_marks import mark
 from vmkeep.flows.lvm_values import LvmCheck, LvmReport, LvmRequest, LvmSummary, summed
 from vmkeep.flows.point_choice import (
     ChosenPoint,
-    every_point,
     keys_of_vms,
     load,
     newest_of_key,
     parse_point_selector,
+    points_in_order,
 )
 from vmkeep.flows.points import find_ref
 from vmkeep.guest.lvm import Severity
@@ -187,7 +187,7 @@ class _Fleet:
         newest = newest_of_key(self._repository, self._selector, work.key)
         wanted = [chosen for chosen in newest if self._may_be_linux(chosen, done)]
         if wanted and self._request.all_points:
-            yield from every_point(self._repository, work.key)
+            yield from points_in_order(self._repository, work.key)
         else:
             yield from wanted
 

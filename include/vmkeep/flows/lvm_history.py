@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Final
 
-from vmkeep.errors import CorruptError, NotFoundError
+from vmkeep.errors import CorruptError
 from vmkeep.flows.lvm_looks import Look, Looks
+from vmkeep.flows.point_choice import points_in_order
 from vmkeep.guest.lvm import Finding, GroupRecord, Severity
 from vmkeep.model.job import from_plain, to_plain
 from vmkeep.model.point import RestorePoint
@@ -73,17 +74,12 @@ def same_vm(one: RestorePoint, other: RestorePoint) -> bool:
 
 def _earlier(repository: Repository, point: RestorePoint) -> Iterator[RestorePoint | str]:
     """Yield the VM's points before a point, the newest first; instead of one that cannot be read, a sentence."""
-    names = [name for name in repository.manifests.names(point.vm.key) if name.taken_at and name.stamp < point.stamp]
-    for name in islice(sorted(names, key=lambda name: name.stamp, reverse=True), _LOOK_BACK):
-        try:
-            earlier = repository.load_point(name.ref)
-        except NotFoundError:
-            continue
-        except CorruptError as error:
-            yield f"not compared with the point before, because that cannot be read: {error}"
+    for earlier in islice(points_in_order(repository, point.vm.key, before=point), _LOOK_BACK):
+        if earlier.point is None:
+            yield f"not compared with the point before, because that cannot be read: {earlier.problem}"
             return
-        if same_vm(earlier, point):
-            yield earlier
+        if same_vm(earlier.point, point):
+            yield earlier.point
 
 
 def _kept(proof: PointProof) -> Before | None:

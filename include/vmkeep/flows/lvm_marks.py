@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from vmkeep.errors import NotFoundError
 from vmkeep.flows.lvm_history import Before, failure_keys, same_vm
 from vmkeep.flows.lvm_looks import Look, tracked
+from vmkeep.flows.point_choice import points_in_order
 from vmkeep.model.point import DiskImage, RestorePoint
 from vmkeep.repository import Repository
 
@@ -50,9 +51,8 @@ def _continuing(
 ) -> Iterable[tuple[RestorePoint, list[DiskImage]]]:
     """Yield the later points of the VM, the oldest first, with the disks that rest on those of a point."""
     left = list(images)
-    names = [name for name in repository.manifests.names(point.vm.key) if name.taken_at and name.stamp > point.stamp]
-    for read in repository.manifests.read(sorted(names, key=lambda name: name.stamp)):
-        later = read.point
+    for chosen in points_in_order(repository, point.vm.key, after=point):
+        later = chosen.point
         if later is None or not same_vm(later, point):
             continue
         found = [(image, later.image_of(image.disk)) for image in left]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from itertools import groupby
 
 from vmkeep.blobs import abreast
 from vmkeep.errors import UsageError, VmKeepError
@@ -12,6 +13,7 @@ from vmkeep.model.hostconfig import is_host_key
 from vmkeep.model.point import RestorePoint
 from vmkeep.recovery import ANSWERED, KnownPoint
 from vmkeep.repository import Repository
+from vmkeep.repository.points import ReadPoint
 from vmkeep.selection import Selector, conditions, matcher, parse_selector
 
 
@@ -70,11 +72,34 @@ def newest_of_key(repository: Repository, selector: Selector | None, key: str) -
     return chosen
 
 
-def every_point(repository: Repository, key: str) -> Iterator[ChosenPoint]:
-    """Yield all points of a key, the oldest first. A point that was removed meanwhile is left out."""
-    names = [name for name in repository.manifests.names(key) if name.taken_at is not None]
-    for read in repository.manifests.read(sorted(names, key=lambda name: name.stamp)):
-        yield ChosenPoint(ref=read.name.ref, point=read.point, problem=read.problem)
+def points_in_order(
+    repository: Repository, key: str, *, after: RestorePoint | None = None, before: RestorePoint | None = None
+) -> Iterator[ChosenPoint]:
+    """Yield points of a key, each read when it is asked for. A point that was removed meanwhile is left out.
+
+    :param after: only points that are later than this one, the oldest first; ``None``: all points.
+    :param before: only points that are earlier than this one, the newest first; ``None``: all points.
+    """
+    newest_first = before is not None
+    names = [
+        name
+        for name in repository.manifests.names(key)
+        if name.taken_at is not None
+        and (after is None or name.stamp >= after.stamp)
+        and (before is None or name.stamp <= before.stamp)
+    ]
+    ordered = sorted(names, key=lambda name: name.stamp, reverse=newest_first)
+    for _, second in groupby(ordered, key=lambda name: name.stamp):  # only manifests tell the order within one second
+        for read in sorted(repository.manifests.read(second), key=_time_of, reverse=newest_first):
+            if read.point is None or (
+                (after is None or read.point.taken_at > after.taken_at)
+                and (before is None or read.point.taken_at < before.taken_at)
+            ):
+                yield ChosenPoint(ref=read.name.ref, point=read.point, problem=read.problem)
+
+
+def _time_of(read: ReadPoint) -> float:
+    return read.point.taken_at.timestamp() if read.point else 0.0
 
 
 def load(repository: Repository, ref: str) -> ChosenPoint:

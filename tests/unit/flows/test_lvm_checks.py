@@ -197,7 +197,7 @@ def test_a_check_is_kept_with_its_point_if_that_is_asked_for(repository, store):
 
 
 def test_a_point_that_cannot_be_read_is_named_and_stops_no_other(repository, store):
-    lost, good = store("db01", *CONSISTENT), store("web01", *CONSISTENT)
+    lost, good = store("db01", "iva", "ivb"), store("web01", *CONSISTENT)
     gone = store("app01", *CONSISTENT)
     for image in lost.images[:1]:
         lose_root(repository, image.root)
