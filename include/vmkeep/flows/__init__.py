@@ -32,6 +32,8 @@ __all__ = [
     "keys",
     "leftovers",
     "listing",
+    "lvm_checks",
+    "lvm_values",
     "overwritten",
     "pointcopy",
     "pointlist",
