@@ -5,11 +5,11 @@ from __future__ import annotations
 import base64
 
 import pytest
-from vmkeep.model.proofs import ProofKind, ProofResult
 
 from tests.integration.flows import restoring
 from vmkeep.flows.lvm_checks import LvmRequest, check_lvm
 from vmkeep.model.fullreason import FullReason
+from vmkeep.model.proofs import ProofKind, ProofResult
 from vmkeep.repository import open_repository
 
 VM = "app01"

@@ -8,7 +8,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from vmkeep.model.proofs import ProofKind, ProofResult
 
 from vmkeep.errors import NotFoundError, SelectorError, UsageError
 from vmkeep.flows import disk_images, lvm_checks, lvm_looks, parents
@@ -17,6 +16,7 @@ from vmkeep.images import import_images
 from vmkeep.model.extents import Extent
 from vmkeep.model.fullreason import FullReason
 from vmkeep.model.point import RestorePoint
+from vmkeep.model.proofs import ProofKind, ProofResult
 from vmkeep.repository import Repository, create_repository, point_id
 
 MIB = 1 << 20
