@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from contextlib import nullcontext, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,7 @@ from vmkeep.model.job import to_plain
 from vmkeep.model.wording import counted, size
 
 if TYPE_CHECKING:
-    from vmkeep.flows.booting import BootedMachine, BootedPoint, Seen
+    from vmkeep.flows.booting import Awaited, BootedMachine, BootedPoint, Seen
 
 _TIMEOUT = 600
 _PAUSE = 0.3
@@ -123,35 +124,64 @@ def boot(
         network=network == "user",
         display=booting.parse_display(display),
     )
-    ends_by_itself = bool(awaited) or after is not None
-    signs = tuple(booting.parse_awaited(each) for each in awaited)
-    seen: Seen | None = None
+    look = _Look(
+        signs=tuple(booting.parse_awaited(each) for each in awaited),
+        waits=waits or _TIMEOUT,
+        after=after,
+        keep=keep,
+        screenshot=screenshot,
+        as_json=as_json,
+    )
     with (
         open_given(repository) as opened,
         booting.boot_point(opened, request, tell=_tell, on_serial=_print_serial if serial else _drop) as booted,
     ):
-        if not as_json and ends_by_itself:
+        look.carry_out(booted)
+    click.echo("ended: nothing that the guest wrote is left", err=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Look:
+    """The way in which a person wants to look at a machine, and its end."""
+
+    signs: tuple[Awaited, ...]
+    waits: float
+    after: float | None
+    keep: bool
+    screenshot: Path | None
+    as_json: bool
+
+    def carry_out(self, booted: BootedMachine) -> None:
+        """Show the machine, and return when it is to end."""
+        ends_by_itself = bool(self.signs) or self.after is not None
+        if not self.as_json and ends_by_itself:
             _show(booted.described)
-        try:
-            if signs:
-                seen = booting.watch(booted.machine, signs, seconds=waits or _TIMEOUT)
-                click.echo(f"{seen.awaited} on the {seen.where} after {seen.seconds:.0f} s", err=True)
-            elif after is not None:
-                _run(booted, after)
-        finally:
-            if screenshot is not None and ends_by_itself:
-                _take(booted, screenshot)
-        goes_on = keep or not ends_by_itself
+        seen = self._until_seen(booted) if ends_by_itself else None
+        goes_on = self.keep or not ends_by_itself
         with suppress(KeyboardInterrupt) if goes_on else nullcontext():  # then it is the way to end, and no failure
-            if as_json:
+            if self.as_json:
                 print_json({**to_plain(booted.described), "seen": None if seen is None else to_plain(seen)})
             elif not ends_by_itself:
                 _show(booted.described)
             if goes_on:
                 _run(booted, None)
-        if screenshot is not None and not ends_by_itself and booted.machine.alive:
-            _take(booted, screenshot)
-    click.echo("ended: nothing that the guest wrote is left", err=True)
+        if self.screenshot is not None and not ends_by_itself and booted.machine.alive:
+            _take(booted, self.screenshot)
+
+    def _until_seen(self, booted: BootedMachine) -> Seen | None:
+        """Wait for a sign, or for a time, and take the picture in any case."""
+        from vmkeep.flows.booting import watch  # takes time to import
+
+        try:
+            if not self.signs:
+                _run(booted, self.after)
+                return None
+            seen = watch(booted.machine, self.signs, seconds=self.waits)
+            click.echo(f"{seen.awaited} on the {seen.where} after {seen.seconds:.0f} s", err=True)
+            return seen
+        finally:
+            if self.screenshot is not None:
+                _take(booted, self.screenshot)
 
 
 def _require_one_end(awaited: tuple[str, ...], waits: float | None, after: float | None) -> None:

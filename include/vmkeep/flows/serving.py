@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from threading import Lock
 from typing import Final
 from urllib.parse import quote
 
-from vmkeep.errors import NotFoundError, UnsupportedError
+from vmkeep.errors import NotFoundError
 from vmkeep.flows.point_doubts import about_content
 from vmkeep.model.point import DiskImage, RestorePoint
 from vmkeep.model.serving import LOOPBACK, ServedDisk, ServedPoint, ServeRequest
@@ -55,7 +55,7 @@ def serve_point(
     """
     keys = load_keys(request.keys) if request.keys is not None else None
     point = repository.find_point(request.point)
-    chosen = _choose(point, request.disks)
+    chosen = point.chosen(request.disks)
     warnings = about_content(repository, point, work="reading")
     for warning in warnings:
         tell(warning, True)
@@ -87,17 +87,6 @@ def serve_point(
             ),
             warnings=warnings,
         )
-
-
-def _choose(point: RestorePoint, numbers: tuple[int, ...]) -> Mapping[int, DiskImage]:
-    """Return the images of the disks that are to be served, by the disk's number in the point."""
-    images = point.numbered
-    if not images:
-        raise UnsupportedError(f"restore point {point.ref} holds no disk")
-    for number in numbers:
-        if number not in images:
-            raise NotFoundError(point.lacks(number))
-    return {number: image for number, image in images.items() if not numbers or number in numbers}
 
 
 def _export(

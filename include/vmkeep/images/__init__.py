@@ -1,26 +1,28 @@
 """Imports disk images as restore points, and exports disks of restore points as images.
 
 *Import* (``importing``) stores images in local files as one restore point, as if they were the disks of a VM.
-``foreign`` opens them, and the disks of a machine that an OVF, OVA or ``.vmx`` file describes; ``manifests`` compares
-their files with the digests of an OVF, and ``unused`` makes sure that nobody writes to them. ``imagenames`` checks the
-machine's name and makes its key. If the caller names the areas that changed, ``imageparents`` finds the point that
-these changes continue: the one that the caller names, never the newest by a clock.
+``foreign`` opens them (``foreigndisks``), and the disks of a machine that an OVF, OVA or ``.vmx`` file describes
+(``foreignmachines``); ``manifests`` compares their files with the digests of an OVF, and ``unused`` makes sure that
+nobody writes to them. ``imagenames`` checks the machine's name and makes its key. If the caller names the areas that
+changed, ``imageparents`` finds the point that these changes continue: the one that the caller names, never the newest
+by a clock.
 
 *Export* (``exporting``) writes one disk of a restore point into a sparse file, under a temporary name until the file is
 complete. ``diskfiles`` reads and writes files and block devices as disks.
 
-A point's disks become images of other formats in a *place* (``drafts``): a folder (``localdrafts``), or S3
-(``s3drafts``).
+A point's disks become images of other formats in a *place* (``drafts``): a folder (``localdrafts``, with the files in
+``localsinks`` and the notes in ``draftnotes``), or S3 (``s3drafts``).
 ``pointexport`` exports a point: it plans the images (``imageplans``), writes each disk by its plan (``laidout``), reads
-the images back (``readingback``), and writes the manifest last. ``applying`` puts another point onto such images, in
-which it writes only the difference; ``imagelocks`` keeps QEMU away meanwhile.
+the images back (``readingback``), and writes the manifest last. ``applying`` puts another point onto such images:
+``applyplans`` finds the difference, ``appliedimages`` writes it, ``exportmanifests`` reads and replaces the manifest,
+and ``imagelocks`` keeps QEMU away meanwhile.
 """
 
 from vmkeep.images.applying import AppliedDisk, AppliedPoint, apply_point
 from vmkeep.images.drafts import Draft, ExportPlace
 from vmkeep.images.exporting import export_image
 from vmkeep.images.exportnames import check_export_name, safe_name
-from vmkeep.images.foreign import Foreign
+from vmkeep.images.foreigndisks import Foreign
 from vmkeep.images.imagenames import image_key, is_image_key, is_imported
 from vmkeep.images.importing import Kept, import_images
 from vmkeep.images.localdrafts import LocalPlace

@@ -14,6 +14,7 @@ from pathlib import Path
 from vmkeep.clock import now
 from vmkeep.errors import ConflictError, NotFoundError, StoreFullError, TransferError, UsageError
 from vmkeep.filereader import FileReader
+from vmkeep.images.processes import ABANDONED_AFTER
 from vmkeep.model.extents import Extent, Extents, gather, split
 
 SECTOR = 512
@@ -23,8 +24,6 @@ _PUNCH = 0x4030582B
 holes. Python has no ``fallocate``. Source: ``linux/falloc.h``."""
 _RANGE = struct.Struct("hh4xqqiI16x")
 """Its range: type, whence, start, length, and two numbers that mean nothing here."""
-_ABANDONED_AFTER = 86400.0
-"""Seconds without a write, after which a file without a lock counts as abandoned."""
 
 
 class LocalFileSource:
@@ -172,7 +171,7 @@ def remove_abandoned(files: Iterable[Path]) -> None:
             file = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if now().timestamp() - os.fstat(file).st_mtime > _ABANDONED_AFTER:
+                if now().timestamp() - os.fstat(file).st_mtime > ABANDONED_AFTER:
                     path.unlink()
             finally:
                 os.close(file)

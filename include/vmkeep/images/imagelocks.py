@@ -19,6 +19,8 @@ from vmkeep.errors import ConflictError, NotFoundError
 _FIRST, _LENGTH = 100, 200
 _WRITES = 101
 """The byte that a program locks while it may write to the image."""
+_FLOCK = struct.Struct("hh4xqqi4x")
+"""Linux's ``struct flock`` on 64 bits: type, whence, start, length, process."""
 _TAKEN = (errno.EAGAIN, errno.EACCES)
 
 
@@ -58,9 +60,8 @@ def locked_image(path: Path, *, readers: bool = True) -> Iterator[LockedImage]:
         raise NotFoundError(f"{path}: cannot be opened for writing: {error.strerror}") from error
     try:
         first, length = (_FIRST, _LENGTH) if readers else (_WRITES, 1)
-        request = struct.pack("hh4xqqi4x", fcntl.F_WRLCK, os.SEEK_SET, first, length, 0)
         try:
-            fcntl.fcntl(file, fcntl.F_OFD_SETLK, request)
+            fcntl.fcntl(file, fcntl.F_OFD_SETLK, _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, first, length, 0))
         except OSError as error:
             if error.errno in _TAKEN:
                 raise ConflictError(f"{path}: is in use, by QEMU or another vmkeep; nothing was written") from error
@@ -68,3 +69,12 @@ def locked_image(path: Path, *, readers: bool = True) -> Iterator[LockedImage]:
         yield LockedImage(path, file)
     finally:
         os.close(file)
+
+
+def is_written(file: int) -> bool:
+    """Return whether a program has the image of a descriptor open for writing.
+
+    :raises OSError: the file system knows no locks.
+    """
+    asked = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, _WRITES, 1, 0)
+    return bool(_FLOCK.unpack(fcntl.fcntl(file, fcntl.F_OFD_GETLK, asked))[0] != fcntl.F_UNLCK)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from vmkeep.errors import ConflictError, CorruptError, NotFoundError, StoreFullError, UnsupportedError, UsageError
+from vmkeep.errors import ConflictError, CorruptError, StoreFullError, UnsupportedError, UsageError
 from vmkeep.formats import PlannedFile, VmdkAdapter, VmdkFacts, VmdkKind, plan_qcow2, plan_raw, plan_vmdk
 from vmkeep.images.drafts import ExportPlace
 from vmkeep.images.exportnames import disk_name
@@ -100,15 +100,8 @@ def plan_images(
     :raises NotFoundError: the point has no disk of a number, or none at all.
     :raises UnsupportedError: the format cannot hold a disk.
     """
-    images = sorted(point.images, key=lambda image: image.disk.key)
-    if not images:
-        raise NotFoundError(f"restore point {point.ref} has no disks")
-    for number in numbers:
-        if not 0 <= number < len(images):
-            raise NotFoundError(point.lacks(number))
     planned = []
-    for number in sorted(set(numbers)) or range(len(images)):
-        image = images[number]
+    for number, image in point.chosen(numbers).items():
         what = f"restore point {point.ref}, {image.disk.label}"
         stored = _stored(repository, image.root, what)
         plan = _PLANS[form](disk_name(name, number), image, stored)

@@ -12,7 +12,8 @@ from pathlib import Path
 from vmkeep.clock import now
 from vmkeep.errors import UsageError
 from vmkeep.formats import ImportFormat
-from vmkeep.images.foreign import Foreign, ForeignDisk, open_foreign, shown
+from vmkeep.images.foreign import open_foreign
+from vmkeep.images.foreigndisks import Foreign, ForeignDisk, shown
 from vmkeep.images.imagenames import check_name, image_key
 from vmkeep.images.imageparents import find_parent, parent_image
 from vmkeep.model.blockio import DiskSource

@@ -21,11 +21,10 @@ from typing import Any, Final
 from vmkeep.blobs import name_if_free, sync_folder
 from vmkeep.errors import ConflictError, UsageError
 from vmkeep.images.imagelocks import locked_image
-from vmkeep.model.exports import parse_manifest
+from vmkeep.model.exports import LARGEST_MANIFEST, parse_manifest
 
 _OLDER: Final = ".older"
 """Folder in a draft for the files of the export that it replaces. No file of an export begins with a dot."""
-_LARGEST: Final = 16 << 20
 _HELD_AT_ONCE: Final = 64
 """Images that are kept from programs together."""
 
@@ -146,7 +145,7 @@ def _named_by(manifest: Path) -> list[str]:
     with open(file, "rb") as opened:  # noqa: PTH123 - it is a descriptor
         if not stat.S_ISREG(os.fstat(file).st_mode):
             return []
-        content = opened.read(_LARGEST + 1)
+        content = opened.read(LARGEST_MANIFEST + 1)
     try:
         return parse_manifest(content, what=str(manifest)).owned
     except UsageError:

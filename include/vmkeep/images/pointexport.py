@@ -81,16 +81,7 @@ def export_point(
     :raises VerificationError: an image reads back something else than was written.
     :raises StoreFullError: there is no space left.
     """
-    if form is ImageFormat.OVA:
-        if machine is None:
-            raise ValueError("an OVA describes a machine")
-        inside = host_name(name)
-        planned = plan_images(repository, point, numbers, name=inside, form=form)
-        ova = plan_writer(planned, machine, inside)
-        files = [PlannedFile(name=f"{name}.ova", size=ova.most)]
-    else:
-        planned, ova = plan_images(repository, point, numbers, name=name, form=form), None
-        files = [file for each in planned for file in each.plan.files]
+    planned, ova, files = _plan(repository, point, numbers, name=name, form=form, machine=machine)
     exported = ExportedPoint(
         name=name,
         place=place.location,
@@ -115,18 +106,13 @@ def export_point(
     bars = {each.number: on_progress(each.image.disk.label) for each in planned}
     with place.draft(name, overwrite=overwrite) as draft:
         work = _Work(repository, draft, form, verify, at_once, check)
-        if ova is None:
-            disks = work.each(planned, lambda each: work.write(each, bars[each.number]))
-        else:
-            disks = work.write_ova(ova, files[0], bars)
+        disks = work.write_all(planned, bars) if ova is None else work.write_ova(ova, files[0], bars)
         exported = replace(exported, disks=tuple(disks), left_out=_left_out(machine, exported))
         if convert is None:
             exported = _write_beside(draft, exported, companions)
         draft.complete()
-        written = {disk.number: disk for disk in disks}
         again = planned if ova is None else planned[:1]  # because all disks of an OVA are in one file
-        compared = work.each(again, lambda each: work.read_back(each, written[each.number], bars[each.number]))
-        exported = replace(exported, disks=(*compared, *disks[len(compared) :]))
+        exported = replace(exported, disks=work.read_all_back(again, disks, bars))
         failed = None
         if convert is not None and draft.folder is not None:  # the overlays hide nothing: the images were read back
             exported, failed = convert_overlays(draft, draft.folder, exported, convert, check)
@@ -137,6 +123,27 @@ def export_point(
             f"{exported.place}/{exported.manifest}: the export is complete, but its guest is not converted: {failed}"
         ) from failed
     return replace(exported, removed=tuple(removed))
+
+
+def _plan(
+    repository: Repository,
+    point: RestorePoint,
+    numbers: Sequence[int],
+    *,
+    name: str,
+    form: ImageFormat,
+    machine: PortableMachine | None,
+) -> tuple[Sequence[PlannedImage], OvaWriter | None, Sequence[PlannedFile]]:
+    """Return the images, the writer of the OVA that they go into if it is one, and the files that come to be."""
+    if form is not ImageFormat.OVA:
+        planned = plan_images(repository, point, numbers, name=name, form=form)
+        return planned, None, [file for each in planned for file in each.plan.files]
+    if machine is None:
+        raise ValueError("an OVA describes a machine")
+    inside = host_name(name)
+    planned = plan_images(repository, point, numbers, name=inside, form=form)
+    ova = plan_writer(planned, machine, inside)
+    return planned, ova, [PlannedFile(name=f"{name}.ova", size=ova.most)]
 
 
 class _Work:
@@ -175,6 +182,18 @@ class _Work:
         for future in sorted(futures, key=_error_of_its_own, reverse=True):
             future.result()
         return [future.result() for future in futures]
+
+    def write_all(self, planned: Sequence[PlannedImage], bars: Mapping[int, OnProgress]) -> list[ExportedDisk]:
+        """Write the image of each disk."""
+        return self.each(planned, lambda each: self.write(each, bars[each.number]))
+
+    def read_all_back(
+        self, planned: Sequence[PlannedImage], written: Sequence[ExportedDisk], bars: Mapping[int, OnProgress]
+    ) -> tuple[ExportedDisk, ...]:
+        """Compare images with the stored disks. Return all disks that were written, with what was compared."""
+        by_number = {disk.number: disk for disk in written}
+        compared = self.each(planned, lambda each: self.read_back(each, by_number[each.number], bars[each.number]))
+        return (*compared, *written[len(compared) :])
 
     def write(self, each: PlannedImage, on_progress: OnProgress) -> ExportedDisk:
         """Write the image of a disk."""

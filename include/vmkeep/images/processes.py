@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Final
 
+ABANDONED_AFTER: Final = 86400.0
+"""Seconds of silence, after which the work of a process that nobody can look at counts as abandoned."""
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 
 

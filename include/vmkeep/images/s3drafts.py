@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, Final
 from vmkeep.clock import now
 from vmkeep.errors import BlobNotFoundError, ConflictError, UsageError, VmKeepError
 from vmkeep.images.partsinks import PartSink
-from vmkeep.images.processes import is_dead, this_process
+from vmkeep.images.processes import ABANDONED_AFTER, is_dead, this_process
 from vmkeep.model.exports import MANIFEST, WrittenFile, parse_manifest
 
 if TYPE_CHECKING:
@@ -35,8 +35,6 @@ if TYPE_CHECKING:
 _NOTE: Final = ".vmkeep-{}.partial"
 _RENEWED_AFTER: Final = 300.0
 """Seconds after which a note is written again."""
-_ABANDONED_AFTER: Final = 86400.0
-"""Seconds without a new note, after which the draft of another machine counts as abandoned."""
 _THREADS: Final = 8
 """Parts that are sent at the same time, of all files together."""
 
@@ -235,7 +233,7 @@ def _look_at(uploads: S3Uploads, note_name: str, modified: Any) -> str | None:
         return None
     except (ValueError, TypeError, KeyError, AttributeError):
         return None  # it is no note of ours
-    if not is_dead(note) and (now() - modified).total_seconds() <= _ABANDONED_AFTER:
+    if not is_dead(note) and (now() - modified).total_seconds() <= ABANDONED_AFTER:
         return name
     for file in files:
         uploads.abort_all(file)

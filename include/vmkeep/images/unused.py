@@ -1,25 +1,19 @@
 """Makes sure that nobody writes to an image while it is stored, as far as others can be seen.
 
-QEMU locks single bytes of the images that it has open, and one of them tells that it may write. VMware's desktop
+QEMU locks an image that it may write to (``imagelocks``). VMware's desktop
 products put a folder ``NAME.lck`` beside a file in use. Every other writer at least changes the file's state.
 """
 
 from __future__ import annotations
 
-import fcntl
 import os
-import struct
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
 from vmkeep.errors import TransientError
 from vmkeep.formats import FileState, ImageFile, file_state
-
-_QEMU_WRITES = 101
-"""The byte that QEMU locks while it may write: 100 for its list of permissions, and 1 for the second one."""
-_FLOCK = struct.Struct("hhqqi4x")
-"""Linux's ``struct flock`` on 64 bits: type, whence, start, length, process."""
+from vmkeep.images.imagelocks import is_written
 
 
 class Unused:
@@ -70,8 +64,7 @@ def _require_unlocked(path: Path) -> None:
     with suppress(OSError):  # a file that cannot be opened is told later, and some file systems know no locks
         file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
-            asked = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, _QEMU_WRITES, 1, 0)
-            held = _FLOCK.unpack(fcntl.fcntl(file, fcntl.F_OFD_GETLK, asked))[0] != fcntl.F_UNLCK
+            held = is_written(file)
         finally:
             os.close(file)
         if held:

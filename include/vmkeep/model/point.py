@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, tzinfo
 from enum import StrEnum
 
+from vmkeep.errors import NotFoundError
 from vmkeep.model.audit import Audit
 from vmkeep.model.changedown import ChangeDown
 from vmkeep.model.disk import ChangeId, Disk
@@ -208,6 +209,19 @@ class RestorePoint:
     def numbered(self) -> dict[int, DiskImage]:
         """The disks that the point holds, by the number by which people choose them: from 0, by device key."""
         return dict(enumerate(sorted(self.images, key=lambda image: image.disk.key)))
+
+    def chosen(self, numbers: Collection[int]) -> dict[int, DiskImage]:
+        """Return the images of the disks that a person chose, by number, in order.
+
+        :param numbers: none: all disks.
+        :raises NotFoundError: the point holds no disk of a number, or none at all.
+        """
+        if not self.images:
+            raise NotFoundError(f"restore point {self.ref} holds no disk")
+        for number in numbers:
+            if number not in self.numbered:
+                raise NotFoundError(self.lacks(number))
+        return {number: image for number, image in self.numbered.items() if not numbers or number in numbers}
 
     def lacks(self, number: int) -> str:
         """Say that the point holds no disk of a number, and which disks it holds."""

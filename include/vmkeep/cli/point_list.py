@@ -1,0 +1,90 @@
+"""``vmkeep point list``: list restore points."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from vmkeep.cli.completions import complete_vms
+from vmkeep.cli.left_out import tell_left_out
+from vmkeep.cli.options import catalog_url, json_option, open_given, repository_option
+from vmkeep.cli.output import print_json, print_table, warn
+from vmkeep.cli.pages import Section, command, option
+from vmkeep.cli.point_marks import short_marks
+from vmkeep.cli.times import shown_second, shown_zone
+from vmkeep.errors import NotFoundError
+from vmkeep.flows.points import Marks
+from vmkeep.model.job import to_plain
+from vmkeep.model.selector import shown_name
+from vmkeep.model.wording import size
+
+if TYPE_CHECKING:
+    from vmkeep.flows.pointlist import CatalogEntry, PointList
+
+
+@command(
+    "list",
+    examples={
+        "List all points": "vmkeep point list",
+        "List the points of one VM, for a script": "vmkeep point list --vm app01 --json",
+    },
+)
+@option("--vm", section=Section.WHAT, metavar="VM", shell_complete=complete_vms, help="Only this VM, by name or key.")
+@repository_option
+@json_option
+def list_points(repository: str | None, vm: str | None, as_json: bool) -> None:
+    """List restore points, oldest first.
+
+    The exit code is 90 when a point cannot be read and was left out, and 10 when the VM has no point.
+    """
+    from vmkeep.flows.pointlist import list_points  # takes time to import
+
+    with open_given(repository) as opened:
+        found = list_points(opened, catalog=catalog_url(), vm=vm)
+    if vm is not None and not found.entries:
+        tell_left_out(found.refreshed)
+        raise NotFoundError(f"no restore point of a VM '{vm}' in {opened.location}; see 'vmkeep point list'")
+    for warning in found.warnings:
+        warn(warning)
+    if as_json:
+        print_json(
+            [
+                to_plain(entry)
+                | to_plain(found.marks.get(entry.ref, Marks()))
+                | {"uses": to_plain(found.uses.get(entry.ref, ()))}
+                for entry in found.entries
+            ]
+        )
+    else:
+        _print_list(found)
+    tell_left_out(found.refreshed)
+
+
+def _print_list(found: PointList) -> None:
+    of, zone = _sources(found.entries), shown_zone()
+    print_table(
+        ("point", "VM", f"taken at ({zone})", "kind", "consistency", "disks", "capacity", "read", "stored", "marks"),
+        [
+            (
+                entry.ref, shown_name(entry.vm_name) + of.get(entry.ref, ""), shown_second(entry.taken_at, zone),
+                entry.kind, entry.consistency,
+                f"{entry.disks} ({entry.skipped} skipped)" if entry.skipped else entry.disks,
+                size(entry.capacity), size(entry.bytes_read), size(entry.bytes_stored),
+                short_marks(found.marks.get(entry.ref, Marks()), found.uses.get(entry.ref, ())),
+            )
+            for entry in found.entries
+        ],
+    )  # fmt: skip
+
+
+def _sources(entries: Sequence[CatalogEntry]) -> dict[str, str]:
+    """Return which VM each point was taken of, by ref, where one history holds several vCenters' VMs, or ids."""
+    sources: dict[str, set[tuple[str | None, str | None]]] = {}
+    for entry in entries:
+        if entry.vcenter:  # older programs told none of an ESXi host, which makes it no other VM
+            sources.setdefault(entry.vm_key, set()).add((entry.vcenter, entry.moref))
+    return {
+        entry.ref: f" ({entry.moref} at {' '.join(filter(None, (entry.server, entry.vcenter))) or 'unknown'})"
+        for entry in entries
+        if entry.moref and len(sources.get(entry.vm_key, ())) > 1
+    }
