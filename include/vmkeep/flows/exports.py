@@ -10,10 +10,8 @@ from pathlib import Path
 
 from vmkeep.blobs import open_uploads
 from vmkeep.errors import UsageError
-from vmkeep.flows.leaving import WayOut, ova_files, ovf_files
-from vmkeep.flows.limits import hold_for_export
+from vmkeep.flows.export_permits import hold_for_export
 from vmkeep.flows.point_doubts import about_content
-from vmkeep.flows.saved_machine import saved_machine
 from vmkeep.images import (
     AT_ONCE,
     Companions,
@@ -29,6 +27,7 @@ from vmkeep.images import (
 from vmkeep.model.aws import AwsCredentials
 from vmkeep.model.exports import ExportedDisk, ExportedPoint, ExportRequest, ImageFormat
 from vmkeep.model.job import Progress
+from vmkeep.model.point import RestorePoint
 from vmkeep.model.portable import PortableMachine
 from vmkeep.repository import Repository
 
@@ -75,7 +74,7 @@ def export(
     for warning in warnings:
         tell(warning)
     describes = request.to is not None or request.format in (ImageFormat.OVF, ImageFormat.OVA)
-    machine = saved_machine(repository, point) if describes else None
+    machine = _machine(repository, point) if describes else None
     companions, convert = _beside(request, machine)
     what, lease = f"export of {point.vm.name}", _lease(request, name or safe_name(point.vm.name))
     with (
@@ -102,7 +101,15 @@ def export(
         )
 
 
+def _machine(repository: Repository, point: RestorePoint) -> PortableMachine:
+    from vmkeep.flows.saved_machine import saved_machine  # takes time to import
+
+    return saved_machine(repository, point)
+
+
 def _beside(request: ExportRequest, machine: PortableMachine | None) -> tuple[Companions, Converter | None]:
+    if machine is not None:
+        from vmkeep.flows.leaving import WayOut, ova_files, ovf_files  # takes time to import
     if machine is not None and request.to is not None:
         way = WayOut(request, request.to, machine)
         return way.files, way.convert if request.convert else None

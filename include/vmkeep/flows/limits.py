@@ -9,14 +9,15 @@ open than copies can use.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from itertools import zip_longest
 from typing import Final
 
 from vmkeep.errors import LowSpaceError, NotFoundError, VmKeepError
 from vmkeep.flows.backup_values import Preflight
+from vmkeep.flows.export_permits import limit_of_transfers
 from vmkeep.flows.liveness import HasEnded, owner_has_ended, owner_of
 from vmkeep.flows.transports import transports_of
 from vmkeep.model.job import from_json, to_json
@@ -47,36 +48,8 @@ def of_transfer(session: Session, limits: Limits, moref: str, transports: Sequen
     if _NFC & set(transports) and (nfc := _nfc_of(session, limits, moref)) is not None:
         found.append(nfc)
     if limits.transfers is not None:
-        found.append(_of_repository(limits.transfers))
+        found.append(limit_of_transfers(limits.transfers))
     return tuple(found)
-
-
-@contextmanager
-def hold_for_export(
-    repository: Repository, transfers: int | None, *, run: str, lease: str, what: str
-) -> Iterator[Callable[[], None]]:
-    """Hold a permit of the repository's transfers while one disk after the other is exported.
-
-    The permit ends with a lease, also if the process dies.
-
-    :param transfers: the limit on the repository's transfers; ``None``: there is none, and nothing is held.
-    :param lease: name of the lease, which no other export of the run has.
-    :param what: the export, for people.
-    :returns: a function to call now and then; its error says that the lease is lost.
-    :raises LimitReachedError: no permit is free. Ask again later.
-    """
-    if transfers is None:
-        yield lambda: None
-        return
-    with repository.run(run).open_lease(lease) as held:
-        repository.permits(_of_repository(transfers)).take(
-            Holder(owner=f"{run}/{lease}", run=run, what=what, lease=lease)
-        )
-        yield held.check
-
-
-def _of_repository(transfers: int) -> Limit:
-    return Limit(key="transfers", name="transfers of the repository", most=transfers)
 
 
 def _nfc_of(session: Session, limits: Limits, moref: str) -> Limit | None:

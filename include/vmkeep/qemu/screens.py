@@ -12,8 +12,6 @@ import zlib
 from dataclasses import dataclass
 from typing import Final
 
-import numpy as np
-
 from vmkeep.errors import TransferError
 
 _HEADER: Final = re.compile(rb"P6\s(\d{1,5})\s(\d{1,5})\s255\s")
@@ -46,13 +44,16 @@ class Screen:
         """Return the part of the pixels that differ, from 0 to 1."""
         if (self.width, self.height) != (other.width, other.height):
             return 1.0
+        import numpy as np  # takes time to import
+
         ours, theirs = (np.frombuffer(screen.pixels, np.uint8).reshape(-1, 3) for screen in (self, other))
         return float((ours != theirs).any(axis=1).mean()) if len(ours) else 0.0
 
     def png(self) -> bytes:
         """Return the image as a PNG file."""
-        rows = np.frombuffer(self.pixels, np.uint8).reshape(self.height, self.width * 3)
-        raw = np.insert(rows, 0, 0, axis=1).tobytes()  # each row begins with the number of its filter: none
+        row = self.width * 3
+        # Each row begins with the number of its filter: none.
+        raw = b"".join(b"\0" + self.pixels[start : start + row] for start in range(0, row * self.height, row))
         header = struct.pack(">IIBBBBB", self.width, self.height, 8, 2, 0, 0, 0)
         parts = ((b"IHDR", header), (b"IDAT", zlib.compress(raw, 6)), (b"IEND", b""))
         return b"\x89PNG\r\n\x1a\n" + b"".join(_chunk(kind, data) for kind, data in parts)
