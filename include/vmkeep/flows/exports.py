@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
+from typing import Final
 
 from vmkeep.blobs import open_uploads
 from vmkeep.errors import UsageError
@@ -34,6 +36,9 @@ from vmkeep.repository import Repository
 __all__ = ["ExportRequest", "ExportedDisk", "ExportedPoint", "ImageFormat", "export"]
 
 log = logging.getLogger(__name__)
+
+_OTHER: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
+"""The beginning of a place that is no folder."""
 
 
 def export(
@@ -133,4 +138,6 @@ def _each(*checks: Callable[[], None]) -> None:
 def _open_place(out: str, aws: AwsCredentials | None) -> ExportPlace:
     if out.startswith("s3://"):
         return S3Place(open_uploads(out, credentials=aws))
+    if _OTHER.match(out):
+        raise UsageError(f"{out}: exports go into a folder of this machine, or to s3://bucket/prefix")
     return LocalPlace(Path(out).expanduser().absolute())
