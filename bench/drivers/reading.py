@@ -1,10 +1,11 @@
 """Reads a point's first disk as services do, and writes its measurements to standard output as JSON.
 
-    reading.py in-order|through|served|random|first-byte REPOSITORY POINT
+    reading.py in-order|through|served|striped|random|random-striped|first-byte REPOSITORY POINT
 
 ``in-order``: all stored blocks in the order of the disk. ``through``: the stored bytes in pieces of 1 MiB, by one
 caller. ``served``: all of it by nbdcopy, over NBD. ``random``: 4 KiB at places that were not read before, and at the
-same places again. ``first-byte``: the first sector. The last two give milliseconds.
+same places again. ``striped`` and ``random-striped``: the same of a logical volume whose stripes of 64 KiB go round the
+two halves of the disk. ``first-byte``: the first sector. The ways at random give milliseconds.
 """
 
 from __future__ import annotations
@@ -18,11 +19,12 @@ import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from vmkeep.model.blockio import RandomDisk
     from vmkeep.repository import Repository
-    from vmkeep.transfer import DiskView
 
 _PIECE = 1 << 20
 _SMALL = 4096
+_STRIPE = 64 << 10
 _READS = 500
 _AGAIN = 4
 
@@ -43,10 +45,12 @@ def main(what: str, location: str, ref: str) -> None:
             _served(repository, ref)
         else:
             with open_views(repository) as views:
-                disk = views.open(root, what=ref)
-                if what == "through":
+                disk: RandomDisk = views.open(root, what=ref)
+                if what.endswith("striped"):
+                    disk = _striped(disk)
+                if what in ("through", "striped"):
                     _through(disk)
-                elif what == "random":
+                elif what.startswith("random"):
                     found = _random(disk)
                 else:
                     disk.read_into(0, memoryview(bytearray(512)))
@@ -60,14 +64,22 @@ def _served(repository: Repository, ref: str) -> None:
         subprocess.run(["nbdcopy", served.disks[0].uri, "null:"], check=True)
 
 
-def _through(disk: DiskView) -> None:
+def _striped(disk: RandomDisk) -> RandomDisk:
+    from vmkeep.guest.volumes.parts import StripedDisk, part_of
+
+    half = disk.capacity // 2 // _STRIPE * _STRIPE
+    halves = [part_of(disk, at, half, what="half") for at in (0, half)]
+    return StripedDisk(halves, stripe=_STRIPE, what="striped")
+
+
+def _through(disk: RandomDisk) -> None:
     buffer = memoryview(bytearray(_PIECE))
     for extent, data in disk.extents(0, disk.capacity):
         for at in range(extent.start, extent.stop, _PIECE) if data else ():
             disk.read_into(at, buffer[: extent.stop - at])
 
 
-def _random(disk: DiskView) -> dict[str, float]:
+def _random(disk: RandomDisk) -> dict[str, float]:
     chance = random.Random(1)  # noqa: S311
     stored = [extent for extent, data in disk.extents(0, disk.capacity) if data]
     chosen = chance.choices(stored, weights=[extent.length for extent in stored], k=_READS)

@@ -1,0 +1,225 @@
+"""Makes the list of the volumes of a guest."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Final
+
+from vmkeep.errors import CorruptError, UnsupportedError
+from vmkeep.guest.disks import DiskInGuest
+from vmkeep.guest.lvm import Finding, FindingCode, LvmState, Severity, VolumeGroup, check, read_lvm
+from vmkeep.guest.partitions import PartitionPlace, PartitionTable
+from vmkeep.guest.volumes.detecting import READY, Content, Head, Member, detect_all, find_member, unread
+from vmkeep.guest.volumes.logical import GroupDisks, shown
+from vmkeep.guest.volumes.parts import part_of
+from vmkeep.guest.volumes.raid1 import choose_member
+from vmkeep.guest.volumes.volume import FILE_SYSTEMS, Volume, Volumes, printable, unique
+from vmkeep.model.blockio import RandomDisk
+from vmkeep.model.wording import size as worded
+
+_LDM: Final = frozenset(
+    {"42", "5808c8aa-7e8f-42e0-85d2-e1e90434cfb3", "af9b60a0-1431-4f62-bc68-3311714a69ad"}
+)
+"""Types of partitions of Windows' dynamic disks, of MBR and of GPT."""
+_STORAGE_SPACES: Final = "e75caf8f-f680-4cee-afa3-b001e56efc2d"
+_UUID_PART: Final = 6
+_PV: Final = "lvm-pv"
+_RAID1: Final = 1
+
+
+def find_volumes(disks: Sequence[DiskInGuest]) -> Volumes:
+    """List all volumes on the disks of a guest.
+
+    Reads a few blocks of each disk. A volume that cannot be read is in the list, with the reason. So is one of which a
+    block of the repository is damaged.
+    """
+    state = read_lvm(disks)
+    by_number = {disk.number: disk for disk in disks}
+    tables = {table.whole.disk: table for table in state.tables}
+    places: dict[str, RandomDisk] = {}
+    found: list[Volume] = []
+    members: list[tuple[Member, str, RandomDisk]] = []
+    for number, disk in by_number.items():
+        if number not in tables:
+            found.append(_unreadable_disk(disk, state))
+            continue
+        for place in tables[number].places:
+            volume = _place(disk, place, tables[number])
+            found.append(volume)
+            if volume.disk is None:
+                continue
+            places[place.name] = volume.disk
+            if volume.kind == "raid-member" and (member := find_member(Head(volume.disk))) is not None:
+                members.append((member, volume.name, volume.disk))
+    arrays = tuple(_arrays(members))
+    on_arrays = {array.uuid: array.disk for array in arrays if array.kind == _PV and array.disk is not None}
+    found.extend(arrays)
+    found.extend(_logical_volumes(state, places, on_arrays))
+    if on_arrays:
+        found.extend(_on_arrays_only(state, arrays, on_arrays))
+    return Volumes(listed=unique(found), lvm=state)
+
+
+def _unreadable_disk(disk: DiskInGuest, state: LvmState) -> Volume:
+    why = next((each.why for each in state.unread if each.place.disk == disk.number), "its partition table is damaged")
+    return _lost(disk.name, disk.disk.capacity, "unknown", why)
+
+
+def _lost(name: str, size: int, kind: str, why: str, warnings: tuple[str, ...] = ()) -> Volume:
+    why = "".join(letter if letter.isprintable() else "_" for letter in why)  # it may repeat words of the guest
+    return Volume(name=name, size=size, kind=kind, state=f"not readable: {why}", refusal=why, warnings=warnings)
+
+
+def _place(disk: DiskInGuest, place: PartitionPlace, table: PartitionTable) -> Volume:
+    """Return a partition, or a whole disk."""
+    below = disk.disk
+    if place.number:
+        below = part_of(disk.disk, place.start, place.size, what=f"{disk.label}, {place.name}")
+    warnings = () if place.number else table.warnings
+    if place.type in _LDM:
+        content = Content(kind="ldm", refusal=unread("Windows' dynamic disks"))
+    elif place.type == _STORAGE_SPACES:
+        content = Content(kind="storage-spaces", refusal=unread("Windows' Storage Spaces"))
+    elif place.number or not table.partitions:
+        return _volume(place.name, below, warnings)
+    else:
+        return _partitioned(place.name, below, table)
+    return _of(place.name, below, content, warnings)
+
+
+def _partitioned(name: str, disk: RandomDisk, table: PartitionTable) -> Volume:
+    """Return a whole disk with partitions. If it bears a file system too, one of the two is left over."""
+    content = Content(kind=table.kind.value, refusal=f"it has partitions; files are in {name}p1 and so on")
+    try:
+        other = next((each for each in detect_all(disk) if each.kind in FILE_SYSTEMS), None)
+    except CorruptError:
+        other = None
+    if other is None:
+        return _of(name, disk, content, table.warnings)
+    doubt = f"the disk has partitions as well as a file system of its own ({other.kind}); one of both is left over"
+    return _of(name, disk, other, (*table.warnings, doubt))
+
+
+def _volume(name: str, disk: RandomDisk, warnings: tuple[str, ...] = ()) -> Volume:
+    """Return a volume with what its signatures tell."""
+    try:
+        contents = list(detect_all(disk))
+        if not contents:
+            return _of(name, disk, _nameless(disk), warnings)
+    except CorruptError as error:
+        return _lost(name, disk.capacity, "unknown", str(error), warnings)
+    content, *others = contents
+    others = [other for other in others if other.kind in FILE_SYSTEMS and content.kind in FILE_SYSTEMS]
+    if others:
+        marks = " and ".join(other.kind for other in others)
+        warnings = (*warnings, f"it also bears the marks of {marks}, which are probably left over")
+    return _of(name, disk, content, warnings)
+
+
+def _nameless(disk: RandomDisk) -> Content:
+    """Return the content of a volume without a signature."""
+    if any(is_data for _, is_data in disk.extents(0, disk.capacity)):
+        return Content(kind="unknown", refusal="no file system that is known is on it")
+    return Content(kind="empty", refusal="it is empty")
+
+
+def _of(name: str, disk: RandomDisk, content: Content, warnings: tuple[str, ...]) -> Volume:
+    state = content.state
+    if content.refusal and state == READY:
+        state = f"not readable: {content.refusal}"
+    if content.size > disk.capacity:
+        cut = f"its file system takes {worded(content.size)}, but the volume has only {worded(disk.capacity)}"
+        warnings = (*warnings, f"{cut}: files beyond its end cannot be read")
+    return Volume(
+        name=name,
+        size=disk.capacity,
+        kind=content.kind,
+        label=content.label,
+        uuid=content.uuid,
+        state=state,
+        refusal=content.refusal,
+        warnings=warnings,
+        disk=disk,
+    )
+
+
+def _arrays(members: Sequence[tuple[Member, str, RandomDisk]]) -> Iterator[Volume]:
+    """Yield the software arrays of Linux. Those of level 1 can be read, from one of their members."""
+    for array in dict.fromkeys(member.array for member, _, _ in members):
+        own = [each for each in members if each[0].array == array]
+        first = own[0][0]
+        name = f"md/{printable(first.name) or array[:8]}"
+        size = first.size
+        if first.level != _RAID1:
+            yield _lost(name, size, "raid", f"no reader for software arrays of level {first.level} is there")
+            continue
+        chosen = choose_member(member for member, _, _ in own)
+        place = next(((where, disk) for member, where, disk in own if member is chosen), None)
+        if chosen is None or place is None:
+            yield _lost(name, size, "raid", "none of its members on these disks is up to date")
+            continue
+        where, disk = place
+        if chosen.data + chosen.size > disk.capacity:
+            yield _lost(name, size, "raid", f"its data reach beyond the end of {where}")
+            continue
+        inner = part_of(disk, chosen.data, chosen.size, what=name)
+        yield _volume(name, inner, (f"read from {where}, one of its {len(own)} members that are there",))
+
+
+def _on_arrays_only(
+    state: LvmState, arrays: Sequence[Volume], on_arrays: Mapping[str, RandomDisk]
+) -> Iterator[Volume]:
+    """Yield the logical volumes of groups whose labels lie within arrays, so that only who knows arrays sees them."""
+    first = 1 + max(table.whole.disk for table in state.tables)
+    disks = [
+        DiskInGuest(number=first + at, label=array.name, disk=array.disk)
+        for at, array in enumerate(arrays)
+        if array.kind == _PV and array.disk is not None
+    ]
+    inner = read_lvm(disks)
+    known = {group.uuid for group in state.groups}
+    groups = tuple(group for group in inner.groups if group.uuid not in known)
+    return _logical_volumes(replace(inner, groups=groups), {}, on_arrays)
+
+
+def _logical_volumes(
+    state: LvmState, places: Mapping[str, RandomDisk], on_arrays: Mapping[str, RandomDisk]
+) -> Iterator[Volume]:
+    """Yield the logical volumes that a user of the guest sees.
+
+    :param places: partitions and disks by their name.
+    :param on_arrays: arrays by the UUID of the physical volume in them, which comes before one that a member shows.
+    """
+    names = Counter(group.name for group in state.groups)
+    failures = [finding for finding in check(state) if finding.severity is Severity.FAILURE]
+    for group in state.groups:
+        name = printable(group.name)
+        if names[group.name] > 1:
+            name = f"{name}@{printable(group.uuid[:_UUID_PART])}"
+        physical: dict[str, RandomDisk] = {}
+        for volume in group.physical_volumes:
+            place = state.place_of(volume.uuid)
+            if place is not None and place.name in places:
+                physical[volume.uuid] = places[place.name]
+        disks = GroupDisks(group, {**physical, **on_arrays}, name=name)
+        doubts = tuple(_doubts(failures, group))
+        for logical in shown(group):
+            full = f"{name}/{printable(logical.name)}"
+            size = logical.extent_count * group.extent_size
+            try:
+                mapped = disks.open(logical)
+            except (UnsupportedError, CorruptError) as error:
+                yield _lost(full, size, "lvm-lv", str(error).removeprefix(f"{full}: "), doubts)
+                continue
+            yield _volume(full, mapped.disk, (*doubts, *mapped.notes))
+
+
+def _doubts(failures: Sequence[Finding], group: VolumeGroup) -> Iterator[str]:
+    """Yield the failures that throw a doubt on all volumes of a group. A missing disk is told with each volume."""
+    own = {volume.uuid for volume in group.physical_volumes}
+    for finding in failures:
+        is_own = finding.pv in own or (not finding.pv and finding.vg == group.name)
+        if is_own and finding.code is not FindingCode.MISSING_PV:
+            yield finding.text
