@@ -26,6 +26,7 @@ _LDM: Final = frozenset(
 _STORAGE_SPACES: Final = "e75caf8f-f680-4cee-afa3-b001e56efc2d"
 _UUID_PART: Final = 6
 _PV: Final = "lvm-pv"
+_MEMBER: Final = "raid-member"
 _RAID1: Final = 1
 
 
@@ -50,8 +51,9 @@ def find_volumes(disks: Sequence[DiskInGuest]) -> Volumes:
             found.append(volume)
             if volume.disk is None:
                 continue
-            places[place.name] = volume.disk
-            if volume.kind == "raid-member" and (member := find_member(Head(volume.disk))) is not None:
+            if volume.kind != _MEMBER:
+                places[place.name] = volume.disk
+            elif (member := find_member(Head(volume.disk))) is not None:
                 members.append((member, volume.name, volume.disk))
     arrays = tuple(_arrays(members))
     on_arrays = {array.uuid: array.disk for array in arrays if array.kind == _PV and array.disk is not None}
