@@ -95,7 +95,9 @@ def _judge(row: Row, random: dict[str, list[dict[str, float]]]) -> None:
         row.findings.append(Finding(f"{name} against {_EXPORT}", "≥ 0.5", f"{ratio:.2f}"))
     for way, where in (("random", ""), ("random-striped", " of a striped logical volume")):
         first, again = (statistics.median(each[which] for each in random[way]) for which in ("first", "again"))
-        row.notes.append(f"4 KiB at random{where}: {first:.2f} ms for places not read before, {again:.3f} ms for cached")
+        row.notes.append(
+            f"4 KiB at random{where}: {first:.2f} ms for places not read before, {again:.3f} ms for cached"
+        )
         row.findings.append(Finding(f"4 KiB at random{where}, cached", "< 5 ms", f"{again:.3f} ms"))
     byte: list[Figure] = row.figures["the first byte of 62 TiB"]
     row.findings.append(

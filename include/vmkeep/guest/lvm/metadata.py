@@ -19,7 +19,6 @@ from vmkeep.guest.lvm.values import Area, LogicalVolume, PhysicalVolume, Segment
 _CONTENTS: Final = "Text Format Volume Group"
 _VERSION: Final = 1
 _POOLS: Final = ("pool", "thin_pool", "cache_pool", "vdo_pool", "data")
-_ORIGINS: Final = ("origin", "external_origin")
 
 
 def read_group(data: bytes) -> VolumeGroup:
@@ -107,8 +106,10 @@ def _segment(section: Section, physical: frozenset[str]) -> Segment:
         device_id=section.number("device_id") if "device_id" in section.settings else None,
         transaction_id=section.number("transaction_id") if "transaction_id" in section.settings else None,
         chunk_size=_bytes(section, "chunk_size", 0),
-        origin=_first(section, _ORIGINS),
+        origin=section.text("origin", ""),
+        external_origin=section.text("external_origin", ""),
         cow_store=section.text("cow_store", ""),
+        merging_store=section.text("merging_store", ""),
     )
 
 

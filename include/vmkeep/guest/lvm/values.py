@@ -71,9 +71,14 @@ class Segment:
     transaction_id: int | None = None
     chunk_size: int = 0
     origin: str = ""
-    """Of ``snapshot``, ``cache``, ``writecache`` and ``thin``, the logical volume below."""
+    """Of ``snapshot``, ``cache`` and ``writecache``, the logical volume below; of ``thin`` the one that it was a
+    snapshot of."""
+    external_origin: str = ""
+    """Of ``thin``, the logical volume outside the pool that has the blocks which were never written."""
     cow_store: str = ""
     """Of ``snapshot``, the logical volume with the blocks that were copied."""
+    merging_store: str = ""
+    """Of ``snapshot``, the same, while the origin is being taken back to the snapshot."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Container, Iterator, Mapping, Sequence
 from typing import Final
 
 from vmkeep.errors import CorruptError, UnsupportedError
@@ -19,9 +18,7 @@ from vmkeep.guest.volumes.volume import FILE_SYSTEMS, Volume, Volumes, printable
 from vmkeep.model.blockio import RandomDisk
 from vmkeep.model.wording import size as worded
 
-_LDM: Final = frozenset(
-    {"42", "5808c8aa-7e8f-42e0-85d2-e1e90434cfb3", "af9b60a0-1431-4f62-bc68-3311714a69ad"}
-)
+_LDM: Final = frozenset({"42", "5808c8aa-7e8f-42e0-85d2-e1e90434cfb3", "af9b60a0-1431-4f62-bc68-3311714a69ad"})
 """Types of partitions of Windows' dynamic disks, of MBR and of GPT."""
 _STORAGE_SPACES: Final = "e75caf8f-f680-4cee-afa3-b001e56efc2d"
 _UUID_PART: Final = 6
@@ -39,7 +36,6 @@ def find_volumes(disks: Sequence[DiskInGuest]) -> Volumes:
     state = read_lvm(disks)
     by_number = {disk.number: disk for disk in disks}
     tables = {table.whole.disk: table for table in state.tables}
-    places: dict[str, RandomDisk] = {}
     found: list[Volume] = []
     members: list[tuple[Member, str, RandomDisk]] = []
     for number, disk in by_number.items():
@@ -49,18 +45,12 @@ def find_volumes(disks: Sequence[DiskInGuest]) -> Volumes:
         for place in tables[number].places:
             volume = _place(disk, place, tables[number])
             found.append(volume)
-            if volume.disk is None:
-                continue
-            if volume.kind != _MEMBER:
-                places[place.name] = volume.disk
-            elif (member := find_member(Head(volume.disk))) is not None:
+            if volume.disk is not None and (member := _member(volume)) is not None:
                 members.append((member, volume.name, volume.disk))
     arrays = tuple(_arrays(members))
-    on_arrays = {array.uuid: array.disk for array in arrays if array.kind == _PV and array.disk is not None}
     found.extend(arrays)
-    found.extend(_logical_volumes(state, places, on_arrays))
-    if on_arrays:
-        found.extend(_on_arrays_only(state, arrays, on_arrays))
+    physical = _physical_volumes(state, by_number, {name for _, name, _ in members}, arrays)
+    found.extend(_logical_volumes(state, physical))
     return Volumes(listed=unique(found), lvm=state)
 
 
@@ -170,42 +160,33 @@ def _arrays(members: Sequence[tuple[Member, str, RandomDisk]]) -> Iterator[Volum
         yield _volume(name, inner, (f"read from {where}, one of its {len(own)} members that are there",))
 
 
-def _on_arrays_only(
-    state: LvmState, arrays: Sequence[Volume], on_arrays: Mapping[str, RandomDisk]
-) -> Iterator[Volume]:
-    """Yield the logical volumes of groups whose labels lie within arrays, so that only who knows arrays sees them."""
-    first = 1 + max(table.whole.disk for table in state.tables)
-    disks = [
-        DiskInGuest(number=first + at, label=array.name, disk=array.disk)
-        for at, array in enumerate(arrays)
-        if array.kind == _PV and array.disk is not None
-    ]
-    inner = read_lvm(disks)
-    known = {group.uuid for group in state.groups}
-    groups = tuple(group for group in inner.groups if group.uuid not in known)
-    return _logical_volumes(replace(inner, groups=groups), {}, on_arrays)
+def _physical_volumes(
+    state: LvmState, disks: Mapping[int, DiskInGuest], members: Container[str], arrays: Sequence[Volume]
+) -> dict[str, RandomDisk]:
+    """Return the physical volumes that are there, by UUID. One within an array is read through the array only."""
+    found = {}
+    for label in state.labels:
+        place = state.place_of(label.uuid)
+        if place is not None and place.name not in members:
+            disk = disks[place.disk]
+            found[label.uuid] = part_of(disk.disk, place.start, place.size, what=f"{disk.label}, {place.name}")
+    return found | {array.uuid: array.disk for array in arrays if array.kind == _PV and array.disk is not None}
 
 
-def _logical_volumes(
-    state: LvmState, places: Mapping[str, RandomDisk], on_arrays: Mapping[str, RandomDisk]
-) -> Iterator[Volume]:
-    """Yield the logical volumes that a user of the guest sees.
+def _member(volume: Volume) -> Member | None:
+    """Return a volume as the member of an array; ``None``: it is none."""
+    return find_member(Head(volume.disk)) if volume.kind == _MEMBER and volume.disk is not None else None
 
-    :param places: partitions and disks by their name.
-    :param on_arrays: arrays by the UUID of the physical volume in them, which comes before one that a member shows.
-    """
+
+def _logical_volumes(state: LvmState, physical: Mapping[str, RandomDisk]) -> Iterator[Volume]:
+    """Yield the logical volumes that a user of the guest sees."""
     names = Counter(group.name for group in state.groups)
     failures = [finding for finding in check(state) if finding.severity is Severity.FAILURE]
     for group in state.groups:
         name = printable(group.name)
         if names[group.name] > 1:
             name = f"{name}@{printable(group.uuid[:_UUID_PART])}"
-        physical: dict[str, RandomDisk] = {}
-        for volume in group.physical_volumes:
-            place = state.place_of(volume.uuid)
-            if place is not None and place.name in places:
-                physical[volume.uuid] = places[place.name]
-        disks = GroupDisks(group, {**physical, **on_arrays}, name=name)
+        disks = GroupDisks(group, physical, name=name)
         doubts = tuple(_doubts(failures, group))
         for logical in shown(group):
             full = f"{name}/{printable(logical.name)}"

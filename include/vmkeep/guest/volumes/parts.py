@@ -166,9 +166,11 @@ class StripedDisk:
         return merged(self._runs(start, stop))
 
     def _runs(self, start: int, stop: int) -> Runs:
+        if start == stop:
+            return
         row, end = start // self._row, -(-stop // self._row)
         below = [disk.extents(row * self._stripe, end * self._stripe) for disk in self._disks]
-        heads = [next(runs) for runs in below] if row < end else []
+        heads = [next(runs) for runs in below]
         while row < end:
             place = row * self._stripe
             for number, runs in enumerate(below):

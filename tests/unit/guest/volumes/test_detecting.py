@@ -63,7 +63,9 @@ def made_by(made: Made, folder: Path) -> Path:
 
 
 def by_blkid(image: Path) -> dict[str, str]:
-    done = subprocess.run(["blkid", "-p", "-o", "export", image], check=False, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        ["blkid", "-p", "-o", "export", image], check=False, capture_output=True, text=True, timeout=60
+    )
     return dict(line.split("=", 1) for line in done.stdout.splitlines() if "=" in line)
 
 

@@ -32,7 +32,9 @@ def volume(name, *segments, visible=True):
 
 def group_of(*volumes, extent=EXTENT, extents=_EXTENTS):
     physical = tuple(
-        PhysicalVolume(uuid=f"uuid{number}", name=f"pv{number}", device="", dev_size=0, pe_start=_START, pe_count=extents)
+        PhysicalVolume(
+            uuid=f"uuid{number}", name=f"pv{number}", device="", dev_size=0, pe_start=_START, pe_count=extents
+        )
         for number in range(_PVS)
     )
     return VolumeGroup(
@@ -256,7 +258,10 @@ def test_thin_volumes_are_read_out_of_their_pool(tmp_path):
         extent=CHUNK,
         extents=256,
     )
-    below = {0: MemoryDisk(bytes(_START) + bytes(made.data.content)), 1: MemoryDisk(bytes(_START) + bytes(made.metadata.content))}
+    below = {
+        0: MemoryDisk(bytes(_START) + bytes(made.data.content)),
+        1: MemoryDisk(bytes(_START) + bytes(made.metadata.content)),
+    }
 
     mapped = opened(group, below, "lv")
 

@@ -31,9 +31,7 @@ def test_stripes_read_as_a_walk_round_their_disks(data):
     stripe = data.draw(st.sampled_from([100, UNIT, 3 * UNIT]))
     rows, count = data.draw(st.integers(1, 5)), data.draw(st.integers(1, 4))
     below = [data.draw(disks(rows, unit=stripe)) for _ in range(count)]
-    model = b"".join(
-        bytes(disk.content[row * stripe : (row + 1) * stripe]) for row in range(rows) for disk in below
-    )
+    model = b"".join(bytes(disk.content[row * stripe : (row + 1) * stripe]) for row in range(rows) for disk in below)
 
     striped = StripedDisk(below, stripe=stripe, what="striped")
 

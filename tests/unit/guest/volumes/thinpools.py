@@ -30,11 +30,11 @@ class MadePool:
         return bytes(CHUNK) if place is None else bytes(self.data.content[place * CHUNK : (place + 1) * CHUNK])
 
 
-def make_metadata(folder: Path, volumes: Mapping[int, Mapped], *, blocks: int, transaction: int = 3) -> MemoryDisk:
+def make_metadata(folder: Path, volumes: Mapping[int, Mapped], *, blocks: int, size: int = 256 << 10) -> MemoryDisk:
     """The metadata of a pool with some volumes, in the fashion in which the device mapper keeps them."""
     xml, out = folder / "pool.xml", folder / "pool.meta"
     lines = [
-        f'<superblock uuid="" time="1" transaction="{transaction}" data_block_size="{CHUNK // 512}" nr_data_blocks="{blocks}">'
+        f'<superblock uuid="" time="1" transaction="3" data_block_size="{CHUNK // 512}" nr_data_blocks="{blocks}">'
     ]
     for device, mapped in volumes.items():
         lines.append(
@@ -46,8 +46,10 @@ def make_metadata(folder: Path, volumes: Mapping[int, Mapped], *, blocks: int, t
         )
         lines.append("</device>")
     xml.write_text("\n".join([*lines, "</superblock>"]))
-    out.write_bytes(bytes(16 << 20))
-    done = subprocess.run(["thin_restore", "-i", xml, "-o", out], check=False, capture_output=True, text=True, timeout=60)
+    out.write_bytes(bytes(size))
+    done = subprocess.run(
+        ["thin_restore", "-i", xml, "-o", out], check=False, capture_output=True, text=True, timeout=60
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     return MemoryDisk(out.read_bytes())
 

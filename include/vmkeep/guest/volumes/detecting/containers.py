@@ -23,7 +23,9 @@ def find_lvm(head: Head) -> Content | None:
         if label[:8] == b"LABELONE" and label[24:32] == b"LVM2 001":
             at = int.from_bytes(label[20:24], "little")
             raw = label[at : at + 32].decode("ascii", "replace") if at >= 32 else ""
-            parts = (raw[start:stop] for start, stop in ((0, 6), (6, 10), (10, 14), (14, 18), (18, 22), (22, 26), (26, 32)))
+            parts = (
+                raw[start:stop] for start, stop in ((0, 6), (6, 10), (10, 14), (14, 18), (18, 22), (22, 26), (26, 32))
+            )
             return Content(
                 kind="lvm-pv", uuid="-".join(parts), refusal="it is a part of LVM; its logical volumes have the files"
             )

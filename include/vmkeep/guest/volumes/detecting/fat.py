@@ -86,6 +86,4 @@ def find_exfat(head: Head) -> Content | None:
             label = text(folder[at + 2 : at + 2 + 2 * min(folder[at + 1], 11)], "utf-16-le")
             break
     state = UNCLEAN if flags & 2 else READY
-    return Content(
-        kind="exfat", label=label, uuid=f"{high:04X}-{low:04X}", state=state, size=sectors << sector_bits
-    )
+    return Content(kind="exfat", label=label, uuid=f"{high:04X}-{low:04X}", state=state, size=sectors << sector_bits)
