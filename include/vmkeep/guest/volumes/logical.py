@@ -208,14 +208,14 @@ class GroupDisks:
             start = source.pe_start + self._bytes(area.start)
             if below is None:
                 raise UnsupportedError(
-                    f"{opening.what}: lies on the physical volume {source.uuid}, which the guest saw as"
+                    f"{opening.what}: it lies on the physical volume {source.uuid}, which the guest saw as"
                     f" {source.device or source.name} and which is on none of the disks"
                 )
             inside = area.start + extents <= source.pe_count
         else:
             below, start, inside = self._open(area.lv, opening), self._bytes(area.start), True
         if not inside or start + length > below.capacity:
-            raise CorruptError(f"{opening.what}: reaches beyond the end of {area.pv or area.lv}, which is too small")
+            raise CorruptError(f"{opening.what}: it reaches beyond the end of {area.pv or area.lv}, which is too small")
         return JoinedDisk([Part(below, start, length)], what=opening.what)
 
     def _bytes(self, extents: int) -> int:
@@ -224,9 +224,22 @@ class GroupDisks:
     @staticmethod
     def _refused(opening: _Opening, why: str) -> UnsupportedError:
         inner = "" if len(opening.inside) < 2 else f" lies on {opening.inside[-1]}, which"
-        return UnsupportedError(f"{opening.what}:{inner} {why}, and cannot be read here; {_THERE}")
+        return UnsupportedError(f"{opening.what}: it{inner} {why}, and cannot be read here; {_THERE}")
 
 
 def shown(group: VolumeGroup) -> Iterator[LogicalVolume]:
-    """Yield the volumes that a user of the guest sees."""
-    return (volume for volume in group.logical_volumes if volume.is_visible)
+    """Yield the volumes that a user of the guest sees.
+
+    LVM shows a snapshot under the name of its store, and in the metadata the store is hidden and the snapshot is not.
+    """
+    stores = {
+        name
+        for volume in group.logical_volumes
+        for segment in volume.segments
+        for name in (segment.cow_store, segment.merging_store)
+        if name
+    }
+    for volume in group.logical_volumes:
+        is_snapshot = any(segment.kind == "snapshot" for segment in volume.segments)
+        if volume.name in stores or (volume.is_visible and not is_snapshot):
+            yield volume

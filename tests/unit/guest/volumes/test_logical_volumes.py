@@ -13,7 +13,7 @@ from tests.unit.guest.volumes.disks import assert_reads_as, content_of, disks, r
 from tests.unit.guest.volumes.thinpools import CHUNK, make_pool
 from vmkeep.errors import CorruptError, UnsupportedError
 from vmkeep.guest.lvm import Area, LogicalVolume, PhysicalVolume, Segment, VolumeGroup
-from vmkeep.guest.volumes.logical import GroupDisks
+from vmkeep.guest.volumes.logical import GroupDisks, shown
 
 EXTENT = 4096
 _PVS = 3
@@ -181,7 +181,7 @@ def test_a_volume_that_lacks_a_disk_is_refused_and_the_others_are_read():
     del below[2]
 
     assert content_of(opened(group, below, "whole").disk) == bytes_at(below, 1, 0, 1)
-    with pytest.raises(UnsupportedError, match="vg/torn: lies on the physical volume uuid2"):
+    with pytest.raises(UnsupportedError, match="vg/torn: it lies on the physical volume uuid2"):
         opened(group, below, "torn")
 
 
@@ -208,13 +208,15 @@ def test_other_kinds_are_refused_by_name_with_the_way_out(kind, said):
 def test_a_snapshot_of_the_old_kind_is_refused_and_its_origin_is_read():
     group = group_of(
         volume("origin", segment("striped", 1, [Area(pv="pv0")])),
-        volume("snap", segment("striped", 1, [Area(pv="pv1")])),
-        volume("snapshot0", segment("snapshot", 1, (), origin="origin", cow_store="snap"), visible=False),
+        volume("snap", segment("striped", 1, [Area(pv="pv1")]), visible=False),
+        volume("snapshot0", segment("snapshot", 1, (), origin="origin", cow_store="snap")),
     )
     below = filled()
 
+    assert [each.name for each in shown(group)] == ["origin", "snap"]
+
     assert content_of(opened(group, below, "origin").disk) == bytes_at(below, 0, 0, 1)
-    with pytest.raises(UnsupportedError, match="vg/snap: is a snapshot of origin"):
+    with pytest.raises(UnsupportedError, match="vg/snap: it is a snapshot of origin"):
         opened(group, below, "snap")
 
 
@@ -252,11 +254,11 @@ def test_thin_volumes_are_read_out_of_their_pool(tmp_path):
     pool = segment("thin-pool", 1, (), pool="tdata", metadata="tmeta", chunk_size=CHUNK, transaction_id=3)
     group = group_of(
         volume("tdata", segment("striped", 96, [Area(pv="pv0")]), visible=False),
-        volume("tmeta", segment("striped", 256, [Area(pv="pv1")]), visible=False),
+        volume("tmeta", segment("striped", 4, [Area(pv="pv1")]), visible=False),
         volume("pool", pool),
         volume("lv", segment("thin", 40, (), pool="pool", device_id=2)),
         extent=CHUNK,
-        extents=256,
+        extents=96,
     )
     below = {
         0: MemoryDisk(bytes(_START) + bytes(made.data.content)),

@@ -76,7 +76,7 @@ Detector = Callable[[Head], Content | None]
 
 
 def text(raw: bytes, encoding: str = "utf-8") -> str:
-    """Return a label: up to its first zero, without spaces round it. Bytes that are no text become ``\\x…``."""
+    r"""Return a label: up to its first zero, without spaces round it. Bytes that are no text become ``\x…``."""
     return raw.decode(encoding, "backslashreplace").split("\0", 1)[0].strip()
 
 

@@ -12,6 +12,7 @@ from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 from typing import Final
 
 from vmkeep.errors import CorruptError
@@ -77,7 +78,7 @@ class Nodes:
         if count > room or _HEADER.size + room * (8 + value_size) > BLOCK:
             raise self.wrong(f"block {number} has more entries than fit")
         keys = struct.unpack_from(f"<{count}Q", raw, _HEADER.size)
-        if any(left >= right for left, right in zip(keys, keys[1:], strict=False)):
+        if any(left >= right for left, right in pairwise(keys)):
             raise self.wrong(f"the keys of block {number} are out of order")
         values = raw[_HEADER.size + 8 * room : _HEADER.size + 8 * room + value_size * count]
         return _Node(flags == _LEAF, keys, values, value_size)
