@@ -92,9 +92,9 @@ def _checksum(raw: bytes, roles: bytes) -> int:
     """Return the sum of all words, the one of the checksum taken as 0, folded once."""
     padded = raw[:216] + bytes(4) + raw[220:] + roles
     words = len(padded) // 4
-    total = sum(struct.unpack_from(f"<{words}I", padded))
+    total: int = sum(struct.unpack_from(f"<{words}I", padded))
     if len(padded) % 4:
-        total += struct.unpack_from("<H", padded, 4 * words)[0]
+        total += int.from_bytes(padded[4 * words :], "little")
     return ((total & 0xFFFFFFFF) + (total >> 32)) & 0xFFFFFFFF
 
 
