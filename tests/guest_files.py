@@ -18,14 +18,17 @@ from vmkeep.model.guestfiles import FileEntry, FileKind, GuestFileSystem
 FOLDER: Final = Path(__file__).parent / "fixtures" / "filesystems"
 KINDS: Final = {
     "btrfs-log": "btrfs",
+    "btrfs-odd": "btrfs",
     "exfat": "exfat",
     "ext3-plain": "ext3",
     "ext4-csum": "ext4",
     "ext4-datajournal": "ext4",
     "ext4-fast": "ext4",
+    "ext4-odd": "ext4",
     "ntfs": "ntfs",
     "xfs-dirty": "xfs",
     "xfs-frozen": "xfs",
+    "xfs-odd": "xfs",
 }
 """The images, with the kinds of their file systems."""
 _DIGEST: Final = 64

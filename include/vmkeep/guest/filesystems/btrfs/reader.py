@@ -135,7 +135,7 @@ class BtrfsReader:
     def describe(self, path: str, node: BtrfsNode) -> FileEntry:
         """Return the entry of an inode."""
         if node.inode == _EMPTY:
-            return FileEntry(path=path, kind=FileKind.FOLDER, size=0, modified=None, mode=0o755)
+            return FileEntry(path=path, kind=FileKind.FOLDER, size=0, modified=None, mode=0o755, uid=0, gid=0)
         inode = self._inode(node)
         kind = inode.kind
         links, uid, gid, mode = inode.owner
