@@ -69,7 +69,7 @@ bench-recovery: setup ## Recover twenty VMs to a second simulated vSphere, and k
 	$(BIN)/python -m bench.recovery $(ARGS)
 
 requirements: setup ## Export requirements.txt from uv.lock
-	$(BIN)/uv export --quiet --frozen --extra all --extra quality --no-dev --group test --no-emit-project --output-file requirements.txt
+	$(BIN)/uv export --quiet --frozen --extra all --no-dev --group test --no-emit-project --output-file requirements.txt
 	$(BIN)/uv export --quiet --frozen --extra all --no-dev --no-emit-project --output-file requirements-site.txt
 
 clean: ## Remove what set-up, tests and the demo made

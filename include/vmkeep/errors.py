@@ -278,6 +278,12 @@ class FencedError(VmKeepError):
     exit_code = 41
 
 
+class QualityError(VmKeepError):
+    """A check of data quality found a failure: an expectation that is not true of the catalog. The report names all."""
+
+    exit_code = 96
+
+
 class CancelledError(VmKeepError):
     """Somebody stopped the transfer, or the process that had started it is gone. It can be started again."""
 

@@ -15,6 +15,7 @@ from vmkeep.errors import MissingExtraError
 _BRINGS: Final[dict[str, tuple[str, ...]]] = {
     "airflow": ("airflow", "botocore"),
     "s3": ("botocore", "obstore"),
+    "quality": ("great_expectations",),
     "ssh": ("paramiko",),
 }
 """The packages of each extra that vmkeep's modules import."""

@@ -20,6 +20,10 @@ GUEST_CHECKS = Asset("vmkeep_guest_checks")
 """Gets one event for each run of ``guest_checks`` after which somebody has to look. Its ``extra`` holds ``run``, the
 ``names`` of the VMs that are inconsistent, and the summary in ``problems``."""
 
+WINDOW_ENDS = Asset("vmkeep_window_ends")
+"""Gets one event for each window that has come to its end, whether people are told or not. Its ``extra`` holds
+``policy`` and ``run``. It is apart from ``WINDOWS``, because the check that it starts may tell people by that one."""
+
 ANNOUNCED = AssetAlias("vmkeep_announced")
 """The alias through which runs emit their events, because an outlet would emit one for every success of its task."""
 

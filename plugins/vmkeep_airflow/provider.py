@@ -134,6 +134,7 @@ _OPERATORS = (
         "back_up_hosts",
         "catalog",
         "check_guests",
+        "check_quality",
         "check_repository",
         "choose_exports",
         "clean_up_restore",

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from airflow.dag_processing.dagbag import DagBag
-from airflow.sdk import BaseOperator
+from airflow.sdk import AssetOrTimeSchedule, BaseOperator
 from airflow.serialization.serialized_objects import DagSerialization
 from jsonschema import Draft7Validator
 from jsonschema.validators import validator_for
@@ -25,6 +25,7 @@ ROOT = Path(__file__).resolve().parents[2]
 DAG_FILES = sorted((ROOT / "dags").glob("*.py"))
 LISTED = {
     "backup_windows.py": ("backup_window_example", "22:00 to 06:00 Europe/Berlin"),
+    "data_quality.py": ("data_quality", "vmkeep_window_ends or 0 8 * * * UTC"),
     "disaster_recovery.py": ("disaster_recovery", None),
     "disk_attach.py": ("disk_attach", None),
     "export_point.py": ("export_point", None),
@@ -75,6 +76,9 @@ def test_every_file_holds_the_dag_it_is_named_after(bag):
 def _words(schedule):
     if isinstance(schedule, list):
         return ", ".join(asset.name for asset in schedule)
+    if isinstance(schedule, AssetOrTimeSchedule):
+        asset = schedule.asset_condition.objects[0]
+        return f"{asset.name} or {schedule.timetable.expression} {schedule.timetable.timezone}"
     return schedule if schedule is None else str(getattr(schedule, "summary", schedule))
 
 

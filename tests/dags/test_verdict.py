@@ -64,6 +64,7 @@ TASKS = {
     "restore_undo": ["find", "approve", "undo", "close_run"],
     "restore_accept": ["find", "approve", "accept", "close_run"],
     "missed_backups": ["find", "find_hosts", "find_unproved", "report"],
+    "data_quality": ["check", "report"],
     "host_config_backup": ["back_up_hosts", "report"],
     "disaster_recovery": ["approve", "recover", "vm", "clean_up", "report"],
 }  # fmt: skip

@@ -16,7 +16,7 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException
 from tests.dags.test_window_runs import planned
 from vmkeep.model.job import to_plain
 from vmkeep.policy import NotifyWhen, read_file, read_folder
-from vmkeep_airflow.assets import ANNOUNCED, WINDOWS
+from vmkeep_airflow.assets import ANNOUNCED, WINDOW_ENDS, WINDOWS
 from vmkeep_airflow.operators.find_overdue import FindOverdueOperator, watched
 from vmkeep_airflow.operators.notify_window import NotifyWindowOperator
 from vmkeep_airflow.operators.report_window import ReportWindowOperator
@@ -124,7 +124,10 @@ def notify(policy, started, states=None) -> tuple[dict[str, Any], list[Any]]:
         task_id="notify", policy=policy.name, wish=policy.notifications, plan=plan, started=started
     )
     ti = TaskInstance({"plan": plan, "start_backups": started}, states)
-    return task.execute({"ti": ti, "outlet_events": events}), events[ANNOUNCED]
+    result = task.execute({"ti": ti, "outlet_events": events})
+    (asset, extra), *told = events[ANNOUNCED]
+    assert (asset, extra["policy"]) == (WINDOW_ENDS, policy.name), "whether people are told or not"
+    return result, told
 
 
 def test_one_mail_tells_each_address_of_the_whole_window(server, policy_with):

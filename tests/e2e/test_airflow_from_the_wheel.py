@@ -17,6 +17,7 @@ DAGS = {
     *("backup_window_example", "repository_check", "repository_maintenance", "snapshot_sweep", "vm_backup"),
     *("vm_restore", "host_config_backup", "missed_backups", "disaster_recovery", "disk_attach"),
     *("recovery_drill_example", "restore_undo", "restore_accept", "export_point", "guest_checks"),
+    "data_quality",
 }
 BUNDLE = {"name": "vmkeep", "classpath": "vmkeep_airflow.bundle.VmkeepDagBundle", "kwargs": {}}
 

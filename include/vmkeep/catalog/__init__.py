@@ -1,10 +1,37 @@
 """The SQL catalog: a cache of the repository's manifests, for queries over many restore points.
 
 It can be dropped at any time, because ``Catalog.refresh`` fills it from the repository again. ``schema`` has its
-tables, which a new version may drop and refill. ``engine`` connects to the database and makes the tables. ``catalog``
-compares the names of manifests, reads only those that the catalog lacks, and answers queries.
+tables, which a new version may drop and refill, and ``rows`` makes their rows of a point. ``engine`` connects to the
+database and makes the tables. ``catalog`` compares the names of manifests, reads only those that the catalog lacks,
+and answers queries.
+
+A check of data quality asks the database for rows that should not be there. ``checking`` opens a check and lays its
+evidence beside the points, in the tables of ``evidence``: the demands of policies, the VMs of vCenters, proofs, and a
+sample of manifests as they are now. ``bounds`` compares each VM's newest point with those before it. ``questions``
+writes one SELECT for each expectation; :mod:`vmkeep.quality` asks them.
 """
 
-from vmkeep.catalog.catalog import Catalog, CatalogEntry, PointOrigin, Refreshed, ask_catalog, open_catalog
+from vmkeep.catalog.bounds import FEWEST, HISTORY
+from vmkeep.catalog.catalog import Catalog, CatalogEntry, Refreshed, ask_catalog, open_catalog
+from vmkeep.catalog.checking import PolicyTerms, QualityCheck, SampledDisk, SampledPoint, VmStanding, Wish
+from vmkeep.catalog.origins import PointOrigin
+from vmkeep.catalog.questions import SNAPSHOTS_WITHIN, Question
 
-__all__ = ["Catalog", "CatalogEntry", "PointOrigin", "Refreshed", "ask_catalog", "open_catalog"]
+__all__ = [
+    "FEWEST",
+    "HISTORY",
+    "SNAPSHOTS_WITHIN",
+    "Catalog",
+    "CatalogEntry",
+    "PointOrigin",
+    "PolicyTerms",
+    "QualityCheck",
+    "Question",
+    "Refreshed",
+    "SampledDisk",
+    "SampledPoint",
+    "VmStanding",
+    "Wish",
+    "ask_catalog",
+    "open_catalog",
+]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Protocol, TypeVar
@@ -13,8 +13,11 @@ from sqlalchemy import Engine, delete, select
 from sqlalchemy.exc import DataError, IntegrityError
 from sqlalchemy.orm import Session
 
+from vmkeep.catalog.checking import QualityCheck, kept_reports, open_check
 from vmkeep.catalog.engine import open_engine, speaking
-from vmkeep.catalog.schema import DiskRow, GuestRow, PointRow, SourceRow
+from vmkeep.catalog.origins import PointOrigin, origin_of
+from vmkeep.catalog.rows import TABLES, disk_rows, fact_row, guest_row, point_row, source_row
+from vmkeep.catalog.schema import DiskRow, FactRow, GuestRow, PointRow, SourceRow
 from vmkeep.errors import CatalogError, CorruptError, NotFoundError
 from vmkeep.model.point import RestorePoint
 from vmkeep.model.selector import names_meant
@@ -70,20 +73,6 @@ class CatalogEntry:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PointOrigin:
-    """The VM that a restore point was taken of."""
-
-    ref: str
-    taken_at: datetime
-    vm_key: str
-    vcenter: str | None
-    moref: str | None
-    addresses: tuple[str, ...]
-    """Addresses that its guest had."""
-    dns_name: str | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Refreshed:
     """Counts of the changes that a refresh made."""
 
@@ -104,13 +93,8 @@ class Catalog:
         """Enter points that the catalog lacks, and drop points that the repository lacks. Reads only new manifests."""
         there = set(manifests.point_refs())
         with self._session() as session:
-            known = set(session.scalars(select(PointRow.ref).where(PointRow.repository == manifests.id)))
-            sources = set(session.scalars(select(SourceRow.ref).where(SourceRow.repository == manifests.id)))
-            guests = set(session.scalars(select(GuestRow.ref).where(GuestRow.repository == manifests.id)))
-        here = known & sources & guests
-        self._forget(
-            manifests.id, sorted((known | sources | guests) - here)
-        )  # also points of an older program, which entered less
+            here, others = _complete_refs(session, manifests.id)
+        self._forget(manifests.id, sorted(others))  # also points of an older program, which entered less
         left_out: dict[str, str] = {}
         for ref, found in manifests.load_points(sorted(there - here)):
             if isinstance(found, NotFoundError):
@@ -136,21 +120,19 @@ class Catalog:
     def rebuild(self, manifests: PointSource) -> Refreshed:
         """Drop all points of this repository, and read every manifest again."""
         with self._session() as session:
-            session.execute(delete(DiskRow).where(DiskRow.repository == manifests.id))
-            session.execute(delete(GuestRow).where(GuestRow.repository == manifests.id))
-            session.execute(delete(SourceRow).where(SourceRow.repository == manifests.id))
-            session.execute(delete(PointRow).where(PointRow.repository == manifests.id))
+            for table in TABLES:
+                session.execute(delete(table).where(table.repository == manifests.id))
         return self.refresh(manifests)
 
     def record(self, repository: str, point: RestorePoint) -> None:
         """Enter one sealed point. To enter it twice, or from two machines at once, is success."""
         try:
             with self._session() as session:
-                session.add(_point_row(repository, point))
+                session.add(point_row(repository, point))
                 session.flush()
-                session.add(_source_row(repository, point))
-                session.add(_guest_row(repository, point))
-                session.add_all(_disk_rows(repository, point))
+                session.add_all((source_row(repository, point), guest_row(repository, point)))
+                session.add(fact_row(repository, point))
+                session.add_all(disk_rows(repository, point))
         except CatalogError as error:
             if isinstance(error.__cause__, DataError):
                 raise _UnfitError(str(error)) from error
@@ -196,26 +178,26 @@ class Catalog:
             .order_by(PointRow.taken_at, PointRow.ref)
         )  # fmt: skip
         with self._session() as session:
-            return [
-                PointOrigin(
-                    ref=row.ref,
-                    taken_at=row.taken_at,
-                    vm_key=row.vm_key,
-                    vcenter=row.vcenter,
-                    moref=row.moref,
-                    addresses=tuple(row.addresses.split()),
-                    dns_name=row.dns_name,
-                )
-                for row in session.execute(query)
-            ]
+            return [origin_of(row, row.taken_at) for row in session.execute(query)]
+
+    @property
+    def url(self) -> str:
+        """The SQLAlchemy URL of the database, with its password."""
+        return self._engine.url.render_as_string(hide_password=False)
+
+    def open_check(self, repository: str, now: datetime) -> AbstractContextManager[QualityCheck]:
+        """Begin a check of the data quality of one repository's points; see :class:`QualityCheck`."""
+        return open_check(self._engine, repository, now)
+
+    def kept_reports(self, repository: str, *, most: int) -> list[str]:
+        """Return the newest reports (JSON) of checks of data quality, the newest first."""
+        return kept_reports(self._engine, repository, most)
 
     def _forget(self, repository: str, refs: list[str]) -> None:
         with self._session() as session:
             for ref in refs:
-                session.execute(delete(DiskRow).where(DiskRow.repository == repository, DiskRow.ref == ref))
-                session.execute(delete(GuestRow).where(GuestRow.repository == repository, GuestRow.ref == ref))
-                session.execute(delete(SourceRow).where(SourceRow.repository == repository, SourceRow.ref == ref))
-                session.execute(delete(PointRow).where(PointRow.repository == repository, PointRow.ref == ref))
+                for table in TABLES:
+                    session.execute(delete(table).where(table.repository == repository, table.ref == ref))
 
     @contextmanager
     def _session(self) -> Iterator[Session]:
@@ -247,65 +229,18 @@ def ask_catalog(url: str, question: Callable[[Catalog], T]) -> T:
         return question(catalog)
 
 
-def _point_row(repository: str, point: RestorePoint) -> PointRow:
-    return PointRow(
-        repository=repository,
-        ref=point.ref,
-        id=point.id,
-        vm_key=point.vm.key,
-        vm_name=point.vm.name,
-        taken_at=point.taken_at,
-        run=point.run,
-        kind=point.kind,
-        consistency=point.consistency,
-        bytes_read=sum(image.bytes_read for image in point.images),
-        bytes_stored=sum(image.bytes_stored for image in point.images),
-        warnings=len(point.warnings),
-    )
-
-
-def _source_row(repository: str, point: RestorePoint) -> SourceRow:
-    vm = point.vm
-    return SourceRow(
-        repository=repository,
-        ref=point.ref,
-        vcenter=vm.vcenter,
-        moref=vm.moref,
-        inventory_path=vm.inventory_path,
-        server=vm.server,
-    )
-
-
-def _guest_row(repository: str, point: RestorePoint) -> GuestRow:
-    return GuestRow(
-        repository=repository,
-        ref=point.ref,
-        addresses=" ".join(point.vm.addresses),
-        dns_name=point.vm.dns_name,
-    )
-
-
-def _disk_rows(repository: str, point: RestorePoint) -> list[DiskRow]:
-    images = {image.disk.key: image for image in point.images}
-    rows = []
-    for disk in point.disks:
-        image = images.get(disk.key)
-        rows.append(
-            DiskRow(
-                repository=repository,
-                ref=point.ref,
-                key=disk.key,
-                label=disk.label,
-                address=disk.address,
-                capacity=disk.capacity,
-                backing=disk.backing,
-                skipped=disk.skip,
-                kind=image.kind if image else None,
-                reason=image.reason if image else None,
-                root=image.root if image else None,
-            )
-        )
-    return rows
+def _complete_refs(session: Session, repository: str) -> tuple[set[str], set[str]]:
+    """Return the refs of the points that are entered in full, and of those of which a part is missing."""
+    parts = (SourceRow, GuestRow, FactRow)
+    query = select(PointRow.ref).where(PointRow.repository == repository)
+    for part in parts:
+        query = query.join(part, (part.repository == PointRow.repository) & (part.ref == PointRow.ref))
+    complete = set(session.scalars(query))
+    others: set[str] = set()
+    for table in (PointRow, *parts):
+        found = session.scalars(select(table.ref).where(table.repository == repository))
+        others.update(ref for ref in found if ref not in complete)
+    return complete, others
 
 
 def _entry(row: PointRow, source: SourceRow, disks: list[DiskRow]) -> CatalogEntry:

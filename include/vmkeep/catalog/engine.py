@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import URL, Engine, create_engine, event, inspect, make_url
+from sqlalchemy import URL, Engine, MetaData, create_engine, event, inspect, make_url
 from sqlalchemy.exc import NoSuchModuleError, SQLAlchemyError
 
 from vmkeep.catalog.schema import Base
@@ -44,7 +44,7 @@ def open_engine(url: str) -> Iterator[Engine]:
         engine = _engine(make_url(url))
     try:
         with speaking(url):
-            _make_tables(engine)
+            make_tables(engine, Base.metadata)
         yield engine
     finally:
         engine.dispose()
@@ -87,17 +87,17 @@ def write_ahead(connection: sqlite3.Connection) -> None:
             time.sleep(_PAUSE)
 
 
-def _make_tables(engine: Engine) -> None:
+def make_tables(engine: Engine, tables: MetaData) -> None:
     """Make the missing tables. Another process may make the same tables at the same time."""
-    wanted = set(Base.metadata.tables)
+    wanted = set(tables.tables)
     for _ in wanted:  # because each failed try means that another process made at least one table
         try:
-            Base.metadata.create_all(engine)
+            tables.create_all(engine)
             return
         except SQLAlchemyError:
             if not wanted & set(inspect(engine).get_table_names()):
                 raise
-    Base.metadata.create_all(engine)
+    tables.create_all(engine)
 
 
 def _shown(url: str | URL) -> str:

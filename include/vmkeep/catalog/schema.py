@@ -1,11 +1,11 @@
-"""The catalog's four tables. A new version may drop and refill them, because all their content is from manifests."""
+"""The catalog's six tables. A new version may drop and refill them, because all their content is from manifests."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, DateTime, ForeignKeyConstraint, MetaData, String, Text
+from sqlalchemy import BigInteger, Boolean, DateTime, ForeignKeyConstraint, Index, MetaData, String, Text
 from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator
@@ -103,3 +103,51 @@ class DiskRow(Base):
     kind: Mapped[str | None] = mapped_column(String(32))
     reason: Mapped[str | None] = mapped_column(Text)
     root: Mapped[str | None] = mapped_column(String(128))
+
+
+class FactRow(Base):
+    """The facts of a restore point that checks of data quality compare over thousands of points.
+
+    A table of its own for the same reason. Its times are numbers, because each database calculates with times in a way
+    of its own, and it repeats name and key, so that no check over all points has to join tables.
+    """
+
+    __tablename__ = "vmkeep_fact"
+    __table_args__ = (Index("vmkeep_fact_by_vm", "repository", "vm_key", "at"),)
+
+    repository: Mapped[str] = mapped_column(String(64), primary_key=True)
+    ref: Mapped[str] = mapped_column(String(255), primary_key=True)
+    vm_key: Mapped[str] = mapped_column(String(190))
+    vm_name: Mapped[str] = mapped_column(String(255))
+    at: Mapped[int] = mapped_column(BigInteger)
+    """The time that the point shows, in seconds since 1970."""
+    policy: Mapped[str] = mapped_column(String(60))
+    """Name of the policy that asked for it; empty: a person did, or an older program wrote the point."""
+    kind: Mapped[str] = mapped_column(String(32))
+    capacity: Mapped[int] = mapped_column(BigInteger)
+    """Bytes of all disks that the point holds."""
+    bytes_read: Mapped[int] = mapped_column(BigInteger)
+    bytes_stored: Mapped[int] = mapped_column(BigInteger)
+    longest: Mapped[float | None]
+    """Seconds of the longest copy of a disk, because disks are copied side by side; ``None``: one is not known."""
+    seconds: Mapped[float | None]
+    """Seconds of all copies together; ``None``: one is not known."""
+
+
+class DiskFactRow(Base):
+    """The facts of one disk of a restore point that checks of data quality need. A table of its own as well."""
+
+    __tablename__ = "vmkeep_disk_fact"
+
+    repository: Mapped[str] = mapped_column(String(64), primary_key=True)
+    ref: Mapped[str] = mapped_column(String(255), primary_key=True)
+    key: Mapped[int] = mapped_column(primary_key=True)
+    bytes_read: Mapped[int] = mapped_column(BigInteger)
+    bytes_stored: Mapped[int] = mapped_column(BigInteger)
+    full_reason: Mapped[str | None] = mapped_column(String(32))
+    tracked: Mapped[bool] = mapped_column(Boolean)
+    """A later backup may continue the disk: the point has a change id of it."""
+    expects_tracking: Mapped[bool] = mapped_column(Boolean)
+    """The disk was read from a snapshot of vSphere, so that there should be a change id."""
+    unasked: Mapped[bool] = mapped_column(Boolean)
+    """The disk was skipped, and no rule of the request left it out."""

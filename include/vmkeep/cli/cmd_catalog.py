@@ -1,20 +1,36 @@
-"""``vmkeep catalog``: rebuild the SQL cache from the repository."""
+"""``vmkeep catalog``: rebuild the SQL cache from the repository, and check the quality of its data."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import click
 
 from vmkeep.cli.left_out import tell_left_out
-from vmkeep.cli.options import catalog_url, json_option, open_given, repository_option
-from vmkeep.cli.output import print_json
-from vmkeep.cli.pages import Verbs
+from vmkeep.cli.options import (
+    catalog_url,
+    json_option,
+    open_given,
+    policies_option,
+    repository_option,
+    vcenter_from,
+    vsphere_options,
+)
+from vmkeep.cli.output import print_json, warn
+from vmkeep.cli.pages import Section, Verbs, option
+from vmkeep.errors import NotFoundError, UsageError
 from vmkeep.flows import pointlist
+from vmkeep.flows.policies import policies_in
 from vmkeep.model.wording import counted
+from vmkeep.policy import Policy
+
+_LISTED = 30
+"""Earlier checks that are listed."""
 
 
 @click.group(cls=Verbs)
 def catalog() -> None:
-    """Rebuild the SQL cache of restore points."""
+    """Rebuild the SQL cache of restore points, and check the quality of its data."""
 
 
 @catalog.command("rebuild", examples={"Read every manifest again": "vmkeep catalog rebuild -r /backup/repo"})
@@ -32,3 +48,61 @@ def rebuild(repository: str | None, as_json: bool) -> None:
     else:
         click.echo(f"{counted(refreshed.added, 'restore point')} entered, {len(refreshed.damaged)} damaged")
     tell_left_out(refreshed)
+
+
+@catalog.command(
+    "quality",
+    examples={
+        "Check all points against the policies and the vCenter": "vmkeep catalog quality --vcenter vc01 --user backup",
+        "Write the report as a page for people": "vmkeep catalog quality --html quality.html",
+        "See how the last checks ended": "vmkeep catalog quality --history",
+        "Write the last report of Airflow as a page": "vmkeep catalog quality --last --html quality.html",
+    },
+)
+@option("--html", section=Section.WHAT, metavar="FILE", type=click.Path(path_type=Path, dir_okay=False),
+        help="Write the report as one page of HTML.")  # fmt: skip
+@option("--history", section=Section.WHAT, is_flag=True, help="Check nothing, and list the results of the last checks.")
+@option("--last", section=Section.WHAT, is_flag=True, help="Check nothing, and show the last report again.")
+@policies_option
+@repository_option
+@vsphere_options
+@json_option
+def quality(
+    html: Path | None, history: bool, last: bool, policies: Path | None, repository: str | None, as_json: bool,
+    **vsphere: str | None,
+) -> None:  # fmt: skip
+    """Check the data quality of all restore points by a suite of Great Expectations.
+
+    Every VM of a policy has a young point, no disk is missing, sizes and maps fit, catalog and repository tell the
+    same, proofs are young, and each VM's newest point is like those before it. Each finding says what it means and what
+    to do. All policies of the folder count, with the repository and the vCenter that are named here.
+
+    Without a vCenter, the points tell which VMs there are, so that a VM that nobody backs up is not found.
+    The exit code is 96 if a finding is a failure. The last 100 reports stay in the catalog.
+    """
+    from vmkeep.cli.catalog_quality import show_past, show_quality  # takes time to import
+    from vmkeep.flows.quality import Inventory, check_quality, past_reports
+
+    if history and (last or html is not None):
+        raise UsageError("--history lists earlier checks: leave --last and --html out")
+    with open_given(repository) as opened:
+        if history:
+            show_past(past_reports(opened, catalog=catalog_url(), most=_LISTED), as_json=as_json)
+            return
+        if last:
+            if not (found := past_reports(opened, catalog=catalog_url(), most=1)):
+                raise NotFoundError("the catalog has no report of this repository: run 'vmkeep catalog quality'")
+            show_quality(found[0], html=html, as_json=as_json)
+            return
+        sound = _sound_policies(policies)
+        asked = [Inventory(vcenter=vcenter_from(**vsphere), policies=sound)] if vsphere["vcenter"] else []
+        report = check_quality(opened, sound, asked, catalog=catalog_url())
+    show_quality(report, html=html, as_json=as_json)
+
+
+def _sound_policies(folder: Path | None) -> tuple[Policy, ...]:
+    files = policies_in(folder)
+    for read in files:
+        if read.faults:
+            warn(f"{read.path}: has faults, so that nothing is demanded by it: run 'vmkeep policy check'")
+    return tuple(read.policy for read in files if read.policy is not None)

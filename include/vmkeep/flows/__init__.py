@@ -43,6 +43,7 @@ __all__ = [
     "policy_exports",
     "proof_ages",
     "pruning",
+    "quality",
     "recovery",
     "recovery_order",
     "recovery_points",

@@ -82,6 +82,7 @@ def _image(pre: Preflight, copy: DiskCopy) -> DiskImage:
         audit=copy.audit,
         access=copy.access,
         lun=copy.lun,
+        seconds=None if copy.resumed_at else round(copy.seconds, 3),
     )
 
 

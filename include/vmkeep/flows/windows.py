@@ -212,7 +212,7 @@ def _with_vms(
         unprotected=tuple(
             names[vm.record.moref]
             for vm in known
-            if _obstacle(vm.record) is None and not takes(vm.facts) and not any(other(vm.facts) for other in taken_too)
+            if obstacle(vm.record) is None and not takes(vm.facts) and not any(other(vm.facts) for other in taken_too)
         ),
         elsewhere=tuple(
             ElsewhereVm(moref=vm.record.moref, name=vm.record.name, policy=elsewhere[vm.record.moref])
@@ -241,7 +241,7 @@ def _by_reach(reaches: Mapping[str, Selector | None]) -> Callable[[VmFacts], tup
 
 def _left_out(records: Sequence[VmRecord], being_made: Mapping[str, str]) -> dict[str, LeftOutVm]:
     """Return the VMs that the window leaves out, by managed object id."""
-    reasons = {record.moref: _obstacle(record) or being_made.get(record.moref) for record in records}
+    reasons = {record.moref: obstacle(record) or being_made.get(record.moref) for record in records}
     return {
         record.moref: LeftOutVm(moref=record.moref, name=record.name, why=why)
         for record in records
@@ -262,7 +262,7 @@ def _being_made(
     return {moref: f"it is being made by the restore of run {run}" for moref, run in found.items()}
 
 
-def _obstacle(vm: VmRecord) -> str | None:
+def obstacle(vm: VmRecord) -> str | None:
     """Return why a window does not back up a VM."""
     if vm.not_protectable is not None:
         return vm.not_protectable

@@ -142,6 +142,9 @@ class DiskImage:
     lun: LunRead | None = None
     """The LUN from which the content of a physical RDM was read, with its consistency, which is not the point's;
     ``None``: the disk was read through vSphere."""
+    seconds: float | None = None
+    """Seconds of the copy; ``None``: it went on where another try had stopped, no copy was made, or an older program
+    wrote the point."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -25,6 +25,7 @@ from vmkeep.policy.values import (
     NotifyWhen,
     Policy,
     PolicyExport,
+    QualityWishes,
     QuiesceWish,
 )
 from vmkeep.policy.verification import BootRules, MalwareScan, Verification
@@ -46,6 +47,7 @@ __all__ = [
     "Policy",
     "PolicyExport",
     "PolicyFile",
+    "QualityWishes",
     "QuiesceWish",
     "Taking",
     "Verdict",

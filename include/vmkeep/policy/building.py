@@ -31,6 +31,7 @@ from vmkeep.policy.values import (
     NotifyWhen,
     Policy,
     PolicyExport,
+    QualityWishes,
     QuiesceWish,
 )
 from vmkeep.policy.verification import parse_turn, verification_of
@@ -106,7 +107,16 @@ class _Builder:
                 f"{data['name']}.yaml, because no two policies may have one name",
             )
         self._refuse_places_twice(data)
+        self._refuse_two_severities(data)
         return parsed
+
+    def _refuse_two_severities(self, data: Mapping[str, Any]) -> None:
+        """Refuse an expectation that is to fail and to warn."""
+        given = data.get("quality", {}) if self._is_sound(("quality",)) else {}
+        for index, one in enumerate(given.get("warn", ())):
+            if one in given.get("fail", ()):
+                path = ("quality", "warn", index)
+                self._refuse(path, f"{dotted(path)}: '{one}' stands in quality.fail, too: leave it in one of them")
 
     def _refuse_places_twice(self, data: Mapping[str, Any]) -> None:
         """Refuse a second export to one place, because it would replace the files of the first."""
@@ -196,6 +206,7 @@ _READERS: dict[tuple[str, ...], Callable[[str], Any]] = {
     ("verification", "digests"): parse_turn,
     ("verification", "boot", "turn"): parse_turn,
     ("verification", "proved_within"): parse_duration,
+    ("quality", "snapshots_within"): parse_duration,
     **{("disks", rule, size): _size for rule in _DISK_RULES for size in ("larger_than", "smaller_than")},
     **{("disks", rule, "label"): _glob("label:", "label") for rule in _DISK_RULES},
     **{("disks", rule, "datastore"): _glob("datastore:", "datastore") for rule in _DISK_RULES},
@@ -236,6 +247,11 @@ def _policy(settled: Mapping[str, Any], parsed: Mapping[Path, Any]) -> Policy:
         audit=float(settled["verification"]["audit"]),
         verification=verification_of(settled["verification"], parsed),
         backups_at_once=int(settled["limits"]["backups_at_once"]),
+        quality=QualityWishes(
+            fail=frozenset(settled["quality"]["fail"]),
+            warn=frozenset(settled["quality"]["warn"]),
+            snapshots_within=parse_duration(settled["quality"]["snapshots_within"]),
+        ),
         notifications=Notifications(
             when=NotifyWhen(settled["notifications"]["when"]), to=tuple(settled["notifications"]["to"])
         ),

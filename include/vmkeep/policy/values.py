@@ -75,6 +75,18 @@ class PolicyExport:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class QualityWishes:
+    """The weight of findings about the policy's VMs in checks of data quality."""
+
+    fail: frozenset[str] = frozenset()
+    """Ids of expectations that fail the check."""
+    warn: frozenset[str] = frozenset()
+    """Ids of expectations that only warn."""
+    snapshots_within: timedelta = timedelta(days=3)
+    """The age from which a snapshot of a VM is a finding."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Notifications:
     """The people to notify about a window."""
 
@@ -119,4 +131,5 @@ class Policy:
     """Share of the unchanged data that is read and compared with the last point."""
     verification: Verification
     backups_at_once: int
+    quality: QualityWishes
     notifications: Notifications

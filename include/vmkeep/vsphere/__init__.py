@@ -59,6 +59,7 @@ __all__ = [
     "machines",
     "mappings",
     "names",
+    "oldsnapshots",
     "onelogin",
     "paths",
     "policies",

@@ -10,7 +10,7 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from vmkeep.model.wording import counted
 from vmkeep.policy import Notifications, NotifyWhen
-from vmkeep_airflow.assets import ANNOUNCED, WINDOWS
+from vmkeep_airflow.assets import ANNOUNCED, WINDOW_ENDS, WINDOWS
 from vmkeep_airflow.mail import send_mail
 from vmkeep_airflow.windowreports import lines_of, look
 
@@ -44,6 +44,8 @@ class NotifyWindowOperator(BaseOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Look at the window, and tell people of it."""
         wish = self.wish
+        run = str(context["ti"].run_id)
+        context["outlet_events"][ANNOUNCED].add(WINDOW_ENDS, extra={"policy": self.policy, "run": run})
         try:
             report, problems = look(context, self.plan, self.started, self.copies)
         except AirflowFailException as broken:
@@ -51,7 +53,6 @@ class NotifyWindowOperator(BaseOperator):
         if wish.when is NotifyWhen.NEVER or (wish.when is NotifyWhen.PROBLEMS and not problems):
             self.log.info("nobody is notified: %s, and the policy says %s", _summary(problems), wish.when)
             return {"told": False, "mail": []}
-        run = str(context["ti"].run_id)
         if wish.to:
             subject = f"vmkeep: {self.policy}: {_summary(problems)}"
             text = "\n".join([f"window: {self.dag_id}, run {run}", *problems, "", *lines_of(report)])

@@ -1,0 +1,191 @@
+"""Checks the data quality of a repository's points: lays out the evidence, asks the suite, and keeps the report."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from tempfile import TemporaryDirectory
+from typing import Any, Final
+
+from vmkeep.catalog import FEWEST, Catalog, QualityCheck, SampledPoint, open_catalog
+from vmkeep.clock import now
+from vmkeep.errors import VmKeepError
+from vmkeep.flows.quality_evidence import (
+    Inventory,
+    Proofs,
+    ask_vcenters,
+    standings_by_points,
+    take_sample,
+    terms_of,
+    wishes_of,
+)
+from vmkeep.model.job import from_json, to_json, to_plain
+from vmkeep.model.wording import counted
+from vmkeep.policy import Policy
+from vmkeep.quality import SUITE, QualityReport, ask, judge, page
+from vmkeep.repository import Repository
+from vmkeep.scratch import scratch_folder
+
+__all__ = ["Inventory", "QualityReport", "check_quality", "document_of", "page", "past_reports"]
+
+_IN_MEMORY: Final = ("sqlite://", "sqlite:///:memory:")
+_OF_VCENTERS: Final = ("unprotected", "snapshot-age")
+"""Expectations that only a vCenter can answer."""
+_COMPARED: Final = {
+    "sudden-change": "change-rate",
+    "change-rate": "change-rate",
+    "deduplication": "stored-share",
+    "duration": "duration",
+    "throughput": "throughput",
+}
+"""Expectations that compare a VM with its own past, and the measure of each."""
+
+
+@dataclass(slots=True, kw_only=True)
+class _Evidence:
+    """Everything that a report tells beside the judgements."""
+
+    vms: int
+    sampled: int = 0
+    vcenters: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    skipped: dict[str, str] = field(default_factory=dict)
+
+
+def check_quality(
+    repository: Repository, policies: Sequence[Policy], inventories: Sequence[Inventory], *, catalog: str | None
+) -> QualityReport:
+    """Check the points of a repository against the suite, and keep the report in the catalog.
+
+    :param policies: those whose points are in this repository.
+    :param inventories: the vCenters that are asked for their VMs; none: the points tell which VMs there are.
+    :param catalog: its SQLAlchemy URL; ``None`` or in memory: a catalog is made for this check alone.
+    :raises CatalogError: the catalog cannot be used.
+    :raises MissingExtraError: Great Expectations is not installed.
+    """
+    began, at = time.monotonic(), now()
+    with _kept_catalog(catalog) as (url, is_kept), open_catalog(url) as cache:
+        refreshed = cache.refresh(repository)
+        with cache.open_check(repository.id, at) as check:
+            evidence = _lay_out(repository, cache, check, policies, inventories)
+            check.lay([SampledPoint(ref=line.partition(": ")[0], name=line.partition("/")[0], problem=line)
+                       for line in refreshed.damaged])  # fmt: skip
+            severities = {one.id: one.severity.value for one in SUITE if one.id not in evidence.skipped}
+            answers = ask(cache.url, check.questions(severities))
+            if not is_kept:
+                evidence.notes.append("no catalog is set, so that this report is not kept: set VMKEEP_CATALOG")
+            report = QualityReport(
+                check=check.id,
+                repository=repository.id,
+                location=repository.location,
+                at=at,
+                seconds=round(time.monotonic() - began, 3),
+                vms=evidence.vms,
+                points=refreshed.total,
+                sampled=evidence.sampled,
+                vcenters=tuple(evidence.vcenters),
+                policies=tuple(policy.name for policy in policies),
+                judgements=judge(answers, evidence.skipped),
+                notes=tuple(evidence.notes),
+            )
+            check.keep(to_json(report).decode())
+    return report
+
+
+def past_reports(repository: Repository, *, catalog: str, most: int) -> list[QualityReport]:
+    """Return the newest reports on a repository's points, the newest first. One that cannot be read is left out."""
+    with open_catalog(catalog) as cache:
+        texts = cache.kept_reports(repository.id, most=most)
+    found = []
+    for text in texts:
+        try:
+            found.append(from_json(QualityReport, text))
+        except ValueError:  # another version wrote it
+            continue
+    return found
+
+
+def document_of(report: QualityReport) -> dict[str, Any]:
+    """Return a report as plain data, with the result of each expectation."""
+    plain: dict[str, Any] = to_plain(report)
+    plain["result"] = report.result
+    for one, judgement in zip(plain["judgements"], report.judgements, strict=True):
+        one["result"] = judgement.result
+    return plain
+
+
+@contextmanager
+def _kept_catalog(url: str | None) -> Iterator[tuple[str, bool]]:
+    """Yield the URL of a catalog that a second connection sees, too, and whether it stays."""
+    if url is not None and url not in _IN_MEMORY:
+        yield url, True
+        return
+    with TemporaryDirectory(prefix="vmkeep-quality-", dir=scratch_folder()) as folder:
+        yield f"sqlite:///{folder}/catalog.db", False
+
+
+def _lay_out(
+    repository: Repository,
+    cache: Catalog,
+    check: QualityCheck,
+    policies: Sequence[Policy],
+    inventories: Sequence[Inventory],
+) -> _Evidence:
+    """Lay out all evidence beside the points."""
+    bad = (ref for ref, marks in repository.marks.all().items() if not marks.good)
+    evidence = _Evidence(vms=check.lay_points(bad))
+    check.lay([terms_of(policy) for policy in policies])
+    check.lay(list(wishes_of(policies)))
+    _lay_vms(check, policies, inventories, repository.proofs.latest(), evidence)
+    sample = take_sample(repository, check, lambda: cache.refresh(repository))
+    check.lay(sample.points)
+    check.lay(sample.disks)
+    evidence.sampled = len(sample.points)
+    evidence.skipped |= _unanswerable(check, policies)
+    return evidence
+
+
+def _lay_vms(
+    check: QualityCheck,
+    policies: Sequence[Policy],
+    inventories: Sequence[Inventory],
+    proofs: Proofs,
+    evidence: _Evidence,
+) -> None:
+    told: set[str] = set()
+    for inventory, found in ask_vcenters(inventories, check.origins(), proofs):
+        host = inventory.vcenter.host
+        if isinstance(found, VmKeepError):
+            evidence.notes.append(f"vCenter {host} cannot be asked for its VMs: {found}")
+            continue
+        check.lay(found)
+        evidence.vcenters.append(host)
+        told |= {policy.name for policy in inventory.policies}
+    rest = [policy for policy in policies if policy.name not in told]
+    check.lay(list(standings_by_points(check, rest, proofs)))
+    if rest and policies:
+        evidence.notes.append(
+            f"for {counted(len(rest), 'policy', 'policies')} no vCenter tells which VMs there are: those count whose "
+            "newest point names the policy"
+        )
+    if not evidence.vcenters:
+        evidence.skipped |= dict.fromkeys(_OF_VCENTERS, "no vCenter was asked")
+
+
+def _unanswerable(check: QualityCheck, policies: Sequence[Policy]) -> dict[str, str]:
+    """Return the expectations that nothing can break, with the reasons. Silence about them would look like success."""
+    terms = [terms_of(policy) for policy in policies]
+    skipped = {}
+    if all(each.max_age is None for each in terms):
+        skipped["rpo"] = "no policy has a max_age"
+    if all(each.proved_within is None for each in terms):
+        skipped["proof-age"] = "no policy demands a proof"
+    if not any(each.forbids_skipped for each in terms):
+        skipped["skipped-disk"] = "every policy allows skipped disks"
+    measured = check.measured()
+    for one, measure in _COMPARED.items():
+        if not measured.get(measure):
+            skipped[one] = f"no VM has {FEWEST} earlier points that tell it"
+    return skipped

@@ -1,0 +1,124 @@
+"""Expectations of the catalog, and the report of a check."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+Row = Mapping[str, Any]
+"""A row of an answer, with the columns that :mod:`vmkeep.catalog.questions` lists."""
+
+
+class Severity(StrEnum):
+    """The weight of a finding. The order counts: the database sorts by these words."""
+
+    FAILURE = "failure"
+    """The check fails."""
+    WARNING = "warning"
+    """Somebody should look, and the check does not fail."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Expectation:
+    """A statement that should be true of the catalog."""
+
+    id: str
+    """Scripts and policies rely on it."""
+    title: str
+    """The statement, as a sentence."""
+    meaning: str
+    """The danger if it is not true."""
+    remedy: str
+    """The first thing to do then."""
+    severity: Severity
+    """The severity for VMs whose policy says nothing."""
+    words: Callable[[Row], str]
+    """Says what is the matter with a row, without the VM's name."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """A VM or point of which an expectation is not true."""
+
+    severity: Severity
+    vm: str
+    policy: str
+    """Empty: no policy is concerned."""
+    point: str | None
+    disk: str | None
+    text: str
+
+    @property
+    def line(self) -> str:
+        """The finding in words, with the VM and the disk."""
+        return f"{self.vm}{f', {self.disk}' if self.disk else ''}: {self.text}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judgement:
+    """The outcome of one expectation."""
+
+    id: str
+    title: str
+    meaning: str
+    remedy: str
+    found: int
+    """Number of all findings."""
+    findings: tuple[Finding, ...] = ()
+    """The findings, failures first; of very many only the first."""
+    skipped: str = ""
+    """The reason why the expectation was not looked at; empty: it was."""
+
+    @property
+    def failed(self) -> bool:
+        """Whether a finding is a failure."""
+        return any(finding.severity is Severity.FAILURE for finding in self.findings)
+
+    @property
+    def result(self) -> str:
+        """The outcome in one word."""
+        if self.skipped:
+            return "not looked at"
+        return "failed" if self.failed else "warned" if self.found else "met"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QualityReport:
+    """The report of one check."""
+
+    check: str
+    repository: str
+    """Id of the repository."""
+    location: str
+    at: datetime
+    seconds: float
+    vms: int
+    """Number of VMs with a good point."""
+    points: int
+    """Number of all points."""
+    sampled: int
+    """Number of manifests that were read again and compared."""
+    vcenters: tuple[str, ...]
+    """The vCenters that were asked for their VMs."""
+    policies: tuple[str, ...]
+    judgements: tuple[Judgement, ...]
+    notes: tuple[str, ...] = ()
+    """Things that limit the check, e.g. a vCenter that did not answer."""
+
+    @property
+    def failed(self) -> tuple[Judgement, ...]:
+        """The expectations with a finding that is a failure."""
+        return tuple(one for one in self.judgements if one.failed)
+
+    @property
+    def warned(self) -> tuple[Judgement, ...]:
+        """The expectations whose findings are all warnings."""
+        return tuple(one for one in self.judgements if one.found and not one.failed)
+
+    @property
+    def result(self) -> str:
+        """The outcome in one word."""
+        return "failed" if self.failed else "warned" if self.warned else "met"

@@ -1,0 +1,129 @@
+"""Checks the data quality of every repository that a policy names, by a checkpoint of Great Expectations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseOperator, Context
+from airflow.sdk.exceptions import AirflowException, AirflowFailException
+
+from vmkeep.errors import VmKeepError
+from vmkeep.model.wording import counted
+from vmkeep.policy import NotifyWhen, Policy
+from vmkeep_airflow.assets import ANNOUNCED, WINDOWS
+from vmkeep_airflow.hooks.fields import MissingConnectionError
+from vmkeep_airflow.hooks.vsphere import VsphereHook
+from vmkeep_airflow.mail import send_mail
+from vmkeep_airflow.policies import policy_files
+from vmkeep_airflow.site import repository_site
+
+if TYPE_CHECKING:
+    from vmkeep.flows.quality import Inventory, QualityReport
+
+_SHOWN = 20
+"""Findings of one expectation that the log and a mail list. The page that the command line writes has more."""
+
+
+class CheckQualityOperator(BaseOperator):
+    """Check the points of each repository against the suite, and tell people of failures.
+
+    The vCenters of the policies are asked for their VMs. A repository or a vCenter that cannot be asked hides no other
+    one. Reports stay in the catalog of the repository's connection. Safe to retry: a check changes no point.
+
+    :returns: of each repository the result, and the number of findings by expectation.
+    """
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(outlets=[ANNOUNCED], **kwargs)
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Check all repositories, tell people, and fail if there is a failure."""
+        policies = [read.policy for read in policy_files() if read.policy is not None]
+        found: dict[str, Any] = {}
+        problems: dict[str, list[str]] = {}
+        for repository in dict.fromkeys(policy.repository for policy in policies):
+            try:
+                report = _checked(repository, policies)
+            except MissingConnectionError as error:
+                self.log.warning("not looked at: %s", error)
+            except VmKeepError as error:
+                problems[repository] = [f"its data quality cannot be checked: {error}"]
+            else:
+                for line in lines_of(report):
+                    self.log.info("%s", line)
+                found[repository] = {"result": report.result, **{one.id: one.found for one in report.judgements}}
+                if report.failed:
+                    problems[repository] = list(problems_of(report))
+        # Pushed by hand, because Airflow keeps no result of a task that raises.
+        context["ti"].xcom_push(key="return_value", value=found)
+        if problems:
+            untold = list(_tell(context, problems, policies))
+            listed = [f"repository {name}: {'; '.join(each)}" for name, each in problems.items()]
+            raise AirflowFailException("; ".join([*listed, *untold]))
+        return found
+
+
+def _checked(repository: str, policies: Sequence[Policy]) -> QualityReport:
+    from vmkeep.flows.quality import check_quality
+    from vmkeep.flows.repositories import open_site_repository
+
+    site = repository_site(repository)
+    own = [policy for policy in policies if policy.repository == repository]
+    inventories = list(_inventories(own, policies))
+    with open_site_repository(site) as opened:
+        return check_quality(opened, own, inventories, catalog=site.catalog)
+
+
+def _inventories(own: Sequence[Policy], policies: Sequence[Policy]) -> Iterator[Inventory]:
+    """Yield the vCenters of some policies, each with all policies that may take its VMs."""
+    from vmkeep.flows.quality import Inventory
+
+    for vsphere in dict.fromkeys(policy.vsphere for policy in own):
+        try:
+            vcenter = VsphereHook(vsphere).get_conn()
+        except MissingConnectionError:  # the report says for which policies no vCenter was asked
+            continue
+        takers = tuple(policy for policy in policies if policy.vsphere == vsphere)
+        yield Inventory(vcenter=vcenter, policies=takers)
+
+
+def lines_of(report: QualityReport) -> Iterator[str]:
+    """Yield a report as lines of a log: each expectation, and the first of its findings with the remedy."""
+    yield f"{report.location}: {report.result}; {report.points} points of {report.vms} VMs, {report.seconds:.1f} s"
+    yield from (f"limit of this check: {note}" for note in report.notes)
+    for one in report.judgements:
+        yield f"{one.id}: {one.result}{f' ({one.skipped})' if one.skipped else ''}: {one.title}"
+        yield from (f"  {finding.severity}: {finding.line}" for finding in one.findings[:_SHOWN])
+        if one.found > _SHOWN:
+            yield f"  and {one.found - _SHOWN} more"
+        if one.found:
+            yield f"  {one.meaning} {one.remedy}"
+
+
+def problems_of(report: QualityReport) -> Iterator[str]:
+    """Yield a sentence for each expectation that failed, with the first of its findings."""
+    for one in report.failed:
+        shown = "; ".join(finding.line for finding in one.findings[:_SHOWN])
+        more = f"; and {one.found - _SHOWN} more" if one.found > _SHOWN else ""
+        yield f"{one.id}, {counted(one.found, 'finding')}: {shown}{more}"
+
+
+def _tell(context: Context, problems: dict[str, list[str]], policies: Sequence[Policy]) -> Iterator[str]:
+    """Tell the people of each policy whose repository has problems. Yield why some were not reached."""
+    run = str(context["ti"].run_id)
+    for policy in policies:
+        wish = policy.notifications
+        why = problems.get(policy.repository)
+        if not why or wish.when is NotifyWhen.NEVER:
+            continue
+        extra: dict[str, Any] = {"policy": policy.name, "run": run, "problems": why, "vms": {}}
+        context["outlet_events"][ANNOUNCED].add(WINDOWS, extra=extra)
+    for repository, why in problems.items():
+        wishes = [policy.notifications for policy in policies if policy.repository == repository]
+        people = {to for wish in wishes if wish.when is not NotifyWhen.NEVER for to in wish.to}
+        if people:
+            try:
+                send_mail(tuple(sorted(people)), subject=f"vmkeep: {repository}: data quality", text="\n".join(why))
+            except AirflowException as error:
+                yield f"not everybody was told of {repository}: {error}"

@@ -1,0 +1,169 @@
+"""A check of data quality by the real Great Expectations, in SQLite and PostgreSQL, without other connections."""
+
+from __future__ import annotations
+
+import json
+import socket
+import warnings
+from collections.abc import Iterator
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import pytest
+
+from tests.command_line import run_here
+from tests.quality_world import BROKEN, NOW, answers, check_over, fresh_catalog, nights, standing
+from vmkeep.catalog import open_catalog
+from vmkeep.errors import CatalogError
+from vmkeep.flows.quality import check_quality, document_of, page, past_reports
+from vmkeep.policy import read_file
+from vmkeep.quality import SUITE, Severity, ask, judge
+from vmkeep.repository import create_repository, open_repository
+from vmkeep.testing.servers import postgres_server
+
+SEVERITIES = {one.id: one.severity.value for one in SUITE}
+POLICY = """\
+name: nightly
+selection: "any:"
+window: {start: 22:00, end: 06:00, time_zone: UTC}
+max_age: 36h
+"""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def great_expectations() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what it and its libraries deprecate in themselves is no error of ours
+        import great_expectations  # noqa: F401
+
+
+@pytest.fixture(scope="module")
+def postgres() -> Iterator[str]:
+    with postgres_server() as server:
+        yield server.url
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request, tmp_path) -> str:
+    return f"sqlite:///{tmp_path}/a $HOME 100%.db" if request.param == "sqlite" else request.getfixturevalue("postgres")
+
+
+def test_great_expectations_finds_what_the_sql_finds_in_both_kinds_of_databases(url):
+    points = [each for group in BROKEN.values() for each in group]
+    late = standing("late", newest=int(NOW.timestamp()) - 7 * 86400)
+    with (
+        open_catalog(url) as catalog,
+        check_over(catalog, [*nights("web01"), *points], [standing("web01"), late]) as check,
+    ):
+        found = {answer.expectation: list(answer.rows) for answer in ask(catalog.url, check.questions(SEVERITIES))}
+        expected = answers(catalog, check)
+
+    assert list(found) == [one.id for one in SUITE]
+    assert {name: rows for name, rows in found.items() if rows} == expected
+    assert set(expected) == {*BROKEN, "rpo", "throughput"}
+    judgements = {one.id: one for one in judge(found_answers(found), {})}
+    assert judgements["rpo"].findings[0].severity is Severity.FAILURE
+    assert judgements["rpo"].findings[0].line == "late: newest good restore point is 7 d old; its policy allows 36 h"
+
+
+def found_answers(found):
+    from vmkeep.quality import Answer
+
+    return [Answer(expectation=name, found=len(rows), rows=tuple(rows)) for name, rows in found.items()]
+
+
+def test_a_question_that_the_database_refuses_is_an_error_and_no_success(tmp_path):
+    with fresh_catalog(tmp_path) as catalog, check_over(catalog, ()) as check:
+        (first, *_) = check.questions(SEVERITIES)
+        broken = replace(first, query=first.query.replace("vmkeep_check_policy", "vmkeep_check_nothing"))
+        with pytest.raises(CatalogError, match=r"expectation rpo cannot be looked at: .*vmkeep_check_nothing"):
+            ask(catalog.url, [broken])
+
+
+@pytest.fixture
+def site(tmp_path, monkeypatch):
+    """A repository with an imported image, a policy, and a catalog."""
+    monkeypatch.setenv("VMKEEP_CATALOG", f"sqlite:///{tmp_path}/catalog.db")
+    monkeypatch.setenv("VMKEEP_REPOSITORY", str(tmp_path / "repository"))
+    (tmp_path / "policies").mkdir()
+    (tmp_path / "policies" / "nightly.yaml").write_text(POLICY)
+    monkeypatch.setenv("VMKEEP_POLICIES", str(tmp_path / "policies"))
+    create_repository(str(tmp_path / "repository"))
+    image = tmp_path / "disk.img"
+    image.write_bytes(bytes(range(256)) * 4096)
+    assert run_here("image", "import", str(image), "--name", "box").returncode == 0
+    return tmp_path
+
+
+def test_a_check_makes_no_connection_and_its_page_loads_nothing(site, monkeypatch):
+    def refuse(*arguments):
+        raise AssertionError(f"a connection to {arguments}")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    policy = read_file(site / "policies" / "nightly.yaml").policy
+    with open_repository(str(site / "repository")) as repository:
+        report = check_quality(repository, [policy], [], catalog=f"sqlite:///{site}/catalog.db")
+
+    assert (report.result, report.points, report.vms, report.sampled) == ("met", 1, 1, 1)
+    assert {one.id for one in report.judgements if one.skipped} >= {"unprotected", "snapshot-age", "change-rate"}
+
+    class Loads(HTMLParser):
+        def handle_starttag(self, tag, attrs):
+            assert tag not in ("script", "link", "img", "iframe", "object", "embed")
+            assert not {"src", "srcset", "style", "background"} & {name for name, _ in attrs}
+            assert all(value.startswith("#") for name, value in attrs if name == "href")
+
+    text = page(report)
+    Loads().feed(text)
+    assert "url(" not in text
+    assert "@import" not in text
+
+
+def test_the_command_checks_keeps_and_shows_reports_and_fails_if_a_finding_is_a_failure(site):
+    good = run_here("catalog", "quality", "--json")
+    with open_repository(str(site / "repository")) as repository:
+        (ref,) = repository.point_refs()
+    with open_catalog(f"sqlite:///{site}/catalog.db") as catalog, catalog._engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE vmkeep_fact SET bytes_read = bytes_read + 1")
+    bad = run_here("catalog", "quality", "--html", str(site / "quality.html"))
+
+    assert (good.returncode, json.loads(good.stdout)["result"]) == (0, "met"), good.stderr
+    assert bad.returncode == 96
+    assert f"failure: box: {ref}: the catalog lacks it" in bad.stdout
+    assert "1 expectation failed: catalog-row" in bad.stderr
+    assert "Run &#x27;vmkeep catalog rebuild&#x27;" in (site / "quality.html").read_text()
+    assert run_here("catalog", "quality", "--last").returncode == 96
+    past = json.loads(run_here("catalog", "quality", "--history", "--json").stdout)
+    assert [each["result"] for each in past] == ["failed", "met"]
+    assert run_here("catalog", "rebuild").returncode == 0
+    assert run_here("catalog", "quality").returncode == 0
+
+
+def test_a_damaged_manifest_a_lost_map_and_a_removed_point_are_found(site):
+    with open_repository(str(site / "repository")) as repository:
+        (ref,) = repository.point_refs()
+        catalog = f"sqlite:///{site}/catalog.db"
+        check_quality(repository, [], [], catalog=catalog)
+        for pack in (site / "repository" / "packs").rglob("*"):
+            if pack.is_file():
+                pack.write_bytes(bytes(pack.stat().st_size))
+        lost = check_quality(repository, [], [], catalog=catalog)
+        manifest = site / "repository" / "points" / ref
+        manifest.chmod(0o600)
+        manifest.write_bytes(b"damaged")
+        damaged = check_quality(repository, [], [], catalog=catalog)
+
+    assert {one.id: one.result for one in lost.failed} == {"map-root": "failed"}
+    assert {one.id for one in damaged.failed} == {"catalog-row"}
+    assert "its map cannot be read" in lost.failed[0].findings[0].text
+
+
+def test_without_a_kept_catalog_a_check_works_and_says_that_its_report_is_lost(site):
+    with open_repository(str(site / "repository")) as repository:
+        report = check_quality(repository, [], [], catalog=None)
+        kept = past_reports(repository, catalog=f"sqlite:///{site}/catalog.db", most=9)
+
+    assert any("not kept" in note for note in report.notes)
+    assert kept == []
+    assert document_of(report)["judgements"][0]["result"] == "not looked at"
