@@ -101,7 +101,7 @@ SUITE: Final = (
         id="proof-age",
         title="Every VM was proved restorable within the time that its policy demands",
         meaning="Its restore points may not be restorable, and nobody has tried for too long.",
-        remedy="Run 'vmkeep point verify' for its newest point, and see why no check of its policy did.",
+        remedy="See its proofs in 'vmkeep point show', and why no check of its policy has made a younger one.",
         severity=Severity.FAILURE,
         words=_proof,
     ),
