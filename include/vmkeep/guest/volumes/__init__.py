@@ -9,6 +9,6 @@ A volume that cannot be read is in the list all the same, with the reason and th
 """
 
 from vmkeep.guest.volumes.finding import find_volumes
-from vmkeep.guest.volumes.volume import FILE_SYSTEMS, Volume, Volumes
+from vmkeep.guest.volumes.volume import Volume, Volumes
 
-__all__ = ["FILE_SYSTEMS", "Volume", "Volumes", "find_volumes"]
+__all__ = ["Volume", "Volumes", "find_volumes"]

@@ -8,13 +8,14 @@ from typing import Final
 
 from vmkeep.errors import CorruptError, UnsupportedError
 from vmkeep.guest.disks import DiskInGuest
+from vmkeep.guest.filesystems import KINDS
 from vmkeep.guest.lvm import Finding, FindingCode, LvmState, Severity, VolumeGroup, check, read_lvm
 from vmkeep.guest.partitions import PartitionPlace, PartitionTable
 from vmkeep.guest.volumes.detecting import READY, Content, Head, Member, detect_all, find_member, unread
 from vmkeep.guest.volumes.logical import GroupDisks, shown
 from vmkeep.guest.volumes.parts import part_of
 from vmkeep.guest.volumes.raid1 import choose_member
-from vmkeep.guest.volumes.volume import FILE_SYSTEMS, Volume, Volumes, printable, unique
+from vmkeep.guest.volumes.volume import Volume, Volumes, printable, unique
 from vmkeep.model.blockio import RandomDisk
 from vmkeep.model.wording import size as worded
 
@@ -85,7 +86,7 @@ def _partitioned(name: str, disk: RandomDisk, table: PartitionTable) -> Volume:
     """Return a whole disk with partitions. If it bears a file system too, one of the two is left over."""
     content = Content(kind=table.kind.value, refusal=f"it has partitions; files are in {name}p1 and so on")
     try:
-        other = next((each for each in detect_all(disk) if each.kind in FILE_SYSTEMS), None)
+        other = next((each for each in detect_all(disk) if each.kind in KINDS), None)
     except CorruptError:
         other = None
     if other is None:
@@ -103,7 +104,7 @@ def _volume(name: str, disk: RandomDisk, warnings: tuple[str, ...] = ()) -> Volu
     except CorruptError as error:
         return _lost(name, disk.capacity, "unknown", str(error), warnings)
     content, *others = contents
-    others = [other for other in others if other.kind in FILE_SYSTEMS and content.kind in FILE_SYSTEMS]
+    others = [other for other in others if other.kind in KINDS and content.kind in KINDS]
     if others:
         marks = " and ".join(other.kind for other in others)
         warnings = (*warnings, f"it also bears the marks of {marks}, which are probably left over")

@@ -11,8 +11,6 @@ from vmkeep.errors import NotFoundError, UnsupportedError
 from vmkeep.guest.lvm import LvmState
 from vmkeep.model.blockio import RandomDisk
 
-FILE_SYSTEMS: Final = frozenset({"ext2", "ext3", "ext4", "xfs", "btrfs", "ntfs", "vfat", "exfat"})
-"""Kinds of volumes in which files can be read."""
 _LISTED: Final = 20
 """Names that an error lists."""
 _FORBIDDEN: Final = re.compile(r"[^A-Za-z0-9+_.-]")
