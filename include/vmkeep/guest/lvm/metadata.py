@@ -34,7 +34,9 @@ def read_group(data: bytes) -> VolumeGroup:
         raise Contradiction(f"the text describes {len(whole.sections)} volume groups")
     ((name, group),) = whole.sections.items()
     volumes = group.part("physical_volumes").sections
+    logical = group.part("logical_volumes").sections
     names = frozenset(volumes)
+    copies = frozenset(_copies(logical))
     if not group.number("extent_size"):
         raise Contradiction(f"line {group.line}: the volume group has extents of no size")
     return VolumeGroup(
@@ -43,9 +45,7 @@ def read_group(data: bytes) -> VolumeGroup:
         seqno=group.number("seqno"),
         extent_size=_bytes(group, "extent_size"),
         physical_volumes=tuple(_physical(key, section) for key, section in volumes.items()),
-        logical_volumes=tuple(
-            _logical(key, section, names) for key, section in group.part("logical_volumes").sections.items()
-        ),
+        logical_volumes=tuple(_logical(key, section, names, is_copy=key in copies) for key, section in logical.items()),
         status=group.words("status"),
         written_by=whole.text("creation_host", ""),
         description=whole.text("description", ""),
@@ -69,7 +69,15 @@ def _physical(name: str, section: Section) -> PhysicalVolume:
     )
 
 
-def _logical(name: str, section: Section, physical: frozenset[str]) -> LogicalVolume:
+def _copies(logical: dict[str, Section]) -> Iterator[str]:
+    """Yield the names of volumes that hold the copied blocks of a snapshot; the user sees the snapshot by that name."""
+    for volume in logical.values():
+        for segment in volume.sections.values():
+            if "cow_store" in segment.settings:
+                yield segment.text("cow_store")
+
+
+def _logical(name: str, section: Section, physical: frozenset[str], *, is_copy: bool) -> LogicalVolume:
     count = section.number("segment_count")
     if count != len(section.sections):
         raise Contradiction(
@@ -82,7 +90,7 @@ def _logical(name: str, section: Section, physical: frozenset[str]) -> LogicalVo
     return LogicalVolume(
         uuid=section.text("id"),
         name=name,
-        is_visible="VISIBLE" in status,
+        is_visible=is_copy or "VISIBLE" in status,
         status=status,
         segments=tuple(segments),
         flags=section.words("flags"),

@@ -88,7 +88,7 @@ class LogicalVolume:
     uuid: str
     name: str
     is_visible: bool
-    """False: a part of another one, which no user of the guest sees."""
+    """False: a part of another one, which no user of the guest sees. A snapshot is visible as its ``cow_store``."""
     status: tuple[str, ...]
     segments: tuple[Segment, ...]
     """In the order of their extents."""
