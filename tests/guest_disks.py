@@ -20,6 +20,8 @@ from vmkeep.model.extents import Extent
 
 FOLDER: Final = Path(__file__).parent / "fixtures" / "guest"
 MANIFEST: Final[Mapping[str, Any]] = json.loads((FOLDER / "manifest.json").read_text(encoding="utf-8"))
+LVM: Final[Mapping[str, Any]] = json.loads((FOLDER / "lvm.json").read_text(encoding="utf-8"))
+"""More disks that real LVM made: in each scenario, what ``vgs`` and ``lvs`` told, and what must be found."""
 _PIECE: Final = 1 << 20
 _HOLE: Final = 1 << 12
 _NOTHING: Final = bytes(_PIECE)

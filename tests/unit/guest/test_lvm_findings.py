@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.guest_disks import MANIFEST, MemoryDisk, in_guest
+from tests.guest_disks import LVM, MANIFEST, MemoryDisk, in_guest
 from tests.unit.guest.lvmdisks import (
     AREA_AT,
     MIB,
@@ -59,6 +59,31 @@ def test_a_scenario_of_real_lvm_gives_what_is_expected_and_nothing_else(name, gu
     assert all(finding.code in told[finding.severity].values() for finding in findings)
     assert groups == [
         f"VG {group.name} {group.uuid} seqno={group.seqno} pvs={len(group.physical_volumes)}" for group in state.groups
+    ]
+
+
+@pytest.mark.parametrize("name", LVM["scenarios"])
+def test_a_state_that_commands_of_lvm_made_is_told_from_the_others(name, guest_disks):
+    scenario = LVM["scenarios"][name]
+    state = read_lvm(guest_disks.disks(*scenario["disks"]))
+
+    assert sorted(finding.code for finding in check(state)) == sorted(scenario["expected"])
+    assert [
+        [group.name, group.seqno, len(group.physical_volumes), len(group.logical_volumes)] for group in state.groups
+    ] == scenario["groups"]
+
+
+def test_a_removal_of_what_was_missing_is_seen_by_comparison_only(guest_disks):
+    """``vgreduce --removemissing`` made it: the disk that is left is consistent in itself."""
+    before, after = (
+        read_lvm(guest_disks.disks(*LVM["scenarios"][name]["disks"]))
+        for name in ("before the removal", "what is left after the removal")
+    )
+    findings = check(after, previous=record_groups(before))
+
+    assert [(finding.code, finding.severity) for finding in findings] == [
+        ("vg-lost-pv", "failure"),
+        ("vg-lost-lv", "failure"),
     ]
 
 
