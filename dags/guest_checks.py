@@ -25,7 +25,8 @@ A run that a person triggers checks the newest point of each VM, or all points.
 Guests that are no Linux by their configuration are passed over and counted.
 
 A run without *Mark* marks nothing.
-With it, a point that contradicts itself is marked `SUSPECT`, and so is each later point that continues its disks.
+The runs that backups start go by Airflow's setting `[vmkeep] mark_torn_guests`, which is `False` at first.
+With *Mark*, a point that contradicts itself is marked `SUSPECT`, and so is each later point that continues its disks.
 Then the next backup of the VM reads everything.
 `vmkeep point trust` takes a mark off.
 
@@ -41,6 +42,7 @@ from datetime import timedelta
 from airflow.sdk import DAG, Param
 
 from vmkeep_airflow.assets import RESTORE_POINTS
+from vmkeep_airflow.guestchecks import marks_by_itself
 from vmkeep_airflow.operators.check_guests import CheckGuestsOperator
 from vmkeep_airflow.operators.plan_guest_checks import PlanGuestChecksOperator
 from vmkeep_airflow.operators.report_guest_checks import ReportGuestChecksOperator
@@ -56,7 +58,7 @@ PARAMS = {
         False, type="boolean", title="All points", description="Check all points of these VMs, not only the newest."
     ),
     "mark": Param(
-        False,
+        marks_by_itself(),
         type="boolean",
         title="Mark",
         description="Mark points that contradict themselves as suspect, so that the VM's next backup reads everything.",

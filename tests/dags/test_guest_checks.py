@@ -11,6 +11,7 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from vmkeep.images import import_images
 from vmkeep.repository import Repository, create_repository
+from vmkeep_airflow import guestchecks
 from vmkeep_airflow.assets import ANNOUNCED, GUEST_CHECKS
 from vmkeep_airflow.operators import report_guest_checks
 from vmkeep_airflow.operators.check_guests import CheckGuestsOperator
@@ -125,6 +126,16 @@ def test_events_start_a_check_of_their_points_alone(repository, guest_disks):
     with pytest.raises(AirflowSkipException):
         nothing.do(PlanGuestChecksOperator(task_id="plan"))
     assert nothing.do(ReportGuestChecksOperator(task_id="report")) == {"skipped": True}
+
+
+def test_the_runs_that_backups_start_mark_only_if_a_setting_says_so(monkeypatch):
+    monkeypatch.delenv("AIRFLOW__VMKEEP__MARK_TORN_GUESTS", raising=False)
+    assert not guestchecks.marks_by_itself()
+    monkeypatch.setenv("AIRFLOW__VMKEEP__MARK_TORN_GUESTS", "")
+    assert not guestchecks.marks_by_itself()
+
+    monkeypatch.setenv("AIRFLOW__VMKEEP__MARK_TORN_GUESTS", "True")
+    assert guestchecks.marks_by_itself()
 
 
 def test_a_part_that_left_no_result_fails_the_run(repository, guest_disks):
