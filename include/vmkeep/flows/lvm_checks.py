@@ -61,7 +61,7 @@ def check_lvm(
     :param by: the person or DAG that asks, for the proofs.
     :param run: the run that asks; empty: none does.
     :param on_progress: takes the number of VMs that are done; an error that it raises ends the call.
-    :raises NotFoundError: a named point does not exist.
+    :raises NotFoundError: a named point does not exist, or no VM fits the selector, or there is no point at all.
     :raises SelectorError: the selector cannot be parsed.
     :raises UsageError: the selector asks what restore points do not tell.
     """
@@ -76,14 +76,18 @@ def check_lvm(
             checks += done.checks
             parts.append(done.summary)
             on_progress(Progress(phase="check", bytes_done=number, bytes_total=len(work)))
-    return LvmReport(checks=tuple(checks), summary=replace(summed(parts), seconds=time.monotonic() - started))
+    summary = replace(summed(parts), seconds=time.monotonic() - started)
+    if not (checks or summary.skipped or summary.unread):
+        raise _nothing_fits(repository, request.selector)
+    return LvmReport(checks=tuple(checks), summary=summary)
 
 
 def divide(repository: Repository, request: LvmRequest, *, announced: Collection[str] | None) -> list[LvmRequest]:
-    """Return the parts of a request that several processes can carry out. Nothing to check: there is none.
+    """Return the parts of a request that several processes can carry out; none if nothing is announced or stored.
 
     :param announced: refs of the points that were made since the last check, also those of other repositories;
         ``None``: the request says what is checked.
+    :raises NotFoundError: no VM fits the selector.
     """
     if announced is not None:
         refs = sorted(ref for ref in repository.point_refs() if ref in announced)
@@ -93,7 +97,15 @@ def divide(repository: Repository, request: LvmRequest, *, announced: Collection
     if selector is not None:
         found = abreast(repository.blobs, lambda key: newest_of_key(repository, selector, key), keys)
         keys = [key for key, newest in zip(keys, found, strict=True) if newest]
+        if not keys:
+            raise _nothing_fits(repository, request.selector)
     return [replace(request, keys=part) for part in _parts(keys)]
+
+
+def _nothing_fits(repository: Repository, selector: str) -> NotFoundError:
+    """Return the error of a selector that no VM fits, because a check of nothing would look like a good one."""
+    of = f" of a VM that fits '{selector}'" if selector else ""
+    return NotFoundError(f"there is no restore point{of} in {repository.location}; see 'vmkeep point list'")
 
 
 def _parts(every: Sequence[str]) -> Iterator[tuple[str, ...]]:

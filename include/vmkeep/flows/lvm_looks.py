@@ -24,6 +24,8 @@ from vmkeep.model.point import BackupKind, DiskImage, RestorePoint
 from vmkeep.repository import Repository
 from vmkeep.transfer import DiskViews, open_views
 
+_NOT_BY_TRACKING: Final = frozenset({FindingCode.DUPLICATE_PV, FindingCode.VG_LOST_PV, FindingCode.VG_LOST_LV})
+"""Failures that no missing write can make: a copy of a disk is attached, or LVM itself has removed something."""
 _AGAIN: Final = 8 << 20
 """Bytes of blocks that a second look keeps; too few for any block to be read ahead."""
 
@@ -61,9 +63,12 @@ class Look:
         return record_groups(self.state)
 
     def images_of(self, finding: Finding) -> tuple[DiskImage, ...]:
-        """Return the disks on which the finding's volume group lies; all disks if it is about no group."""
+        """Return the disks of the finding's volume group; without a group, the disk that it names, or all."""
         groups = [group for group in self.state.groups if group.name == finding.vg]
         places = [self.state.place_of(pv.uuid) for group in groups for pv in group.physical_volumes]
+        if not groups:
+            every = (place for table in self.state.tables for place in table.places)
+            places = [place for place in every if place.name == finding.disk]
         numbers = {place.disk for place in places if place is not None}
         return tuple(image for number, image in self.point.numbered.items() if not numbers or number in numbers)
 
@@ -110,7 +115,9 @@ def explained(look: Look, finding: Finding, *, before: str) -> Finding:
     :param before: a clause about the point before; empty: nothing is known of it.
     """
     suspects = [image.disk.label for image in look.images_of(finding) if tracked(image)]
-    if suspects:
+    if finding.code in _NOT_BY_TRACKING:
+        cause = "change tracking is not the cause"
+    elif suspects:
         cause = f"change tracking may have left out a write to {' or '.join(suspects)}"
     else:
         cause = (

@@ -47,6 +47,10 @@ def codes(report, vm: str | None = None) -> list[str]:
     return [found.code.value for check in report.checks if vm in (None, check.vm) for found in check.findings]
 
 
+def divided(repository: Repository, **fields: Any):
+    return divide(repository, LvmRequest(**fields), announced=None)
+
+
 def everything(repository: Repository) -> dict[str, int]:
     return {blob.key: blob.size for blob in repository.blobs.list("")}
 
@@ -227,6 +231,27 @@ def test_guests_that_are_no_linux_are_passed_over_and_counted_unless_their_point
     assert check_lvm(repository, LvmRequest(refs=(windows.ref,)), by="").checks == ()
 
 
+def test_only_the_disk_that_a_failure_names_is_doubted_and_an_attached_copy_is_blamed_on_no_change_tracking(
+    repository, store, guest_disks, tmp_path
+):
+    torn = tmp_path / "torn.raw"
+    content = bytearray(guest_disks.path("ib").read_bytes())
+    content[512 + 40] ^= 1  # in LVM's label
+    torn.write_bytes(content)
+    point = import_images(repository, [guest_disks.path("vi"), torn], name="torn")
+    store("copied", "ia", "ib", "iva", "ivb")
+
+    report = check(repository, mark=True)
+
+    assert set(codes(report, "torn")) == {"metadata-torn"}
+    doubt = repository.marks.suspicion_of(point.ref)
+    assert doubt is not None
+    assert doubt.disks == (point.numbered[1].disk.label,)
+    (copied,) = [check for check in report.checks if check.vm == "copied"]
+    texts = {found.code.value: found.text for found in copied.failures}
+    assert texts["duplicate-pv"].endswith("change tracking is not the cause")
+
+
 def test_a_selector_chooses_vms_by_what_points_tell_and_refuses_what_they_do_not(repository, store):
     store("db01", *CONSISTENT)
     store("web01", *CONSISTENT)
@@ -237,6 +262,9 @@ def test_a_selector_chooses_vms_by_what_points_tell_and_refuses_what_they_do_not
         check(repository, selector="tag:a/b")
     with pytest.raises(SelectorError):
         check(repository, selector="name:")
+    for nothing in (lambda: check(repository, selector="name:no"), lambda: divided(repository, selector="name:no")):
+        with pytest.raises(NotFoundError, match="fits 'name:no'"):
+            nothing()
     with pytest.raises(NotFoundError):
         check(repository, "no-such-point")
 
