@@ -204,7 +204,7 @@ def test_a_point_that_cannot_be_read_is_named_and_stops_no_other(repository, sto
     lost, good = store("db01", "iva", "ivb"), store("web01", *CONSISTENT)
     gone = store("app01", *CONSISTENT)
     for image in lost.images[:1]:
-        lose_root(repository, image.root)
+        lose(repository, bytes.fromhex(image.root))
     repository.blobs.delete(f"points/{gone.ref}")
 
     report = check_lvm(repository, LvmRequest(refs=(lost.ref, good.ref, gone.ref)), by="somebody")
@@ -212,6 +212,20 @@ def test_a_point_that_cannot_be_read_is_named_and_stops_no_other(repository, sto
     assert set(report.summary.unread) == {lost.ref, gone.ref}
     assert "app01" in report.summary.unread[gone.ref]
     assert [check.point for check in report.checks] == [good.ref]
+
+
+def test_a_disk_with_a_damaged_block_is_no_finding_about_lvm_and_its_point_counts_as_not_checked(repository, store):
+    point = store("web01", "vip")
+    root = point.images[0].root
+    lose(repository, repository.open_map(root).lookup(0))
+
+    report = check(repository, mark=True, record=True)
+
+    assert codes(report) == ["unreadable"]
+    assert report.checks[0].failures == ()
+    assert "byte 0" in report.summary.unread[point.ref]
+    assert repository.marks.suspicion_of(point.ref) is None
+    assert [proof.result for proof in repository.proofs.of(point.ref)] == [ProofResult.UNDECIDED]
 
 
 def test_guests_that_are_no_linux_are_passed_over_and_counted_unless_their_point_is_named(repository, guest_disks):
@@ -303,9 +317,9 @@ def test_vms_that_share_one_uuid_are_compared_with_their_own_points_only(reposit
     assert codes(report) == []
 
 
-def lose_root(repository: Repository, root: str) -> None:
-    """Take the pack away that holds the root of a map."""
-    location = repository.index.find(bytes.fromhex(root))
+def lose(repository: Repository, digest: bytes) -> None:
+    """Take the pack away that holds a block or a page of a map."""
+    location = repository.index.find(digest)
     assert location is not None
     names = [blob.key for blob in repository.blobs.list("packs/") if location.pack.hex() in blob.key]
     Path(repository.location.removeprefix("file://"), *names).unlink()
