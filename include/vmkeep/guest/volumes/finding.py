@@ -97,12 +97,15 @@ def _partitioned(name: str, disk: RandomDisk, table: PartitionTable) -> Volume:
 
 def _volume(name: str, disk: RandomDisk, warnings: tuple[str, ...] = ()) -> Volume:
     """Return a volume with what its signatures tell."""
+    damage: list[CorruptError] = []
     try:
-        contents = list(detect_all(disk))
+        contents = list(detect_all(disk, damage.append))
         if not contents:
             return _of(name, disk, _nameless(disk), warnings)
     except CorruptError as error:
         return _lost(name, disk.capacity, "unknown", str(error), warnings)
+    if damage:
+        warnings = (*warnings, f"a stored block is damaged, in which another signature could be: {damage[0]}")
     content, *others = contents
     others = [other for other in others if other.kind in KINDS and content.kind in KINDS]
     if others:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final
 
+from vmkeep.errors import CorruptError
 from vmkeep.guest.volumes.detecting.containers import find_bitlocker, find_luks, find_lvm, find_raid
 from vmkeep.guest.volumes.detecting.content import Content, Detector, Head
 from vmkeep.guest.volumes.detecting.fat import find_exfat, find_fat
@@ -30,15 +31,27 @@ _DETECTORS: Final[tuple[Detector, ...]] = (
 )
 
 
-def detect_all(disk: RandomDisk) -> Iterator[Content]:
+def detect_all(disk: RandomDisk, on_damage: Callable[[CorruptError], None] = lambda _error: None) -> Iterator[Content]:
     """Yield all contents whose signatures a volume bears, the likeliest first.
 
-    :raises CorruptError: a stored block is damaged.
+    :param on_damage: takes the error of a stored block that is damaged, in which another signature could be.
+    :raises CorruptError: a stored block is damaged, and no signature was found in the others.
     """
     head = Head(disk)
+    lost: CorruptError | None = None
+    bare = True
     for find in _DETECTORS:
-        if (found := find(head)) is not None:
+        try:
+            found = find(head)
+        except CorruptError as error:
+            lost = error
+            on_damage(error)
+            continue
+        if found is not None:
+            bare = False
             yield found
+    if lost is not None and bare:
+        raise lost
 
 
 def detect(disk: RandomDisk) -> Content | None:
