@@ -102,7 +102,7 @@ class UnsupportedError(VmKeepError):
 
 
 class SomeFailedError(VmKeepError):
-    """Some VMs or hosts could not be backed up, or some VMs are overdue; the output names each."""
+    """Some VMs, hosts or files could not be backed up or fetched, or some VMs are overdue; the output names each."""
 
     exit_code = 14
 

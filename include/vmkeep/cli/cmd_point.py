@@ -9,6 +9,7 @@ from vmkeep.cli.point_apply import apply
 from vmkeep.cli.point_boot import boot
 from vmkeep.cli.point_delete import delete
 from vmkeep.cli.point_export import export
+from vmkeep.cli.point_files import files
 from vmkeep.cli.point_holds import pin, trust, unpin
 from vmkeep.cli.point_list import list_points
 from vmkeep.cli.point_retention import retention
@@ -21,5 +22,5 @@ def point() -> None:
     """List, show, export, pin and delete restore points; try retention rules on them."""
 
 
-for verb in (apply, boot, delete, export, list_points, pin, retention, serve, show, trust, unpin):
+for verb in (apply, boot, delete, export, files, list_points, pin, retention, serve, show, trust, unpin):
     point.add_command(verb)

@@ -52,8 +52,10 @@ def pieces(content: io.RawIOBase, extents: Iterator[Extent], on_bytes: OnBytes) 
 
     :raises CorruptError: the content ends before its extents do.
     """
-    buffer = memoryview(bytearray(PIECE))
+    buffer = memoryview(b"")
     for extent in extents:
+        if len(buffer) < min(PIECE, extent.length):
+            buffer = memoryview(bytearray(min(PIECE, extent.length)))
         at = extent.start
         content.seek(at)
         while at < extent.stop:

@@ -22,7 +22,7 @@ class ContentDigest:
         self._digest = blake3()
         self._number = -1
         """The piece that came in parts and is being put together."""
-        self._parts = bytearray(PIECE)
+        self._parts = bytearray()
 
     def add(self, at: int, data: memoryview) -> None:
         """Take bytes that do not cross a multiple of a piece. Offsets rise from call to call."""
@@ -33,6 +33,7 @@ class ContentDigest:
                 self._take(number, data)
                 return
             self._number = number
+            self._parts = self._parts or bytearray(min(PIECE, self._size))
         begin = at - number * PIECE
         self._parts[begin : begin + len(data)] = data
 
@@ -47,7 +48,7 @@ class ContentDigest:
     def _flush(self) -> None:
         if self._number >= 0:
             self._take(self._number, memoryview(self._parts)[: self._length(self._number)])
-            self._parts[:] = ZEROS
+            self._parts[:] = ZEROS[: len(self._parts)]
             self._number = -1
 
     def _take(self, number: int, data: memoryview) -> None:
@@ -58,7 +59,7 @@ class ContentDigest:
 
 def digest_of(file: int, size: int) -> bytes:
     """Return the digest of an open file of this machine. Its holes are skipped where the file system tells them."""
-    digest, buffer = ContentDigest(size), memoryview(bytearray(PIECE))
+    digest, buffer = ContentDigest(size), memoryview(bytearray(min(PIECE, size)))
     number = 0
     while number * PIECE < size:
         data = _next_data(file, number * PIECE)
@@ -83,9 +84,3 @@ def _next_data(file: int, offset: int) -> int | None:
         return os.lseek(file, offset, os.SEEK_DATA)
     except OSError:  # ENXIO: only a hole is left, or the offset itself where holes are not known
         return None
-
-
-def reread(file: int) -> None:
-    """Let the next read of a file come from the disk, as far as the system does that."""
-    os.fsync(file)
-    os.posix_fadvise(file, 0, 0, os.POSIX_FADV_DONTNEED)

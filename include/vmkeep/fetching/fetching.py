@@ -13,10 +13,11 @@ from blake3 import blake3
 
 from vmkeep.errors import UnsupportedError, UsageError, VerificationError, VmKeepError
 from vmkeep.fetching.content import PIECE, extents_of, pieces
-from vmkeep.fetching.digests import ZEROS, reread
+from vmkeep.fetching.digests import ZEROS
 from vmkeep.fetching.drafts import file_draft, folder_draft
 from vmkeep.fetching.folderwriting import write_content, write_folder
 from vmkeep.fetching.kept import keep_facts
+from vmkeep.fetching.readingback import require_same
 from vmkeep.fetching.report import Report
 from vmkeep.fetching.tarwriting import Write, write_tar
 from vmkeep.fetching.walking import Step, Walk, walk
@@ -101,8 +102,10 @@ def _alone(order: Fetch, report: Report, work: Callable[[], None]) -> None:
 
 
 def _write_file(file: int, order: Fetch, report: Report) -> None:
-    write_content(file, order.files, order.entry, report)
+    digest = write_content(file, order.files, order.entry, report)
     keep_facts(file, order.files, order.entry, report)
+    os.fsync(file)
+    require_same(file, order.entry.size, digest, order.entry.path)
 
 
 def _stream_content(order: Fetch, report: Report, stream: Write) -> None:
@@ -132,7 +135,7 @@ def _write_tar(file: int, order: Fetch, report: Report) -> None:
             rest = rest[os.write(file, rest) :]
 
     write_tar(write, order.files, _steps(order, report), report, top=order.name)
-    reread(file)
+    _forget(file)
     os.lseek(file, 0, os.SEEK_SET)
     back = blake3()
     while part := os.read(file, PIECE):
@@ -144,7 +147,7 @@ def _write_tar(file: int, order: Fetch, report: Report) -> None:
 def _write_zip(file: int, order: Fetch, report: Report) -> None:
     with os.fdopen(os.dup(file), "r+b") as out:
         write_zip(out, order.files, _steps(order, report), report, top=order.name)
-    reread(file)
+    _forget(file)
     with os.fdopen(os.dup(file), "rb") as out:
         try:
             bad = zipfile.ZipFile(out).testzip()
@@ -152,6 +155,12 @@ def _write_zip(file: int, order: Fetch, report: Report) -> None:
             raise VerificationError(f"{order.out}: {_DIFFERS} ({error})") from error
     if bad is not None:
         raise VerificationError(f"{order.out}: {_DIFFERS} ('{bad}')")
+
+
+def _forget(file: int) -> None:
+    """Let the next read of a file come from the disk, as far as the system does that."""
+    os.fsync(file)
+    os.posix_fadvise(file, 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 _DIFFERS: Final = "other bytes came back than were written: check this disk"

@@ -144,8 +144,6 @@ def _member(entry: FileEntry, name: str, kind: bytes) -> tuple[tarfile.TarInfo, 
     if entry.modified is not None:
         info.mtime = max(0, int(entry.modified.timestamp()))
         pax["mtime"] = _seconds(entry.modified)
-    if entry.created is not None:
-        pax["LIBARCHIVE.creationtime"] = _seconds(entry.created)
     return info, pax
 
 

@@ -4,8 +4,8 @@ A copied point keeps its id, its time and its VM, and is complete by itself, lik
 made first (``copy:<repository id>:<run>``). By this a later copy finds the points that both repositories have. The
 copied blocks are read again before the point is sealed. A suspicion of the point is taken over with it, and so is the
 end of one, also when only that has changed since the last copy. Pins and damage marks are not copied, because each
-repository has its own. Proofs about the content come along (:mod:`vmkeep.flows.copied_proofs`), and so does the
-evidence of recoveries (:mod:`vmkeep.flows.copied_recoveries`).
+repository has its own. Proofs about the content come along (:mod:`vmkeep.flows.copied_proofs`), and so do
+indexes of files and the evidence of recoveries (:mod:`vmkeep.flows.copied_recoveries`).
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from vmkeep.errors import (
     UnsupportedError,
     UsageError,
 )
+from vmkeep.flows.copied_file_lists import bring_file_lists
 from vmkeep.flows.copied_marks import bring_marks, bring_marks_of
 from vmkeep.flows.copied_proofs import bring_proofs
 from vmkeep.flows.copied_recoveries import bring_recoveries
@@ -143,6 +144,7 @@ def copy_points(
     if not dry_run:
         bring_marks(source, target)
         bring_proofs(source, target)
+        bring_file_lists(source, target)
         bring_recoveries(source, target)
     return CopyReport(source=source.location, target=target.location, points=tuple(copies))
 
