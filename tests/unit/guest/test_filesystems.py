@@ -11,6 +11,7 @@ from tests.guest_files import FOLDER, PartOfDisk, image, read_sums, sums_of, sum
 from vmkeep.errors import CorruptError, NotFoundError, UnsupportedError
 from vmkeep.guest.filesystems import open_file_system
 from vmkeep.guest.partitions import read_partitions
+from vmkeep.guest.volumes import find_volumes
 from vmkeep.model.guestfiles import FileKind
 
 EXPECTED = GUEST_FOLDER / "expected"
@@ -62,6 +63,16 @@ def test_every_file_of_ext_comes_out_from_a_whole_disk_and_from_a_partition(gues
 
     assert whole == read_sums(EXPECTED / "vi-whole.sums")
     assert in_part == read_sums(EXPECTED / "vi-part1.sums")
+
+
+@pytest.mark.parametrize("name", ["lv_ext4", "lv_xfs", "lv_stripe", "lv_extra"])
+def test_every_file_of_a_logical_volume_over_two_disks_comes_out(guests, name):
+    volume = find_volumes(guests.scenario("i-consistent")).find(f"vgdata/{name}")
+
+    found, warnings = sums_of_disk(volume.open(), volume.kind)
+
+    assert found == read_sums(EXPECTED / f"i-{name}.sums")
+    assert not warnings
 
 
 def test_an_ntfs_with_odd_things_comes_out_with_its_streams(folder):

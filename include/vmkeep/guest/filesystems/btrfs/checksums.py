@@ -8,10 +8,10 @@ from typing import Final
 
 import xxhash
 
+from vmkeep.guest.crc32c import crc32c
+
 
 def _crc32c(data: bytes) -> bytes:
-    from vmkeep.guest.filesystems.crc32c import crc32c  # it needs numpy, which other kinds do not
-
     return (crc32c(data, 0xFFFFFFFF) ^ 0xFFFFFFFF).to_bytes(4, "little")
 
 

@@ -18,77 +18,40 @@ _COMPRESSED: Final = 0x200
 INLINE: Final = 0x10000000
 BASE: Final = 128
 """Bytes of an inode that every version has."""
-BLOCK_AREA: Final = slice(0x28, 0x64)
-"""The sixty bytes that hold block numbers, an extent tree, a short link, or data."""
+
+
+_FIELDS: Final = struct.Struct("<HHIiiiiHHII4x60s4xII4x2xHHH4x")
+"""The first 128 bytes, without those of no use here."""
 
 
 @dataclass(frozen=True, slots=True)
 class Inode:
-    """An inode's bytes, with its fields by name."""
+    """One inode. Its times are read when somebody asks for them."""
 
     number: int
     raw: bytes
-
-    def _word(self, at: int) -> int:
-        return int(struct.unpack_from("<I", self.raw, at)[0])
-
-    def _half(self, at: int) -> int:
-        return int(struct.unpack_from("<H", self.raw, at)[0])
-
-    @property
-    def mode(self) -> int:
-        """Kind and permissions."""
-        return self._half(0)
+    mode: int
+    """Kind and permissions."""
+    uid: int
+    gid: int
+    size: int
+    """Bytes of the content."""
+    links: int
+    """Number of names."""
+    flags: int
+    area: bytes
+    """Sixty bytes that hold block numbers, an extent tree, a short link, or data."""
+    attribute_block: int
+    """The block with extended attributes; 0: none."""
+    sectors: int
+    """The lower 32 bits of the number of 512-byte units on the disk."""
+    extra: int
+    """Bytes behind the first 128 that hold fields."""
 
     @property
     def kind(self) -> FileKind:
         """The kind that the mode tells."""
         return kind_of_mode(self.mode)
-
-    @property
-    def uid(self) -> int:
-        """The owner."""
-        return self._half(2) | self._half(0x78) << 16
-
-    @property
-    def gid(self) -> int:
-        """The group."""
-        return self._half(0x18) | self._half(0x7A) << 16
-
-    @property
-    def size(self) -> int:
-        """Bytes of the content."""
-        return self._word(4) | self._word(0x6C) << 32
-
-    @property
-    def links(self) -> int:
-        """Number of names."""
-        return self._half(0x1A)
-
-    @property
-    def flags(self) -> int:
-        """The inode's flags."""
-        return self._word(0x20)
-
-    @property
-    def area(self) -> bytes:
-        """The sixty bytes of :data:`BLOCK_AREA`."""
-        return self.raw[BLOCK_AREA]
-
-    @property
-    def attribute_block(self) -> int:
-        """The block with extended attributes; 0: none."""
-        return self._word(0x68) | self._half(0x76) << 32
-
-    @property
-    def sectors(self) -> int:
-        """The lower 32 bits of the number of 512-byte units on the disk."""
-        return self._word(0x1C)
-
-    @property
-    def extra(self) -> int:
-        """Bytes behind the first 128 that hold fields."""
-        return self._half(0x80) if len(self.raw) > BASE else 0
 
     @property
     def refusal(self) -> str:
@@ -118,8 +81,28 @@ class Inode:
         (seconds,) = struct.unpack_from("<i", self.raw, at)
         if self.extra < more + 4 - BASE:
             return moment(seconds)
-        extra = self._word(more)
+        (extra,) = struct.unpack_from("<I", self.raw, more)
         return moment(seconds + ((extra & 3) << 32), extra >> 2)
+
+
+def _parse(number: int, raw: bytes) -> Inode:
+    mode, uid, low, _, _, _, _, gid, links, sectors, flags, area, block, high, block_high, uid_high, gid_high = (
+        _FIELDS.unpack_from(raw)
+    )
+    return Inode(
+        number=number,
+        raw=raw,
+        mode=mode,
+        uid=uid | uid_high << 16,
+        gid=gid | gid_high << 16,
+        size=low | high << 32,
+        links=links,
+        flags=flags,
+        area=area,
+        attribute_block=block | block_high << 32,
+        sectors=sectors,
+        extra=struct.unpack_from("<H", raw, 0x80)[0] if len(raw) > BASE else 0,
+    )
 
 
 def read_inode(volume: Volume, found: Superblock, number: int) -> Inode:
@@ -127,7 +110,7 @@ def read_inode(volume: Volume, found: Superblock, number: int) -> Inode:
 
     :raises CorruptError: there is no inode of that number, or it is not in use.
     """
-    inode = Inode(number, volume.read(found.inode_place(volume, number), found.inode_size))
+    inode = _parse(number, volume.read(found.inode_place(volume, number), found.inode_size))
     if inode.extra and (inode.extra % 4 or inode.extra + BASE > found.inode_size):
         raise volume.damaged(f"the inode {number} has {inode.extra} more bytes of fields than there is room for")
     if not inode.mode or not inode.links:

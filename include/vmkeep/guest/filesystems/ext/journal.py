@@ -8,11 +8,12 @@ commit block never happened. Numbers are big-endian. The format is described in 
 from __future__ import annotations
 
 import struct
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
-from vmkeep.guest.filesystems.crc32c import crc32c
+from vmkeep.guest.crc32c import crc32c
 
 _MAGIC: Final = 0xC03B3998
 _HEADER: Final = struct.Struct(">III")
@@ -21,6 +22,7 @@ _COMMIT: Final = 2
 _SUPERBLOCKS: Final = (3, 4)
 _REVOKE: Final = 5
 
+_CHECKSUMS_V1: Final = 0x1  # a compatible feature
 _REVOKES: Final = 0x1
 _SIXTY_FOUR_BIT: Final = 0x2
 _ASYNC_COMMIT: Final = 0x4
@@ -37,6 +39,9 @@ _UUID: Final = 16
 _CHECKSUM_OF_SUPERBLOCK: Final = slice(0xFC, 0x100)
 _CHECKSUM_OF_COMMIT: Final = slice(16, 20)
 _CRC32C: Final = 4
+_CRC32: Final = b"\x01\x04"
+"""Kind and size of a checksum of version 1 in a commit block."""
+_MIRRORED: Final = bytes(int(f"{number:08b}"[::-1], 2) for number in range(256))
 MOST_BLOCKS: Final = 1 << 22
 """Longest journal that is replayed: 16 GiB with blocks of 4 KiB. mke2fs makes none above 4 GiB by itself."""
 _FAST_COMMIT_HEAD: Final = 9
@@ -80,6 +85,8 @@ class _Super:
     features: int
     seed: int
     fast_commits: int
+    has_sums: bool
+    """A commit block may have the checksum of its transaction's blocks: version 1, which has no others."""
 
     @property
     def has_checksums(self) -> bool:
@@ -105,6 +112,8 @@ class _Transaction:
     sequence: int
     copies: list[tuple[_Tag, int]] = field(default_factory=list)
     revoked: list[int] = field(default_factory=list)
+    sum: int = 0xFFFFFFFF
+    """Of all descriptor and data blocks so far, for checksums of version 1."""
 
 
 def read_journal(read: Callable[[int], bytes], *, block_size: int, blocks: int) -> Replay:
@@ -143,6 +152,12 @@ def _revoked(by: int | None, sequence: int) -> bool:
     return by is not None and ((by - sequence) & 0xFFFFFFFF) < 1 << 31
 
 
+def _crc32_be(data: bytes, value: int) -> int:
+    """Return the kernel's ``crc32_be``: zlib's CRC of the same bits in the other order."""
+    mirrored = int(f"{value:032b}"[::-1], 2) ^ 0xFFFFFFFF
+    return int(f"{zlib.crc32(data.translate(_MIRRORED), mirrored) ^ 0xFFFFFFFF:032b}"[::-1], 2)
+
+
 def _read_super(block: bytes, *, block_size: int, blocks: int) -> _Super:
     magic, kind, _ = _HEADER.unpack_from(block)
     if magic != _MAGIC or kind not in _SUPERBLOCKS:
@@ -170,6 +185,9 @@ def _read_super(block: bytes, *, block_size: int, blocks: int) -> _Super:
         features=features,
         seed=crc32c(block[0x30:0x40], 0xFFFFFFFF),
         fast_commits=fast,
+        has_sums=kind == _SUPERBLOCKS[1]
+        and not features & (_CHECKSUMS_V2 | _CHECKSUMS_V3)
+        and bool(struct.unpack_from(">I", block, 0x24)[0] & _CHECKSUMS_V1),
     )
 
 
@@ -210,7 +228,7 @@ class _Reading:
                     return
                 now.revoked.extend(self._revocations(block))
             elif kind == _COMMIT:
-                if not self._is_committed(block):
+                if not self._is_committed(block, now):
                     return
                 yield now
                 self._next_sequence = (now.sequence + 1) & 0xFFFFFFFF
@@ -234,6 +252,8 @@ class _Reading:
 
     def _descriptor(self, block: bytes, now: _Transaction) -> bool:
         """Take the tags of a descriptor block. Return whether its data blocks are whole."""
+        if self._found.has_sums:
+            now.sum = _crc32_be(block, now.sum)
         for tag in self._tags(block):
             if self._seen >= self._found.blocks:
                 return False
@@ -244,6 +264,8 @@ class _Reading:
                     "left out"
                 )
                 return False
+            if self._found.has_sums:
+                now.sum = _crc32_be(self._read(place), now.sum)
             now.copies.append((tag, place))
         return True
 
@@ -281,15 +303,22 @@ class _Reading:
         self._replay.notes.append(f"{what} has a wrong checksum, so that its transaction and later ones are left out")
         return False
 
-    def _is_committed(self, block: bytes) -> bool:
-        if not self._found.has_checksums:
-            return True
+    def _is_committed(self, block: bytes, now: _Transaction) -> bool:
         (stored,) = struct.unpack(">I", block[_CHECKSUM_OF_COMMIT])
-        blank = bytearray(block)
-        blank[_CHECKSUM_OF_COMMIT] = bytes(4)
-        if crc32c(blank, self._found.seed) == stored:
+        if self._found.has_sums:
+            fits = stored == now.sum and block[12:14] == _CRC32
+            if fits or (not stored and block[12:14] == bytes(2)):
+                return True
+        elif not self._found.has_checksums:
             return True
-        self._replay.notes.append("a commit block has a wrong checksum, so that its transaction is left out")
+        else:
+            blank = bytearray(block)
+            blank[_CHECKSUM_OF_COMMIT] = bytes(4)
+            if crc32c(blank, self._found.seed) == stored:
+                return True
+        self._replay.notes.append(
+            f"its transaction {now.sequence} has a wrong checksum, so that it and later ones are left out"
+        )
         return False
 
     def _revocations(self, block: bytes) -> Iterator[int]:

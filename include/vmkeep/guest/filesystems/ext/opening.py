@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from vmkeep.guest.filesystems.ext.journal import MOST_BLOCKS, JournalError, read_journal
+from vmkeep.guest.filesystems.ext.overlay import ReplayedDisk
 from vmkeep.guest.filesystems.ext.reader import ExtReader
 from vmkeep.guest.filesystems.ext.superblock import Superblock, read_superblock
 from vmkeep.guest.filesystems.tree import FileTree
@@ -29,10 +31,6 @@ def open_ext(volume: Volume) -> FileTree[int]:
 
 def replayed(volume: Volume, found: Superblock) -> tuple[Volume, list[str]]:
     """Return the volume after the replay of its journal, and sentences about changes that are not in it."""
-    # These need numpy, which an unmounted file system does not.
-    from vmkeep.guest.filesystems.ext.journal import JournalError, read_journal
-    from vmkeep.guest.filesystems.ext.overlay import ReplayedDisk
-
     if not found.journal_inode:
         return volume, [
             f"The journal is on another device, and was not replayed: newer files may be missing. {_WAY_OUT}"
@@ -53,8 +51,6 @@ def replayed(volume: Volume, found: Superblock) -> tuple[Volume, list[str]]:
 
 def _places(volume: Volume, found: Superblock) -> list[int]:
     """Return the byte offset of each block of the journal."""
-    from vmkeep.guest.filesystems.ext.journal import MOST_BLOCKS, JournalError
-
     reader = ExtReader(volume, found)
     inode = reader.inode(found.journal_inode)
     count = inode.size // found.block_size

@@ -1,4 +1,4 @@
-"""CRC-32C, with which ext4 and its journal protect their structures, fast enough for a journal of gigabytes.
+"""CRC-32C of long data, fast enough for a journal of gigabytes; :func:`vmkeep.guest.crc32c.crc32c` chooses it.
 
 A CRC is linear: the bytes of a block contribute to it independently of each other. So there is one table for each
 place in a block, and a block's CRC is the exclusive or of one value from each.
@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 _POLYNOMIAL: Final = 0x82F63B78
+_REGISTER: Final = range(4)
 _LARGEST: Final = 4096
 """Bytes for which there are tables. Longer data is done in parts, because tables of 64 KiB need 64 MiB."""
 
@@ -31,11 +32,8 @@ def _tables() -> npt.NDArray[np.uint32]:
     return tables
 
 
-def crc32c(data: bytes | bytearray | memoryview, value: int) -> int:
-    """Return the CRC of data after that of earlier data, as the kernel's ``crc32c`` does.
-
-    :param value: the CRC so far; 0xffffffff at the beginning. It is not inverted at the end.
-    """
+def long_crc32c(data: bytes | bytearray | memoryview, value: int) -> int:
+    """Return the register after some bytes, from the register before."""
     for start in range(0, len(data), _LARGEST):
         value = _part(np.frombuffer(data, dtype=np.uint8)[start : start + _LARGEST], value)
     return value
@@ -44,10 +42,10 @@ def crc32c(data: bytes | bytearray | memoryview, value: int) -> int:
 def _part(part: npt.NDArray[np.uint8], value: int) -> int:
     count = len(part)
     tables = _tables()
-    if count < 4:
+    if count < len(_REGISTER):  # the register would reach beyond these bytes
         for byte in part.tolist():
             value = (value >> 8) ^ int(tables[0][(value ^ byte) & 0xFF])
         return value
     mixed = part.copy()
-    mixed[:4] ^= np.frombuffer(value.to_bytes(4, "little"), dtype=np.uint8)
+    mixed[: len(_REGISTER)] ^= np.frombuffer(value.to_bytes(4, "little"), dtype=np.uint8)
     return int(np.bitwise_xor.reduce(tables[np.arange(count - 1, -1, -1), mixed]))
