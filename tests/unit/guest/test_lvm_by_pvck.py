@@ -49,11 +49,13 @@ def test_what_the_tests_write_is_lvm_by_its_own_tool(name, tmp_path):
     assert len(sums) == sum(bool(area.text) and not area.is_ignored for area in LABELS[name].areas)
 
 
-@pytest.mark.parametrize("name", ["ib", "iib", "ivb"])
+@pytest.mark.parametrize("name", ["ib", "iib", "ivb", "lvm-two", "lvm-wrap-a", "lvm-raid1x", "lvm-split-a"])
 def test_a_real_volume_is_read_as_pvck_reads_it(name, guest_disks):
     """``pvck`` knows no partition tables, so these are volumes on whole disks."""
-    (copy,) = read_lvm(guest_disks.disks(name)).copies
+    copies = read_lvm(guest_disks.disks(name)).copies
     headers = pvck(guest_disks.path(name), "headers")
 
-    assert f"crc {copy.checksum:#x} # vgname {copy.group.name} seqno {copy.group.seqno}" in headers
-    assert f"mda_header_1.start {copy.start}" in headers
+    assert len(copies) == headers.count(".magic ")
+    for copy in copies:
+        assert f"crc {copy.checksum:#x} # vgname {copy.group.name} seqno {copy.group.seqno}" in headers
+        assert f"mda_header_{copy.area}.start {copy.start}" in headers

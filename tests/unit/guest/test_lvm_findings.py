@@ -201,7 +201,7 @@ def flip(disk, at):
 @pytest.mark.parametrize(
     ("at", "expected"),
     [
-        (SECTOR + 40, ["metadata-torn", "missing-pv"]),  # the label
+        (SECTOR + 66, ["metadata-torn", "missing-pv"]),  # the size in the label
         (AREA_AT + 30, ["metadata-torn"]),  # the header
         (AREA_AT + SECTOR + 200, ["metadata-torn"]),  # the text
     ],
