@@ -64,6 +64,7 @@ from airflow.sdk import DAG, Param
 from vmkeep.flows.restore_request import MacAddresses, OnConflict, OnFailure
 from vmkeep.model.overwrite import Undo, Verify
 from vmkeep.model.rdm import RDM_WORDS, RdmReplacement
+from vmkeep.model.scanning import ScanFirst
 from vmkeep_airflow.limits import MANY, PATIENT
 from vmkeep_airflow.operators.approve_restore import ApproveRestoreOperator
 from vmkeep_airflow.operators.clean_up_restore import CleanUpRestoreOperator
@@ -129,6 +130,14 @@ PARAMS = {
         title="Compare afterwards",
         description="Part of each written disk that is read back. If anything differs, the run fails and the VM stays "
         "off.",
+    ),
+    "scan": Param(
+        ScanFirst.NO.value,
+        type="string",
+        enum=[choice.value for choice in ScanFirst],
+        title="Scan for malware first",
+        description="refuse and warn scan all files of the point on the proxy, before anything else: refuse restores "
+        "nothing if malware is found or a part cannot be scanned, warn goes on and says it in the plan.",
     ),
     "on_failure": Param(
         OnFailure.REMOVE.value,
@@ -274,6 +283,7 @@ with DAG(
         task_id="plan",
         queue=BACKUP_PROXY,  # it tries the VDDK that the disks will be written by
         request={name: dag.param(name) for name in PARAMS if name not in {"proxy", "vsphere", "repository"}},
+        execution_timeout=timedelta(hours=24),  # for the scan that may be asked for
         **PATIENT,
         **site,
     )

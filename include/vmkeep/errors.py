@@ -381,3 +381,15 @@ class VerificationError(VmKeepError):
     """The bytes read back differ from the bytes written, or the content of a restore point contradicts itself."""
 
     exit_code = 91
+
+
+class MalwareFoundError(VmKeepError):
+    """Malware was found in a restore point. The point stays as it is, and the output names the files."""
+
+    exit_code = 95
+
+
+class NotScannedError(VmKeepError):
+    """A restore point, or a part of it, could not be scanned for malware, so that nobody knows whether it is clean."""
+
+    exit_code = 97

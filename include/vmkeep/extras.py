@@ -17,6 +17,7 @@ _BRINGS: Final[dict[str, tuple[str, ...]]] = {
     "s3": ("botocore", "obstore"),
     "quality": ("great_expectations",),
     "ssh": ("paramiko",),
+    "malware": ("yara_x",),
 }
 """The packages of each extra that vmkeep's modules import."""
 

@@ -15,6 +15,7 @@ from airflow.sdk import get_parsing_context
 from vmkeep.errors import PolicyError
 from vmkeep.model.wording import counted
 from vmkeep.policy import (
+    MalwareScan,
     Notifications,
     NotifyWhen,
     Policy,
@@ -31,6 +32,9 @@ PREFIX = "backup_window_"
 
 EXPORTS = "policy_exports_"
 """The beginning of the id of each DAG that exports the points of a policy."""
+
+SCANS = "policy_scans_"
+"""The beginning of the id of each DAG that scans the points of a policy for malware."""
 
 TELL_ALWAYS = Notifications(when=NotifyWhen.ALWAYS)
 """The notifications on a window whose policy cannot be read: by event, because no address is known."""
@@ -74,6 +78,14 @@ def exporting_policies() -> Iterator[Policy]:
     only = get_parsing_context().dag_id
     read = policy_files() if only is None else _file_of(only, EXPORTS)
     yield from (each.policy for each in read if each.policy is not None and each.policy.exports)
+
+
+def scanning_policies() -> Iterator[Policy]:
+    """Yield the policies without faults whose points are scanned; in a process that runs one task, only the task's."""
+    only = get_parsing_context().dag_id
+    read = policy_files() if only is None else _file_of(only, SCANS)
+    scans = (each.policy for each in read if each.policy is not None)
+    yield from (policy for policy in scans if policy.verification.malware is not MalwareScan.NONE)
 
 
 def _files_of_windows() -> tuple[PolicyFile, ...]:

@@ -137,6 +137,7 @@ _OPERATORS = (
         "check_quality",
         "check_repository",
         "choose_exports",
+        "choose_scans",
         "clean_up_restore",
     ),
     *(
@@ -152,7 +153,7 @@ _OPERATORS = (
     *("find_overdue_hosts", "find_unproved", "find_undoable", "finish_restore"),
     *("mark_damaged", "merge", "notify_window", "plan_disks", "plan_guest_checks", "plan_restore"),
     *("plan_window", "plan_writes", "preflight", "prepare_target", "prune", "remove_snapshot", "report"),
-    *("recover_site", "report_guest_checks", "report_window", "run_in_drill", "snapshot"),
+    *("recover_site", "report_guest_checks", "report_window", "run_in_drill", "scan_point", "snapshot"),
     *("start_backups", "sweep_snapshots", "verify"),
     "write_disk",
 )

@@ -18,6 +18,7 @@ DAGS = {
     *("vm_restore", "host_config_backup", "missed_backups", "disaster_recovery", "disk_attach"),
     *("recovery_drill_example", "restore_undo", "restore_accept", "export_point", "guest_checks"),
     "data_quality",
+    "malware_scan",
 }
 BUNDLE = {"name": "vmkeep", "classpath": "vmkeep_airflow.bundle.VmkeepDagBundle", "kwargs": {}}
 

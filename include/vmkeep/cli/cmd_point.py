@@ -13,6 +13,7 @@ from vmkeep.cli.point_files import files
 from vmkeep.cli.point_holds import pin, trust, unpin
 from vmkeep.cli.point_list import list_points
 from vmkeep.cli.point_retention import retention
+from vmkeep.cli.point_scan import scan
 from vmkeep.cli.point_serve import serve
 from vmkeep.cli.point_show import show
 
@@ -22,5 +23,5 @@ def point() -> None:
     """List, show, export, pin and delete restore points; try retention rules on them."""
 
 
-for verb in (apply, boot, delete, export, files, list_points, pin, retention, serve, show, trust, unpin):
+for verb in (apply, boot, delete, export, files, list_points, pin, retention, scan, serve, show, trust, unpin):
     point.add_command(verb)

@@ -21,6 +21,7 @@ from vmkeep.cli.options import (
 from vmkeep.cli.output import one_line, print_json, print_table, warn
 from vmkeep.cli.pages import Section, Verbs, option
 from vmkeep.cli.times import shown_time, shown_zone
+from vmkeep.cli.vm_clean import clean
 from vmkeep.cli.vm_sweep import sweep
 from vmkeep.cli.vm_thaw import thaw
 from vmkeep.flows import listing
@@ -42,6 +43,7 @@ def vm() -> None:
     """List and show the VMs of a vCenter; repair what dead runs have left on them."""
 
 
+vm.add_command(clean)
 vm.add_command(sweep)
 vm.add_command(thaw)
 

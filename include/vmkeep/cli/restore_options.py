@@ -13,6 +13,7 @@ from vmkeep.cli.pages import Section, option
 from vmkeep.flows.restore_request import MacAddresses, OnFailure
 from vmkeep.model.overwrite import Undo, Verify
 from vmkeep.model.rdm import RDM_WORDS, RdmReplacement
+from vmkeep.model.scanning import ScanFirst
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -50,6 +51,15 @@ _RUN = (
         show_default=True,
         help="If the restore fails or is interrupted: 'remove' removes a new VM, and leaves an existing one off with a "
         "warning in its notes; 'keep' keeps the VM off as it is, so that 'restore resume' can go on.",
+    ),
+    option(
+        "--scan",
+        section=Section.WHAT,
+        type=click.Choice([choice.value for choice in ScanFirst]),
+        default=ScanFirst.NO.value,
+        show_default=True,
+        help="Scan all files of the point for malware first: 'refuse' restores nothing if something is found (exit "
+        "code 95) or a part cannot be scanned (97), 'warn' says the outcome and goes on.",
     ),
     option("--dry-run", section=Section.WHAT, is_flag=True, help="Print the whole plan, and change nothing."),
     option(

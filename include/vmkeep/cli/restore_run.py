@@ -17,15 +17,18 @@ from vmkeep.cli.options import (
     vddk_option,
     vsphere_options,
 )
-from vmkeep.cli.output import warn
+from vmkeep.cli.output import one_line, progress_bars, warn
 from vmkeep.cli.pages import command
+from vmkeep.cli.point_scan import places_of
 from vmkeep.cli.restore_options import restore_options
 from vmkeep.cli.restore_steps import carry_out, new_run, restored_words, show_plan
+from vmkeep.cli.who import who
 from vmkeep.flows.complete_runs import run_restore
 from vmkeep.flows.restore import plan_restore
 from vmkeep.flows.restore_mapping import read_mapping_file
 from vmkeep.flows.restore_request import make_request
 from vmkeep.flows.restore_wording import plan_lines
+from vmkeep.flows.scan_first import scan_first
 from vmkeep.model.job import to_plain
 from vmkeep.model.transport import parse_modes
 
@@ -40,6 +43,8 @@ from vmkeep.model.transport import parse_modes
         "Restore to a new VM elsewhere": "vmkeep restore run latest:app01 --new-name app01-dr --host esx2.example.com "
         "--datastore ds2 --network 'VM Network=none'",
         "Restore as an edited mapping says": "vmkeep restore run latest:app01 --mapping app01.yaml",
+        "Restore a point only if no malware is in it": "vmkeep restore run latest:app01 --new-name app01-copy "
+        "--scan refuse",
         "Show what a restore would do, and change nothing": "vmkeep restore run latest:app01 --on-conflict overwrite "
         "--dry-run",
     },
@@ -68,6 +73,8 @@ def run(
         transports=parse_modes(transports),
         **options,
     )
+    with progress_bars(hidden=as_json) as bars:
+        request = scan_first(site, request, places_of(None, ()), on_progress=bars, tell=_tell, by=who())
     if request.dry_run:
         plan = plan_restore(site, request)
         lines = plan_lines(plan)
@@ -79,3 +86,7 @@ def run(
             restored_words,
             as_json=as_json,
         )
+
+
+def _tell(line: str) -> None:
+    click.echo(one_line(line), err=True)

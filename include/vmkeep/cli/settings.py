@@ -112,11 +112,16 @@ POLICIES: Final = Setting(
     variable="VMKEEP_POLICIES", option="--policies", is_path=True,
     meaning="Folder of the policy files; by default that of the example that comes with vmkeep.",
 )  # fmt: skip
+CLAMAV: Final = Setting(
+    variable="VMKEEP_CLAMAV", option="--clamav",
+    meaning="ClamAV for scans: the socket of clamd, HOST:PORT, or a folder of signatures.",
+)  # fmt: skip
+YARA: Final = Setting(variable="VMKEEP_YARA", meaning="Files and folders of YARA rules for scans, parted by colons.")
 
 SETTINGS: Final = (
     REPOSITORY, PASSPHRASE, PASSPHRASE_FILE, NEW_PASSPHRASE, SECOND_PASSPHRASE, SECOND_PASSPHRASE_FILE, LIMIT_RATE,
     VCENTER, USER, PASSWORD, PASSWORD_FILE, THUMBPRINT, CA_FILE, GUEST_USER, GUEST_PASSWORD,
     GUEST_PASSWORD_FILE, VDDK, DISK_DRIVERS, ARRAY_HOOK, ARRAY_HOOK_SECONDS, LIMITS, CATALOG, CACHE, TIME_ZONE,
-    POLICIES,
+    POLICIES, CLAMAV, YARA,
 )  # fmt: skip
 """All of them, in the order in which people look for them."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from vmkeep.flows.clean_points import Cleanness, ScanStates, last_clean_of
 from vmkeep.model.point import RestorePoint
 from vmkeep.model.transport import TransportMode, modes_without_snapshot
 from vmkeep.repository import Repository
@@ -31,6 +32,17 @@ def about_doubts(repository: Repository, point: RestorePoint, *, work: str = "re
     if doubt is not None:
         disks = ", ".join(doubt.disks) or "every disk"
         yield f"{point.ref} is marked suspect ({disks}): {doubt.reason}; choose a point that is not, if there is one"
+    yield from about_malware(repository, point)
+
+
+def about_malware(repository: Repository, point: RestorePoint) -> Iterator[str]:
+    """Warn of malware that a scan has found in a point, or in an older one whose files it shares."""
+    state = ScanStates(repository, point.vm.key).of(point.ref)
+    if state.cleanness in (Cleanness.FOUND, Cleanness.BASED):
+        found = state.text if state.cleanness is Cleanness.FOUND else "malware in an older point whose files it shares"
+        last = last_clean_of(repository, point.vm.key).clean
+        other = f"the VM's last clean point is {last.point}" if last else "no point of the VM is known to be clean"
+        yield f"{point.ref}, scan of {state.scanned_at:%Y-%m-%d}: {found}; {other}"
 
 
 def about_transports(asked: tuple[TransportMode, ...]) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -160,6 +160,19 @@ def newest_with_policy(source: Repository, of_vms: Sequence[list[PointName]]) ->
                 del left[one.name.vm_key]
             yield one
         left = {key: names for key, names in left.items() if names}
+
+
+def newest_announced(repository: Repository, refs: Collection[str] | None) -> Iterator[ReadPoint]:
+    """Yield the newest of some points of each VM; of all points, those from the newest to the first with a policy.
+
+    :param refs: the points, also such as other repositories have; ``None``: all points.
+    """
+    names = [name for name in repository.manifests.names() if name.taken_at and not is_ahead(name.taken_at)]
+    if refs is None:
+        yield from newest_with_policy(repository, [*by_vm(names).values()])
+    else:
+        of_vms = by_vm(name for name in names if name.ref in refs)
+        yield from repository.manifests.read(of_vm[-1] for of_vm in of_vms.values())
 
 
 def by_vm(names: Iterable[PointName]) -> dict[str, list[PointName]]:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from dataclasses import dataclass
 
-from vmkeep.flows.policy_copies import by_vm, newest_with_policy
+from vmkeep.flows.policy_copies import newest_announced
 from vmkeep.images import safe_name
 from vmkeep.model.exports import ExportRequest
 from vmkeep.model.point import RestorePoint
 from vmkeep.policy import Policy, PolicyExport
 from vmkeep.repository import Repository
-from vmkeep.repository.points import ReadPoint, is_ahead
 
 _KEY = 8
 """Characters of a VM's key that keep apart the exports of two VMs of one name."""
@@ -38,7 +37,7 @@ def exports_due(repository: Repository, policy: Policy, refs: Collection[str] | 
     marks = repository.marks.all()
     requests: list[ExportRequest] = []
     left: list[str] = []
-    for read in _newest(repository, refs):
+    for read in newest_announced(repository, refs):
         if read.point is None:
             left.append(f"{read.name.ref} is not exported, because it cannot be read: {read.problem}")
         elif read.point.policy == policy.name:
@@ -58,13 +57,3 @@ def _request(point: RestorePoint, export: PolicyExport) -> ExportRequest:
         overwrite=True,
         verify=export.verify,
     )
-
-
-def _newest(repository: Repository, refs: Collection[str] | None) -> Iterator[ReadPoint]:
-    """Yield the newest of the points of each VM; of all points, the newest that names a policy."""
-    names = [name for name in repository.manifests.names() if name.taken_at and not is_ahead(name.taken_at)]
-    if refs is None:
-        yield from newest_with_policy(repository, [*by_vm(names).values()])
-    else:
-        of_vms = by_vm(name for name in names if name.ref in refs)
-        yield from repository.manifests.read(of_vm[-1] for of_vm in of_vms.values())

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from vmkeep.catalog import ask_catalog
 from vmkeep.errors import PlanError
+from vmkeep.flows.clean_points import ScanStates
 from vmkeep.model.hostconfig import is_host_key
 from vmkeep.model.point import settled_vcenters
 from vmkeep.model.wording import counted
@@ -29,11 +30,17 @@ def known_points(repository: Repository, *, catalog: str) -> tuple[tuple[KnownPo
         catalog,
         lambda cache: (cache.refresh(repository), cache.points(repository.id), cache.origins(repository.id)),
     )
-    marks = repository.marks.all()
+    marks, scans = repository.marks.all(), ScanStates(repository)
     by_ref = {origin.ref: origin for origin in origins}
     vcenters = _vcenters(entries)
     points = tuple(
-        _known(entry, by_ref.get(entry.ref), marks.get(entry.ref), vcenters[entry.ref])
+        _known(
+            entry,
+            by_ref.get(entry.ref),
+            marks.get(entry.ref),
+            vcenters[entry.ref],
+            infected=scans.is_infected(entry.ref),
+        )
         for entry in entries
         if not is_host_key(entry.vm_key)
     )
@@ -52,7 +59,9 @@ def _vcenters(entries: Iterable[CatalogEntry]) -> dict[str, str | None]:
     }
 
 
-def _known(entry: CatalogEntry, origin: PointOrigin | None, marks: Marks | None, vcenter: str | None) -> KnownPoint:
+def _known(
+    entry: CatalogEntry, origin: PointOrigin | None, marks: Marks | None, vcenter: str | None, *, infected: bool
+) -> KnownPoint:
     return KnownPoint(
         ref=entry.ref,
         taken_at=entry.taken_at,
@@ -64,7 +73,7 @@ def _known(entry: CatalogEntry, origin: PointOrigin | None, marks: Marks | None,
         inventory_path=entry.inventory_path,
         addresses=origin.addresses if origin else (),
         dns_name=origin.dns_name if origin else None,
-        doubt=_doubt(marks),
+        doubt=_doubt(marks) or ("not clean: a scan found malware in it" if infected else ""),
         pinned=marks is not None and marks.pin is not None,
         ahead=is_ahead(entry.taken_at),
     )

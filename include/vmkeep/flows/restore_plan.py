@@ -21,6 +21,7 @@ from vmkeep.flows.restore_request import RestoreRequest, require_no_new_vm_optio
 from vmkeep.flows.restore_saved import load_saved, require_vm
 from vmkeep.flows.restore_values import RestorePlan
 from vmkeep.flows.saved_memory import about_the_memory
+from vmkeep.flows.scan_outcome import about_scan
 from vmkeep.flows.write_ways import about_way, way_over
 from vmkeep.model.site import Site
 from vmkeep.repository import open_site_repository
@@ -50,8 +51,9 @@ def plan_restore(site: Site, request: RestoreRequest, *, has_ended: HasEnded = n
             plan = plan_new(basis, saved)
         if not plan.nothing_to_do:
             plan = replace(plan, way=way_over(session, plan, driver.transports))
+            doubts = (*about_doubts(repository, point), *about_scan(repository, point, request.scan))
             memory = about_the_memory(point, powers_on=plan.power_on)
-            plan = replace(plan, warnings=(*about_doubts(repository, point), *memory, *plan.warnings, *about_way(plan)))
+            plan = replace(plan, warnings=(*doubts, *memory, *plan.warnings, *about_way(plan)))
             if not request.dry_run:
                 PlanLedger(repository, plan).note_plan()
         return plan

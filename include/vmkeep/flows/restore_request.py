@@ -15,6 +15,7 @@ from vmkeep.errors import UsageError
 from vmkeep.model.job import from_plain
 from vmkeep.model.overwrite import Undo, Verify
 from vmkeep.model.rdm import RdmReplacement
+from vmkeep.model.scanning import ScanFirst
 from vmkeep.model.transport import DEFAULT_MODES, TransportMode, require_some
 
 
@@ -122,6 +123,8 @@ class RestoreRequest:
     """Switch the VM on at the end; ``None``: if it ran when it was backed up."""
     verify: Verify = Verify.SAMPLE
     on_failure: OnFailure = OnFailure.REMOVE
+    scan: ScanFirst = ScanFirst.NO
+    """Whether the point is scanned for malware before anything else."""
     over: OverOptions = OverOptions()
     new_vm: NewVmOptions = NewVmOptions()
     transports: tuple[TransportMode, ...] = DEFAULT_MODES

@@ -26,7 +26,8 @@ class KnownPoint:
     addresses: tuple[str, ...] = ()
     dns_name: str | None = None
     doubt: str = ""
-    """The reason not to choose it: it is marked damaged or suspect; empty: nothing is known against it."""
+    """The reason not to choose it: it is marked damaged or suspect, or has malware; empty: nothing is known against
+    it."""
     pinned: bool = False
     ahead: bool = False
     """Its time is in the future, because a clock was wrong."""

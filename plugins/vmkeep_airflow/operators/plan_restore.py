@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import Context
 
 from vmkeep.flows.restore_request import OnConflict, RestoreRequest, make_request
 from vmkeep.model.job import to_plain
+from vmkeep.model.scanning import ScanFirst
+from vmkeep.model.site import Site
 from vmkeep_airflow.dagruns import has_ended, own_dag_run, owner_text
 from vmkeep_airflow.operators.base import SiteOperator
+from vmkeep_airflow.progress import ProgressLog, describe_share
+
+if TYPE_CHECKING:
+    from vmkeep.flows.stopping import Stop
 
 
 class PlanRestoreOperator(SiteOperator):
@@ -29,6 +35,7 @@ class PlanRestoreOperator(SiteOperator):
     def __init__(self, *, request: Any, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.request = request
+        self._stop: Stop | None = None
 
     def step(self, context: Context) -> Any:
         """Make the plan, and log it."""
@@ -41,11 +48,38 @@ class PlanRestoreOperator(SiteOperator):
         request = request_from(self.request, own)
         if request.on_conflict is OnConflict.PROMPT:
             request = replace(request, on_conflict=OnConflict.OVERWRITE)
-        plan = restore.plan_restore(self.site(), request, has_ended=has_ended(ti))
+        site = self.site()
+        request = self._scanned(site, request, context)
+        plan = restore.plan_restore(site, request, has_ended=has_ended(ti))
         self.warn(plan.warnings)
         for line in plan_lines(plan):
             self.log.info("%s", line)
         return to_plain(plan)
+
+    def _scanned(self, site: Site, request: RestoreRequest, context: Context) -> RestoreRequest:
+        """Scan the point first, if the request says so. Return the request for the very point that was scanned."""
+        if request.scan is ScanFirst.NO:
+            return request
+        from vmkeep.flows.scan_first import scan_first
+        from vmkeep.flows.stopping import Stop
+        from vmkeep_airflow.scanners import own_scanners
+
+        self._stop = Stop()
+        return scan_first(
+            site,
+            request,
+            own_scanners(),
+            on_progress=lambda volume: ProgressLog(self.log, volume, describe_share),
+            tell=lambda line: self.log.info("%s", line),
+            check=self._stop.check,
+            by=f"DAG {own_dag_run(context['ti']).dag_id}",
+            has_ended=has_ended(context["ti"]),
+        )
+
+    def on_kill(self) -> None:
+        """Stop the scan, if one runs."""
+        if self._stop is not None:
+            self._stop.ask()
 
 
 def request_from(params: Mapping[str, Any], own: Mapping[str, str]) -> RestoreRequest:

@@ -1,0 +1,139 @@
+"""A point is called clean if all of it was scanned, by itself or on top of clean older points, and never otherwise."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from vmkeep.flows.clean_points import Cleanness, ScanStates, last_clean_of
+from vmkeep.flows.point_doubts import about_doubts
+from vmkeep.images import import_images
+from vmkeep.model.proofs import PointProof, ProofKind, ProofResult
+from vmkeep.repository import create_repository, point_id
+
+DAY = timedelta(days=1)
+BEGIN = datetime(2026, 5, 4, 3, 0, tzinfo=UTC)
+
+
+@pytest.fixture
+def made(tmp_path):
+    """A repository with four points of one VM, a day after the other, and their refs."""
+    (tmp_path / "disk.raw").write_bytes(bytes(4096))
+    repository = create_repository(str(tmp_path / "repo"))
+    point = import_images(repository, [tmp_path / "disk.raw"], name="web")
+    refs = []
+    for number in range(4):
+        run = f"run{number}"
+        later = replace(point, id=point_id(run, point.vm.key), run=run, taken_at=BEGIN + number * DAY)
+        refs.append(repository.seal(later))
+    return repository, refs
+
+
+def proved(repository, ref, result, *, scope="whole", chain=(), hours=0, whole_at=None):
+    repository.proofs.add(
+        ref,
+        PointProof(
+            kind=ProofKind.MALWARE,
+            result=result,
+            at=BEGIN + 10 * DAY + timedelta(hours=hours),
+            text=f"a scan that {result}",
+            details={"scope": scope, "chain": list(chain), "whole_at": whole_at and whole_at.isoformat()},
+        ),
+    )
+
+
+def states(repository, refs):
+    known = ScanStates(repository)
+    return [known.of(ref).cleanness for ref in refs]
+
+
+def test_a_point_is_clean_by_a_scan_of_all_its_files_or_of_those_that_changed_since_a_clean_one(made):
+    repository, refs = made
+    proved(repository, refs[0], ProofResult.PASSED, whole_at=BEGIN)
+    proved(repository, refs[1], ProofResult.PASSED, scope="changed", chain=[refs[0]], whole_at=BEGIN)
+    proved(repository, refs[2], ProofResult.PASSED, scope="changed")  # of an older point that nobody knew as clean
+
+    assert states(repository, refs) == [
+        Cleanness.CLEAN, Cleanness.CLEAN, Cleanness.UNDECIDED, Cleanness.UNSCANNED,
+    ]  # fmt: skip
+    last = last_clean_of(repository, refs[0].rpartition("/")[0])
+    assert (last.clean.point, last.clean.whole_at) == (refs[1], BEGIN)
+    assert [state.point for state in last.newer][-2:] == [refs[3], refs[2]]
+
+
+def test_malware_that_is_found_later_in_an_older_point_puts_those_that_stand_on_it_in_doubt(made):
+    repository, refs = made
+    proved(repository, refs[0], ProofResult.PASSED)
+    proved(repository, refs[1], ProofResult.PASSED, scope="changed", chain=[refs[0]])
+    proved(repository, refs[2], ProofResult.PASSED, scope="changed", chain=[refs[1], refs[0]])
+    proved(repository, refs[0], ProofResult.FAILED, hours=1)
+
+    assert states(repository, refs)[:3] == [Cleanness.FOUND, Cleanness.BASED, Cleanness.BASED]
+    assert last_clean_of(repository, refs[0].rpartition("/")[0]).clean is None
+
+    proved(repository, refs[0], ProofResult.PASSED, hours=2)  # it was a false alarm
+
+    assert states(repository, refs)[:3] == [Cleanness.CLEAN] * 3
+
+
+def test_the_newest_scan_of_a_point_counts(made):
+    repository, refs = made
+    outcomes = {
+        ProofResult.UNDECIDED: Cleanness.UNDECIDED,
+        ProofResult.PASSED: Cleanness.CLEAN,
+        ProofResult.FAILED: Cleanness.FOUND,
+    }
+    for hours, (result, cleanness) in enumerate(outcomes.items()):
+        proved(repository, refs[0], result, hours=hours)
+
+        assert states(repository, refs)[0] is cleanness
+
+    proved(repository, refs[0], ProofResult.UNDECIDED, hours=9)  # which takes nothing back
+
+    assert states(repository, refs)[0] is Cleanness.FOUND
+
+
+def test_the_end_of_an_older_point_does_not_make_its_successors_unknown(made):
+    repository, refs = made
+    proved(repository, refs[0], ProofResult.PASSED)
+    proved(repository, refs[1], ProofResult.PASSED, scope="changed", chain=[refs[0]])
+    repository.proofs.forget(refs[0])
+
+    assert states(repository, refs)[:2] == [Cleanness.UNSCANNED, Cleanness.CLEAN]
+
+
+def test_a_reader_of_a_point_with_malware_is_warned_and_told_the_last_clean_one(made):
+    repository, refs = made
+    proved(repository, refs[1], ProofResult.PASSED)
+    proved(repository, refs[2], ProofResult.FAILED)
+
+    [warning] = about_doubts(repository, repository.load_point(refs[2]))
+
+    assert "a scan that failed" in warning
+    assert f"the VM's last clean point is {refs[1]}" in warning
+    assert list(about_doubts(repository, repository.load_point(refs[1]))) == []
+    assert list(about_doubts(repository, repository.load_point(refs[3]))) == []
+
+
+def test_a_damaged_point_is_not_the_last_clean_one(made):
+    repository, refs = made
+    proved(repository, refs[1], ProofResult.PASSED)
+    proved(repository, refs[2], ProofResult.PASSED)
+    repository.marks.mark_damaged(refs[2], [])
+
+    assert last_clean_of(repository, refs[0].rpartition("/")[0]).clean.point == refs[1]
+
+
+def test_a_recovery_passes_over_a_point_with_malware(made, tmp_path):
+    from vmkeep.flows.recovery_points import known_points
+
+    repository, refs = made
+    proved(repository, refs[3], ProofResult.FAILED)
+
+    known, _ = known_points(repository, catalog=f"sqlite:///{tmp_path}/catalog.db")
+
+    assert {point.ref: point.doubt for point in known if point.doubt} == {
+        refs[3]: "not clean: a scan found malware in it"
+    }
