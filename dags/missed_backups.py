@@ -25,6 +25,8 @@ It looks where `host_config_backup` looks by schedule, and at the vCenter and re
 
 `find_unproved` names each VM of a recovery plan that no drill has proved restorable for longer than the plan's
 `proved_within`, and each that was never proved. It asks the plan's repository alone.
+It does the same for the VMs of each policy whose `verification` has a `proved_within`: boot tests count there, too,
+and what else the policy says.
 
 `report` shows all of them in one table, and fails if one of them found something.
 """

@@ -240,6 +240,11 @@ class GuestNotUpError(VmKeepError):
 
     exit_code = 38
 
+    def __init__(self, message: str, *, certain: bool = False) -> None:
+        super().__init__(message)
+        self.certain = certain
+        """Whether the machine itself tells that its system does not start. Otherwise it may only be slow."""
+
 
 class ConversionError(VmKeepError):
     """A guest could not be converted for another hypervisor. The export is complete, without the conversion."""
@@ -375,6 +380,12 @@ class CorruptBlockError(CorruptError):
         super().__init__(f"pack {pack}: frame at byte {offset} {why}; run 'vmkeep repo check --read-data'")
         self.pack = pack
         self.offset = offset
+
+
+class UndecidedError(VmKeepError):
+    """A check of a restore point could tell neither that it is good nor that it is bad, so a person has to look."""
+
+    exit_code = 93
 
 
 class VerificationError(VmKeepError):

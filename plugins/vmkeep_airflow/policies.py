@@ -36,6 +36,9 @@ EXPORTS = "policy_exports_"
 SCANS = "policy_scans_"
 """The beginning of the id of each DAG that scans the points of a policy for malware."""
 
+CHECKS = "verify_points_"
+"""The beginning of the id of each DAG that checks the points of a policy."""
+
 TELL_ALWAYS = Notifications(when=NotifyWhen.ALWAYS)
 """The notifications on a window whose policy cannot be read: by event, because no address is known."""
 
@@ -86,6 +89,13 @@ def scanning_policies() -> Iterator[Policy]:
     read = policy_files() if only is None else _file_of(only, SCANS)
     scans = (each.policy for each in read if each.policy is not None)
     yield from (policy for policy in scans if policy.verification.malware is not MalwareScan.NONE)
+
+
+def checking_policies() -> Iterator[Policy]:
+    """Yield the policies without faults that ask for checks; in a process that runs one task, only that of the task."""
+    only = get_parsing_context().dag_id
+    read = policy_files() if only is None else _file_of(only, CHECKS)
+    yield from (each.policy for each in read if each.policy is not None and each.policy.verification.checks)
 
 
 def _files_of_windows() -> tuple[PolicyFile, ...]:

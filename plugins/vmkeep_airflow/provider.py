@@ -136,7 +136,9 @@ _OPERATORS = (
         "check_guests",
         "check_quality",
         "check_repository",
+        "choose_checks",
         "choose_exports",
+        "choose_points",
         "choose_scans",
         "clean_up_restore",
     ),
@@ -154,7 +156,7 @@ _OPERATORS = (
     *("mark_damaged", "merge", "notify_window", "plan_disks", "plan_guest_checks", "plan_restore"),
     *("plan_window", "plan_writes", "preflight", "prepare_target", "prune", "remove_snapshot", "report"),
     *("recover_site", "report_guest_checks", "report_window", "run_in_drill", "scan_point", "snapshot"),
-    *("start_backups", "sweep_snapshots", "verify"),
+    *("start_backups", "sweep_snapshots", "tell_failed_checks", "verify", "verify_point"),
     "write_disk",
 )
 

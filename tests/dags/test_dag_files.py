@@ -33,6 +33,7 @@ LISTED = {
     "host_config_backup.py": ("host_config_backup", "0 4 * * *"),
     "malware_scan.py": ("malware_scan", None),
     "missed_backups.py": ("missed_backups", "0 9 * * *"),
+    "policy_checks.py": None,
     "policy_exports.py": None,
     "policy_faults.py": None,
     "policy_scans.py": None,
@@ -42,6 +43,7 @@ LISTED = {
     "restore_accept.py": ("restore_accept", None),
     "restore_undo.py": ("restore_undo", None),
     "snapshot_sweep.py": ("snapshot_sweep", "*/10 * * * *"),
+    "verify_points.py": ("verify_points", None),
     "vm_backup.py": ("vm_backup", None),
     "vm_restore.py": ("vm_restore", None),
 }

@@ -16,12 +16,15 @@ from vmkeep.cli.point_retention import retention
 from vmkeep.cli.point_scan import scan
 from vmkeep.cli.point_serve import serve
 from vmkeep.cli.point_show import show
+from vmkeep.cli.point_verify import verify
 
 
 @click.group(cls=Verbs)
 def point() -> None:
-    """List, show, export, pin and delete restore points; try retention rules on them."""
+    """List, show, verify, export, pin and delete restore points; try retention rules on them."""
 
 
-for verb in (apply, boot, delete, export, files, list_points, pin, retention, scan, serve, show, trust, unpin):
+for verb in (
+    apply, boot, delete, export, files, list_points, pin, retention, scan, serve, show, trust, unpin, verify,
+):  # fmt: skip
     point.add_command(verb)

@@ -15,6 +15,7 @@ from vmkeep.cli.known_points import known_origins
 from vmkeep.cli.options import (
     catalog_url,
     json_option,
+    open_given,
     policies_option,
     repository_option,
     site_from,
@@ -25,6 +26,7 @@ from vmkeep.cli.output import one_line, print_json, print_table, warn
 from vmkeep.cli.pages import Section, Verbs, option
 from vmkeep.cli.policy_explain import explain_all, explain_one
 from vmkeep.cli.policy_overdue import tell_overdue
+from vmkeep.cli.policy_unproved import tell_unproved
 from vmkeep.cli.times import shown_time
 from vmkeep.clock import now
 from vmkeep.errors import PolicyError, UsageError
@@ -217,6 +219,29 @@ def overdue(
     _warn_of_faults(files)
     site = replace(site_from(repository=repository), vcenter=vcenter_from(**vsphere), catalog=catalog_url())
     tell_overdue([read.policy for read in files if read.policy], names, site, as_json=as_json)
+
+
+@policy.command(
+    "unproved",
+    examples={
+        "Tell a monitoring system whether a VM was not proved in time": "vmkeep policy unproved --json",
+        "Look at one policy": "vmkeep policy unproved nightly",
+    },
+)
+@click.argument("names", metavar="[POLICY]...", nargs=-1)
+@policies_option
+@repository_option
+@json_option
+def unproved(names: tuple[str, ...], policies: Path | None, repository: str | None, as_json: bool) -> None:
+    """Name each VM whose last proof is older than the proved_within of its policy.
+
+    Without POLICY, all policies that have a proved_within are looked at, with the repository that is named here. A VM
+    belongs to the policy that its newest point names. No vCenter is asked. The exit code is 14 if a VM is named.
+    """
+    files = _read(policies)
+    _warn_of_faults(files)
+    with open_given(repository) as opened:
+        tell_unproved([read.policy for read in files if read.policy], names, opened, as_json=as_json)
 
 
 def _warn_of_faults(files: Sequence[PolicyFile]) -> None:

@@ -22,6 +22,7 @@ from vmkeep.cli.output import one_line, print_json, print_table, warn
 from vmkeep.cli.pages import Section, Verbs, option
 from vmkeep.cli.times import shown_time, shown_zone
 from vmkeep.cli.vm_clean import clean
+from vmkeep.cli.vm_proved import proved
 from vmkeep.cli.vm_sweep import sweep
 from vmkeep.cli.vm_thaw import thaw
 from vmkeep.flows import listing
@@ -40,10 +41,11 @@ _FIRST_TO_GO = ("uuid", "IP", "host", "size", "state", "age")
 
 @click.group(cls=Verbs)
 def vm() -> None:
-    """List and show the VMs of a vCenter; repair what dead runs have left on them."""
+    """List and show the VMs of a vCenter, and their proofs; repair what dead runs have left on them."""
 
 
 vm.add_command(clean)
+vm.add_command(proved)
 vm.add_command(sweep)
 vm.add_command(thaw)
 

@@ -36,12 +36,12 @@ _NOUNS = {
     "image": "Import disk images as a restore point, and export a disk as a raw image.",
     "key": "List, add, replace and remove the key slots of an encrypted repository.",
     "limit": "Show the limits on work at the same time, who uses them, and who waits.",
-    "point": "List, show, export, pin and delete restore points; try retention rules on them.",
+    "point": "List, show, verify, export, pin and delete restore points; try retention rules on them.",
     "policy": "Check, list and explain backup policies.",
     "repo": "Make, check, prune, copy and repair a repository.",
     "restore": "Restore VMs, and single disks of them.",
     "target": "List the folders, resource pools, datastores, networks, hosts and LUNs that a restore can go to.",
-    "vm": "List and show the VMs of a vCenter; repair what dead runs have left on them.",
+    "vm": "List and show the VMs of a vCenter, and their proofs; repair what dead runs have left on them.",
     "vsphere": "Print the rights that a vCenter user needs; check which transports reach a VM's disks.",
 }
 

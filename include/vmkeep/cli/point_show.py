@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -11,6 +12,7 @@ from vmkeep.cli.options import json_option, open_given, repository_option
 from vmkeep.cli.output import print_json, print_table
 from vmkeep.cli.pages import Section, command, option
 from vmkeep.cli.point_marks import short_marks
+from vmkeep.cli.point_proofs import show_proofs, write_picture
 from vmkeep.cli.times import shown_second, shown_zone
 from vmkeep.errors import UsageError
 from vmkeep.flows import points
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     "show",
     examples={
         "Show the newest point of app01": "vmkeep point show latest:app01",
+        "See the screen of its last boot test": "vmkeep point show latest:app01 --screenshot app01.png",
         "Write a mapping, to restore the VM elsewhere": "vmkeep point show latest:app01 --mapping > app01.yaml",
     },
 )
@@ -39,15 +42,25 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Print the saved VM's places, disks and network cards as a YAML file, for 'restore run --mapping'.",
 )
+@option(
+    "--screenshot", section=Section.WHAT, type=click.Path(path_type=Path), metavar="FILE.png",
+    help="Write the newest picture of the screen that a boot test or a drill has kept with the point.",
+)  # fmt: skip
 @repository_option
 @json_option
-def show(repository: str | None, ref: str, mapping: bool, as_json: bool) -> None:
+def show(repository: str | None, ref: str, mapping: bool, screenshot: Path | None, as_json: bool) -> None:
     """Show one restore point.
 
     POINT is its ref as 'point list' prints it, the beginning of its id, or latest:VM.
     """
     if mapping and as_json:
         raise UsageError("--mapping prints YAML: leave out --json")
+    if screenshot is not None:
+        if mapping or as_json:
+            raise UsageError("--screenshot writes a picture: leave out --mapping and --json")
+        with open_given(repository) as opened:
+            write_picture(opened, ref, screenshot)
+        return
     if mapping:
         from vmkeep.flows.restore_mapping import mapping_at  # takes time to import
 
@@ -58,7 +71,8 @@ def show(repository: str | None, ref: str, mapping: bool, as_json: bool) -> None
         shown = points.show(opened, ref)
     found, marks = shown.point, shown.marks
     if as_json:
-        print_json({"ref": found.ref, **to_plain(found), **to_plain(marks), "uses": to_plain(shown.uses)})
+        also = {"uses": to_plain(shown.uses), "proofs": to_plain(shown.proofs)}
+        print_json({"ref": found.ref, **to_plain(found), **to_plain(marks), **also})
         return
     zone = shown_zone()
     click.echo(found.ref)
@@ -76,6 +90,7 @@ def show(repository: str | None, ref: str, mapping: bool, as_json: bool) -> None
     for warning in found.warnings:
         click.echo(f"  warning       {warning}")
     _show_marks(marks)
+    show_proofs(shown.proofs)
     for use in shown.uses:
         since = f" since {shown_second(use.since, zone)} {zone}" if use.since else ""
         click.echo(f"  in use        {use}{since}; it is not deleted meanwhile, nor 10 minutes after a kill")

@@ -7,16 +7,16 @@ snapshot that is gone is success. Only :func:`take_snapshot` and :func:`remove_s
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
 
-from vmkeep.errors import StaleError, UnsupportedError
+from vmkeep.errors import CorruptError, StaleError, UnsupportedError
 from vmkeep.flows import array_hooks, guest_hooks, guest_thaws, limits, lun_reads, suspension, vm_access
 from vmkeep.flows.backup_values import BackupRequest, Preflight, SnapshotTaken, VerifyReport
 from vmkeep.flows.connect import check_driver, open_vsphere, pinned, require_server
 from vmkeep.flows.dead_restores import refuse_beside_a_restore
+from vmkeep.flows.digest_checks import check_digests
 from vmkeep.flows.disk_choice import choose_disks, readable, require_some
 from vmkeep.flows.diskplans import plan_disks
 from vmkeep.flows.half_written import incomplete_words
@@ -24,6 +24,7 @@ from vmkeep.flows.last_seen import sightings_for
 from vmkeep.flows.liveness import HasEnded, nobody_knows
 from vmkeep.flows.modes import choose_mode
 from vmkeep.flows.parents import find_last_point
+from vmkeep.flows.proving import try_to_record
 from vmkeep.flows.read_as_it_is import refuse_shared_in_use
 from vmkeep.flows.sealing import seal
 from vmkeep.flows.snapshot_removal import remove_own_snapshot, remove_snapshot
@@ -33,10 +34,11 @@ from vmkeep.model import lun
 from vmkeep.model.fullreason import FullReason
 from vmkeep.model.guest import Logins, no_logins
 from vmkeep.model.job import Cursor, DiskCopy, DiskJob, Progress
+from vmkeep.model.proofs import ProofResult
 from vmkeep.model.site import Site
 from vmkeep.model.vmref import VmRef
 from vmkeep.repository import Repository, open_site_repository
-from vmkeep.transfer import RunningTransfer, start_copy, verify_disk
+from vmkeep.transfer import RunningTransfer, start_copy
 from vmkeep.vsphere import inventory, loads, rightscheck, snapshots
 from vmkeep.vsphere.remains import find_remains
 from vmkeep.vsphere.rights import Purpose
@@ -186,20 +188,21 @@ def _where_it_is(session: Session, job: DiskJob) -> DiskJob:
 
 
 def verify_point(site: Site, ref: str, *, sample: float = 0.05) -> VerifyReport:
-    """Read blocks of a restore point back, and compare them with their digests.
+    """Read blocks of a restore point back, compare them with their digests, and keep the outcome with the point.
 
-    :param sample: the share of blocks to read; 1.0: all.
+    :param sample: the share of blocks to read; 1.0: all; 0: only the maps and the saved files, which proves nothing.
+    :raises CorruptError: a block, a map or a saved file is damaged or lost.
     """
-    started = time.monotonic()
-    blocks = checked = 0
     with open_site_repository(site) as repository:
         point = repository.load_point(ref)
-        for name in point.attachments:
-            repository.load_attachment(point, name)
-        for image in point.images:
-            disk_blocks, disk_bytes = verify_disk(repository, image.root, sample=sample, on_progress=lambda _: None)
-            blocks += disk_blocks
-            checked += disk_bytes
+        checked = check_digests(repository, point, sample=sample)
+        if sample > 0:
+            try_to_record(repository, ref, checked, by=point.policy or "", run=point.run)
+    if checked.result is ProofResult.FAILED:
+        raise CorruptError(f"restore point {ref}: {checked.text}")
     return VerifyReport(
-        point=ref, blocks_checked=blocks, bytes_checked=checked, seconds=round(time.monotonic() - started, 3)
+        point=ref,
+        blocks_checked=checked.details["blocks"],
+        bytes_checked=checked.details["bytes"],
+        seconds=checked.details["seconds"],
     )

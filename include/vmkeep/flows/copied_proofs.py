@@ -27,10 +27,10 @@ def bring_proofs(source: Repository, target: Repository) -> None:
     for name in source.proofs.names():
         if name.kind in ABOUT_CONTENT and _facts(name) not in there[name.manifest]:
             lacking[name.manifest].add(name.id)
-    held = {name.blob for name in target.manifests.names()} if lacking else set()
-    for name in source.manifests.names() if lacking else ():
-        if name.blob in held and (ids := lacking.get(name.blob)):
-            _bring_those(name.ref, ids, source, target)
+    held = {point.blob for point in target.manifests.names()} if lacking else set()
+    for point in source.manifests.names() if lacking else ():
+        if point.blob in held and (ids := lacking.get(point.blob)):
+            _bring_those(point.ref, ids, source, target)
 
 
 def _bring_those(ref: str, ids: set[str], source: Repository, target: Repository) -> None:

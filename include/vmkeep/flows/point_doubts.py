@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from vmkeep.flows.clean_points import Cleanness, ScanStates, last_clean_of
 from vmkeep.model.point import RestorePoint
+from vmkeep.model.proofs import PointProof, ProofKind, ProofResult
 from vmkeep.model.transport import TransportMode, modes_without_snapshot
 from vmkeep.repository import Repository
 
@@ -20,7 +21,7 @@ def about_content(repository: Repository, point: RestorePoint, *, work: str) -> 
 
 
 def about_doubts(repository: Repository, point: RestorePoint, *, work: str = "restore") -> Iterator[str]:
-    """Warn of a point that has lost something, or that may not be what the VM had on its disks."""
+    """Warn of a point that has lost something, may not be what the VM had on its disks, or did not pass a check."""
     damage = repository.marks.damage_of(point.ref)
     if damage is not None:
         lost = ", ".join(part.name for part in damage.lost) or "what is lost is not known"
@@ -32,6 +33,8 @@ def about_doubts(repository: Repository, point: RestorePoint, *, work: str = "re
     if doubt is not None:
         disks = ", ".join(doubt.disks) or "every disk"
         yield f"{point.ref} is marked suspect ({disks}): {doubt.reason}; choose a point that is not, if there is one"
+    for proof in failed_last(repository.proofs.of(point.ref)):
+        yield f"{point.ref} did not pass the check '{proof.kind}' of {proof.at:%Y-%m-%d %H:%M} UTC: {proof.text}"
     yield from about_malware(repository, point)
 
 
@@ -43,6 +46,18 @@ def about_malware(repository: Repository, point: RestorePoint) -> Iterator[str]:
         last = last_clean_of(repository, point.vm.key).clean
         other = f"the VM's last clean point is {last.point}" if last else "no point of the VM is known to be clean"
         yield f"{point.ref}, scan of {state.scanned_at:%Y-%m-%d}: {found}; {other}"
+
+
+def failed_last(proofs: Iterable[PointProof]) -> Iterator[PointProof]:
+    """Yield the last proof of each kind that told anything, if it failed. Malware has warnings of its own.
+
+    :param proofs: the newest first.
+    """
+    told: dict[ProofKind, PointProof] = {}
+    for proof in proofs:
+        if proof.result is not ProofResult.UNDECIDED and proof.kind is not ProofKind.MALWARE:
+            told.setdefault(proof.kind, proof)
+    yield from (proof for proof in told.values() if not proof.passed)
 
 
 def about_transports(asked: tuple[TransportMode, ...]) -> tuple[str, ...]:

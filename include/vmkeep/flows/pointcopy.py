@@ -26,11 +26,15 @@ from vmkeep.errors import (
     UnsupportedError,
     UsageError,
 )
+from vmkeep.flows.check_values import Checked
 from vmkeep.flows.copied_file_lists import bring_file_lists
 from vmkeep.flows.copied_marks import bring_marks, bring_marks_of
 from vmkeep.flows.copied_proofs import bring_proofs
 from vmkeep.flows.copied_recoveries import bring_recoveries
+from vmkeep.flows.proving import try_to_record
 from vmkeep.model.point import DiskImage, RestorePoint
+from vmkeep.model.proofs import ProofKind, ProofResult
+from vmkeep.model.wording import counted
 from vmkeep.repository import BlockWriter, Repository, copied_run, find_twin, share_digests
 from vmkeep.transfer import verify_disk
 from vmkeep.transfer.mapcopy import CopyBase, MapCopy
@@ -251,6 +255,7 @@ class _PointJob:
                 self._target.require_unswept([*copied.values()], run=self._run, begun=begun)
                 raise
             self._target.seal(sealed, begun=begun)
+        self._prove(sealed, verified)
         return PointCopy(
             ref=self._point.ref,
             state=CopyState.COPIED,
@@ -259,6 +264,19 @@ class _PointJob:
             bytes_stored=writer.bytes_stored,
             blocks_verified=verified,
         )
+
+    def _prove(self, copy: RestorePoint, blocks: int) -> None:
+        """Keep with the copy how much of it was read back."""
+        if self._verify is Verify.NONE:
+            return
+        share = 1.0 if self._verify is Verify.ALL else _SAMPLE
+        checked = Checked(
+            kind=ProofKind.DIGESTS if self._verify is Verify.ALL else ProofKind.WRITTEN,
+            result=ProofResult.PASSED,
+            text=f"{counted(blocks, 'block')} ({share:.0%}) of the copy match their digests",
+            details={"share": share, "blocks": blocks},
+        )
+        try_to_record(self._target, copy.ref, checked, by="", run=self._run)
 
     def _jobs(self, *, based: bool) -> dict[str, MapCopy]:
         """Return the maps to copy, by root: disks, each based on a map that was copied before, then small files."""

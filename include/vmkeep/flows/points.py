@@ -6,20 +6,23 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from vmkeep.clock import now
-from vmkeep.errors import UsageError
+from vmkeep.errors import NotFoundError, UsageError
 from vmkeep.model.point import RestorePoint
+from vmkeep.model.proofs import PICTURE, PointProof
 from vmkeep.repository import Marks, OpenUse, Pin, Repository, Trust, Use
 
-__all__ = ["Marks", "ShownPoint", "Use", "find_ref", "pin", "show", "trust", "unpin", "use"]
+__all__ = ["Marks", "ShownPoint", "Use", "find_ref", "picture", "pin", "show", "trust", "unpin", "use"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShownPoint:
-    """A restore point with its marks, which were made after its seal, and the processes that read it now."""
+    """A restore point with its marks and proofs, which were made after its seal, and the processes that read it now."""
 
     point: RestorePoint
     marks: Marks
     uses: tuple[Use, ...] = ()
+    proofs: tuple[PointProof, ...] = ()
+    """The outcomes of checks, the newest first."""
 
 
 def find_ref(repository: Repository, text: str) -> str:
@@ -34,9 +37,29 @@ def find_ref(repository: Repository, text: str) -> str:
 
 
 def show(repository: Repository, text: str) -> ShownPoint:
-    """Return the point that a person means, with its marks and uses."""
+    """Return the point that a person means, with its marks, proofs and uses."""
     found = repository.find_point(text)
-    return ShownPoint(point=found, marks=repository.marks.of(found.ref), uses=repository.uses.of(found.ref, time=now()))
+    return ShownPoint(
+        point=found,
+        marks=repository.marks.of(found.ref),
+        uses=repository.uses.of(found.ref, time=now()),
+        proofs=repository.proofs.of(found.ref),
+    )
+
+
+def picture(repository: Repository, text: str) -> tuple[PointProof, bytes]:
+    """Return the newest proof of a point that has a picture of the screen, and the picture (PNG).
+
+    :raises NotFoundError: there is no such point, or it has no picture.
+    :raises CorruptError: the picture is damaged.
+    """
+    ref = find_ref(repository, text)
+    proof = next((proof for proof in repository.proofs.of(ref) if PICTURE in proof.files), None)
+    if proof is None:
+        raise NotFoundError(
+            f"restore point {ref} has no picture of a screen: 'vmkeep point verify {ref} --level boot' makes one"
+        )
+    return proof, repository.proofs.file(proof, PICTURE)
 
 
 def use(repository: Repository, ref: str, *, doing: str) -> OpenUse:

@@ -11,8 +11,10 @@ from typing import Any
 from vmkeep.clock import now
 from vmkeep.errors import CancelledError, VmKeepError
 from vmkeep.flows import restore
+from vmkeep.flows.check_values import Checked
 from vmkeep.flows.complete_runs import Bars, carry_out
 from vmkeep.flows.connect import one_log_in, open_vsphere
+from vmkeep.flows.proving import try_to_record
 from vmkeep.flows.recovery_journal import Journal
 from vmkeep.flows.recovery_older import step_back, stepped_back_line
 from vmkeep.flows.recovery_probes import probe_vm
@@ -21,7 +23,7 @@ from vmkeep.flows.restore_ledger import Outcome, PlanLedger, RunLedger
 from vmkeep.flows.restore_values import Restored
 from vmkeep.flows.stopping import Stop
 from vmkeep.model.guest import Logins
-from vmkeep.model.proofs import VmProof
+from vmkeep.model.proofs import PICTURE, ProofKind, ProofResult, VmProof
 from vmkeep.model.site import Site
 from vmkeep.recovery import DAMAGED, ChosenVm, RecoveryGroup, VmOutcome, VmState
 from vmkeep.repository import Repository, open_site_repository
@@ -209,24 +211,28 @@ class _Recovery:
             probes = probe_vm(
                 session, self.outcome.moref or "", self._one.group.probes, logins=work.logins, stop=work.stop
             )
-            self._take_picture(session)
+            picture = self._take_picture(session)
         if failed := [probe for probe in probes if not probe.succeeded]:
             told = "; ".join(f"{probe.probe}: {probe.told}" for probe in failed)
             self._record(state=VmState.UNHEALTHY, probes=probes, error=f"it is not healthy: {told}")
+            self._keep_proof(ProofResult.FAILED, f"it was restored, and is not healthy: {told}", picture)
             return
         self._record(state=VmState.HEALTHY, healthy_at=now(), probes=probes)
         self._prove()
+        told = ", ".join(probe.probe for probe in probes)
+        self._keep_proof(ProofResult.PASSED, f"it was restored and started, and is healthy: {told}", picture)
 
-    def _take_picture(self, session: Session) -> None:
+    def _take_picture(self, session: Session) -> bytes:
         """Keep a picture of the console as evidence. Without one, the VM is as good, and a warning says why."""
         try:
             data = take_screenshot(session, self.outcome.moref or "")
         except VmKeepError as error:
             line = f"there is no picture of the console: {error}"
             self._record(picture="", warnings=(*self.outcome.warnings, line))
-        else:
-            self._work.require_alone()
-            self._record(picture=self._journal.record_picture(self._one.number, data))
+            return b""
+        self._work.require_alone()
+        self._record(picture=self._journal.record_picture(self._one.number, data))
+        return data
 
     def _prove(self) -> None:
         outcome = self.outcome
@@ -242,6 +248,18 @@ class _Recovery:
                 probes=tuple(probe.probe for probe in outcome.probes),
             )
         )
+
+    def _keep_proof(self, result: ProofResult, text: str, picture: bytes) -> None:
+        """Keep the outcome with the point, too. The journal of the run has it in any case."""
+        outcome = self.outcome
+        details = {
+            "drill": bool(self._work.drill),
+            "vm": outcome.new_name,
+            "probes": [probe.probe for probe in outcome.probes],
+        }
+        kept = {PICTURE: picture} if picture else {}
+        checked = Checked(kind=ProofKind.RESTORE, result=result, text=text, details=details, files=kept)
+        try_to_record(self._repository, outcome.point, checked, by="", run=self._work.run)
 
     @property
     def _run(self) -> str:

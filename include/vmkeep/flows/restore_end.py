@@ -12,16 +12,20 @@ from collections.abc import Sequence
 from vmkeep.errors import ConflictError, StaleError, VmKeepError
 from vmkeep.flows import as_planned, nvram, vm_access
 from vmkeep.flows.block_choice import require_still
+from vmkeep.flows.check_values import Checked
 from vmkeep.flows.connect import open_vsphere
 from vmkeep.flows.half_written import left_after, unwarn
 from vmkeep.flows.new_labels import apply_labels
+from vmkeep.flows.proving import try_to_record
 from vmkeep.flows.restore_ledger import Outcome, RunLedger, cleaned_up
 from vmkeep.flows.restore_values import Restored, RestorePlan, Target, WrittenDisk
 from vmkeep.flows.targets import may_run_here
 from vmkeep.flows.write_snapshot import end_writing
-from vmkeep.model.job import DiskWrite
+from vmkeep.model.job import DiskWrite, to_plain
+from vmkeep.model.proofs import ProofKind, ProofResult
 from vmkeep.model.site import Site
 from vmkeep.model.vmref import VmRef
+from vmkeep.model.wording import counted, size
 from vmkeep.repository import Repository, open_site_repository
 from vmkeep.vsphere import claims, inventory, machines
 from vmkeep.vsphere.addresses import other_addresses
@@ -68,7 +72,22 @@ def finish_restore(site: Site, plan: RestorePlan, target: Target, writes: Sequen
         warnings = (*ledger.told(), *released, *left_off)
         restored = _restored(plan, target, writes, warnings, powered_on=powered_on)
         ledger.finish(restored)
+        _prove(repository, plan, restored)
         return restored
+
+
+def _prove(repository: Repository, plan: RestorePlan, restored: Restored) -> None:
+    """Keep with the point that its disks were written to a VM and read back there, if some of them were."""
+    compared = sum(disk.bytes_compared for disk in restored.disks)
+    if not compared:
+        return
+    text = (
+        f"{counted(restored.disks_written, 'disk')} of VM {restored.vm.name} ({restored.vm.moref}) written by run "
+        f"{restored.run}, and {size(compared)} of them read back as the point has them"
+    )
+    details = {"vm": restored.vm.name, "moref": restored.vm.moref, "disks": to_plain(restored.disks)}
+    checked = Checked(kind=ProofKind.TARGET, result=ProofResult.PASSED, text=text, details=details)
+    try_to_record(repository, restored.point, checked, by=plan.request.owner, run=restored.run)
 
 
 def _hand_over(

@@ -61,9 +61,8 @@ class Verification:
 
     @property
     def checks(self) -> bool:
-        """Whether anything is checked after a backup."""
-        turns = (self.file_systems, self.digests, self.boot.turn)
-        return any(turn is not None for turn in turns) or self.file_index or self.malware is not MalwareScan.NONE
+        """Whether a new point is checked or its files are listed. A scan for malware has a DAG of its own."""
+        return self.file_index or any(turn is not None for turn in (self.file_systems, self.digests, self.boot.turn))
 
     @property
     def counting(self) -> frozenset[ProofKind]:

@@ -19,7 +19,8 @@ from vmkeep.qemu.conversion import convert, make_overlay, require_converter
 from vmkeep.qemu.fitting import Display, Drive, Fitted, MachineRequest, fit_machine, parse_display
 from vmkeep.qemu.programs import find_qemu
 from vmkeep.qemu.running import RunningMachine, open_machine
-from vmkeep.qemu.watching import Awaited, Seen, parse_awaited, watch
+from vmkeep.qemu.screens import Look, Screen
+from vmkeep.qemu.watching import Awaited, Seen, Sign, parse_awaited, watch
 
 __all__ = [
     "Accelerator",
@@ -29,9 +30,12 @@ __all__ = [
     "Display",
     "Drive",
     "Fitted",
+    "Look",
     "MachineRequest",
     "RunningMachine",
+    "Screen",
     "Seen",
+    "Sign",
     "choose_accelerator",
     "convert",
     "find_qemu",

@@ -10,6 +10,7 @@ import re
 import struct
 import zlib
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Final
 
 from vmkeep.errors import TransferError
@@ -19,6 +20,25 @@ _MOST_PIXELS: Final = 1 << 26
 _TEXT_SIZE: Final = (720, 400)
 """Pixels of a VGA screen of 80 × 25 characters."""
 _COLUMNS: Final = 80
+_MOSTLY: Final = 0.6
+"""Part of the pixels from which a screen is mostly of one colour."""
+_DARK: Final = 48
+"""Brightest value of a channel of a pixel that looks black."""
+_CONSOLE_DARK: Final = 0.85
+
+
+class Look(StrEnum):
+    """The look of a screen, as far as its colours tell."""
+
+    BLANK = "blank"
+    TEXT = "text"
+    """VGA's text mode. Its text can be read."""
+    CONSOLE = "console"
+    """Almost all black in a graphics mode, as a console that draws its text. A panic looks so, too."""
+    BLUE = "blue"
+    """Mostly one blue, as the screen on which Windows says that it stopped."""
+    PICTURE = "picture"
+    """Anything else: what a system shows that is up."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +59,29 @@ class Screen:
     def of_text(self) -> bool:
         """Whether the screen may be in VGA's text mode."""
         return (self.width, self.height) == _TEXT_SIZE
+
+    @property
+    def look(self) -> Look:
+        """The look of the screen."""
+        if self.blank:
+            return Look.BLANK
+        if self.of_text:
+            return Look.TEXT
+        import numpy as np  # takes time to import
+
+        pixels = np.frombuffer(self.pixels, np.uint8).reshape(-1, 3)
+        if (pixels <= _DARK).all(axis=1).mean() >= _CONSOLE_DARK:
+            return Look.CONSOLE
+        red, green, blue = (pixels[:, channel].astype(np.int16) for channel in range(3))
+        is_blue = (blue >= 100) & (blue - red >= 70) & (blue - green >= 35)
+        return Look.BLUE if is_blue.mean() >= _MOSTLY else Look.PICTURE
+
+    def halved(self) -> Screen:
+        """Return the image with every second pixel of every second row."""
+        import numpy as np  # takes time to import
+
+        pixels = np.frombuffer(self.pixels, np.uint8).reshape(self.height, self.width, 3)[::2, ::2]
+        return Screen(width=pixels.shape[1], height=pixels.shape[0], pixels=pixels.tobytes())
 
     def differing(self, other: Screen) -> float:
         """Return the part of the pixels that differ, from 0 to 1."""

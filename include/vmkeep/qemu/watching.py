@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final
 
 from vmkeep.clock import Deadline
 from vmkeep.errors import DeadlineError, GuestNotUpError, TransferError
@@ -25,8 +25,12 @@ _TROUBLES: Final = (
     "Missing operating system", "Operating system not found", "An operating system wasn't found", "BOOTMGR is missing",
     "NTLDR is missing", "grub rescue>", "Kernel panic - not syncing", "You are in emergency mode",
     "Give root password for maintenance", "(initramfs)", "dracut:/#", "INACCESSIBLE_BOOT_DEVICE", "Shell> ",
+    "Entering emergency mode", "RUN fsck MANUALLY", "Dropping to a shell!",
+    "A problem has been detected and Windows has been shut down", "Windows failed to start", "Windows Error Recovery",
 )  # fmt: skip
 """Sentences with which firmware, boot loaders and systems say that they go no further."""
+_MOST_RESTARTS: Final = 5
+"""Restarts by the guest from which it does not start. An update or a check of disks may take one or two."""
 
 
 class Sign(StrEnum):
@@ -85,14 +89,17 @@ def watch(
     """
     began = time.monotonic()
     deadline = Deadline(seconds, waiting_for=" or ".join(map(str, awaited)))
-    screens = _Stillness()
+    screens, restarts = _Stillness(), 0
     while True:
         try:
             seen = _look(machine, awaited, screens)
+            restarts += sum(event["event"] == "RESET" and _by_guest(event) for event in machine.events())
         except (TransferError, DeadlineError) as error:
             raise GuestNotUpError(f"the machine ended before it showed {' or '.join(map(str, awaited))}") from error
         if seen is not None:
             return Seen(awaited=seen[0], where=seen[1], seconds=time.monotonic() - began)
+        if restarts >= _MOST_RESTARTS:
+            raise GuestNotUpError(f"the guest does not start: it has restarted {restarts} times", certain=True)
         on_wait(deadline.remaining)
         try:
             deadline.pause(_PAUSE_SECONDS)
@@ -112,9 +119,13 @@ def _look(machine: RunningMachine, awaited: Sequence[Awaited], screens: _Stillne
                 return sign, place
     for place, text in places.items():
         if (trouble := next((each for each in _TROUBLES if each in text), None)) is not None:
-            raise GuestNotUpError(f"the guest does not start: its {place} says '{trouble.strip()}'")
+            raise GuestNotUpError(f"the guest does not start: its {place} says '{trouble.strip()}'", certain=True)
     still = screens.stands(screen)
     return next(((sign, "screen") for sign in awaited if sign.sign is Sign.SCREEN and still), None)
+
+
+def _by_guest(event: Mapping[str, Any]) -> bool:
+    return bool(event.get("data", {}).get("guest"))
 
 
 def _require_running(machine: RunningMachine) -> None:

@@ -1,0 +1,127 @@
+"""Looks at the file systems in a restore point: partition tables, volume groups, and the heads of file systems.
+
+A block that cannot be read and a volume group that contradicts itself are failures. A partition table that contradicts
+itself, and disks on which nothing is known, are undecided. A journal that was not replayed is a note, because every
+copy of a running machine has one.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+
+from vmkeep.errors import CorruptError
+from vmkeep.flows.check_values import Checked
+from vmkeep.guest import DiskInGuest
+from vmkeep.guest.lvm import DiskNotInBackup, Finding, Severity, check
+from vmkeep.guest.volumes import Volume, Volumes, find_volumes
+from vmkeep.model.blockio import RandomDisk
+from vmkeep.model.extents import Extent
+from vmkeep.model.point import RestorePoint
+from vmkeep.model.proofs import ProofKind, ProofResult
+from vmkeep.model.wording import counted
+from vmkeep.repository import Repository
+from vmkeep.transfer import open_views
+
+_MOST_TOLD = 200
+"""Most volumes and findings that a proof names."""
+_READY = "ready"
+_SAYS_NOTHING = frozenset({"empty", "unknown", "mbr", "gpt", "lvm-pv"})
+"""Kinds of volumes that tell nothing about what they hold."""
+
+
+def check_file_systems(repository: Repository, point: RestorePoint) -> Checked:
+    """Look at the disks of a point. Some blocks of each volume are read, whatever its size.
+
+    The caller keeps the point in use meanwhile.
+    """
+    began = time.monotonic()
+    damage: list[str] = []
+    with open_views(repository) as views:
+        disks = [
+            DiskInGuest(
+                number=number,
+                label=image.disk.label,
+                disk=_Watched(views.open(image.root, what=f"restore point {point.ref}, {image.disk.label}"), damage),
+            )
+            for number, image in point.numbered.items()
+        ]
+        volumes = find_volumes(disks)
+        missing = [DiskNotInBackup(label=disk.label, capacity=disk.capacity) for disk in point.skipped]
+        findings = check(volumes.lvm, missing)
+    result, text = _judge(volumes, findings, damage)
+    details = {
+        "seconds": round(time.monotonic() - began, 3),
+        "volumes": [_plain(volume) for volume in volumes.listed[:_MOST_TOLD]],
+        "findings": [
+            {"code": each.code, "severity": each.severity, "disk": each.disk, "text": each.text}
+            for each in findings[:_MOST_TOLD]
+        ],
+    }
+    return Checked(kind=ProofKind.FILE_SYSTEMS, result=result, text=text, details=details)
+
+
+class _Watched:
+    """A disk that notes what of it is damaged, because the reader of volumes only passes over such a volume."""
+
+    def __init__(self, disk: RandomDisk, damage: list[str]) -> None:
+        self._disk = disk
+        self._damage = damage
+
+    @property
+    def capacity(self) -> int:
+        return self._disk.capacity
+
+    def read_into(self, start: int, buffer: memoryview) -> None:
+        try:
+            self._disk.read_into(start, buffer)
+        except CorruptError as error:
+            self._damage.append(str(error))
+            raise
+
+    def extents(self, start: int, stop: int) -> Iterator[tuple[Extent, bool]]:
+        return self._disk.extents(start, stop)
+
+
+def _judge(volumes: Volumes, findings: Sequence[Finding], damage: Sequence[str]) -> tuple[ProofResult, str]:
+    if failures := [*damage, *_failures(volumes, findings)]:
+        return ProofResult.FAILED, _summed(failures)
+    known = [volume for volume in volumes if volume.kind not in _SAYS_NOTHING]
+    if doubts := [*_doubts(volumes)]:
+        return ProofResult.UNDECIDED, _summed(doubts)
+    if not known:
+        return ProofResult.UNDECIDED, "no file system that is known is on the disks"
+    readable = [volume for volume in volumes if volume.has_files]
+    replay = [volume.name for volume in readable if volume.state != _READY]
+    notes = f"; {counted(len(replay), 'journal')} to replay ({', '.join(replay[:5])})" if replay else ""
+    what = f"{counted(len(readable), 'file system')}, {counted(len(volumes.lvm.groups), 'volume group')}"
+    return ProofResult.PASSED, f"{what} on {counted(len(volumes.lvm.tables), 'disk')}, whose heads can be read{notes}"
+
+
+def _failures(volumes: Volumes, findings: Sequence[Finding]) -> Iterator[str]:
+    for unread in volumes.lvm.unread:
+        yield f"{unread.place.name} cannot be read: {unread.why}"
+    for finding in findings:
+        if finding.severity is Severity.FAILURE:
+            yield finding.text
+
+
+def _doubts(volumes: Volumes) -> Iterator[str]:
+    for table in volumes.lvm.tables:
+        yield from table.warnings
+
+
+def _summed(sentences: Sequence[str]) -> str:
+    unique = [*dict.fromkeys(sentences)]
+    return unique[0] + (f", and {counted(len(unique) - 1, 'more thing')}" if len(unique) > 1 else "")
+
+
+def _plain(volume: Volume) -> dict[str, object]:
+    return {
+        "name": volume.name,
+        "size": volume.size,
+        "kind": volume.kind,
+        "label": volume.label,
+        "state": volume.state,
+        "warnings": list(volume.warnings),
+    }

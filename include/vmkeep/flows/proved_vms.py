@@ -1,0 +1,63 @@
+"""Lists all VMs that have points, with the last proof of each kind."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from vmkeep.clock import now
+from vmkeep.flows.pointlist import list_points
+from vmkeep.model.proofs import ProofKind, VmProof
+from vmkeep.repository import Repository
+
+STARTED = (ProofKind.RESTORE, ProofKind.BOOT)
+"""The kinds that show a VM which starts, the strongest first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProvedVm:
+    """A VM of the repository, and its last proof of each kind."""
+
+    vm_key: str
+    vm_name: str
+    newest_point: str
+    newest_at: datetime
+    proofs: Mapping[ProofKind, VmProof]
+    ages: Mapping[ProofKind, float]
+    """Seconds since each of them."""
+
+    @property
+    def since_start(self) -> float | None:
+        """Seconds since it was last shown that the VM starts; ``None``: it never was."""
+        return min((self.ages[kind] for kind in STARTED if kind in self.ages), default=None)
+
+
+def list_proved(repository: Repository, *, catalog: str) -> tuple[ProvedVm, ...]:
+    """Return every VM that has points: those that were never shown to start first, then the longest ago.
+
+    :param catalog: the SQLAlchemy URL of the catalog. If it cannot be used, the whole repository is read.
+    """
+    latest = repository.proofs.latest()
+    newest = {entry.vm_key: entry for entry in list_points(repository, catalog=catalog).entries}
+    at = now()
+    found = []
+    for key, entry in newest.items():
+        proofs = latest.get(key, {})
+        ages = {kind: max(0.0, (at - proof.at).total_seconds()) for kind, proof in proofs.items()}
+        found.append(
+            ProvedVm(
+                vm_key=key,
+                vm_name=entry.vm_name,
+                newest_point=entry.ref,
+                newest_at=entry.taken_at,
+                proofs=proofs,
+                ages=ages,
+            )
+        )
+    return tuple(sorted(found, key=_order))
+
+
+def _order(vm: ProvedVm) -> tuple[bool, float, str, str]:
+    since = vm.since_start
+    return since is not None, -(since or 0), vm.vm_name, vm.vm_key

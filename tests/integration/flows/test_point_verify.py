@@ -1,0 +1,128 @@
+"""Points are verified at every level, and each outcome stays with the point as a proof."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.command_line import run_here
+from tests.patience import HANG
+from vmkeep.images import import_images
+from vmkeep.model.proofs import ProofKind, ProofResult
+from vmkeep.repository import Kind, Repository, create_repository
+from vmkeep.repository.frames.packs import pack_key
+
+VERIFY = ("point", "verify", "--json")
+BOOT = ("--level", "boot", "--accelerator", "tcg", "--memory", "128", "--cpus", "1", "--timeout", str(HANG))
+
+
+@pytest.fixture(scope="module")
+def repository(guest_disks, tmp_path_factory) -> Repository:
+    """Points of a boot loader, of a volume group that fits and one that does not, and of nothing."""
+    folder = tmp_path_factory.mktemp("verify")
+    made = create_repository(str(folder / "repository"))
+    empty = folder / "empty.raw"
+    empty.write_bytes(bytes(1 << 20))
+    for name, disks in {
+        "loader": [guest_disks.path("viii-mini")],
+        "good": [guest_disks.path("ia"), guest_disks.path("ib")],
+        "stale": [guest_disks.path("ia"), guest_disks.path("iib")],
+        "windows": [guest_disks.path("x")],
+        "empty": [empty],
+    }.items():
+        import_images(made, disks, name=name)
+    return made
+
+
+def verified(repository: Repository, *arguments: str) -> tuple[int, list[dict]]:
+    done = run_here(*VERIFY, *arguments, "-r", repository.location)
+    return done.returncode, json.loads(done.stdout)["points"]
+
+
+def test_a_system_that_is_not_up_is_undecided_with_what_it_shows_and_a_picture_and_passes_if_that_is_awaited(
+    repository, tmp_path
+):
+    code, (told,) = verified(repository, "latest:image-loader", *BOOT)
+
+    assert (code, told["proof"]["result"]) == (93, "undecided")
+    assert told["proof"]["text"].startswith("a boot loader waits for a person: 'boot:' on the serial port")
+    code, (told,) = verified(repository, "latest:image-loader", *BOOT, "--wait-for", "boot:")
+    assert (code, told["proof"]["result"]) == (0, "passed")
+    picture = tmp_path / "screen.png"
+    shown = run_here("point", "show", "latest:image-loader", "-r", repository.location, "--screenshot", str(picture))
+    assert shown.returncode == 0, shown.stderr
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    page = run_here("point", "show", "latest:image-loader", "-r", repository.location).stdout
+    assert "proof         boot passed at " in page
+    assert "proof         boot UNDECIDED at " in page
+    point = repository.find_point("latest:image-loader")
+    assert not list(repository.uses.of(point.ref, time=point.taken_at)), "nobody uses the point any more"
+
+
+def test_a_point_that_does_not_start_fails(repository):
+    code, (told,) = verified(repository, "latest:image-empty", *BOOT)
+
+    assert (code, told["proof"]["result"]) == (91, "failed")
+    assert "No bootable device" in told["proof"]["text"]
+
+
+def test_file_systems_pass_fail_or_tell_nothing_each_for_a_reason(repository):
+    code, told = verified(repository, "-s", "name:*", "--level", "file-systems")
+
+    proofs = {one["proof"]["point"].partition("/")[0].removeprefix("image-"): one["proof"] for one in told}
+    assert code == 91
+    assert {name: proof["result"] for name, proof in proofs.items()} == {
+        "loader": "passed", "good": "passed", "stale": "failed", "windows": "passed", "empty": "undecided",
+    }  # fmt: skip
+    assert "sequence numbers of the volume group vgdata" in proofs["stale"]["text"]
+    kinds = {volume["name"]: volume["kind"] for volume in proofs["windows"]["details"]["volumes"]}
+    assert sorted(kinds.values()) == ["btrfs", "gpt", "ntfs", "vfat", "xfs"]
+
+
+def test_a_damaged_block_fails_the_check_that_reads_it_and_no_other_point(repository, guest_disks, tmp_path):
+    own = create_repository(str(tmp_path / "repository"))
+    for name, disk in {"bad": "vi", "whole": "vip"}.items():
+        import_images(own, [guest_disks.path(disk)], name=name)
+    point = own.find_point("latest:image-bad")
+    location = own.open_blocks().locate(Kind.BLOCK, own.open_map(point.images[0].root).lookup(0))
+    pack = bytearray(own.blobs.get(pack_key(location.pack)))
+    pack[location.offset + location.length - 20] ^= 1
+    own.blobs.replace(pack_key(location.pack), pack)
+
+    code, told = verified(own, "latest:image-bad", "latest:image-whole")
+    looked, file_systems = verified(own, "latest:image-bad", "--level", "file-systems")
+
+    assert (code, [one["proof"]["result"] for one in told]) == (91, ["failed", "passed"])
+    assert (looked, file_systems[0]["proof"]["result"]) == (91, "failed")
+    assert "Hard disk 1" in told[0]["proof"]["text"]
+    shown = run_here("vm", "proved", "-r", own.location, "--json")
+    ages = {vm["vm_name"]: sorted(vm["proofs"]) for vm in json.loads(shown.stdout)}
+    assert ages == {"bad": [], "whole": ["digests"]}
+
+
+def test_a_reader_of_a_point_is_told_that_it_did_not_pass_a_check(repository, tmp_path):
+    verified(repository, "latest:image-stale", "--level", "file-systems")
+
+    done = run_here(
+        "point", "export", "latest:image-stale", "-r", repository.location, "--format", "raw", "--out", str(tmp_path)
+    )
+
+    assert "did not pass the check 'file-systems'" in done.stderr
+
+
+def test_a_sample_and_a_whole_read_are_two_kinds_of_proof(repository):
+    verified(repository, "latest:image-good", "--level", "written")
+    verified(repository, "latest:image-good")
+
+    proofs = {proof.kind: proof for proof in repository.proofs.of(repository.find_ref("latest:image-good"))}
+
+    assert proofs[ProofKind.WRITTEN].details["share"] == 0.05
+    assert proofs[ProofKind.DIGESTS].result is ProofResult.PASSED
+    assert proofs[ProofKind.DIGESTS].details["blocks"] > proofs[ProofKind.WRITTEN].details["blocks"]
+
+
+def test_points_or_vms_are_named_and_options_of_a_boot_belong_to_one(repository):
+    for arguments in ((), ("latest:image-good", "-s", "name:*"), ("latest:image-good", "--timeout", "9")):
+        done = run_here("point", "verify", *arguments, "-r", repository.location)
+        assert done.returncode == 2, arguments

@@ -1,0 +1,175 @@
+"""Which checks of a policy are due after its backups, and which of its VMs are not proved in time."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vmkeep.flows.check_values import Level
+from vmkeep.flows.policy_checks import CheckJob, checks_due, do_checks, is_due, jobs_for
+from vmkeep.flows.unproved import unproved_of_policy
+from vmkeep.model.point import BackupMode, Consistency, Quiesce, RestorePoint, VmIdentity
+from vmkeep.model.proofs import PointProof, ProofKind, ProofResult
+from vmkeep.policy import BootRules, Verification
+from vmkeep.repository import Repository, open_in
+from vmkeep.repository.unlock import descriptor
+from vmkeep.testing import MemoryStore
+
+WHEN = datetime(2026, 5, 4, 3, 2, 1, tzinfo=UTC)
+WEEK = timedelta(days=7)
+EVERYTHING = Verification(
+    file_systems=timedelta(0), digests=WEEK, boot=BootRules(turn=WEEK, seconds=90, wait_for=("login",)),
+    proved_within=timedelta(days=30),
+)  # fmt: skip
+
+
+def policy_of(rules: Verification) -> Any:
+    return SimpleNamespace(name="nightly", verification=rules)
+
+
+@pytest.fixture
+def repository() -> Repository:
+    store = MemoryStore()
+    descriptor.create(store, descriptor.new_descriptor(block_size=1 << 16, compression="lz4"))
+    return open_in(store)
+
+
+def seal(repository: Repository, vm: str, *, day: int = 0, policy: str | None = "nightly") -> str:
+    return repository.seal(
+        RestorePoint(
+            id=f"{day:016x}", vm=VmIdentity(name=f"name of {vm}", key=vm), taken_at=WHEN + timedelta(days=day),
+            run=f"{vm}-{day}", mode_asked=BackupMode.ASIS, mode_used=BackupMode.ASIS, quiesce_asked=Quiesce.NONE,
+            consistency=Consistency.CRASH, images=(), policy=policy,
+        )
+    )  # fmt: skip
+
+
+def prove(
+    repository: Repository, ref: str, kind: ProofKind, result: ProofResult, *, at: datetime, run: str = ""
+) -> None:
+    repository.proofs.add(ref, PointProof(kind=kind, result=result, at=at, run=run))
+
+
+def levels(repository: Repository, refs: set[str] | None, at: datetime) -> dict[str, tuple[Level, ...]]:
+    due = checks_due(repository, policy_of(EVERYTHING), refs, at=at)
+    return {job.point: job.levels for job in due.jobs}
+
+
+def test_the_newest_point_of_each_vm_of_the_policy_is_checked_and_no_other(repository):
+    first, second = seal(repository, "a"), seal(repository, "a", day=1)
+    other, by_hand = seal(repository, "b", policy="weekly"), seal(repository, "c", policy=None)
+
+    due = checks_due(repository, policy_of(EVERYTHING), {first, second, other, by_hand, "elsewhere/x"}, at=WHEN)
+
+    assert [(job.point, job.name, job.boot_seconds, job.boot_signs) for job in due.jobs] == [
+        (second, "name of a", 90, ("login",))
+    ]
+
+
+def test_a_check_with_a_turn_is_due_once_the_last_one_of_the_vm_is_so_old_also_if_its_point_is_gone(repository):
+    old = seal(repository, "a")
+    prove(repository, old, ProofKind.DIGESTS, ProofResult.PASSED, at=WHEN)
+    prove(repository, old, ProofKind.BOOT, ProofResult.PASSED, at=WHEN - timedelta(days=1))
+    repository.proofs.forget(old)
+    new = seal(repository, "a", day=6)
+
+    assert levels(repository, {new}, WHEN + timedelta(days=5)) == {new: (Level.FILE_SYSTEMS,)}
+    assert levels(repository, {new}, WHEN + timedelta(days=6)) == {new: (Level.FILE_SYSTEMS, Level.BOOT)}
+    assert levels(repository, {new}, WHEN + WEEK) == {new: (Level.FILE_SYSTEMS, Level.ALL, Level.BOOT)}
+
+
+def test_a_check_that_failed_ends_no_turn_and_one_that_could_not_tell_does(repository):
+    old = seal(repository, "a")
+    prove(repository, old, ProofKind.DIGESTS, ProofResult.PASSED, at=WHEN - 2 * WEEK)
+    prove(repository, old, ProofKind.DIGESTS, ProofResult.FAILED, at=WHEN)
+    prove(repository, old, ProofKind.BOOT, ProofResult.UNDECIDED, at=WHEN)
+    new = seal(repository, "a", day=1)
+
+    assert levels(repository, {new}, WHEN + timedelta(days=1)) == {new: (Level.FILE_SYSTEMS, Level.ALL)}
+
+
+def test_a_run_by_hand_checks_everything_of_every_vm_whatever_its_turn(repository):
+    refs = [seal(repository, vm) for vm in "ab"]
+    prove(repository, refs[0], ProofKind.BOOT, ProofResult.PASSED, at=WHEN)
+
+    assert levels(repository, None, WHEN) == dict.fromkeys(refs, (Level.FILE_SYSTEMS, Level.ALL, Level.BOOT))
+
+
+def test_a_policy_that_asks_for_nothing_has_no_check(repository):
+    ref = seal(repository, "a")
+
+    assert checks_due(repository, policy_of(Verification()), {ref}, at=WHEN).jobs == ()
+    (job,) = checks_due(repository, policy_of(Verification(file_index=True)), {ref}, at=WHEN).jobs
+    assert (job.levels, job.file_index) == ((), True)
+    assert not Verification(proved_within=WEEK).checks
+    assert EVERYTHING.checks
+
+
+@given(st.uuids(), st.integers(1, 90), st.dates())
+def test_the_first_check_of_every_vm_comes_within_one_turn(key, days, begin):
+    start = datetime.combine(begin.replace(year=2026), datetime.min.time(), UTC)
+    turn = timedelta(days=days)
+
+    due = [day for day in range(days) if is_due(turn, None, start + timedelta(days=day), vm_key=str(key))]
+
+    assert len(due) == 1
+
+
+def test_the_first_checks_of_a_fleet_are_spread_over_the_days_of_a_turn():
+    fleet = [f"5029ab12-{number}" for number in range(3000)]
+
+    by_day = [sum(is_due(WEEK * 4, None, WHEN + timedelta(days=day), vm_key=vm) for vm in fleet) for day in range(28)]
+
+    assert sum(by_day) == len(fleet)
+    assert max(by_day) < 2 * len(fleet) / 28
+
+
+def test_a_retry_does_only_the_checks_that_its_run_has_not_done(repository, monkeypatch):
+    ref = seal(repository, "a")
+    prove(repository, ref, ProofKind.DIGESTS, ProofResult.FAILED, at=WHEN, run="run-1")
+    prove(repository, ref, ProofKind.WRITTEN, ProofResult.PASSED, at=WHEN, run="another")
+    job = CheckJob(point=ref, name="a", levels=(Level.WRITTEN, Level.ALL))
+
+    done = list(do_checks(repository, job, by="DAG x", run="run-1"))
+
+    assert [(proof.kind, proof.result) for proof in done] == [("written", "passed"), ("digests", "failed")]
+    assert done[0].at > WHEN, "the sample was read by this run"
+
+
+def test_points_are_found_by_name_or_selector_before_the_first_one_is_checked(repository):
+    refs = [seal(repository, vm) for vm in "ab"]
+
+    jobs = jobs_for(repository, ["latest:name of a", refs[0]], "", levels=["boot"], boot_seconds=9, boot_signs=["x"])
+
+    assert [(job.point, job.levels, job.boot_seconds, job.boot_signs) for job in jobs] == [
+        (refs[0], (Level.BOOT,), 9, ("x",))
+    ]
+
+
+def test_a_vm_whose_last_proof_that_counts_is_too_old_is_named_and_no_other(repository):
+    for vm in "abcd":
+        seal(repository, vm)
+    seal(repository, "e", policy="weekly")
+    refs = {ref[0]: ref for ref in repository.point_refs()}
+    prove(repository, refs["a"], ProofKind.BOOT, ProofResult.PASSED, at=WHEN)
+    prove(repository, refs["b"], ProofKind.BOOT, ProofResult.PASSED, at=WHEN - timedelta(days=1))
+    prove(repository, refs["b"], ProofKind.DIGESTS, ProofResult.PASSED, at=WHEN)
+    prove(repository, refs["c"], ProofKind.BOOT, ProofResult.UNDECIDED, at=WHEN)
+    prove(repository, refs["d"], ProofKind.RESTORE, ProofResult.PASSED, at=WHEN)
+
+    late = unproved_of_policy(repository, policy_of(EVERYTHING), at=WHEN + timedelta(days=30))
+
+    assert [vm.line for vm in late] == [
+        "name of b: last proved 31 d ago, by boot",
+        "name of c: never proved",
+        "name of d: never proved",  # a restore without a probe was none
+    ]
+    by_digests = replace(EVERYTHING, proved_by=ProofKind.DIGESTS)
+    assert [vm.vm_key for vm in unproved_of_policy(repository, policy_of(by_digests), at=WHEN)] == ["a", "c", "d"]
+    assert unproved_of_policy(repository, policy_of(Verification()), at=WHEN) == ()
