@@ -10,7 +10,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Any, Final
 
-from sqlalchemy import CTE, ColumnElement, Float, Integer, Select, cast, func, insert, literal, select
+from sqlalchemy import CTE, ColumnElement, Float, Integer, Select, and_, cast, func, insert, literal, select
 from sqlalchemy.sql.dml import Insert
 
 from vmkeep.catalog.evidence import BadPointEvidence, BoundEvidence, PointEvidence
@@ -41,10 +41,10 @@ class Measure(StrEnum):
 
 
 _P = PointEvidence
-_VALUES: Final[dict[Measure, tuple[ColumnElement[float], ColumnElement[bool]]]] = {
+_VALUES: Final[dict[Measure, tuple[ColumnElement[Any], ColumnElement[bool]]]] = {
     Measure.CHANGE_RATE: (
         cast(_P.bytes_read, Float) / cast(_P.capacity, Float),
-        (_P.kind == BackupKind.INCREMENTAL.value) & (_P.capacity > 0),
+        and_(_P.kind == BackupKind.INCREMENTAL.value, _P.capacity > 0),
     ),
     Measure.STORED_SHARE: (
         cast(_P.bytes_stored, Float) / cast(_P.bytes_read, Float),
@@ -53,7 +53,7 @@ _VALUES: Final[dict[Measure, tuple[ColumnElement[float], ColumnElement[bool]]]] 
     Measure.DURATION: (cast(_P.longest, Float), _P.longest.is_not(None)),
     Measure.THROUGHPUT: (
         cast(_P.bytes_read, Float) / cast(_P.seconds, Float),
-        (_P.seconds > 0) & (_P.bytes_read >= _WORTH_MEASURING),
+        and_(_P.seconds > 0, _P.bytes_read >= _WORTH_MEASURING),
     ),
 }
 """Of each measure its value, and the condition under which a point has it."""
@@ -114,7 +114,7 @@ def bounds_of(check_id: str, measure: Measure) -> Insert:
     return insert(BoundEvidence).from_select((*columns, "points"), found)
 
 
-def _newest(check_id: str, value: ColumnElement[float], has_it: ColumnElement[bool]) -> CTE:
+def _newest(check_id: str, value: ColumnElement[Any], has_it: ColumnElement[bool]) -> CTE:
     columns = (_P.vm_key, _P.kind, _P.ref, _P.name, _P.policy, _P.bytes_read)
     return (
         select(*columns, value.label("value"))

@@ -116,7 +116,7 @@ def _answer(
 
 
 def _policy_of(batch: Any) -> ColumnElement[bool]:
-    return (PolicyEvidence.check_id == batch.check_id) & (PolicyEvidence.name == batch.policy)
+    return and_(PolicyEvidence.check_id == batch.check_id, PolicyEvidence.name == batch.policy)
 
 
 def _late(moment: Any, within: Any, asked: Asked) -> ColumnElement[bool]:

@@ -8,10 +8,13 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from tests.integration.flows import restoring
+from vmkeep.catalog import open_catalog
+from vmkeep.flows.quality_evidence import Inventory, standings_in
 from vmkeep.flows.windows import overdue_vms, plan_window
 from vmkeep.policy import Due, read_file
 from vmkeep.repository import open_repository
 from vmkeep.selection import parse_selector
+from vmkeep.vsphere import inventory, snapshots
 from vmkeep.vsphere.api import vim
 
 NOW = datetime(2026, 6, 8, 23, tzinfo=UTC)
@@ -153,3 +156,26 @@ def test_a_vm_that_a_restore_is_making_is_left_out_until_it_is_whole(kept, polic
     assert [(vm.name, vm.why) for vm in made.left_out] == [("db01", "it is being made by the restore of run of/1")]
     assert [vm.name for vm in made.vms] == ["web01"]
     assert [vm.name for vm in plan(site, selected).vms] == ["db01", "web01"]
+
+
+def test_a_check_of_data_quality_sees_each_vm_with_its_policy_its_newest_good_point_and_its_oldest_snapshot(
+    kept, lab, policy
+):
+    site, ref = kept
+    nightly = policy("nightly", "name:web* or name:db01")
+    with restoring.hands(lab) as session:
+        moref = inventory.find_vm(session, "db01").moref
+        first, second = (snapshots.create(session, moref, run=run, quiesce=False) for run in ("first", "second"))
+    with open_repository(site.repository) as repository, open_catalog("sqlite://") as catalog:
+        catalog.refresh(repository)
+        with catalog.open_check(repository.id, datetime.now(UTC)) as check:
+            check.lay_points(())
+            found = standings_in(Inventory(vcenter=site.vcenter, policies=(nightly,)), check.origins(), {})
+
+    standing = {each.name: each for each in found}
+    assert (standing["web01"].policy, standing["web01"].ref, standing["web01"].snapshot) == ("nightly", ref, None)
+    assert (standing["db01"].ref, standing["db01"].snapshot_name) == (None, first.name)
+    assert standing["db01"].snapshot == int(first.created_at.timestamp()) <= int(second.created_at.timestamp())
+    assert standing["app01"].policy == ""
+    assert any(each.obstacle for each in found), "the lab has VMs that nobody can back up"
+    assert all(each.asked for each in found)

@@ -17,12 +17,11 @@ from tests.quality_world import (
     answers,
     check_over,
     disk,
-    fresh_catalog,
     nights,
     point,
     standing,
 )
-from vmkeep.catalog import QualityCheck, SampledDisk, SampledPoint
+from vmkeep.catalog import QualityCheck, SampledDisk, SampledPoint, open_catalog
 from vmkeep.model.disk import SkipReason
 from vmkeep.model.point import BackupKind, BackupMode
 from vmkeep.quality import SUITE
@@ -31,8 +30,8 @@ AT = int(NOW.timestamp())
 
 
 @pytest.fixture
-def catalog(tmp_path):
-    with fresh_catalog(tmp_path) as opened:
+def catalog():
+    with open_catalog("sqlite://") as opened:
         yield opened
 
 

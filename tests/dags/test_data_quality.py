@@ -1,0 +1,66 @@
+"""The task that checks data quality: each repository by itself, and people are told of failures."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections import defaultdict
+from typing import Any
+
+import pytest
+from airflow.sdk.exceptions import AirflowFailException
+
+from tests.dags.test_window_notices import Events, TaskInstance, server  # noqa: F401
+from tests.quality_world import point
+from vmkeep.catalog import open_catalog
+from vmkeep.repository import create_repository, open_repository
+from vmkeep_airflow.assets import ANNOUNCED, WINDOWS
+from vmkeep_airflow.operators.check_quality import CheckQualityOperator
+
+
+@pytest.fixture
+def site(tmp_path, monkeypatch):
+    """Two repositories of three policies; a point of the first one's is too old, and no vCenter can be asked."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what Great Expectations deprecates in itself is no error of ours
+        import great_expectations  # noqa: F401
+    window = "window: {start: 22:00, end: 06:00, time_zone: UTC}\nselection: name:*\nvsphere: none\nmax_age: 36h\n"
+    told = "notifications: {when: problems, to: [me@example.com]}\n"
+    repositories = {"nightly": "first", "quiet": "first", "other": "second", "absent": "third"}
+    for name, repository in repositories.items():
+        people = "notifications: {when: never, to: [nobody@example.com]}\n" if name == "quiet" else told
+        rest = f"repository: {{connection: {repository}}}\n{people}"
+        (tmp_path / f"{name}.yaml").write_text(f"name: {name}\n{window}{rest}")
+    monkeypatch.setenv("AIRFLOW__VMKEEP__POLICIES", str(tmp_path))
+    for name in ("first", "second"):
+        create_repository(str(tmp_path / name))
+        catalog = f"sqlite:///{tmp_path}/{name}.db"
+        fields = {"conn_type": "vmkeep", "host": str(tmp_path / name), "extra": {"catalog": catalog}}
+        monkeypatch.setenv(f"AIRFLOW_CONN_{name.upper()}", json.dumps(fields))
+    with open_repository(str(tmp_path / "first")) as repository:
+        repository.seal(point("web01", 60, images=()))
+    return tmp_path
+
+
+def run(site) -> tuple[dict[str, Any], list[Any]]:
+    events: dict[Any, Events] = defaultdict(Events)
+    left: dict[str, Any] = {}
+    ti = TaskInstance({})
+    ti.xcom_push = lambda key, value: left.update(value)
+    with pytest.raises(
+        AirflowFailException, match="repository first: rpo, 1 finding: web01: newest good restore point"
+    ):
+        CheckQualityOperator(task_id="check").execute({"ti": ti, "outlet_events": events})
+    return left, events[ANNOUNCED]
+
+
+def test_a_failure_in_one_repository_is_told_to_its_people_and_hides_no_other_repository(site, server):  # noqa: F811
+    left, events = run(site)
+
+    assert {name: (found["result"], found["rpo"]) for name, found in left.items()} == {
+        "first": ("failed", 1), "second": ("met", 0),
+    }  # fmt: skip
+    assert [(asset, extra["policy"]) for asset, extra in events] == [(WINDOWS, "nightly")]
+    assert [to for to, _ in server.mails] == ["me@example.com"]
+    with open_catalog(f"sqlite:///{site}/first.db") as catalog, open_repository(str(site / "first")) as repository:
+        assert len(catalog.kept_reports(repository.id, most=9)) == 1
