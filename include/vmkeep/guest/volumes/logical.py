@@ -228,18 +228,7 @@ class GroupDisks:
 
 
 def shown(group: VolumeGroup) -> Iterator[LogicalVolume]:
-    """Yield the volumes that a user of the guest sees.
-
-    LVM shows a snapshot under the name of its store, and in the metadata the store is hidden and the snapshot is not.
-    """
-    stores = {
-        name
-        for volume in group.logical_volumes
-        for segment in volume.segments
-        for name in (segment.cow_store, segment.merging_store)
-        if name
-    }
+    """Yield the volumes that a user of the guest sees. A snapshot is seen under the name of its store."""
     for volume in group.logical_volumes:
-        is_snapshot = any(segment.kind == "snapshot" for segment in volume.segments)
-        if volume.name in stores or (volume.is_visible and not is_snapshot):
+        if volume.is_visible and not any(segment.kind == "snapshot" for segment in volume.segments):
             yield volume

@@ -208,7 +208,7 @@ def test_other_kinds_are_refused_by_name_with_the_way_out(kind, said):
 def test_a_snapshot_of_the_old_kind_is_refused_and_its_origin_is_read():
     group = group_of(
         volume("origin", segment("striped", 1, [Area(pv="pv0")])),
-        volume("snap", segment("striped", 1, [Area(pv="pv1")]), visible=False),
+        volume("snap", segment("striped", 1, [Area(pv="pv1")])),
         volume("snapshot0", segment("snapshot", 1, (), origin="origin", cow_store="snap")),
     )
     below = filled()
