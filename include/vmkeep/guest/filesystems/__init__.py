@@ -11,5 +11,6 @@ missing or old, because a journal was not replayed, are in the warnings.
 """
 
 from vmkeep.guest.filesystems.opening import KINDS, open_file_system
+from vmkeep.guest.filesystems.xfs import xfs_was_unmounted
 
-__all__ = ["KINDS", "open_file_system"]
+__all__ = ["KINDS", "open_file_system", "xfs_was_unmounted"]

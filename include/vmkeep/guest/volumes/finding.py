@@ -161,7 +161,8 @@ def _arrays(members: Sequence[tuple[Member, str, RandomDisk]]) -> Iterator[Volum
             yield _lost(name, size, "raid", f"its data reach beyond the end of {where}")
             continue
         inner = part_of(disk, chosen.data, chosen.size, what=name)
-        yield _volume(name, inner, (f"read from {where}, one of its {len(own)} members that are there",))
+        which = f"one of its {len(own)} members" if len(own) > 1 else "the only member"
+        yield _volume(name, inner, (f"read from {where}, {which} on these disks",))
 
 
 def _physical_volumes(

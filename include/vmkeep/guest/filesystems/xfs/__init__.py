@@ -5,6 +5,7 @@ forks (content or attributes), :mod:`folders` and :mod:`attributes` read what is
 together. :mod:`log` tells whether the file system was unmounted. The log is not replayed.
 """
 
+from vmkeep.guest.filesystems.xfs.log import xfs_was_unmounted
 from vmkeep.guest.filesystems.xfs.reader import open_xfs
 
-__all__ = ["open_xfs"]
+__all__ = ["open_xfs", "xfs_was_unmounted"]

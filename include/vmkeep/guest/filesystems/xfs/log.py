@@ -10,7 +10,8 @@ import struct
 from typing import Final
 
 from vmkeep.guest.filesystems.volume import Volume
-from vmkeep.guest.filesystems.xfs.superblock import Superblock
+from vmkeep.guest.filesystems.xfs.superblock import Superblock, read_superblock
+from vmkeep.model.blockio import RandomDisk
 
 _BASIC_BLOCK: Final = 512
 _MAGIC: Final = 0xFEEDBABE
@@ -25,6 +26,17 @@ def was_unmounted(volume: Volume, found: Superblock) -> bool:
     :raises CorruptError: the log is not on the volume.
     """
     return _Log(volume, found).was_unmounted()
+
+
+def xfs_was_unmounted(disk: RandomDisk, *, what: str) -> bool:
+    """Return whether the log of the XFS on a disk ends with an unmount; ``False`` if the log is on another disk.
+
+    :raises CorruptError: there is no XFS, or it contradicts itself.
+    :raises UnsupportedError: it has features that are not known.
+    """
+    volume = Volume(disk, what=what)
+    found = read_superblock(volume)
+    return bool(found.log_start) and was_unmounted(volume, found)
 
 
 class _Log:

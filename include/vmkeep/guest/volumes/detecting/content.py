@@ -40,7 +40,7 @@ class Head:
 
     def __init__(self, disk: RandomDisk) -> None:
         self.size = disk.capacity
-        self._disk = disk
+        self.disk = disk
         self._first = self._read(0, _HEAD)
 
     def at(self, offset: int, length: int) -> bytes:
@@ -67,7 +67,7 @@ class Head:
         length = max(0, min(length, self.size - offset))
         content = bytearray(length)
         if length:
-            self._disk.read_into(offset, memoryview(content))
+            self.disk.read_into(offset, memoryview(content))
         return bytes(content)
 
 

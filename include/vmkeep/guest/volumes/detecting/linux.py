@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from vmkeep.errors import CorruptError, UnsupportedError
+from vmkeep.guest.filesystems import xfs_was_unmounted
 from vmkeep.guest.volumes.detecting.content import (
     READY,
     REPLAY,
@@ -18,7 +20,6 @@ from vmkeep.guest.volumes.detecting.content import (
     is_power_of_two,
     text,
 )
-from vmkeep.guest.volumes.detecting.xfslog import journal_state
 
 _EXT: Final = 1024
 _HAS_JOURNAL: Final = 0x4
@@ -65,7 +66,11 @@ def find_xfs(head: Head) -> Content | None:
     if not is_power_of_two(block, 512, 64 << 10):
         return None
     label, uuid = text(head.at(108, 12)), dashed(head.at(32, 16))
-    return Content(kind="xfs", label=label, uuid=uuid, state=journal_state(head), size=block * blocks)
+    try:
+        state = READY if xfs_was_unmounted(head.disk, what="XFS") else REPLAY
+    except (CorruptError, UnsupportedError):  # who reads its files gets the error; a damaged block comes here, too
+        state = REPLAY
+    return Content(kind="xfs", label=label, uuid=uuid, state=state, size=block * blocks)
 
 
 def find_btrfs(head: Head) -> Content | None:
