@@ -15,6 +15,7 @@ from vmkeep.cli.output import print_json, print_json_line, print_table, progress
 from vmkeep.cli.pages import Section, Verbs, option
 from vmkeep.cli.point_files_diff import diff
 from vmkeep.cli.point_files_get import get
+from vmkeep.cli.point_files_give import give
 from vmkeep.cli.point_files_index import index, search
 from vmkeep.cli.retention_options import parse_time
 from vmkeep.cli.times import shown_second, shown_zone
@@ -35,6 +36,7 @@ def files() -> None:
 
 files.add_command(diff)
 files.add_command(get)
+files.add_command(give)
 files.add_command(index)
 files.add_command(search)
 

@@ -8,9 +8,9 @@ Everything that is read was written by a stranger: no name leads out of the fold
 no device is made, and no program gets the rights of this machine's users (``names``).
 """
 
-from vmkeep.fetching.content import read_through, sha256_of
+from vmkeep.fetching.content import read_through, sha256_of, whole
 from vmkeep.fetching.fetching import Fetch, fetch, require_possible
 from vmkeep.fetching.report import Report
 from vmkeep.fetching.walking import Step, Walk, walk
 
-__all__ = ["Fetch", "Report", "Step", "Walk", "fetch", "read_through", "require_possible", "sha256_of", "walk"]
+__all__ = ["Fetch", "Report", "Step", "Walk", "fetch", "read_through", "require_possible", "sha256_of", "walk", "whole"]

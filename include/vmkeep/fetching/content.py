@@ -75,6 +75,31 @@ def _fill(content: io.RawIOBase, piece: memoryview, at: int) -> None:
         done += count
 
 
+def whole(files: GuestFileSystem, entry: FileEntry, on_bytes: OnBytes = lambda _count: None) -> Iterator[memoryview]:
+    """Yield all bytes of a file in order, those of its holes as zeros. A piece is valid until the next is asked for.
+
+    :raises CorruptError: it cannot be read.
+    """
+    at = 0
+    with files.open(entry.path) as content:
+        for start, piece in pieces(content, extents_of(files, entry), on_bytes):
+            yield from _zeros(start - at, on_bytes)
+            yield piece
+            at = start + len(piece)
+    yield from _zeros(entry.size - at, on_bytes)
+
+
+_ZEROS: Final = memoryview(bytes(PIECE))
+
+
+def _zeros(count: int, on_bytes: OnBytes) -> Iterator[memoryview]:
+    """Yield the zeros of a hole. One of many terabytes takes long, so whoever waits can stop it."""
+    while count > 0:
+        yield _ZEROS[: min(count, PIECE)]
+        count -= PIECE
+        on_bytes(0)
+
+
 def read_through(files: GuestFileSystem, entry: FileEntry, on_bytes: OnBytes = lambda _count: None) -> int:
     """Read all data of a file, which proves that it can be read; return the number of bytes.
 
@@ -86,23 +111,7 @@ def read_through(files: GuestFileSystem, entry: FileEntry, on_bytes: OnBytes = l
 
 def sha256_of(files: GuestFileSystem, entry: FileEntry, on_bytes: OnBytes = lambda _count: None) -> str:
     """Return the SHA-256 of a file's content, in hex. Its holes are zeros of the content."""
-    sha, at = hashlib.sha256(), 0
-    with files.open(entry.path) as content:
-        for start, piece in pieces(content, extents_of(files, entry), on_bytes):
-            _hash_zeros(sha, start - at, on_bytes)
-            sha.update(piece)
-            at = start + len(piece)
-    _hash_zeros(sha, entry.size - at, on_bytes)
+    sha = hashlib.sha256()
+    for piece in whole(files, entry, on_bytes):
+        sha.update(piece)
     return sha.hexdigest()
-
-
-_ZEROS: Final = bytes(PIECE)
-
-
-def _hash_zeros(sha: hashlib._Hash, count: int, on_bytes: OnBytes) -> None:
-    """Hash the zeros of a hole. One of many terabytes takes long, so whoever waits can stop it."""
-    while count > 0:
-        length = min(count, PIECE)
-        sha.update(memoryview(_ZEROS)[:length])
-        count -= length
-        on_bytes(0)

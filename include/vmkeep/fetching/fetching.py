@@ -12,8 +12,7 @@ from typing import Final
 from blake3 import blake3
 
 from vmkeep.errors import UnsupportedError, UsageError, VerificationError, VmKeepError
-from vmkeep.fetching.content import PIECE, extents_of, pieces
-from vmkeep.fetching.digests import ZEROS
+from vmkeep.fetching.content import PIECE, whole
 from vmkeep.fetching.drafts import file_draft, folder_draft
 from vmkeep.fetching.folderwriting import write_content, write_folder
 from vmkeep.fetching.kept import keep_facts
@@ -109,20 +108,9 @@ def _write_file(file: int, order: Fetch, report: Report) -> None:
 
 
 def _stream_content(order: Fetch, report: Report, stream: Write) -> None:
-    at, size = 0, order.entry.size
-    with order.files.open(order.entry.path) as content:
-        for start, piece in pieces(content, extents_of(order.files, order.entry), report.read):
-            _stream_zeros(stream, start - at)
-            stream(piece)
-            at = start + len(piece)
-    _stream_zeros(stream, size - at)
-    report.done(size)
-
-
-def _stream_zeros(stream: Write, count: int) -> None:
-    while count > 0:
-        stream(memoryview(ZEROS)[: min(count, PIECE)])
-        count -= PIECE
+    for piece in whole(order.files, order.entry, report.read):
+        stream(piece)
+    report.done(order.entry.size)
 
 
 def _write_tar(file: int, order: Fetch, report: Report) -> None:

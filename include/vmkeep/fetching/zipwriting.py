@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import struct
 import zipfile
-from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import BinaryIO, Final
 
 from vmkeep.errors import UsageError, VmKeepError
-from vmkeep.fetching.content import PIECE, extents_of, pieces, read_through
-from vmkeep.fetching.digests import ZEROS
+from vmkeep.fetching.content import read_through, whole
 from vmkeep.fetching.names import check_zip_name, name_bytes
 from vmkeep.fetching.report import Report
 from vmkeep.fetching.walking import Step, Walk
@@ -73,23 +71,10 @@ def _add(archive: zipfile.ZipFile, files: GuestFileSystem, entry: FileEntry, nam
 def _add_content(
     archive: zipfile.ZipFile, files: GuestFileSystem, entry: FileEntry, info: zipfile.ZipInfo, report: Report
 ) -> None:
-    at = 0
     with archive.open(info, "w", force_zip64=entry.size >= zipfile.ZIP64_LIMIT // 2) as member:
-        with files.open(entry.path) as content:
-            for start, piece in pieces(content, extents_of(files, entry), report.read):
-                _write_zeros(member.write, start - at, report)
-                member.write(piece)
-                at = start + len(piece)
-        _write_zeros(member.write, entry.size - at, report)
+        for piece in whole(files, entry, report.read):
+            member.write(piece)
     report.done(entry.size)
-
-
-def _write_zeros(write: Callable[[memoryview], object], count: int, report: Report) -> None:
-    while count > 0:
-        length = min(count, PIECE)
-        write(memoryview(ZEROS)[:length])
-        count -= length
-        report.still_at_work(length)
 
 
 def _member(entry: FileEntry, name: str) -> zipfile.ZipInfo:

@@ -42,6 +42,7 @@ __all__ = [
     "point_choice",
     "point_file_diff",
     "point_file_fetch",
+    "point_file_give",
     "point_file_index",
     "point_files",
     "pointcopy",

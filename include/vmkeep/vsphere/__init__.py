@@ -7,8 +7,8 @@ and their faults (``api``, ``tasks``, ``properties``, ``looks``, ``faults``), an
 or host. *The inventory*: ``inventory``, ``describe``, ``names``, ``paths``, ``machines``, ``claims``, ``rights``;
 ``choosing`` finds the VMs that fit a selector (``vmfacts``, ``records``, ``surroundings``, ``tags``, ``automation``).
 *A backup*: ``snapshots`` (``snapshottree``), ``remains``, ``changes``, ``vmfiles``, ``sharing``, ``disturbances``,
-``relocation``, ``reach``, ``rdms``, ``guestcommands``, ``tools``; ``hostbundles`` for the
-configuration of a host. *A sweep*: ``traces`` and ``attached``.
+``relocation``, ``reach``, ``rdms``, ``guestcommands``, ``tools``; ``hostbundles`` for the configuration of a host.
+*A file back into a guest*: ``guestuploads``. *A sweep*: ``traces`` and ``attached``.
 *A new VM*: ``configspec`` builds the ``ConfigSpec`` from a saved configuration (``advancedsettings``, ``hardware``,
 ``lowering``, ``cards``, ``addresses``, ``specdevices``, ``specdisks``, ``specvapp``, ``placedsettings``), ``places``
 and ``fitting`` find out whether the VM can be made there (``candidates``, ``directories``, ``luns``, ``freeluns``),
@@ -47,6 +47,7 @@ __all__ = [
     "freespace",
     "guestcommands",
     "guests",
+    "guestuploads",
     "health",
     "hostbundles",
     "hosts",

@@ -220,7 +220,7 @@ class GuestShell:
     def _download(self, url: str) -> str:
         parts = urlsplit(url)
         what = self._what("read the output of a command")
-        connection = self._connect(parts.hostname, parts.port or 443)
+        connection = connect_guest_file(self._session, self._moref, parts.hostname, parts.port or 443)
         with contextlib.closing(connection):
             try:
                 connection.request("GET", f"{parts.path}?{parts.query}")
@@ -232,16 +232,6 @@ class GuestShell:
                 why = str(error) or type(error).__name__
                 raise TransientError(f"{what}: the connection to the host failed ({why})") from None
 
-    def _connect(self, address: str | None, port: int) -> PinnedConnection:
-        """Return a connection to the host of the URL. The host must show the certificate that vCenter knows of it."""
-        host = own_host(self._session, self._moref)
-        if host is None or address in (None, "*"):
-            return self._session.open_connection()
-        if not host.thumbprint:
-            raise VSphereError(f"vCenter tells no thumbprint of host {host.name}, so nothing is sent to it")
-        at = VCenter(host=address or "", port=port, user="", password="", thumbprint=host.thumbprint)
-        return PinnedConnection(at.host, at.port, trust=Trust(at), call_timeout=EXCHANGE_SECONDS)
-
     def _what(self, action: str) -> str:
         return f"{action} in the guest of VM {self._moref} as user {self._user}"
 
@@ -251,11 +241,20 @@ class GuestShell:
             yield
 
 
-def open_shell(session: Session, moref: str, login: GuestLogin) -> GuestShell:
-    """Return a shell in the guest of a VM, after a check that the guest takes the user and the password.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnteredGuest:
+    """A guest of a running VM that takes a user and the password."""
+
+    auth: Any
+    managers: dict[str, Any]
+    windows: bool
+
+
+def enter_guest(session: Session, moref: str, login: GuestLogin) -> EnteredGuest:
+    """Check that a VM runs, and that its guest takes the user and the password.
 
     :raises StaleError: the VM does not run (any more).
-    :raises UnsupportedError: the guest or its VMware Tools run no commands for others.
+    :raises UnsupportedError: the guest or its VMware Tools do nothing for others.
     :raises AuthenticationError: the guest refuses the user or the password.
     """
     what = f"log in to the guest of VM {moref} as user {login.user}"
@@ -263,7 +262,6 @@ def open_shell(session: Session, moref: str, login: GuestLogin) -> GuestShell:
         values = read(session, session.vm(moref), "runtime.powerState", "guest.guestFamily", "guest.toolsRunningStatus")
     if str(values["runtime.powerState"]) != "poweredOn":
         raise StaleError(f"{what}: the VM does not run: start again")
-    windows = values["guest.guestFamily"] == "windowsGuest"
     manager = session.content.guestOperationsManager
     if manager is None:
         raise UnsupportedError(f"{what}: {session.host} offers no guest operations")
@@ -273,7 +271,31 @@ def open_shell(session: Session, moref: str, login: GuestLogin) -> GuestShell:
     with asking(what), session.patience(_CALL_SECONDS):
         managers = read(session, manager, "authManager", "processManager", "fileManager")
         managers["authManager"].ValidateCredentialsInGuest(session.vm(moref), auth)
-    return GuestShell(session, moref, login.user, auth, managers, windows=windows)
+    return EnteredGuest(auth=auth, managers=managers, windows=values["guest.guestFamily"] == "windowsGuest")
+
+
+def open_shell(session: Session, moref: str, login: GuestLogin) -> GuestShell:
+    """Return a shell in the guest of a VM; see :func:`enter_guest`."""
+    guest = enter_guest(session, moref, login)
+    return GuestShell(session, moref, login.user, guest.auth, guest.managers, windows=guest.windows)
+
+
+def connect_guest_file(
+    session: Session, moref: str, address: str | None, port: int, *, seconds: float = EXCHANGE_SECONDS
+) -> PinnedConnection:
+    """Return a connection to the host of a guest file's URL. It must show the certificate that vCenter knows of it.
+
+    :param seconds: time for one whole exchange.
+    """
+    host = own_host(session, moref)
+    if host is None or address in (None, "*"):
+        connection = session.open_connection()
+        connection.call_timeout = max(connection.call_timeout, seconds)
+        return connection
+    if not host.thumbprint:
+        raise VSphereError(f"vCenter tells no thumbprint of host {host.name}, so nothing is sent to it")
+    at = VCenter(host=address or "", port=port, user="", password="", thumbprint=host.thumbprint)
+    return PinnedConnection(at.host, at.port, trust=Trust(at), call_timeout=seconds)
 
 
 def is_off(session: Session, moref: str) -> bool:

@@ -82,6 +82,19 @@ def transfer_to_guest(
     return _url(call, vm, call.site.guests.allow(allowed))
 
 
+@method(Files, "MoveFileInGuest")
+def move_file(call: Call, vm: Any, auth: Any, srcFilePath: str, dstFilePath: str, overwrite: bool) -> None:
+    """Rename a file. One of the new name is replaced only if the caller says so."""
+    guest, user = entered(call.site, vm, auth)
+    file = _file(guest, user, srcFilePath)
+    if dstFilePath in guest.files:
+        _file(guest, user, dstFilePath)
+        if not overwrite:
+            raise vim.fault.FileAlreadyExists(file=dstFilePath, msg=f"File {dstFilePath} exists already")
+    guest.files[dstFilePath] = file
+    del guest.files[srcFilePath]
+
+
 def _file(guest: Guest, user: str, path: str) -> File:
     """Return a file that a user may read and change. Raises the fault of a file that is not there or not the user's."""
     file = guest.files.get(path)
