@@ -3,22 +3,21 @@
 A point is clean if its newest scan that could tell looked at all of it and found nothing, or if that scan looked at
 the files that differ from an older point which was clean by then. The proof names the chain of older points on which it
 stands. If a later scan finds malware in one of them, the point is in doubt, because the file may be in it unchanged.
+A find counts until the same scanner, with newer signatures, does not find it any more.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import StrEnum
-from typing import Final
 
 from vmkeep.model.proofs import PointProof, ProofKind, ProofResult
 from vmkeep.model.scanning import ScanScope
 from vmkeep.repository import Repository
 from vmkeep.repository.points import blob_of_ref, is_ahead
-
-_NEVER: Final = (datetime.min.replace(tzinfo=UTC), ProofResult.UNDECIDED)
 
 
 class Cleanness(StrEnum):
@@ -66,20 +65,26 @@ class ScanStates:
 
     def __init__(self, repository: Repository, vm_key: str | None = None) -> None:
         self._repository = repository
-        self._newest: dict[str, tuple[datetime, ProofResult]] = {}
-        """Time and result of the newest scan, by the blob key of the point's manifest."""
+        self._results: defaultdict[str, list[tuple[datetime, ProofResult]]] = defaultdict(list)
+        """Times and results of the scans that could tell, by the blob key of the point's manifest."""
         for name in repository.proofs.names(vm_key):
             if name.kind is ProofKind.MALWARE:
-                before = self._newest.get(name.manifest, _NEVER)
-                self._newest[name.manifest] = max(before, (name.at, name.result), key=_weight)
+                told = name.result is not ProofResult.UNDECIDED
+                self._results[name.manifest] += [(name.at, name.result)] * told
 
     def is_infected(self, ref: str) -> bool:
-        """Return whether the newest scan of a point found malware. Reads nothing."""
-        return self._newest.get(blob_of_ref(ref), _NEVER)[1] is ProofResult.FAILED
+        """Return whether a scan of a point found malware, which counts still. Mostly reads nothing."""
+        results = self._results.get(blob_of_ref(ref), [])
+        if all(result is ProofResult.PASSED for _, result in results):
+            return False
+        if max(results)[1] is ProofResult.FAILED:
+            return True
+        scan = counting_scan(self._repository, ref)
+        return scan is not None and scan.result is ProofResult.FAILED
 
     def of(self, ref: str) -> ScanState:
         """Return the state of a point."""
-        proof = newest_scan(self._repository, ref) if blob_of_ref(ref) in self._newest else None
+        proof = counting_scan(self._repository, ref) if blob_of_ref(ref) in self._results else None
         if proof is None:
             return ScanState(point=ref, cleanness=Cleanness.UNSCANNED)
         cleanness = self._judge(proof)
@@ -131,15 +136,36 @@ def last_clean_of(repository: Repository, vm_key: str, *, before: datetime | Non
     return ScanStates(repository, vm_key).last_clean(points, damaged=damaged)
 
 
-def newest_scan(repository: Repository, ref: str) -> PointProof | None:
-    """Return the newest outcome of a malware scan of a point; an undecided one only if there is no other."""
+def counting_scan(repository: Repository, ref: str) -> PointProof | None:
+    """Return the malware scan of a point that counts: mostly the newest one that could tell.
+
+    A find counts until a later scan by the same scanner passes. A scan by another one, or by other rules, does not take
+    it back, because it may know nothing of that malware.
+    """
     scans = [proof for proof in repository.proofs.of(ref) if proof.kind is ProofKind.MALWARE]
-    return max(scans, key=lambda proof: _weight((proof.at, proof.result)), default=None)
+    told = [proof for proof in scans if proof.result is not ProofResult.UNDECIDED]
+    passed: set[tuple[str, str]] = set()
+    for proof in told:  # the newest first
+        if proof.passed:
+            passed |= _scanners(proof)
+        elif not _finders(proof) <= passed:
+            return proof
+    return next((proof for proof in told if proof.passed), None) or next(iter(scans), None)
 
 
-def _weight(scan: tuple[datetime, ProofResult]) -> tuple[bool, datetime]:
-    """Return how much the outcome of a scan counts: one that could not tell takes nothing back, and the newest wins."""
-    return scan[1] is not ProofResult.UNDECIDED, scan[0]
+def _scanners(proof: PointProof) -> set[tuple[str, str]]:
+    """Return name and rules of the scanners of a scan."""
+    return {
+        (str(each.get("name")), str(each.get("rules", "")))
+        for each in proof.details.get("scanners") or ()
+        if isinstance(each, dict)
+    }
+
+
+def _finders(proof: PointProof) -> set[tuple[str, str]]:
+    """Return name and rules of the scanners that have found something."""
+    names = {each.get("scanner") for each in proof.details.get("findings") or () if isinstance(each, dict)}
+    return {scanner for scanner in _scanners(proof) if scanner[0] in names} or {("unknown", "")}
 
 
 def chain_of(proof: PointProof) -> tuple[str, ...]:

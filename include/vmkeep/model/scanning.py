@@ -42,6 +42,8 @@ class ScannerFacts:
     """Version of the signatures, or the number of rules; empty: the scanner does not tell."""
     signatures_at: datetime | None = None
     """Date of the newest signatures; ``None``: the scanner does not tell."""
+    rules: str = ""
+    """The places of YARA's rules; a scan by other rules takes back none of their finds."""
 
     @property
     def line(self) -> str:

@@ -49,6 +49,7 @@ def compile_rules(places: Iterable[Path], folder: Path) -> CompiledRules:
     compiler: Any = yara_x.Compiler()
     for name in NAMES:
         compiler.define_global(name, "")
+    places = [place.expanduser().absolute() for place in places]
     files = list(dict.fromkeys(_files(places)))
     newest = 0.0
     for file in files:
@@ -75,13 +76,13 @@ def compile_rules(places: Iterable[Path], folder: Path) -> CompiledRules:
         version=f"YARA-X {version('yara-x')}",
         signatures=counted(number, "rule"),
         signatures_at=datetime.fromtimestamp(newest, UTC),
+        rules=":".join(map(str, places)),
     )
     return CompiledRules(file=compiled, facts=facts)
 
 
 def _files(places: Iterable[Path]) -> Iterator[Path]:
-    for place in places:
-        path = place.expanduser().absolute()
+    for path in places:
         if path.is_dir():
             yield from sorted(each for each in path.rglob("*") if each.suffix.lower() in _ENDINGS and each.is_file())
         else:

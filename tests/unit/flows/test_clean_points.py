@@ -31,7 +31,7 @@ def made(tmp_path):
     return repository, refs
 
 
-def proved(repository, ref, result, *, scope="whole", chain=(), hours=0, whole_at=None):
+def proved(repository, ref, result, *, scope="whole", chain=(), hours=0, whole_at=None, scanner="ClamAV", rules=""):
     repository.proofs.add(
         ref,
         PointProof(
@@ -39,7 +39,13 @@ def proved(repository, ref, result, *, scope="whole", chain=(), hours=0, whole_a
             result=result,
             at=BEGIN + 10 * DAY + timedelta(hours=hours),
             text=f"a scan that {result}",
-            details={"scope": scope, "chain": list(chain), "whole_at": whole_at and whole_at.isoformat()},
+            details={
+                "scope": scope,
+                "chain": list(chain),
+                "whole_at": whole_at and whole_at.isoformat(),
+                "scanners": [{"name": scanner, "rules": rules}],
+                "findings": [{"scanner": scanner}] * (result is ProofResult.FAILED),
+            },
         ),
     )
 
@@ -93,6 +99,25 @@ def test_the_newest_scan_of_a_point_counts(made):
     proved(repository, refs[0], ProofResult.UNDECIDED, hours=9)  # which takes nothing back
 
     assert states(repository, refs)[0] is Cleanness.FOUND
+
+
+@pytest.mark.parametrize(
+    ("scanner", "rules", "cleanness"),
+    [
+        ("YARA", "/rules", Cleanness.CLEAN),
+        ("YARA", "/other", Cleanness.FOUND),
+        ("ClamAV", "", Cleanness.FOUND),
+    ],
+)
+def test_only_the_scanner_that_has_found_something_takes_it_back(made, scanner, rules, cleanness):
+    repository, refs = made
+    proved(repository, refs[0], ProofResult.FAILED, scanner="YARA", rules="/rules")
+    proved(repository, refs[0], ProofResult.PASSED, scanner=scanner, rules=rules, hours=1)
+    proved(repository, refs[1], ProofResult.PASSED, scope="changed", chain=[refs[0]])
+
+    assert states(repository, refs)[0] is cleanness
+    assert ScanStates(repository).is_infected(refs[0]) is (cleanness is Cleanness.FOUND)
+    assert states(repository, refs)[1] is (Cleanness.CLEAN if cleanness is Cleanness.CLEAN else Cleanness.BASED)
 
 
 def test_the_end_of_an_older_point_does_not_make_its_successors_unknown(made):
