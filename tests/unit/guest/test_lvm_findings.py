@@ -202,7 +202,7 @@ def flip(disk, at):
     ("at", "expected"),
     [
         (SECTOR + 66, ["metadata-torn", "missing-pv"]),  # the size in the label
-        (AREA_AT + 30, ["metadata-torn"]),  # the header
+        (AREA_AT + 300, ["metadata-torn"]),  # the header
         (AREA_AT + SECTOR + 200, ["metadata-torn"]),  # the text
     ],
 )
@@ -317,6 +317,15 @@ def test_a_damaged_label_in_front_of_a_sound_one_is_passed_over():
     disk = disk_of(label(A, Group(pvs=(A,)), sector=2))
     disk.content[SECTOR : SECTOR + 8] = b"LABELONE"
     assert codes(disk) == []
+
+
+def test_a_label_that_belongs_into_another_sector_is_damaged():
+    disk = disk_of(label(A, Group(pvs=(A,)), sector=2))
+    disk.content[SECTOR : 2 * SECTOR] = disk.content[2 * SECTOR : 3 * SECTOR]
+    disk.content[2 * SECTOR : 3 * SECTOR] = bytes(SECTOR)
+    (finding,) = found(disk)
+    assert finding.code == FindingCode.METADATA_TORN
+    assert "says that it lies in sector 2" in finding.text
 
 
 def test_a_label_under_a_partition_table_is_passed_over_as_lvm_does():

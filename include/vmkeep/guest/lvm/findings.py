@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from typing import Final
 
 from vmkeep.guest.lvm.absent import absent_volumes, unlisted_volumes
 from vmkeep.guest.lvm.history import lost_since
@@ -21,6 +22,9 @@ from vmkeep.guest.lvm.values import (
     Severity,
     VolumeGroup,
 )
+
+_SHOWN: Final = 16
+"""Areas that one sentence lists."""
 
 
 def check(
@@ -129,7 +133,9 @@ def _numbers(group: VolumeGroup, copies: Sequence[tuple[MetadataCopy, VolumeGrou
     if all(copy.precommitted in newest for copy in stale):
         code, severity = FindingCode.COMMIT_UNDER_WAY, Severity.NOTE
         why = "LVM was just committing the change, and finishes that by itself"
-    shown = ", ".join(f"{_name(copy)} has {its.seqno}" for copy, its in copies)
+    shown = ", ".join(f"{_name(copy)} has {its.seqno}" for copy, its in copies[:_SHOWN])
+    if len(copies) > _SHOWN:
+        shown += f", and {len(copies) - _SHOWN} more"
     yield Finding(
         code=code,
         severity=severity,
