@@ -215,6 +215,16 @@ def test_a_structure_with_a_wrong_byte_is_torn(at, expected):
     assert findings[0].disk == "disk1"
 
 
+def test_a_header_that_belongs_to_another_place_is_torn():
+    """E.g. an area that was copied, or a disk whose blocks were mixed up."""
+    disk = disk_of(label(A, areas=(Area(text=BOTH.text(), at=8 * MIB, size=MIB),)))
+    disk.content[8 * MIB : 9 * MIB] = disk_of(label(A, BOTH)).content[AREA_AT : AREA_AT + MIB]
+    (finding,) = found(disk)
+
+    assert finding.code == FindingCode.METADATA_TORN
+    assert "says that it lies at byte 4096" in finding.text
+
+
 @pytest.mark.parametrize(
     "text",
     [b"vg0 {\nid = ", BOTH.text().replace(b"seqno = 5", b'seqno = "5"'), b"\0", BOTH.text().replace(b"}\n#", b"#")],
@@ -345,6 +355,23 @@ def test_a_boot_loader_in_front_of_a_label_is_no_partition_table():
     assert codes(disk) == []
 
 
+def test_a_damaged_partition_table_is_told_and_its_backup_used(guest_disks):
+    content = bytearray(guest_disks.path("vgpt").read_bytes())
+    content[SECTOR + 20] ^= 1
+    findings = found(MemoryDisk(content))
+
+    assert sorted(finding.code for finding in findings) == ["not-initialised", "orphan-pv", "table-damaged"]
+    assert findings[0].severity == Severity.WARNING
+    assert "its backup at the end of the disk was used" in findings[0].text
+
+
+def test_a_disk_that_was_cut_is_told():
+    content = disk_of(label(A, Group(pvs=(A,)))).content
+    assert [(each.code, each.severity) for each in found(MemoryDisk(content[:-SECTOR]))] == [
+        ("pv-beyond-disk", "warning")
+    ]
+
+
 ARRAY = b"0123456789abcdef"
 
 
@@ -356,8 +383,8 @@ def superblock(level, data_at, data_size, at):
 
 def test_a_volume_on_a_mirror_is_read_once_below_it():
     """Version 1.2 puts its superblock at 4096, and the data behind."""
-    group = Group(pvs=(A,))
-    member = disk_of(label(A, group), start=2 * MIB)
+    small = replace(A, size=12 * MIB)
+    member = disk_of(label(small, Group(pvs=(small,))), start=2 * MIB)
     member.content[4096 : 4096 + 152] = superblock(1, 2 * MIB, 12 * MIB, 4096)
     state = read_lvm(in_guest(member, MemoryDisk(bytes(member.content))))
 

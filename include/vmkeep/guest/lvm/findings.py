@@ -37,12 +37,14 @@ def check(
     """
     found = [
         *_unreadable(state),
+        *_tables(state),
         *state.problems,
         *_damaged(state),
         *_duplicates(state),
         *_differing(state),
         *_memberships(state),
         *_empty_areas(state),
+        *_beyond(state),
         *absent_volumes(state, missing_disks),
         *unlisted_volumes(state, missing_disks),
         *_ignored(state),
@@ -76,6 +78,14 @@ def _unreadable(state: LvmState) -> Iterator[Finding]:
             text=f"{unread.place.name} could not be looked at, because the restore point cannot be read there: "
             f"{unread.why}",
         )
+
+
+def _tables(state: LvmState) -> Iterator[Finding]:
+    for table in state.tables:
+        for warning in table.warnings:
+            name = table.whole.name
+            text = f"the partition table of {name}: {warning}"
+            yield Finding(code=FindingCode.TABLE_DAMAGED, severity=Severity.WARNING, disk=name, text=text)
 
 
 def _damaged(state: LvmState) -> Iterator[Finding]:
@@ -201,6 +211,24 @@ def _empty_areas(state: LvmState) -> Iterator[Finding]:
         if group is not None and copy.group is None and not copy.problem and not copy.is_ignored:
             text = f"{_name(copy)} holds no metadata, but the physical volume belongs to {_vg(group)}"
             yield _about(copy, FindingCode.METADATA_MISSING, text, group.name)
+
+
+def _beyond(state: LvmState) -> Iterator[Finding]:
+    """Yield a finding for each physical volume that does not fit on its disk, e.g. because the disk was cut."""
+    lists = _listing(state)
+    sizes = {volume.uuid: volume.dev_size for group in state.groups for volume in group.physical_volumes}
+    for label in state.labels:
+        size = sizes.get(label.uuid, 0)
+        if size > label.place.size:
+            yield Finding(
+                code=FindingCode.PV_BEYOND_DISK,
+                severity=Severity.WARNING,
+                vg=_group_name(lists, label.uuid),
+                pv=label.uuid,
+                disk=label.place.name,
+                text=f"{label.place.name} has {label.place.size} bytes, and {size} as a physical volume of "
+                f"{_vg(lists[label.uuid])}: its end is not there",
+            )
 
 
 def _ignored(state: LvmState) -> Iterator[Finding]:
