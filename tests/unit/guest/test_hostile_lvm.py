@@ -49,11 +49,11 @@ def test_a_mangled_disk_gives_findings_and_nothing_else(changes, is_summed, cut)
         assert 0 <= place.start < place.start + place.size <= cut
 
 
-def looked_at(disk):
-    """Check a disk in bounded time and memory, and return the findings."""
+def looked_at(*disks):
+    """Check disks in bounded time and memory, and return the findings."""
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     began = time.process_time()
-    findings = check(read_lvm(in_guest(disk)))
+    findings = check(read_lvm(in_guest(*disks)))
     assert time.process_time() - began < 30
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 256 << 10  # KiB
     return [str(finding.code) for finding in findings]
@@ -89,17 +89,19 @@ def test_a_list_of_areas_without_an_end_is_torn():
     assert looked_at(disk) == ["metadata-torn"]
 
 
-def test_twenty_areas_with_large_texts_that_differ_end_soon():
-    """The bytes that are read and parsed for one guest have a limit."""
+def test_large_texts_that_differ_end_soon_on_one_disk_or_on_several():
+    """The bytes that are read from a disk, and those that are parsed for a guest, have limits."""
     step = 3 * MIB
     areas = tuple(
         Area(text=Group(pvs=(PV,), seqno=at, pad=2 * MIB).text(), at=AREA_AT + at * step, size=step - MIB + AREA_AT)
         for at in range(20)
     )
-    disk = disk_of(Label(pv=PV, areas=areas), size=64 * MIB)
+    one = disk_of(Label(pv=PV, areas=areas), size=64 * MIB)
+    several = [disk_of(Label(pv=PV, areas=some), size=64 * MIB) for some in (areas[:10], areas[10:])]
 
-    assert "unreadable" in looked_at(disk)
-    assert sum(length for _, length in disk.reads) <= 32 * MIB
+    assert "unreadable" in looked_at(one)
+    assert sum(length for _, length in one.reads) <= 32 * MIB
+    assert "unreadable" in looked_at(*several)
 
 
 def test_a_disk_full_of_copies_of_one_volume_ends_soon():

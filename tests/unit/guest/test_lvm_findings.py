@@ -288,6 +288,14 @@ def test_a_block_that_cannot_be_read_is_said_as_such_and_blames_no_volume():
     assert any(finding.pv == B.uuid for finding in findings)
 
 
+def test_a_volume_whose_metadata_may_lie_where_nothing_can_be_read_is_no_failure():
+    findings = found(disk_of(Label(pv=A)), Unreadable(disk_of(label(B, BOTH)).content))
+    assert [(finding.code, finding.severity, finding.disk) for finding in findings] == [
+        ("unreadable", "warning", "disk1"),
+        ("unreadable", "warning", "disk0"),
+    ]
+
+
 def test_a_damaged_block_elsewhere_hides_nothing():
     area = Area(text=BOTH.text(), at=8 * MIB, size=MIB)
     other = Unreadable(disk_of(label(B, areas=(Area(text=BOTH.text()), area))).content)
