@@ -205,11 +205,19 @@ def progress_bars(*, hidden: bool) -> Iterator[Bars]:
         yield Bars()
         return
     from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+    from rich.progress import BarColumn, DownloadColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+    from rich.text import Text
+
+    class Speed(ProgressColumn):
+        """The rate in binary units, because the sizes beside it are in these, and rich's own column is not."""
+
+        def render(self, task: Task) -> Text:
+            speed = task.finished_speed or task.speed
+            return Text(rate(round(speed), 1) if speed else "", style="progress.data.speed")
 
     columns = (
-        TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn(binary_units=True),
-        TransferSpeedColumn(), TimeRemainingColumn(),
+        TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn(binary_units=True), Speed(),
+        TimeRemainingColumn(),
     )  # fmt: skip
     with Progress(*columns, console=Console(stderr=True)) as drawn:
         yield Bars(drawn)
