@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -28,6 +28,7 @@ KINDS: Final = {
     "ntfs": "ntfs",
     "xfs-dirty": "xfs",
     "xfs-frozen": "xfs",
+    "xfs-log": "xfs",
     "xfs-odd": "xfs",
 }
 """The images, with the kinds of their file systems."""
@@ -46,6 +47,26 @@ class PartOfDisk:
         if start + len(buffer) > self.capacity:
             raise ValueError("beyond the partition")
         self._disk.read_into(self._start + start, buffer)
+
+    def extents(self, start: int, stop: int) -> Iterator[tuple[Extent, bool]]:
+        if start < stop:
+            yield Extent(start, stop), True
+
+
+class MangledDisk:
+    """A disk on which some bytes are others; see :class:`vmkeep.model.blockio.RandomDisk`."""
+
+    def __init__(self, disk: RandomDisk, changes: Iterable[tuple[int, bytes]]) -> None:
+        self.capacity = disk.capacity
+        self._disk = disk
+        self._changes = list(changes)
+
+    def read_into(self, start: int, buffer: memoryview) -> None:
+        self._disk.read_into(start, buffer)
+        for place, value in self._changes:
+            low, high = max(start, place), min(start + len(buffer), place + len(value))
+            if low < high:
+                buffer[low - start : high - start] = value[low - place : high - place]
 
     def extents(self, start: int, stop: int) -> Iterator[tuple[Extent, bool]]:
         if start < stop:

@@ -15,7 +15,6 @@ _PIECE = 4 << 20
 def main(way: str, location: str, point: str) -> None:
     """Measure."""
     from vmkeep.guest.filesystems import open_file_system
-    from vmkeep.images import find_image_point
     from vmkeep.model.guestfiles import FileEntry, FileKind, GuestFileSystem
     from vmkeep.repository import open_repository
     from vmkeep.transfer import open_views
@@ -27,7 +26,7 @@ def main(way: str, location: str, point: str) -> None:
                 yield from walk(files, entry.path)
 
     with open_repository(location) as repository, open_views(repository) as views:
-        disk = views.open(find_image_point(repository, point).images[0].root, what=point)
+        disk = views.open(repository.find_point(point).images[0].root, what=point)
         with open_file_system(disk, "ext4", what="disk0") as files:
             if way == "list":
                 print(json.dumps({"entries": sum(1 for _ in walk(files, "/"))}))

@@ -7,11 +7,13 @@ from pathlib import Path
 import pytest
 
 from tests.guest_disks import ImageDisk
-from tests.guest_files import FOLDER, KINDS, image, read_sums, sums_of_disk
+from tests.guest_files import FOLDER, KINDS, MangledDisk, image, read_sums, sums_of_disk
 from tests.patience import HANG
 from vmkeep.guest.filesystems.ext.opening import replayed
 from vmkeep.guest.filesystems.ext.superblock import read_superblock
 from vmkeep.guest.filesystems.volume import Volume
+from vmkeep.guest.filesystems.xfs.log import Log
+from vmkeep.guest.filesystems.xfs.superblock import read_superblock as read_xfs_superblock
 
 EXT = ["ext3-plain", "ext4-csum", "ext4-datajournal"]
 _BLOCK = 1024
@@ -115,19 +117,27 @@ def test_escapes_revocations_and_missing_commits_are_replayed_as_by_e2fsck(tmp_p
         assert ["transaction 2 has a wrong checksum" in note for note in notes] == [True]
 
 
-def test_a_log_of_xfs_that_was_not_closed_is_said(folder):
-    found, warnings = sums_of_disk(ImageDisk(image("xfs-dirty", folder)), "xfs")
+@pytest.mark.parametrize("name", ["xfs-dirty", "xfs-frozen", "xfs-log"])
+def test_files_that_are_only_in_the_log_of_xfs_show(folder, name):
+    found, warnings = sums_of_disk(ImageDisk(image(name, folder)), "xfs")
+
+    assert found == read_sums(FOLDER / f"{name}.sums")
+    assert not warnings
+
+
+def test_a_log_of_xfs_that_is_damaged_is_said_and_not_replayed(folder):
+    disk = ImageDisk(image("xfs-dirty", folder))
+    volume = Volume(disk, what="disk0p1")
+    superblock = read_xfs_superblock(volume)
+    newest = Log(volume, superblock).newest
+    damaged = MangledDisk(disk, [(newest + 600, b"other bytes")])
+
+    found, warnings = sums_of_disk(damaged, "xfs")
 
     assert found != read_sums(FOLDER / "xfs-dirty.sums")
     assert len(warnings) == 1
-    assert "The log was not closed by an unmount" in warnings[0]
+    assert "was not replayed: it has a record with a wrong checksum" in warnings[0]
     assert "Boot or restore the machine" in warnings[0]
-
-
-def test_an_xfs_that_was_frozen_comes_out(folder):
-    found, _ = sums_of_disk(ImageDisk(image("xfs-frozen", folder)), "xfs")
-
-    assert found == read_sums(FOLDER / "xfs-frozen.sums")
 
 
 def test_a_log_of_btrfs_that_was_not_replayed_is_said(folder):

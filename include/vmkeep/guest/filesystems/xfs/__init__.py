@@ -2,7 +2,8 @@
 
 :mod:`superblock` says where things are, :mod:`inodes` reads one inode, :mod:`mapping` finds the blocks of one of its
 forks (content or attributes), :mod:`folders` and :mod:`attributes` read what is in them, and :mod:`reader` puts them
-together. :mod:`log` tells whether the file system was unmounted. The log is not replayed.
+together. If it was not unmounted, :mod:`log` and :mod:`transactions` read its log, and :mod:`replay` carries it out in
+memory.
 """
 
 from vmkeep.guest.filesystems.xfs.log import xfs_was_unmounted

@@ -1,14 +1,17 @@
-"""The log of XFS: tells whether the file system was unmounted, so that all changes are in their places.
+"""The log of XFS: its records from the oldest change that may be missing on the disk up to the newest one.
 
 The log is a ring of basic blocks of 512 bytes. The first word of each is the number of the pass in which it was
-written, so that the place where the newest pass ends is found by bisection. An unmount writes a record of its own.
+written, so that the place where the newest pass ends is found by bisection. A record's header keeps the words that
+these numbers replaced. An unmount writes a record of its own.
 """
 
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 from typing import Final
 
+from vmkeep.guest.crc32c import crc32c
 from vmkeep.guest.filesystems.volume import Volume
 from vmkeep.guest.filesystems.xfs.superblock import Superblock, read_superblock
 from vmkeep.model.blockio import RandomDisk
@@ -17,15 +20,19 @@ _BASIC_BLOCK: Final = 512
 _MAGIC: Final = 0xFEEDBABE
 _LONGEST_RECORD: Final = 256 * 1024
 _UNMOUNT: Final = 0x20
-_CYCLES_OF_ONE_HEADER: Final = 64
+_WORDS: Final = 64
+"""Words that one header keeps. A longer record has more headers."""
+_KEPT: Final = 44
+_CRC: Final = slice(32, 36)
+_SIZES: Final = (328, 324)
+"""Bytes of a header that its checksum covers, on machines of 64 and of 32 bits."""
+_SIZE_OF_MORE: Final = 260
+_MOST_ACTIVE: Final = 256 << 20
+"""Longest part of a log that is replayed, in bytes, because changes wait in memory until their end is seen."""
 
 
-def was_unmounted(volume: Volume, found: Superblock) -> bool:
-    """Return whether the last record of the log says that the file system was unmounted.
-
-    :raises CorruptError: the log is not on the volume.
-    """
-    return _Log(volume, found).was_unmounted()
+class LogError(Exception):
+    """The log cannot be replayed. The message is the end of a sentence that begins with its name."""
 
 
 def xfs_was_unmounted(disk: RandomDisk, *, what: str) -> bool:
@@ -36,32 +43,32 @@ def xfs_was_unmounted(disk: RandomDisk, *, what: str) -> bool:
     """
     volume = Volume(disk, what=what)
     found = read_superblock(volume)
-    return bool(found.log_start) and was_unmounted(volume, found)
+    return bool(found.log_start) and Log(volume, found).was_unmounted
 
 
-class _Log:
+class Log:
+    """The log within a volume."""
+
     def __init__(self, volume: Volume, found: Superblock) -> None:
+        """Find the newest record.
+
+        :raises CorruptError: the log is not on the volume.
+        """
         self._volume = volume
+        self._has_checksums = found.has_checksums
         self._start = found.place(volume, found.log_start, found.log_blocks)
         self._blocks = found.log_blocks * found.block_size // _BASIC_BLOCK
+        self._head = self._find_head()
+        self._last = self._find_last()
 
     def _block(self, number: int) -> bytes:
         return self._volume.read(self._start + number % self._blocks * _BASIC_BLOCK, _BASIC_BLOCK)
 
     def _cycle(self, number: int) -> int:
-        block = self._block(number)
-        first, second = struct.unpack_from(">II", block)
+        first, second = struct.unpack_from(">II", self._block(number))
         return int(second if first == _MAGIC else first)
 
-    def was_unmounted(self) -> bool:
-        head = self._head()
-        for back in range(1, _LONGEST_RECORD // _BASIC_BLOCK + _CYCLES_OF_ONE_HEADER):
-            block = self._block(head - back)
-            if struct.unpack_from(">I", block)[0] == _MAGIC:
-                return self._is_unmount(block, head - back, head)
-        return False
-
-    def _head(self) -> int:
+    def _find_head(self) -> int:
         """Return the number of the block behind the last one that was written."""
         newest = self._cycle(0)
         if self._cycle(self._blocks - 1) == newest:
@@ -75,12 +82,82 @@ class _Log:
                 high = middle
         return high
 
-    def _is_unmount(self, header: bytes, number: int, head: int) -> bool:
-        """Return whether a record is the one of an unmount, and the last one."""
-        version, length = struct.unpack_from(">II", header, 8)
-        (operations,) = struct.unpack_from(">I", header, 40)
-        (size,) = struct.unpack_from(">I", header, 320)
-        headers = max(1, -(-size // (_CYCLES_OF_ONE_HEADER * _BASIC_BLOCK))) if version == 2 else 1
-        if operations != 1 or number + headers + -(-length // _BASIC_BLOCK) != head:
+    def _find_last(self) -> int | None:
+        for back in range(1, _LONGEST_RECORD // _BASIC_BLOCK + _WORDS):
+            if struct.unpack_from(">I", self._block(self._head - back))[0] == _MAGIC:
+                return self._head - back
+        return None
+
+    @property
+    def newest(self) -> int | None:
+        """Byte offset on the volume of the newest record; ``None``: the log has none."""
+        return None if self._last is None else self._start + self._last % self._blocks * _BASIC_BLOCK
+
+    @property
+    def was_unmounted(self) -> bool:
+        """Whether the last record says that the file system was unmounted."""
+        if self._last is None:
             return False
-        return bool(self._block(number + headers)[9] & _UNMOUNT)
+        header = self._block(self._last)
+        headers, length = _sizes(header)
+        (operations,) = struct.unpack_from(">I", header, 40)
+        if operations != 1 or self._last + headers + length // _BASIC_BLOCK != self._head:
+            return False
+        return bool(self._block(self._last + headers)[9] & _UNMOUNT)
+
+    def records(self) -> Iterator[tuple[int, bytes]]:
+        """Yield the number of operations and the data of each record, from the oldest change that counts on.
+
+        :raises LogError: a record is damaged, or the changes are too many.
+        """
+        if self._last is None:
+            raise LogError("has no record")
+        (tail,) = struct.unpack_from(">I", self._block(self._last), 28)
+        left = (self._head - tail) % self._blocks or self._blocks
+        if left * _BASIC_BLOCK > _MOST_ACTIVE:
+            raise LogError(f"holds {left * _BASIC_BLOCK} bytes of changes, and vmkeep replays {_MOST_ACTIVE} at most")
+        at = tail
+        while left > 0:
+            header = self._block(at)
+            headers, length = _sizes(header)
+            used = headers + length // _BASIC_BLOCK
+            if struct.unpack_from(">I", header)[0] != _MAGIC or used > left or length > _LONGEST_RECORD:
+                raise LogError("has a record with a wrong header")
+            yield struct.unpack_from(">I", header, 40)[0], self._data(at, headers, length)
+            at += used
+            left -= used
+
+    def _data(self, at: int, headers: int, length: int) -> bytes:
+        """Return a record's data, with the words that pass numbers replaced.
+
+        :raises LogError: the checksum is wrong.
+        """
+        heads = [self._block(at + number) for number in range(headers)]
+        blocks = [self._block(at + headers + number) for number in range(length // _BASIC_BLOCK)]
+        self._check(heads, b"".join(blocks))
+        whole = bytearray()
+        for number, block in enumerate(blocks):
+            group, index = divmod(number, _WORDS)
+            place = (_KEPT if not group else 4) + 4 * index
+            whole += heads[group][place : place + 4] + block[4:]
+        return bytes(whole)
+
+    def _check(self, heads: list[bytes], data: bytes) -> None:
+        if not self._has_checksums:
+            return
+        (stored,) = struct.unpack("<I", heads[0][_CRC])
+        more = b"".join(head[:_SIZE_OF_MORE] for head in heads[1 : -(-len(data) // (_WORDS * _BASIC_BLOCK))])
+        for size in _SIZES:
+            blank = bytearray(heads[0][:size])
+            blank[_CRC] = bytes(4)
+            if crc32c(bytes(blank) + more + data) ^ 0xFFFFFFFF == stored:
+                return
+        raise LogError("has a record with a wrong checksum")
+
+
+def _sizes(header: bytes) -> tuple[int, int]:
+    """Return the number of header blocks of a record, and the length of its data."""
+    version, length = struct.unpack_from(">II", header, 8)
+    (size,) = struct.unpack_from(">I", header, 320)
+    headers = max(1, -(-size // (_WORDS * _BASIC_BLOCK))) if version & 2 else 1
+    return min(headers, _WORDS), -(-length // _BASIC_BLOCK) * _BASIC_BLOCK

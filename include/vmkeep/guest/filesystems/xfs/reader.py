@@ -6,6 +6,7 @@ import io
 from collections.abc import Iterator
 from typing import Final
 
+from vmkeep.errors import CorruptError
 from vmkeep.guest.filesystems.content import FileContent, HeldContent, extents_of
 from vmkeep.guest.filesystems.recent import Recent
 from vmkeep.guest.filesystems.tree import FileTree
@@ -14,8 +15,9 @@ from vmkeep.guest.filesystems.volume import Volume
 from vmkeep.guest.filesystems.xfs.attributes import AttributeReader
 from vmkeep.guest.filesystems.xfs.folders import END_OF_DATA, parse_block, parse_local
 from vmkeep.guest.filesystems.xfs.inodes import LOCAL, Inode, read_inode
-from vmkeep.guest.filesystems.xfs.log import was_unmounted
+from vmkeep.guest.filesystems.xfs.log import Log, LogError
 from vmkeep.guest.filesystems.xfs.mapping import Mapper
+from vmkeep.guest.filesystems.xfs.replay import replay
 from vmkeep.guest.filesystems.xfs.superblock import NEEDS_REPAIR, Superblock, read_superblock
 from vmkeep.model.extents import Extent
 from vmkeep.model.guestfiles import FileEntry, FileKind
@@ -24,6 +26,14 @@ _INODES: Final = 256
 """Inodes that are kept, because a caller asks several things about the same file."""
 _LONGEST_LINK: Final = 1024
 _LINK: Final = b"XSLM"
+_NOT_REPLAYED: Final = (
+    "The log was not closed by an unmount, and was not replayed: it {}. Files that were written in the last seconds "
+    "before the backup may be missing or old. Boot or restore the machine to see them, or mount a copy of the disk."
+)
+_UNDONE: Final = (
+    "{} changes in the log were begun and never done, and vmkeep does not end them: the files that they concern may be "
+    "as they were before. Boot or restore the machine to see them as a mount shows them."
+)
 _HEADER_OF_LINK: Final = 56
 
 
@@ -34,22 +44,28 @@ def open_xfs(volume: Volume) -> FileTree[int]:
     :raises UnsupportedError: it has features that vmkeep cannot read.
     """
     found = read_superblock(volume)
+    volume, warnings = _replayed(volume, found)
+    found = read_superblock(volume)
     reader = XfsReader(volume, found)
-    reader.warnings += _warnings(volume, found)
+    if found.incompatible & NEEDS_REPAIR:
+        warnings.append("The file system asks for xfs_repair: files may be missing or wrong.")
+    reader.warnings += warnings
     return FileTree(reader, volume)
 
 
-def _warnings(volume: Volume, found: Superblock) -> Iterator[str]:
-    if found.incompatible & NEEDS_REPAIR:
-        yield "The file system asks for xfs_repair: files may be missing or wrong."
+def _replayed(volume: Volume, found: Superblock) -> tuple[Volume, list[str]]:
+    """Return the volume with its log carried out, and sentences about changes that are not in it."""
     if not found.log_start:
-        yield "The log is on another device, and was not looked at: newer files may be missing or old."
-    elif not was_unmounted(volume, found):
-        yield (
-            "The log was not closed by an unmount, and vmkeep does not replay it: files that were written in the last "
-            "seconds before the backup may be missing or old. Boot or restore the machine to see them, or mount a "
-            "copy of the disk."
-        )
+        return volume, ["The log is on another device, and was not looked at: newer files may be missing or old."]
+    log = Log(volume, found)
+    if log.was_unmounted:
+        return volume, []
+    try:
+        done, undone = replay(volume, found, log)
+        read_superblock(done)
+    except (LogError, CorruptError) as error:
+        return volume, [_NOT_REPLAYED.format(error)]
+    return done, [_UNDONE.format(undone)] if undone else []
 
 
 class XfsReader:
