@@ -168,13 +168,25 @@ def _arrays(members: Sequence[tuple[Member, str, RandomDisk]]) -> Iterator[Volum
 def _physical_volumes(
     state: LvmState, disks: Mapping[int, DiskInGuest], members: Container[str], arrays: Sequence[Volume]
 ) -> dict[str, RandomDisk]:
-    """Return the physical volumes that are there, by UUID. One within an array is read through the array only."""
-    found = {}
+    """Return the physical volumes that are there, by UUID. One within an array is read through the array only.
+
+    Of duplicates, the one whose metadata were written last is taken, as by :meth:`LvmState.place_of`.
+    """
+    written: dict[PartitionPlace, int] = {}
+    for copy in state.copies:
+        if copy.group is not None:
+            place = copy.label.place
+            written[place] = max(copy.group.seqno, written.get(place, -1))
+    newest: dict[str, PartitionPlace] = {}
     for label in state.labels:
-        place = state.place_of(label.uuid)
-        if place is not None and place.name not in members:
-            disk = disks[place.disk]
-            found[label.uuid] = part_of(disk.disk, place.start, place.size, what=f"{disk.label}, {place.name}")
+        other = newest.get(label.uuid)
+        if other is None or written.get(label.place, -1) > written.get(other, -1):
+            newest[label.uuid] = label.place
+    found = {
+        uuid: part_of(disks[place.disk].disk, place.start, place.size, what=f"{disks[place.disk].label}, {place.name}")
+        for uuid, place in newest.items()
+        if place.name not in members
+    }
     return found | {array.uuid: array.disk for array in arrays if array.kind == _PV and array.disk is not None}
 
 

@@ -53,6 +53,8 @@ class _Opening:
     what: str
     inside: tuple[str, ...] = ()
     notes: list[str] = field(default_factory=list)
+    opened: dict[str, RandomDisk] = field(default_factory=dict)
+    """Volumes below it that are open, because a hostile group may name one of them again and again."""
 
     def enter(self, name: str) -> _Opening:
         """Return the opening of a volume in this one.
@@ -61,7 +63,7 @@ class _Opening:
         """
         if name in self.inside or len(self.inside) >= _DEEPEST:
             raise CorruptError(f"{self.what}: the logical volume {name} lies in itself, by the metadata of LVM")
-        return _Opening(self.what, (*self.inside, name), self.notes)
+        return _Opening(self.what, (*self.inside, name), self.notes, self.opened)
 
 
 class GroupDisks:
@@ -101,7 +103,11 @@ class GroupDisks:
         return MappedVolume(disk, tuple(opening.notes))
 
     def _open(self, name: str, around: _Opening) -> RandomDisk:
-        opening = around.enter(name)
+        if name not in around.opened:
+            around.opened[name] = self._open_anew(name, around.enter(name))
+        return around.opened[name]
+
+    def _open_anew(self, name: str, opening: _Opening) -> RandomDisk:
         volume = self._volumes.get(name)
         if volume is None:
             raise CorruptError(f"{opening.what}: the logical volume {name} is not there, by the metadata of LVM")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from tests.guest_disks import FOLDER, MANIFEST, in_guest
 from vmkeep.guest.filesystems import open_file_system
@@ -82,6 +84,40 @@ def test_every_file_of_the_volumes_of_the_manifest_comes_out(name, guest_disks):
 
     assert expected
     assert {path: digest_of(volume, path.removeprefix(".")) for path in expected} == expected
+
+
+class Mangled:
+    """A disk in which some bytes are others."""
+
+    def __init__(self, disk, changes):
+        self.capacity = disk.capacity
+        self._disk = disk
+        self._changes = changes
+
+    def read_into(self, start, buffer):
+        self._disk.read_into(start, buffer)
+        for at, content in self._changes:
+            low, high = max(start, at), min(start + len(buffer), at + len(content))
+            if low < high:
+                buffer[low - start : high - start] = content[low - at : high - at]
+
+    def extents(self, start, stop):
+        return self._disk.extents(start, stop)
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+def test_whatever_a_guest_holds_its_volumes_are_listed_and_open(guest_disks, data):
+    """Bytes are changed where labels, texts, superblocks and the metadata of the pool lie."""
+    disks = [disk.disk for disk in guest_disks.disks(*KINDS)]
+    for _ in range(data.draw(st.integers(1, 6))):
+        number = data.draw(st.integers(0, len(disks) - 1))
+        place = st.one_of(st.integers(0, 9000), st.integers(0, 1 << 20), st.integers(0, disks[number].capacity - 64))
+        disks[number] = Mangled(disks[number], [(data.draw(place), data.draw(st.binary(min_size=1, max_size=64)))])
+
+    for volume in find_volumes(in_guest(*disks)):
+        if volume.has_files:
+            assert volume.open().capacity == volume.size
 
 
 def test_the_order_of_the_disks_does_not_matter(guest_disks, volumes):
