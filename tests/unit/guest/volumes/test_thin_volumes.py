@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -129,6 +131,21 @@ def test_a_hostile_tree_with_right_checksums_ends(made, data):
         assert len(list(disk.extents(0, disk.capacity))) <= 81
     except CorruptError:
         pass
+
+
+def test_a_changed_place_of_a_block_is_refused_by_the_checksum(made, second):
+    refused = 0
+    for block in _used(made.metadata)[1:]:
+        content = bytearray(made.metadata.content)
+        (room,) = struct.unpack_from("<I", content, block * 4096 + 20)
+        at = block * 4096 + (32 + 8 * room) % 4096
+        content[at + 3] ^= 1  # the lowest bit of the first value's place, above 24 bits of time
+        try:
+            pool = ThinPool(MemoryDisk(content), made.data, what="vg/pool")
+            assert content_of(ThinDisk(pool, 2, capacity=40 * CHUNK, what="vg/thin")) == second
+        except CorruptError as error:
+            refused += "checksum" in str(error)
+    assert refused
 
 
 def test_cut_metadata_are_refused(made):
