@@ -10,14 +10,26 @@ from __future__ import annotations
 import argparse
 import resource
 import time
-from collections.abc import Iterator
 from datetime import UTC, datetime
-from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from sqlalchemy import Engine, create_engine, insert
+from sqlalchemy import (
+    Column,
+    Engine,
+    MetaData,
+    String,
+    Table,
+    create_engine,
+    delete,
+    func,
+    insert,
+    literal,
+    select,
+    true,
+    update,
+)  # fmt: skip
 
 from vmkeep.catalog import PolicyTerms, VmStanding, open_catalog
 from vmkeep.catalog.schema import DiskFactRow, DiskRow, FactRow, GuestRow, PointRow, SourceRow
@@ -28,30 +40,29 @@ AT = int(NOW.timestamp())
 DAY = 86400
 GIB = 1 << 30
 REPOSITORY = "11111111-2222-4333-8444-555555555555"
-AT_ONCE = 20_000
+TEMPLATE, VM = "template", "the-vm"
+TABLES = (PointRow, SourceRow, GuestRow, FactRow, DiskRow, DiskFactRow)
+NAMED = {"ref", "vm_key", "vm_name", "run", "moref", "inventory_path", "dns_name"}
+"""Columns that hold the VM's name."""
 
 
-def rows_of(vm: int, night: int) -> dict[type, dict[str, Any]]:
-    """Return the rows of one point, night 0 the newest."""
-    key, at = f"5029ab12-0000-4000-8000-{vm:012d}", AT - 8 * 3600 - night * DAY
-    ref = f"{key}/{datetime.fromtimestamp(at, UTC):%Y%m%dT%H%M%SZ}-{vm:016x}{night:016x}"
-    name, odd = f"vm{vm:05d}", night == 0 and vm % 100 == 0
-    wobble = 1 + ((vm + night) * 7 % 11 - 5) / 50
-    read = int(GIB * wobble * (40 if odd else 1))
-    stored = int(read * (0.97 if odd else 0.3))
-    own = {"repository": REPOSITORY, "ref": ref}
-    point = {"id": f"{vm:016x}{night:016x}", "vm_key": key, "vm_name": name, "kind": "incremental"}
-    sums = {"bytes_read": read, "bytes_stored": stored}
+def rows_of(night: int) -> dict[type, dict[str, Any]]:
+    """Return the rows of the point of a night, 0 the newest, of the VM that is copied for all others."""
+    at = AT - 8 * 3600 - night * DAY
+    ref = f"{VM}/{datetime.fromtimestamp(at, UTC):%Y%m%dT%H%M%SZ}-{night:032x}"
+    wobble = 1 + (night * 7 % 11 - 5) / 50
+    sums = {"bytes_read": int(GIB * wobble), "bytes_stored": int(GIB * wobble * 0.3)}
+    own = {"repository": TEMPLATE, "ref": ref}
+    point = {"vm_key": VM, "vm_name": VM, "kind": "incremental"}
     disk = {"key": 2000, "label": "Hard disk 1", "address": "scsi0:0", "capacity": 100 * GIB, "backing": "FlatVer2",
             "kind": "incremental", "reason": "the night before", "root": "ab" * 32, "skipped": None}  # fmt: skip
     return {
-        PointRow: own | point | sums | {"taken_at": datetime.fromtimestamp(at, UTC), "run": f"run{night}/{vm}",
-                                        "consistency": "crash", "warnings": 0},
-        SourceRow: own | {"vcenter": "vc", "moref": f"vm-{vm}", "inventory_path": f"/DC/vm/{name}", "server": "vc01"},
-        GuestRow: own | {"addresses": "10.0.0.1", "dns_name": name},
-        FactRow: own | sums | {"vm_key": key, "vm_name": name, "at": at, "policy": f"policy{vm % 20}",
-                               "kind": "incremental", "capacity": 100 * GIB, "longest": 60 * wobble,
-                               "seconds": 60 * wobble},
+        PointRow: own | point | sums | {"id": f"{night:032x}", "taken_at": datetime.fromtimestamp(at, UTC),
+                                        "run": f"run{night}/{VM}", "consistency": "crash", "warnings": 0},
+        SourceRow: own | {"vcenter": "vc", "moref": VM, "inventory_path": f"/DC/vm/{VM}", "server": "vc01"},
+        GuestRow: own | {"addresses": "10.0.0.1", "dns_name": VM},
+        FactRow: own | point | sums | {"at": at, "policy": "nightly", "capacity": 100 * GIB, "longest": 60 * wobble,
+                                       "seconds": 60 * wobble},
         DiskRow: own | disk,
         DiskFactRow: own | sums | {"key": 2000, "full_reason": None, "tracked": True, "expects_tracking": True,
                                    "unasked": False},
@@ -59,13 +70,33 @@ def rows_of(vm: int, night: int) -> dict[type, dict[str, Any]]:
 
 
 def fill(engine: Engine, vms: int, points: int) -> None:
-    """Enter the points of all VMs, night after night, as backups do."""
-    everything: Iterator[tuple[int, int]] = ((vm, night) for night in reversed(range(points)) for vm in range(vms))
-    while some := list(islice(everything, AT_ONCE)):
-        made = [rows_of(vm, night) for vm, night in some]
-        with engine.begin() as connection:
-            for table in (PointRow, SourceRow, GuestRow, FactRow, DiskRow, DiskFactRow):
-                connection.execute(insert(table), [rows[table] for rows in made])
+    """Enter the points of one VM, and copy them for all others within the database."""
+    made = [rows_of(night) for night in range(points)]
+    numbers = Table("bench_vm", MetaData(), Column("name", String(64), primary_key=True))
+    with engine.begin() as connection:
+        numbers.create(connection)
+        connection.execute(insert(numbers), [{"name": name_of(vm)} for vm in range(vms)])
+        for table in TABLES:
+            connection.execute(insert(table), [rows[table] for rows in made])
+            columns = [column for column in table.__table__.columns if column.name != "repository"]
+            copied = [
+                func.replace(column, VM, numbers.c.name) if column.name in NAMED else column for column in columns
+            ]
+            query = select(literal(REPOSITORY), *copied).where(table.repository == TEMPLATE)
+            names = ("repository", *(column.name for column in columns))
+            connection.execute(insert(table).from_select(names, query.join_from(table, numbers, true())))
+        for table in reversed(TABLES):
+            connection.execute(delete(table).where(table.repository == TEMPLATE))
+        odd = [name_of(vm) for vm in range(0, vms, 100)]
+        changed = {"bytes_read": 40 * GIB, "bytes_stored": 39 * GIB}
+        newest = (FactRow.vm_key.in_(odd)) & (FactRow.at == AT - 8 * 3600)
+        connection.execute(update(FactRow).where(newest).values(**changed))
+        numbers.drop(connection)
+
+
+def name_of(vm: int) -> str:
+    """Return the key and name of a VM, in the form of an instance UUID."""
+    return f"5029ab12-0000-4000-8000-{vm:012d}"
 
 
 def measure(url: str, vms: int) -> None:
@@ -80,9 +111,9 @@ def measure(url: str, vms: int) -> None:
     with open_catalog(url) as catalog, catalog.open_check(REPOSITORY, NOW) as check:
         found = check.lay_points(())
         told(f"newest points and bounds of {found:,} VMs")
-        check.lay([PolicyTerms(name=f"policy{number}", max_age=36 * 3600, proved_within=30 * DAY,
-                               snapshots_within=3 * DAY, forbids_skipped=True) for number in range(20)])  # fmt: skip
-        check.lay([VmStanding(vm=f"vc/vm-{vm}", name=f"vm{vm:05d}", policy=f"policy{vm % 20}", asked=True,
+        check.lay([PolicyTerms(name="nightly", max_age=36 * 3600, proved_within=30 * DAY,
+                               snapshots_within=3 * DAY, forbids_skipped=True)])  # fmt: skip
+        check.lay([VmStanding(vm=f"vc/vm-{vm}", name=name_of(vm), policy="nightly", asked=True,
                               newest=AT - (60 if vm % 100 == 1 else 8) * 3600, ref="ref", proved=AT - 9 * DAY)
                    for vm in range(vms)])  # fmt: skip
         told("VMs and policies laid out")
