@@ -84,7 +84,8 @@ def fill(engine: Engine, vms: int, points: int) -> None:
             ]
             query = select(literal(REPOSITORY), *copied).where(table.repository == TEMPLATE)
             names = ("repository", *(column.name for column in columns))
-            connection.execute(insert(table).from_select(names, query.join_from(table, numbers, true())))
+            in_order = query.join_from(table, numbers, true()).order_by(numbers.c.name, table.ref)
+            connection.execute(insert(table).from_select(names, in_order))
         for table in reversed(TABLES):
             connection.execute(delete(table).where(table.repository == TEMPLATE))
         odd = [name_of(vm) for vm in range(0, vms, 100)]

@@ -29,9 +29,10 @@ def on_dag_run_running(dag_run: DagRun) -> None:
 
 @hookimpl
 def on_dag_run_failed(dag_run: DagRun) -> None:
-    """Tell in the note of a window that has problems how its backups ended, and which guests are inconsistent."""
+    """Tell in the note of a window that has problems how its backups ended, and of a check what it has found."""
     _tell_window(dag_run)
     _tell_guests(dag_run)
+    _tell_quality(dag_run)
 
 
 @hookimpl
@@ -39,6 +40,7 @@ def on_dag_run_success(dag_run: DagRun) -> None:
     """Tell in the note how a window's backups ended, or by which mode a backup was made and what it reached."""
     _tell_window(dag_run)
     _tell_guests(dag_run)
+    _tell_quality(dag_run)
     if dag_run.dag_id not in ("vm_backup", "vm_restore", "export_point") or not is_ours(dag_run):
         return
     if dag_run.dag_id == "export_point":
@@ -69,6 +71,25 @@ def _tell_guests(dag_run: DagRun) -> None:
         return
     for line in result_of(dag_run, "report").get("lines") or ():
         add_note(dag_run, line)
+
+
+def _tell_quality(dag_run: DagRun) -> None:
+    """Tell in the note of a check of data quality what it has found in each repository."""
+    if dag_run.dag_id == "data_quality" and is_ours(dag_run):
+        for line in not_met(result_of(dag_run, "check")):
+            add_note(dag_run, line)
+
+
+def not_met(found: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Return a line for each repository: the result of its check, and the number of findings by expectation.
+
+    :param found: the result of task ``check`` of the DAG ``data_quality``.
+    """
+    lines = []
+    for repository, one in found.items():
+        counts = (f"{name} {number}" for name, number in one.items() if name != "result" and number)
+        lines.append("; ".join([f"{repository}: {one['result']}", *counts]))
+    return lines
 
 
 def untouched(answer: Mapping[str, Any]) -> list[str]:

@@ -16,6 +16,7 @@ from vmkeep.catalog import open_catalog
 from vmkeep.repository import create_repository, open_repository
 from vmkeep_airflow.assets import ANNOUNCED, WINDOWS
 from vmkeep_airflow.operators.check_quality import CheckQualityOperator
+from vmkeep_airflow.runnotes import not_met
 
 
 @pytest.fixture
@@ -60,6 +61,7 @@ def test_a_failure_in_one_repository_is_told_to_its_people_and_hides_no_other_re
     assert {name: (found["result"], found["rpo"]) for name, found in left.items()} == {
         "first": ("failed", 1), "second": ("met", 0),
     }  # fmt: skip
+    assert not_met(left) == ["first: failed; rpo 1", "second: met"]
     assert [(asset, extra["policy"]) for asset, extra in events] == [(WINDOWS, "nightly")]
     assert [to for to, _ in server.mails] == ["me@example.com"]
     with open_catalog(f"sqlite:///{site}/first.db") as catalog, open_repository(str(site / "first")) as repository:
