@@ -93,6 +93,11 @@ def test_a_check_reads_kilobytes_of_each_disk(name, guest_disks):
     assert read_lvm(disks).bytes_read <= len(disks) * 40_000
 
 
+def test_of_duplicates_the_one_written_last_is_the_place_of_a_volume(guest_disks):
+    state = read_lvm(guest_disks.scenario("iv-duplicates"))
+    assert [state.place_of(volume.uuid).name for volume in state.groups[0].physical_volumes] == ["disk2p1", "disk3"]
+
+
 def test_the_place_of_a_missing_volume_is_told_as_the_guest_knew_it(guest_disks):
     (finding,) = check(read_lvm(guest_disks.scenario("iii-missing-pv1")))
 

@@ -206,3 +206,31 @@ def test_whatever_stands_there_all_partitions_lie_within_the_disk(head, is_signe
 
     for place in read_partitions(disk).partitions:
         assert 0 < place.start < place.start + place.size <= len(content)
+
+
+def test_code_where_entries_would_be_is_no_table_though_it_looks_like_places():
+    disk = MemoryDisk(bytearray(MIB))
+    disk.content[:SECTOR] = table_of(b"\x66" + entry(0x83, 64, 64)[1:])
+    assert (read(disk).kind, read(disk).partitions) == (TableKind.NONE, ())
+
+
+def test_the_last_entries_of_a_logical_table_count_only_within_the_extended_partition():
+    disk = MemoryDisk(bytearray(MIB))
+    disk.content[:SECTOR] = table_of(entry(5, 64, 100))
+    disk.content[64 * SECTOR : 65 * SECTOR] = table_of(
+        entry(0x83, 1, 8), entry(0, 0, 0), entry(0x83, 500, 8), entry(0x83, 20, 8)
+    )
+    assert spans(read(disk)) == [(5, 65, 8), (6, 84, 8)]
+
+
+def test_a_gpt_header_that_belongs_to_another_sector_is_damaged(tmp_path):
+    disk, told, image = made(tmp_path, GPT)
+    head = bytearray(disk.content[SECTOR : SECTOR + 92])
+    struct.pack_into("<Q", head, 24, 5)
+    struct.pack_into("<I", head, 16, 0)
+    struct.pack_into("<I", head, 16, zlib.crc32(head))
+    disk.content[SECTOR : SECTOR + 92] = head
+    table = read(disk)
+
+    assert spans(table) == by_sfdisk(told, image)
+    assert "says that it lies in sector 5" in table.warnings[0]
