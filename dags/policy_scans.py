@@ -19,6 +19,7 @@ An edit of the file counts from the next time that Airflow reads its DAG files, 
 |---|---|
 | `choose` | finds the policy's points among those whose events have started the run; skips the rest if there are none |
 | `scan` | scans the files of one point, and keeps the outcome with it |
+| `tell` | tells people of finds, as the policy's `notifications` say |
 | `close_run` | fails the run unless every point was scanned and nothing was found |
 
 While a run is at work, events of further points wait, and one run scans all of them: of each VM the newest point.
@@ -37,6 +38,7 @@ from vmkeep_airflow.assets import restore_points_by
 from vmkeep_airflow.operators.choose_scans import ChooseScansOperator
 from vmkeep_airflow.operators.close_run import CloseRunOperator
 from vmkeep_airflow.operators.scan_point import ScanPointOperator
+from vmkeep_airflow.operators.tell_failed_checks import TellFailedChecksOperator
 from vmkeep_airflow.policies import SCANS, scanning_policies
 from vmkeep_airflow.proxies import BACKUP_PROXY
 
@@ -68,6 +70,14 @@ for policy in scanning_policies():
             rule=policy.verification.malware.value,
             repository_conn_id=policy.repository,
         ).expand(scan=chosen.output)
+        told = TellFailedChecksOperator(
+            task_id="tell",
+            policy=policy.name,
+            wish=policy.notifications,
+            of="scan",
+            trigger_rule="all_done",
+            execution_timeout=timedelta(minutes=10),
+        )
         closed = CloseRunOperator(
             task_id="close_run",
             result_task_id="choose",
@@ -76,4 +86,4 @@ for policy in scanning_policies():
             execution_timeout=timedelta(minutes=30),
         ).as_teardown(on_failure_fail_dagrun=True)
 
-        chosen >> scanned >> closed
+        chosen >> scanned >> told >> closed

@@ -64,8 +64,12 @@ def policy_of(folder, more=""):
     return read.policy
 
 
-def context_of(**fields: Any) -> Any:
-    ti = SimpleNamespace(dag_id="malware_scan", run_id="manual__1", try_number=1, xcom_push=lambda *_, **__: None)
+def context_of(*, pushed: list[Any] | None = None, **fields: Any) -> Any:
+    def push(key: str, value: Any) -> None:
+        if pushed is not None:
+            pushed.append((key, value))
+
+    ti = SimpleNamespace(dag_id="malware_scan", run_id="manual__1", try_number=1, xcom_push=push)
     return {"ti": ti, **fields}
 
 
@@ -100,8 +104,12 @@ def test_a_find_fails_the_task_for_good_and_stays_with_the_point(world):
     repository, refs = world
     operator = ScanPointOperator(task_id="scan", scan={"point": refs["web01"], "vm": "web01"}, rule="all")
 
+    pushed: list[Any] = []
     with pytest.raises(AirflowFailException, match=r"malware in 1 file: disk0:/.* \(Evil\)"):
-        operator.execute(context_of())
+        operator.execute(context_of(pushed=pushed))
+
+    told = dict(pushed)["return_value"]
+    assert [(check["kind"], check["result"]) for check in told["checks"]] == [("malware", "failed")]  # for the mail
 
     [proof] = repository.proofs.of(refs["web01"])
     assert (proof.result, proof.by) == (ProofResult.FAILED, "DAG malware_scan")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import Context
 
+from vmkeep.errors import VmKeepError
 from vmkeep.policy import MalwareScan
 from vmkeep_airflow.dagruns import own_dag_run
 from vmkeep_airflow.operators.base import RepositoryOperator
@@ -66,8 +67,7 @@ class ScanPointOperator(RepositoryOperator):
         for left in scanned.unscanned:
             self.log.warning("not scanned: %s:%s: %s", left.volume, left.path, left.why)
         self.log.info("%s: %s", scanned.point, scanned.line)
-        require_clean((scanned,))
-        return {
+        result = {
             "point": scanned.point,
             "vm": scanned.vm,
             "scope": str(scanned.scope),
@@ -76,8 +76,16 @@ class ScanPointOperator(RepositoryOperator):
             "files": scanned.files,
             "not_scanned": scanned.left,
             "found": scanned.found,
+            "checks": [{"kind": "malware", "result": str(scanned.result), "text": scanned.line}],
             "duration_seconds": round(scanned.seconds, 3),
         }
+        try:
+            require_clean((scanned,))
+        except VmKeepError:
+            # Pushed by hand, because Airflow keeps no result of a task that raises.
+            context["ti"].xcom_push(key="return_value", value=result)
+            raise
+        return result
 
     def on_kill(self) -> None:
         """Stop the scan. Nothing is kept of it."""
