@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from typing import Any
 
 from vmkeep.errors import CorruptError, NotFoundError
 from vmkeep.model.extents import Extent
@@ -35,7 +36,7 @@ class MemoryFiles:
         self.folder("/")
 
     def _put(self, path, kind, *, folder=None, size=0, **facts):
-        known = {"modified": THEN, "mode": 0o644, "uid": 1000, "gid": 1001} | facts
+        known: dict[str, Any] = {"modified": THEN, "mode": 0o644, "uid": 1000, "gid": 1001} | facts
         node = Node(FileEntry(path=path, kind=kind, size=size, **known))
         self.nodes[path] = node
         if path != "/":
