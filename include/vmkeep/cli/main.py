@@ -26,7 +26,7 @@ READER_LEFT = 141
 
 _NOUNS = {
     "backup": "Back up VMs.",
-    "catalog": "Rebuild the SQL cache of restore points.",
+    "catalog": "Rebuild the SQL cache of restore points, and check the quality of its data.",
     "completion": "Print the script that completes vmkeep commands in a shell.",
     "config": "Show the settings, and where each value comes from.",
     "dr": "Recover from a disaster by a plan, rehearse it, and show what was proved.",
