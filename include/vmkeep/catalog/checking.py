@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from itertools import islice
 from typing import Any, Final
 
-from sqlalchemy import Engine, delete, func, insert, select
+from sqlalchemy import Engine, delete, func, insert, select, text
 from sqlalchemy.orm import Session
 
 from vmkeep.catalog.bounds import Measure, bounds_of, newest_points
@@ -150,6 +150,7 @@ class QualityCheck:
         self._insert(BadPointEvidence, ({"check_id": self.id, "ref": ref} for ref in bad))
         with self._session() as session:
             session.execute(newest_points(self.id, self._repository, self.now))
+            self._count_rows(session, PointEvidence)
             for measure in Measure:
                 session.execute(bounds_of(self.id, measure))
             newest = (PointEvidence.check_id == self.id) & (PointEvidence.age_rank == 1)
@@ -198,6 +199,8 @@ class QualityCheck:
 
         :param severities: the severity of each expectation for VMs whose policy says nothing; only these are asked.
         """
+        with self._session() as session:
+            self._count_rows(session, *EVIDENCE)
         return write_questions(Asked(check_id=self.id, now=self.now), severities, self._engine.dialect)
 
     def keep(self, report: str) -> None:
@@ -224,6 +227,15 @@ class QualityCheck:
     def end(self) -> None:
         """Delete the evidence."""
         self._drop(self.id)
+
+    def _count_rows(self, session: Session, *tables: type[Evidence]) -> None:
+        """Let the database count what a check has just laid out.
+
+        PostgreSQL takes a table that it has not counted for nearly empty, and then compares each row with each other.
+        """
+        if self._engine.dialect.name in ("postgresql", "sqlite"):
+            for table in tables:
+                session.execute(text(f"ANALYZE {table.__tablename__}"))
 
     def _drop(self, check_id: str) -> None:
         with self._session() as session:
