@@ -191,8 +191,11 @@ process crashes."""
 
 
 def to_plain(value: object) -> Any:
-    """Return a value as dicts, lists, strings and numbers, as in JSON. Tuples become lists, because XCom wraps them."""
-    return msgspec.json.decode(msgspec.json.encode(value))
+    """Return a value as dicts, lists, strings and numbers, as in JSON. Tuples become lists, because XCom wraps them.
+
+    Names that are no Unicode change as by :func:`to_json`.
+    """
+    return msgspec.json.decode(to_json(value))
 
 
 def from_plain(kind: type[T], plain: Any) -> T:
@@ -204,8 +207,30 @@ def from_plain(kind: type[T], plain: Any) -> T:
 
 
 def to_json(value: object) -> bytes:
-    """Return a value as compact JSON."""
-    return msgspec.json.encode(value)
+    r"""Return a value as compact JSON.
+
+    A guest may name a file by bytes that are no Unicode. JSON cannot hold such a name, so each of its lone surrogates
+    becomes a backslash and a number: ``\xff`` for a byte, else ``\ud800``.
+    """
+    try:
+        return msgspec.json.encode(value)
+    except UnicodeEncodeError:
+        return msgspec.json.encode(_without_surrogates(msgspec.to_builtins(value)))
+
+
+def _without_surrogates(plain: Any) -> Any:
+    if isinstance(plain, str):
+        return "".join(each if not "\ud800" <= each <= "\udfff" else _escape(ord(each)) for each in plain)
+    if isinstance(plain, dict):
+        return {_without_surrogates(key): _without_surrogates(value) for key, value in plain.items()}
+    if isinstance(plain, list | tuple):
+        return [_without_surrogates(each) for each in plain]
+    return plain
+
+
+def _escape(surrogate: int) -> str:
+    is_byte = 0xDC80 <= surrogate <= 0xDCFF  # Python's stand-in for a byte that is no UTF-8
+    return f"\\x{surrogate - 0xDC00:02x}" if is_byte else f"\\u{surrogate:04x}"
 
 
 def from_json(kind: type[T], text: bytes | str) -> T:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
+from dataclasses import dataclass
 
 from tests.patience import HANG
+from vmkeep.model.job import from_json, to_json, to_plain
 
 PARSE = """
 import sys, threading
@@ -44,3 +47,22 @@ def test_any_number_of_threads_may_be_the_first_to_parse_a_value():
     done = subprocess.run([sys.executable, "-c", PARSE], capture_output=True, text=True, timeout=HANG, check=False)
 
     assert (done.returncode, done.stdout) == (0, "whole\n"), done.stderr[-2000:]
+
+
+@dataclass(frozen=True)
+class Told:
+    """A value with a name that a guest gave."""
+
+    path: str
+    others: tuple[str, ...]
+    by_name: dict[str, int]
+
+
+def test_a_name_that_is_no_unicode_reaches_json_by_escapes():
+    value = Told(path="/caf\udce9", others=("/\ud800x", "/naïve \U0001f600"), by_name={"\udc80": 1})
+
+    shown = to_plain(value)
+
+    assert shown == {"path": r"/caf\xe9", "others": [r"/\ud800x", "/naïve \U0001f600"], "by_name": {r"\x80": 1}}
+    assert json.loads(to_json(value)) == shown
+    assert from_json(Told, to_json(value)).path == r"/caf\xe9"
