@@ -1,20 +1,28 @@
-"""Drafts: what is written gets its name when it is complete, and nothing of it stays if it never is."""
+"""Drafts: what is written gets its name when it is complete, and nothing of it stays if it never is.
+
+A draft's name tells the process that writes it. So the next draft in the same folder removes those of processes that
+were killed, and no other.
+"""
 
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import shutil
+import stat
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from vmkeep.blobs import name_if_free, sync_folder
 from vmkeep.errors import ConflictError, NotFoundError
+from vmkeep.processes import is_dead_mark, mark_of_this_process
 
-_LONGEST = 100
-"""Characters of the final name that a draft's name repeats."""
+_LONGEST: Final = 100
+"""Bytes of the final name that a draft's name repeats."""
+_DRAFT: Final = re.compile(r"\..*\.vmkeep-([0-9a-z-]+)-[0-9a-f]{8}", re.DOTALL)
 
 
 def require_free(out: Path) -> None:
@@ -36,6 +44,7 @@ def file_draft(out: Path) -> Iterator[int]:
     :raises ConflictError: the name is taken.
     """
     require_free(out)
+    _sweep(out.parent)
     draft = _beside(out)
     file = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
@@ -56,6 +65,7 @@ def folder_draft(out: Path) -> Iterator[Path]:
     :raises ConflictError: the name is taken.
     """
     require_free(out)
+    _sweep(out.parent)
     draft = _beside(out)
     draft.mkdir(0o700)
     try:
@@ -70,7 +80,24 @@ def folder_draft(out: Path) -> Iterator[Path]:
 
 
 def _beside(out: Path) -> Path:
-    return out.parent / f".{out.name[:_LONGEST]}.vmkeep-{secrets.token_hex(4)}"
+    name = os.fsencode(out.name)[:_LONGEST].decode(errors="ignore")
+    return out.parent / f".{name}.vmkeep-{mark_of_this_process()}-{secrets.token_hex(4)}"
+
+
+def _sweep(folder: Path) -> None:
+    """Remove the drafts in a folder whose processes are surely dead, if they are this user's."""
+    for draft in folder.iterdir():
+        found = _DRAFT.fullmatch(draft.name)
+        if found is None or not is_dead_mark(found[1]):
+            continue
+        with suppress(OSError):  # somebody else has removed it, or it cannot be: it is no more than room on a disk
+            status = draft.lstat()
+            if status.st_uid != os.geteuid():
+                continue
+            if stat.S_ISDIR(status.st_mode):
+                _remove(draft)
+            elif stat.S_ISREG(status.st_mode):
+                draft.unlink()
 
 
 def _taken(out: Path) -> ConflictError:

@@ -14,8 +14,8 @@ from pathlib import Path
 from vmkeep.clock import now
 from vmkeep.errors import ConflictError, NotFoundError, StoreFullError, TransferError, UsageError
 from vmkeep.filereader import FileReader
-from vmkeep.images.processes import ABANDONED_AFTER
 from vmkeep.model.extents import Extent, Extents, gather, split
+from vmkeep.processes import ABANDONED_AFTER
 
 SECTOR = 512
 _ZEROES = bytes(1 << 20)

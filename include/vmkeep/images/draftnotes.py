@@ -17,7 +17,7 @@ from typing import Final
 
 from vmkeep.clock import now
 from vmkeep.images.localnames import Naming
-from vmkeep.images.processes import ABANDONED_AFTER, boot
+from vmkeep.processes import ABANDONED_AFTER, boot
 
 _DRAFT: Final = ".vmkeep-{}.partial"
 _NOTE: Final = ".note"

@@ -26,8 +26,8 @@ from typing import TYPE_CHECKING, Any, Final
 from vmkeep.clock import now
 from vmkeep.errors import BlobNotFoundError, ConflictError, UsageError, VmKeepError
 from vmkeep.images.partsinks import PartSink
-from vmkeep.images.processes import ABANDONED_AFTER, is_dead, this_process
 from vmkeep.model.exports import MANIFEST, WrittenFile, parse_manifest
+from vmkeep.processes import ABANDONED_AFTER, is_dead, this_process
 
 if TYPE_CHECKING:
     from vmkeep.blobs.s3 import S3Uploads, SentPart

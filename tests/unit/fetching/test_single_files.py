@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import signal
 
 import pytest
 
@@ -11,6 +13,7 @@ from vmkeep.errors import ConflictError, CorruptError, NotFoundError, Unsupporte
 from vmkeep.fetching import require_possible, sha256_of
 from vmkeep.fetching.content import PIECE
 from vmkeep.model.fetched import FetchForm
+from vmkeep.processes import mark_of_this_process
 
 
 def test_a_file_gets_its_name_when_it_is_whole(files, tmp_path):
@@ -73,3 +76,33 @@ def test_the_sha256_is_that_of_the_content_with_its_holes(files):
     files.file("/f", content, extents=[(2 * PIECE + 7, 2 * PIECE + 11)])
 
     assert sha256_of(files, files.entry("/f")) == hashlib.sha256(content).hexdigest()
+
+
+def killed_at_its_first_byte(files, path, out, form):
+    """Fetch in a process of its own, which is killed while it writes."""
+    process = os.fork()
+    if process == 0:
+        files.open = lambda _path: os.kill(os.getpid(), signal.SIGKILL)
+        get(files, path, out, form)
+        os._exit(1)
+    _, status = os.waitpid(process, 0)
+    assert os.WTERMSIG(status) == signal.SIGKILL
+
+
+def test_the_next_draft_in_a_folder_removes_those_of_killed_processes_and_no_other(files, tmp_path):
+    files.folder("/d", mode=0o500)
+    files.file("/d/f", b"content")
+    long = tmp_path / ("ž" * 120)
+    killed_at_its_first_byte(files, "/d/f", tmp_path / "out", None)
+    killed_at_its_first_byte(files, "/d", tmp_path / "folder", FetchForm.FOLDER)
+    left = [each.name for each in tmp_path.iterdir()]
+    living = tmp_path / f".out.vmkeep-{mark_of_this_process()}-01234567"
+    foreign = tmp_path / f".out.vmkeep-{'0' * 16}-1-1-01234567"
+    mine = tmp_path / ".notes.vmkeep-1"
+    for each in (living, foreign, mine):
+        each.write_text("not yours")
+
+    get(files, "/d/f", long, None)
+
+    assert [name.partition(".vmkeep-")[0] for name in left] == [".folder"]  # it has removed the one before
+    assert sorted(tmp_path.iterdir()) == sorted([living, foreign, mine, long])

@@ -1,8 +1,10 @@
-"""Tells whether the process that wrote a note is dead, as far as this process can know."""
+"""Tells whether the process that left a note or a draft is dead, as far as this process can know."""
 
 from __future__ import annotations
 
+import hashlib
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -10,6 +12,7 @@ from typing import Final
 ABANDONED_AFTER: Final = 86400.0
 """Seconds of silence, after which the work of a process that nobody can look at counts as abandoned."""
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
+_MARK: Final = re.compile(r"([0-9a-f]{16})-([1-9]\d{0,9})-(\d{1,20})", re.ASCII)
 
 
 def this_process() -> dict[str, object]:
@@ -25,12 +28,28 @@ def is_dead(note: Mapping[str, object]) -> bool:
     return _started(process) != note.get("started")
 
 
+def mark_of_this_process() -> str:
+    """Return what tells this process from any other in letters, digits and dashes, for a file's name."""
+    return f"{_machine()}-{os.getpid()}-{_started(os.getpid()) or 0}"
+
+
+def is_dead_mark(mark: str) -> bool:
+    """Return whether the process of a mark is surely dead. One of another machine or container never is."""
+    found = _MARK.fullmatch(mark)
+    return found is not None and bool(boot()) and found[1] == _machine() and _started(int(found[2])) != found[3]
+
+
 def boot() -> str:
     """Return the id of this machine's present run, which all of its containers share; empty: it is not known."""
     try:
         return _BOOT.read_text(encoding="ascii").strip()
     except OSError:
         return ""
+
+
+def _machine() -> str:
+    """Return this machine's present run and container in few letters."""
+    return hashlib.sha256(f"{boot()} {_space()}".encode()).hexdigest()[:16]
 
 
 def _space() -> str:
