@@ -3,7 +3,8 @@
 A point is clean if its newest scan that could tell looked at all of it and found nothing, or if that scan looked at
 the files that differ from an older point which was clean by then. The proof names the chain of older points on which it
 stands. If a later scan finds malware in one of them, the point is in doubt, because the file may be in it unchanged.
-A find counts until the same scanner, with newer signatures, does not find it any more.
+A find counts until the same scanner has looked at all files again, with signatures that are not older, and found
+nothing. A scan of changed files takes nothing back, because it leaves out the very file if that is as it was.
 """
 
 from __future__ import annotations
@@ -31,6 +32,10 @@ class Cleanness(StrEnum):
     UNDECIDED = "undecided"
     """A part of it could not be scanned, or only a part was."""
     UNSCANNED = "not scanned"
+
+
+_WEIGHT = (Cleanness.FOUND, Cleanness.CLEAN, Cleanness.BASED, Cleanness.UNDECIDED)
+"""The order in which the words of several scans that passed count. A find that counts comes alone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,15 +84,15 @@ class ScanStates:
             return False
         if max(results)[1] is ProofResult.FAILED:
             return True
-        scan = counting_scan(self._repository, ref)
-        return scan is not None and scan.result is ProofResult.FAILED
+        return any(scan.result is ProofResult.FAILED for scan in counting_scans(self._repository, ref))
 
     def of(self, ref: str) -> ScanState:
-        """Return the state of a point."""
-        proof = counting_scan(self._repository, ref) if blob_of_ref(ref) in self._results else None
-        if proof is None:
+        """Return the state of a point: by a find that counts, else by the newest scan that shows it clean."""
+        proofs = counting_scans(self._repository, ref) if blob_of_ref(ref) in self._results else ()
+        if not proofs:
             return ScanState(point=ref, cleanness=Cleanness.UNSCANNED)
-        cleanness = self._judge(proof)
+        judged = [(proof, self._judge(proof)) for proof in proofs]
+        proof, cleanness = min(judged, key=lambda each: _WEIGHT.index(each[1]))  # the first of equals is the newest
         return ScanState(
             point=ref,
             cleanness=cleanness,
@@ -136,36 +141,58 @@ def last_clean_of(repository: Repository, vm_key: str, *, before: datetime | Non
     return ScanStates(repository, vm_key).last_clean(points, damaged=damaged)
 
 
-def counting_scan(repository: Repository, ref: str) -> PointProof | None:
-    """Return the malware scan of a point that counts: mostly the newest one that could tell.
+def counting_scans(repository: Repository, ref: str) -> tuple[PointProof, ...]:
+    """Return the malware scans of a point that count, the newest first.
 
-    A find counts until a later scan by the same scanner passes. A scan by another one, or by other rules, does not take
-    it back, because it may know nothing of that malware.
+    A find counts alone, until a later scan of all files by the same scanner passes. A scan by another one, by other
+    rules, or with older signatures does not take it back, because it may know nothing of that malware.
+    Without a find, all scans that passed count, because a weaker one takes nothing from a stronger one.
     """
     scans = [proof for proof in repository.proofs.of(ref) if proof.kind is ProofKind.MALWARE]
     told = [proof for proof in scans if proof.result is not ProofResult.UNDECIDED]
-    passed: set[tuple[str, str]] = set()
+    whole: list[PointProof] = []
     for proof in told:  # the newest first
-        if proof.passed:
-            passed |= _scanners(proof)
-        elif not _finders(proof) <= passed:
-            return proof
-    return next((proof for proof in told if proof.passed), None) or next(iter(scans), None)
+        if not proof.passed and not all(any(_knows(each, finder) for each in whole) for finder in _finders(proof)):
+            return (proof,)
+        if proof.passed and proof.details.get("scope") == ScanScope.WHOLE:
+            whole.append(proof)
+    return tuple(proof for proof in told if proof.passed) or tuple(scans[:1])
 
 
-def _scanners(proof: PointProof) -> set[tuple[str, str]]:
-    """Return name and rules of the scanners of a scan."""
+@dataclass(frozen=True, slots=True)
+class _Scanner:
+    """A scanner as a proof names it."""
+
+    name: str
+    rules: str
+    signatures_at: datetime | None
+
+
+def _knows(passed: PointProof, finder: _Scanner) -> bool:
+    """Return whether a scan used a scanner that would find what another one has found, if it were there."""
+    return any(
+        (scanner.name, scanner.rules) == (finder.name, finder.rules)
+        and (
+            finder.signatures_at is None
+            or (scanner.signatures_at is not None and scanner.signatures_at >= finder.signatures_at)
+        )
+        for scanner in _scanners(passed)
+    )
+
+
+def _scanners(proof: PointProof) -> set[_Scanner]:
+    """Return the scanners of a scan."""
     return {
-        (str(each.get("name")), str(each.get("rules", "")))
+        _Scanner(str(each.get("name")), str(each.get("rules", "")), _parsed(each.get("signatures_at")))
         for each in proof.details.get("scanners") or ()
         if isinstance(each, dict)
     }
 
 
-def _finders(proof: PointProof) -> set[tuple[str, str]]:
-    """Return name and rules of the scanners that have found something."""
+def _finders(proof: PointProof) -> set[_Scanner]:
+    """Return the scanners that have found something; one that nobody knows if the proof tells of none."""
     names = {each.get("scanner") for each in proof.details.get("findings") or () if isinstance(each, dict)}
-    return {scanner for scanner in _scanners(proof) if scanner[0] in names} or {("unknown", "")}
+    return {scanner for scanner in _scanners(proof) if scanner.name in names} or {_Scanner("unknown", "", None)}
 
 
 def chain_of(proof: PointProof) -> tuple[str, ...]:
@@ -175,7 +202,13 @@ def chain_of(proof: PointProof) -> tuple[str, ...]:
 
 
 def _time(proof: PointProof) -> datetime | None:
+    return _parsed(proof.details.get("whole_at"))
+
+
+def _parsed(text: object) -> datetime | None:
+    """Return an aware time; ``None``: the text is none."""
     try:
-        return datetime.fromisoformat(str(proof.details.get("whole_at")))
+        at = datetime.fromisoformat(str(text))
     except ValueError:
         return None
+    return at if at.tzinfo is not None else None

@@ -31,7 +31,7 @@ def made(tmp_path):
     return repository, refs
 
 
-def proved(repository, ref, result, *, scope="whole", chain=(), hours=0, whole_at=None, scanner="ClamAV", rules=""):
+def proved(repository, ref, result, *, scope="whole", chain=(), hours=0, whole_at=None, scanner="ClamAV", rules="", dated=None):
     repository.proofs.add(
         ref,
         PointProof(
@@ -43,7 +43,7 @@ def proved(repository, ref, result, *, scope="whole", chain=(), hours=0, whole_a
                 "scope": scope,
                 "chain": list(chain),
                 "whole_at": whole_at and whole_at.isoformat(),
-                "scanners": [{"name": scanner, "rules": rules}],
+                "scanners": [{"name": scanner, "rules": rules, "signatures_at": dated and dated.isoformat()}],
                 "findings": [{"scanner": scanner}] * (result is ProofResult.FAILED),
             },
         ),
@@ -118,6 +118,39 @@ def test_only_the_scanner_that_has_found_something_takes_it_back(made, scanner, 
     assert states(repository, refs)[0] is cleanness
     assert ScanStates(repository).is_infected(refs[0]) is (cleanness is Cleanness.FOUND)
     assert states(repository, refs)[1] is (Cleanness.CLEAN if cleanness is Cleanness.CLEAN else Cleanness.BASED)
+
+
+def test_a_scan_of_changed_files_takes_no_find_back(made):
+    repository, refs = made
+    proved(repository, refs[1], ProofResult.FAILED)
+    proved(repository, refs[2], ProofResult.PASSED, scope="changed", chain=[refs[1]])
+    proved(repository, refs[1], ProofResult.PASSED, scope="changed", chain=[refs[0]], hours=1)
+
+    assert states(repository, refs)[1:3] == [Cleanness.FOUND, Cleanness.BASED]
+    assert ScanStates(repository).is_infected(refs[1])
+    assert last_clean_of(repository, refs[0].rpartition("/")[0]).clean is None
+
+
+@pytest.mark.parametrize(("days", "cleanness"), [(-1, Cleanness.FOUND), (0, Cleanness.CLEAN), (1, Cleanness.CLEAN)])
+def test_a_scan_with_older_signatures_takes_no_find_back(made, days, cleanness):
+    repository, refs = made
+    proved(repository, refs[0], ProofResult.FAILED, dated=BEGIN)
+    proved(repository, refs[0], ProofResult.PASSED, dated=BEGIN + days * DAY, hours=1)
+
+    assert states(repository, refs)[0] is cleanness
+
+
+def test_a_later_scan_that_shows_less_takes_nothing_from_a_clean_point(made):
+    repository, refs = made
+    proved(repository, refs[1], ProofResult.PASSED)
+    proved(repository, refs[1], ProofResult.PASSED, scope="changed", hours=1)
+
+    assert states(repository, refs)[1] is Cleanness.CLEAN
+
+    proved(repository, refs[1], ProofResult.PASSED, scope="changed", chain=[refs[0]], hours=2)
+    proved(repository, refs[0], ProofResult.FAILED, hours=3)
+
+    assert states(repository, refs)[1] is Cleanness.CLEAN
 
 
 def test_the_end_of_an_older_point_does_not_make_its_successors_unknown(made):
