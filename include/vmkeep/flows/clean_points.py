@@ -53,6 +53,8 @@ class ScanState:
     """The time of the scan of all files on which a clean point stands, maybe that of an older point."""
     chain: tuple[str, ...] = ()
     """Refs of the older points on which a scan of changed files stands, the newest first."""
+    left: int = 0
+    """Files that the scan left out, and the older scans on which it stands."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,6 +102,7 @@ class ScanStates:
             text=proof.text,
             whole_at=_time(proof) if cleanness is Cleanness.CLEAN else None,
             chain=chain_of(proof),
+            left=_left(proof),
         )
 
     def _judge(self, proof: PointProof) -> Cleanness:
@@ -199,6 +202,11 @@ def chain_of(proof: PointProof) -> tuple[str, ...]:
     """Return the refs of the points on which a scan of changed files stands, the newest first; empty: on none."""
     chain = proof.details.get("chain")
     return tuple(map(str, chain)) if isinstance(chain, list) else ()
+
+
+def _left(proof: PointProof) -> int:
+    volumes = (each for each in proof.details.get("volumes") or () if isinstance(each, dict))
+    return sum(int(each.get("unscanned") or 0) for each in volumes) + int(proof.details.get("left_before") or 0)
 
 
 def _time(proof: PointProof) -> datetime | None:

@@ -1,7 +1,8 @@
-"""Looks at the file systems in a restore point: partition tables, volume groups, and the heads of file systems.
+"""Looks at the file systems in a restore point: partition tables, volume groups, and the roots of file systems.
 
-A block that cannot be read and a volume group that contradicts itself are failures. A partition table that contradicts
-itself, and disks on which nothing is known, are undecided. A journal that was not replayed is a note, because every
+A block that cannot be read, a volume group that contradicts itself, and a file system whose root folder cannot be
+listed are failures. A partition table that contradicts itself, a file system that is larger than its volume, and a
+volume with data of which no kind is known are undecided. A journal that was not replayed is a note, because every
 copy of a running machine has one.
 """
 
@@ -9,29 +10,36 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
 
-from vmkeep.errors import CorruptError
+from vmkeep.errors import CorruptError, NotFoundError, UnsupportedError
 from vmkeep.flows.check_values import Checked
 from vmkeep.guest import DiskInGuest
+from vmkeep.guest.filesystems import open_file_system
 from vmkeep.guest.lvm import DiskNotInBackup, Finding, Severity, check
 from vmkeep.guest.volumes import Volume, Volumes, find_volumes
 from vmkeep.model.blockio import RandomDisk
 from vmkeep.model.extents import Extent
 from vmkeep.model.point import RestorePoint
 from vmkeep.model.proofs import ProofKind, ProofResult
-from vmkeep.model.wording import counted
+from vmkeep.model.wording import counted, size
 from vmkeep.repository import Repository
 from vmkeep.transfer import open_views
 
 _MOST_TOLD = 200
 """Most volumes and findings that a proof names."""
+_LISTED = 1000
+"""Names of a root folder that are listed, at most."""
+_SMALL = 32 << 20
+"""Bytes of the largest volume without a known kind that says nothing, e.g. the loader of a boot."""
 _READY = "ready"
 _SAYS_NOTHING = frozenset({"empty", "unknown", "mbr", "gpt", "lvm-pv"})
 """Kinds of volumes that tell nothing about what they hold."""
 
 
 def check_file_systems(repository: Repository, point: RestorePoint) -> Checked:
-    """Look at the disks of a point. Some blocks of each volume are read, whatever its size.
+    """Look at the disks of a point. Only some blocks of each volume are read.
 
     The caller keeps the point in use meanwhile.
     """
@@ -49,7 +57,8 @@ def check_file_systems(repository: Repository, point: RestorePoint) -> Checked:
         volumes = find_volumes(disks)
         missing = [DiskNotInBackup(label=disk.label, capacity=disk.capacity) for disk in point.skipped]
         findings = check(volumes.lvm, missing)
-    result, text = _judge(volumes, findings, damage)
+        roots = _Roots.of(volumes)
+    result, text = _judge(volumes, findings, damage, roots)
     details = {
         "seconds": round(time.monotonic() - began, 3),
         "volumes": [_plain(volume) for volume in volumes.listed[:_MOST_TOLD]],
@@ -83,11 +92,38 @@ class _Watched:
         return self._disk.extents(start, stop)
 
 
-def _judge(volumes: Volumes, findings: Sequence[Finding], damage: Sequence[str]) -> tuple[ProofResult, str]:
-    if failures := [*damage, *_failures(volumes, findings)]:
+@dataclass(slots=True)
+class _Roots:
+    """The attempts to list the root folder of each file system."""
+
+    failures: list[str] = field(default_factory=list)
+    doubts: list[str] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, volumes: Volumes) -> _Roots:
+        """Open each file system, and list the beginning of its root folder."""
+        found = cls()
+        for volume in volumes:
+            if not volume.has_files:
+                continue
+            try:
+                with open_file_system(volume.open(), volume.kind, what=volume.name) as files:
+                    for _ in islice(files.entries("/"), _LISTED):
+                        pass
+            except (CorruptError, NotFoundError) as error:
+                found.failures.append(f"{volume.name}: its {volume.kind} cannot be read: {error}")
+            except UnsupportedError as error:
+                found.doubts.append(f"{volume.name}: {error}")
+        return found
+
+
+def _judge(
+    volumes: Volumes, findings: Sequence[Finding], damage: Sequence[str], roots: _Roots
+) -> tuple[ProofResult, str]:
+    if failures := [*damage, *_failures(volumes, findings), *roots.failures]:
         return ProofResult.FAILED, _summed(failures)
     known = [volume for volume in volumes if volume.kind not in _SAYS_NOTHING]
-    if doubts := [*_doubts(volumes)]:
+    if doubts := [*_doubts(volumes), *roots.doubts]:
         return ProofResult.UNDECIDED, _summed(doubts)
     if not known:
         return ProofResult.UNDECIDED, "no file system that is known is on the disks"
@@ -95,7 +131,7 @@ def _judge(volumes: Volumes, findings: Sequence[Finding], damage: Sequence[str])
     replay = [volume.name for volume in readable if volume.state != _READY]
     notes = f"; {counted(len(replay), 'journal')} to replay ({', '.join(replay[:5])})" if replay else ""
     what = f"{counted(len(readable), 'file system')}, {counted(len(volumes.lvm.groups), 'volume group')}"
-    return ProofResult.PASSED, f"{what} on {counted(len(volumes.lvm.tables), 'disk')}, whose heads can be read{notes}"
+    return ProofResult.PASSED, f"{what} on {counted(len(volumes.lvm.tables), 'disk')}, whose roots can be read{notes}"
 
 
 def _failures(volumes: Volumes, findings: Sequence[Finding]) -> Iterator[str]:
@@ -109,6 +145,11 @@ def _failures(volumes: Volumes, findings: Sequence[Finding]) -> Iterator[str]:
 def _doubts(volumes: Volumes) -> Iterator[str]:
     for table in volumes.lvm.tables:
         yield from table.warnings
+    for volume in volumes:
+        if volume.is_cut:
+            yield f"{volume.name}: its {volume.kind} is larger than the volume, so that it is cut off"
+        elif volume.kind == "unknown" and (volume.size > _SMALL or volume.disk is None):
+            yield f"{volume.name} has data of which no kind is known ({size(volume.size)})"
 
 
 def _summed(sentences: Sequence[str]) -> str:

@@ -24,6 +24,8 @@ KIND_OF = {
     Level.BOOT: ProofKind.BOOT,
 }
 
+_EARLY = timedelta(hours=12)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckJob:
@@ -89,28 +91,50 @@ def _levels(
     failed does not, so that the next point is checked at once.
     """
     turns = {Level.FILE_SYSTEMS: rules.file_systems, Level.ALL: rules.digests, Level.BOOT: rules.boot.turn}
+    asked = {level: turn for level, turn in turns.items() if turn is not None}
     last = dict(passed)
-    if not by_hand and any(turns.values()):
-        for name in repository.proofs.names(point.vm.key):
-            if name.result is ProofResult.UNDECIDED:
-                last[name.kind] = max(name.at, last.get(name.kind, name.at))
-    for level, turn in turns.items():
-        if turn is not None and (by_hand or is_due(turn, last.get(KIND_OF[level]), at, vm_key=point.vm.key)):
+    failed: set[ProofKind] = set()
+    before: datetime | None = None
+    if asked and not by_hand:
+        for name in sorted(repository.proofs.names(point.vm.key), key=lambda name: name.at):
+            if name.at >= last.get(name.kind, name.at):
+                if name.result is ProofResult.FAILED:
+                    failed.add(name.kind)
+                else:
+                    failed.discard(name.kind)
+                    last[name.kind] = name.at
+        times = (name.taken_at for name in repository.manifests.names(point.vm.key))
+        before = max((each for each in times if each is not None and each < point.taken_at), default=None)
+    for level, turn in asked.items():
+        kind = KIND_OF[level]
+        if by_hand or kind in failed or is_due(turn, last.get(kind), at, vm_key=point.vm.key, before=before):
             yield level
 
 
-def is_due(turn: timedelta, last: datetime | None, at: datetime, *, vm_key: str) -> bool:
+def is_due(turn: timedelta, last: datetime | None, at: datetime, *, vm_key: str, before: datetime | None) -> bool:
     """Return whether a check of a VM is due.
 
     The first checks of all VMs are spread over the days of one turn, by the keys of the VMs. Otherwise a policy that is
-    new to 5,000 VMs would boot all of them on one day, and again on one day a turn later.
+    new to 5,000 VMs would boot all of them on one day, and again on one day a turn later. A VM whose day came after its
+    last backup has its turn with the next one, so that weekly backups leave out none.
+
+    A later check is due up to half a day before its turn ends, because the last one ended later than it was planned.
 
     :param last: the time of the VM's last check of this kind; ``None``: there was none.
+    :param before: the time of the VM's point before this one; ``None``: there is none.
     """
     if last is not None:
-        return at - last >= turn
+        return at - last >= turn - min(turn / 2, _EARLY)
     days = max(1, turn.days)
-    return (int.from_bytes(sha256(vm_key.encode()).digest()[:8], "big") + at.toordinal()) % days == 0
+    today = at.toordinal()
+    if before is None:  # chance decides, because a VM that keeps one point only could miss its day for ever
+        return _number(f"{vm_key} {today}") % days == 0
+    since = (_number(vm_key) + today) % days
+    return since == 0 or since < today - before.toordinal()
+
+
+def _number(text: str) -> int:
+    return int.from_bytes(sha256(text.encode()).digest()[:8], "big")
 
 
 def _job(point: RestorePoint, rules: Verification, levels: tuple[Level, ...]) -> CheckJob:

@@ -46,6 +46,11 @@ class ScannerFacts:
     """The places of YARA's rules; a scan by other rules takes back none of their finds."""
 
     @property
+    def _left_most(self) -> bool:
+        """Whether more files were left out than are known to be as the scanners want them."""
+        return self.left > self.files + sum(volume.unchanged for volume in self.volumes)
+
+    @property
     def line(self) -> str:
         """The scanner in words."""
         dated = f" of {self.signatures_at:%Y-%m-%d}" if self.signatures_at else ", of an unknown date"
@@ -113,6 +118,8 @@ class ScannedPoint:
     """The first finds; :attr:`found` has their number."""
     unscanned: tuple[UnscannedFile, ...] = ()
     """The first files that were not scanned; :attr:`left` has their number."""
+    left_before: int = 0
+    """Files that the older scans left out, on which a scan of changed files stands."""
     warnings: tuple[str, ...] = ()
     seconds: float = 0.0
 
@@ -138,18 +145,24 @@ class ScannedPoint:
 
     @property
     def result(self) -> ProofResult:
-        """Failed: something was found. Undecided: a volume could not be read, or none was there. Else passed."""
+        """Failed: something was found. Undecided: a part could not be read, or most was left out. Else passed."""
         if self.found:
             return ProofResult.FAILED
-        if self.problems or not self.volumes:
+        if self.problems or not self.volumes or self._left_most:
             return ProofResult.UNDECIDED
         return ProofResult.PASSED
+
+    @property
+    def _left_most(self) -> bool:
+        """Whether more files were left out than are known to be as the scanners want them."""
+        return self.left > self.files + sum(volume.unchanged for volume in self.volumes)
 
     @property
     def line(self) -> str:
         """The outcome in one sentence."""
         looked = f"{counted(self.files, 'file')} scanned"
         left = f", {self.left:,} not scanned" if self.left else ""
+        left += f", {self.left_before:,} left out by older scans" if self.left_before else ""
         if self.found:
             first = self.findings[0]
             return (
@@ -160,4 +173,6 @@ class ScannedPoint:
             return "no volume with files was found, so nothing was scanned"
         if self.problems:
             return f"nothing found, but not everything was scanned: {'; '.join(self.problems[:3])}; {looked}{left}"
+        if self._left_most:
+            return f"nothing found, but most files were not scanned: {looked}{left}"
         return f"nothing found: {looked}{left}"

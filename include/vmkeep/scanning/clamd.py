@@ -117,7 +117,7 @@ def ask_about(address: ClamdAddress, content: Content) -> str:
 
 
 def verdict_of(answer: str) -> Verdict:
-    """Return the verdict in a daemon's answer about a file. An answer that is not known is no verdict."""
+    """Return the verdict in a daemon's answer about a file. One that is not known, e.g. an error, is its fault."""
     if answer == "OK":
         return Verdict(kind=VerdictKind.CLEAN)
     if answer.endswith(" FOUND"):
@@ -131,7 +131,7 @@ def verdict_of(answer: str) -> Verdict:
         return Verdict(kind=VerdictKind.FOUND, text=signature)
     if answer.startswith("INSTREAM size limit exceeded"):
         return _unscanned("larger than ClamAV takes (its limit StreamMaxLength)")
-    return _unscanned(f"ClamAV said: {answer[:200]}")
+    return Verdict(kind=VerdictKind.FAULT, text=f"ClamAV said: {answer[:200]}")
 
 
 def parse_version(answer: str) -> ScannerFacts:

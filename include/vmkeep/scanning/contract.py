@@ -22,6 +22,8 @@ class VerdictKind(StrEnum):
     FOUND = "found"
     NOT_SCANNED = "not-scanned"
     """The scanner did not look at all of the file, so that nobody knows."""
+    FAULT = "fault"
+    """The scanner itself failed, e.g. because its disk is full. It says nothing about the file."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +32,7 @@ class Verdict:
 
     kind: VerdictKind
     text: str = ""
-    """The signature of a find, or the reason why a file was not scanned."""
+    """The signature of a find, or the reason why there is no verdict."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -48,6 +48,9 @@ class _Counts:
     unread: int = 0
     """Folders that cannot be read."""
     first_unread: UnreadFolder | None = None
+    faults: int = 0
+    """Files that are damaged, or at which a scanner failed. They make the volume incomplete."""
+    first_fault: str = ""
 
 
 class Scan:
@@ -97,6 +100,8 @@ class Scan:
             problem = str(error)
         if (first := counts.first_unread) is not None:
             problem = problem or f"{counted(counts.unread, 'folder')} cannot be read, e.g. {first.path}: {first.why}"
+        if counts.faults:
+            problem = problem or f"{counted(counts.faults, 'file')} could not be scanned, e.g. {counts.first_fault}"
         return ScannedVolume(
             name=name,
             kind=files.kind,
@@ -157,7 +162,7 @@ class Scan:
             try:
                 content = stack.enter_context(loaded(files, entry, folder=self._folder, on_bytes=meter.add))
             except (CorruptError, NotFoundError, UnsupportedError) as error:
-                self._leave(name, entry, str(error), counts)
+                self._leave(name, entry, str(error), counts, is_fault=not isinstance(error, UnsupportedError))
                 return
             handed = stack.pop_all()
             pool.submit(self._judge, name, content, counts, gate, handed)
@@ -166,20 +171,21 @@ class Scan:
         """Give a file to all scanners, and count the verdict."""
         with held, gate.noting_errors():
             left = ""
-            found = False
+            found = is_fault = False
             for scanner in self._scanners:
                 verdict = scanner.scan(content)
                 if verdict.kind is VerdictKind.FOUND:
                     found = True
                     self._note(name, content, verdict.text, scanner.facts.name)
-                elif verdict.kind is VerdictKind.NOT_SCANNED:
+                elif verdict.kind is not VerdictKind.CLEAN:
                     left = left or verdict.text
+                    is_fault |= verdict.kind is VerdictKind.FAULT
             with self._lock:
                 counts.bytes_scanned += content.size
                 counts.found += found
                 counts.files += not left
                 if left:
-                    self._leave_held(name, content.name, content.size, left, counts)
+                    self._leave_held(name, content.name, content.size, left, counts, is_fault=is_fault)
 
     def _note(self, volume: str, content: Content, signature: str, scanner: str) -> None:
         with self._lock:
@@ -195,13 +201,16 @@ class Scan:
                     )
                 )
 
-    def _leave(self, volume: str, entry: FileEntry, why: str, counts: _Counts) -> None:
+    def _leave(self, volume: str, entry: FileEntry, why: str, counts: _Counts, *, is_fault: bool = False) -> None:
         with self._lock:
-            self._leave_held(volume, entry.path, entry.size, why, counts)
+            self._leave_held(volume, entry.path, entry.size, why, counts, is_fault=is_fault)
 
-    def _leave_held(self, volume: str, path: str, length: int, why: str, counts: _Counts) -> None:
+    def _leave_held(self, volume: str, path: str, length: int, why: str, counts: _Counts, *, is_fault: bool) -> None:
         """Count and name a file that was not scanned; the caller holds the lock."""
         counts.unscanned += 1
+        if is_fault:
+            counts.faults += 1
+            counts.first_fault = counts.first_fault or f"{path[:_LONGEST]}: {why}"
         if len(self._unscanned) < MOST:
             self._unscanned.append(UnscannedFile(volume=volume, path=path[:_LONGEST], size=length, why=why))
 

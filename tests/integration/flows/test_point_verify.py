@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 
 import pytest
 
@@ -78,6 +80,25 @@ def test_file_systems_pass_fail_or_tell_nothing_each_for_a_reason(repository):
     assert "sequence numbers of the volume group vgdata" in proofs["stale"]["text"]
     kinds = {volume["name"]: volume["kind"] for volume in proofs["windows"]["details"]["volumes"]}
     assert sorted(kinds.values()) == ["btrfs", "gpt", "ntfs", "vfat", "xfs"]
+
+
+def test_a_file_system_that_is_only_a_head_fails_and_data_of_no_known_kind_are_undecided(
+    repository, guest_disks, tmp_path
+):
+    hollow, noise = tmp_path / "hollow.raw", tmp_path / "noise.raw"
+    subprocess.run(["mke2fs", "-q", "-t", "ext4", str(hollow), "8M"], check=True)
+    with hollow.open("r+b") as file:
+        file.seek(2048)
+        file.write(b"\xa5" * (2 << 20))
+    noise.write_bytes(b"\xa5" * 4096)
+    os.truncate(noise, 64 << 20)
+    import_images(repository, [hollow], name="hollow")
+    import_images(repository, [guest_disks.path("x"), noise], name="noise")
+
+    _, told = verified(repository, "latest:image-hollow", "latest:image-noise", "--level", "file-systems")
+
+    assert [one["proof"]["result"] for one in told] == ["failed", "undecided"]
+    assert "disk1 has data of which no kind is known" in told[1]["proof"]["text"]
 
 
 def test_a_damaged_block_fails_the_check_that_reads_it_and_no_other_point(repository, guest_disks, tmp_path):

@@ -203,4 +203,4 @@ def test_an_answer_that_is_not_known_is_never_clean(tmp_path, answer):
             with pytest.raises(UnreachableError, match="without an answer"):
                 ask_about(ClamdAddress(path=path), content(b"x"))
             return
-        assert verdict_of(ask_about(ClamdAddress(path=path), content(b"x"))).kind is VerdictKind.NOT_SCANNED
+        assert verdict_of(ask_about(ClamdAddress(path=path), content(b"x"))).kind is VerdictKind.FAULT

@@ -31,7 +31,9 @@ def made(tmp_path):
     return repository, refs
 
 
-def proved(repository, ref, result, *, scope="whole", chain=(), hours=0, whole_at=None, scanner="ClamAV", rules="", dated=None):
+def proved(
+    repository, ref, result, *, scope="whole", chain=(), hours=0, whole_at=None, scanner="ClamAV", rules="", dated=None
+):
     repository.proofs.add(
         ref,
         PointProof(

@@ -111,23 +111,42 @@ def test_a_policy_that_asks_for_nothing_has_no_check(repository):
     assert EVERYTHING.checks
 
 
-@given(st.uuids(), st.integers(1, 90), st.dates())
-def test_the_first_check_of_every_vm_comes_within_one_turn(key, days, begin):
+@given(st.uuids(), st.integers(1, 90), st.integers(1, 14), st.dates())
+def test_the_first_check_of_every_vm_comes_within_one_turn_whatever_its_backups_rhythm(key, days, rhythm, begin):
     start = datetime.combine(begin.replace(year=2026), datetime.min.time(), UTC)
-    turn = timedelta(days=days)
+    step = timedelta(days=rhythm)
+    backups = [start + number * step for number in range(1, days // rhythm + 2)]
 
-    due = [day for day in range(days) if is_due(turn, None, start + timedelta(days=day), vm_key=str(key))]
-
-    assert len(due) == 1
+    assert any(is_due(timedelta(days=days), None, at, vm_key=str(key), before=at - step) for at in backups)
 
 
 def test_the_first_checks_of_a_fleet_are_spread_over_the_days_of_a_turn():
     fleet = [f"5029ab12-{number}" for number in range(3000)]
+    day = timedelta(days=1)
 
-    by_day = [sum(is_due(WEEK * 4, None, WHEN + timedelta(days=day), vm_key=vm) for vm in fleet) for day in range(28)]
+    by_day = [
+        sum(is_due(WEEK * 4, None, at, vm_key=vm, before=at - day) for vm in fleet)
+        for at in (WHEN + number * day for number in range(28))
+    ]
+    first = sum(is_due(WEEK * 4, None, WHEN, vm_key=vm, before=None) for vm in fleet)
 
     assert sum(by_day) == len(fleet)
-    assert max(by_day) < 2 * len(fleet) / 28
+    assert max(*by_day, first) < 2 * len(fleet) / 28
+
+
+def test_a_turn_is_as_long_as_it_says_though_each_check_ends_after_its_plan():
+    last = WHEN + timedelta(hours=1)
+
+    assert is_due(timedelta(days=1), last, WHEN + timedelta(days=1), vm_key="a", before=WHEN)
+    assert is_due(WEEK, last, WHEN + WEEK, vm_key="a", before=WHEN)
+    assert not is_due(WEEK, last, WHEN + timedelta(days=6), vm_key="a", before=WHEN)
+
+
+def test_a_first_check_that_failed_is_done_again_with_the_next_point(repository):
+    prove(repository, seal(repository, "a"), ProofKind.BOOT, ProofResult.FAILED, at=WHEN)
+    new = seal(repository, "a", day=1)
+
+    assert Level.BOOT in levels(repository, {new}, WHEN + timedelta(days=1))[new]
 
 
 def test_a_retry_does_only_the_checks_that_its_run_has_not_done(repository, monkeypatch):

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import threading
+from datetime import UTC, datetime
 
 import pytest
 
 from tests.guest_memory import MemoryFiles, file, folder
 from tests.patience import HANG
 from vmkeep.errors import CancelledError, UnreachableError
-from vmkeep.model.scanning import ScannerFacts
+from vmkeep.model.scanning import ScannedPoint, ScannedVolume, ScannerFacts, ScanScope
 from vmkeep.scanning import Scan, Verdict, VerdictKind, contents, running
 
 CLEAN = Verdict(kind=VerdictKind.CLEAN)
@@ -93,6 +94,31 @@ def test_a_damaged_file_is_listed_and_a_damaged_folder_makes_the_volume_incomple
     assert (done.files, done.unscanned) == (1, 1)
     assert run.unscanned[0].path == "/b"
     assert done.problem.startswith("1 folder cannot be read, e.g. /d: ")
+
+
+def test_a_damaged_file_and_a_scanner_that_fails_make_the_volume_incomplete(tmp_path):
+    def failing(_data):
+        return Verdict(kind=VerdictKind.FAULT, text="no space")
+
+    damaged, _ = scan(MemoryFiles.of(file("/a", b"x"), file("/b", b"x"), damaged={"/b"}), tmp_path)
+    failed, _ = scan(MemoryFiles.of(file("/a", b"x")), tmp_path, Words(failing))
+
+    assert damaged.problem.startswith("1 file could not be scanned, e.g. /b: ")
+    assert failed.problem == "1 file could not be scanned, e.g. /a: no space"
+
+
+@pytest.mark.parametrize(
+    ("files", "left", "unchanged", "result"),
+    [(0, 1, 0, "undecided"), (1, 2, 0, "undecided"), (1, 1, 0, "passed"), (0, 1, 5, "passed"), (0, 0, 0, "passed")],
+)
+def test_a_point_is_not_clean_if_most_of_its_files_were_left_out(files, left, unchanged, result):
+    volume = ScannedVolume(name="disk0", kind="ext4", files=files, unscanned=left, unchanged=unchanged)
+    point = ScannedPoint(
+        point="p", vm="v", taken_at=datetime.now(UTC), scope=ScanScope.WHOLE, scanners=(), volumes=(volume,)
+    )
+
+    assert point.result == result
+    assert ("most files were not scanned" in point.line) is (result == "undecided")
 
 
 def test_unchanged_files_are_counted_and_not_scanned(tmp_path):

@@ -137,6 +137,7 @@ def _of(name: str, disk: RandomDisk, content: Content, warnings: tuple[str, ...]
         state=state,
         refusal=content.refusal,
         warnings=warnings,
+        is_cut=content.size > disk.capacity,
         disk=disk,
     )
 

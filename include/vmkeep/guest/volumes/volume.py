@@ -36,6 +36,8 @@ class Volume:
     """The reason why no files can be read in it, and the way out; empty: files can be read."""
     warnings: tuple[str, ...] = ()
     """Sentences about things that a reader of its files should know first."""
+    is_cut: bool = False
+    """Whether its file system reaches beyond its end."""
     disk: RandomDisk | None = field(default=None, compare=False, repr=False)
     """Its bytes; ``None``: they cannot be read."""
 
