@@ -46,11 +46,6 @@ class ScannerFacts:
     """The places of YARA's rules; a scan by other rules takes back none of their finds."""
 
     @property
-    def _left_most(self) -> bool:
-        """Whether more files were left out than are known to be as the scanners want them."""
-        return self.left > self.files + sum(volume.unchanged for volume in self.volumes)
-
-    @property
     def line(self) -> str:
         """The scanner in words."""
         dated = f" of {self.signatures_at:%Y-%m-%d}" if self.signatures_at else ", of an unknown date"
@@ -154,7 +149,7 @@ class ScannedPoint:
 
     @property
     def _left_most(self) -> bool:
-        """Whether more files were left out than are known to be as the scanners want them."""
+        """Whether more files were left out than were scanned now, or before and are unchanged."""
         return self.left > self.files + sum(volume.unchanged for volume in self.volumes)
 
     @property

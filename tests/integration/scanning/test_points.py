@@ -221,3 +221,18 @@ def test_a_person_reads_finds_and_what_was_left_out(world):
     assert "FOUND         disk0:/evil.com: Test.Eicar.UNOFFICIAL (ClamAV), SHA-256 275a021b" in done.stdout
     assert "scanner       ClamAV 1." in done.stdout
     assert "error: " in done.stderr or "malware in 1 file" in done.stderr
+
+
+def test_a_point_is_not_clean_if_volumes_are_lost_with_the_metadata_of_their_group(world, guest_disks):
+    disks = []
+    for name in ("iva", "ivb"):
+        content = bytearray(guest_disks.path(name).read_bytes())
+        content[2056 * 512 : 4096 * 512] = bytes(2040 * 512)
+        disks.append(world.folder / f"lost-{name}.img")
+        disks[-1].write_bytes(content)
+    lost = world.point("lost", fat(world.folder / "beside.img", good=b"good"), *disks)
+
+    [scanned] = world.json("point", "scan", lost, code=97)["points"]
+
+    assert (scanned["result"], scanned["found"]) == ("undecided", 0)
+    assert any(each["kind"].startswith("lvm") and each["problem"] for each in scanned["volumes"])

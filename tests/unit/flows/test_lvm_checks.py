@@ -266,6 +266,17 @@ def test_only_the_disk_that_a_failure_names_is_doubted_and_an_attached_copy_is_b
     assert texts["duplicate-pv"].endswith("change tracking is not the cause")
 
 
+def test_the_disk_that_a_finding_names_is_always_among_the_doubted(repository, store):
+    point = store("split", "lvm-split-a", "lvm-split-b-old")
+
+    report = check(repository, mark=True)
+
+    assert "pv-not-in-vg" in codes(report)
+    doubt = repository.marks.suspicion_of(point.ref)
+    assert doubt is not None
+    assert point.numbered[1].disk.label in doubt.disks
+
+
 def test_a_selector_chooses_vms_by_what_points_tell_and_refuses_what_they_do_not(repository, store):
     store("db01", *CONSISTENT)
     store("web01", *CONSISTENT)
