@@ -2,7 +2,7 @@
 
 Each kind brings a :class:`NodeReader`: it knows folders, files and attributes by *nodes*, e.g. inode numbers. The tree
 makes paths of them, and refuses what a stranger may have built to trap a program that walks through it: a name with a
-slash, a folder within itself, and a folder with two names.
+slash, a folder within itself, a folder with two names, and a name that occurs twice in a folder.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from typing import Final, Generic, Protocol, TypeVar
 
-from vmkeep.errors import NotFoundError
+from vmkeep.errors import CorruptError, NotFoundError
 from vmkeep.guest.filesystems.recent import Recent
 from vmkeep.guest.filesystems.volume import Volume
 from vmkeep.model.extents import Extent
@@ -27,6 +27,8 @@ _NAMES_IN_MEMORY: Final = 1 << 18
 """Most names of a folder that are kept for the next look-up; a larger folder is searched each time."""
 _FOLDERS_WATCHED: Final = 1 << 20
 """Number of folders of which the tree knows whether they have a second name."""
+_NAMES_WATCHED: Final = 1 << 20
+"""Names of one folder among which one that occurs twice is found."""
 _UNSAFE: Final = frozenset(("", ".", ".."))
 
 
@@ -95,20 +97,48 @@ class FileTree(Generic[N]):
         return self._reader.describe(path, node)
 
     def entries(self, path: str) -> Iterator[FileEntry]:
-        """Yield the entries of a folder. Those that were yielded before an error are right."""
+        """Yield the entries of a folder. Those that were yielded before an error are right.
+
+        :raises CorruptError: the folder is damaged; or single entries are, and all the others were yielded before.
+        """
         path, node = self._find(path)
         if not self._reader.is_folder(node):
             raise NotFoundError(f"{self._volume.what}: {path} is no folder")
         return self._entries(path, node)
 
     def _entries(self, path: str, node: N) -> Iterator[FileEntry]:
-        for name, child in self._children(path, node):
-            below = _joined(path, name)
-            self._recent.put(below, child)
-            found = self._reader.describe(below, child)
-            if found.kind is FileKind.FOLDER:
-                self._watch(below, child)
+        bad: list[CorruptError] = []
+        seen: set[int] = set()
+        for name, child in self._reader.children(node):
+            try:
+                found = self._entry(path, name, child, seen)
+            except CorruptError as error:  # the others are told first
+                bad = bad or [error]
+                continue
             yield found
+        if bad:
+            raise bad[0]
+
+    def _entry(self, path: str, name: str, child: N, seen: set[int]) -> FileEntry:
+        """Return an entry of a folder.
+
+        :param seen: hashes of the names before it. A name that occurs twice could lead a caller to the wrong file.
+        """
+        if _is_unsafe(name):
+            raise self._volume.damaged(f"{path} holds an entry with the name {name!r}, which no file can have")
+        below = _joined(path, name)
+        if hash(name) in seen:
+            raise self._volume.damaged(f"{path} holds the name {name!r} twice")
+        if len(seen) < _NAMES_WATCHED:
+            seen.add(hash(name))
+        try:
+            found = self._reader.describe(below, child)
+        except CorruptError as error:
+            raise CorruptError(f"the entry {below} cannot be read: {error}") from error
+        if found.kind is FileKind.FOLDER:
+            self._watch(below, child)
+        self._recent.put(below, child)
+        return found
 
     def open(self, path: str) -> io.RawIOBase:
         """Open a file's content."""
@@ -139,19 +169,19 @@ class FileTree(Generic[N]):
             return "/" + "/".join(parts), known
         at, node = "/", self._reader.root()
         for part in parts:
-            found = self._lookup(at, node, part)
+            found = self._lookup(node, part)
             if found is None:
                 raise NotFoundError(f"{self._volume.what}: there is no {_joined(at, part)}")
             at, node = _joined(at, found[0]), found[1]
         return at, node
 
-    def _lookup(self, path: str, folder: N, name: str) -> tuple[str, N] | None:
+    def _lookup(self, folder: N, name: str) -> tuple[str, N] | None:
         if not self._reader.is_folder(folder):
             return None
-        names = self._names(path, folder)
+        names = self._names(folder)
         if names is not None and name in names:
             return name, names[name]
-        pairs = names.items() if names is not None else self._children(path, folder)
+        pairs = names.items() if names is not None else self._children(folder)
         wanted = name.casefold()
         folded: list[tuple[str, N]] = []
         for each, node in pairs:
@@ -161,14 +191,14 @@ class FileTree(Generic[N]):
                 folded.append((each, node))
         return folded[0] if len(folded) == 1 else None
 
-    def _names(self, path: str, folder: N) -> dict[str, N] | None:
+    def _names(self, folder: N) -> dict[str, N] | None:
         """Return the names of a folder; ``None``: it has too many for the memory."""
         known = self._folders.get(folder)
         if known is not None:
             self._folders.move_to_end(folder)
             return known
         names: dict[str, N] = {}
-        for name, node in self._children(path, folder):
+        for name, node in self._children(folder):
             names.setdefault(name, node)
             if len(names) > _NAMES_IN_MEMORY:
                 return None
@@ -177,11 +207,10 @@ class FileTree(Generic[N]):
             self._folders.popitem(last=False)
         return names
 
-    def _children(self, path: str, folder: N) -> Iterator[tuple[str, N]]:
+    def _children(self, folder: N) -> Iterator[tuple[str, N]]:
         for name, node in self._reader.children(folder):
-            if name in _UNSAFE or "/" in name or "\0" in name:
-                raise self._volume.damaged(f"{path} holds an entry with the name {name!r}, which no file can have")
-            yield name, node
+            if not _is_unsafe(name):
+                yield name, node
 
     def _watch(self, path: str, folder: N) -> None:
         """Refuse a folder that was met under another name, because walking through such a tree might never end."""
@@ -190,6 +219,10 @@ class FileTree(Generic[N]):
         name = hash(path)
         if len(self._watched) < _FOLDERS_WATCHED and self._watched.setdefault(folder, name) != name:
             raise self._volume.damaged(f"the folder {path} has a second name, which no folder can have")
+
+
+def _is_unsafe(name: str) -> bool:
+    return name in _UNSAFE or "/" in name or "\0" in name
 
 
 def _joined(folder: str, name: str) -> str:

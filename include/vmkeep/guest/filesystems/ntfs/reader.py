@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from vmkeep.errors import CorruptError
+from vmkeep.errors import CorruptError, NotFoundError, UnsupportedError
 from vmkeep.guest.filesystems.content import Content, FileContent, HeldContent, extents_of
 from vmkeep.guest.filesystems.ntfs import state
 from vmkeep.guest.filesystems.ntfs.boot import Boot, read_boot
@@ -60,14 +60,18 @@ def open_ntfs(volume: Volume) -> FileTree[NtfsNode]:
     reader = NtfsReader(volume, boot, table)
     reader.warnings += state.warnings(volume, table)
     tree = FileTree(reader, volume)
-    if _is_hibernated(tree):
+    if _is_hibernated(reader, tree):
         reader.warnings.append("Windows was hibernated: files that it still had in memory may be missing or old.")
     return tree
 
 
-def _is_hibernated(tree: FileTree[NtfsNode]) -> bool:
-    found = next((each for each in tree.entries("/") if each.path.lower() == "/hiberfil.sys"), None)
-    return found is not None and found.kind is FileKind.FILE and tree.open(found.path).read(4) in _HIBERNATED
+def _is_hibernated(reader: NtfsReader, tree: FileTree[NtfsNode]) -> bool:
+    """Tell whether Windows was hibernated. Who lists the root folder gets the errors in it."""
+    try:
+        found = next((name for name, _ in reader.children(reader.root()) if name.lower() == "hiberfil.sys"), None)
+        return found is not None and tree.open(f"/{found}").read(4) in _HIBERNATED
+    except (CorruptError, NotFoundError, UnsupportedError):
+        return False
 
 
 class NtfsReader:
@@ -96,7 +100,11 @@ class NtfsReader:
             if reference & _RECORD_BITS < _FIRST_OF_USERS:
                 continue
             yield name, NtfsNode(reference)
-            for stream in self._streams(self._table.follow(reference)):
+            try:
+                streams = self._streams(self._table.follow(reference))
+            except CorruptError:  # who describes the file gets the error; the other names are good
+                continue
+            for stream in streams:
                 yield f"{name}:{stream}", NtfsNode(reference, stream)
 
     def _streams(self, record: Record) -> list[str]:
