@@ -71,6 +71,7 @@ __all__ = [
     "resumed_restores",
     "retention",
     "rights",
+    "role_setup",
     "saved_machine",
     "scan_first",
     "serving",

@@ -10,6 +10,7 @@ PURPOSES = {
     "restore-new": Purpose.RESTORE_NEW,
     "attach": Purpose.ATTACH,
     "host-backup": Purpose.HOST_BACKUP,
+    "guest-files": Purpose.GUEST_FILES,
 }
 """Kinds of run, by the words of the command line."""
 

@@ -4,8 +4,9 @@ All other packages see managed object ids (``vm-16``) and model values.
 
 *The connection*: ``session`` (over ``connection``, ``stub``, ``trust``, ``http``, ``tickets``) and ``onelogin``, calls
 and their faults (``api``, ``tasks``, ``properties``, ``looks``, ``faults``), and ``server``, the identity of a vCenter
-or host. *The inventory*: ``inventory``, ``describe``, ``names``, ``paths``, ``machines``, ``claims``, ``rights``;
-``choosing`` finds the VMs that fit a selector (``vmfacts``, ``records``, ``surroundings``, ``tags``, ``automation``).
+or host. *The inventory*: ``inventory``, ``describe``, ``names``, ``paths``, ``machines``, ``claims``, ``rights``,
+``roles``; ``choosing`` finds the VMs that fit a selector (``vmfacts``, ``records``, ``surroundings``, ``tags``,
+``automation``).
 *A backup*: ``snapshots`` (``snapshottree``), ``remains``, ``changes``, ``vmfiles``, ``sharing``, ``disturbances``,
 ``relocation``, ``reach``, ``rdms``, ``guestcommands``, ``tools``; ``hostbundles`` for the configuration of a host.
 *A file back into a guest*: ``guestuploads``. *A sweep*: ``traces`` and ``attached``.
@@ -72,6 +73,7 @@ __all__ = [
     "remains",
     "rights",
     "rightscheck",
+    "roles",
     "screenshots",
     "server",
     "session",

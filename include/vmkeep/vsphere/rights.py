@@ -25,6 +25,7 @@ class Purpose(StrEnum):
     RESTORE_NEW = "restore to a new VM"
     ATTACH = "attach disks to a VM"
     HOST_BACKUP = "backup of a host's configuration"
+    GUEST_FILES = "files back into a guest"
 
 
 class On(StrEnum):
@@ -327,7 +328,23 @@ STEPS: Mapping[Purpose, tuple[Step, ...]] = {
             calls=("BackupFirmwareConfiguration", "AcquireGenericServiceTicket"),
         ),
     ),
+    Purpose.GUEST_FILES: (
+        LOOKING,
+        Step(
+            name="write files in the guest, and read them back",
+            calls=(
+                "DeleteFileInGuest", "InitiateFileTransferFromGuest", "InitiateFileTransferToGuest",
+                "ListFilesInGuest", "MoveFileInGuest", "ValidateCredentialsInGuest",
+            ),
+        ),
+    ),
 }  # fmt: skip
+
+SETTING_UP = Step(
+    name="make the role, and grant it",
+    calls=("AddAuthorizationRole", "UpdateAuthorizationRole", "RetrieveEntityPermissions", "SetEntityPermissions"),
+)
+"""No run does this, but the person who sets up the backup user."""
 
 _MAKE_THEIR_VM = (Purpose.RESTORE_NEW, Purpose.ATTACH)
 
@@ -372,7 +389,7 @@ def needed(purpose: Purpose, when: Iterable[When] = ()) -> Mapping[On, tuple[str
 
 def known_methods() -> frozenset[str]:
     """Return the WSDL names of all methods that some step calls."""
-    return frozenset(name for steps in STEPS.values() for step in steps for name in step.calls)
+    return frozenset(name for steps in (*STEPS.values(), (SETTING_UP,)) for step in steps for name in step.calls)
 
 
 def _needs(step: Step) -> Iterator[tuple[On, str]]:

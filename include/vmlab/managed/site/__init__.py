@@ -25,7 +25,15 @@ from vmlab.managed.site.calls import (
 from vmlab.managed.site.fault_plan import FaultPlan, Injection
 from vmlab.managed.site.product import RELEASES, Kind, Product
 from vmlab.managed.site.refusals import invalid_login, no_permission, session_needed
-from vmlab.managed.site.roles import ADMIN_ROLE, BACKUP_PRIVILEGES, BACKUP_ROLE, READ_ONLY_ROLE, SYSTEM, is_system
+from vmlab.managed.site.roles import (
+    ADMIN_ROLE,
+    BACKUP_PRIVILEGES,
+    BACKUP_ROLE,
+    BUILT_IN,
+    READ_ONLY_ROLE,
+    SYSTEM,
+    is_system,
+)
 from vmlab.managed.site.scripted_guests import File, Guest, Guests, Process, Script, Transfer, User
 from vmlab.managed.site.sessions import COOKIE, Session, Sessions, acting, cookie_of
 from vmlab.managed.site.site import Bundle, HostEnd, Site
@@ -37,6 +45,7 @@ __all__ = [
     "ADMIN_ROLE",
     "BACKUP_PRIVILEGES",
     "BACKUP_ROLE",
+    "BUILT_IN",
     "COOKIE",
     "READ_ONLY_ROLE",
     "RELEASES",

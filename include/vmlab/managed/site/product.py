@@ -77,6 +77,10 @@ class Product:
             return f"{name}@vsphere.local"
         return "root" if name == "administrator" else name
 
+    def takes_user(self, name: str) -> bool:
+        """Return whether a grant may make a user of that name. A real server has its users elsewhere."""
+        return name.endswith("@vsphere.local") if self.is_vcenter else "@" not in name
+
     def refusal(self, method: str, privileges: str | None) -> Any:
         """Return the fault by which this product refuses a method, or None.
 

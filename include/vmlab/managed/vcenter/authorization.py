@@ -1,12 +1,13 @@
 """The authorization manager: reads and changes the roles and permissions that `site.access` checks."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from vmlab.api import vim, vmodl
-from vmlab.managed.site import ADMIN_ROLE, SYSTEM, Call, Site, method
+from vmlab.managed.site import ADMIN_ROLE, BUILT_IN, SYSTEM, Call, Site, method
 from vmlab.managed.vcenter.privilege_names import PRIVILEGES
 from vmlab.managed.vcenter.service import privilege_list
-from vmlab.managed.world import above
+from vmlab.managed.world import above, root_folder
 
 Manager = vim.AuthorizationManager
 
@@ -72,13 +73,16 @@ def retrieve_all_permissions(call: Call) -> list[Any]:
 
 @method(Manager, "SetEntityPermissions")
 def set_entity_permissions(call: Call, entity: Any, permission: list[Any]) -> None:
-    """Grant roles to users on an object."""
+    """Grant roles to users on an object. Nobody grants privileges that he does not hold there himself."""
     grants = call.site.access.grants()
-    known = {role.role_id for role in call.site.access.roles()}
+    known = {role.role_id: role for role in call.site.access.roles()}
     for item in permission:
         if item.roleId not in known:
             raise vim.fault.NotFound(msg=f"no role {item.roleId}")
         user = _canonical(item.principal)
+        if user not in grants and not call.site.product.takes_user(user):
+            raise vim.fault.UserNotFound(principal=item.principal, unresolved=False, msg=f"no user {item.principal}")
+        _require_held(call, entity, known[item.roleId].privileges)
         grants[user] = {**grants.get(user, {}), entity._moId: item.roleId}
         _set_local(call, user, entity, local=not item.propagate)
     call.world.set_meta("grants", grants)
@@ -99,7 +103,9 @@ def remove_entity_permission(call: Call, entity: Any, user: str, isGroup: bool) 
 @method(Manager, "AddAuthorizationRole")
 def add_role(call: Call, name: str, privIds: list[str]) -> int:
     """Make a role."""
-    _check_known(privIds, "privIds")
+    _check_name(name)
+    if unknown := _unknown(call, privIds):
+        raise vmodl.fault.InvalidArgument(invalidProperty="privIds", msg=f"there is no privilege '{unknown}'")
     roles = call.site.access.roles()
     if any(role.name == name for role in roles):
         raise vim.fault.AlreadyExists(name=name, msg=f"a role {name} already exists")
@@ -111,11 +117,18 @@ def add_role(call: Call, name: str, privIds: list[str]) -> int:
 
 @method(Manager, "UpdateAuthorizationRole")
 def update_role(call: Call, roleId: int, newName: str, privIds: list[str]) -> None:
-    """Change a role that a user made."""
-    _check_known(privIds, "privIds")
+    """Change a role that a user made. Nobody puts privileges into it that he does not hold himself."""
+    _check_name(newName)
+    if any(role.role_id == roleId for role in BUILT_IN):
+        raise vmodl.fault.InvalidArgument(invalidProperty="roleId", msg="a system role cannot be changed")
     roles = call.world.meta("roles") or []
     if not any(role[0] == roleId for role in roles):
-        raise vim.fault.NotFound(msg=f"no changeable role {roleId}")
+        raise vim.fault.NotFound(msg=f"no role {roleId}")
+    if any(role.name == newName and role.role_id != roleId for role in call.site.access.roles()):
+        raise vim.fault.AlreadyExists(name=newName, msg=f"a role {newName} already exists")
+    if unknown := _unknown(call, privIds):
+        raise vim.fault.NotFound(msg=f"there is no privilege '{unknown}'")
+    _require_held(call, root_folder(call.world), privIds)
     extra = [privilege for privilege in privIds if privilege not in SYSTEM]
     call.world.set_meta("roles", [[roleId, newName, extra] if role[0] == roleId else role for role in roles])
 
@@ -123,9 +136,11 @@ def update_role(call: Call, roleId: int, newName: str, privIds: list[str]) -> No
 @method(Manager, "RemoveAuthorizationRole")
 def remove_role(call: Call, roleId: int, failIfUsed: bool) -> None:
     """Remove a role that a user made. It must not be granted to anybody."""
+    if any(role.role_id == roleId for role in BUILT_IN):
+        raise vmodl.fault.InvalidArgument(invalidProperty="roleId", msg="a system role cannot be removed")
     roles = call.world.meta("roles") or []
     if not any(role[0] == roleId for role in roles):
-        raise vim.fault.NotFound(msg=f"no changeable role {roleId}")
+        raise vim.fault.NotFound(msg=f"no role {roleId}")
     if any(roleId in granted.values() for granted in call.site.access.grants().values()):
         raise vim.fault.RemoveFailed(msg=f"role {roleId} is in use")
     call.world.set_meta("roles", [role for role in roles if role[0] != roleId])
@@ -135,6 +150,24 @@ def _check_known(names: list[str], parameter: str) -> None:
     for name in names:
         if name not in PRIVILEGES:
             raise vmodl.fault.InvalidArgument(invalidProperty=parameter, msg=f"there is no privilege '{name}'")
+
+
+def _unknown(call: Call, names: Iterable[str]) -> str | None:
+    """Return the first name that is no privilege of this server."""
+    known = {privilege.privId for privilege in privilege_list(call.site, None)}
+    return next((name for name in names if name not in known), None)
+
+
+def _check_name(name: str) -> None:
+    if not name:
+        raise vim.fault.InvalidName(name=name, msg="a role needs a name")
+
+
+def _require_held(call: Call, entity: Any, privileges: Iterable[str] | None) -> None:
+    """Return if the caller holds privileges on an object; ``None``: all that there are."""
+    assert call.session is not None
+    for privilege in sorted(PRIVILEGES) if privileges is None else privileges:
+        call.site.access.require(call.session.user, entity, privilege)
 
 
 def _set_local(call: Call, user: str, entity: Any, *, local: bool) -> None:

@@ -104,3 +104,5 @@ PRIVILEGES: frozenset[str] = frozenset(
     f"{group}.{name}" for group, names in _BY_GROUP.items() for name in names.split()
 )
 """In full, e.g. `VirtualMachine.State.CreateSnapshot`."""
+OF_A_VCENTER = ("ContentLibrary.", "InventoryService.", "StorageProfile.")
+"""How privileges begin that an ESXi host does not have, because they are those of services of a vCenter."""

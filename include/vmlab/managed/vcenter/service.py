@@ -8,7 +8,7 @@ from vmlab.api import fill, vim
 from vmlab.managed.properties import read_property
 from vmlab.managed.site import Call, Site, computed, method
 from vmlab.managed.vcenter.managers import MANAGERS, ON_A_HOST, add_managers, host_of_manager
-from vmlab.managed.vcenter.privilege_names import PRIVILEGES
+from vmlab.managed.vcenter.privilege_names import OF_A_VCENTER, PRIVILEGES
 from vmlab.managed.world import ROOT_FOLDER, root_folder
 
 SERVICE_INSTANCE = vim.ServiceInstance("ServiceInstance")
@@ -93,13 +93,14 @@ def role_list(site: Site, _: Any) -> list[Any]:
 
 
 @computed(vim.AuthorizationManager, "privilegeList")
-def privilege_list(_site: Site, _: Any) -> list[Any]:
-    """Every privilege that a vCenter knows."""
+def privilege_list(site: Site, _: Any) -> list[Any]:
+    """Every privilege that the server knows. A host has none for services that only a vCenter runs."""
+    known = (name for name in sorted(PRIVILEGES) if site.product.is_vcenter or not name.startswith(OF_A_VCENTER))
     return [
         vim.AuthorizationManager.Privilege(
             privId=name, name=name.rpartition(".")[2], privGroupName=name.rpartition(".")[0], onParent=False
         )
-        for name in sorted(PRIVILEGES)
+        for name in known
     ]
 
 
