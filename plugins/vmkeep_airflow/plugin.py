@@ -6,9 +6,9 @@ from typing import Any
 
 from airflow.plugins_manager import AirflowPlugin
 
-from vmkeep_airflow import pools, preload, runnotes, starts, timetables, verdict
+from vmkeep_airflow import pools, preload, runnotes, starts, tasknotes, timetables, verdict
 
-_LISTENERS: list[Any] = [runnotes, pools, starts, verdict, preload]
+_LISTENERS: list[Any] = [runnotes, tasknotes, pools, starts, verdict, preload]
 _TIMETABLES: list[Any] = [timetables.WindowTimetable]
 
 

@@ -148,7 +148,10 @@ def reached(sealed: Mapping[str, Any]) -> list[str]:
         f"{change['what']} {change['asked']} changed to {change['used']} ({change['reason']})"
         for change in sealed.get("changes") or ()
     ]
-    return ["; ".join(words), *changes]
+    moved = f"{size(sealed['bytes_read'])} read, {size(sealed['bytes_stored'])} stored"
+    skipped = f", {sealed['disks_skipped']} skipped" if sealed["disks_skipped"] else ""
+    disks = counted(sealed["disks_copied"], "disk")
+    return ["; ".join(words), f"{disks}{skipped}: {moved}", *changes]
 
 
 def alarm(sealed: Mapping[str, Any]) -> list[str]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from vmkeep.flows.backup_values import Sealed
 from vmkeep.model.job import to_plain
-from vmkeep_airflow.runnotes import alarm, ways
+from vmkeep_airflow.runnotes import alarm, reached, ways
+from vmkeep_airflow.tasknotes import copied, written
 
 SEALED = {
     "point": "vm/point", "vm": "app01", "kind": "full", "consistency": "crash", "disks_copied": 3, "disks_skipped": 0,
@@ -37,3 +38,15 @@ def test_nothing_is_told_of_a_run_without_a_result_or_of_an_older_program():
     older = {name: value for name, value in SEALED.items() if name != "full_reads"}
     for found in ({}, older):
         assert (alarm(found), ways(found)) == ([], [])
+
+
+def test_the_note_tells_the_bytes_of_the_point_and_the_disks_that_it_lacks():
+    fields = SEALED | {"mode_used": "SNAPSHOT_EXCL_MEM", "mode_asked": "SNAPSHOT_EXCL_MEM", "disks_skipped": 1}
+    assert reached(fields)[1] == "3 disks, 1 skipped: 1 B read, 1 B stored"
+
+
+def test_the_note_on_a_disk_tells_its_bytes():
+    copy = {"bytes_read": 3 << 30, "bytes_stored": 1 << 20, "seconds": 12.4, "transport": "nbdssl"}
+    assert copied(copy) == "copied: 3.0 GiB read, 1.0 MiB stored in 12 s over nbdssl"
+    write = {"bytes_written": 3 << 30, "bytes_compared": 3 << 30, "seconds": 12.4, "transport": "hotadd"}
+    assert written(write) == "written: 3.0 GiB written, 3.0 GiB read back in 12 s over hotadd"

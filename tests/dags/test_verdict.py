@@ -331,6 +331,7 @@ def test_a_backup_that_ends_well_is_noted_with_what_was_asked_used_and_reached(m
         "consistency": "crash", "mode_asked": "SNAPSHOT_INCL_MEM", "mode_used": "SNAPSHOT_EXCL_MEM",
         "quiesce_asked": "preferred", "quiesce_used": "none",
         "changes": [{"what": "quiesce", "asked": "file-system", "used": "none", "reason": "no-tools", "detail": ""}],
+        "disks_copied": 2, "disks_skipped": 0, "bytes_read": 3 << 30, "bytes_stored": 1 << 20,
     }  # fmt: skip
     ids = {"dag_id": ti.dag_id, "task_id": ti.task_id, "run_id": ti.run_id, "session": run.session}
     XComModel.set("return_value", sealed, **ids)
@@ -340,6 +341,7 @@ def test_a_backup_that_ends_well_is_noted_with_what_was_asked_used_and_reached(m
 
     assert run.run.note.splitlines() == [
         "mode SNAPSHOT_EXCL_MEM, asked SNAPSHOT_INCL_MEM; quiesce none, asked preferred; reached crash",
+        "2 disks: 3.0 GiB read, 1.0 MiB stored",
         "quiesce file-system changed to none (no-tools)",
     ]
 

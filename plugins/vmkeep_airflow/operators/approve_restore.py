@@ -12,6 +12,7 @@ from vmkeep.flows.restore_request import OnConflict
 from vmkeep.flows.restore_values import RestorePlan
 from vmkeep.model.job import to_plain
 from vmkeep.model.overwrite import Undo
+from vmkeep_airflow.links import TO_VM_AND_POINT
 from vmkeep_airflow.operators.asking import AskingOperator
 from vmkeep_airflow.steps import Approval
 from vmkeep_airflow.xcoms import handed
@@ -33,6 +34,7 @@ class ApproveRestoreOperator(AskingOperator):
     :returns: the ``Approval`` as a dict.
     """
 
+    operator_extra_links = TO_VM_AND_POINT
     template_fields: Sequence[str] = ("plan", "on_conflict", "vsphere_conn_id", "repository_conn_id")
 
     def __init__(

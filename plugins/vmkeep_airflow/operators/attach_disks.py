@@ -9,6 +9,7 @@ from airflow.sdk import Context
 
 from vmkeep.model.job import from_plain, to_plain
 from vmkeep_airflow.dagruns import has_ended, own_dag_run, owner_text
+from vmkeep_airflow.links import TO_VM_AND_POINT
 from vmkeep_airflow.operators.base import SiteOperator
 from vmkeep_airflow.progress import ProgressLog
 
@@ -27,6 +28,7 @@ class AttachDisksOperator(SiteOperator):
     :returns: the ``Attached`` as a dict, or the ``AttachPreview``.
     """
 
+    operator_extra_links = TO_VM_AND_POINT
     template_fields: Sequence[str] = (*SiteOperator.template_fields, "request")
 
     def __init__(self, *, request: Any, **kwargs: Any) -> None:

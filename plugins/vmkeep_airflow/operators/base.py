@@ -29,6 +29,7 @@ class RepositoryOperator(BaseOperator):
     def __init__(self, *, repository_conn_id: str = "vmkeep_default", **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.repository_conn_id = repository_conn_id
+        self.result: Any = None  # of the step, for the links of the task
 
     def execute(self, context: Context) -> Any:
         """Run :meth:`step`. An error of the engine becomes a retry or a failure, by its ``recovery``.
@@ -36,8 +37,8 @@ class RepositoryOperator(BaseOperator):
         :returns: the step's result, never ``None``, because a task without a result counts as marked by hand.
         """
         with airflow_failures(context.get("ti")):
-            result = self.step(context)
-        return {} if result is None else result
+            self.result = self.step(context)
+        return {} if self.result is None else self.result
 
     def step(self, context: Context) -> Any:
         """Do the work, and return plain data for XCom."""

@@ -10,6 +10,7 @@ from airflow.sdk import Context
 from vmkeep.clock import now
 from vmkeep.model.fullreason import FullReason
 from vmkeep.model.job import DiskCopy, to_plain
+from vmkeep_airflow.links import TO_VM_AND_POINT
 from vmkeep_airflow.metrics import send_backup
 from vmkeep_airflow.operators.base import SiteOperator
 from vmkeep_airflow.progress import mebibytes
@@ -26,6 +27,7 @@ class CatalogOperator(SiteOperator):
     :raises AirflowFailException: the copies come from several snapshots, e.g. because one of them was cleared.
     """
 
+    operator_extra_links = TO_VM_AND_POINT
     template_fields: Sequence[str] = (*SiteOperator.template_fields, "held", "copies")
 
     def __init__(self, *, held: Any, copies: Any, **kwargs: Any) -> None:

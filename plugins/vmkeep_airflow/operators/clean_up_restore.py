@@ -8,6 +8,7 @@ from typing import Any
 from airflow.sdk import Context
 
 from vmkeep.model.wording import counted
+from vmkeep_airflow.links import TO_VM_AND_POINT
 from vmkeep_airflow.operators.base import SiteOperator
 from vmkeep_airflow.steps import ReadyTarget
 
@@ -21,6 +22,7 @@ class CleanUpRestoreOperator(SiteOperator):
     :returns: the number of removed VMs.
     """
 
+    operator_extra_links = TO_VM_AND_POINT
     template_fields: Sequence[str] = (*SiteOperator.template_fields, "ready")
 
     def __init__(self, *, ready: Any, **kwargs: Any) -> None:

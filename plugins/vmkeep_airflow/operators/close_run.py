@@ -9,6 +9,7 @@ from airflow.sdk import BaseOperator, Context
 from pydantic import JsonValue
 
 from vmkeep_airflow.assets import ANNOUNCED, RESTORE_POINTS, restore_points_by, restore_points_of
+from vmkeep_airflow.links import TO_VM_AND_POINT
 from vmkeep_airflow.states import require_good, task_results, task_states
 
 _LOOKED_BACK = 1000
@@ -31,6 +32,7 @@ class CloseRunOperator(BaseOperator):
     :returns: the result.
     """
 
+    operator_extra_links = TO_VM_AND_POINT
     template_fields: Sequence[str] = ("policy",)
 
     def __init__(

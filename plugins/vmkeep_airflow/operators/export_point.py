@@ -12,6 +12,7 @@ from vmkeep.errors import UsageError
 from vmkeep.model.exports import ExportedPoint, ExportRequest
 from vmkeep.model.job import from_plain
 from vmkeep_airflow.dagruns import clears_of, own_dag_run
+from vmkeep_airflow.links import TO_VM_AND_POINT
 from vmkeep_airflow.operators.base import RepositoryOperator
 from vmkeep_airflow.progress import ProgressLog, mebibytes
 
@@ -31,6 +32,7 @@ class ExportPointOperator(RepositoryOperator):
         and the warnings.
     """
 
+    operator_extra_links = TO_VM_AND_POINT
     template_fields: Sequence[str] = (*RepositoryOperator.template_fields, "request")
 
     def __init__(self, *, request: Any, **kwargs: Any) -> None:

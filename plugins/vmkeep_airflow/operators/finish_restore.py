@@ -8,6 +8,7 @@ from typing import Any
 from airflow.sdk import Context
 
 from vmkeep.model.job import DiskWrite, to_plain
+from vmkeep_airflow.links import TO_VM_AND_POINT
 from vmkeep_airflow.operators.base import SiteOperator
 from vmkeep_airflow.runnotes import way_back
 from vmkeep_airflow.steps import ReadyTarget
@@ -22,6 +23,7 @@ class FinishRestoreOperator(SiteOperator):
     :returns: the ``Restored`` as a dict.
     """
 
+    operator_extra_links = TO_VM_AND_POINT
     template_fields: Sequence[str] = (*SiteOperator.template_fields, "ready", "writes")
 
     def __init__(self, *, ready: Any, writes: Any, **kwargs: Any) -> None:

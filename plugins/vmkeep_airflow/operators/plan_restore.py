@@ -13,6 +13,7 @@ from vmkeep.model.job import to_plain
 from vmkeep.model.scanning import ScanFirst
 from vmkeep.model.site import Site
 from vmkeep_airflow.dagruns import has_ended, own_dag_run, owner_text
+from vmkeep_airflow.links import TO_VM_AND_POINT
 from vmkeep_airflow.operators.base import SiteOperator
 from vmkeep_airflow.progress import ProgressLog, describe_share
 
@@ -30,6 +31,7 @@ class PlanRestoreOperator(SiteOperator):
     :returns: the ``RestorePlan`` as a dict. All later steps carry out this plan, or nothing.
     """
 
+    operator_extra_links = TO_VM_AND_POINT
     template_fields: Sequence[str] = (*SiteOperator.template_fields, "request")
 
     def __init__(self, *, request: Any, **kwargs: Any) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 from airflow.sdk import Context
 
 from vmkeep.model.job import to_plain
+from vmkeep_airflow.links import TO_VM_AND_POINT
 from vmkeep_airflow.operators.base import SiteOperator
 from vmkeep_airflow.steps import ReadyTarget
 
@@ -19,6 +20,7 @@ class PlanWritesOperator(SiteOperator):
     :returns: a list of ``WriteJob`` dicts, one per disk.
     """
 
+    operator_extra_links = TO_VM_AND_POINT
     template_fields: Sequence[str] = (*SiteOperator.template_fields, "ready")
 
     def __init__(self, *, ready: Any, **kwargs: Any) -> None:

@@ -17,6 +17,7 @@ from vmkeep.model.quiescing import parse_quiesce
 from vmkeep.model.transport import DEFAULT_MODES
 from vmkeep_airflow.dagruns import own_dag_run, snapshots_of_others
 from vmkeep_airflow.hooks.guest import guest_login
+from vmkeep_airflow.links import TO_VM
 from vmkeep_airflow.operators.ending import EndingOperator
 
 
@@ -38,6 +39,7 @@ class PreflightOperator(EndingOperator):
     :returns: the ``Preflight`` as a dict.
     """
 
+    operator_extra_links = TO_VM
     template_fields: Sequence[str] = (
         *EndingOperator.template_fields,
         "vm",

@@ -13,6 +13,7 @@ from vmkeep.flows.restore_values import RestorePlan
 from vmkeep.model.job import to_plain
 from vmkeep.model.site import Site
 from vmkeep_airflow.dagruns import has_ended, own_dag_run
+from vmkeep_airflow.links import TO_VM_AND_POINT
 from vmkeep_airflow.operators.base import SiteOperator
 from vmkeep_airflow.steps import Approval, ReadyTarget
 
@@ -32,6 +33,7 @@ class PrepareTargetOperator(SiteOperator):
     :returns: a ``ReadyTarget`` as a dict.
     """
 
+    operator_extra_links = TO_VM_AND_POINT
     template_fields: Sequence[str] = (*SiteOperator.template_fields, "plan", "approval")
 
     def __init__(self, *, plan: Any, approval: Any, **kwargs: Any) -> None:

@@ -10,6 +10,7 @@ from airflow.sdk import Context
 from vmkeep.errors import VmKeepError
 from vmkeep.policy import MalwareScan
 from vmkeep_airflow.dagruns import own_dag_run
+from vmkeep_airflow.links import TO_VM_AND_POINT
 from vmkeep_airflow.operators.base import RepositoryOperator
 from vmkeep_airflow.progress import ProgressLog, describe_share
 
@@ -27,6 +28,7 @@ class ScanPointOperator(RepositoryOperator):
     :returns: point, VM, scope, result, and the numbers of files that were scanned, left out, and found.
     """
 
+    operator_extra_links = TO_VM_AND_POINT
     template_fields: Sequence[str] = (*RepositoryOperator.template_fields, "scan", "rule")
 
     def __init__(self, *, scan: Any, rule: str, **kwargs: Any) -> None:

@@ -12,6 +12,7 @@ from vmkeep.model.job import from_plain
 from vmkeep.model.proofs import ProofResult
 from vmkeep.model.wording import counted
 from vmkeep_airflow.dagruns import clears_of, own_dag_run
+from vmkeep_airflow.links import TO_VM_AND_POINT
 from vmkeep_airflow.operators.base import RepositoryOperator
 from vmkeep_airflow.progress import ProgressLog
 
@@ -33,6 +34,7 @@ class VerifyPointOperator(RepositoryOperator):
     :raises AirflowFailException: a check failed.
     """
 
+    operator_extra_links = TO_VM_AND_POINT
     template_fields: Sequence[str] = (*RepositoryOperator.template_fields, "job")
 
     def __init__(self, *, job: Any, **kwargs: Any) -> None:

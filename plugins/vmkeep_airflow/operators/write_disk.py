@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import Context
 
 from vmkeep.model.job import DiskWrite, WriteJob, to_plain
+from vmkeep_airflow.links import TO_VM_AND_POINT
 from vmkeep_airflow.operators.base import SiteOperator
 from vmkeep_airflow.progress import ProgressLog, mebibytes
 
@@ -25,6 +26,7 @@ class WriteDiskOperator(SiteOperator):
     :returns: the ``DiskWrite`` as a dict.
     """
 
+    operator_extra_links = TO_VM_AND_POINT
     template_fields: Sequence[str] = (*SiteOperator.template_fields, "job")
 
     def __init__(self, *, job: Any, **kwargs: Any) -> None:

@@ -24,9 +24,10 @@ def backed_up(api) -> str:
 
 
 def test_a_backup_is_triggered_and_followed_over_the_api(api, control, backed_up):
-    vm, reached, *ways = api.run("vm_backup", backed_up)["note"].splitlines()
+    vm, reached, moved, *ways = api.run("vm_backup", backed_up)["note"].splitlines()
     assert vm == "app01"
     assert "reached file-system" in reached
+    assert moved.startswith("3 disks")
     assert ways[-1] == "transport nbdssl"
     states = {task["task_id"]: task["state"] for task in api.tasks("vm_backup", backed_up)}
     assert set(states.values()) == {"success"}
@@ -35,6 +36,12 @@ def test_a_backup_is_triggered_and_followed_over_the_api(api, control, backed_up
     )
     assert labels == ["Hard disk 1", "Hard disk 2", "Hard disk 3"]
     sealed = api.xcom("vm_backup", backed_up, "catalog")
+    vm_key, _, point = sealed["point"].partition("/")
+    copy = f"/api/v2/dags/vm_backup/dagRuns/{backed_up}/taskInstances/copy_disk"
+    assert api.call("GET", f"{copy}/links?map_index=1")["extra_links"] == {"VM": f"/vmkeep/vms/{vm_key}"}
+    assert api.call("GET", f"{copy}/1")["note"].startswith("copied: ")
+    closed = api.call("GET", f"/api/v2/dags/vm_backup/dagRuns/{backed_up}/taskInstances/close_run/links")
+    assert closed["extra_links"]["Restore point"] == f"/vmkeep/points/{point.partition('-')[2]}"
     event = {"point": sealed["point"], "vm": "app01"}
     assert events_of(api, backed_up) == {"vmkeep_restore_points": [event], "vmkeep_restore_points/app01": [event]}
     assert control.snapshots("app01") == []

@@ -1,0 +1,73 @@
+"""A task's page leads to its VM and its restore point, from the first task that knows them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from airflow.dag_processing.dagbag import DagBag
+
+from vmkeep_airflow.links import PointLink, VmLink, page_of_point
+from vmkeep_airflow.operators.close_run import CloseRunOperator
+from vmkeep_airflow.operators.copy_disk import CopyDiskOperator
+from vmkeep_airflow.operators.preflight import PreflightOperator
+from vmkeep_airflow.operators.verify import VerifyOperator
+
+# Airflow's loader of plugins uses a function that a library of its own has deprecated.
+pytestmark = pytest.mark.filterwarnings("default:GitWildMatchPattern:DeprecationWarning")
+
+DAGS = Path(__file__).parents[2] / "dags"
+KEY = "5012ab34-0000-4000-8000-00000000beef"
+REF = f"{KEY}/20261127T010203Z-3f2a"
+PREFLIGHT = {"vm": {"name": "app01", "key": KEY, "instance_uuid": KEY}, "request": {"vm_selector": "app01"}}
+SEALED = {"point": REF, "vm": "app01"}
+
+
+def links(operator: Any, **left: Any) -> tuple[str, str]:
+    ti: Any = SimpleNamespace(xcom_pull=lambda task_ids: left.get(task_ids))
+    return VmLink().get_link(operator, ti_key=ti), PointLink().get_link(operator, ti_key=ti)
+
+
+def test_the_first_task_leads_to_the_vm_that_it_has_found_and_to_no_point_yet():
+    operator = PreflightOperator(task_id="preflight", vm="app01")
+    operator.result = PREFLIGHT
+    assert links(operator) == (f"/vmkeep/vms/{KEY}", "")
+
+
+def test_a_task_that_is_handed_a_point_leads_to_it_even_if_it_fails():
+    assert links(VerifyOperator(task_id="verify", sealed=SEALED)) == (f"/vmkeep/vms/{KEY}", "/vmkeep/points/3f2a")
+
+
+def test_a_copy_that_knows_only_ids_of_vsphere_asks_for_the_preflight():
+    copy = CopyDiskOperator(task_id="copy_disk", job={"vm": {"moref": "vm-1", "name": "app01"}})
+    assert links(copy, preflight=PREFLIGHT) == (f"/vmkeep/vms/{KEY}", "")
+
+
+def test_the_last_task_asks_for_the_result_for_which_it_vouches():
+    closed = CloseRunOperator(task_id="close_run", result_task_id="catalog")
+    assert links(closed, catalog=SEALED) == (f"/vmkeep/vms/{KEY}", "/vmkeep/points/3f2a")
+
+
+def test_a_run_that_found_nothing_has_no_link():
+    assert links(PreflightOperator(task_id="preflight", vm="app01")) == ("", "")
+
+
+@pytest.mark.parametrize("ref", ["app01", f"{KEY}/latest", "../x/20261127T010203Z-3f2a", 'a/20261127T010203Z-"x y'])
+def test_words_that_are_no_ref_make_no_link(ref):
+    assert page_of_point(ref) == ""
+
+
+def test_a_link_keeps_the_path_under_which_airflows_pages_are_served(monkeypatch):
+    monkeypatch.setenv("AIRFLOW__API__BASE_URL", "https://example.com/airflow/")
+    assert page_of_point(REF) == "/airflow/vmkeep/points/3f2a"
+
+
+def test_every_task_of_the_dags_about_one_vm_has_the_button_of_the_vm():
+    bag = DagBag(str(DAGS / "vm_backup.py"))
+    for file in ("vm_restore", "export_point"):
+        bag.collect_dags(str(DAGS / f"{file}.py"))
+    for dag in bag.dags.values():
+        for task in dag.tasks:
+            assert "VM" in {link.name for link in task.operator_extra_links}, f"{dag.dag_id}.{task.task_id}"
