@@ -77,6 +77,12 @@ class PlanError(UsageError):
     exit_code = 8
 
 
+class UnfitError(VmKeepError):
+    """The examination of the installation found a fault. The output names each, and what to do about it."""
+
+    exit_code = 9
+
+
 class NotFoundError(VmKeepError):
     """An object that the user named does not exist: a VM, a restore point, a disk, a datastore."""
 

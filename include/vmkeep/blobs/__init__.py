@@ -19,6 +19,7 @@ from vmkeep.blobs.store import (
     BlobInfo,
     BlobStore,
     Bytes,
+    Space,
     check_key,
     check_prefix,
     close_store,
@@ -26,6 +27,7 @@ from vmkeep.blobs.store import (
     is_there,
     remove_leftovers,
     reserve_of,
+    space_of,
     top_names,
 )
 from vmkeep.blobs.wrappers import Meter, VerbMeter
@@ -41,6 +43,7 @@ __all__ = [
     "LockRule",
     "Locks",
     "Meter",
+    "Space",
     "VerbMeter",
     "Versions",
     "abreast",
@@ -60,6 +63,7 @@ __all__ = [
     "remove_leftovers",
     "require_creates",
     "reserve_of",
+    "space_of",
     "sync_folder",
     "top_names",
     "warn_unless_creates",

@@ -20,7 +20,7 @@ from typing import TypeVar
 
 from vmkeep.blobs.files import NO_FILE, holds, no_file, opened, read_whole, require_file, sync_folder
 from vmkeep.blobs.naming import is_atomic, name_if_free
-from vmkeep.blobs.store import RESERVE, TEMPORARY, BlobInfo, Bytes, check_key, check_prefix, is_temporary
+from vmkeep.blobs.store import RESERVE, TEMPORARY, BlobInfo, Bytes, Space, check_key, check_prefix, is_temporary
 from vmkeep.errors import (
     BlobNotFoundError,
     ConflictError,
@@ -201,6 +201,12 @@ class LocalStore:
         """Free the space that is held back."""
         with self._errors(RESERVE):
             (self._root / RESERVE).unlink(missing_ok=True)
+
+    def space(self) -> Space:
+        """Return the room of the folder's file system."""
+        with self._errors(""):
+            found = os.statvfs(self._root)
+        return Space(free=found.f_bavail * found.f_frsize, capacity=found.f_blocks * found.f_frsize)
 
     def top_names(self) -> set[str]:
         """Return every name in the folder."""

@@ -152,6 +152,21 @@ def reserve_of(store: BlobStore) -> Reserve | None:
     return cast("Reserve", inner) if hasattr(inner, "hold_reserve") else None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Space:
+    """The room of the place where a store keeps its blobs, in bytes."""
+
+    free: int
+    capacity: int | None
+    """``None``: not known."""
+
+
+def space_of(store: BlobStore) -> Space | None:
+    """Return the room of a store; ``None``: this kind of store does not tell it, as S3 does not."""
+    ask = getattr(backend(store), "space", None)
+    return None if ask is None else cast("Space | None", ask())
+
+
 def top_names(store: BlobStore) -> set[str]:
     """Return the names at the first level of a store: first parts of keys, and names of foreign files.
 

@@ -29,6 +29,7 @@ _NOUNS = {
     "catalog": "Rebuild the SQL cache of restore points, and check the quality of its data.",
     "completion": "Print the script that completes vmkeep commands in a shell.",
     "config": "Show the settings, and where each value comes from.",
+    "doctor": "Check the installation from end to end, and say what to do.",
     "dr": "Recover from a disaster by a plan, rehearse it, and show what was proved.",
     "guest": "Look into the disks of guests, as restore points hold them.",
     "help": "Explain a command, or the environment variables and the configuration file.",

@@ -23,6 +23,7 @@ __all__ = [
     "complete_runs",
     "deletion",
     "disk_images",
+    "doctor",
     "drill_commands",
     "exports",
     "guest_thaws",

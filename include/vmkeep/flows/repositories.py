@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from vmkeep.blobs import LockMode, LockRule
 from vmkeep.blobs.wrappers import parse_rates
@@ -23,9 +24,10 @@ from vmkeep.repository import (
     takes_passphrase,
 )
 from vmkeep.repository.checks import Slice, parse_slice
+from vmkeep.repository.index import default_cache
 
 __all__ = [
-    "LOCK_MODES", "Made", "Repository", "Slice", "check", "choose_slice", "create", "open_repository",
+    "LOCK_MODES", "Made", "Repository", "Slice", "cache_folder", "check", "choose_slice", "create", "open_repository",
     "open_site_repository", "require_rate", "stats", "takes_passphrase",
 ]  # fmt: skip
 
@@ -100,6 +102,11 @@ def check(
 ) -> list[Finding]:
     """Check the structure of the repository, and the data of one slice or of all packs. Return the findings."""
     return repository.check(read_data=read_data, part=part, on_progress=on_progress)
+
+
+def cache_folder() -> Path | None:
+    """Return the folder for caches of the index; ``None``: this user has none."""
+    return default_cache()
 
 
 def require_rate(text: str) -> None:

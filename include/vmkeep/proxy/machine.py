@@ -31,7 +31,9 @@ class ProxyMachine:
     """The forms in which vSphere may write the UUID of this machine, if it is a VM; none: it cannot be read."""
     why_no_uuid: str = ""
     why_lvm: str | None = None
-    """The reason why the machine's own LVM would touch the disks of guests; ``None``: it would not."""
+    """The reason why the machine's own LVM would touch the disks of guests, or may; ``None``: it would not."""
+    lvm_known: bool = True
+    """Whether the configuration of LVM could be read."""
     disks: frozenset[str] = frozenset()
     """Names of the machine's disks in ``/dev/disk/by-id``. Only those that this user may read count."""
     writable: frozenset[str] = frozenset()
@@ -45,7 +47,10 @@ def read_machine(root: Path = MACHINE) -> ProxyMachine:
     """
     uuids, why_no_uuid = _uuids(root / _PRODUCT_UUID)
     disks, writable = _disks(root, os.R_OK), _disks(root, os.R_OK | os.W_OK)
-    return ProxyMachine(uuids=uuids, why_no_uuid=why_no_uuid, why_lvm=_why_lvm(root), disks=disks, writable=writable)
+    why_lvm, lvm_known = _lvm(root)
+    return ProxyMachine(
+        uuids=uuids, why_no_uuid=why_no_uuid, why_lvm=why_lvm, lvm_known=lvm_known, disks=disks, writable=writable
+    )
 
 
 def has_lun(disks: frozenset[str], canonical_name: str) -> bool:
@@ -92,23 +97,24 @@ def _disks(root: Path, mode: int) -> frozenset[str]:
     return frozenset(link.name for link in links if os.access(link, mode))
 
 
-def _why_lvm(root: Path) -> str | None:
+def _lvm(root: Path) -> tuple[str | None, bool]:
+    """Return the reason why LVM would touch the disks of guests, or may, and whether its configuration is known."""
     folder = root / "etc/lvm"
     if not (folder / "lvm.conf").exists():
         if any((root / mark).exists() for mark in _CONTAINER_MARKS):
             return (
                 "this worker runs in a container, so that the LVM of its machine is not known: mount the machine's "
                 "/etc/lvm there, read-only"
-            )
+            ), False
         if any((root / place / "lvm").exists() for place in ("sbin", "usr/sbin", "bin", "usr/bin")):
-            return "LVM is installed and has no lvm.conf that tells which disks it leaves alone"
-        return None
+            return "LVM is installed and has no lvm.conf that tells which disks it leaves alone", True
+        return None, True
     try:
         config = _config(folder, asked=root == MACHINE)
         devices_file = _devices_file(folder, config)
     except (OSError, UnicodeDecodeError, LvmConfigError) as error:
-        return f"the proxy's LVM configuration in {folder} cannot be read: {error}"
-    return why_lvm_touches(LvmSettings.from_config(config, devices_file), own=_own_disks(root))
+        return f"the proxy's LVM configuration in {folder} cannot be read: {error}", False
+    return why_lvm_touches(LvmSettings.from_config(config, devices_file), own=_own_disks(root)), True
 
 
 def _config(folder: Path, *, asked: bool) -> dict[str, Value]:

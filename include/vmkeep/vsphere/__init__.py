@@ -20,6 +20,7 @@ name what a VM has beside its configuration.
 *Another hypervisor*: ``portable`` (``portableparts``) describes a saved VM in words that every hypervisor knows.
 *New disks of a VM*: ``carriers`` makes the VM on which they are written, ``slots`` finds units for them, ``attaching``
 attaches them. *An undo*: ``added_devices`` tells which devices a VM got after a snapshot.
+*An examination of the installation*: ``certificatelook``, ``hostlook`` and ``rightslook``.
 
 The door re-exports no names, because each command needs few of these modules and pyVmomi is slow to load: it lists
 the modules that others may import.
@@ -34,6 +35,7 @@ __all__ = [
     "candidates",
     "cards",
     "carriers",
+    "certificatelook",
     "changes",
     "choices",
     "choosing",
@@ -51,6 +53,7 @@ __all__ = [
     "guestuploads",
     "health",
     "hostbundles",
+    "hostlook",
     "hosts",
     "importedconfig",
     "inventory",
@@ -73,6 +76,7 @@ __all__ = [
     "remains",
     "rights",
     "rightscheck",
+    "rightslook",
     "roles",
     "screenshots",
     "server",

@@ -42,7 +42,7 @@ def _held(session: Session, targets: Sequence[Any], names: Iterable[str]) -> dic
     return held
 
 
-def _missing_on_each(session: Session, asked: Sequence[tuple[Any, Sequence[str]]]) -> list[tuple[str, ...]]:
+def missing_on_each(session: Session, asked: Sequence[tuple[Any, Sequence[str]]]) -> list[tuple[str, ...]]:
     """Return what the user lacks on each object: with one call, unless he may not look at one of them."""
     targets = [target for target, _ in asked]
     every = dict.fromkeys(name for _, names in asked for name in names)
@@ -63,7 +63,7 @@ def require(session: Session, asked: Iterable[tuple[Any, Sequence[str]]]) -> Non
     :raises PermissionDeniedError: privileges are missing. The message names all of them, with their objects.
     """
     listed = [(session.vm(entity) if isinstance(entity, str) else entity, names) for entity, names in asked]
-    missing_ones = _missing_on_each(session, listed) if listed else []
+    missing_ones = missing_on_each(session, listed) if listed else []
     lacking = [(target, missing) for (target, _), missing in zip(listed, missing_ones, strict=True) if missing]
     if not lacking:
         return

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from airflow.sdk import BaseHook
 from airflow.sdk.definitions.connection import Connection
 
 from vmkeep.model.aws import AwsCredentials
 from vmkeep_airflow.hooks.aws import load_aws
+from vmkeep_airflow.hooks.button import tell_test
 from vmkeep_airflow.hooks.fields import extra, load_connection, require_open, required, with_password
+
+if TYPE_CHECKING:
+    from vmkeep.flows.doctor import Subject
 
 _KEYS = "a key of the worker's user opens it instead"
 
@@ -61,15 +66,28 @@ class RepositoryHook(BaseHook):
             aws=load_aws(aws_conn_id) if (aws_conn_id := extra(connection, "aws_conn_id")) else None,
         )
 
-    def test_connection(self) -> tuple[bool, str]:
-        """Open the repository, for the button in Airflow's connection form."""
-        from vmkeep.errors import VmKeepError
+    def subject(self) -> Subject:
+        """Return the repository as a subject of an examination.
+
+        :raises UsageError: a field of the connection is missing or wrong.
+        """
+        from vmkeep.flows.doctor import repository_subject
         from vmkeep.flows.repositories import open_repository
 
+        place = self.get_conn()
+        return repository_subject(
+            place.location,
+            lambda: open_repository(place.location, passphrase=place.passphrase, aws=place.aws),
+            catalog=place.catalog,
+            label=self.repository_conn_id,
+        )
+
+    def test_connection(self) -> tuple[bool, str]:
+        """Say what is missing, for the button in Airflow's connection form: whether it is writable, and keeps locks."""
+        from vmkeep.errors import VmKeepError
+
         try:
-            place = self.get_conn()
-            with open_repository(place.location, passphrase=place.passphrase, aws=place.aws) as repository:
-                return True, f"repository {repository.id} at {place.location}"
+            return tell_test(self.subject())
         except VmKeepError as error:
             return False, str(error)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from functools import cached_property
+from typing import TYPE_CHECKING, Final
 
 from airflow.sdk import BaseHook
 from airflow.sdk.definitions.connection import Connection
@@ -11,7 +12,13 @@ from airflow.sdk.definitions.connection import Connection
 from vmkeep.model.address import parse_address
 from vmkeep.model.limits import parse_limits
 from vmkeep.model.site import VCenter, parse_drivers
+from vmkeep_airflow.hooks.button import tell_test
 from vmkeep_airflow.hooks.fields import extra, load_connection, required
+
+if TYPE_CHECKING:
+    from vmkeep.flows.doctor import Subject
+
+_TEST_SECONDS: Final = 60.0
 
 
 class VsphereHook(BaseHook):
@@ -66,15 +73,24 @@ class VsphereHook(BaseHook):
         """Asked for once, because each question is a request to Airflow's API server, and every task has several."""
         return load_connection(self.vsphere_conn_id, conn_type=self.conn_type)
 
+    def subject(self, *, proxy: bool) -> Subject:
+        """Return the server as a subject of an examination.
+
+        :param proxy: this machine copies disks.
+        :raises UsageError: a field of the connection is missing or wrong.
+        """
+        from vmkeep.flows.doctor import vcenter_subject
+
+        parse_limits(self.limits)
+        return vcenter_subject(
+            self.get_conn(), vddk=self.vddk, proxy=proxy, label=self.vsphere_conn_id, seconds=_TEST_SECONDS
+        )
+
     def test_connection(self) -> tuple[bool, str]:
-        """Log in and out again, for the button in Airflow's connection form."""
+        """Say what is missing, for the button in Airflow's connection form: rights by name, and the rest."""
         from vmkeep.errors import VmKeepError
-        from vmkeep.flows.listing import require_login
 
         try:
-            vcenter = self.get_conn()
-            parse_limits(self.limits)
-            require_login(vcenter)
+            return tell_test(self.subject(proxy=False))
         except VmKeepError as error:
             return False, str(error)
-        return True, f"logged in to {vcenter.host} as {vcenter.user}"

@@ -23,7 +23,7 @@ import paramiko
 from vmkeep.blobs.ssh.sftpio import free_space, holds, read_file, write_synced
 from vmkeep.blobs.ssh.sftpnames import exists, link, name_if_free
 from vmkeep.blobs.ssh.sshaccess import SshAccess
-from vmkeep.blobs.store import RESERVE, TEMPORARY, BlobInfo, Bytes, check_key, check_prefix, is_temporary
+from vmkeep.blobs.store import RESERVE, TEMPORARY, BlobInfo, Bytes, Space, check_key, check_prefix, is_temporary
 from vmkeep.errors import (
     BlobNotFoundError,
     ConflictError,
@@ -190,6 +190,12 @@ class SftpStore:
         """Free the space that is held back."""
         with self._channel(RESERVE) as channel, suppress(FileNotFoundError):
             channel.remove(str(self._root / RESERVE))
+
+    def space(self) -> Space | None:
+        """Return the room on the server; ``None``: it does not tell it."""
+        with self._channel("") as channel:
+            free = free_space(channel, str(self._root))
+        return None if free is None else Space(free=free, capacity=None)
 
     def top_names(self) -> set[str]:
         """Return every name in the folder."""
