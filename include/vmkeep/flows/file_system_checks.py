@@ -148,6 +148,8 @@ def _doubts(volumes: Volumes) -> Iterator[str]:
     for volume in volumes:
         if volume.is_cut:
             yield f"{volume.name}: its {volume.kind} is larger than the volume, so that it is cut off"
+        elif volume.is_ambiguous:
+            yield f"{volume.name}: {volume.warnings[-1]}"
         elif volume.kind == "unknown" and (volume.size > _SMALL or volume.disk is None):
             yield f"{volume.name} has data of which no kind is known ({size(volume.size)})"
 

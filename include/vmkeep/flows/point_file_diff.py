@@ -9,7 +9,7 @@ from enum import StrEnum
 
 from vmkeep.errors import CorruptError, NotFoundError, UnsupportedError, VmKeepError
 from vmkeep.fetching import Step, sha256_of, walk
-from vmkeep.flows.point_files import HOLDS_NO_FILES, FilePath, PointFiles, open_point_files, parse_file_path
+from vmkeep.flows.point_files import FilePath, PointFiles, open_point_files, parse_file_path
 from vmkeep.model.guestfiles import FileEntry, FileKind, GuestFileSystem
 from vmkeep.model.job import Progress
 from vmkeep.repository import Repository
@@ -87,7 +87,7 @@ def _places(old: PointFiles, new: PointFiles, at: str | None, tell: Tell) -> Ite
                 readable[volume.name] = None
             else:
                 refused[volume.name] = f"{opened.point.ref}, {volume.name} is not compared: {volume.reason}"
-                if volume.kind not in HOLDS_NO_FILES:
+                if volume.may_hide_files:
                     missed.add(volume.name)
     for name, why in refused.items():
         if name in readable or name in missed:

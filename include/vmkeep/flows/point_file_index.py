@@ -14,7 +14,7 @@ from vmkeep.errors import CorruptError, NotFoundError, UnsupportedError, UsageEr
 from vmkeep.fetching import Step, walk
 from vmkeep.fileindex import IndexedFile, Pattern, pack, search
 from vmkeep.flows.point_choice import newest_points, parse_point_selector
-from vmkeep.flows.point_files import HOLDS_NO_FILES, FilePath, PointFiles, open_point_files
+from vmkeep.flows.point_files import FilePath, PointFiles, open_point_files
 from vmkeep.model.guestfiles import FileEntry, FileKind
 from vmkeep.model.job import Progress
 from vmkeep.model.wording import counted
@@ -53,7 +53,7 @@ def index_files(
                     made = _index_volume(opened, volume.name, volume.kind, writer.add, entries, on_progress)
                     entries += made.entries
                     volumes.append(made)
-                elif volume.kind not in HOLDS_NO_FILES:
+                elif volume.may_hide_files:
                     volumes.append(IndexedVolume(name=volume.name, kind=volume.kind, entries=0, problem=volume.reason))
             return writer.end(made_at=now(), entries=entries, volumes=volumes)
         except BaseException:

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
 
 from vmkeep.errors import CorruptError, NotFoundError, UnsupportedError, UsageError, VmKeepError
 from vmkeep.fetching import Step, sha256_of, walk
@@ -22,12 +21,10 @@ from vmkeep.repository import Repository
 from vmkeep.transfer import open_views
 
 __all__ = [
-    "HOLDS_NO_FILES", "DescribedFile", "FilePath", "ListedFile", "PointFiles", "ShownVolume", "Wanted", "describe_file",
+    "DescribedFile", "FilePath", "ListedFile", "PointFiles", "ShownVolume", "Wanted", "describe_file",
     "find_files", "list_files", "open_point_files", "parse_file_path",
 ]  # fmt: skip
 
-HOLDS_NO_FILES: Final = frozenset({"swap", "lvm-pv", "gpt", "mbr", "empty", "raid-member"})
-"""Kinds of volumes that nobody expects files in. What is in their parts is listed by itself."""
 OnProgress = Callable[[Progress], None]
 Tell = Callable[[str], None]
 
@@ -59,6 +56,8 @@ class ShownVolume:
     """Whether files can be read in it."""
     reason: str
     """The reason why not, and the way out; empty: files can be read."""
+    may_hide_files: bool
+    """Whether it may have files that cannot be read."""
     warnings: tuple[str, ...]
 
 
@@ -150,7 +149,8 @@ class PointFiles:
         return tuple(
             ShownVolume(
                 name=volume.name, size=volume.size, kind=volume.kind, label=volume.label, uuid=volume.uuid,
-                state=volume.state, has_files=volume.has_files, reason=volume.refusal, warnings=volume.warnings,
+                state=volume.state, has_files=volume.has_files, reason=volume.refusal,
+                may_hide_files=volume.may_hide_files, warnings=volume.warnings,
             )
             for volume in self._found.values()
         )  # fmt: skip

@@ -172,6 +172,22 @@ def test_a_volume_that_cannot_be_read_makes_the_outcome_undecided(world):
     assert world.json("vm", "clean", "-s", "name:secret")[0]["last"]["clean"] is None
 
 
+def test_a_signature_that_somebody_put_beside_a_file_system_hides_no_malware(world):
+    label = b"LABELONE".ljust(24, b"\0") + b"LVM2 001" + b"x" * 32
+    linux = with_file(world.folder / "web0.img", world.folder / "label.img", "evil.com", EICAR)
+    stick = fat(world.folder / "swap.img", evil=EICAR)
+    for image, at, mark in ((linux, 512, label), (stick, 4086, b"SWAPSPACE2")):
+        with image.open("r+b") as file:
+            file.seek(at)
+            file.write(mark)
+
+    [scanned] = world.json("point", "scan", world.point("marks", linux, stick), code=95)["points"]
+
+    assert [(found["volume"], found["path"]) for found in scanned["findings"]] == [
+        ("disk0", "/evil.com"), ("disk1", "/evil"),
+    ]  # fmt: skip
+
+
 def test_a_point_without_any_file_system_is_not_clean(world):
     (world.folder / "empty.img").write_bytes(bytes(MIB))
     ref = world.point("empty", world.folder / "empty.img")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Container, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 
 from vmkeep.errors import CorruptError, UnsupportedError
@@ -11,6 +12,7 @@ from vmkeep.guest.disks import DiskInGuest
 from vmkeep.guest.filesystems import KINDS
 from vmkeep.guest.lvm import Finding, FindingCode, LvmState, Severity, VolumeGroup, check, read_lvm
 from vmkeep.guest.partitions import PartitionPlace, PartitionTable
+from vmkeep.guest.volumes.choosing import choose
 from vmkeep.guest.volumes.detecting import READY, Content, Head, Member, detect_all, find_member, unread
 from vmkeep.guest.volumes.logical import GroupDisks, shown
 from vmkeep.guest.volumes.parts import part_of
@@ -106,12 +108,8 @@ def _volume(name: str, disk: RandomDisk, warnings: tuple[str, ...] = ()) -> Volu
         return _lost(name, disk.capacity, "unknown", str(error), warnings)
     if damage:
         warnings = (*warnings, f"a stored block is damaged, in which another signature could be: {damage[0]}")
-    content, *others = contents
-    others = [other for other in others if other.kind in KINDS and content.kind in KINDS]
-    if others:
-        marks = " and ".join(other.kind for other in others)
-        warnings = (*warnings, f"it also bears the marks of {marks}, which are probably left over")
-    return _of(name, disk, content, warnings)
+    choice = choose(disk, contents)
+    return replace(_of(name, disk, choice.content, (*warnings, *choice.warnings)), is_ambiguous=choice.is_ambiguous)
 
 
 def _nameless(disk: RandomDisk) -> Content:

@@ -13,6 +13,8 @@ from vmkeep.model.blockio import RandomDisk
 
 _LISTED: Final = 20
 """Names that an error lists."""
+NO_FILES: Final = frozenset({"empty", "swap", "lvm-pv", "raid-member", "gpt", "mbr"})
+"""Kinds that have no files of their own. Those in partitions, arrays and logical volumes are in other volumes."""
 _FORBIDDEN: Final = re.compile(r"[^A-Za-z0-9+_.-]")
 
 
@@ -38,6 +40,8 @@ class Volume:
     """Sentences about things that a reader of its files should know first."""
     is_cut: bool = False
     """Whether its file system reaches beyond its end."""
+    is_ambiguous: bool = False
+    """Whether it may hold another thing beside the one that is shown; a warning names both."""
     disk: RandomDisk | None = field(default=None, compare=False, repr=False)
     """Its bytes; ``None``: they cannot be read."""
 
@@ -45,6 +49,11 @@ class Volume:
     def has_files(self) -> bool:
         """Whether files can be read in it."""
         return not self.refusal
+
+    @property
+    def may_hide_files(self) -> bool:
+        """Whether it may have files that cannot be read, because of its kind or of a doubt about that."""
+        return self.is_ambiguous or (not self.has_files and self.kind not in NO_FILES)
 
     def open(self) -> RandomDisk:
         """Return its bytes as a disk, for a reader of file systems.
