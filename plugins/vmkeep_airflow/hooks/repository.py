@@ -9,8 +9,8 @@ from airflow.sdk import BaseHook
 from airflow.sdk.definitions.connection import Connection
 
 from vmkeep.model.aws import AwsCredentials
+from vmkeep_airflow.connectiontests import tell_test
 from vmkeep_airflow.hooks.aws import load_aws
-from vmkeep_airflow.hooks.button import tell_test
 from vmkeep_airflow.hooks.fields import extra, load_connection, require_open, required, with_password
 
 if TYPE_CHECKING:

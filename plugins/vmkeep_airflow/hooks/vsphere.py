@@ -12,7 +12,7 @@ from airflow.sdk.definitions.connection import Connection
 from vmkeep.model.address import parse_address
 from vmkeep.model.limits import parse_limits
 from vmkeep.model.site import VCenter, parse_drivers
-from vmkeep_airflow.hooks.button import tell_test
+from vmkeep_airflow.connectiontests import tell_test
 from vmkeep_airflow.hooks.fields import extra, load_connection, required
 
 if TYPE_CHECKING:
