@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
@@ -141,6 +141,19 @@ def state_of(ti: Any, owner: DagRunId) -> str | None:
             return None
         raise TransientError(f"Airflow does not tell the state of {owner.dag_id} {owner.run_id}: {error}") from error
     return str(getattr(state, "value", state))
+
+
+def result_of_run(ti: Any, run: DagRunId, task: str) -> Mapping[str, Any]:
+    """Return the result of a task of another run; empty: it left none.
+
+    :param ti: the task instance that asks.
+    :raises TransientError: Airflow's API does not answer.
+    """
+    try:
+        found = ti.xcom_pull(task_ids=task, dag_id=run.dag_id, run_id=run.run_id)
+    except (AirflowRuntimeError, ServerResponseError) as error:
+        raise TransientError(f"Airflow does not tell the result of {task} of {run.run_id}: {error}") from error
+    return found if isinstance(found, Mapping) else {}
 
 
 def start_dag_run(run: DagRunId, *, conf: dict[str, Any], note: str) -> str | None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from airflow.sdk import get_parsing_context
 
-from vmkeep.errors import PolicyError
+from vmkeep.errors import PolicyError, UsageError
 from vmkeep.model.wording import counted
 from vmkeep.policy import (
     MalwareScan,
@@ -25,6 +25,7 @@ from vmkeep.policy import (
     read_file,
     read_folder,
 )
+from vmkeep_airflow.notifiers import require_notifier
 from vmkeep_airflow.plans import faults_of_plans
 
 PREFIX = "backup_window_"
@@ -111,17 +112,31 @@ def _file_of(dag_id: str, prefix: str) -> tuple[PolicyFile, ...]:
 
 
 def require_sound_policies() -> None:
-    """Return if no policy file and no recovery plan has a fault.
+    """Return if no policy file and no recovery plan has a fault, and every notifier that they name is there.
 
     :raises PolicyError: files have faults; the message tells each with file, line and column.
     """
-    lines = [line for read in policy_files() for line in read.lines]
+    files = policy_files()
+    lines = [line for read in files for line in read.lines]
     if lines:
         listed = "\n".join(_first(lines))
         raise PolicyError(f"{counted(len(lines), 'fault')} in policy files, which back up nothing now:\n{listed}")
+    if mute := list(_unknown_notifiers(files)):
+        listed = "\n".join(_first(mute))
+        raise PolicyError(f"{counted(len(mute), 'notifier')} of policies cannot tell anybody:\n{listed}")
     if plans := list(faults_of_plans()):
         listed = "\n".join(_first(plans))
         raise PolicyError(f"{counted(len(plans), 'fault')} in recovery plans, which are not rehearsed now:\n{listed}")
+
+
+def _unknown_notifiers(files: Sequence[PolicyFile]) -> Iterator[str]:
+    """Yield each notifier that a policy names and the setting lacks. Makes none, so that no provider is loaded."""
+    for read in files:
+        for name in read.policy.notifications.notifiers if read.policy else ():
+            try:
+                require_notifier(name)
+            except UsageError as error:
+                yield f"{read.path.name}: {error}"
 
 
 def _first(lines: Sequence[str]) -> Iterator[str]:

@@ -20,3 +20,11 @@ def _code(line: str) -> str:
     text = " ".join(line.splitlines())
     fence = "`" * (max(map(len, re.findall("`+", text)), default=0) + 1)
     return f"{fence} {text} {fence}"
+
+
+def flat(line: str) -> str:
+    """Return a line in which each character that is not printed, or that turns the writing round, is a blank.
+
+    A name may hold an end of a line, by which it would begin a line of its own, or a mark that reverses what follows.
+    """
+    return "".join(each if each.isprintable() else " " for each in line)

@@ -27,7 +27,9 @@ COPIES = "copies"
 
 _WITHOUT = ("failed", "stopped", "not started", "running")
 """Endings of backups that have made no new point."""
-_COUNTED = ("done", *_WITHOUT, "started again", "overdue", "left out", "not copied", "unprotected")
+LIED = "change tracking lied"
+"""Backups that found changes that vSphere had denied. The new point is good, and earlier ones are suspect."""
+_COUNTED = ("done", *_WITHOUT, LIED, "started again", "overdue", "left out", "not copied", "unprotected")
 
 _SHOWN = 20
 """Names that one line lists."""
@@ -72,6 +74,7 @@ def report_of(plan: WindowPlan, outcomes: Sequence[Outcome], *, at: datetime) ->
         "window": plan.stamp,
         "due": plan.due.value,
         **by_ending,
+        LIED: [shown_lies(outcome, names[outcome.moref]) for outcome in outcomes if outcome.lies],
         "started again": [shown_again(outcome, names[outcome.moref]) for outcome in outcomes if outcome.again],
         "overdue": [shown_age(vm, names[vm.moref]) for vm in overdue_vms(plan, done, at)],
         "left out": [f"{names[vm.moref]}: {vm.why}" for vm in plan.left_out],
@@ -88,6 +91,11 @@ def shown_again(outcome: Outcome, name: str) -> str:
     failed = outcome.ending == "failed" and outcome.why
     reason = failed or outcome.last_failure
     return f"{name}: {counted(outcome.again, 'time')}, {outcome.ending}; last failure: {reason}"
+
+
+def shown_lies(outcome: Outcome, name: str) -> str:
+    """Return a VM with the number of blocks about which change tracking has lied."""
+    return f"{name}: {counted(outcome.lies, 'block')}, see the note of run {outcome.run_id}"
 
 
 def shown_age(vm: PlannedVm, name: str) -> str:
@@ -149,6 +157,8 @@ def problems_of(plan: WindowPlan, report: dict[str, Any]) -> Iterator[str]:
     for word in ("overdue", *_WITHOUT):
         if names := report[word]:
             yield shown_names(names, word)
+    if lied := report[LIED]:
+        yield shown_names(lied, f"where {LIED}")
     if lost := report.get("not copied"):
         more = f" and {len(lost) - _SHOWN} more" if len(lost) > _SHOWN else ""
         yield f"points are missing in a second repository: {', '.join(lost[:_SHOWN])}{more}"

@@ -55,6 +55,8 @@ class Outcome:
     """How often the window has started the backup once more."""
     last_failure: str = ""
     """The cause for which it was started once more."""
+    lies: int = 0
+    """Number of blocks that had changed although change tracking denied it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +84,10 @@ class Runs(Protocol):
 
     def failure(self, run_id: str) -> Failure | None:
         """Return why a run has failed; ``None``: no task has left a cause, e.g. because somebody ended the run."""
+        ...
+
+    def lies(self, run_id: str) -> int:
+        """Return the number of blocks about which change tracking has lied to a run that is done."""
         ...
 
 
@@ -162,7 +168,7 @@ class WindowRuns:
                 continue
             del self._active[run_id]
             if state == "success":
-                self._note(vm, Ending.DONE, "", run_id)
+                self._note(vm, Ending.DONE, "", run_id, lies=self._runs.lies(run_id))
             elif self._policy.at_end is AtEnd.STOP and moment >= self._plan.closes_at:
                 self._note(vm, Ending.STOPPED, "it had not ended well when the window closed; see its run", run_id)
             elif state is None:
@@ -225,7 +231,7 @@ class WindowRuns:
         """Return the id of a VM's run after some others in this pass."""
         return run_id_of(self._plan, vm, number=self._first + begun)
 
-    def _note(self, vm: PlannedVm, ending: Ending, why: str, run_id: str) -> None:
+    def _note(self, vm: PlannedVm, ending: Ending, why: str, run_id: str, *, lies: int = 0) -> None:
         self._outcomes[vm.moref] = Outcome(
             moref=vm.moref,
             name=vm.name,
@@ -234,6 +240,7 @@ class WindowRuns:
             why=why,
             again=max(0, self._begun[vm.moref] - 1),
             last_failure=self._failures.get(vm.moref, ""),
+            lies=lies,
         )
         self._log(f"{vm.name}: {ending}{f', because {why}' if why else ''}")
 

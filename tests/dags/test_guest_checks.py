@@ -92,7 +92,7 @@ def test_an_inconsistent_vm_fails_the_run_and_is_told_by_an_event_and_by_mail(re
     point = import_images(repository, [guest_disks.path("ia"), guest_disks.path("iib")], name="web01")
     mails: list[Any] = []
     monkeypatch.setattr(
-        report_guest_checks, "mail_people", lambda where, **mail: iter(mails.append((where, mail)) or ["no mail"])
+        report_guest_checks, "tell_each", lambda wishes, notice: iter(mails.append(notice) or ["no mail"])
     )
     run = Run()
 
@@ -102,7 +102,7 @@ def test_an_inconsistent_vm_fails_the_run_and_is_told_by_an_event_and_by_mail(re
     assert run.results["report"][0]["names"] == ["web01"], "the result is kept although the task fails"
     ((asset, extra),) = run.events
     assert (asset, extra["names"]) == (GUEST_CHECKS.name, ["web01"])
-    assert mails[0][0] == "vmkeep_default"
+    assert mails[0].about == "vmkeep_default"
     assert repository.marks.suspicion_of(point.ref) is None, "only a run that is told to marks"
 
 

@@ -17,6 +17,7 @@ from vmkeep.model.point import RestorePoint
 from vmkeep.model.proofs import ProofKind
 from vmkeep.policy import Notifications, NotifyWhen, read_file
 from vmkeep.repository import Repository, create_repository
+from vmkeep_airflow import notifiers
 from vmkeep_airflow.operators import tell_failed_checks, verify_point
 from vmkeep_airflow.operators.choose_checks import ChooseChecksOperator
 from vmkeep_airflow.operators.choose_points import ChoosePointsOperator
@@ -158,7 +159,7 @@ def tell(monkeypatch, results: list[dict[str, Any]], states: dict[str, str], whe
     sent: list[Any] = []
     monkeypatch.setattr(tell_failed_checks, "task_results", lambda _context, names: dict.fromkeys(names, results))
     monkeypatch.setattr(tell_failed_checks, "task_states", lambda _context: states)
-    monkeypatch.setattr(tell_failed_checks, "send_mail", lambda to, **mail: sent.append((to, mail)))
+    monkeypatch.setattr(notifiers, "send_mail", lambda to, **mail: sent.append((to, mail)))
     events: list[Any] = []
     alias = SimpleNamespace(add=lambda asset, extra: events.append((asset.name, extra)))
     operator = tell_failed_checks.TellFailedChecksOperator(

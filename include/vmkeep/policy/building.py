@@ -253,7 +253,9 @@ def _policy(settled: Mapping[str, Any], parsed: Mapping[Path, Any]) -> Policy:
             snapshots_within=parse_duration(settled["quality"]["snapshots_within"]),
         ),
         notifications=Notifications(
-            when=NotifyWhen(settled["notifications"]["when"]), to=tuple(settled["notifications"]["to"])
+            when=NotifyWhen(settled["notifications"]["when"]),
+            to=tuple(settled["notifications"]["to"]),
+            notifiers=tuple(settled["notifications"]["notifiers"]),
         ),
     )
 

@@ -92,6 +92,9 @@ class Notifications:
 
     when: NotifyWhen
     to: tuple[str, ...] = ()
+    """Addresses of mail."""
+    notifiers: tuple[str, ...] = ()
+    """Names of notifiers of the Airflow that runs the policy."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

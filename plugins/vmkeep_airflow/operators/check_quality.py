@@ -6,15 +6,16 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator, Context
-from airflow.sdk.exceptions import AirflowException, AirflowFailException
+from airflow.sdk.exceptions import AirflowFailException
 
 from vmkeep.errors import VmKeepError
 from vmkeep.model.wording import counted
 from vmkeep.policy import NotifyWhen, Policy
+from vmkeep_airflow.alarms import tell_each
 from vmkeep_airflow.assets import ANNOUNCED, WINDOWS
 from vmkeep_airflow.hooks.fields import MissingConnectionError
 from vmkeep_airflow.hooks.vsphere import VsphereHook
-from vmkeep_airflow.mail import send_mail
+from vmkeep_airflow.notices import Notice, NoticeKind
 from vmkeep_airflow.policies import policy_files
 from vmkeep_airflow.site import repository_site
 
@@ -121,9 +122,5 @@ def _tell(context: Context, problems: dict[str, list[str]], policies: Sequence[P
         context["outlet_events"][ANNOUNCED].add(WINDOWS, extra=extra)
     for repository, why in problems.items():
         wishes = [policy.notifications for policy in policies if policy.repository == repository]
-        people = {to for wish in wishes if wish.when is not NotifyWhen.NEVER for to in wish.to}
-        if people:
-            try:
-                send_mail(tuple(sorted(people)), subject=f"vmkeep: {repository}: data quality", text="\n".join(why))
-            except AirflowException as error:
-                yield f"not everybody was told of {repository}: {error}"
+        subject = f"vmkeep: {repository}: data quality"
+        yield from tell_each(wishes, Notice(kind=NoticeKind.QUALITY, about=repository, subject=subject, lines=why))

@@ -7,14 +7,15 @@ from functools import cache, partial
 from typing import Any
 
 from airflow.sdk import BaseOperator, Context
-from airflow.sdk.exceptions import AirflowException, AirflowFailException
+from airflow.sdk.exceptions import AirflowFailException
 
 from vmkeep.clock import now
 from vmkeep.errors import VmKeepError
 from vmkeep.model.wording import told_apart
 from vmkeep.policy import NotifyWhen, Policy, PolicyFile
+from vmkeep_airflow.alarms import tell_each
 from vmkeep_airflow.assets import ANNOUNCED, WINDOWS
-from vmkeep_airflow.mail import send_mail
+from vmkeep_airflow.notices import Notice, NoticeKind
 from vmkeep_airflow.operators.plan_window import opens
 from vmkeep_airflow.policies import policy_files
 from vmkeep_airflow.windowreports import shown_age, shown_names
@@ -61,7 +62,7 @@ class FindOverdueOperator(BaseOperator):
 
     def _tell(self, context: Context, problems: dict[str, str], policies: dict[str, Policy | None]) -> list[str]:
         """Tell the people of each policy. Return why some were not reached."""
-        untold = []
+        untold: list[str] = []
         run = str(context["ti"].run_id)
         for name, why in problems.items():
             policy = policies[name]
@@ -71,11 +72,10 @@ class FindOverdueOperator(BaseOperator):
             context["outlet_events"][ANNOUNCED].add(
                 WINDOWS, extra={"policy": name, "run": run, "problems": [why], "vms": {}}
             )
-            if wish is not None and wish.to:
-                try:
-                    send_mail(wish.to, subject=f"vmkeep: {name}: missed backups", text=f"policy {name}: {why}")
-                except AirflowException as error:
-                    untold.append(f"not everybody was told of {name}: {error}")
+            if wish is not None:
+                subject = f"vmkeep: {name}: missed backups"
+                notice = Notice(kind=NoticeKind.LATE, about=name, subject=subject, lines=[f"policy {name}: {why}"])
+                untold += tell_each([wish], notice)
         return untold
 
 

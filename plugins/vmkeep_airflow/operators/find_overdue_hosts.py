@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from airflow.sdk import BaseOperator, Context
-from airflow.sdk.exceptions import AirflowException, AirflowFailException
+from airflow.sdk.exceptions import AirflowFailException
 
 from vmkeep.errors import VmKeepError
 from vmkeep.model.wording import counted
-from vmkeep.policy import NotifyWhen, Policy
+from vmkeep_airflow.alarms import tell_each, wishes_about
 from vmkeep_airflow.hooks.fields import MissingConnectionError
-from vmkeep_airflow.mail import send_mail
+from vmkeep_airflow.notices import Notice, NoticeKind
 from vmkeep_airflow.policies import policy_files
 from vmkeep_airflow.site import make_site
 
@@ -53,7 +53,7 @@ class FindOverdueHostsOperator(BaseOperator):
         context["ti"].xcom_push(key="return_value", value=found)
         if problems:
             lines = [f"{vsphere}: {why}" for vsphere, each in problems.items() for why in each]
-            raise AirflowFailException("; ".join([*lines, *_tell(problems, policies)]))
+            raise AirflowFailException("; ".join([*lines, *_tell(problems)]))
         return found
 
 
@@ -63,13 +63,8 @@ def _told(overdue: list[str], repository: str) -> str:
     return f"{counted(len(overdue), 'ESXi host')} without a young bundle in {repository}: {listed}{more}"
 
 
-def _tell(problems: dict[str, list[str]], policies: list[Policy]) -> Iterator[str]:
-    """Send one mail about each vCenter to the people of its policies. Yield why some were not reached."""
+def _tell(problems: dict[str, list[str]]) -> Iterator[str]:
+    """Tell the people of each vCenter's policies once. Yield why some were not reached."""
     for vsphere, each in problems.items():
-        wishes = [one.notifications for one in policies if one.vsphere == vsphere]
-        people = {to for wish in wishes if wish.when is not NotifyWhen.NEVER for to in wish.to}
-        if people:
-            try:
-                send_mail(tuple(sorted(people)), subject=f"vmkeep: {vsphere}: hosts", text="\n".join(each))
-            except AirflowException as error:
-                yield f"not everybody was told of {vsphere}: {error}"
+        notice = Notice(kind=NoticeKind.HOSTS, about=vsphere, subject=f"vmkeep: {vsphere}: hosts", lines=each)
+        yield from tell_each(wishes_about(vsphere=vsphere), notice)

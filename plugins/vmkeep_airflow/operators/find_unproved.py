@@ -12,7 +12,8 @@ from vmkeep.errors import VmKeepError
 from vmkeep.model.wording import counted
 from vmkeep.policy import Policy
 from vmkeep.recovery import RecoveryPlan
-from vmkeep_airflow.alarms import mail_people
+from vmkeep_airflow.alarms import tell_each, wishes_about
+from vmkeep_airflow.notices import Notice, NoticeKind
 from vmkeep_airflow.plans import faults_of_plans, sound_plans
 from vmkeep_airflow.policies import policy_files
 from vmkeep_airflow.site import repository_site
@@ -88,4 +89,6 @@ def _told(what: str, lines: list[str]) -> str:
 def _tell(problems: dict[str, list[str]]) -> Iterator[str]:
     """Tell the people of each repository's policies. Yield why some were not reached."""
     for repository, each in problems.items():
-        yield from mail_people(repository, subject="vmkeep: VMs not proved restorable", lines=each)
+        subject = "vmkeep: VMs not proved restorable"
+        notice = Notice(kind=NoticeKind.PROOFS, about=repository, subject=subject, lines=each)
+        yield from tell_each(wishes_about(repository=repository), notice)

@@ -10,13 +10,14 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from vmkeep.model.wording import counted
 from vmkeep.policy import Notifications, NotifyWhen
+from vmkeep_airflow.alarms import tell
 from vmkeep_airflow.assets import ANNOUNCED, WINDOW_ENDS, WINDOWS
-from vmkeep_airflow.mail import send_mail
+from vmkeep_airflow.notices import Notice, NoticeKind
 from vmkeep_airflow.windowreports import lines_of, look
 
 
 class NotifyWindowOperator(BaseOperator):
-    """Tell people how a window ended, if the policy wants that: by mail, and by an event of the asset for windows.
+    """Tell people how a window ended, if the policy wants that: by its notifiers, and by an event of the asset.
 
     It has ``trigger_rule="all_done"``, so that people are told of a window that broke, too. A try that reaches nobody
     is tried again; one that reaches some people fails at once, because these would get a second mail.
@@ -53,15 +54,15 @@ class NotifyWindowOperator(BaseOperator):
         if wish.when is NotifyWhen.NEVER or (wish.when is NotifyWhen.PROBLEMS and not problems):
             self.log.info("nobody is notified: %s, and the policy says %s", _summary(problems), wish.when)
             return {"told": False, "mail": []}
-        if wish.to:
-            subject = f"vmkeep: {self.policy}: {_summary(problems)}"
-            text = "\n".join([f"window: {self.dag_id}, run {run}", *problems, "", *lines_of(report)])
-            send_mail(wish.to, subject=subject, text=text)
-            self.log.info("mail was sent to %s", ", ".join(wish.to))
+        lines = [f"window: {self.dag_id}, run {run}", *problems, "", *lines_of(report)]
+        subject = f"vmkeep: {self.policy}: {_summary(problems)}"
+        mail = tell([wish], Notice(kind=NoticeKind.WINDOW, about=self.policy, subject=subject, lines=lines))
+        if ways := [*mail, *wish.notifiers]:
+            self.log.info("people were told: %s", ", ".join(ways))
         counts = {word: len(value) for word, value in report.items() if isinstance(value, list)}
         extra: dict[str, Any] = {"policy": self.policy, "run": run, "problems": problems, "vms": counts}
         context["outlet_events"][ANNOUNCED].add(WINDOWS, extra=extra)
-        return {"told": True, "mail": list(wish.to)}
+        return {"told": True, "mail": list(mail)}
 
 
 def _summary(problems: Sequence[str]) -> str:

@@ -10,8 +10,9 @@ from airflow.sdk.exceptions import AirflowFailException
 from pydantic import JsonValue
 
 from vmkeep.model.job import from_plain
-from vmkeep_airflow.alarms import mail_people
+from vmkeep_airflow.alarms import tell_each, wishes_about
 from vmkeep_airflow.assets import ANNOUNCED, GUEST_CHECKS
+from vmkeep_airflow.notices import Notice, NoticeKind
 from vmkeep_airflow.states import require_good, task_results, task_states
 
 
@@ -59,5 +60,6 @@ class ReportGuestChecksOperator(BaseOperator):
         extra: dict[str, JsonValue] = {"run": str(context["ti"].run_id), "names": list(names), "problems": list(lines)}
         context["outlet_events"][ANNOUNCED].add(GUEST_CHECKS, extra=extra)
         subject = "vmkeep: volumes of guests that contradict themselves"
-        untold = mail_people(self.repository_conn_id, subject=subject, lines=lines)
+        notice = Notice(kind=NoticeKind.GUESTS, about=self.repository_conn_id, subject=subject, lines=lines)
+        untold = tell_each(wishes_about(repository=self.repository_conn_id), notice)
         raise AirflowFailException("; ".join([*lines, *untold, "see the logs of the tasks check"]))

@@ -14,7 +14,7 @@ from vmkeep.errors import CancelledError, Recovery, UnsupportedError
 from vmkeep.model.job import to_plain
 from vmkeep.policy import Due, Policy
 from vmkeep_airflow.causes import BACKUP, causes_of
-from vmkeep_airflow.dagruns import DagRunId, clears_of, start_dag_run, state_of
+from vmkeep_airflow.dagruns import DagRunId, clears_of, result_of_run, start_dag_run, state_of
 from vmkeep_airflow.failures import airflow_failures
 from vmkeep_airflow.limitwatch import KEY as LIMITS
 from vmkeep_airflow.limitwatch import LimitWatch
@@ -120,3 +120,7 @@ class _AirflowRuns:
             return None
         heals = all(cause.recovery is not Recovery.STOP for cause in causes)
         return Failure(why="; ".join(cause.why for cause in causes), heals=heals)
+
+    def lies(self, run_id: str) -> int:
+        sealed = result_of_run(self._ti, DagRunId(dag_id=BACKUP, run_id=run_id), "catalog")
+        return int(sealed.get("lies") or 0)

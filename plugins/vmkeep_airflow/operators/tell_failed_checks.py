@@ -8,8 +8,9 @@ from airflow.sdk import BaseOperator, Context
 
 from vmkeep.model.wording import counted
 from vmkeep.policy import Notifications, NotifyWhen
+from vmkeep_airflow.alarms import tell
 from vmkeep_airflow.assets import ANNOUNCED, WINDOWS
-from vmkeep_airflow.mail import send_mail
+from vmkeep_airflow.notices import Notice, NoticeKind
 from vmkeep_airflow.states import GOOD, task_results, task_states
 
 _SHOWN = 50
@@ -55,11 +56,9 @@ class TellFailedChecksOperator(BaseOperator):
         dag, run = str(context["ti"].dag_id), str(context["ti"].run_id)
         extra: dict[str, Any] = {"policy": self.policy, "run": run, "problems": problems[:_SHOWN], "vms": {}}
         context["outlet_events"][ANNOUNCED].add(WINDOWS, extra=extra)
-        if self.wish.to:
-            subject = f"vmkeep: {self.policy}: {counted(len(problems), 'restore point')} did not pass a check"
-            text = "\n".join([f"checks: {dag}, run {run}", *problems[:_SHOWN]])
-            send_mail(self.wish.to, subject=subject, text=text)
-        return list(self.wish.to)
+        subject = f"vmkeep: {self.policy}: {counted(len(problems), 'restore point')} did not pass a check"
+        lines = [f"checks: {dag}, run {run}", *problems[:_SHOWN]]
+        return list(tell([self.wish], Notice(kind=NoticeKind.CHECKS, about=self.policy, subject=subject, lines=lines)))
 
 
 def _lines(result: dict[str, Any], outcome: str) -> list[tuple[str, str]]:
