@@ -1,4 +1,4 @@
-"""The manual's table of exit codes says what the errors say."""
+"""The manual's table of exit codes says what the errors say, and what to do about each."""
 
 from __future__ import annotations
 
@@ -24,21 +24,45 @@ def error_classes(of: type[VmKeepError] = VmKeepError) -> set[type[VmKeepError]]
     return {of, *chain.from_iterable(below)}
 
 
-def table() -> str:
+def table() -> list[str]:
+    """The rows that the manual has to have, without their last column, which a person writes."""
     rows = ["| code | error | meaning | retry |", "|--|--|--|--|"]
     for kind in sorted(error_classes(), key=lambda kind: kind.exit_code):
         if not kind.__name__.startswith("_"):
             meaning = (kind.__doc__ or "").strip().splitlines()[0].replace("``", "`")
             rows.append(f"| {kind.exit_code} | `{kind.__name__}` | {meaning} | {kind.recovery} |")
-    return "\n".join(rows)
+    return rows
+
+
+def manual() -> dict[str, str]:
+    """The rows of the manual's table without their last column, and that column."""
+    lines = [line for line in PAGE.read_text().splitlines() if line.startswith("|")]
+    rows = [line.removesuffix("|").rpartition("|") for line in lines]
+    return {f"{row}|": remedy.strip() for row, _, remedy in rows}
 
 
 def test_the_manual_lists_every_exit_code():
-    assert table() in PAGE.read_text(), f"docs/operations/exit-codes.md needs this table:\n{table()}"
+    there = list(manual())
+
+    missing = [row for row in table() if row not in there]
+    assert missing == [], "docs/operations/exit-codes.md needs these rows, each with a last column: what to do"
+    assert there == table()
+
+
+def test_the_manual_says_of_every_error_what_to_do():
+    untold = [row for row, remedy in list(manual().items())[2:] if len(remedy.split()) < 4]
+
+    assert untold == []
+
+
+def test_no_two_errors_are_told_the_same_remedy_by_a_copied_row():
+    remedies = list(manual().values())[2:]
+
+    assert [remedy for remedy in set(remedies) if remedies.count(remedy) > 1] == []
 
 
 def test_no_two_errors_share_an_exit_code():
-    codes = [int(line.split("|")[1]) for line in table().splitlines()[2:]]
+    codes = [int(line.split("|")[1]) for line in table()[2:]]
 
     assert sorted({*codes, SYSTEM, UNEXPECTED, READER_LEFT}) == sorted([*codes, SYSTEM, UNEXPECTED, READER_LEFT])
 
