@@ -122,7 +122,7 @@ def measure(url: str, vms: int) -> None:
         answers = ask(catalog.url, questions)
         told(f"{len(answers)} expectations asked")
     told("evidence deleted")
-    for one in judge(answers, {}):
+    for one in judge(answers, skipped={}, gaps={}, namesakes=()):
         if one.found:
             print(f"  {one.id}: {one.found:,}")
     print(f"greatest memory of the process: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MiB")

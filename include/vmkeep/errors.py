@@ -290,7 +290,7 @@ class FencedError(VmKeepError):
 
 
 class QualityError(VmKeepError):
-    """A check of data quality found a failure: an expectation that is not true of the catalog. The report names all."""
+    """A check of data quality found a failure, or could not look at everything it should. The report names all."""
 
     exit_code = 96
 

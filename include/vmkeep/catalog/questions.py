@@ -5,6 +5,7 @@ A question is asked of one table, its *batch*, and may join others. Every answer
 ``severity``  of the finding, as the VM's policy wants it
 ``policy``    name of that policy; empty: none is concerned
 ``vm``        name of the VM
+``vm_id``     a word that distinguishes it from every other VM; NULL: the ref has it
 ``ref``       ref of the restore point, if one is concerned
 ``disk``      label of the disk, if one is concerned
 ``detail``    a word or text of the finding
@@ -110,9 +111,15 @@ def _answer(
         return cast(null() if given is None else given, Float).label(name)
 
     return select(
-        batch.policy.label("policy"), batch.name.label("vm"), text(ref, "ref"), text(disk, "disk"),
+        batch.policy.label("policy"), batch.name.label("vm"), text(_id_of(batch), "vm_id"),
+        text(ref, "ref"), text(disk, "disk"),
         text(detail, "detail"), number(value, "value"), number(bound, "bound"),
     )  # fmt: skip
+
+
+def _id_of(batch: Any) -> Any:
+    """Return the column that distinguishes the VMs of a table; ``None``: its rows are points."""
+    return getattr(batch, "vm", None) or getattr(batch, "vm_key", None)
 
 
 def _policy_of(batch: Any) -> ColumnElement[bool]:

@@ -21,7 +21,7 @@ _SHOWN = 20
 def show_quality(report: QualityReport, *, html: Path | None, as_json: bool) -> None:
     """Print a report, and write it as a page if that is asked for.
 
-    :raises QualityError: a finding is a failure.
+    :raises QualityError: a finding is a failure, or something could not be looked at.
     """
     if html is not None:
         html.write_text(page(report), encoding="utf-8")
@@ -29,15 +29,16 @@ def show_quality(report: QualityReport, *, html: Path | None, as_json: bool) -> 
         print_json(document_of(report))
     else:
         _print(report)
-    if report.failed:
+    if not report.is_good:
         names = ", ".join(one.id for one in report.failed)
-        raise QualityError(f"{counted(len(report.failed), 'expectation')} failed: {names}")
+        failed = [f"{counted(len(report.failed), 'expectation')} failed: {names}"] if names else []
+        raise QualityError("; ".join([*failed, *report.gaps]))
 
 
 def _print(report: QualityReport) -> None:
     for note in report.notes:
         warn(note)
-    rows = [(one.result, one.id, f"{one.found:,}", one.skipped or one.title) for one in report.judgements]
+    rows = [(one.result, one.id, f"{one.found:,}", one.skipped or one.gap or one.title) for one in report.judgements]
     print_table(("result", "expectation", "findings", "statement"), rows, first_to_go=("statement",))
     for one in report.judgements:
         if not one.found:

@@ -16,13 +16,12 @@ from vmkeep.cli.options import (
     vcenter_from,
     vsphere_options,
 )
-from vmkeep.cli.output import print_json, warn
+from vmkeep.cli.output import print_json
 from vmkeep.cli.pages import Section, Verbs, option
+from vmkeep.cli.policy_folder import read_policies
 from vmkeep.errors import NotFoundError, UsageError
 from vmkeep.flows import pointlist
-from vmkeep.flows.policies import policies_in
 from vmkeep.model.wording import counted
-from vmkeep.policy import Policy
 
 _LISTED = 30
 """Earlier checks that are listed."""
@@ -78,7 +77,8 @@ def quality(
     to do. All policies of the folder count, with the repository and the vCenter that are named here.
 
     Without a vCenter, the points tell which VMs there are, so that a VM that nobody backs up is not found.
-    The exit code is 96 if a finding is a failure. The last 100 reports stay in the catalog.
+    The exit code is 96 if a finding is a failure, or if something could not be looked at, e.g. because the vCenter did
+    not answer. The last 100 reports stay in the catalog.
     """
     from vmkeep.cli.catalog_quality import show_past, show_quality  # takes time to import
     from vmkeep.flows.quality import Inventory, check_quality, past_reports
@@ -94,15 +94,9 @@ def quality(
                 raise NotFoundError("the catalog has no report of this repository: run 'vmkeep catalog quality'")
             show_quality(found[0], html=html, as_json=as_json)
             return
-        sound = _sound_policies(policies)
+        files = read_policies(policies)
+        sound = tuple(read.policy for read in files if read.policy is not None)
+        faulty = [f"{read.path} has faults: run 'vmkeep policy check'" for read in files if read.faults]
         asked = [Inventory(vcenter=vcenter_from(**vsphere), policies=sound)] if vsphere["vcenter"] else []
-        report = check_quality(opened, sound, asked, catalog=catalog_url())
+        report = check_quality(opened, sound, asked, catalog=catalog_url(), gaps=faulty)
     show_quality(report, html=html, as_json=as_json)
-
-
-def _sound_policies(folder: Path | None) -> tuple[Policy, ...]:
-    files = policies_in(folder)
-    for read in files:
-        if read.faults:
-            warn(f"{read.path}: has faults, so that nothing is demanded by it: run 'vmkeep policy check'")
-    return tuple(read.policy for read in files if read.policy is not None)

@@ -25,12 +25,13 @@ from vmkeep.cli.options import (
 from vmkeep.cli.output import one_line, print_json, print_table, warn
 from vmkeep.cli.pages import Section, Verbs, option
 from vmkeep.cli.policy_explain import explain_all, explain_one
+from vmkeep.cli.policy_folder import read_policies
 from vmkeep.cli.policy_overdue import tell_overdue
 from vmkeep.cli.policy_unproved import tell_unproved
 from vmkeep.cli.times import shown_time
 from vmkeep.clock import now
 from vmkeep.errors import PolicyError, UsageError
-from vmkeep.flows.policies import named_policies, policies_in
+from vmkeep.flows.policies import named_policies
 from vmkeep.model.wording import counted
 from vmkeep.policy import PolicyFile, schema_text
 from vmkeep.retention import parse_zone
@@ -69,7 +70,7 @@ def check(files: tuple[Path, ...], policies: Path | None, as_json: bool) -> None
 
 
 def _read(folder: Path | None) -> tuple[PolicyFile, ...]:
-    return _not_empty(policies_in(folder), str(folder))
+    return _not_empty(read_policies(folder), str(folder))
 
 
 def _not_empty(found: tuple[PolicyFile, ...], where: str) -> tuple[PolicyFile, ...]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from tempfile import TemporaryDirectory
 from typing import Any, Final
 
-from vmkeep.catalog import FEWEST, Catalog, QualityCheck, SampledPoint, open_catalog
+from vmkeep.catalog import FEWEST, Catalog, QualityCheck, SampledPoint, VmStanding, open_catalog
 from vmkeep.clock import now
 from vmkeep.errors import VmKeepError
 from vmkeep.flows.quality_evidence import (
@@ -33,6 +34,8 @@ __all__ = ["Inventory", "QualityReport", "check_quality", "document_of", "page",
 _IN_MEMORY: Final = ("sqlite://", "sqlite:///:memory:")
 _OF_VCENTERS: Final = ("unprotected", "snapshot-age")
 """Expectations that only a vCenter can answer."""
+_OF_VMS: Final = ("rpo", "proof-age", *_OF_VCENTERS)
+"""Expectations of VMs, which miss those of a vCenter that did not answer, or of a policy that cannot be read."""
 _COMPARED: Final = {
     "sudden-change": "change-rate",
     "change-rate": "change-rate",
@@ -52,16 +55,25 @@ class _Evidence:
     vcenters: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     skipped: dict[str, str] = field(default_factory=dict)
+    gaps: list[str] = field(default_factory=list)
+    standings: list[VmStanding] = field(default_factory=list)
+    """The VMs that are known."""
 
 
 def check_quality(
-    repository: Repository, policies: Sequence[Policy], inventories: Sequence[Inventory], *, catalog: str | None
+    repository: Repository,
+    policies: Sequence[Policy],
+    inventories: Sequence[Inventory],
+    *,
+    catalog: str | None,
+    gaps: Sequence[str] = (),
 ) -> QualityReport:
     """Check the points of a repository against the suite, and keep the report in the catalog.
 
     :param policies: those whose points are in this repository.
     :param inventories: the vCenters that are asked for their VMs; none: the points tell which VMs there are.
     :param catalog: its SQLAlchemy URL; ``None`` or in memory: a catalog is made for this check alone.
+    :param gaps: things that are already known not to be looked at, e.g. a policy with faults, as sentences.
     :raises CatalogError: the catalog cannot be used.
     :raises MissingExtraError: Great Expectations is not installed.
     """
@@ -70,10 +82,13 @@ def check_quality(
         refreshed = cache.refresh(repository)
         with cache.open_check(repository.id, at) as check:
             evidence = _lay_out(repository, cache, check, policies, inventories)
+            evidence.gaps += gaps
             check.lay([SampledPoint(ref=line.partition(": ")[0], name=line.partition("/")[0], problem=line)
                        for line in refreshed.damaged])  # fmt: skip
+            if not evidence.sampled and not refreshed.damaged:
+                evidence.skipped["catalog-row"] = "there is no restore point"
             severities = {one.id: one.severity.value for one in SUITE if one.id not in evidence.skipped}
-            answers = ask(cache.url, check.questions(severities))
+            answers = ask(cache.url, check.questions(severities)) if severities else ()
             if not is_kept:
                 evidence.notes.append("no catalog is set, so that this report is not kept: set VMKEEP_CATALOG")
             report = QualityReport(
@@ -87,8 +102,14 @@ def check_quality(
                 sampled=evidence.sampled,
                 vcenters=tuple(evidence.vcenters),
                 policies=tuple(policy.name for policy in policies),
-                judgements=judge(answers, evidence.skipped),
+                judgements=judge(
+                    answers,
+                    skipped=evidence.skipped,
+                    gaps=dict.fromkeys(_OF_VMS, "; ".join(evidence.gaps)),
+                    namesakes=_namesakes(evidence.standings),
+                ),
                 notes=tuple(evidence.notes),
+                gaps=tuple(evidence.gaps),
             )
             check.keep(to_json(report).decode())
     return report
@@ -143,7 +164,9 @@ def _lay_out(
     check.lay(sample.points)
     check.lay(sample.disks)
     evidence.sampled = len(sample.points)
-    evidence.skipped |= _unanswerable(check, policies)
+    evidence.skipped |= _unanswerable(check, policies, evidence.standings)
+    if not sample.disks:
+        evidence.skipped["map-root"] = "no disk of a good restore point could be sampled"
     return evidence
 
 
@@ -158,32 +181,49 @@ def _lay_vms(
     for inventory, found in ask_vcenters(inventories, check.origins(), proofs):
         host = inventory.vcenter.host
         if isinstance(found, VmKeepError):
-            evidence.notes.append(f"vCenter {host} cannot be asked for its VMs: {found}")
+            evidence.gaps.append(f"vCenter {host} cannot be asked for its VMs: {found}")
             continue
+        evidence.standings += found
         check.lay(found)
         evidence.vcenters.append(host)
         told |= {policy.name for policy in inventory.policies}
     rest = [policy for policy in policies if policy.name not in told]
-    check.lay(list(standings_by_points(check, rest, proofs)))
+    by_points = list(standings_by_points(check, rest, proofs))
+    check.lay(by_points)
+    evidence.standings += by_points
     if rest and policies:
         evidence.notes.append(
             f"for {counted(len(rest), 'policy', 'policies')} no vCenter tells which VMs there are: those count whose "
             "newest point names the policy"
         )
-    if not evidence.vcenters:
-        evidence.skipped |= dict.fromkeys(_OF_VCENTERS, "no vCenter was asked")
 
 
-def _unanswerable(check: QualityCheck, policies: Sequence[Policy]) -> dict[str, str]:
+def _namesakes(standings: Iterable[VmStanding]) -> frozenset[str]:
+    """Return the names that several VMs have."""
+    times = Counter(vm.name for vm in standings)
+    return frozenset(name for name, number in times.items() if number > 1)
+
+
+def _unanswerable(check: QualityCheck, policies: Sequence[Policy], standings: Sequence[VmStanding]) -> dict[str, str]:
     """Return the expectations that nothing can break, with the reasons. Silence about them would look like success."""
-    terms = [terms_of(policy) for policy in policies]
+    terms = {policy.name: terms_of(policy) for policy in policies}
+    newest = [policy for _, _, policy, _, _ in check.newest()]
+    known = [terms[vm.policy] for vm in standings if vm.policy in terms]
+    proved = [terms[vm.policy] for vm in standings if vm.policy in terms and vm.ref is not None]
+    pointed = [terms[policy] for policy in newest if policy in terms]
     skipped = {}
-    if all(each.max_age is None for each in terms):
-        skipped["rpo"] = "no policy has a max_age"
-    if all(each.proved_within is None for each in terms):
-        skipped["proof-age"] = "no policy demands a proof"
-    if not any(each.forbids_skipped for each in terms):
-        skipped["skipped-disk"] = "every policy allows skipped disks"
+    if all(each.max_age is None for each in known):
+        skipped["rpo"] = "no VM of a policy with max_age is known"
+    if all(each.proved_within is None for each in proved):
+        skipped["proof-age"] = "no VM with a point is known whose policy demands a proof"
+    if not any(each.forbids_skipped for each in pointed):
+        skipped["skipped-disk"] = "no point was made for a policy that forbids skipped disks"
+    if not any(newest):
+        skipped["change-tracking"] = "no point was made for a policy"
+    if not newest:
+        skipped["disk-size"] = "there is no good restore point"
+    if not any(vm.asked for vm in standings):
+        skipped |= dict.fromkeys(_OF_VCENTERS, "no vCenter told of a VM")
     measured = check.measured()
     for one, measure in _COMPARED.items():
         if not measured.get(measure):

@@ -18,10 +18,13 @@ body{font:15px/1.45 system-ui,sans-serif;margin:2rem auto;max-width:75rem;paddin
 table{border-collapse:collapse;width:100%;margin:.6rem 0 1.6rem}th,td{text-align:left;padding:.35rem .6rem;
 border-bottom:1px solid #d0d7de;vertical-align:top}th{background:#f6f8fa}h2{margin-top:2rem}a{color:#0550ae}
 .met{color:#116329;font-weight:600}.failed,.failure{color:#a40e26;font-weight:600}
-.warned,.warning,.not{color:#7d4e00;font-weight:600}small{color:#57606a}dt{font-weight:600}dd{margin:0 0 .4rem}
+.warned,.warning,.not,.undecided{color:#7d4e00;font-weight:600}
+small{color:#57606a}dt{font-weight:600}dd{margin:0 0 .4rem}
 """.replace("\n", "")
 _SENTENCE: Final = {
     "failed": "The check failed: a failure was found.",
+    "undecided": "Not everything could be looked at, so that nobody knows whether all is as expected.",
+    "not looked at": "There was nothing to look at.",
     "warned": "The check did not fail, and somebody should look at its warnings.",
     "met": "Everything that was looked at is as expected.",
 }
@@ -35,9 +38,10 @@ def page(report: QualityReport) -> str:
         '<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">',
         f"<title>{escape(title)}</title><style>{_STYLE}</style></head>",
         f"<body><main><h1>{escape(title)}</h1>",
-        f'<p class="{report.result}">{escape(_SENTENCE[report.result])}</p>',
+        f'<p class="{report.result.split()[0]}">{escape(_SENTENCE[report.result])}</p>',
         _facts(report),
-        _notes(report.notes),
+        _listed("Could not be looked at", report.gaps),
+        _listed("Limits of this check", report.notes),
         _overview(report.judgements),
         *(_section(one) for one in report.judgements if one.found),
         "</main></body></html>",
@@ -59,15 +63,15 @@ def _facts(report: QualityReport) -> str:
     return f"<table>{body}</table>"
 
 
-def _notes(notes: Iterable[str]) -> str:
-    items = "".join(f"<li>{escape(note)}</li>" for note in notes)
-    return f"<h2>Limits of this check</h2><ul>{items}</ul>" if items else ""
+def _listed(title: str, sentences: Iterable[str]) -> str:
+    items = "".join(f"<li>{escape(sentence)}</li>" for sentence in sentences)
+    return f"<h2>{title}</h2><ul>{items}</ul>" if items else ""
 
 
 def _overview(judgements: Iterable[Judgement]) -> str:
     rows = "".join(
         f'<tr><td class="{one.result.split()[0]}">{escape(one.result)}</td><td>{_linked(one)}'
-        f"{_small(one.skipped)}</td><td>{one.found:,}</td></tr>"
+        f"{_small(one.skipped or one.gap)}</td><td>{one.found:,}</td></tr>"
         for one in judgements
     )
     head = _heading(("Result", "Expectation", "Findings"))
@@ -94,7 +98,7 @@ def _section(one: Judgement) -> str:
 
 def _cells(finding: Finding) -> Iterator[str]:
     yield f'<span class="{finding.severity}">{finding.severity}</span>'
-    yield escape(finding.vm) + _small(finding.disk)
+    yield escape(finding.shown) + _small(finding.disk)
     yield escape(finding.policy)
     yield escape(finding.text) + _small(finding.point)
 

@@ -50,11 +50,20 @@ class Finding:
     point: str | None
     disk: str | None
     text: str
+    vm_id: str = ""
+    """Distinguishes the VM from every other one: ``VCENTER/MOREF``, or the key of its restore points."""
+    is_namesake: bool = False
+    """Whether another VM has its name."""
+
+    @property
+    def shown(self) -> str:
+        """The VM as people tell it from others."""
+        return f"{self.vm} ({self.vm_id})" if self.is_namesake else self.vm
 
     @property
     def line(self) -> str:
         """The finding in words, with the VM and the disk."""
-        return f"{self.vm}{f', {self.disk}' if self.disk else ''}: {self.text}"
+        return f"{self.shown}{f', {self.disk}' if self.disk else ''}: {self.text}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +80,8 @@ class Judgement:
     """The findings, failures first; of very many only the first."""
     skipped: str = ""
     """The reason why the expectation was not looked at; empty: it was."""
+    gap: str = ""
+    """The reason why findings may be missing; empty: all are known."""
 
     @property
     def failed(self) -> bool:
@@ -82,7 +93,9 @@ class Judgement:
         """The outcome in one word."""
         if self.skipped:
             return "not looked at"
-        return "failed" if self.failed else "warned" if self.found else "met"
+        if self.failed or not self.gap:
+            return "failed" if self.failed else "warned" if self.found else "met"
+        return "undecided"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,7 +119,9 @@ class QualityReport:
     policies: tuple[str, ...]
     judgements: tuple[Judgement, ...]
     notes: tuple[str, ...] = ()
-    """Things that limit the check, e.g. a vCenter that did not answer."""
+    """Things that limit the check, e.g. that no vCenter was named."""
+    gaps: tuple[str, ...] = ()
+    """Things that should have been looked at and could not be, e.g. a vCenter that did not answer."""
 
     @property
     def failed(self) -> tuple[Judgement, ...]:
@@ -121,4 +136,13 @@ class QualityReport:
     @property
     def result(self) -> str:
         """The outcome in one word."""
-        return "failed" if self.failed else "warned" if self.warned else "met"
+        if self.failed or self.gaps:
+            return "failed" if self.failed else "undecided"
+        if all(one.skipped for one in self.judgements):
+            return "not looked at"
+        return "warned" if self.warned else "met"
+
+    @property
+    def is_good(self) -> bool:
+        """Whether nobody has to act: no finding is a failure, and everything could be looked at."""
+        return not self.failed and not self.gaps

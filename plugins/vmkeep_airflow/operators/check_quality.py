@@ -54,7 +54,7 @@ class CheckQualityOperator(BaseOperator):
                 for line in lines_of(report):
                     self.log.info("%s", line)
                 found[repository] = {"result": report.result, **{one.id: one.found for one in report.judgements}}
-                if report.failed:
+                if not report.is_good:
                     problems[repository] = list(problems_of(report))
         # Pushed by hand, because Airflow keeps no result of a task that raises.
         context["ti"].xcom_push(key="return_value", value=found)
@@ -92,9 +92,10 @@ def _inventories(own: Sequence[Policy], policies: Sequence[Policy]) -> Iterator[
 def lines_of(report: QualityReport) -> Iterator[str]:
     """Yield a report as lines of a log: each expectation, and the first of its findings with the remedy."""
     yield f"{report.location}: {report.result}; {report.points} points of {report.vms} VMs, {report.seconds:.1f} s"
+    yield from (f"could not be looked at: {gap}" for gap in report.gaps)
     yield from (f"limit of this check: {note}" for note in report.notes)
     for one in report.judgements:
-        yield f"{one.id}: {one.result}{f' ({one.skipped})' if one.skipped else ''}: {one.title}"
+        yield f"{one.id}: {one.result}{f' ({why})' if (why := one.skipped or one.gap) else ''}: {one.title}"
         yield from (f"  {finding.severity}: {finding.line}" for finding in one.findings[:_SHOWN])
         if one.found > _SHOWN:
             yield f"  and {one.found - _SHOWN} more"
@@ -103,11 +104,12 @@ def lines_of(report: QualityReport) -> Iterator[str]:
 
 
 def problems_of(report: QualityReport) -> Iterator[str]:
-    """Yield a sentence for each expectation that failed, with the first of its findings."""
+    """Yield a sentence for each expectation that failed, with the first of its findings, and for each gap."""
     for one in report.failed:
         shown = "; ".join(finding.line for finding in one.findings[:_SHOWN])
         more = f"; and {one.found - _SHOWN} more" if one.found > _SHOWN else ""
         yield f"{one.id}, {counted(one.found, 'finding')}: {shown}{more}"
+    yield from report.gaps
 
 
 def _tell(context: Context, problems: dict[str, list[str]], policies: Sequence[Policy]) -> Iterator[str]:

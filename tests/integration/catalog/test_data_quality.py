@@ -12,7 +12,7 @@ from html.parser import HTMLParser
 import pytest
 
 from tests.command_line import run_here
-from tests.quality_world import BROKEN, NOW, answers, check_over, fresh_catalog, nights, standing
+from tests.quality_world import BROKEN, NOW, answers, check_over, fresh_catalog, nights, point, standing
 from vmkeep.catalog import open_catalog
 from vmkeep.errors import CatalogError
 from vmkeep.flows.quality import check_quality, document_of, page, past_reports
@@ -61,7 +61,7 @@ def test_great_expectations_finds_what_the_sql_finds_in_both_kinds_of_databases(
     assert list(found) == [one.id for one in SUITE]
     assert {name: rows for name, rows in found.items() if rows} == expected
     assert set(expected) == {*BROKEN, "rpo", "throughput"}
-    judgements = {one.id: one for one in judge(found_answers(found), {})}
+    judgements = {one.id: one for one in judge(found_answers(found), skipped={}, gaps={}, namesakes=())}
     assert judgements["rpo"].findings[0].severity is Severity.FAILURE
     assert judgements["rpo"].findings[0].line == "late: newest good restore point is 7 d old; its policy allows 36 h"
 
@@ -138,6 +138,54 @@ def test_the_command_checks_keeps_and_shows_reports_and_fails_if_a_finding_is_a_
     assert [each["result"] for each in past] == ["failed", "met"]
     assert run_here("catalog", "rebuild").returncode == 0
     assert run_here("catalog", "quality").returncode == 0
+
+
+def test_a_vcenter_that_does_not_answer_and_a_policy_with_faults_are_no_success(site):
+    closed = socket.socket()
+    closed.bind(("127.0.0.1", 0))  # and does not listen
+    vcenter = f"127.0.0.1:{closed.getsockname()[1]}"
+    told = ("--vcenter", vcenter, "--user", "backup")
+    with closed:
+        silent = run_here("catalog", "quality", "--html", str(site / "page.html"), *told, VMKEEP_PASSWORD="x")
+    (site / "policies" / "faulty.yaml").write_text("name: faulty\n")
+    faulty = run_here("catalog", "quality", "--json")
+
+    assert silent.returncode == 96
+    assert "vCenter 127.0.0.1 cannot be asked for its VMs" in silent.stderr
+    assert "Could not be looked at" in (site / "page.html").read_text()
+    assert run_here("catalog", "quality", "--history").stdout.count("undecided") == 2
+    assert faulty.returncode == 96
+    report = json.loads(faulty.stdout)
+    assert (report["result"], len(report["gaps"])) == ("undecided", 1)
+    assert "faulty.yaml has faults" in report["gaps"][0]
+
+
+def test_an_expectation_of_vms_or_points_that_nobody_knows_is_not_looked_at(site):
+    """The image was imported for no policy."""
+    report = json.loads(run_here("catalog", "quality", "--json").stdout)
+
+    results = {one["id"]: one["result"] for one in report["judgements"]}
+    assert {name for name, result in results.items() if result == "met"} == {"disk-size", "map-root", "catalog-row"}
+    assert set(results.values()) == {"met", "not looked at"}
+
+
+def test_without_a_folder_of_policies_a_warning_tells_that_the_example_counts(site):
+    done = run_here("catalog", "quality", VMKEEP_POLICIES=None)
+
+    assert "the policies are the example that comes with vmkeep" in done.stderr
+
+
+def test_vms_of_one_name_are_told_apart(site):
+    with open_repository(str(site / "repository")) as repository:
+        for number in range(2):
+            twin = point("twin", 60 + number, images=())
+            repository.seal(replace(twin, vm=replace(twin.vm, key=f"key{number}")))
+        policy = read_file(site / "policies" / "nightly.yaml").policy
+        report = check_quality(repository, [policy], [], catalog=f"sqlite:///{site}/catalog.db")
+
+    (rpo,) = report.failed
+    assert sorted(one.vm_id for one in rpo.findings) == ["key0", "key1"]
+    assert sorted(one.line.partition(":")[0] for one in rpo.findings) == ["twin (key0)", "twin (key1)"]
 
 
 def test_a_damaged_manifest_a_lost_map_and_a_removed_point_are_found(site):
