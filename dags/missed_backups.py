@@ -8,7 +8,7 @@ It does not matter why: a window that failed, one that never opened, or one whos
 |---|---|
 | **Started by** | its schedule, every day at 09:00, from the start; or *Trigger* |
 | **Result** | overdue VMs by policy (XCom of `find`), hosts by vCenter (`find_hosts`), unproved VMs (`find_unproved`) |
-| **If it fails** | VMs or hosts are overdue, a policy has faults, or a vCenter or repository is silent: see the log |
+| **If it fails** | VMs or hosts are overdue, a policy has faults, or a vCenter or repository is no good: see the log |
 | **Safe to re-run** | yes: it changes nothing, and tells people again |
 | **Needs** | the connections that the policies name |
 
@@ -28,6 +28,9 @@ It looks where `host_config_backup` looks by schedule, and at the vCenter and re
 It does the same for the VMs of each policy whose `verification` has a `proved_within`: boot tests count there, too,
 and what else the policy says.
 
+`examine_places` asks each vCenter and repository of the policies, by the checks of `vmkeep doctor`.
+A fault is an alarm, and so is a certificate that ends within 30 days, or a repository that is nearly full.
+
 `report` shows all of them in one table, and fails if one of them found something.
 """
 
@@ -37,6 +40,7 @@ from datetime import timedelta
 
 from airflow.sdk import DAG
 
+from vmkeep_airflow.operators.examine_places import ExaminePlacesOperator
 from vmkeep_airflow.operators.find_overdue import FindOverdueOperator
 from vmkeep_airflow.operators.find_overdue_hosts import FindOverdueHostsOperator
 from vmkeep_airflow.operators.find_unproved import FindUnprovedOperator
@@ -57,8 +61,11 @@ with DAG(
     found = FindOverdueOperator(task_id="find")
     found_hosts = FindOverdueHostsOperator(task_id="find_hosts")
     found_unproved = FindUnprovedOperator(task_id="find_unproved")
+    examined = ExaminePlacesOperator(task_id="examine_places")
     report = ReportOperator(
-        task_id="report", results_of=["find", "find_hosts", "find_unproved"], trigger_rule="all_done"
+        task_id="report",
+        results_of=["find", "find_hosts", "find_unproved", "examine_places"],
+        trigger_rule="all_done",
     )
 
-    [found, found_hosts, found_unproved] >> report
+    [found, found_hosts, found_unproved, examined] >> report

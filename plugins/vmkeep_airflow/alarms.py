@@ -67,12 +67,14 @@ def tell_each(wishes: Iterable[Notifications], notice: Notice) -> Iterator[str]:
 
 
 def wishes_about(*, repository: str | None = None, vsphere: str | None = None) -> list[Notifications]:
-    """Return the wishes of the policies that use a repository or a vCenter.
+    """Return the wishes of the policies that use a repository, be it their second one, or a vCenter.
 
     :param repository: Airflow connection to the repository; ``None``: any.
     :param vsphere: Airflow connection to the vCenter; ``None``: any.
     """
     policies = [read.policy for read in policy_files() if read.policy is not None]
     return [
-        one.notifications for one in policies if repository in (None, one.repository) and vsphere in (None, one.vsphere)
+        one.notifications
+        for one in policies
+        if repository in (None, one.repository, *one.copies) and vsphere in (None, one.vsphere)
     ]

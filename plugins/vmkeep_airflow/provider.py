@@ -147,6 +147,7 @@ _OPERATORS = (
         "copy_disk",
         "copy_points",
         "end_undoable",
+        "examine_places",
         "export_point",
         "extend_locks",
         "faulty_policy",

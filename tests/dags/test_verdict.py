@@ -63,7 +63,7 @@ TASKS = {
     "disk_attach": ["attach", "close_run"],
     "restore_undo": ["find", "approve", "undo", "close_run"],
     "restore_accept": ["find", "approve", "accept", "close_run"],
-    "missed_backups": ["find", "find_hosts", "find_unproved", "report"],
+    "missed_backups": ["find", "find_hosts", "find_unproved", "examine_places", "report"],
     "data_quality": ["check", "report"],
     "host_config_backup": ["back_up_hosts", "report"],
     "disaster_recovery": ["approve", "recover", "vm", "clean_up", "report"],
