@@ -95,7 +95,12 @@ class NtfsReader:
         return not node.stream and self._kind(self._table.follow(node.reference)) is FileKind.FOLDER
 
     def children(self, node: NtfsNode) -> Iterator[tuple[str, NtfsNode]]:
-        """Yield the names in a folder with their nodes, each with its alternate data streams behind it."""
+        """Yield the names in a folder with their nodes, each with its alternate data streams behind it.
+
+        The streams of the root folder, which is in no folder, come first, as ``:STREAM``.
+        """
+        if node == self.root():
+            yield from ((f":{stream}", NtfsNode(_ROOT, stream)) for stream in self._streams(self._table.follow(_ROOT)))
         for name, reference in names_in(self._volume, self._table, self._table.follow(node.reference)):
             if reference & _RECORD_BITS < _FIRST_OF_USERS:
                 continue
@@ -128,9 +133,13 @@ class NtfsReader:
 
     def _kind(self, record: Record) -> FileKind:
         link = self._link(record)
-        if link is not None and link.kind is not None:
+        if link is not None and link.kind is not None and not self._hides_data(record):
             return link.kind
         return FileKind.FOLDER if record.is_folder else FileKind.FILE
+
+    def _hides_data(self, record: Record) -> bool:
+        """Return whether a reparse point of a link or a device has data beside it, which no such thing needs."""
+        return bool(record.of(REPARSE_POINT)) and self._size(record, "") > 0
 
     def describe(self, path: str, node: NtfsNode) -> FileEntry:
         """Return the entry of a record, or of a stream."""

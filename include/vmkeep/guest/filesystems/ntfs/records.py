@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -83,10 +83,30 @@ class Table:
         self._volume = volume
         self._boot = boot
         self._kept: Recent[int, Record] = Recent(_KEPT)
-        first = self._parse(0, volume.read(boot.table * boot.cluster, boot.record))
-        self._stream = Stream(volume, boot, tuple(piece for piece in first[3] if piece.type == DATA), what="the MFT")
+        _, _, _, pieces = self._parse(0, volume.read(boot.table * boot.cluster, boot.record))
+        self._stream = self._beginning(pieces)
+        if any(piece.type == ATTRIBUTE_LIST for piece in pieces):
+            self._find_rest(pieces)
         self._stream = self.stream(self.record(0), DATA)
         self._kept.clear()
+
+    def _beginning(self, pieces: Iterable[Piece]) -> Stream:
+        """Return the beginning of the table, as far as some pieces of its record tell it."""
+        own = (piece for piece in pieces if piece.type == DATA and not piece.name)
+        in_order = tuple(sorted(own, key=lambda piece: piece.first_cluster))
+        return Stream(self._volume, self._boot, in_order, what="the MFT", is_beginning=True)
+
+    def _find_rest(self, pieces: list[Piece]) -> None:
+        """Read the records in which the table's own record is continued. Each lies in a part that is known by then."""
+        waiting = self._continued(0, pieces)
+        while waiting:
+            size = self._stream.size
+            near = {number for number in waiting if (number + 1) * self._boot.record <= size}
+            if not near:
+                raise self._volume.damaged("the master file table does not tell where its records lie")
+            pieces = [*pieces, *(piece for number in near for piece in self._continuation(0, number))]
+            waiting = [number for number in waiting if number not in near]
+            self._stream = self._beginning(pieces)
 
     def stream(self, record: Record, kind: int, name: str = "") -> Stream:
         """Return an attribute's clusters.
@@ -159,22 +179,23 @@ class Table:
 
     def _complete(self, number: int, pieces: list[Piece]) -> list[Piece]:
         """Add the attributes that lie in other records."""
-        listing = Stream(
-            self._volume,
-            self._boot,
-            tuple(piece for piece in pieces if piece.type == ATTRIBUTE_LIST),
-            what=f"the attribute list of the record {number}",
-        )
-        others = self._listed(number, listing.read(0, listing.size))
         found = [piece for piece in pieces if piece.type != ATTRIBUTE_LIST]
-        for other in others:
-            in_use, base, _, more = self._parse(other, self._read(other))
-            if not in_use or base != number:
-                raise self._volume.damaged(
-                    f"the record {number} is continued in {other}, which belongs to another file"
-                )
-            found += more
+        for other in self._continued(number, pieces):
+            found += self._continuation(number, other)
         return sorted(found, key=lambda piece: (piece.type, piece.name, piece.first_cluster))
+
+    def _continued(self, number: int, pieces: Iterable[Piece]) -> list[int]:
+        """Return the records in which a record is continued."""
+        own = tuple(piece for piece in pieces if piece.type == ATTRIBUTE_LIST)
+        listing = Stream(self._volume, self._boot, own, what=f"the attribute list of the record {number}")
+        return self._listed(number, listing.read(0, listing.size))
+
+    def _continuation(self, number: int, other: int) -> list[Piece]:
+        """Return the attributes of a record that lie in another one."""
+        in_use, base, _, more = self._parse(other, self._read(other))
+        if not in_use or base != number:
+            raise self._volume.damaged(f"the record {number} is continued in {other}, which belongs to another file")
+        return more
 
     def _listed(self, number: int, data: bytes) -> list[int]:
         others: dict[int, None] = {}

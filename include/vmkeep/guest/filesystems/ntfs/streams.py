@@ -18,9 +18,12 @@ _ENCRYPTED: Final = 0x4000
 class Stream:
     """An attribute's value: in its record, or in clusters."""
 
-    def __init__(self, volume: Volume, boot: Boot, pieces: tuple[Piece, ...], *, what: str) -> None:
+    def __init__(
+        self, volume: Volume, boot: Boot, pieces: tuple[Piece, ...], *, what: str, is_beginning: bool = False
+    ) -> None:
         """Check that the pieces are a whole attribute.
 
+        :param is_beginning: the pieces are only its beginning, and its size is cut to theirs.
         :raises CorruptError: they are not.
         """
         self._volume = volume
@@ -48,6 +51,8 @@ class Stream:
             if piece.is_resident or first != expected:
                 raise volume.damaged(f"a part of {what} is missing")
             expected = (last + 1) & 0xFFFFFFFFFFFFFFFF
+        if is_beginning:
+            self.size, self.written = (min(each, expected * boot.cluster) for each in (self.size, self.written))
         if self.size > expected * boot.cluster:
             raise volume.damaged(f"{what} has {self.size} bytes, but clusters for only {expected * boot.cluster}")
 

@@ -1,0 +1,135 @@
+"""NTFS as Windows leaves it on large and old volumes, and as somebody may leave it who hides a file."""
+
+from __future__ import annotations
+
+import itertools
+import struct
+import subprocess
+
+import pytest
+
+from tests.guest_files import image
+from tests.nbd_parts import MemoryDisk
+from tests.unit.guest.ntfsrecords import NtfsRecords, in_clusters, resident, runs_of
+from vmkeep.errors import CorruptError
+from vmkeep.guest.filesystems import open_file_system
+from vmkeep.model.guestfiles import FileKind
+
+DATA, LIST, REPARSE = 0x80, 0x20, 0xC0
+ROOT = 5
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    return image("ntfs", tmp_path_factory.mktemp("images")).read_bytes()
+
+
+@pytest.fixture
+def disk(made):
+    return MemoryDisk(bytearray(made))
+
+
+def paths(disk):
+    with open_file_system(disk, "ntfs", what="disk0p1") as files:
+        return [entry.path for entry in files.entries("/")]
+
+
+def listing(records, attributes):
+    """An attribute list: where each attribute of a record lies."""
+    value = b""
+    for attribute, place in attributes:
+        kind, letters = struct.unpack_from("<I", attribute)[0], attribute[9]
+        (name_at,) = struct.unpack_from("<H", attribute, 10)
+        name = attribute[name_at : name_at + 2 * letters]
+        first = struct.unpack_from("<Q", attribute, 16)[0] if attribute[8] else 0
+        (number,) = struct.unpack_from("<H", attribute, 14)
+        length = -(-(26 + len(name)) // 8) * 8
+        reference = place | records.sequence(place) << 48
+        value += (struct.pack("<IHBBQQH", kind, length, letters, 26, first, reference, number) + name).ljust(
+            length, b"\0"
+        )
+    return resident(LIST, value, number=90)
+
+
+def joined(clusters):
+    """Clusters as runs: how many, and where the first one lies."""
+    runs = []
+    for at in clusters:
+        if runs and runs[-1][0] + runs[-1][1] == at:
+            runs[-1] = (runs[-1][0] + 1, runs[-1][1])
+        else:
+            runs.append((1, at))
+    return runs
+
+
+def continue_table(disk, *, parts):
+    """Let the master file table's own record be continued in others, as on a volume where it grew in pieces."""
+    records = NtfsRecords(disk)
+    own = records.attributes(0)
+    (data,) = [each for each in own if struct.unpack_from("<I", each)[0] == DATA]
+    clusters = [place + at for count, place in runs_of(data) for at in range(count)]
+    first = -(-24 * records.size // records.cluster)  # the records up to 23 stay where NTFS expects them
+    cuts = [0, *(first + (len(clusters) - first) * at // parts for at in range(parts)), len(clusters)]
+    pieces = []
+    for number, (start, stop) in enumerate(itertools.pairwise(cuts)):
+        if start < stop:
+            where = 0 if not start else 15 - number % 4
+            pieces.append((in_clusters(data, start, joined(clusters[start:stop]), 50 + number), where))
+    others = [(each, 0) for each in own if struct.unpack_from("<I", each)[0] not in (DATA, LIST)]
+    everything = sorted([*others, *pieces], key=lambda pair: struct.unpack_from("<I", pair[0])[0])
+    base = records.sequence(0) << 48
+    for place in {place for _, place in pieces if place}:
+        records.write(place, [each for each, at in pieces if at == place], base=base)
+    kept = [each for each, at in everything if not at]
+    split = next(at for at, each in enumerate(kept) if struct.unpack_from("<I", each)[0] > LIST)
+    records.write(0, [*kept[:split], listing(records, everything), *kept[split:]])
+
+
+@pytest.mark.parametrize("parts", [1, 3])
+def test_a_table_of_records_that_is_continued_in_other_records_is_read(disk, parts, tmp_path):
+    before = paths(disk)
+    continue_table(disk, parts=parts)
+    (tmp_path / "image").write_bytes(disk.content)
+    told = subprocess.run(["ntfsls", "-f", tmp_path / "image"], capture_output=True, text=True, check=False)
+
+    assert paths(disk) == before
+    assert {f"/{name}" for name in told.stdout.split("\n") if name} >= {path for path in before if ":" not in path}
+
+
+def test_a_table_whose_parts_name_only_each_other_is_an_error(disk):
+    continue_table(disk, parts=1)
+    records = NtfsRecords(disk)
+    kept = [each for each in records.attributes(0) if struct.unpack_from("<I", each)[0] != LIST]
+    far = resident(LIST, struct.pack("<IHBBQQH", DATA, 32, 0, 26, 9, 1 << 40, 1).ljust(32, b"\0"))
+    records.write(0, [kept[0], far, *kept[1:]])
+
+    with pytest.raises(CorruptError, match="does not tell where its records lie"):
+        paths(disk)
+
+
+def test_the_streams_of_the_root_folder_are_listed_and_read(disk):
+    records = NtfsRecords(disk)
+    own = records.attributes(ROOT)
+    split = next(at for at, each in enumerate(own) if struct.unpack_from("<I", each)[0] > DATA)
+    records.write(ROOT, [*own[:split], resident(DATA, b"hidden", "ads"), *own[split:]])
+
+    with open_file_system(disk, "ntfs", what="disk0p1") as files:
+        (found,) = [entry for entry in files.entries("/") if entry.path == "/:ads"]
+        assert (found.kind, found.size) == (FileKind.FILE, 6)
+        assert files.open("/:ads").readall() == b"hidden"
+
+
+@pytest.mark.parametrize("tag", [0xA000000C, 0x80000023, 0x80000025], ids=["link", "socket", "device"])
+def test_a_link_or_device_with_data_beside_it_is_a_file(disk, tag):
+    with open_file_system(disk, "ntfs", what="disk0p1") as files:
+        number = files.entry("/empty").identity
+    records = NtfsRecords(disk)
+    own = [each for each in records.attributes(number) if struct.unpack_from("<I", each)[0] != DATA]
+    point = resident(REPARSE, struct.pack("<IHH", tag, 0, 0), number=91)
+    for data, kind in ((b"", None), (b"hidden", FileKind.FILE)):
+        records.write(number, [*own, resident(DATA, data, number=92), point])
+        with open_file_system(disk, "ntfs", what="disk0p1") as files:
+            found = files.entry("/empty")
+            assert (found.kind is FileKind.FILE) is (kind is FileKind.FILE)
+            if data:
+                assert files.open("/empty").readall() == data
