@@ -7,17 +7,23 @@ from typing import Any
 from airflow.plugins_manager import AirflowPlugin
 
 from vmkeep_airflow import pools, preload, runnotes, starts, tasknotes, timetables, verdict
+from vmkeep_airflow.web import EXTERNAL_VIEWS, FASTAPI_APPS
 
 _LISTENERS: list[Any] = [runnotes, tasknotes, pools, starts, verdict, preload]
 _TIMETABLES: list[Any] = [timetables.WindowTimetable]
 
 
 class VmkeepPlugin(AirflowPlugin):
-    """Makes pools and imports the engine when a scheduler starts. Checks a run at its start, judges it at its end."""
+    """Makes pools and imports the engine when a scheduler starts. Checks a run at its start, judges it at its end.
+
+    Adds the web view to the API server.
+    """
 
     name = "vmkeep"
     listeners = _LISTENERS
     timetables = _TIMETABLES
+    fastapi_apps = FASTAPI_APPS
+    external_views = EXTERNAL_VIEWS
 
     @classmethod
     def on_load(cls, *_args: Any, **_kwargs: Any) -> None:

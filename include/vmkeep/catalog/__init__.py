@@ -9,12 +9,25 @@ A check of data quality asks the database for rows that should not be there. ``c
 evidence beside the points, in the tables of ``evidence``: the demands of policies, the VMs of vCenters, proofs, and a
 sample of manifests as they are now. ``bounds`` compares each VM's newest point with those before it. ``questions``
 writes one SELECT for each expectation; :mod:`vmkeep.quality` asks them.
+
+``overview`` answers the pages of the web view. It keeps notes of what lies outside of manifests in the tables of
+``overview_tables``: marks, proofs, and VMs that no point was taken of.
 """
 
 from vmkeep.catalog.bounds import FEWEST, HISTORY
 from vmkeep.catalog.catalog import Catalog, CatalogEntry, Refreshed, ask_catalog, open_catalog
 from vmkeep.catalog.checking import PolicyTerms, QualityCheck, SampledDisk, SampledPoint, VmStanding, Wish
 from vmkeep.catalog.origins import PointOrigin
+from vmkeep.catalog.overview import (
+    ListedDisk,
+    ListedPoint,
+    NotedMark,
+    NotedProof,
+    NotedRepository,
+    NotedVm,
+    Overview,
+    VmSummary,
+)
 from vmkeep.catalog.questions import SNAPSHOTS_WITHIN, Question
 
 __all__ = [
@@ -23,6 +36,13 @@ __all__ = [
     "SNAPSHOTS_WITHIN",
     "Catalog",
     "CatalogEntry",
+    "ListedDisk",
+    "ListedPoint",
+    "NotedMark",
+    "NotedProof",
+    "NotedRepository",
+    "NotedVm",
+    "Overview",
     "PointOrigin",
     "PolicyTerms",
     "QualityCheck",
@@ -31,6 +51,7 @@ __all__ = [
     "SampledDisk",
     "SampledPoint",
     "VmStanding",
+    "VmSummary",
     "Wish",
     "ask_catalog",
     "open_catalog",

@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 from vmkeep.catalog.checking import QualityCheck, kept_reports, open_check
 from vmkeep.catalog.engine import open_engine, speaking
 from vmkeep.catalog.origins import PointOrigin, origin_of
+from vmkeep.catalog.overview import Overview
 from vmkeep.catalog.rows import TABLES, disk_rows, fact_row, guest_row, point_row, source_row
 from vmkeep.catalog.schema import DiskRow, FactRow, GuestRow, PointRow, SourceRow
 from vmkeep.errors import CatalogError, CorruptError, NotFoundError
@@ -188,6 +189,10 @@ class Catalog:
     def open_check(self, repository: str, now: datetime) -> AbstractContextManager[QualityCheck]:
         """Begin a check of the data quality of one repository's points; see :class:`QualityCheck`."""
         return open_check(self._engine, repository, now)
+
+    def overview(self) -> Overview:
+        """Return the questions of the web view's pages."""
+        return Overview(self._engine)
 
     def kept_reports(self, repository: str, *, most: int) -> list[str]:
         """Return the newest reports (JSON) of checks of data quality, the newest first."""

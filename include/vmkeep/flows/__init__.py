@@ -26,6 +26,7 @@ __all__ = [
     "doctor",
     "drill_commands",
     "exports",
+    "fleet",
     "guest_thaws",
     "held_vms",
     "host_ages",

@@ -13,6 +13,7 @@ from typing import Any, Final
 from vmkeep.catalog import FEWEST, Catalog, QualityCheck, SampledPoint, VmStanding, open_catalog
 from vmkeep.clock import now
 from vmkeep.errors import VmKeepError
+from vmkeep.flows.fleet_notes import note_fleet
 from vmkeep.flows.quality_evidence import (
     Inventory,
     Proofs,
@@ -54,6 +55,8 @@ class _Evidence:
     sampled: int = 0
     vcenters: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    unasked: list[str] = field(default_factory=list)
+    """Hosts of the vCenters that gave no answer."""
     skipped: dict[str, str] = field(default_factory=dict)
     gaps: list[str] = field(default_factory=list)
     standings: list[VmStanding] = field(default_factory=list)
@@ -83,6 +86,8 @@ def check_quality(
         with cache.open_check(repository.id, at) as check:
             evidence = _lay_out(repository, cache, check, policies, inventories)
             evidence.gaps += gaps
+            if is_kept:
+                note_fleet(cache, repository, evidence.standings, unasked=evidence.unasked, at=at)
             check.lay([SampledPoint(ref=line.partition(": ")[0], name=line.partition("/")[0], problem=line)
                        for line in refreshed.damaged])  # fmt: skip
             if not evidence.sampled and not refreshed.damaged:
@@ -181,6 +186,7 @@ def _lay_vms(
     for inventory, found in ask_vcenters(inventories, check.origins(), proofs):
         host = inventory.vcenter.host
         if isinstance(found, VmKeepError):
+            evidence.unasked.append(host)
             evidence.gaps.append(f"vCenter {host} cannot be asked for its VMs: {found}")
             continue
         evidence.standings += found

@@ -1,0 +1,77 @@
+"""The tables of the overview: facts about points and VMs that are in no manifest, as they were last looked at.
+
+Marks, proofs and the place of a repository lie beside its manifests, and only a vCenter knows its VMs. A page must ask
+none of them while somebody waits. So a check of data quality, which asks all of them, notes the answers here. Each
+repository's rows are replaced as a whole. Times are seconds since 1970.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sqlalchemy import BigInteger, Boolean, MetaData, String, Text
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+
+class Noted(DeclarativeBase):
+    """Base of these tables, apart from the catalog's own, because a refresh of the catalog cannot fill them."""
+
+    metadata = MetaData()
+
+
+class NotedRepositoryRow(Noted):
+    """A repository that was looked at."""
+
+    __tablename__ = "vmkeep_noted_repository"
+
+    repository: Mapped[str] = mapped_column(String(64), primary_key=True)
+    location: Mapped[str] = mapped_column(Text)
+    at: Mapped[int] = mapped_column(BigInteger)
+
+
+class NotedMarkRow(Noted):
+    """A mark of a restore point."""
+
+    __tablename__ = "vmkeep_noted_mark"
+
+    repository: Mapped[str] = mapped_column(String(64), primary_key=True)
+    ref: Mapped[str] = mapped_column(String(255), primary_key=True)
+    kind: Mapped[str] = mapped_column(String(16), primary_key=True)
+    reason: Mapped[str] = mapped_column(Text)
+    until: Mapped[int | None] = mapped_column(BigInteger)
+    """The end of a pin; ``None``: the mark has no end."""
+
+
+class NotedProofRow(Noted):
+    """The newest proof of one kind of a restore point."""
+
+    __tablename__ = "vmkeep_noted_proof"
+
+    repository: Mapped[str] = mapped_column(String(64), primary_key=True)
+    ref: Mapped[str] = mapped_column(String(255), primary_key=True)
+    kind: Mapped[str] = mapped_column(String(32), primary_key=True)
+    result: Mapped[str] = mapped_column(String(16))
+    at: Mapped[int] = mapped_column(BigInteger)
+
+
+class NotedVmRow(Noted):
+    """A VM, with the policy that has it and its last proof."""
+
+    __tablename__ = "vmkeep_noted_vm"
+
+    repository: Mapped[str] = mapped_column(String(64), primary_key=True)
+    vm: Mapped[str] = mapped_column(String(190), primary_key=True)
+    """The vCenter's host and the managed object id, or the VM's key."""
+    name: Mapped[str] = mapped_column(Text)
+    policy: Mapped[str] = mapped_column(String(60))
+    """Empty: no policy has the VM."""
+    asked: Mapped[bool] = mapped_column(Boolean)
+    """A vCenter told of the VM."""
+    obstacle: Mapped[str | None] = mapped_column(Text)
+    """The reason why it cannot be backed up."""
+    ref: Mapped[str | None] = mapped_column(String(255))
+    """Its newest good point; ``None``: it had none."""
+    proved: Mapped[int | None] = mapped_column(BigInteger)
+
+
+NOTED: Final = (NotedRepositoryRow, NotedMarkRow, NotedProofRow, NotedVmRow)

@@ -1,0 +1,274 @@
+"""Reads the fleet for the pages of the web view: every VM with its newest point, in all catalogs of an installation.
+
+A page reads catalogs only. It opens no repository and asks no vCenter, because a page must come while both are busy
+or gone. A catalog that cannot be read hides no other one: its error is part of the answer.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from vmkeep.catalog import (
+    ListedDisk,
+    ListedPoint,
+    NotedMark,
+    NotedProof,
+    NotedRepository,
+    NotedVm,
+    VmSummary,
+    open_catalog,
+)
+from vmkeep.errors import CatalogError, NotFoundError
+from vmkeep.policy import Policy
+
+__all__ = [
+    "Fleet", "FleetVm", "ListedDisk", "ListedPoint", "NotedMark", "NotedProof", "NotedRepository", "VmPoints",
+    "find_point", "load_fleet", "load_trends", "load_vm",
+]  # fmt: skip
+
+TREND: Final = 14
+"""Points of which a row of the fleet shows the trend."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FleetVm:
+    """A VM of the fleet, with or without points."""
+
+    name: str
+    vm_key: str | None
+    """``None``: it has no point."""
+    policy: str
+    """The policy that has it now, or that asked for its newest point; empty: none."""
+    obstacle: str | None
+    repository: str | None
+    """The repository that has its newest good point."""
+    repositories: int
+    """Number of repositories that have points of it."""
+    ref: str | None
+    newest: datetime | None
+    max_age: timedelta | None
+    """The age from which its policy takes the newest good point for too old."""
+    proved: datetime | None
+    capacity: int
+    bytes_stored: int
+    points: int
+    bad: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fleet:
+    """All VMs that catalogs and the last looks at vCenters know."""
+
+    vms: tuple[FleetVm, ...]
+    repositories: tuple[NotedRepository, ...]
+    problems: tuple[str, ...] = ()
+    """A sentence for each catalog that could not be read."""
+    catalogs: int = 0
+    """Number of catalogs that were read."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VmPoints:
+    """Some points of one VM, the newest first."""
+
+    vm_key: str
+    points: tuple[ListedPoint, ...]
+    total: int
+    first: int
+    """Number of newer points that are left out."""
+    problems: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class _Found:
+    summaries: list[VmSummary] = field(default_factory=list)
+    vms: list[tuple[str, NotedVm]] = field(default_factory=list)
+    repositories: list[NotedRepository] = field(default_factory=list)
+
+
+def load_fleet(catalogs: Iterable[str], policies: Sequence[Policy], now: datetime) -> Fleet:
+    """Return all VMs, in no order.
+
+    :param catalogs: their SQLAlchemy URLs.
+    :param policies: those without faults, for their demands.
+    """
+    found = _Found()
+    problems: list[str] = []
+    read = 0
+    for url in dict.fromkeys(catalogs):
+        try:
+            with open_catalog(url) as cache:
+                overview = cache.overview()
+                found.summaries += overview.summaries(now)
+                found.vms += overview.noted_vms()
+                found.repositories += overview.repositories()
+                read += 1
+        except CatalogError as error:
+            problems.append(str(error))
+    return Fleet(
+        vms=tuple(_vms_of(found, {policy.name: policy for policy in policies})),
+        repositories=tuple(found.repositories),
+        problems=tuple(problems),
+        catalogs=read,
+    )
+
+
+def load_trends(catalogs: Iterable[str], vms: Sequence[FleetVm]) -> dict[str, list[int]]:
+    """Return the bytes that the newest points of some VMs have stored, the oldest first, by the VM's key."""
+    wanted = [(vm.repository, vm.vm_key) for vm in vms if vm.repository and vm.vm_key]
+    found: dict[str, list[int]] = {}
+    for url in dict.fromkeys(catalogs):
+        try:
+            with open_catalog(url) as cache:
+                trends = cache.overview().trends(wanted, TREND)
+        except CatalogError:  # the fleet has named it already
+            continue
+        found |= {key: values for (_, key), values in trends.items()}
+    return found
+
+
+def load_vm(catalogs: Iterable[str], vm_key: str, *, first: int = 0, most: int = 100) -> VmPoints:
+    """Return some points of a VM, the newest first.
+
+    Points in several databases are numbered one database after the other, because each database numbers its own.
+
+    :param first: number of newer points that are left out.
+    :raises NotFoundError: no catalog has a point of the VM.
+    :raises CatalogError: no catalog can be read.
+    """
+    points: list[ListedPoint] = []
+    total = 0
+
+    def ask(url: str) -> None:
+        nonlocal total
+        with open_catalog(url) as cache:
+            overview = cache.overview()
+            number = overview.count(vm_key)
+            skipped = max(0, first - total)
+            if number > skipped and len(points) < most:
+                points.extend(overview.points(vm_key, first=skipped, most=most - len(points)))
+            total += number
+
+    problems = _ask_each(catalogs, ask)
+    if not total:
+        raise NotFoundError(f"no catalog has a restore point of the VM '{vm_key}'")
+    return VmPoints(vm_key=vm_key, points=tuple(points), total=total, first=first, problems=problems)
+
+
+def find_point(catalogs: Iterable[str], point_id: str) -> tuple[str, int]:
+    """Return the key of a point's VM, and the number of the VM's newer points.
+
+    :raises NotFoundError: no catalog has the point.
+    :raises CatalogError: no catalog can be read.
+    """
+    found: list[tuple[str, int]] = []
+
+    def ask(url: str) -> None:
+        if not found:
+            with open_catalog(url) as cache:
+                found.extend(filter(None, [cache.overview().place_of(point_id)]))
+
+    _ask_each(catalogs, ask)
+    if not found:
+        raise NotFoundError(f"no catalog has a restore point '{point_id}'")
+    return found[0]
+
+
+def _ask_each(catalogs: Iterable[str], ask: Callable[[str], None]) -> tuple[str, ...]:
+    """Ask each catalog. Return the errors of those that cannot be read, unless none can.
+
+    :raises CatalogError: no catalog can be read.
+    """
+    problems: list[CatalogError] = []
+    asked = 0
+    for url in dict.fromkeys(catalogs):
+        try:
+            ask(url)
+            asked += 1
+        except CatalogError as error:
+            problems.append(error)
+    if problems and not asked:
+        raise problems[0]
+    return tuple(map(str, problems))
+
+
+def _vms_of(found: _Found, policies: Mapping[str, Policy]) -> list[FleetVm]:
+    """Join the VMs of the last looks with those that have points."""
+    by_key: defaultdict[str, list[VmSummary]] = defaultdict(list)
+    for summary in found.summaries:
+        by_key[summary.vm_key].append(summary)
+    noted, without = _best(found.vms)
+    vms = [_with_points(summaries, noted.get(key), policies) for key, summaries in by_key.items()]
+    vms += [_without_points(each, policies) for each in without]
+    vms += [_without_points(each, policies) for key, each in noted.items() if key not in by_key]
+    return vms
+
+
+def _best(vms: Iterable[tuple[str, NotedVm]]) -> tuple[dict[str, NotedVm], list[NotedVm]]:
+    """Return each VM once: by key those that had a point, and the others.
+
+    The look at each repository tells of all VMs of its vCenters. The one that knows a point knows the VM best.
+    """
+    best: dict[str, NotedVm] = {}
+    for _, vm in vms:
+        known = best.get(vm.vm)
+        if known is None or _knows(vm) > _knows(known):
+            best[vm.vm] = vm
+    by_key: dict[str, NotedVm] = {}
+    without: list[NotedVm] = []
+    for vm in best.values():
+        if vm.ref is None:
+            without.append(vm)
+            continue
+        key = vm.ref.rpartition("/")[0]
+        if key not in by_key or _knows(vm) > _knows(by_key[key]):
+            by_key[key] = vm
+    return by_key, without
+
+
+def _knows(vm: NotedVm) -> tuple[bool, bool, bool, int]:
+    return vm.ref is not None, vm.asked, bool(vm.policy), vm.proved or 0
+
+
+def _with_points(summaries: Sequence[VmSummary], noted: NotedVm | None, policies: Mapping[str, Policy]) -> FleetVm:
+    newest = max(summaries, key=lambda each: (each.newest is not None, each.newest or datetime.min.replace(tzinfo=UTC)))
+    policy = noted.policy if noted is not None and noted.asked else newest.policy
+    return FleetVm(
+        name=newest.vm_name,
+        vm_key=newest.vm_key,
+        policy=policy,
+        obstacle=noted.obstacle if noted else None,
+        repository=newest.repository,
+        repositories=len(summaries),
+        ref=newest.ref,
+        newest=newest.newest,
+        max_age=policies[policy].max_age if policy in policies else None,
+        proved=datetime.fromtimestamp(noted.proved, UTC) if noted and noted.proved else None,
+        capacity=newest.capacity,
+        bytes_stored=sum(each.bytes_stored for each in summaries),
+        points=sum(each.points for each in summaries),
+        bad=sum(each.bad for each in summaries),
+    )
+
+
+def _without_points(vm: NotedVm, policies: Mapping[str, Policy]) -> FleetVm:
+    return FleetVm(
+        name=vm.name,
+        vm_key=None,
+        policy=vm.policy,
+        obstacle=vm.obstacle,
+        repository=None,
+        repositories=0,
+        ref=None,
+        newest=None,
+        max_age=policies[vm.policy].max_age if vm.policy in policies else None,
+        proved=None,
+        capacity=0,
+        bytes_stored=0,
+        points=0,
+        bad=0,
+    )

@@ -1,0 +1,48 @@
+"""Writes the words of pages: times with their distance from now, sizes, and names that cannot disguise themselves."""
+
+from __future__ import annotations
+
+import unicodedata
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from vmkeep.model.wording import age, size
+
+_UNSEEN: Final = frozenset({"Cc", "Cf", "Co", "Cs", "Zl", "Zp"})
+"""Categories of characters that show nothing, turn the direction of the text, or end a line."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moment:
+    """A time as a page shows it."""
+
+    iso: str
+    """UTC, for programs."""
+    shown: str
+    """UTC, for people."""
+    ago: str
+    """The distance from now, in words."""
+
+
+def plain(text: str) -> str:
+    """Return a text in which each character that nobody sees, or that turns the text's direction, is spelled out.
+
+    A VM's name is chosen by whoever may rename the VM. A mark that writes the rest of a line from right to left would
+    let one VM look like another.
+    """
+    return "".join(f"\\u{ord(each):04x}" if unicodedata.category(each) in _UNSEEN else each for each in text)
+
+
+def moment(at: datetime | None, now: datetime) -> Moment | None:
+    """Return a time as a page shows it."""
+    if at is None:
+        return None
+    passed = (now - at).total_seconds()
+    ago = f"{age(passed)} ago" if passed >= 0 else f"{age(-passed)} ahead of this server's clock"
+    return Moment(iso=at.strftime("%Y-%m-%dT%H:%M:%SZ"), shown=at.strftime("%Y-%m-%d %H:%M UTC"), ago=ago)
+
+
+def shown_size(count: int) -> str:
+    """Return a number of bytes as people read it."""
+    return size(count)

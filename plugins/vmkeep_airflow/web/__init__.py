@@ -1,0 +1,10 @@
+"""The web view: a FastAPI app below ``/vmkeep`` of Airflow's API server.
+
+``app`` makes the app, ``access`` says who calls and what they may do, ``sources`` finds the catalogs and the policies,
+``pages`` and ``answers`` are the pages and their JSON twins, and ``dagrunlinks`` leads from a point to Airflow's run.
+The pages themselves are pure, and are made in :mod:`vmkeep.web`.
+"""
+
+from vmkeep_airflow.web.mounting import EXTERNAL_VIEWS, FASTAPI_APPS
+
+__all__ = ["EXTERNAL_VIEWS", "FASTAPI_APPS"]

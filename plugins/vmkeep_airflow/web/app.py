@@ -1,0 +1,101 @@
+"""Makes the app: its routes, the headers of every answer, and the pages of errors."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+from fastapi import Depends, FastAPI, Request, status
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
+from starlette.exceptions import HTTPException as AnyHttpException
+
+from vmkeep.errors import CatalogError, NotFoundError, VmKeepError
+from vmkeep.web import render
+from vmkeep_airflow.web.access import is_foreign, viewer
+from vmkeep_airflow.web.answers import answers
+from vmkeep_airflow.web.pages import frame_of, login_url, pages
+
+log = logging.getLogger(__name__)
+
+_HEADERS: Final = {
+    # Everything comes from this server, and Airflow alone may show a page in a frame.
+    "Content-Security-Policy": "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; "
+    "form-action 'self'; frame-ancestors 'self'; base-uri 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+}
+_HEADINGS: Final = {
+    status.HTTP_403_FORBIDDEN: "You may not see this",
+    status.HTTP_404_NOT_FOUND: "There is nothing here",
+    status.HTTP_422_UNPROCESSABLE_CONTENT: "The address has a mistake",
+    status.HTTP_503_SERVICE_UNAVAILABLE: "The catalog cannot be read",
+}
+
+
+def make_app() -> FastAPI:
+    """Return the app. FastAPI's own pages of the description are left out, because they load scripts from elsewhere."""
+    app = FastAPI(title="vmkeep", docs_url=None, redoc_url=None, openapi_url=None)
+    app.include_router(pages)
+    app.include_router(answers)
+    app.middleware("http")(_guarded)
+    app.exception_handler(AnyHttpException)(_refused)
+    app.exception_handler(RequestValidationError)(_mistaken)
+    app.exception_handler(VmKeepError)(_failed)
+
+    @app.get("/openapi.json", include_in_schema=False, dependencies=[Depends(viewer)])
+    def describe() -> dict[str, Any]:
+        """Return the description of the JSON twins."""
+        return app.openapi()
+
+    return app
+
+
+async def _guarded(request: Request, call: Callable[[Request], Awaitable[Response]]) -> Response:
+    """Refuse what a page of another server may have sent, and add the headers."""
+    if is_foreign(request.method, request.headers):
+        response: Response = JSONResponse(
+            {"detail": "This call came from a page of another server, or from an old browser that does not tell."},
+            status.HTTP_403_FORBIDDEN,
+        )
+    else:
+        response = await call(request)
+    for name, value in _HEADERS.items():
+        response.headers.setdefault(name, value)
+    response.headers.setdefault("Cache-Control", "no-store")  # names and rights must not outlive a log-out
+    return response
+
+
+async def _refused(request: Request, error: Any) -> Response:
+    if error.status_code == status.HTTP_401_UNAUTHORIZED and not _is_data(request):
+        return RedirectResponse(login_url(request), status.HTTP_303_SEE_OTHER)
+    return _answer(request, error.status_code, str(error.detail))
+
+
+async def _mistaken(request: Request, error: Any) -> Response:
+    faults = "; ".join(f"{'.'.join(map(str, each['loc'][1:]))}: {each['msg']}" for each in error.errors())
+    return _answer(request, status.HTTP_422_UNPROCESSABLE_CONTENT, faults)
+
+
+async def _failed(request: Request, error: Any) -> Response:
+    if isinstance(error, NotFoundError):
+        return _answer(request, status.HTTP_404_NOT_FOUND, str(error))
+    log.error("%s: %s", request.scope["path"], error)
+    code = status.HTTP_503_SERVICE_UNAVAILABLE if isinstance(error, CatalogError) else 500
+    return _answer(request, code, str(error))
+
+
+def _answer(request: Request, code: int, message: str) -> Response:
+    if _is_data(request):
+        return JSONResponse({"detail": message}, code)
+    heading = _HEADINGS.get(code, "This did not work")
+    tone = "calm" if code == status.HTTP_404_NOT_FOUND else "bad"
+    page = render("error.html", frame_of(None), heading=heading, message=message, tone=tone)
+    return HTMLResponse(page, code)
+
+
+def _is_data(request: Request) -> bool:
+    """Return whether a call asks for data, and no page."""
+    path = str(request.scope["path"]).removeprefix(request.scope.get("root_path", ""))
+    return path.startswith("/api/") or path == "/openapi.json"

@@ -1,0 +1,44 @@
+"""The entries by which Airflow's plugin manager finds the web view.
+
+Every component of Airflow loads plugins. Only the API server is ever called, so only it imports FastAPI and the pages.
+"""
+
+from __future__ import annotations
+
+from threading import Lock
+from typing import Any, Final
+
+from vmkeep_airflow.web.paths import PREFIX, own_path
+
+
+class WebView:
+    """An ASGI app that makes the real one when it is first called."""
+
+    def __init__(self) -> None:
+        self._app: Any = None
+        self._lock = Lock()
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Answer a call."""
+        await self._made()(scope, receive, send)
+
+    def _made(self) -> Any:
+        with self._lock:
+            if self._app is None:
+                from vmkeep_airflow.web.app import make_app
+
+                self._app = make_app()
+        return self._app
+
+
+FASTAPI_APPS: Final[list[Any]] = [{"app": WebView(), "url_prefix": PREFIX, "name": "vmkeep"}]
+EXTERNAL_VIEWS: Final[list[Any]] = [
+    {
+        "name": "vmkeep",
+        "href": own_path("fleet"),
+        "destination": "nav",
+        "url_route": "vmkeep",
+        "icon": own_path("static", "icon.svg"),
+        "icon_dark_mode": own_path("static", "icon-dark.svg"),
+    }
+]

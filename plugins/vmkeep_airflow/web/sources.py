@@ -1,0 +1,67 @@
+"""Finds the catalogs and the policies that the pages are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from airflow.models import Connection
+from airflow.utils.session import create_session
+from sqlalchemy import select
+
+from vmkeep.errors import VmKeepError
+from vmkeep.policy import Policy
+from vmkeep_airflow.hooks.fields import MissingConnectionError
+from vmkeep_airflow.hooks.repository import RepositoryHook
+from vmkeep_airflow.policies import policy_files
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sources:
+    """Everything that the pages read, as the connections and the policy files name it now."""
+
+    catalogs: tuple[str, ...]
+    """SQLAlchemy URLs, with their passwords."""
+    policies: tuple[Policy, ...]
+    problems: tuple[str, ...]
+    """A sentence for each repository or policy whose part is missing."""
+
+
+def find_sources() -> Sources:
+    """Read the policy files, and the connections that they name or that the database has."""
+    files = policy_files()
+    policies = tuple(read.policy for read in files if read.policy is not None)
+    faulty = sorted(read.path.name for read in files if read.policy is None)
+    problems = [f"policy file {name} has faults: see the DAG policy_faults" for name in faulty]
+    catalogs: list[str] = []
+    for conn_id in dict.fromkeys(_conn_ids(policies)):
+        try:
+            place = RepositoryHook(conn_id).get_conn()
+        except MissingConnectionError as error:
+            if conn_id != RepositoryHook.default_conn_name:
+                problems.append(str(error))
+            continue
+        except VmKeepError as error:
+            problems.append(f"connection {conn_id}: {error}")
+            continue
+        if place.catalog is None:
+            problems.append(f"connection {conn_id} names no catalog, so that its points are not shown")
+        else:
+            catalogs.append(place.catalog)
+    return Sources(catalogs=tuple(dict.fromkeys(catalogs)), policies=policies, problems=tuple(problems))
+
+
+def find_connections() -> tuple[str, ...]:
+    """Return the ids of the connections to repositories."""
+    policies = tuple(read.policy for read in policy_files() if read.policy is not None)
+    return tuple(dict.fromkeys(_conn_ids(policies)))
+
+
+def _conn_ids(policies: tuple[Policy, ...]) -> Iterator[str]:
+    """Yield the connections to repositories: the default one, those of policies, and those that people made."""
+    yield RepositoryHook.default_conn_name
+    for policy in policies:
+        yield policy.repository
+        yield from policy.copies
+    with create_session() as session:
+        yield from session.scalars(select(Connection.conn_id).where(Connection.conn_type == RepositoryHook.conn_type))

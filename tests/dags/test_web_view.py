@@ -1,0 +1,240 @@
+"""The web view asks Airflow who calls, on every route; refuses what other pages send; and gives nothing but its own."""
+
+from __future__ import annotations
+
+import json
+import re
+import warnings
+from datetime import timedelta
+from urllib.parse import quote
+
+import pytest
+
+from tests.unit.web.fleets import HOSTILE, fill, nightly
+from vmkeep_airflow.dagruns import DagRunId
+from vmkeep_airflow.web import EXTERNAL_VIEWS, FASTAPI_APPS
+
+with warnings.catch_warnings():  # the libraries below deprecate each other
+    warnings.simplefilter("default")
+    from airflow.api_fastapi.app import create_auth_manager
+    from airflow.api_fastapi.auth.managers.simple.user import SimpleAuthManagerUser
+    from fastapi import FastAPI
+    from fastapi.testclient import TestClient
+
+    from vmkeep_airflow.web.app import make_app
+
+pytestmark = pytest.mark.filterwarnings("default")
+
+
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("web")
+    url = f"sqlite:///{folder}/catalog.db"
+    points = fill(url)
+    nightly(folder)
+    return folder, url, points
+
+
+@pytest.fixture
+def client(filled, monkeypatch):
+    """Return a client without a log-in, at an app that is mounted as Airflow mounts it."""
+    folder, url, _ = filled
+    fields = {"conn_type": "vmkeep", "host": str(folder / "no repository"), "extra": {"catalog": url}}
+    monkeypatch.setenv("AIRFLOW_CONN_VMKEEP_DEFAULT", json.dumps(fields))
+    monkeypatch.setenv("AIRFLOW__VMKEEP__POLICIES", str(folder))
+    create_auth_manager()
+    outer = FastAPI()
+    outer.mount(FASTAPI_APPS[0]["url_prefix"], FASTAPI_APPS[0]["app"])
+    return TestClient(outer, follow_redirects=False, raise_server_exceptions=False)
+
+
+def token_of(role: str) -> str:
+    return create_auth_manager().generate_jwt(SimpleAuthManagerUser(username=f"the {role}", role=role))
+
+
+@pytest.fixture
+def viewer(client):
+    client.cookies.set("_token", token_of("viewer"))
+    return client
+
+
+def as_role(client, role):
+    client.cookies.set("_token", token_of(role))
+    return client
+
+
+def all_paths() -> list[str]:
+    """Return every route of the app with something in the place of its parts."""
+    from fastapi.routing import APIRoute
+    from starlette.routing import Route
+
+    def paths(routes):
+        for route in routes:
+            if isinstance(route, (APIRoute, Route)):
+                yield re.sub(r"\{\w+(:\w+)?\}", "x", route.path)
+            elif hasattr(route, "original_router"):
+                for path in paths(route.original_router.routes):
+                    yield getattr(route, "prefix", "") + path
+
+    described = {re.sub(r"\{\w+\}", "x", path) for path in make_app().openapi()["paths"]}
+    return sorted({*paths(make_app().routes), *described})
+
+
+def test_no_route_answers_who_is_not_logged_in(client):
+    paths = all_paths()
+    assert {"/fleet", "/vms/x", "/screens/x/x/x", "/api/fleet", "/openapi.json"} <= set(paths)
+    for path in paths:
+        answer = client.get(f"/vmkeep{path}")
+        if path.startswith("/static/"):
+            assert answer.status_code == 404
+        elif path.startswith("/api/") or path == "/openapi.json":
+            assert answer.status_code == 401, path
+        else:
+            assert answer.status_code == 303, path
+            assert answer.headers["location"].startswith("/auth/login"), path
+    assert client.get("/vmkeep/docs").status_code == 404
+
+
+def test_a_log_in_leads_back_to_the_page(client):
+    location = client.get("/vmkeep/fleet?q=a%26b").headers["location"]
+    assert location.endswith("next=%2Fvmkeep%2Ffleet%3Fq%3Da%2526b")
+
+
+@pytest.mark.parametrize("token", ["", "nonsense", "ey.ey.ey"])
+def test_a_wrong_token_opens_nothing(client, token):
+    client.cookies.set("_token", token)
+    assert client.get("/vmkeep/api/fleet").status_code in (401, 403)
+    assert client.get("/vmkeep/fleet").status_code in (303, 403)
+
+
+def test_a_viewer_sees_the_fleet_and_a_vm_and_their_twins_tell_the_same(viewer):
+    page = viewer.get("/vmkeep/fleet")
+    assert page.status_code == 200, page.text
+    assert "the viewer" in page.text
+    twin = viewer.get("/vmkeep/api/fleet").json()
+    assert twin["total"] == 8
+    assert all(row["name"].replace("<", "&lt;").split("&")[0] in page.text for row in twin["rows"])
+    vm = viewer.get("/vmkeep/vms/key-web01")
+    assert vm.status_code == 200, vm.text
+    assert [point["id"] in vm.text for point in viewer.get("/vmkeep/api/vms/key-web01").json()["points"]] == [True] * 4
+    schema = viewer.get("/vmkeep/openapi.json").json()
+    assert set(schema["paths"]) == {"/api/fleet", "/api/vms/{vm_key}"}
+    assert "FleetPage" in json.dumps(schema["components"])
+
+
+@pytest.mark.parametrize(("role", "code"), [("viewer", 403), ("user", 404), ("op", 404), ("admin", 404)])
+def test_only_who_may_restore_may_ask_for_the_screen_of_a_guest(client, role, code):
+    path = "/vmkeep/screens/repo/key-web01/20260110T040000Z-0"
+    assert as_role(client, role).get(path).status_code == code
+
+
+def test_a_page_may_load_nothing_from_elsewhere_and_is_kept_by_nobody(viewer):
+    headers = viewer.get("/vmkeep/fleet").headers
+    assert headers["content-security-policy"].startswith("default-src 'none'; style-src 'self'; script-src 'self'")
+    assert "unsafe" not in headers["content-security-policy"]
+    assert headers["x-content-type-options"] == "nosniff"
+    assert headers["cache-control"] == "no-store"
+
+
+@pytest.mark.parametrize(
+    ("headers", "refused"),
+    [
+        ({}, True),
+        ({"origin": "https://evil.example"}, True),
+        ({"origin": "null"}, True),
+        ({"sec-fetch-site": "cross-site", "origin": "http://testserver"}, True),
+        ({"sec-fetch-site": "same-site"}, True),
+        ({"sec-fetch-site": "same-origin"}, False),
+        ({"origin": "http://testserver"}, False),
+        ({"authorization": "Bearer x"}, False),
+    ],
+)
+def test_a_page_of_another_server_changes_nothing(viewer, headers, refused):
+    for method in ("POST", "PUT", "PATCH", "DELETE"):
+        answer = viewer.request(method, "/vmkeep/fleet", headers=headers)
+        assert answer.status_code == (403 if refused else 405)
+        assert "content-security-policy" in answer.headers
+
+
+@pytest.mark.parametrize(
+    "name", ["../rendering.py", "..%2frendering.py", "%2e%2e/rendering.py", "vmkeep.css/..", "", ".", "none.css"]
+)
+def test_no_file_but_those_of_the_pages_is_given(viewer, name):
+    assert viewer.get(f"/vmkeep/static/{name}").status_code in (404, 307)
+
+
+@pytest.mark.parametrize("path", ["vms/..%2f..%2fetc", "vms/nobody", "points/nothing", "runs/nothing", "no page"])
+def test_nothing_is_found_behind_a_false_path(viewer, path):
+    answer = viewer.get(f"/vmkeep/{path}")
+    assert answer.status_code == 404
+    assert "There is nothing here" in answer.text
+
+
+def test_the_files_of_the_pages_are_given(client):
+    for name, kind in (("vmkeep.css", "text/css"), ("frame.js", "text/javascript"), ("icon.svg", "image/svg+xml")):
+        answer = client.get(f"/vmkeep/static/{name}")
+        assert answer.status_code == 200
+        assert answer.headers["content-type"].startswith(kind)
+
+
+@pytest.mark.parametrize("query", ["page=0", "sort=drop", "order=x", f"q={'x' * 201}"])
+def test_a_mistake_in_an_address_is_told_in_words(viewer, query):
+    page = viewer.get(f"/vmkeep/fleet?{query}")
+    assert page.status_code == 422
+    assert query.split("=")[0] in page.text
+    assert viewer.get(f"/vmkeep/api/fleet?{query}").json()["detail"]
+
+
+def test_a_vm_with_a_hostile_name_and_key_has_a_page(viewer):
+    page = viewer.get("/vmkeep/vms/key-%3Chostile%3E")
+    assert page.status_code == 200
+    assert "<img src=x" not in page.text
+    missing = viewer.get(f"/vmkeep/vms/{quote(HOSTILE)}")
+    assert missing.status_code == 404
+    assert "<img src=x" not in missing.text
+
+
+def test_a_point_leads_to_its_vm(viewer, filled):
+    point = filled[2][1]
+    answer = viewer.get(f"/vmkeep/points/{point.id}")
+    assert answer.status_code == 303
+    assert answer.headers["location"] == f"/vmkeep/vms/key-web01?first=0#p-{point.id}"
+
+
+def test_a_point_leads_to_its_run_in_airflow(filled):
+    from airflow.models import DagRun
+    from airflow.utils.session import create_session
+
+    from vmkeep_airflow.web.dagrunlinks import path_of_run
+
+    taken_at = filled[2][0].taken_at
+    made = DagRunId(dag_id="vm_backup", run_id="manual__2026-01-01T00:00:00+00:00")
+    with create_session() as session:
+        run = DagRun(dag_id=made.dag_id, run_id=made.run_id, run_type="manual", run_after=taken_at, state="success")
+        session.add(run)
+    try:
+        path = path_of_run(made.run_key(2), taken_at + timedelta(hours=2))
+        assert path == "/dags/vm_backup/runs/manual__2026-01-01T00%3A00%3A00%2B00%3A00"
+        assert path_of_run(made.run_key(2), taken_at + timedelta(days=9)) is None
+        assert path_of_run("by-hand", taken_at) is None
+    finally:
+        with create_session() as session:
+            session.delete(session.merge(run))
+
+
+def test_a_catalog_that_cannot_be_read_is_named_on_the_page_without_its_password(client, monkeypatch, tmp_path):
+    (tmp_path / "file").write_text("")
+    extra = {"catalog": f"sqlite:///{tmp_path}/file/catalog.db"}
+    fields = {"conn_type": "vmkeep", "host": "/nowhere", "extra": extra}
+    monkeypatch.setenv("AIRFLOW_CONN_VMKEEP_DEFAULT", json.dumps(fields))
+    page = as_role(client, "viewer").get("/vmkeep/fleet")
+    assert page.status_code == 200
+    assert "Some facts are missing" in page.text
+    vm = client.get("/vmkeep/vms/key-web01")
+    assert vm.status_code == 503
+    assert "The catalog cannot be read" in vm.text
+
+
+def test_the_view_stands_in_the_navigation():
+    (view,) = EXTERNAL_VIEWS
+    assert (view["href"], view["destination"], view["url_route"]) == ("/vmkeep/fleet", "nav", "vmkeep")

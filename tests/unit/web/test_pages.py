@@ -1,0 +1,220 @@
+"""The pages tell the worst first, escape every name, load nothing from elsewhere, and their tables can be heard."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from lxml import etree, html
+
+from tests.unit.web.fleets import HOSTILE, NOW, fill, nightly
+from vmkeep.catalog import NotedVm, open_catalog
+from vmkeep.errors import CatalogError, NotFoundError
+from vmkeep.flows.fleet import find_point, load_fleet, load_trends, load_vm
+from vmkeep.web import FleetQuery, FleetSort, Frame, VmState, fleet_page, render, vm_page
+
+FRAME = Frame(root="/air/vmkeep", airflow="/air", user="anna", may_operate=True)
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory) -> str:
+    return f"sqlite:///{tmp_path_factory.mktemp('web')}/catalog.db"
+
+
+@pytest.fixture(scope="module")
+def points(url):
+    return fill(url)
+
+
+@pytest.fixture(scope="module")
+def policy(tmp_path_factory):
+    return nightly(tmp_path_factory.mktemp("policies"))
+
+
+@pytest.fixture
+def look(url, points, policy):
+    def look(**query):
+        return fleet_page(
+            load_fleet([url], [policy], NOW), FleetQuery(**query), now=NOW, trends=lambda vms: load_trends([url], vms)
+        )
+
+    return look
+
+
+def shown_vm(url, policy, key, **choice):
+    return vm_page(load_vm([url], key), {policy.name: policy.max_age}, now=NOW, **choice)
+
+
+def fleet_html(page) -> str:
+    states, sorts = list(VmState), {each.value: each for each in FleetSort}
+    return render("fleet.html", FRAME, page=page, states=states, sorts=sorts)
+
+
+def parsed(text: str):
+    """Parse a page strictly: a tag that is not closed, or an attribute twice, is a fault."""
+    parser = html.HTMLParser(recover=True)
+    tree = html.fromstring(text, parser=parser)
+    faults = [fault.message for fault in parser.error_log if not re.search(r"Tag (\w+) invalid", fault.message)]
+    assert faults == []
+    return tree
+
+
+def test_every_vm_is_judged_the_worst_first(look):
+    page = look()
+    assert [(row.name, row.state) for row in page.rows[:4]] == [
+        ("new01", VmState.NEVER), ("db01", VmState.LATE), ("bad01", VmState.DAMAGED), ("bare01", VmState.UNPROTECTED),
+    ]  # fmt: skip
+    states = {row.name: row.state for row in page.rows}
+    assert states["tmpl01"] is VmState.BLOCKED
+    assert states["lab01"] is VmState.ORPHANED
+    assert states["web01"] is VmState.IN_TIME
+    assert page.sentence == "8 VMs: 3 late or without a good point, 2 without protection."
+
+
+def test_a_row_tells_age_limit_proof_sizes_and_trend(look):
+    row = next(row for row in look().rows if row.name == "web01")
+    assert (row.newest.ago, row.limit, row.proved.ago, row.points) == ("8 h ago", "26 h", "2 h ago", 4)
+    assert row.trend == (300 << 20, 11 << 20, 12 << 20, 13 << 20)
+    assert row.sizes == "1.0 GiB / 336.0 MiB"
+
+
+@pytest.mark.parametrize(
+    ("query", "names"),
+    [
+        ({"search": "WEB"}, ["web01"]),
+        ({"search": "key-db"}, ["db01"]),
+        ({"state": VmState.LATE}, ["db01"]),
+        ({"policy": ""}, ["bare01", "tmpl01", "lab01"]),
+        ({"sort": FleetSort.POINTS, "down": True, "policy": "nightly", "search": "01"},
+         ["web01", "bad01", "db01", "new01"]),
+    ],
+)  # fmt: skip
+def test_rows_are_chosen_and_sorted_on_the_server(look, query, names):
+    assert [row.name for row in look(**query).rows] == names
+
+
+def test_a_page_beyond_the_last_is_the_last(look):
+    assert look(page=99).query.page == 1
+
+
+def test_the_link_of_a_choice_makes_that_choice():
+    query = FleetQuery(search="a&b", state=VmState.LATE, policy="x y", sort=FleetSort.NAME, down=True)
+    assert query.link() == "?q=a%26b&state=late&sort=name&order=down&policy=x+y"
+    assert FleetQuery().link() == "?"
+
+
+@pytest.mark.parametrize("made", ["fleet", "vm", "error"])
+def test_a_hostile_name_is_shown_and_does_nothing(look, url, policy, made):
+    text = {
+        "fleet": lambda: fleet_html(look()),
+        "vm": lambda: render("vm.html", FRAME, page=shown_vm(url, policy, "key-<hostile>")),
+        "error": lambda: render("error.html", FRAME, heading="No", message=f"no VM {HOSTILE}", tone="bad"),
+    }[made]()
+    tree = parsed(text)
+    assert not tree.xpath("//img[not(starts-with(@src, '/air/vmkeep/'))]")
+    assert not [name for each in tree.iter(etree.Element) for name in each.attrib if name.startswith("on")]
+    assert "&lt;img src=x" in text
+    if made != "error":
+        assert "\u202e" not in text
+        assert "\x07" not in text
+        assert "\\u202egpj.exe\\u0007" in text
+
+
+@pytest.mark.parametrize("made", ["fleet", "vm"])
+def test_a_page_loads_nothing_from_elsewhere_and_can_be_heard(look, url, policy, made):
+    text = fleet_html(look()) if made == "fleet" else render("vm.html", FRAME, page=shown_vm(url, policy, "key-web01"))
+    tree = parsed(text)
+    assert all(each.startswith(("/air", "?", "#")) for each in tree.xpath("//@href | //@src | //@action"))
+    assert not tree.xpath("//@style | //style | //script[not(@src)]"), "the policy of contents forbids them"
+    assert len(tree.xpath("//h1")) == 1
+    assert tree.xpath("//a[@class='skip']/@href") == ["#content"]
+    for table in tree.xpath("//table"):
+        assert table.xpath("caption")
+        assert not table.xpath(".//th[not(@scope)]")
+    assert not tree.xpath("//svg[@role='img'][not(@aria-label)]")
+    assert not tree.xpath("//input[not(@type='hidden')][not(@aria-label)][not(ancestor::label)]")
+    ids = tree.xpath("//@id")
+    assert len(ids) == len(set(ids))
+
+
+def test_the_sorted_column_says_so(look):
+    tree = parsed(fleet_html(look(sort=FleetSort.NAME, down=True)))
+    assert tree.xpath("//th[@aria-sort]/@aria-sort") == ["descending"]
+
+
+def test_a_vm_shows_why_what_is_held_and_what_was_proved(url, points, policy):
+    page = shown_vm(url, policy, "key-web01")
+    assert (page.name, page.state, page.total) == ("web01", VmState.IN_TIME, 4)
+    newest, *_, oldest = page.points
+    assert [badge.label for badge in newest.proofs] == ["digests failed", "boot passed"]
+    assert newest.skipped[0].why == "physical-mode RDM: vSphere cannot snapshot it"
+    assert (oldest.kind, newest.kind) == ("full", "incremental")
+    assert [badge.label for point in page.points for badge in point.marks] == ["locked"]
+    assert page.screen == newest
+    assert page.chart.bars[0].kind == "full"
+
+
+def test_a_vm_shows_its_moves_and_its_configuration_at_two_points(url, points, policy):
+    page = shown_vm(url, policy, "key-web01", compared=(points[3].id, points[0].id))
+    assert {each.what for _, each in page.moves} == {"name", "path in the inventory"}
+    told = {each.what: (each.before, each.after) for each in page.comparison.differences}
+    assert told["name"] == ("web-old", "web01")
+    assert told["addresses of the guest"] == ("192.0.2.7", "192.0.2.9")
+    assert page.comparison.before.ref == points[0].ref, "the older point comes first, in whatever order they are chosen"
+
+
+def test_who_may_not_restore_sees_no_screen_of_a_guest(url, points, policy):
+    page = shown_vm(url, policy, "key-web01")
+    assert "/screens/" in render("vm.html", FRAME, page=page)
+    assert "/screens/" not in render("vm.html", replace(FRAME, may_operate=False), page=page)
+
+
+def test_older_points_are_on_further_pages(url, points):
+    found = load_vm([url], "key-web01", first=2, most=1)
+    assert (found.total, found.first, len(found.points)) == (4, 2, 1)
+    page = vm_page(found, {}, now=NOW)
+    assert (page.newer, page.older, page.state) == (0, 3, None)
+
+
+def test_a_point_is_found_by_its_id(url, points):
+    assert find_point([url], points[1].id) == ("key-web01", 2)
+    with pytest.raises(NotFoundError):
+        find_point([url], "nothing")
+
+
+def test_a_catalog_that_is_gone_hides_no_other_and_is_named(url, points, policy, tmp_path):
+    (tmp_path / "file").write_text("")
+    gone = f"sqlite:///{tmp_path}/file/catalog.db"
+    fleet = load_fleet([gone, url], [policy], NOW)
+    assert len(fleet.vms) == 8
+    assert gone in fleet.problems[0]
+    assert load_vm([gone, url], "key-web01").problems
+    with pytest.raises(CatalogError):
+        load_vm([gone], "key-web01")
+    page = fleet_page(load_fleet([gone], [], NOW), FleetQuery(), now=NOW, trends=lambda _: {})
+    assert "No catalog can be read" in fleet_html(page)
+
+
+def test_an_empty_catalog_says_what_to_do_first(tmp_path):
+    fleet = load_fleet([f"sqlite:///{tmp_path}/catalog.db"], [], NOW)
+    text = fleet_html(fleet_page(fleet, FleetQuery(), now=NOW, trends=lambda _: {}))
+    assert "Nothing is backed up yet" in text
+
+
+def test_vms_of_a_vcenter_that_gives_no_answer_stay_known(tmp_path):
+    vms = [NotedVm(vm=f"{host}/vm-1", name=host, policy="", asked=True) for host in ("vc1", "vc_1")]
+    with open_catalog(f"sqlite:///{tmp_path}/catalog.db") as catalog:
+        overview = catalog.overview()
+        note = {"location": "x", "at": NOW, "marks": (), "proofs": ()}
+        overview.note("repo", vms=vms, **note)
+        overview.note("repo", vms=(), unasked=["vc_1"], **note)
+        assert [vm.name for _, vm in overview.noted_vms()] == ["vc_1"]
+        overview.note("repo", vms=(), **note)
+        assert overview.noted_vms() == []
+
+
+def test_a_point_of_the_future_proves_nothing(url, points, policy):
+    fleet = load_fleet([url], [policy], NOW - timedelta(days=30))
+    assert {vm.newest for vm in fleet.vms} == {None}
