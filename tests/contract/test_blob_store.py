@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from vmkeep.blobs import BlobStore, open_store
+from vmkeep.blobs import BlobStore, open_store, space_of
 from vmkeep.blobs.local import LocalStore
 from vmkeep.blobs.opening import create_store
 from vmkeep.blobs.s3.s3access import S3Access, S3Location
@@ -84,3 +84,11 @@ class TestEveryStore(BlobStoreContract):
         if request.param in SERVERS:
             return SERVERS[request.param](request)
         return BACKENDS[request.param](tmp_path)
+
+    def test_a_store_tells_its_room_truly_or_not_at_all(self, store: BlobStore, request: pytest.FixtureRequest) -> None:
+        """A doctor must not call a store roomy that has told nothing, as S3 does not."""
+        space = space_of(store)
+
+        silent = request.node.callspec.params["store"].startswith(("s3", "moto", "memory", "settling"))
+        assert (space is None) == silent
+        assert space is None or 0 < space.free <= (space.capacity or space.free)

@@ -37,7 +37,7 @@ def test_the_test_of_a_repository_says_that_it_is_writable(connections, location
     good, told = RepositoryHook("repo").test_connection()
 
     assert good
-    assert told == "ok: open, write, read, list, delete, never overwrites, locks, free space, clock"
+    assert told == "ok: open, write and remove, never overwrites, locks, free space, clock"
 
 
 def test_the_test_of_a_repository_that_is_not_there_is_red_and_says_why(connections, tmp_path):

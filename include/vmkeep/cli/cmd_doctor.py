@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from importlib import metadata
 from typing import TYPE_CHECKING
 
@@ -143,11 +144,24 @@ def _counting(show: Callable[[Progress], None], total: int) -> Callable[[Check],
 
 def _tell(report: Report) -> None:
     about = None
-    for check in report.checks:
+    for alike in _alike(report.checks):
+        check = alike[0]
         if check.about != about:
             click.echo(one_line(check.about))
             about = check.about
-        click.echo(f"  {check.state.upper():<9}  {check.name}: {one_line(check.text)}")
+        names = ", ".join(each.name for each in alike)
+        click.echo(f"  {check.state.upper():<9}  {names}: {one_line(check.text)}")
         if check.remedy:
             click.echo(f"             → {one_line(check.remedy)}")
     click.echo(", ".join(f"{number} {state}" for state, number in report.counts.items() if number))
+
+
+def _alike(checks: Sequence[Check]) -> list[list[Check]]:
+    """Group checks that follow one another and say the same, as all do that one failure has kept from being asked."""
+    groups: list[list[Check]] = []
+    for check in checks:
+        if groups and groups[-1][0].name != check.name and replace(check, name=groups[-1][0].name) == groups[-1][0]:
+            groups[-1].append(check)
+        else:
+            groups.append([check])
+    return groups

@@ -13,7 +13,7 @@ from vmkeep.blobs import LockMode, LockRule, Space, open_store
 from vmkeep.errors import StoreError, UnfitError
 from vmkeep.flows.doctor import State, examine, repository_subject, stores
 from vmkeep.flows.rights import PURPOSES
-from vmkeep.repository import create_repository, open_in, open_repository
+from vmkeep.repository import create_encrypted_repository, create_repository, open_in, open_repository
 from vmkeep.repository.unlock import descriptor
 from vmkeep.testing.faulty import FaultyStore
 from vmkeep.vsphere.rights import LOOKING
@@ -134,6 +134,26 @@ def test_the_page_for_people_has_the_remedy_below_each_finding(doctor, lab):
     assert "→ give --vcenter, or set VMKEEP_VCENTER" in told.stdout
 
 
+def test_what_one_failure_kept_from_being_asked_stands_on_one_line(lab):
+    told = run_here(
+        "doctor", VMKEEP_VCENTER=f"{lab.host}:{lab.port}", VMKEEP_USER="u", VMKEEP_PASSWORD="p", VMKEEP_REPOSITORY="",
+        VMKEEP_THUMBPRINT="00" * 20, VMKEEP_VDDK="", VMKEEP_CONFIG="/dev/null",
+    )  # fmt: skip
+
+    (line,) = [line for line in told.stdout.splitlines() if "not asked" in line]
+    assert line.startswith("  NOT KNOWN  log-in, version, clock, rights for backup, ")
+    assert line.endswith(": not asked, because 'certificate' failed")
+
+
+def test_an_encrypted_repository_without_its_passphrase_is_a_fault_and_nobody_is_asked(doctor, tmp_path):
+    create_encrypted_repository(str(tmp_path / "secret"), passphrase="correct horse")
+
+    _, _, found = doctor(VMKEEP_REPOSITORY=str(tmp_path / "secret"), VMKEEP_PASSPHRASE=None)
+
+    assert only(found, "repository", "open")["state"] == "fault"
+    assert "passphrase" in only(found, "repository", "open")["text"]
+
+
 # Repositories
 
 
@@ -152,7 +172,7 @@ def test_a_store_that_fails_at_one_verb_is_not_called_good(tmp_path, verb):
 
     found = examined(repository)
 
-    assert found["write, read, list, delete"].state is State.FAULT
+    assert found["write and remove"].state is State.FAULT
     assert found["open"].state is State.OK
 
 
@@ -161,7 +181,7 @@ def test_a_store_that_gives_back_other_bytes_is_a_fault(tmp_path, monkeypatch):
     repository = open_repository(str(tmp_path / "repository"))
     monkeypatch.setattr(type(repository.blobs), "get", lambda _self, _key: b"other")
 
-    assert examined(repository)["write, read, list, delete"].state is State.FAULT
+    assert examined(repository)["write and remove"].state is State.FAULT
 
 
 def test_locks_that_are_asked_for_and_not_kept_are_a_fault(tmp_path):

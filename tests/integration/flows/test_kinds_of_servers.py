@@ -6,6 +6,8 @@ are told before anything is made. A host with the free licence says that this is
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from tests.integration.flows.restoring import (
@@ -24,7 +26,9 @@ from vmkeep.errors import Recovery, UnsupportedError, VmKeepError
 from vmkeep.flows import listing, policies, windows
 from vmkeep.flows.backup_values import BackupRequest
 from vmkeep.flows.complete_runs import run_backup
+from vmkeep.flows.doctor import State, examine, vcenter_subject
 from vmkeep.flows.host_configs import HostBackupRequest, back_up_hosts
+from vmkeep.flows.role_setup import RoleRequest, set_up_role
 from vmkeep.model.guest import GuestCommands, GuestLogin
 from vmkeep.model.point import BackupMode
 from vmkeep.policy import read_file
@@ -115,6 +119,21 @@ def test_the_configuration_of_a_host_without_vcenter_is_backed_up(host, reposito
     done = back_up_hosts(site_of(host, repository), HostBackupRequest(hosts=(), run=new_run()))
 
     assert (len(done.results), done.failed) == (1, ())
+
+
+def test_a_host_without_vcenter_is_examined_and_gets_a_role_of_the_privileges_that_it_has(host):
+    vcenter = site_of(host, "").vcenter
+    assert vcenter is not None
+
+    made = set_up_role(vcenter, RoleRequest(assign="keeper", on="/"), dry_run=False)
+    again = set_up_role(vcenter, RoleRequest(assign="keeper", on="/"), dry_run=True)
+    keeper = vcenter_subject(replace(vcenter, user="keeper"), vddk=str(host.vddk), proxy=False)
+    states = {check.name: check.state for check in examine([keeper]).checks}
+
+    assert made.unknown == ("InventoryService.Tagging.AttachTag", "StorageProfile.View")
+    assert not again.changes
+    assert set(states.values()) == {State.OK}
+    assert {"log-in", "rights for backup", "rights for restore-new", "VDDK fits"} <= set(states)
 
 
 @pytest.mark.parametrize("text", ["tag:backup/gold", "attribute:owner=*", "folder:Production", "cluster:*", "vapp:*"])

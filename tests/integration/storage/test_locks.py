@@ -33,6 +33,7 @@ from vmkeep.errors import (
     UnlockedError,
     UsageError,
 )
+from vmkeep.flows.doctor import State, examine, repository_subject
 from vmkeep.flows.upkeep import keep_locks, require_kept
 from vmkeep.images import export_image, import_images
 from vmkeep.maintenance.locks import bring_back, extend_locks, find_hidden, needed_packs
@@ -515,6 +516,21 @@ def test_a_server_has_to_prove_that_it_keeps_locks(s3_server, location, thief, m
     with pytest.raises(RepositoryError, match="sets locks but does not keep them"):
         create_repository(location, lock=RULE, aws=s3_server.credentials)
     assert _objects(thief, location) == {}
+
+
+@pytest.mark.parametrize(("honest", "state"), [(True, State.OK), (False, State.FAULT)])
+def test_a_doctor_calls_locks_good_only_if_one_was_kept(s3_server, repository, monkeypatch, honest, state):
+    monkeypatch.setattr(S3Versions, "_prove", _PROVE)
+    monkeypatch.setattr(versions, "_PROBE_SECONDS", QUICK)
+    if not honest:
+        monkeypatch.setattr(S3Versions, "retain", lambda *_: None)
+
+    report = examine([repository_subject(repository.location, lambda: repository, catalog=None)])
+
+    found = {check.name: check.state for check in report.checks}
+    assert found["locks"] is state
+    assert found["free space"] is State.UNKNOWN
+    assert {found[name] for name in ("open", "write and remove", "clock")} == {State.OK}
 
 
 def test_a_server_that_answers_after_the_end_of_a_lock_is_asked_again_and_not_called_a_liar(

@@ -16,7 +16,7 @@ from vmkeep.repository import Repository
 from vmkeep.repository.folders import PROBES
 
 _OPEN, _WRITE, _CREATE, _LOCKS, _SPACE, _CLOCK, _CATALOG = (
-    "open", "write, read, list, delete", "never overwrites", "locks", "free space", "clock", "catalog",
+    "open", "write and remove", "never overwrites", "locks", "free space", "clock", "catalog",
 )  # fmt: skip
 _SIZE: Final = 4096
 _SECONDS: Final = 180.0
