@@ -13,6 +13,7 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from vmkeep.errors import UsageError
 from vmkeep.policy import Notifications, NotifyWhen
+from vmkeep_airflow.metrics import send_notice
 from vmkeep_airflow.notices import Notice
 from vmkeep_airflow.notifiers import MailNotifier, make_notifier
 from vmkeep_airflow.policies import policy_files
@@ -32,6 +33,8 @@ def tell(wishes: Iterable[Notifications], notice: Notice) -> tuple[str, ...]:
     ways: dict[str, Callable[[], BaseNotifier]] = {name: partial(make_notifier, name) for name in names}
     if to:
         ways["mail"] = partial(MailNotifier, to)  # no notifier of the setting can have this name
+    if ways:
+        send_notice(notice.kind)
     failed: list[AirflowException] = []
     for way, make in ways.items():
         try:

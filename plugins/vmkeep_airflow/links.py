@@ -8,19 +8,19 @@ A link that cannot be made is empty, and Airflow shows its button in grey.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
 from airflow.sdk import BaseOperatorLink
+
+from vmkeep_airflow.xcoms import mappings_in
 
 if TYPE_CHECKING:
     from airflow.sdk import BaseOperator
 
 _REF = re.compile(r"(?P<vm>[^/\s]+)/\d{8}T\d{6}Z-(?P<id>[^/\s]+)")
 """The ref of a restore point."""
-_DEPTH = 4
-"""Values within values that are looked into: a ``HeldStill`` holds a ``Preflight``, which holds the VM."""
 
 
 class VmLink(BaseOperatorLink):
@@ -93,20 +93,12 @@ def _values(operator: BaseOperator, ti: Any) -> Iterator[Any]:
 def _vm_in(value: Any) -> str:
     if ref := _ref_in(value):
         return ref.partition("/")[0]
-    return next((str(each["key"]) for each in _mappings(value) if {"key", "instance_uuid"} <= each.keys()), "")
+    return next((str(each["key"]) for each in mappings_in(value) if {"key", "instance_uuid"} <= each.keys()), "")
 
 
 def _ref_in(value: Any) -> str:
-    for each in _mappings(value):
+    for each in mappings_in(value):
         ref = each.get("point")
         if isinstance(ref, str) and _REF.fullmatch(ref):
             return ref
     return ""
-
-
-def _mappings(value: Any, depth: int = _DEPTH) -> Iterator[Mapping[str, Any]]:
-    """Yield a mapping and those within it. A list is not looked into, because each part of it may be a request."""
-    if isinstance(value, Mapping) and depth:
-        yield value
-        for inner in value.values():
-            yield from _mappings(inner, depth - 1)

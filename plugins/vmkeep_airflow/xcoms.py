@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar
 
 from airflow.sdk.exceptions import AirflowFailException
@@ -9,6 +10,9 @@ from airflow.sdk.exceptions import AirflowFailException
 from vmkeep.model.job import from_plain
 
 T = TypeVar("T")
+
+_DEPTH = 4
+"""Values within values that are looked into: a ``HeldStill`` holds a ``Preflight``, which holds the VM."""
 
 
 def handed(plain: Any, kind: type[T], *, by: str) -> T:
@@ -25,3 +29,11 @@ def handed(plain: Any, kind: type[T], *, by: str) -> T:
         raise AirflowFailException(
             f"the result of task {by} is not as this version of vmkeep leaves it: trigger a new run ({error})"
         ) from error
+
+
+def mappings_in(value: Any, depth: int = _DEPTH) -> Iterator[Mapping[str, Any]]:
+    """Yield a mapping and those within it. A list is not looked into, because each part of it may be a request."""
+    if isinstance(value, Mapping) and depth:
+        yield value
+        for inner in value.values():
+            yield from mappings_in(inner, depth - 1)

@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 from airflow.dag_processing.dagbag import DagBag
+from structlog.contextvars import get_contextvars
 
 from vmkeep_airflow.links import PointLink, VmLink, page_of_point
+from vmkeep_airflow.logfields import fields_of, with_fields
 from vmkeep_airflow.operators.close_run import CloseRunOperator
 from vmkeep_airflow.operators.copy_disk import CopyDiskOperator
 from vmkeep_airflow.operators.preflight import PreflightOperator
@@ -48,6 +50,17 @@ def test_a_copy_that_knows_only_ids_of_vsphere_asks_for_the_preflight():
 def test_the_last_task_asks_for_the_result_for_which_it_vouches():
     closed = CloseRunOperator(task_id="close_run", result_task_id="catalog")
     assert links(closed, catalog=SEALED) == (f"/vmkeep/vms/{KEY}", "/vmkeep/points/3f2a")
+
+
+def test_the_lines_of_a_log_have_the_vm_the_disk_the_point_and_the_run_as_fields():
+    job = {"run": "manual-1f0c.1", "vm": {"moref": "vm-1", "name": "app01"}, "disk": {"label": "Hard disk 1"}}
+    copy = CopyDiskOperator(task_id="copy_disk", job=job)
+    assert fields_of(copy) == {"vm": "app01", "disk": "Hard disk 1", "run_key": "manual-1f0c.1"}
+    assert fields_of(VerifyOperator(task_id="verify", sealed=SEALED)) == {"vm": "app01", "point": REF}
+    assert fields_of(PreflightOperator(task_id="preflight", vm="name:app01")) == {"vm": "name:app01"}
+    with with_fields(copy):
+        assert get_contextvars()["disk"] == "Hard disk 1"
+    assert "disk" not in get_contextvars()
 
 
 def test_a_run_that_found_nothing_has_no_link():

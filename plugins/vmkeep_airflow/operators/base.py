@@ -12,6 +12,7 @@ from vmkeep.errors import CancelledError
 from vmkeep.model.job import Progress
 from vmkeep.model.site import Site
 from vmkeep_airflow.failures import airflow_failures
+from vmkeep_airflow.logfields import with_fields
 from vmkeep_airflow.progress import ProgressLog, describe_share
 from vmkeep_airflow.xcoms import handed
 
@@ -36,7 +37,7 @@ class RepositoryOperator(BaseOperator):
 
         :returns: the step's result, never ``None``, because a task without a result counts as marked by hand.
         """
-        with airflow_failures(context.get("ti")):
+        with with_fields(self), airflow_failures(context.get("ti")):
             self.result = self.step(context)
         return {} if self.result is None else self.result
 

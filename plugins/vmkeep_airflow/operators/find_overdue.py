@@ -15,6 +15,7 @@ from vmkeep.model.wording import told_apart
 from vmkeep.policy import NotifyWhen, Policy, PolicyFile
 from vmkeep_airflow.alarms import tell_each
 from vmkeep_airflow.assets import ANNOUNCED, WINDOWS
+from vmkeep_airflow.metrics import send_overdue
 from vmkeep_airflow.notices import Notice, NoticeKind
 from vmkeep_airflow.operators.plan_window import opens
 from vmkeep_airflow.policies import policy_files
@@ -47,6 +48,7 @@ class FindOverdueOperator(BaseOperator):
             except VmKeepError as error:
                 problems[policy.name] = f"nobody can tell which VMs are overdue: {error}"
             else:
+                send_overdue(policy.name, len(overdue))
                 if overdue:
                     problems[policy.name] = shown_names(overdue, "overdue")
         for line in (f"{name}: {why}" for name, why in problems.items()):

@@ -13,6 +13,7 @@ from vmkeep.model.wording import counted
 from vmkeep.policy import Policy
 from vmkeep.recovery import RecoveryPlan
 from vmkeep_airflow.alarms import tell_each, wishes_about
+from vmkeep_airflow.metrics import send_unproved
 from vmkeep_airflow.notices import Notice, NoticeKind
 from vmkeep_airflow.plans import faults_of_plans, sound_plans
 from vmkeep_airflow.policies import policy_files
@@ -43,6 +44,7 @@ class FindUnprovedOperator(BaseOperator):
                 why = f"{what}: nobody can tell which VMs are proved: {error}"
                 problems.setdefault(repository, []).append(why)
             else:
+                send_unproved(what, len(lines))
                 if lines:
                     problems.setdefault(repository, []).append(_told(what, lines))
         # Pushed by hand, because Airflow keeps no result of a task that raises.

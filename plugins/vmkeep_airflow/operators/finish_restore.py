@@ -7,8 +7,10 @@ from typing import Any
 
 from airflow.sdk import Context
 
+from vmkeep.clock import now
 from vmkeep.model.job import DiskWrite, to_plain
 from vmkeep_airflow.links import TO_VM_AND_POINT
+from vmkeep_airflow.metrics import send_restore
 from vmkeep_airflow.operators.base import SiteOperator
 from vmkeep_airflow.runnotes import way_back
 from vmkeep_airflow.steps import ReadyTarget
@@ -43,4 +45,6 @@ class FinishRestoreOperator(SiteOperator):
         self.log.info("%s restored from %s, %s", restored.vm.name, restored.point, state)
         for line in way_back(to_plain(restored)):
             self.log.info("%s", line)
+        begun: Any = context["dag_run"].start_date
+        send_restore(restored, lasted=now() - begun if begun else None)
         return to_plain(restored)

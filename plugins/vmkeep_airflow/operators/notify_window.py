@@ -12,6 +12,7 @@ from vmkeep.model.wording import counted
 from vmkeep.policy import Notifications, NotifyWhen
 from vmkeep_airflow.alarms import tell
 from vmkeep_airflow.assets import ANNOUNCED, WINDOW_ENDS, WINDOWS
+from vmkeep_airflow.metrics import send_window
 from vmkeep_airflow.notices import Notice, NoticeKind
 from vmkeep_airflow.windowreports import lines_of, look
 
@@ -51,6 +52,7 @@ class NotifyWindowOperator(BaseOperator):
             report, problems = look(context, self.plan, self.started, self.copies)
         except AirflowFailException as broken:
             report, problems = {"policy": self.policy}, [str(broken)]
+        send_window(self.policy, report)
         if wish.when is NotifyWhen.NEVER or (wish.when is NotifyWhen.PROBLEMS and not problems):
             self.log.info("nobody is notified: %s, and the policy says %s", _summary(problems), wish.when)
             return {"told": False, "mail": []}

@@ -40,6 +40,9 @@ def test_a_backup_is_triggered_and_followed_over_the_api(api, control, backed_up
     copy = f"/api/v2/dags/vm_backup/dagRuns/{backed_up}/taskInstances/copy_disk"
     assert api.call("GET", f"{copy}/links?map_index=1")["extra_links"] == {"VM": f"/vmkeep/vms/{vm_key}"}
     assert api.call("GET", f"{copy}/1")["note"].startswith("copied: ")
+    lines = api.call("GET", f"/api/v2/dags/vm_backup/dagRuns/{backed_up}/taskInstances/copy_disk/logs/1?map_index=1")
+    (told,) = [line for line in lines["content"] if " stored, " in line["event"]]
+    assert (told["vm"], told["disk"]) == ("app01", "Hard disk 2")
     closed = api.call("GET", f"/api/v2/dags/vm_backup/dagRuns/{backed_up}/taskInstances/close_run/links")
     assert closed["extra_links"]["Restore point"] == f"/vmkeep/points/{point.partition('-')[2]}"
     event = {"point": sealed["point"], "vm": "app01"}
