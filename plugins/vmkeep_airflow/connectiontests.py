@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from vmkeep.flows.doctor import Check, Subject
+    from vmkeep.flows.doctor import Subject
 
 
 def tell_test(subject: Subject) -> tuple[bool, str]:
@@ -17,13 +17,8 @@ def tell_test(subject: Subject) -> tuple[bool, str]:
 
     report = examine([subject])
     order = (State.FAULT, State.WARNING, State.UNKNOWN)
-    lines = [_line(check) for state in order for check in report.checks if check.state is state]
+    lines = [check.in_words for state in order for check in report.checks if check.state is state]
     good = [check.name for check in report.checks if check.state is State.OK]
     if good:
         lines.append(f"ok: {', '.join(dict.fromkeys(good))}")
     return report.fit, "\n".join(lines)
-
-
-def _line(check: Check) -> str:
-    remedy = f" → {check.remedy}" if check.remedy else ""
-    return f"{check.state}: {check.name}: {check.text}{remedy}"

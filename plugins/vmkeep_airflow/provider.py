@@ -148,6 +148,7 @@ _OPERATORS = (
         "copy_points",
         "end_undoable",
         "examine_places",
+        "examine_proxy",
         "export_point",
         "extend_locks",
         "faulty_policy",

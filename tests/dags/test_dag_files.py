@@ -37,6 +37,7 @@ LISTED = {
     "policy_exports.py": None,
     "policy_faults.py": None,
     "policy_scans.py": None,
+    "proxy_check.py": ("proxy_check", None),
     "recovery_drills.py": ("recovery_drill_example", "06:00 to 06:00 Europe/Berlin, sat"),
     "repository_check.py": ("repository_check", "0 14 * * *"),
     "repository_maintenance.py": ("repository_maintenance", "0 10 * * *"),

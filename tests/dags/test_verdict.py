@@ -66,6 +66,7 @@ TASKS = {
     "missed_backups": ["find", "find_hosts", "find_unproved", "examine_places", "report"],
     "data_quality": ["check", "report"],
     "host_config_backup": ["back_up_hosts", "report"],
+    "proxy_check": ["examine_backup_proxy", "report"],
     "disaster_recovery": ["approve", "recover", "vm", "clean_up", "report"],
 }  # fmt: skip
 EACH = [(dag_id, task_id) for dag_id, task_ids in TASKS.items() for task_id in task_ids]

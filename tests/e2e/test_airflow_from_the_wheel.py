@@ -19,6 +19,7 @@ DAGS = {
     *("recovery_drill_example", "restore_undo", "restore_accept", "export_point", "guest_checks", "verify_points"),
     "data_quality",
     "malware_scan",
+    "proxy_check",
 }
 BUNDLE = {"name": "vmkeep", "classpath": "vmkeep_airflow.bundle.VmkeepDagBundle", "kwargs": {}}
 

@@ -41,6 +41,12 @@ class Check:
     text: str
     remedy: str = ""
 
+    @property
+    def in_words(self) -> str:
+        """The whole check on one line, without the part that it is about."""
+        remedy = f" → {self.remedy}" if self.remedy else ""
+        return f"{self.state}: {self.name}: {self.text}{remedy}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
