@@ -3,6 +3,7 @@
 A point is clean if its newest scan that could tell looked at all of it and found nothing, or if that scan looked at
 the files that differ from an older point which was clean by then. The proof names the chain of older points on which it
 stands. If a later scan finds malware in one of them, the point is in doubt, because the file may be in it unchanged.
+Such a point gets a proof of its own that says so, because the older one may be deleted before it.
 A find counts until the same scanner has looked at all files again, with signatures that are not older, and found
 nothing. A scan of changed files takes nothing back, because it leaves out the very file if that is as it was.
 """
@@ -10,7 +11,7 @@ nothing. A scan of changed files takes nothing back, because it leaves out the v
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
@@ -34,6 +35,8 @@ class Cleanness(StrEnum):
     UNSCANNED = "not scanned"
 
 
+FOUND_IN = "found_in"
+"""Detail of a find that was made in an older point, on which this one stands: the older one's ref."""
 _WEIGHT = (Cleanness.FOUND, Cleanness.CLEAN, Cleanness.BASED, Cleanness.UNDECIDED)
 """The order in which the words of several scans that passed count. A find that counts comes alone."""
 
@@ -107,7 +110,7 @@ class ScanStates:
 
     def _judge(self, proof: PointProof) -> Cleanness:
         if proof.result is ProofResult.FAILED:
-            return Cleanness.FOUND
+            return Cleanness.BASED if FOUND_IN in proof.details else Cleanness.FOUND
         scope = proof.details.get("scope")
         if proof.passed and scope == ScanScope.WHOLE:
             return Cleanness.CLEAN
@@ -155,11 +158,34 @@ def counting_scans(repository: Repository, ref: str) -> tuple[PointProof, ...]:
     told = [proof for proof in scans if proof.result is not ProofResult.UNDECIDED]
     whole: list[PointProof] = []
     for proof in told:  # the newest first
-        if not proof.passed and not all(any(_knows(each, finder) for each in whole) for finder in _finders(proof)):
+        if not proof.passed and _counts(repository, proof, whole):
             return (proof,)
         if proof.passed and proof.details.get("scope") == ScanScope.WHOLE:
             whole.append(proof)
     return tuple(proof for proof in told if proof.passed) or tuple(scans[:1])
+
+
+def _counts(repository: Repository, find: PointProof, whole: Sequence[PointProof]) -> bool:
+    """Return whether a find counts.
+
+    :param whole: the later scans of all files that found nothing.
+    """
+    if all(any(_knows(each, finder) for each in whole) for finder in _finders(find)):
+        return False
+    older = find.details.get(FOUND_IN)
+    if older is None or not repository.proofs.of(str(older)):
+        return True  # it was found here, or nobody can take it back there any more
+    return any(scan.result is ProofResult.FAILED for scan in counting_scans(repository, str(older)))
+
+
+def pass_on(repository: Repository, vm_key: str, find: PointProof) -> None:
+    """Tell the points that stand on a point of a find in it: their scans left out the files that it was found in."""
+    for ref, proofs in repository.proofs.all(vm_key).items():
+        scans = [proof for proof in proofs if proof.kind is ProofKind.MALWARE and proof.passed]
+        if ref != find.point and any(find.point in chain_of(proof) for proof in scans):
+            text = f"it may share files with {find.point}: {find.text}"
+            details = find.details | {FOUND_IN: find.point}
+            repository.proofs.add(ref, replace(find, text=text, details=details, files={}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,8 +219,13 @@ def _scanners(proof: PointProof) -> set[_Scanner]:
 
 
 def _finders(proof: PointProof) -> set[_Scanner]:
-    """Return the scanners that have found something; one that nobody knows if the proof tells of none."""
-    names = {each.get("scanner") for each in proof.details.get("findings") or () if isinstance(each, dict)}
+    """Return the scanners that have found something; one that nobody knows if the proof tells of none.
+
+    Proofs of earlier programs tell them by their finds only, of which they keep the first hundred.
+    """
+    told = proof.details.get("finders")
+    findings = (each.get("scanner") for each in proof.details.get("findings") or () if isinstance(each, dict))
+    names = set(told if isinstance(told, list) else findings)
     return {scanner for scanner in _scanners(proof) if scanner.name in names} or {_Scanner("unknown", "", None)}
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from vmkeep.clock import now
+from vmkeep.flows.clean_points import ScanStates
 from vmkeep.flows.pointlist import list_points
 from vmkeep.model.proofs import ProofKind, VmProof
 from vmkeep.repository import Repository
@@ -39,11 +40,16 @@ def list_proved(repository: Repository, *, catalog: str) -> tuple[ProvedVm, ...]
     :param catalog: the SQLAlchemy URL of the catalog. If it cannot be used, the whole repository is read.
     """
     latest = repository.proofs.latest()
+    scans = ScanStates(repository)
     newest = {entry.vm_key: entry for entry in list_points(repository, catalog=catalog).entries}
     at = now()
     found = []
     for key, entry in newest.items():
-        proofs = latest.get(key, {})
+        proofs = {
+            kind: proof
+            for kind, proof in latest.get(key, {}).items()
+            if kind is not ProofKind.MALWARE or not scans.is_infected(proof.point)
+        }
         ages = {kind: max(0.0, (at - proof.at).total_seconds()) for kind, proof in proofs.items()}
         found.append(
             ProvedVm(

@@ -69,6 +69,9 @@ class PointProof:
     """Ref of the point. The repository fills it in, and the next two fields."""
     id: str = ""
     """Name of the proof among those of its point."""
+    series: str = ""
+    """A word for proofs of one kind that do not stand for one another, e.g. scans by two scanners. Of each series, kind
+    and result the newest few stay; empty: the kind has only one."""
     repository: str = ""
     """Id of the repository in which the point was checked. A copy of the proof elsewhere keeps it."""
 

@@ -113,6 +113,8 @@ class ScannedPoint:
     """The first finds; :attr:`found` has their number."""
     unscanned: tuple[UnscannedFile, ...] = ()
     """The first files that were not scanned; :attr:`left` has their number."""
+    finders: tuple[str, ...] = ()
+    """Names of the scanners that have found something, also where their finds are no longer among the first."""
     left_before: int = 0
     """Files that the older scans left out, on which a scan of changed files stands."""
     warnings: tuple[str, ...] = ()

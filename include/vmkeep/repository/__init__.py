@@ -31,6 +31,7 @@ from vmkeep.repository.maps import DiskMap, MapBuilder
 from vmkeep.repository.notes import (
     BEGUN,
     DISKS,
+    KEPT_PROOFS,
     WRITTEN,
     Damage,
     FileIndexHead,
@@ -68,6 +69,7 @@ from vmkeep.repository.unlock import KeyService, Slot
 __all__ = [
     "BEGUN",
     "DISKS",
+    "KEPT_PROOFS",
     "LOCKED_FOLDERS",
     "WRITTEN",
     "ZERO",

@@ -72,11 +72,17 @@ class Scan:
         self._lock = threading.Lock()
         self._findings: list[FoundMalware] = []
         self._unscanned: list[UnscannedFile] = []
+        self._finders: set[str] = set()
 
     @property
     def findings(self) -> tuple[FoundMalware, ...]:
         """The first :data:`MOST` finds."""
         return tuple(sorted(self._findings, key=lambda found: (found.volume, found.path)))
+
+    @property
+    def finders(self) -> tuple[str, ...]:
+        """Names of the scanners that have found something."""
+        return tuple(sorted(self._finders))
 
     @property
     def unscanned(self) -> tuple[UnscannedFile, ...]:
@@ -189,6 +195,7 @@ class Scan:
 
     def _note(self, volume: str, content: Content, signature: str, scanner: str) -> None:
         with self._lock:
+            self._finders.add(scanner)
             if len(self._findings) < MOST:
                 self._findings.append(
                     FoundMalware(

@@ -222,6 +222,22 @@ def test_yara_scans_by_rules_and_wrong_rules_are_told_first(world):
     assert f"{rules}:1:25" in done.stderr
 
 
+def test_later_finds_of_one_scanner_push_no_find_of_another_out(world):
+    ref = world.point("pushed", fat(world.folder / "pushed.img", evil=EICAR))
+    world.json("point", "scan", ref, code=95)
+    rules = world.folder / "pushed.yar"
+    rules.write_text('rule Local { strings: $a = "EICAR" condition: $a }')
+    for _ in range(3):
+        world.json("point", "scan", ref, "--yara", rules, clamav=False, code=95)
+    rules.write_text('rule Local { strings: $a = "nothing of this kind" condition: $a }')
+    [scanned] = world.json("point", "scan", ref, "--yara", rules, clamav=False)["points"]
+
+    assert scanned["result"] == "passed"
+    assert world.json("vm", "clean", "-s", "name:pushed")[0]["last"]["clean"] is None
+    proved = {vm["vm_name"]: vm["proofs"] for vm in world.json("vm", "proved")}
+    assert "malware" not in proved["pushed"]
+
+
 def test_the_newest_points_of_the_vms_that_fit_are_scanned(world):
     done = world.json("point", "scan", "-s", "name:w*", code=95)
 

@@ -7,7 +7,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from vmkeep.flows.clean_points import Cleanness, ScanStates, last_clean_of
+from tests.sealed import remove_on_purpose
+from vmkeep.flows.clean_points import Cleanness, ScanStates, last_clean_of, pass_on
 from vmkeep.flows.point_doubts import about_doubts
 from vmkeep.images import import_images
 from vmkeep.model.proofs import PointProof, ProofKind, ProofResult
@@ -84,6 +85,51 @@ def test_malware_that_is_found_later_in_an_older_point_puts_those_that_stand_on_
     proved(repository, refs[0], ProofResult.PASSED, hours=2)  # it was a false alarm
 
     assert states(repository, refs)[:3] == [Cleanness.CLEAN] * 3
+
+
+def find_in_the_first(repository, refs):
+    """Scan the first point, then the second on top of it; then find malware in the first one."""
+    proved(repository, refs[0], ProofResult.PASSED)
+    proved(repository, refs[1], ProofResult.PASSED, scope="changed", chain=[refs[0]])
+    proved(repository, refs[0], ProofResult.FAILED, hours=1)
+    pass_on(repository, refs[0].rpartition("/")[0], repository.proofs.of(refs[0])[0])
+
+
+def test_the_doubt_of_a_point_stays_when_the_older_one_with_the_find_is_deleted(made):
+    repository, refs = made
+    find_in_the_first(repository, refs)
+    assert states(repository, refs[:2]) == [Cleanness.FOUND, Cleanness.BASED]
+
+    remove_on_purpose(repository.blobs, refs[0])
+    repository.proofs.forget(refs[0])
+
+    assert states(repository, refs[1:2]) == [Cleanness.BASED]
+    proved(repository, refs[1], ProofResult.PASSED, hours=2)
+    assert states(repository, refs[1:2]) == [Cleanness.CLEAN]
+
+
+def test_a_find_that_is_taken_back_in_the_older_point_leaves_no_doubt(made):
+    repository, refs = made
+    find_in_the_first(repository, refs)
+    proved(repository, refs[0], ProofResult.PASSED, hours=2)
+
+    assert states(repository, refs[:2]) == [Cleanness.CLEAN, Cleanness.CLEAN]
+
+
+def test_a_scanner_whose_finds_are_beyond_the_first_hundred_has_to_take_them_back_itself(made):
+    repository, refs = made
+    scanners = [{"name": name, "rules": "", "signatures_at": None} for name in ("ClamAV", "YARA")]
+    found = PointProof(
+        kind=ProofKind.MALWARE, result=ProofResult.FAILED, at=BEGIN, details={
+            "scope": "whole", "scanners": scanners, "findings": [{"scanner": "ClamAV"}], "finders": ["ClamAV", "YARA"],
+        },
+    )  # fmt: skip
+    repository.proofs.add(refs[0], found)
+    proved(repository, refs[0], ProofResult.PASSED, hours=1)
+    assert states(repository, refs[:1]) == [Cleanness.FOUND]
+
+    proved(repository, refs[0], ProofResult.PASSED, hours=2, scanner="YARA")
+    assert states(repository, refs[:1]) == [Cleanness.CLEAN]
 
 
 def test_the_newest_scan_of_a_point_counts(made):

@@ -51,6 +51,18 @@ def test_a_proof_of_the_sources_own_bytes_stays_with_them(copied):
     assert (own.kind, own.repository, own.details["share"]) == (ProofKind.WRITTEN, target.id, 0.05)
 
 
+def test_proofs_that_the_copy_has_no_room_for_are_not_brought_again_and_again(copied):
+    source, target, ref = copied
+    for hours in range(3):
+        source.proofs.add(ref, replace(BOOTED, at=WHEN + timedelta(hours=hours)))
+        target.proofs.add(ref, replace(BOOTED, at=WHEN + timedelta(days=1, hours=hours)))
+    before = {proof.id for proof in target.proofs.of(ref)}
+
+    copy_points(source, target, [])
+
+    assert {proof.id for proof in target.proofs.of(ref)} == before
+
+
 def test_the_last_proof_of_a_vm_comes_although_its_point_is_gone(copied):
     source, target, ref = copied
     source.proofs.add(ref, replace(BOOTED, at=WHEN + timedelta(days=1)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -147,10 +148,29 @@ def test_a_proof_or_a_file_of_another_point_is_not_taken_for_this_ones(make, poi
 def test_details_that_are_too_large_are_left_out_and_the_result_is_kept(sealed):
     repository, ref = sealed
 
-    added = repository.proofs.add(ref, replace(BOOTED, details={"all": "x" * proofs.MAX_DETAILS}))
+    details = {"small": 1, "all": "x" * proofs.MAX_DETAILS, "half": "x" * (proofs.MAX_DETAILS // 2)}
+    added = repository.proofs.add(ref, replace(BOOTED, details=details))
 
     assert repository.proofs.of(ref)[0].passed
-    assert list(added.details) == ["left_out"]
+    assert list(added.details) == ["small", "half", "left_out"]
+    assert added.details["left_out"][0].startswith("all had 1.0 MiB")
+
+
+def test_proofs_of_one_series_push_out_none_of_another(sealed):
+    repository, ref = sealed
+    failed = replace(BOOTED, result=ProofResult.FAILED)
+    first = repository.proofs.add(ref, replace(failed, series="ClamAV"))
+    for _ in range(2 * proofs.KEPT_PROOFS):
+        repository.proofs.add(ref, replace(failed, series="YARA rules/"))
+        repository.proofs.add(ref, failed)
+
+    kept = repository.proofs.of(ref)
+    assert first in kept
+    assert Counter(proof.series for proof in kept) == {
+        "ClamAV": 1,
+        "YARA rules/": proofs.KEPT_PROOFS,
+        "": proofs.KEPT_PROOFS,
+    }
 
 
 @pytest.mark.parametrize("name", ["", "../x", "A.png", "a,b", ".png", "x" * 80])

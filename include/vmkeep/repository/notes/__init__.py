@@ -22,7 +22,7 @@ from vmkeep.repository.notes.marks import PointMarks
 from vmkeep.repository.notes.markvalues import Damage, Lost, Marks, Pin, Suspicion, Trust
 from vmkeep.repository.notes.permitlist import areas_in_use, usages
 from vmkeep.repository.notes.permits import Permits
-from vmkeep.repository.notes.proofs import PointProofs, ProofName
+from vmkeep.repository.notes.proofs import KEPT_PROOFS, PointProofs, ProofName
 from vmkeep.repository.notes.recoveries import RecoveryNotes
 from vmkeep.repository.notes.runs import ARRAY_HOOKS, DUTIES, GUEST_THAWS, LEASES, OWED_COPIES, SEALING, RunArea
 from vmkeep.repository.notes.sealednotes import SealedNotes, note_of
@@ -38,6 +38,7 @@ __all__ = [
     "DUTIES",
     "EXPIRES_AFTER",
     "GUEST_THAWS",
+    "KEPT_PROOFS",
     "LEASES",
     "OWED_COPIES",
     "SEALING",

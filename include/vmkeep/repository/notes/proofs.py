@@ -3,7 +3,8 @@
     proofs/<vm>/<point>/<kind>,<time>,<result>,<random>          a proof
     proofs/<vm>/<point>/<kind>,<time>,<result>,<random>,<name>   a small file that is kept with it, e.g. a picture
 
-A proof never changes; a later check adds another one. Of each kind and result the newest few stay, so that daily checks
+A proof never changes; a later check adds another one. The random part ends with ``-`` and a digest of the proof's
+series, if it has one. Of each kind, series and result the newest few stay, so that daily checks
 of an old point do not fill the store, and a failure is not pushed out by later successes. A proof that cannot be read
 counts as none. If a check passes, the VM's own note of its last proof is written too (:mod:`.recoveries`), because it
 outlives the point.
@@ -31,8 +32,8 @@ from vmkeep.repository.frames import Framer, Kind
 from vmkeep.repository.notes.recoveries import RecoveryNotes
 from vmkeep.repository.points import Manifests, blob_of_ref, folder_of, load_ref
 
-KEPT: Final = 3
-"""Number of proofs that stay, of each kind and result of a point."""
+KEPT_PROOFS: Final = 3
+"""Number of proofs that stay, of each kind, series and result of a point."""
 MAX_DETAILS: Final = 1 << 20
 """Largest details of a proof, as JSON, in bytes."""
 MAX_FILE: Final = 8 << 20
@@ -55,6 +56,11 @@ class ProofName:
     id: str
     blob: str
 
+    @property
+    def series(self) -> str:
+        """Digest of the proof's series; empty: it has none."""
+        return self.id.rpartition(",")[2].partition("-")[2]
+
 
 class PointProofs:
     """The proofs of one repository's restore points. Thread-safe."""
@@ -70,22 +76,27 @@ class PointProofs:
         self._manifests = Manifests(store, framer)
         self._recoveries = RecoveryNotes(store, framer)
 
-    def add(self, ref: str, proof: PointProof, files: Mapping[str, Bytes] | None = None) -> PointProof:
+    def add(
+        self, ref: str, proof: PointProof, files: Mapping[str, Bytes] | None = None, *, proves_vm: bool = True
+    ) -> PointProof:
         """Keep a proof with a point; return it with all fields. If it passed, note it as the VM's last one, too.
 
         The proof is written first, and then the point is looked for, so that no proof outlives its point.
-        Details of more than :data:`MAX_DETAILS`, and a file of more than :data:`MAX_FILE`, are left out, because the
-        result matters more.
+        The largest details are left out until all have less than :data:`MAX_DETAILS`, and a file of more than
+        :data:`MAX_FILE` is, because the result matters more.
 
         :param ref: a full ref.
         :param proof: ``point``, ``id`` and ``files`` are filled in; and ``repository``, unless it is a copy's.
         :param files: the content of small files, by name: letters, digits, ``.`` and ``-``.
+        :param proves_vm: note a proof that passed as the VM's last one; see :meth:`note_vm`.
         :raises NotFoundError: there is no such point.
         :raises CorruptError: the point's manifest cannot be read, so that the point cannot have passed.
         :raises ValueError: a file has no such name.
         """
         files = {name: content for name, content in (files or {}).items() if _is_kept(name, content)}
-        identity = f"{proof.kind},{proof.at.strftime(_STAMP)},{proof.result},{secrets.token_hex(4)}"
+        identity = (
+            f"{proof.kind},{proof.at.strftime(_STAMP)},{proof.result},{secrets.token_hex(4)}{_suffix(proof.series)}"
+        )
         kept = replace(
             proof,
             point=ref,
@@ -99,7 +110,10 @@ class PointProofs:
             self._put(f"{key},{name}", content)
         self._put(key, to_json(kept))
         try:
-            self._note_vm(kept)
+            if kept.passed and proves_vm:
+                self.note_vm(kept)
+            elif not is_there(self._store, blob_of_ref(ref)):
+                raise NotFoundError(f"no restore point '{ref}'; see 'vmkeep point list'")
         except (NotFoundError, CorruptError):
             self._remove(key, files)
             raise
@@ -160,12 +174,12 @@ class PointProofs:
         for blob in list(self._store.list(_prefix(ref))):
             self._store.delete(blob.key)
 
-    def _note_vm(self, proof: PointProof) -> None:
-        """Look whether the point is there; if it was proved good, note that for its VM."""
-        if not proof.passed:
-            if not is_there(self._store, blob_of_ref(proof.point)):
-                raise NotFoundError(f"no restore point '{proof.point}'; see 'vmkeep point list'")
-            return
+    def note_vm(self, proof: PointProof) -> None:
+        """Note a proof that passed as the last one of its VM, unless a newer one is noted.
+
+        :raises NotFoundError: there is no such point.
+        :raises CorruptError: the point's manifest cannot be read.
+        """
         point = load_ref(self._manifests, proof.point)
         probes = proof.details.get("probes", ()) if proof.kind is ProofKind.RESTORE else ()
         self._recoveries.store_proof(
@@ -201,14 +215,14 @@ class PointProofs:
         return proof
 
     def _trim(self, ref: str, kind: ProofKind) -> None:
-        """Remove the oldest proofs of a kind, beyond those that are kept of each result."""
+        """Remove the oldest proofs of a kind, beyond those that are kept of each series and result."""
         blobs = [blob.key for blob in self._store.list(_prefix(ref))]
-        by_result: defaultdict[ProofResult, list[ProofName]] = defaultdict(list)
+        alike: defaultdict[tuple[ProofResult, str], list[ProofName]] = defaultdict(list)
         for name in filter(None, map(_parse, blobs)):
             if name.kind is kind:
-                by_result[name.result].append(name)
-        for names in by_result.values():
-            for old in sorted(names, key=lambda name: name.at)[:-KEPT]:
+                alike[name.result, name.series].append(name)
+        for names in alike.values():
+            for old in sorted(names, key=lambda name: name.at)[:-KEPT_PROOFS]:
                 self._remove(old.blob, (key.rpartition(",")[2] for key in blobs if key.startswith(f"{old.blob},")))
 
     def _remove(self, key: str, files: Iterable[str]) -> None:
@@ -242,6 +256,10 @@ def _parse(key: str) -> ProofName | None:
         return None
 
 
+def _suffix(series: str) -> str:
+    return f"-{hashlib.sha256(series.encode()).hexdigest()[:8]}" if series else ""
+
+
 def _is_kept(name: str, content: Bytes) -> bool:
     if _FILE_NAME.fullmatch(name) is None:
         raise ValueError(f"not the name of a proof's file: {name!r}")
@@ -252,6 +270,13 @@ def _is_kept(name: str, content: Bytes) -> bool:
 
 
 def _bounded(proof: PointProof) -> dict[str, object]:
-    if (length := len(to_json(proof.details))) <= MAX_DETAILS:
-        return proof.details
-    return {"left_out": f"the details had {size_words(length)}, too many to keep"}
+    """Return the details without the largest ones, if all together are too large to keep."""
+    kept = dict(proof.details)
+    lengths = {name: len(to_json(value)) for name, value in kept.items()}
+    left = []
+    while lengths and len(to_json(kept)) > MAX_DETAILS:
+        largest = max(lengths, key=lambda name: lengths[name])
+        left.append(f"{largest} had {size_words(lengths.pop(largest))}, too many to keep")
+        del kept[largest]
+        kept["left_out"] = left
+    return kept
