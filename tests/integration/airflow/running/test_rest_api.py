@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 
 import pytest
@@ -136,6 +137,26 @@ def test_the_connection_form_knows_all_types(api):
     assert set(forms["vsphere"]["extra_fields"]) == {"thumbprint", "ca_file", "vddk", "disk_drivers", "limits"}
     assert forms["vmkeep"]["standard_fields"]["host"]["title"] == "Repository location"
     assert forms["vmkeep_guest"]["standard_fields"]["login"]["title"] == "User in the guest"
+
+
+@pytest.mark.parametrize("conn_id", ["vsphere_default", "vmkeep_default"])
+def test_the_button_of_a_connection_says_what_is_good_and_what_is_missing(api, connections, conn_id):
+    fields = {**connections[conn_id], "connection_id": conn_id}
+    if conn_id == "vsphere_default":
+        fields["login"] = "readonly@vsphere.local"
+    if "extra" in fields:
+        fields["extra"] = json.dumps(fields["extra"])
+
+    told = api.call("POST", "/api/v2/connections/test", fields)
+
+    if conn_id == "vmkeep_default":
+        assert told["status"], told["message"]
+        assert "ok: " in told["message"]
+        assert "write and remove" in told["message"]
+    else:
+        assert not told["status"]
+        assert "VirtualMachine.State.CreateSnapshot" in told["message"]
+        assert "ok: certificate, log-in" in told["message"]
 
 
 def test_a_check_and_maintenance_run_by_the_api_and_leave_their_reports(api, site):
