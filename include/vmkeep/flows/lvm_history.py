@@ -41,7 +41,7 @@ class Before:
 
 def failure_keys(findings: Iterable[Finding]) -> frozenset[FailureKey]:
     """Return what tells failures apart in two points."""
-    return frozenset((str(one.code), one.vg, one.pv) for one in findings if one.severity is Severity.FAILURE)
+    return frozenset((str(one.code), one.vg_uuid, one.pv) for one in findings if one.severity is Severity.FAILURE)
 
 
 def details_of(look: Look) -> dict[str, Any]:
@@ -91,4 +91,6 @@ def _kept(proof: PointProof) -> Before | None:
         findings = from_plain(tuple[Finding, ...], proof.details["findings"])
     except (KeyError, ValueError):
         return None
+    if any(found.vg and not found.vg_uuid for found in findings):
+        return None  # an earlier program kept the group's name only, which another group may have, too
     return Before(ref=proof.point, groups=groups, failures=failure_keys(findings))

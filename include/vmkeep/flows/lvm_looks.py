@@ -63,13 +63,9 @@ class Look:
         return record_groups(self.state)
 
     def images_of(self, finding: Finding) -> tuple[DiskImage, ...]:
-        """Return the disk that a finding names, and those of its volume group; all if it names none of both.
-
-        Two groups may have one name. The finding is then about the one that has its physical volume.
-        """
-        groups = [group for group in self.state.groups if group.name == finding.vg]
-        own = [group for group in groups if any(pv.uuid == finding.pv for pv in group.physical_volumes)]
-        places = [self.state.place_of(pv.uuid) for group in own or groups for pv in group.physical_volumes]
+        """Return the disk that a finding names, and those of its volume group; all if it names none of both."""
+        own = [group for group in self.state.groups if group.uuid == finding.vg_uuid]
+        places = [self.state.place_of(pv.uuid) for group in own for pv in group.physical_volumes]
         every = (place for table in self.state.tables for place in table.places)
         places += [place for place in every if place.name == finding.disk]
         numbers = {place.disk for place in places if place is not None}

@@ -12,6 +12,8 @@ import pytest
 from vmkeep.errors import NotFoundError, SelectorError, UsageError
 from vmkeep.flows import disk_images, lvm_checks, lvm_looks, parents
 from vmkeep.flows.lvm_checks import LvmRequest, check_lvm, divide
+from vmkeep.flows.lvm_history import failure_keys
+from vmkeep.guest.lvm import Finding, FindingCode, Severity
 from vmkeep.images import import_images
 from vmkeep.model.extents import Extent
 from vmkeep.model.fullreason import FullReason
@@ -275,6 +277,16 @@ def test_the_disk_that_a_finding_names_is_always_among_the_doubted(repository, s
     doubt = repository.marks.suspicion_of(point.ref)
     assert doubt is not None
     assert point.numbered[1].disk.label in doubt.disks
+
+
+def test_a_failure_of_one_group_is_not_known_from_another_group_of_that_name():
+    one, other = (
+        Finding(code=FindingCode.VG_LOST_LV, severity=Severity.FAILURE, vg="vg0", vg_uuid=uuid, text="it lost root")
+        for uuid in ("first", "second")
+    )
+
+    assert not failure_keys([one]) <= failure_keys([other])
+    assert failure_keys([one]) <= failure_keys([replace(one, text="in other words"), other])
 
 
 def test_a_selector_chooses_vms_by_what_points_tell_and_refuses_what_they_do_not(repository, store):

@@ -14,6 +14,7 @@ from vmkeep.guest.lvm.values import (
     PhysicalVolume,
     Severity,
     VolumeGroup,
+    named,
 )
 
 _MISSING = "MISSING"
@@ -75,7 +76,7 @@ def _missing_in_guest(state: LvmState, group: VolumeGroup, volume: PhysicalVolum
     return Finding(
         code=FindingCode.MISSING_IN_GUEST,
         severity=Severity.NOTE,
-        vg=group.name,
+        **named(group),
         pv=volume.uuid,
         disk=place.name if place else "",
         text=text,
@@ -100,7 +101,7 @@ def _absent(state: LvmState, group: VolumeGroup, volume: PhysicalVolume, disk: D
         text += f" that can be read; it may be on {name}"
     elif passed:
         text += f"; its label is on {passed[0]}, which has partitions, so LVM passes over it"
-    return Finding(code=code, severity=severity, vg=group.name, pv=volume.uuid, disk=name, text=text)
+    return Finding(code=code, severity=severity, **named(group), pv=volume.uuid, disk=name, text=text)
 
 
 def _said(group: VolumeGroup, volume: PhysicalVolume) -> str:

@@ -21,6 +21,7 @@ from vmkeep.guest.lvm.values import (
     MetadataCopy,
     Severity,
     VolumeGroup,
+    named,
 )
 
 _SHOWN: Final = 16
@@ -93,12 +94,12 @@ def _damaged(state: LvmState) -> Iterator[Finding]:
     for copy in state.copies:
         if copy.problem:
             text = f"{copy.label.place.name}: {copy.problem}"
-            yield _about(copy, FindingCode.METADATA_TORN, text, _group_name(lists, copy.label.uuid))
+            yield _about(copy, FindingCode.METADATA_TORN, text, lists.get(copy.label.uuid))
 
 
-def _about(copy: MetadataCopy, code: FindingCode, text: str, vg: str = "") -> Finding:
+def _about(copy: MetadataCopy, code: FindingCode, text: str, group: VolumeGroup | None) -> Finding:
     return Finding(
-        code=code, severity=Severity.FAILURE, vg=vg, pv=copy.label.uuid, disk=copy.label.place.name, text=text
+        code=code, severity=Severity.FAILURE, **named(group), pv=copy.label.uuid, disk=copy.label.place.name, text=text
     )
 
 
@@ -111,7 +112,7 @@ def _duplicates(state: LvmState) -> Iterator[Finding]:
             yield Finding(
                 code=FindingCode.DUPLICATE_PV,
                 severity=Severity.FAILURE,
-                vg=_group_name(lists, label.uuid),
+                **named(lists.get(label.uuid)),
                 pv=label.uuid,
                 disk=place,
                 text=f"{place} and {first[label.uuid]} are the same physical volume {label.uuid}: one is a copy",
@@ -149,7 +150,7 @@ def _numbers(group: VolumeGroup, copies: Sequence[tuple[MetadataCopy, VolumeGrou
     yield Finding(
         code=code,
         severity=severity,
-        vg=group.name,
+        **named(group),
         pv=stale[0].label.uuid,
         disk=stale[0].label.place.name,
         text=f"the sequence numbers of {_vg(group)} differ: {shown}; {why}",
@@ -168,7 +169,7 @@ def _texts(group: VolumeGroup, copies: Sequence[tuple[MetadataCopy, VolumeGroup]
                 f"{_name(one)} and {_name(other)} hold different texts of {_vg(group)} under the sequence number "
                 f"{number}: they were changed apart from each other"
             )
-            yield _about(other, FindingCode.CHECKSUM_DIFFERS, text, group.name)
+            yield _about(other, FindingCode.CHECKSUM_DIFFERS, text, group)
 
 
 def _memberships(state: LvmState) -> Iterator[Finding]:
@@ -184,7 +185,7 @@ def _memberships(state: LvmState) -> Iterator[Finding]:
             yield Finding(
                 code=FindingCode.PV_IN_TWO_VGS,
                 severity=Severity.FAILURE,
-                vg=groups[0].name,
+                **named(groups[0]),
                 pv=uuid,
                 disk=place.name if place else "",
                 text=f"the physical volume {uuid} is listed by {shown}",
@@ -201,7 +202,7 @@ def _memberships(state: LvmState) -> Iterator[Finding]:
                 f"{copy.label.place.name} holds metadata of {_vg(newest)} with the sequence number {group.seqno}, "
                 f"but the newest one, {newest.seqno}, does not list it"
             )
-            yield _about(copy, FindingCode.PV_NOT_IN_VG, text, newest.name)
+            yield _about(copy, FindingCode.PV_NOT_IN_VG, text, newest)
 
 
 def _empty_areas(state: LvmState) -> Iterator[Finding]:
@@ -210,7 +211,7 @@ def _empty_areas(state: LvmState) -> Iterator[Finding]:
         group = lists.get(copy.label.uuid)
         if group is not None and copy.group is None and not copy.problem and not copy.is_ignored:
             text = f"{_name(copy)} holds no metadata, but the physical volume belongs to {_vg(group)}"
-            yield _about(copy, FindingCode.METADATA_MISSING, text, group.name)
+            yield _about(copy, FindingCode.METADATA_MISSING, text, group)
 
 
 def _beyond(state: LvmState) -> Iterator[Finding]:
@@ -223,7 +224,7 @@ def _beyond(state: LvmState) -> Iterator[Finding]:
             yield Finding(
                 code=FindingCode.PV_BEYOND_DISK,
                 severity=Severity.WARNING,
-                vg=_group_name(lists, label.uuid),
+                **named(lists.get(label.uuid)),
                 pv=label.uuid,
                 disk=label.place.name,
                 text=f"{label.place.name} has {label.place.size} bytes, and {size} as a physical volume of "
@@ -238,7 +239,7 @@ def _ignored(state: LvmState) -> Iterator[Finding]:
             yield Finding(
                 code=FindingCode.IGNORED_AREA,
                 severity=Severity.NOTE,
-                vg=_group_name(lists, copy.label.uuid),
+                **named(lists.get(copy.label.uuid)),
                 pv=copy.label.uuid,
                 disk=copy.label.place.name,
                 text=f"{_name(copy)} is ignored by LVM, on request, so what it holds may be old",
@@ -248,10 +249,6 @@ def _ignored(state: LvmState) -> Iterator[Finding]:
 def _listing(state: LvmState) -> dict[str, VolumeGroup]:
     """Return the group that lists each physical volume; of several, one."""
     return {volume.uuid: group for group in state.groups for volume in group.physical_volumes}
-
-
-def _group_name(lists: dict[str, VolumeGroup], pv_uuid: str) -> str:
-    return lists[pv_uuid].name if pv_uuid in lists else ""
 
 
 def _name(copy: MetadataCopy) -> str:

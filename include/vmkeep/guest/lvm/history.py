@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from vmkeep.guest.lvm.values import Finding, FindingCode, GroupRecord, LvmState, Severity, VolumeGroup
+from vmkeep.guest.lvm.values import Finding, FindingCode, GroupRecord, LvmState, Severity, VolumeGroup, named
 
 _REMOVED = "removemissing"
 """Word of the command that takes missing physical volumes out of a group, and cuts logical volumes off with them."""
@@ -34,7 +34,7 @@ def _lost(record: GroupRecord, group: VolumeGroup) -> Iterator[Finding]:
             yield Finding(
                 code=FindingCode.VG_LOST_PV,
                 severity=Severity.FAILURE if is_removal else Severity.WARNING,
-                vg=group.name,
+                **named(group),
                 pv=uuid,
                 text=f"the volume group {group.name} had the physical volume {uuid} before, and lists it no more{by}",
             )
@@ -44,7 +44,7 @@ def _lost(record: GroupRecord, group: VolumeGroup) -> Iterator[Finding]:
             yield Finding(
                 code=FindingCode.VG_LOST_LV,
                 severity=Severity.FAILURE if is_removal else Severity.NOTE,
-                vg=group.name,
+                **named(group),
                 text=f"the volume group {group.name} had the logical volume {name} ({uuid}) before, and has it no "
                 f"more{by}",
             )
@@ -58,6 +58,6 @@ def _gone(state: LvmState, record: GroupRecord) -> Finding:
     return Finding(
         code=FindingCode.VG_LOST_PV,
         severity=Severity.NOTE if has_labels else Severity.WARNING,
-        vg=record.name,
+        **named(record),
         text=text,
     )

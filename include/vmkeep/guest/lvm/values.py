@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import TypedDict
 
 from vmkeep.guest.partitions import PartitionPlace, PartitionTable
 
@@ -263,12 +264,26 @@ class Finding:
     severity: Severity
     vg: str = ""
     """Name of the volume group; empty: the finding is about none."""
+    vg_uuid: str = ""
+    """UUID of the volume group, because two groups may have one name."""
     pv: str = ""
     """UUID of the physical volume; empty: the finding is about none."""
     disk: str = ""
     """Name of the place, e.g. ``disk0p1``, or the label of a disk that is not in the backup."""
     text: str = field(compare=False)
     """One sentence for a person."""
+
+
+class Named(TypedDict):
+    """The fields of a finding that name its volume group."""
+
+    vg: str
+    vg_uuid: str
+
+
+def named(group: VolumeGroup | GroupRecord | None) -> Named:
+    """Return the fields of a finding that name a volume group; ``None``: the finding is about none."""
+    return Named(vg=group.name, vg_uuid=group.uuid) if group is not None else Named(vg="", vg_uuid="")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

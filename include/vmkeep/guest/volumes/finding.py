@@ -219,6 +219,6 @@ def _doubts(failures: Sequence[Finding], group: VolumeGroup) -> Iterator[str]:
     """Yield the failures that throw a doubt on all volumes of a group. A missing disk is told with each volume."""
     own = {volume.uuid for volume in group.physical_volumes}
     for finding in failures:
-        is_own = finding.pv in own or (not finding.pv and finding.vg == group.name)
+        is_own = finding.pv in own or (not finding.pv and finding.vg_uuid == group.uuid)
         if is_own and finding.code is not FindingCode.MISSING_PV:
             yield finding.text
