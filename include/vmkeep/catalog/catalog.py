@@ -163,6 +163,15 @@ class Catalog:
                 disks.setdefault(disk.ref, []).append(disk)
             return [_entry(row, source_of.get(row.ref, SourceRow()), disks.get(row.ref, [])) for row in rows]
 
+    def policies(self, repository: str) -> dict[str, str]:
+        """Return the policy that asked for each point, by the point's ref. Points that a person asked for are left out.
+
+        :param repository: the repository's identity.
+        """
+        query = select(FactRow.ref, FactRow.policy).where(FactRow.repository == repository, FactRow.policy != "")
+        with self._session() as session:
+            return {row.ref: row.policy for row in session.execute(query)}
+
     def origins(self, repository: str) -> list[PointOrigin]:
         """List the VMs that restore points were taken of, oldest point first. Reads no disks, because points are many.
 

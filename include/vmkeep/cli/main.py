@@ -40,6 +40,7 @@ _NOUNS = {
     "point": "List, show, verify, export, pin and delete restore points; try retention rules on them.",
     "policy": "Check, list and explain backup policies.",
     "repo": "Make, check, prune, copy and repair a repository.",
+    "report": "Report service levels, single windows, locks and proofs, and cost.",
     "restore": "Restore VMs, and single disks of them.",
     "setup": "Make the role that a vCenter user needs, and grant it.",
     "target": "List the folders, resource pools, datastores, networks, hosts and LUNs that a restore can go to.",

@@ -63,6 +63,7 @@ __all__ = [
     "recovery_order",
     "recovery_points",
     "recovery_records",
+    "reports",
     "repositories",
     "restore",
     "restore_ledger",

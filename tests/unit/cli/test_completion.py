@@ -69,7 +69,7 @@ def completed(home, line, **more):
 
 
 def test_commands_and_options_are_offered(home):
-    assert completed(home, "vmkeep re") == ["repo", "restore"]
+    assert completed(home, "vmkeep re") == ["repo", "report", "restore"]
     assert completed(home, "vmkeep point l") == ["list"]
     assert "--repository" in completed(home, "vmkeep point list --r")
 
