@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
 from tests.command_line import run_here
 from tests.integration.vsphere.conftest import at
-from vmkeep.errors import ConflictError, NotFoundError, PermissionDeniedError, UsageError
+from vmkeep.errors import ConflictError, NotFoundError, PermissionDeniedError, UsageError, VSphereError
 from vmkeep.flows.rights import needed_rights
 from vmkeep.flows.role_setup import RoleRequest, set_up_role
 from vmkeep.vsphere import roles
+from vmkeep.vsphere.api import vim
 from vmkeep.vsphere.session import open_session
 
 USER = "keeper@vsphere.local"
@@ -104,6 +106,37 @@ def test_who_lacks_a_privilege_cannot_give_it_and_is_told_before_anything_is_cha
     assert role_named(session, wish().name) is None
 
 
+HOSTS = "Host.Config.Firmware"
+MAKE, GRANT = "Authorization.ModifyRoles", "Authorization.ModifyPermissions"
+
+
+@pytest.mark.parametrize(
+    ("held", "given", "named"),
+    [([MAKE], {}, HOSTS), ([MAKE, HOSTS], {"assign": "newcomer@vsphere.local", "on": "/"}, GRANT)],
+    ids=["a privilege of the role", "the right to grant it"],
+)
+def test_a_right_that_only_a_later_step_needs_is_asked_for_before_the_first(
+    reach, session, manager, wish, held, given, named
+):
+    helper = "helper@vsphere.local"
+    role = manager.AddAuthorizationRole(f"of {helper} {named}", held)
+    permission = vim.AuthorizationManager.Permission(principal=helper, group=False, roleId=role, propagate=True)
+    manager.SetEntityPermissions(session.content.rootFolder, [permission])
+
+    with pytest.raises(PermissionDeniedError, match=re.escape(named)):
+        set_up_role(reach(user=helper), wish(purposes=("host-backup",), **given), dry_run=False)
+
+    assert role_named(session, wish().name) is None
+
+
+def test_a_role_that_comes_out_with_fewer_privileges_is_not_called_done(monkeypatch, reach, wish):
+    make = roles.make_role
+    monkeypatch.setattr(roles, "make_role", lambda session, name, wanted: make(session, name, sorted(wanted)[1:]))
+
+    with pytest.raises(VSphereError, match="with its privileges: look at the role"):
+        set_up_role(reach(), wish(), dry_run=False)
+
+
 @pytest.mark.parametrize(
     ("path", "above"), [("/Lab/vm", "the datacenter"), ("/Lab/host/Cluster1/Resources", "the cluster or host")]
 )
@@ -139,7 +172,7 @@ def test_a_user_without_an_object_and_an_object_without_a_user_are_refused(reach
 def test_a_grant_that_is_lost_on_the_way_is_not_called_done(monkeypatch, reach, wish):
     monkeypatch.setattr(roles, "grants_on", lambda *_: ())
 
-    with pytest.raises(Exception, match="does not list it"):
+    with pytest.raises(VSphereError, match="does not list it"):
         set_up_role(reach(), wish(assign=USER, on="/Lab/vm/Test"), dry_run=False)
 
 
