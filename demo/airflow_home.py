@@ -59,6 +59,10 @@ class AirflowHome:
         """Change one of Airflow's settings; only processes started later see it."""
         self._settings[f"AIRFLOW__{section.upper()}__{key.upper()}"] = str(value)
 
+    def give(self, variable: str, value: object) -> None:
+        """Give a variable to the environment of the components; only processes started later see it."""
+        self._settings[variable] = str(value)
+
     def get(self, section: str, key: str) -> str:
         """Return one of the settings that this home has made."""
         return self._settings[f"AIRFLOW__{section.upper()}__{key.upper()}"]
