@@ -48,6 +48,7 @@ class NotedProof:
     kind: str
     result: str
     at: int
+    has_picture: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

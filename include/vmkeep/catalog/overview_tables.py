@@ -52,6 +52,8 @@ class NotedProofRow(Noted):
     kind: Mapped[str] = mapped_column(String(32), primary_key=True)
     result: Mapped[str] = mapped_column(String(16))
     at: Mapped[int] = mapped_column(BigInteger)
+    has_picture: Mapped[bool] = mapped_column(Boolean)
+    """A picture of a screen is kept with it."""
 
 
 class NotedVmRow(Noted):

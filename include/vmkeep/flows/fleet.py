@@ -43,6 +43,8 @@ class FleetVm:
     """``None``: it has no point."""
     policy: str
     """The policy that has it now, or that asked for its newest point; empty: none."""
+    is_in_policy: bool
+    """Whether that policy is there now, without faults, and has the VM as far as anybody knows."""
     obstacle: str | None
     repository: str | None
     """The repository that has its newest good point."""
@@ -241,6 +243,7 @@ def _with_points(summaries: Sequence[VmSummary], noted: NotedVm | None, policies
         name=newest.vm_name,
         vm_key=newest.vm_key,
         policy=policy,
+        is_in_policy=policy in policies,
         obstacle=noted.obstacle if noted else None,
         repository=newest.repository,
         repositories=len(summaries),
@@ -260,6 +263,7 @@ def _without_points(vm: NotedVm, policies: Mapping[str, Policy]) -> FleetVm:
         name=vm.name,
         vm_key=None,
         policy=vm.policy,
+        is_in_policy=vm.policy in policies,
         obstacle=vm.obstacle,
         repository=None,
         repositories=0,

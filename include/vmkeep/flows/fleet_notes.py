@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import datetime
 
 from vmkeep.catalog import Catalog, NotedMark, NotedProof, NotedVm, VmStanding
-from vmkeep.model.proofs import ProofKind
+from vmkeep.model.proofs import PICTURE, ProofKind
 from vmkeep.repository import Marks, Repository
 from vmkeep.repository.points import blob_of_ref
 
@@ -45,6 +45,7 @@ def _marks(found: Mapping[str, Marks], at: datetime) -> Iterator[NotedMark]:
 def _proofs(repository: Repository) -> Iterator[NotedProof]:
     """Yield the newest proof of each kind of each point."""
     refs = {blob_of_ref(ref): ref for ref in repository.point_refs()}
+    pictured = set(repository.proofs.with_file(PICTURE))
     newest: dict[tuple[str, ProofKind], NotedProof] = {}
     for name in repository.proofs.names():
         if (ref := refs.get(name.manifest)) is None:
@@ -52,8 +53,9 @@ def _proofs(repository: Repository) -> Iterator[NotedProof]:
         at = int(name.at.timestamp())
         known = newest.get((ref, name.kind))
         if known is None or known.at <= at:
-            proof = NotedProof(ref=ref, kind=name.kind.value, result=name.result.value, at=at)
-            newest[(ref, name.kind)] = proof
+            newest[(ref, name.kind)] = NotedProof(
+                ref=ref, kind=name.kind.value, result=name.result.value, at=at, has_picture=name.blob in pictured
+            )
     yield from newest.values()
 
 

@@ -76,9 +76,9 @@ _MEANINGS: Final = {
     VmState.NEVER: "A policy has the VM, and there is no restore point of it.",
     VmState.LATE: "The newest good point is older than the policy's max_age.",
     VmState.DAMAGED: "Every restore point of the VM is damaged, suspect or dated in the future.",
-    VmState.UNPROTECTED: "No policy has the VM, and there is no restore point of it.",
+    VmState.UNPROTECTED: "No policy without faults has the VM, and there is no restore point of it.",
     VmState.BLOCKED: "vSphere or the VM's kind keeps it from being backed up.",
-    VmState.ORPHANED: "There are restore points, and no policy has the VM any more.",
+    VmState.ORPHANED: "There are restore points, and no policy without faults has the VM now.",
     VmState.NO_LIMIT: "There is a good point, and the policy has no max_age to compare it with.",
     VmState.IN_TIME: "The newest good point is younger than the policy's max_age.",
 }
@@ -264,8 +264,8 @@ def state_of(vm: FleetVm, now: datetime) -> VmState:
             return VmState.DAMAGED
         if vm.obstacle:
             return VmState.BLOCKED
-        return VmState.NEVER if vm.policy else VmState.UNPROTECTED
-    if not vm.policy:
+        return VmState.NEVER if vm.is_in_policy else VmState.UNPROTECTED
+    if not vm.is_in_policy:
         return VmState.ORPHANED
     if vm.max_age is None:
         return VmState.NO_LIMIT

@@ -10,7 +10,6 @@ from typing import Final
 from vmkeep.flows.fleet import ListedDisk, ListedPoint, VmPoints
 from vmkeep.model.disk import SkipReason
 from vmkeep.model.fullreason import FullReason
-from vmkeep.model.proofs import ProofKind
 from vmkeep.model.wording import age, counted
 from vmkeep.web.charts import BarChart, bar_chart
 from vmkeep.web.differences import Difference, differences
@@ -28,6 +27,8 @@ class Badge:
     label: str
     tone: str
     detail: str = ""
+    ago: str = ""
+    """The distance of its time from now, in words."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +81,7 @@ class PointItem:
     changes: tuple[Difference, ...]
     """The differences from the point before it."""
     has_screen: bool
-    """Whether a boot of the point was tested, so that a picture of its screen may be kept."""
+    """Whether a picture of its screen is kept with a proof of it."""
 
     @property
     def sizes(self) -> str:
@@ -128,7 +129,7 @@ class VmPage:
     moves: tuple[tuple[Moment, Difference], ...]
     comparison: Comparison | None
     screen: PointItem | None
-    """The newest point with a boot test."""
+    """The newest point with a picture of its screen."""
     problems: tuple[str, ...]
     at: Moment
 
@@ -236,7 +237,7 @@ def _item(point: ListedPoint, before: ListedPoint | None, now: datetime) -> Poin
         proofs=tuple(_proofs(point, now)),
         disks=disks,
         changes=differences(before, point) if before is not None else (),
-        has_screen=any(proof.kind == ProofKind.BOOT.value for proof in point.proofs),
+        has_screen=any(proof.has_picture for proof in point.proofs),
     )
 
 
@@ -259,7 +260,7 @@ def _marks(point: ListedPoint, now: datetime) -> Iterator[Badge]:
             if until is not None and until <= now:
                 continue
             held = f"until {until:%Y-%m-%d}" if until else "until somebody takes the pin off"
-            yield Badge(label="locked", tone="calm", detail=plain(f"pinned {held}: {mark.reason}"))
+            yield Badge(label="pinned", tone="calm", detail=plain(f"{held}: {mark.reason}"))
         else:
             tone = "bad" if mark.kind == "damaged" else "warn"
             yield Badge(label=mark.kind, tone=tone, detail=plain(mark.reason))
@@ -270,7 +271,9 @@ def _proofs(point: ListedPoint, now: datetime) -> Iterator[Badge]:
     for proof in sorted(point.proofs, key=lambda each: each.at, reverse=True):
         at = moment(datetime.fromtimestamp(proof.at, UTC), now)
         label = f"{proof.kind} {proof.result}"
-        yield Badge(label=label, tone=tones.get(proof.result, "warn"), detail=f"{at.shown}, {at.ago}" if at else "")
+        yield Badge(
+            label=label, tone=tones.get(proof.result, "warn"), detail=at.shown if at else "", ago=at.ago if at else ""
+        )
 
 
 def _disk(disk: ListedDisk) -> DiskItem:

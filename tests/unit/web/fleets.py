@@ -35,8 +35,11 @@ def taken(vm: str, hours_ago: float, number: int, *, policy: str | None = "night
     )  # fmt: skip
 
 
-def fill(url: str) -> list[RestorePoint]:
-    """Fill a catalog; return the points."""
+def fill(url: str, *, pictured: bool = True) -> list[RestorePoint]:
+    """Fill a catalog; return the points.
+
+    :param pictured: note that a picture is kept with a boot test. No repository has it.
+    """
     renamed = taken("web-old", 80, 10, key="key-web01")
     web = [replace(taken("web01", 56 - 24 * i, 11 + i, key="key-web01")) for i in range(3)]
     moved = replace(web[-1], vm=replace(web[-1].vm, inventory_path="/DC/vm/new/web01", addresses=("192.0.2.9",)))
@@ -57,7 +60,9 @@ def fill(url: str) -> list[RestorePoint]:
                 NotedMark(ref=points[1].ref, kind="pinned", reason="audit", until=int(NOW.timestamp()) + 86400),
             ],
             proofs=[
-                NotedProof(ref=moved.ref, kind="boot", result="passed", at=int(NOW.timestamp()) - 7200),
+                NotedProof(
+                    ref=moved.ref, kind="boot", result="passed", at=int(NOW.timestamp()) - 7200, has_picture=pictured
+                ),
                 NotedProof(ref=moved.ref, kind="digests", result="failed", at=int(NOW.timestamp()) - 3600),
             ],
             vms=[

@@ -151,7 +151,7 @@ def test_a_vm_shows_why_what_is_held_and_what_was_proved(url, points, policy):
     assert [badge.label for badge in newest.proofs] == ["digests failed", "boot passed"]
     assert newest.skipped[0].why == "physical-mode RDM: vSphere cannot snapshot it"
     assert (oldest.kind, newest.kind) == ("full", "incremental")
-    assert [badge.label for point in page.points for badge in point.marks] == ["locked"]
+    assert [badge.label for point in page.points for badge in point.marks] == ["pinned"]
     assert page.screen == newest
     assert page.chart.bars[0].kind == "full"
 

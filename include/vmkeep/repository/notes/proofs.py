@@ -138,6 +138,11 @@ class PointProofs:
         """Yield the names of all proofs, or of those of one VM's points. List blobs without reading any."""
         yield from _parsed(self._store, PROOFS if vm_key is None else f"{PROOFS}{folder_of(vm_key)}/")
 
+    def with_file(self, name: str) -> Iterator[str]:
+        """Yield the blob of each proof that a file of a name is kept with. List blobs without reading any."""
+        ending = f",{name}"
+        yield from (blob.key.removesuffix(ending) for blob in self._store.list(PROOFS) if blob.key.endswith(ending))
+
     def latest(self) -> dict[str, dict[ProofKind, VmProof]]:
         """Return the last proof of each kind that passed, by the key of the VM. Its point may be gone by now.
 

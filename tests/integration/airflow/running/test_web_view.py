@@ -1,0 +1,112 @@
+"""The web view in a real browser, within a running Airflow: it loads nothing from elsewhere, and no script fails."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.sync_api import Page, expect, sync_playwright
+
+from tests.integration.flows.restoring import back_up
+from tests.patience import HANG
+from tests.unit.web import fleets
+from vmkeep.clock import now
+from vmkeep.flows.repositories import open_site_repository
+
+pytestmark = [pytest.mark.airflow, pytest.mark.slow]
+
+ROOT = Path(__file__).resolve().parents[4]
+PICTURES = ROOT / "var" / "screenshots"
+"""Where the pictures of the last run stay, to be looked at."""
+KINDS = (("light", 1400), ("dark", 1400), ("light", 390))
+PNG = bytes.fromhex(
+    "89504e470d0a1a0a0000000d494844520000000100000001080600000"
+    "01f15c4890000000d49444154789c6360606060000000050001a5f645400000000049454e44ae426082"
+)
+
+
+@pytest.fixture(scope="module")
+def web01(site) -> str:
+    """Return the key of a VM with a point whose boot test kept a picture; the catalog has a small fleet beside it."""
+    from vmkeep.catalog import open_catalog
+    from vmkeep.flows.fleet_notes import note_fleet
+    from vmkeep.model.proofs import PICTURE, PointProof, ProofKind, ProofResult
+
+    ref = str(back_up(site, "web01").point)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fleets, "NOW", now())
+        fleets.fill(site.catalog, pictured=False)
+    with open_site_repository(site) as repository, open_catalog(site.catalog) as cache:
+        proof = PointProof(kind=ProofKind.BOOT, result=ProofResult.PASSED, at=now())
+        repository.proofs.add(ref, proof, {PICTURE: PNG})
+        cache.refresh(repository)
+        note_fleet(cache, repository, (), unasked=(), at=now())
+    return ref.rpartition("/")[0]
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with sync_playwright() as player:
+        # A container has no user namespaces for the browser's own sandbox.
+        started = player.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
+        yield started
+        started.close()
+
+
+def test_the_pages_load_only_what_is_here_and_are_pictured(airflow, api, browser, web01):
+    PICTURES.mkdir(parents=True, exist_ok=True)
+    url = airflow.home.url
+    for scheme, width in KINDS:
+        context = browser.new_context(color_scheme=scheme, viewport={"width": width, "height": 900})
+        context.set_default_timeout(HANG * 1000)
+        context.add_cookies([{"name": "_token", "value": api._token, "url": url}])
+        page = context.new_page()
+        faults = watched(page, url)
+        page.goto(f"{url}/vmkeep/fleet")
+        page.screenshot(path=PICTURES / f"fleet-{scheme}-{width}.png", full_page=True)
+        page.fill("input[type=search]", web01)
+        page.get_by_role("button", name="Show").click()
+        expect(page.locator("tbody tr")).to_have_count(1)
+        page.click("tbody th a")
+        expect(page.locator("h1")).to_contain_text("web01")
+        picture = page.locator(".screen img")
+        picture.scroll_into_view_if_needed()
+        expect(picture).to_have_js_property("naturalWidth", 1, timeout=HANG * 1000)
+        page.goto(f"{url}/vmkeep/vms/key-web01")
+        page.get_by_role("button", name="Compare the two").click()
+        expect(page.locator("#comparison")).to_contain_text("path in the inventory")
+        page.screenshot(path=PICTURES / f"vm-{scheme}-{width}.png", full_page=True)
+        assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), (
+            "no page is wider than its window"
+        )
+        assert faults == []
+        context.close()
+
+
+def test_the_fleet_stands_in_airflows_navigation_follows_its_theme_and_leads_back(airflow, api, browser, web01):
+    url = airflow.home.url
+    context = browser.new_context()
+    context.set_default_timeout(HANG * 1000)
+    context.add_cookies([{"name": "_token", "value": api._token, "url": url}])
+    context.add_init_script("localStorage.setItem('theme', 'dark')")
+    page = context.new_page()
+    page.goto(f"{url}/plugin/vmkeep")
+    frame = page.frame_locator("iframe")
+    expect(frame.locator("h1")).to_have_text("Fleet")
+    expect(frame.locator("html")).to_have_attribute("data-theme", "dark")
+    frame.locator("footer a[data-outside]").first.click()
+    page.wait_for_url("**/dags/data_quality**")
+    assert page.frames[0].url.endswith("/dags/data_quality")
+    context.close()
+
+
+def watched(page: Page, url: str) -> list[str]:
+    """Return a list that gets a line for each error on the page, and for each call to another server."""
+    faults: list[str] = []
+    own = urlsplit(url).netloc
+    page.on("console", lambda said: faults.append(said.text) if said.type in ("error", "warning") else None)
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    page.on("request", lambda call: faults.append(call.url) if urlsplit(call.url).netloc != own else None)
+    page.on("response", lambda got: faults.append(f"{got.status} {got.url}") if got.status >= 400 else None)
+    return faults
