@@ -78,8 +78,8 @@ def fleet_html(url: str, query: FleetQuery) -> str:
 
 def vm_html(url: str, vm: int, first: int) -> str:
     """Make the page of a VM."""
-    found = load_vm([url], name_of(vm), first=first, most=POINTS_A_PAGE + 1)
-    return render("vm.html", FRAME, page=vm_page(found, {}, now=NOW))
+    found = load_vm([url], name_of(vm), (), NOW, first=first, most=POINTS_A_PAGE + 1)
+    return render("vm.html", FRAME, page=vm_page(found, now=NOW))
 
 
 @contextmanager

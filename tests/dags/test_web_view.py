@@ -235,6 +235,14 @@ def test_a_catalog_that_cannot_be_read_is_named_on_the_page_without_its_password
     assert "The catalog cannot be read" in vm.text
 
 
+def test_a_vm_is_not_called_unknown_if_no_catalog_could_be_asked(client, monkeypatch):
+    monkeypatch.setenv("AIRFLOW_CONN_VMKEEP_DEFAULT", json.dumps({"conn_type": "vmkeep", "host": "/nowhere"}))
+    answer = as_role(client, "viewer").get("/vmkeep/api/vms/key-web01")
+    assert answer.status_code == 503
+    assert "names no catalog" in answer.json()["detail"]
+    assert "No catalog can be read" in client.get("/vmkeep/fleet").text
+
+
 def test_the_view_stands_in_the_navigation():
     (view,) = EXTERNAL_VIEWS
     assert (view["href"], view["destination"], view["url_route"]) == ("/vmkeep/fleet", "nav", "vmkeep")

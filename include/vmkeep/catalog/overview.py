@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from itertools import islice
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import Engine, and_, case, delete, func, insert, or_, select, tuple_
+from sqlalchemy import ColumnElement, Engine, and_, case, delete, func, insert, or_, select, tuple_
 from sqlalchemy.orm import Session
 
 from vmkeep.catalog.engine import make_tables, speaking
@@ -200,8 +200,11 @@ class Overview:
                 for each in sorted(ids)
             ]
 
-    def summaries(self, now: datetime) -> list[VmSummary]:
-        """Return all VMs that have points. A point of the future proves nothing, and counts as no good one."""
+    def summaries(self, now: datetime, vm_key: str | None = None) -> list[VmSummary]:
+        """Return the VMs that have points. A point of the future proves nothing, and counts as no good one.
+
+        :param vm_key: only this VM; ``None``: all.
+        """
         fact = FactRow
         is_bad = _bad_points()
         good = case((and_(is_bad.c.ref.is_(None), fact.at <= int(now.timestamp())), fact.at))
@@ -212,7 +215,7 @@ class Overview:
                 func.count(is_bad.c.ref).label("bad"),
             )
             .outerjoin(is_bad, (is_bad.c.repository == fact.repository) & (is_bad.c.ref == fact.ref))
-            .where(fact.vm_key.not_like(_HOSTS))
+            .where(*self._of_vm(vm_key))
             .group_by(fact.repository, fact.vm_key)
             .subquery()
         )  # fmt: skip
@@ -230,10 +233,22 @@ class Overview:
             rows = {(row.repository, row.vm_key): row for row in session.execute(query)}  # one of two of one second
         return [_summary(row) for row in rows.values()]
 
-    def noted_vms(self) -> list[tuple[str, NotedVm]]:
-        """Return the VMs of the last look at each repository, each with the repository."""
+    def _of_vm(self, vm_key: str | None) -> list[ColumnElement[bool]]:
+        """Return the conditions on the facts of one VM, which an index serves, or of all."""
+        if vm_key is None:
+            return [FactRow.vm_key.not_like(_HOSTS)]
+        ids = [each.repository for each in self.repositories()]
+        return [FactRow.repository.in_(ids), FactRow.vm_key == vm_key]
+
+    def noted_vms(self, vm_key: str | None = None) -> list[tuple[str, NotedVm]]:
+        """Return the VMs of the last look at each repository, each with the repository.
+
+        :param vm_key: only those whose newest point is of this VM; ``None``: all.
+        """
         row = NotedVmRow
         query = select(row.repository, row.vm, row.name, row.policy, row.asked, row.obstacle, row.ref, row.proved)
+        if vm_key is not None:
+            query = query.where(row.ref.startswith(f"{vm_key}/", autoescape=True))
         with self._session() as session:
             return [
                 (each["repository"], NotedVm(**_fields(NotedVm, each))) for each in session.execute(query).mappings()

@@ -78,6 +78,8 @@ class VmPoints:
     """Some points of one VM, the newest first."""
 
     vm_key: str
+    vm: FleetVm | None
+    """The VM as the fleet lists it; ``None``: only older programs entered its points."""
     points: tuple[ListedPoint, ...]
     total: int
     first: int
@@ -133,16 +135,20 @@ def load_trends(catalogs: Iterable[str], vms: Sequence[FleetVm]) -> dict[str, li
     return found
 
 
-def load_vm(catalogs: Iterable[str], vm_key: str, *, first: int = 0, most: int = 100) -> VmPoints:
-    """Return some points of a VM, the newest first.
+def load_vm(
+    catalogs: Iterable[str], vm_key: str, policies: Sequence[Policy], now: datetime, *, first: int = 0, most: int = 100
+) -> VmPoints:
+    """Return a VM, and some of its points, the newest first.
 
     Points in several databases are numbered one database after the other, because each database numbers its own.
 
+    :param policies: those without faults, for their demands.
     :param first: number of newer points that are left out.
     :raises NotFoundError: no catalog has a point of the VM.
     :raises CatalogError: no catalog can be read.
     """
     points: list[ListedPoint] = []
+    found = _Found()
     total = 0
 
     def ask(url: str) -> None:
@@ -154,11 +160,16 @@ def load_vm(catalogs: Iterable[str], vm_key: str, *, first: int = 0, most: int =
             if number > skipped and len(points) < most:
                 points.extend(overview.points(vm_key, first=skipped, most=most - len(points)))
             total += number
+            found.summaries += overview.summaries(now, vm_key)
+            found.vms += overview.noted_vms(vm_key)
 
     problems = _ask_each(catalogs, ask)
     if not total:
         raise NotFoundError(f"no catalog has a restore point of the VM '{vm_key}'")
-    return VmPoints(vm_key=vm_key, points=tuple(points), total=total, first=first, problems=problems)
+    vms = (vm for vm in _vms_of(found, {policy.name: policy for policy in policies}) if vm.vm_key == vm_key)
+    return VmPoints(
+        vm_key=vm_key, vm=next(vms, None), points=tuple(points), total=total, first=first, problems=problems
+    )
 
 
 def find_point(catalogs: Iterable[str], point_id: str) -> tuple[str, int]:

@@ -301,7 +301,7 @@ def _row(vm: FleetVm, state: VmState, now: datetime, trend: Sequence[int]) -> Fl
         state=state,
         newest=moment(vm.newest, now),
         limit=age(vm.max_age.total_seconds()) if vm.max_age is not None else None,
-        detail=_detail(vm, state, now),
+        detail=detail_of(vm, state, now),
         proved=moment(vm.proved, now),
         capacity=vm.capacity,
         stored=vm.bytes_stored,
@@ -312,7 +312,8 @@ def _row(vm: FleetVm, state: VmState, now: datetime, trend: Sequence[int]) -> Fl
     )
 
 
-def _detail(vm: FleetVm, state: VmState, now: datetime) -> str:
+def detail_of(vm: FleetVm, state: VmState, now: datetime) -> str:
+    """Return the reason of a state in words."""
     if state is VmState.BLOCKED:
         return plain(vm.obstacle or "")
     if vm.newest is None or vm.max_age is None:

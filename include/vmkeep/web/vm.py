@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Final
 
-from vmkeep.flows.fleet import ListedDisk, ListedPoint, VmPoints
+from vmkeep.flows.fleet import FleetVm, ListedDisk, ListedPoint, VmPoints
 from vmkeep.model.disk import SkipReason
 from vmkeep.model.fullreason import FullReason
 from vmkeep.model.wording import age, counted
 from vmkeep.web.charts import BarChart, bar_chart
 from vmkeep.web.differences import Difference, differences
-from vmkeep.web.fleet import VmState
+from vmkeep.web.fleet import VmState, detail_of, state_of
 from vmkeep.web.words import Moment, moment, plain, shown_size
 
 POINTS_A_PAGE: Final = 60
@@ -115,7 +115,7 @@ class VmPage:
     name: str
     vm_key: str
     state: VmState | None
-    """``None``: the page shows older points, which tell nothing of the state now."""
+    """``None``: nothing is known by which it could be judged."""
     state_detail: str
     facts: tuple[tuple[str, str], ...]
     """Names of facts, and the facts, of the newest point on the page."""
@@ -142,24 +142,17 @@ class VmPage:
         return f"{shown}, of which {self.first + 1:,} to {self.first + len(self.points):,} are shown, the newest first."
 
 
-def vm_page(
-    found: VmPoints,
-    limits: Mapping[str, timedelta | None],
-    *,
-    now: datetime,
-    compared: tuple[str, str] | None = None,
-) -> VmPage:
+def vm_page(found: VmPoints, *, now: datetime, compared: tuple[str, str] | None = None) -> VmPage:
     """Return the page.
 
     :param found: the points of the page, and the one before them if there is one.
-    :param limits: the age that each policy allows, by the policy's name; ``None``: any.
     :param compared: ids of two points on the page.
     """
     shown = found.points[:POINTS_A_PAGE]
     earlier = [*found.points[1:], None][: len(shown)]
     items = tuple(_item(point, before, now) for point, before in zip(shown, earlier, strict=True))
     newest = shown[0] if shown else found.points[0]
-    state, detail = _state(shown, limits, now) if found.first == 0 else (None, "")
+    state = state_of(found.vm, now) if found.vm is not None else None
     end = found.first + len(shown)
     this = moment(now, now)
     assert this is not None
@@ -167,8 +160,8 @@ def vm_page(
         name=plain(newest.vm_name),
         vm_key=found.vm_key,
         state=state,
-        state_detail=detail,
-        facts=tuple(_facts(newest)),
+        state_detail=detail_of(found.vm, state, now) if found.vm is not None and state is not None else "",
+        facts=tuple(_facts(newest, found.vm)),
         points=items,
         total=found.total,
         first=found.first,
@@ -183,27 +176,9 @@ def vm_page(
     )
 
 
-def _state(points: Sequence[ListedPoint], limits: Mapping[str, timedelta | None], now: datetime) -> tuple[VmState, str]:
-    good = next((point for point in points if _is_good(point) and point.taken_at <= now), None)
-    if good is None:
-        return VmState.DAMAGED, VmState.DAMAGED.meaning
-    passed = (now - good.taken_at).total_seconds()
-    if not good.policy or good.policy not in limits:
-        return VmState.ORPHANED, "no policy asked for its newest good point, or that policy is gone"
-    limit = limits[good.policy]
-    if limit is None:
-        return VmState.NO_LIMIT, f"{age(passed)} old"
-    state = VmState.LATE if passed > limit.total_seconds() else VmState.IN_TIME
-    return state, f"{age(passed)} old, {age(limit.total_seconds())} allowed"
-
-
-def _is_good(point: ListedPoint) -> bool:
-    return all(mark.kind not in ("damaged", "suspect") for mark in point.marks)
-
-
-def _facts(point: ListedPoint) -> Iterator[tuple[str, str]]:
+def _facts(point: ListedPoint, vm: FleetVm | None) -> Iterator[tuple[str, str]]:
     facts = {
-        "Policy": point.policy or "none; a person asked for the newest point",
+        "Policy": (vm.policy if vm is not None else point.policy) or "none",
         "Path": point.inventory_path,
         "vCenter": point.server or point.vcenter,
         "Managed object": point.moref,

@@ -8,10 +8,10 @@ from typing import Annotated
 from fastapi import Depends, Query
 
 from vmkeep.clock import now
-from vmkeep.errors import NotFoundError
+from vmkeep.errors import CatalogError, NotFoundError
 from vmkeep.flows.fleet import ListedPoint, find_point, load_fleet, load_trends, load_vm
 from vmkeep.web import POINTS_A_PAGE, FleetPage, FleetQuery, FleetSort, VmPage, VmState, fleet_page, vm_page
-from vmkeep_airflow.web.sources import find_sources
+from vmkeep_airflow.web.sources import Sources, find_sources
 
 
 def _choice(
@@ -55,13 +55,26 @@ def load_vm_page(vm_key: str, *, first: int, before: str | None, after: str | No
     :raises NotFoundError: no catalog has a point of it.
     :raises CatalogError: no catalog can be read.
     """
-    sources = find_sources()
-    found = load_vm(sources.catalogs, vm_key, first=first, most=POINTS_A_PAGE + 1)
+    sources = required_sources()
+    at = now()
+    found = load_vm(sources.catalogs, vm_key, sources.policies, at, first=first, most=POINTS_A_PAGE + 1)
+    found = replace(found, problems=(*sources.problems, *found.problems))
     if not found.points:
         raise NotFoundError(f"the VM has {found.total} points, and none is left after the first {first}")
-    limits = {policy.name: policy.max_age for policy in sources.policies}
     compared = (before, after) if before and after else None
-    return vm_page(found, limits, now=now(), compared=compared)
+    return vm_page(found, now=at, compared=compared)
+
+
+def required_sources() -> Sources:
+    """Return the sources, if they name a catalog.
+
+    :raises CatalogError: no connection names one.
+    """
+    sources = find_sources()
+    if not sources.catalogs:
+        why = "; ".join(sources.problems) or "there is no connection of type vmkeep"
+        raise CatalogError(f"no connection names a catalog that can be used: {why}")
+    return sources
 
 
 def load_point(point_id: str) -> ListedPoint:
@@ -70,9 +83,9 @@ def load_point(point_id: str) -> ListedPoint:
     :raises NotFoundError: no catalog has it.
     :raises CatalogError: no catalog can be read.
     """
-    catalogs = find_sources().catalogs
+    catalogs = required_sources().catalogs
     vm_key, newer = find_point(catalogs, point_id)
-    for point in load_vm(catalogs, vm_key, first=newer, most=1).points:
+    for point in load_vm(catalogs, vm_key, (), now(), first=newer, most=1).points:
         if point.id == point_id:
             return point
     raise NotFoundError(f"restore point '{point_id}' was removed just now")

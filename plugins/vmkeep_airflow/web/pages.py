@@ -12,10 +12,9 @@ from vmkeep.flows.fleet import find_point
 from vmkeep.web import POINTS_A_PAGE, STATIC, FleetSort, Frame, VmState, render
 from vmkeep_airflow.web.access import Viewer, may_operate, operator, viewer
 from vmkeep_airflow.web.dagrunlinks import path_of_run
-from vmkeep_airflow.web.models import FleetChoice, load_fleet_page, load_point, load_vm_page
+from vmkeep_airflow.web.models import FleetChoice, load_fleet_page, load_point, load_vm_page, required_sources
 from vmkeep_airflow.web.paths import outer_path, own_path
 from vmkeep_airflow.web.screens import load_screen
-from vmkeep_airflow.web.sources import find_sources
 
 pages = APIRouter(include_in_schema=False)
 LONGEST = 300
@@ -67,7 +66,7 @@ def show_vm(
 @pages.get("/points/{point_id}", dependencies=[Depends(viewer)])
 def show_point(point_id: str) -> Response:
     """Lead to a point on the page of its VM."""
-    vm_key, newer = find_point(find_sources().catalogs, point_id)
+    vm_key, newer = find_point(required_sources().catalogs, point_id)
     first = newer // POINTS_A_PAGE * POINTS_A_PAGE
     return RedirectResponse(f"{own_path('vms', vm_key)}?first={first}#p-{point_id}", status.HTTP_303_SEE_OTHER)
 

@@ -44,7 +44,7 @@ def look(url, points, policy):
 
 
 def shown_vm(url, policy, key, **choice):
-    return vm_page(load_vm([url], key), {policy.name: policy.max_age}, now=NOW, **choice)
+    return vm_page(load_vm([url], key, [policy], NOW), now=NOW, **choice)
 
 
 def fleet_html(page) -> str:
@@ -165,6 +165,13 @@ def test_a_vm_shows_its_moves_and_its_configuration_at_two_points(url, points, p
     assert page.comparison.before.ref == points[0].ref, "the older point comes first, in whatever order they are chosen"
 
 
+def test_a_vm_is_judged_on_its_page_as_in_the_fleet(look, url, policy):
+    for row in look().rows:
+        if row.vm_key is not None:
+            page = shown_vm(url, policy, row.vm_key)
+            assert (page.state, page.state_detail) == (row.state, row.detail)
+
+
 def test_who_may_not_restore_sees_no_screen_of_a_guest(url, points, policy):
     page = shown_vm(url, policy, "key-web01")
     assert "/screens/" in render("vm.html", FRAME, page=page)
@@ -172,10 +179,10 @@ def test_who_may_not_restore_sees_no_screen_of_a_guest(url, points, policy):
 
 
 def test_older_points_are_on_further_pages(url, points):
-    found = load_vm([url], "key-web01", first=2, most=1)
+    found = load_vm([url], "key-web01", (), NOW, first=2, most=1)
     assert (found.total, found.first, len(found.points)) == (4, 2, 1)
-    page = vm_page(found, {}, now=NOW)
-    assert (page.newer, page.older, page.state) == (0, 3, None)
+    page = vm_page(found, now=NOW)
+    assert (page.newer, page.older) == (0, 3)
 
 
 def test_a_point_is_found_by_its_id(url, points):
@@ -190,9 +197,9 @@ def test_a_catalog_that_is_gone_hides_no_other_and_is_named(url, points, policy,
     fleet = load_fleet([gone, url], [policy], NOW)
     assert len(fleet.vms) == 8
     assert gone in fleet.problems[0]
-    assert load_vm([gone, url], "key-web01").problems
+    assert load_vm([gone, url], "key-web01", (), NOW).problems
     with pytest.raises(CatalogError):
-        load_vm([gone], "key-web01")
+        load_vm([gone], "key-web01", (), NOW)
     page = fleet_page(load_fleet([gone], [], NOW), FleetQuery(), now=NOW, trends=lambda _: {})
     assert "No catalog can be read" in fleet_html(page)
 
