@@ -210,7 +210,10 @@ class QualityCheck:
         """
         row = QualityRow
         with self._session() as session:
-            session.add(QualityRow(check_id=self.id, repository=self._repository, at=self.now, report=report))
+            # Two checks may end within one second, and the later one is the newest all the same.
+            last = session.scalar(select(func.max(row.at)).where(row.repository == self._repository))
+            at = max(self.now, (last or 0) + 1)
+            session.add(QualityRow(check_id=self.id, repository=self._repository, at=at, report=report))
             session.flush()
             ids = select(row.check_id).where(row.repository == self._repository).order_by(row.at.desc(), row.check_id)
             stale = list(session.scalars(ids.offset(KEPT)))

@@ -14,8 +14,11 @@ import pytest
 from tests.command_line import run_here
 from tests.quality_world import BROKEN, NOW, answers, check_over, fresh_catalog, nights, point, standing
 from vmkeep.catalog import open_catalog
+from vmkeep.clock import now
 from vmkeep.errors import CatalogError
+from vmkeep.flows.fleet import load_fleet, load_vm
 from vmkeep.flows.quality import check_quality, document_of, page, past_reports
+from vmkeep.model.proofs import PICTURE, PointProof, ProofKind, ProofResult
 from vmkeep.policy import read_file
 from vmkeep.quality import SUITE, Severity, ask, judge
 from vmkeep.repository import create_repository, open_repository
@@ -215,3 +218,24 @@ def test_without_a_kept_catalog_a_check_works_and_says_that_its_report_is_lost(s
     assert any("not kept" in note for note in report.notes)
     assert kept == []
     assert document_of(report)["judgements"][0]["result"] == "not looked at"
+
+
+def test_a_check_notes_marks_proofs_and_vms_for_the_pages(site):
+    url = f"sqlite:///{site}/catalog.db"
+    policy = read_file(site / "policies" / "nightly.yaml").policy
+    with open_repository(str(site / "repository")) as repository:
+        (ref,) = repository.point_refs()
+        repository.marks.pin(ref, reason="audit", by="anna")
+        for result in (ProofResult.FAILED, ProofResult.PASSED):
+            proof = PointProof(kind=ProofKind.BOOT, result=result, at=now())
+            repository.proofs.add(ref, proof, {PICTURE: b"png"} if proof.passed else {})
+        check_quality(repository, [policy], [], catalog=url)
+        found = load_vm([url], ref.rpartition("/")[0], [policy], now())
+        fleet = load_fleet([url], [policy], now())
+
+    (listed,) = found.points
+    assert [(mark.kind, mark.reason, mark.until) for mark in listed.marks] == [("pinned", "audit", None)]
+    assert ("boot", "passed", True) in [(proof.kind, proof.result, proof.has_picture) for proof in listed.proofs]
+    assert len({proof.kind for proof in listed.proofs}) == len(listed.proofs), "of each kind the newest"
+    assert [(each.location, each.at is not None) for each in fleet.repositories] == [(str(site / "repository"), True)]
+    assert [vm.name for vm in fleet.vms] == ["box"]
