@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 
 import click
@@ -12,6 +11,7 @@ from vmkeep.cli.filewords import as_document, shown_path
 from vmkeep.cli.options import json_option, open_given, repository_option
 from vmkeep.cli.output import print_json, progress_bars, rate, warn
 from vmkeep.cli.pages import Section, command, option
+from vmkeep.cli.streams import data_output
 from vmkeep.errors import Recovery, SomeFailedError, UsageError
 from vmkeep.model.fetched import FetchedFiles, FetchForm
 from vmkeep.model.wording import counted, size
@@ -58,6 +58,8 @@ def get(
 
     if out == _STREAM and as_json:
         raise UsageError("--json prints on standard output, which the file takes: leave one of both out")
+    if out == _STREAM:
+        data_output()  # refuses a closed one before anything is read
     request = FetchRequest(
         point=ref, source=place, out=out, form=None if form is None else FetchForm(form), keep_going=keep_going
     )
@@ -65,7 +67,7 @@ def get(
     with open_given(repository) as opened, progress_bars(hidden=as_json) as bars:
         fetched = fetch_files(opened, request, stream=_write, tell=warn, on_progress=bars(place))
     if out == _STREAM:
-        sys.stdout.buffer.flush()
+        data_output().flush()
     if as_json:
         print_json({**as_document(fetched), "duration_seconds": round(time.monotonic() - started, 3)})
     else:
@@ -78,7 +80,7 @@ def get(
 
 
 def _write(data: bytes | memoryview) -> object:
-    return sys.stdout.buffer.write(data)
+    return data_output().write(data)
 
 
 def _show(fetched: FetchedFiles, seconds: float) -> None:

@@ -1,7 +1,8 @@
 """The three standard streams, made fit for any name and any reader.
 
 A name may hold characters that the terminal's encoding lacks, a reader such as ``head`` may leave early, and whoever
-starts a program may have closed a stream. None of these is a fault of the command that runs.
+starts a program may have closed a stream. None of these is a fault of the command that runs; but one that was asked for
+the bytes of a file needs a place for them.
 """
 
 from __future__ import annotations
@@ -12,6 +13,9 @@ import select
 import sys
 from contextlib import suppress
 from pathlib import Path
+from typing import BinaryIO
+
+from vmkeep.errors import UsageError
 
 
 def prepare_streams() -> None:
@@ -23,6 +27,16 @@ def prepare_streams() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+
+
+def data_output() -> BinaryIO:
+    """Return standard output for the bytes of a file.
+
+    :raises UsageError: it was closed, so that the file would go nowhere.
+    """
+    if getattr(sys.stdout, "name", "") == os.devnull:  # as prepare_streams put it there
+        raise UsageError("standard output is closed, and the data would be lost: redirect it, or name a file")
+    return sys.stdout.buffer
 
 
 def reader_left() -> bool:

@@ -235,9 +235,7 @@ class _Gate:
     def take(self, length: int) -> None:
         """Wait until a file fits beside those that are not yet scanned. One alone always fits."""
         with self._changed:
-            self._changed.wait_for(
-                lambda: not self._files or (self._files < _FILES_IN_FLIGHT and self._used + length <= self._most)
-            )
+            self._changed.wait_for(lambda: self._fits(length))
             self._used += length
             self._files += 1
 

@@ -52,6 +52,18 @@ def stored(vmkeep, home):
     return json.loads(done.stdout)["point"]
 
 
+def test_a_file_that_would_go_to_a_closed_standard_output_is_refused_before_anything_is_read(home):
+    command = [sys.executable, "-m", "vmkeep.cli.main", "point", "files", "get", "latest:a", "disk0:/a", "-"]
+
+    done = subprocess.run(
+        command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=False,
+        preexec_fn=lambda: os.close(1), env=os.environ | {"HOME": str(home)},
+    )  # fmt: skip
+
+    assert done.returncode == UsageError.exit_code
+    assert "standard output is closed" in only_line(done.stderr)
+
+
 def only_line(text: str) -> str:
     (line,) = text.splitlines()
     return line
