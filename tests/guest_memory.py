@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from vmkeep.errors import CorruptError, NotFoundError
 from vmkeep.model.extents import Extent
 from vmkeep.model.guestfiles import FileEntry, FileKind
+from vmkeep.model.prints import UNKNOWN, Print, Prints
 
 WHEN = datetime(2026, 11, 27, 8, 0, tzinfo=UTC)
 
@@ -33,6 +34,7 @@ class MemoryFiles:
     made: Mapping[str, tuple[FileEntry, bytes]]
     kind: str = "ext4"
     warnings: tuple[str, ...] = ()
+    has_prints: bool = True
     damaged: set[str] = field(default_factory=set)
     """Folders and files that contradict themselves."""
 
@@ -62,6 +64,11 @@ class MemoryFiles:
 
     def data_extents(self, path: str) -> Iterator[Extent]:
         yield Extent(0, self.entry(path).size)
+
+    def prints(self, path: str) -> Prints:
+        content = self.open(path).getvalue()
+        if content:
+            yield Extent(0, len(content)), Print(content) if self.has_prints else UNKNOWN
 
     def attributes(self, path: str) -> dict[str, bytes]:
         return {}

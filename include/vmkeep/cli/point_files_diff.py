@@ -22,7 +22,7 @@ _SIGNS = {"appeared": "+", "changed": "~", "went": "-", "unknown": "?"}
     examples={
         "See the files that differ on all volumes": "vmkeep point files diff "
         "vm-503f/20261101T010203Z-ab12 latest:app01",
-        "Compare the content of one folder, for a script": "vmkeep point files diff 20261101 latest:app01 "
+        "Read all of one folder in both points, for a script": "vmkeep point files diff 20261101 latest:app01 "
         "disk0p1:/etc --sha256 --json",
     },
 )
@@ -31,15 +31,15 @@ _SIGNS = {"appeared": "+", "changed": "~", "went": "-", "unknown": "?"}
 @click.argument("place", metavar="[VOLUME:/PATH]", required=False)
 @option(
     "--sha256", section=Section.WHAT, is_flag=True,
-    help="Also compare the content of files of equal size, which reads all of them in both points.",
+    help="Read all files of equal size in both points, also those whose blocks are the same.",
 )  # fmt: skip
 @repository_option
 @option("--json", "as_json", is_flag=True, help="Print one JSON document for each path that differs, each on a line.")
 def diff(before: str, after: str, place: str | None, sha256: bool, repository: str | None, as_json: bool) -> None:
     """Show which files appeared (+), changed (~) or went (-) from one restore point to another.
 
-    A file has changed if its size, time of change, mode, owner or target has. A renamed file went and appeared. A path
-    that cannot be read in one of the points is shown with ?, and the exit code is 90.
+    A file has changed if its size, time of change, mode, owner, target or content has. A renamed file went and
+    appeared. A path that cannot be read in one of the points is shown with ?, and the exit code is 90.
     """
     from vmkeep.flows.point_file_diff import compare_files  # takes time to import
 

@@ -6,6 +6,6 @@ Each module defines one noun and is imported by itself.
 __all__ = [
     "access", "address", "arrayhook", "audit", "aws", "blockio", "changedown", "disk", "diskaccess", "diskrule",
     "exports", "extents", "fetched", "fullreason", "guest", "guestfiles", "hostconfig", "job", "limits", "lun",
-    "overwrite", "place", "point", "portable", "proofs", "quiescing", "rdm", "references", "room", "scanning",
-    "selector", "serving", "sinks", "site", "transport", "vmref", "wording", "writeway",
+    "overwrite", "place", "point", "portable", "prints", "proofs", "quiescing", "rdm", "references", "room",
+    "samefiles", "scanning", "selector", "serving", "sinks", "site", "transport", "vmref", "wording", "writeway",
 ]  # fmt: skip

@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from vmkeep.model.extents import Extent
+from vmkeep.model.prints import Print
 
 
 class FileKind(StrEnum):
@@ -92,6 +93,12 @@ class GuestFileSystem(Protocol):
 
     def data_extents(self, path: str) -> Iterator[Extent]:
         """Yield the ranges of a file, in order, that may hold data. All other bytes are zero.
+
+        :raises NotFoundError: there is no such file.
+        """
+
+    def prints(self, path: str) -> Iterator[tuple[Extent, Print]]:
+        """Yield the extents of a file, in order, with their prints. All other bytes are zero.
 
         :raises NotFoundError: there is no such file.
         """

@@ -21,7 +21,7 @@ from vmkeep.model.scanning import FoundMalware, ScannedVolume, UnscannedFile
 from vmkeep.model.wording import counted, size
 from vmkeep.scanning.contents import loaded
 from vmkeep.scanning.contract import LARGEST, Content, Scanner, VerdictKind
-from vmkeep.scanning.walking import ChosenFile, UnreadFolder, choose_files
+from vmkeep.scanning.walking import ChosenFile, UnreadFolder, choose_files, looks_unchanged
 
 MOST: Final = 100
 """Finds, and files that were not scanned, that are kept with their names. All are counted."""
@@ -120,9 +120,9 @@ class Scan:
         )
 
     def _bytes_to_scan(self, files: GuestFileSystem, older: GuestFileSystem | None) -> int:
-        """Return the bytes of the files to scan, for the progress. This walks over the names only."""
+        """Return about how many bytes are to be scanned, for the progress. This walks over the names only."""
         total = 0
-        for chosen in choose_files(files, older):
+        for chosen in choose_files(files, older, unchanged=looks_unchanged):
             self._check()
             if isinstance(chosen, ChosenFile) and not chosen.unchanged and chosen.entry.size <= LARGEST:
                 total += chosen.entry.size

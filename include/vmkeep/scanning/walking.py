@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Final
 
 from vmkeep.errors import CorruptError, NotFoundError, UnsupportedError
 from vmkeep.model.guestfiles import FileEntry, FileKind, GuestFileSystem
+from vmkeep.model.samefiles import same_content
+from vmkeep.scanning.contract import LARGEST
 
 MOST_FOLDERS: Final = 5_000_000
 """Folders of one file system, at most. A damaged or hostile one could have folders without end."""
@@ -16,7 +17,9 @@ _LONGEST_PATH: Final = 16_384
 """Characters of the longest path of a folder. FAT tells no identity by which a folder within itself is known."""
 
 _UNREADABLE: Final = (CorruptError, NotFoundError, UnsupportedError)
-_Look = tuple[int, datetime | None, datetime | None, datetime | None, int | None]
+
+IsUnchanged = Callable[[GuestFileSystem, FileEntry, GuestFileSystem, FileEntry], bool]
+"""Tells whether a file in an older file system is the same in a newer one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +28,7 @@ class ChosenFile:
 
     entry: FileEntry
     unchanged: bool = False
-    """The file is as it was in the older point, so that the scan leaves it out."""
+    """The file holds what it held in the older point, so that the scan leaves it out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,17 +39,44 @@ class UnreadFolder:
     why: str
 
 
-def choose_files(files: GuestFileSystem, older: GuestFileSystem | None = None) -> Iterator[ChosenFile | UnreadFolder]:
+def looks_unchanged(_older: GuestFileSystem, before: FileEntry, _newer: GuestFileSystem, after: FileEntry) -> bool:
+    """Return whether a file has the size, the number and the times that it had. A program can set the times."""
+    return _look(before) == _look(after)
+
+
+def is_unchanged(older: GuestFileSystem, before: FileEntry, newer: GuestFileSystem, after: FileEntry) -> bool:
+    """Return whether a file holds the bytes that it held, by the digests of the blocks in which they lie.
+
+    No scan reads a file that is too large, encrypted or elsewhere, so that only its looks are compared: by them it is
+    not counted twice.
+    """
+    if after.size > LARGEST:
+        return looks_unchanged(older, before, newer, after)
+    try:
+        return same_content(older, before, newer, after)
+    except UnsupportedError:
+        return looks_unchanged(older, before, newer, after) and _is_refused(newer, after)
+    except (CorruptError, NotFoundError):
+        return False
+
+
+def _is_refused(files: GuestFileSystem, entry: FileEntry) -> bool:
+    try:
+        files.open(entry.path).close()
+    except UnsupportedError:
+        return True
+    return False
+
+
+def choose_files(
+    files: GuestFileSystem, older: GuestFileSystem | None = None, *, unchanged: IsUnchanged = is_unchanged
+) -> Iterator[ChosenFile | UnreadFolder]:
     """Yield all regular files, folder by folder. A file that has several names comes once.
 
     Links are not followed, and devices, pipes and sockets are left out, because they have no content.
 
-    A file is unchanged if its size, its identity and all its times are those of the file of the same path in the older
-    file system. One whose file system records no time of a change counts as changed, because anybody can set the other
-    times. A program that writes to the disk below its file system can forge all of them: only a scan of the whole point
-    sees that.
-
     :param older: the same file system in an older point.
+    :param unchanged: tells of a file that has the path of a file in the older point whether it is the same.
     :raises UnsupportedError: there are more than :data:`MOST_FOLDERS` folders, or one lies too deep.
     """
     seen_folders: set[int] = set()
@@ -60,14 +90,15 @@ def choose_files(files: GuestFileSystem, older: GuestFileSystem | None = None) -
             raise UnsupportedError(f"it has more than {MOST_FOLDERS:,} folders, and the rest was not looked at")
         if len(path) > _LONGEST_PATH:
             raise UnsupportedError(f"a folder lies too deep, and the rest was not looked at: {path[:60]}…")
-        before = _looks(older, path) if older is not None else {}
+        before = _files_of(older, path) if older is not None else {}
         try:
             for entry in files.entries(path):
                 if entry.kind is FileKind.FOLDER:
                     if _is_new(entry, seen_folders):
                         folders.append(entry.path)
                 elif entry.kind is FileKind.FILE and (entry.links < 2 or _is_new(entry, seen_files)):
-                    same = entry.changed is not None and before.get(entry.name) == _look(entry)
+                    known = before.get(entry.name)
+                    same = older is not None and known is not None and unchanged(older, known, files, entry)
                     yield ChosenFile(entry, unchanged=same)
         except _UNREADABLE as error:
             yield UnreadFolder(path, str(error))
@@ -83,13 +114,13 @@ def _is_new(entry: FileEntry, seen: set[int]) -> bool:
     return True
 
 
-def _looks(older: GuestFileSystem, path: str) -> dict[str, _Look]:
-    """Return how the files of a folder looked; nothing if there was no such folder, or if it cannot be read now."""
+def _files_of(older: GuestFileSystem, path: str) -> dict[str, FileEntry]:
+    """Return the files of a folder; nothing if there was no such folder, or if it cannot be read now."""
     try:
-        return {entry.name: _look(entry) for entry in older.entries(path) if entry.kind is FileKind.FILE}
+        return {entry.name: entry for entry in older.entries(path) if entry.kind is FileKind.FILE}
     except _UNREADABLE:
         return {}
 
 
-def _look(entry: FileEntry) -> _Look:
+def _look(entry: FileEntry) -> tuple[object, ...]:
     return entry.size, entry.modified, entry.changed, entry.created, entry.identity

@@ -16,6 +16,7 @@ from typing import Final
 
 from vmkeep.errors import CorruptError, VmKeepError
 from vmkeep.model.extents import Extent
+from vmkeep.model.prints import ZEROS, Print, Prints
 from vmkeep.repository import ZERO, Batch, BlockReader, DiskMap, Kind, ReadBuffers, Repository, Wanted
 from vmkeep.transfer.block_cache import BlockCache
 from vmkeep.transfer.read_ahead import ReadAhead
@@ -241,6 +242,25 @@ class DiskView:
             yield Extent(begin, at), True
         if stop > at:
             yield Extent(at, stop), False
+
+    def prints(self, start: int, stop: int) -> Prints:
+        """Yield the neighbouring extents that cover a range, in order, each with its print: one for each block.
+
+        Reads pages of the map only.
+
+        :raises CorruptError: a page of the map is lost or damaged.
+        :raises ValueError: the range reaches beyond the disk.
+        """
+        if not 0 <= start <= stop <= self.capacity:
+            raise ValueError(f"{self.what}: bytes {start} to {stop} are not on a disk of {self.capacity} bytes")
+        first, last = start // self._size, -(-stop // self._size)
+        for some in range(first, last, _WALKED):
+            with self._lock:
+                digests = self._digests(some, min(last, some + _WALKED))
+            for block in range(some, min(last, some + _WALKED)):
+                begin, end = max(start, block * self._size), min(stop, (block + 1) * self._size)
+                digest = digests.get(block)
+                yield Extent(begin, end), ZEROS if digest is None else Print(digest, begin - block * self._size)
 
     def _stored(self, first: int, stop: int) -> Iterator[int]:
         """Yield the numbers of the stored blocks in a range. Others may use the map meanwhile."""

@@ -143,12 +143,30 @@ def test_a_clean_point_is_clean_and_scans_of_changed_files_stand_on_it(world):
     assert (scanned["scope"], scanned["since"], scanned["result"]) == ("changed", world.old, "passed")
     ext, boot = scanned["volumes"]
     assert (ext["files"], ext["unchanged"]) == (1, 2)
-    assert (boot["files"], boot["unchanged"]) == (1, 0)  # because FAT records no time of a change
+    assert (boot["files"], boot["unchanged"]) == (0, 1)
 
     vms = {vm["vm_name"]: vm["last"] for vm in world.json("vm", "clean")}
     assert vms["web"]["clean"]["point"] == world.middle
     assert vms["web"]["clean"]["whole_at"] < vms["web"]["clean"]["scanned_at"]
     assert [state["point"] for state in vms["web"]["newer"]] == [world.bad]
+
+
+def test_malware_in_a_file_whose_size_and_times_were_kept_is_found_by_a_scan_of_changed_files(world):
+    tree = world.folder / "sleeper"
+    tree.mkdir()
+    (tree / "a").write_bytes(good := b"good".ljust(len(EICAR), b"."))
+    (tree / "b").write_bytes(b"other")
+    image = ext4(tree, world.folder / "sleeper0.img")
+    later = world.folder / "sleeper1.img"
+    later.write_bytes(image.read_bytes().replace(good, EICAR))
+    clean, bad = world.point("sleeper", image, days=2), world.point("sleeper", later, days=1)
+    world.json("point", "scan", clean)
+
+    [scanned] = world.json("point", "scan", bad, "--changed", code=95)["points"]
+
+    assert (scanned["scope"], scanned["since"]) == ("changed", clean)
+    assert [found["path"] for found in scanned["findings"]] == ["/a"]
+    assert [(each["files"], each["unchanged"]) for each in scanned["volumes"]] == [(1, 1)]
 
 
 def test_everybody_who_reads_a_point_with_malware_is_warned(world):

@@ -65,28 +65,32 @@ def test_a_damaged_folder_is_told_and_the_others_are_chosen():
     assert [each.path for each in chosen if isinstance(each, UnreadFolder)] == ["/bad"]
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"size": 2},
-        {"modified": WHEN + timedelta(seconds=1)},
-        {"changed": WHEN + timedelta(microseconds=1)},
-        {"created": WHEN},
-        {"identity": 9},
-    ],
-    ids=lambda change: next(iter(change)),
-)
-def test_a_file_that_differs_in_anything_is_chosen(change):
-    older = MemoryFiles.of(file("/a", b"x", identity=1))
+@pytest.mark.parametrize("has_prints", [True, False])
+def test_a_file_with_another_content_is_chosen_though_its_size_and_all_its_times_are_the_same(has_prints):
+    older = MemoryFiles.of(file("/a", b"good", identity=1), file("/b", b"same", identity=2), has_prints=has_prints)
+    newer = MemoryFiles.of(file("/a", b"evil", identity=1), file("/b", b"same", identity=2), has_prints=has_prints)
+
+    assert paths(choose_files(newer, older)) == ["/a"]
+
+
+def test_a_file_whose_bytes_are_the_same_is_not_chosen_whatever_its_times_say():
     entry, content = file("/a", b"x", identity=1)
+    touched = replace(entry, modified=WHEN + timedelta(days=1), changed=None, identity=9)
 
-    assert paths(choose_files(MemoryFiles.of((replace(entry, **change), content)), older)) == ["/a"]
+    assert paths(choose_files(MemoryFiles.of((touched, content)), MemoryFiles.of((entry, content)))) == []
 
 
-def test_a_file_of_a_file_system_without_times_of_change_is_always_chosen():
-    files = MemoryFiles.of(file("/a", b"x", changed=None), kind="vfat")
+@pytest.mark.parametrize("later", [{}, {"modified": WHEN + timedelta(days=1)}])
+def test_a_file_that_no_scan_can_read_is_left_out_only_if_it_looks_the_same_and_still_cannot_be_read(later):
+    class Encrypted(MemoryFiles):
+        def open(self, path):
+            raise UnsupportedError(f"{path} is encrypted")
 
-    assert paths(choose_files(files, files)) == ["/a"]
+    entry, content = file("/a", b"x", identity=1)
+    older, now = Encrypted.of((entry, content)), (replace(entry, **later), content)
+
+    assert paths(choose_files(Encrypted.of(now), older)) == (["/a"] if later else [])
+    assert paths(choose_files(MemoryFiles.of(now), older)) == ["/a"]
 
 
 def test_files_in_a_folder_that_cannot_be_read_in_the_older_point_are_chosen():
@@ -106,11 +110,15 @@ def test_exactly_the_files_that_differ_from_the_older_point_are_chosen(now, befo
     def made(tree):
         folders = [folder("/d"), folder("/e")]
         return MemoryFiles.of(
-            *folders,
-            *(file(path, bytes(size), changed=WHEN + timedelta(days=day)) for path, (size, day) in tree.items()),
+            *folders, *(file(path, bytes([kind]) * size, changed=WHEN) for path, (size, kind) in tree.items())
         )
 
     chosen = list(choose_files(made(now), made(before)))
 
-    assert paths(chosen) == sorted(path for path in now if before.get(path) != now[path])
+    def content(tree, path):
+        size, kind = tree[path]
+        return bytes([kind]) * size
+
+    differ = [path for path in now if path not in before or content(now, path) != content(before, path)]
+    assert paths(chosen) == sorted(differ)
     assert len(chosen) == len(now)

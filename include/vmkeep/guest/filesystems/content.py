@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from vmkeep.guest.filesystems.volume import Volume
 from vmkeep.model.extents import Extent
+from vmkeep.model.prints import UNKNOWN, Print, Prints, moved, prints_of
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer as Buffer
@@ -155,3 +157,35 @@ def extents_of(runs: Iterable[Run], size: int) -> Iterator[Extent]:
         stop = min(size, run.start + run.length)
     if stop > start:
         yield Extent(start, stop)
+
+
+def prints_of_runs(volume: Volume, runs: Iterable[Run], size: int) -> Prints:
+    """Yield the prints of a file by its runs.
+
+    :raises CorruptError: a run lies beyond the volume's end.
+    """
+    for run in runs:
+        if run.start >= size:
+            return
+        if run.place is not None:
+            stop = run.place + min(run.length, size - run.start)
+            if stop > volume.capacity:
+                raise volume.damaged(f"a file lies at the bytes {run.place} to {stop}, beyond the volume's end")
+            yield from moved(prints_of(volume.disk, run.place, stop), by=run.start - run.place)
+
+
+def print_of_whole(size: int, form: Iterable[object], prints: Prints | None = None) -> Prints:
+    """Yield one print for a whole file that follows from some values, and from ranges of the disk with their prints.
+
+    :param form: all that says how the content is made: the content itself, or where it lies and how it is packed.
+    """
+    made = hashlib.sha256()
+    for value in form:
+        made.update(repr(value).encode() + b"\n")
+    for extent, known in prints or ():
+        if known.digest is None:
+            yield Extent(0, size), UNKNOWN
+            return
+        made.update(repr((extent, known)).encode() + b"\n")
+    if size:
+        yield Extent(0, size), Print(made.digest())

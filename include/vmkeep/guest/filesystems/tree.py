@@ -17,6 +17,7 @@ from vmkeep.guest.filesystems.recent import Recent
 from vmkeep.guest.filesystems.volume import Volume
 from vmkeep.model.extents import Extent
 from vmkeep.model.guestfiles import FileEntry, FileKind
+from vmkeep.model.prints import Prints
 
 N = TypeVar("N")
 
@@ -57,6 +58,9 @@ class NodeReader(Protocol[N]):
 
     def extents(self, path: str, node: N) -> Iterator[Extent]:
         """Yield the ranges of a file that may hold data."""
+
+    def prints(self, path: str, node: N) -> Prints:
+        """Yield the ranges of a file that may hold data, with their prints."""
 
     def attributes(self, node: N) -> dict[str, bytes]:
         """Return the extended attributes."""
@@ -149,6 +153,11 @@ class FileTree(Generic[N]):
         """Yield the ranges of a file that may hold data."""
         path, node = self._file(path)
         return self._reader.extents(path, node)
+
+    def prints(self, path: str) -> Prints:
+        """Yield the ranges of a file that may hold data, with their prints."""
+        path, node = self._file(path)
+        return self._reader.prints(path, node)
 
     def attributes(self, path: str) -> dict[str, bytes]:
         """Return the extended attributes of an entry."""

@@ -13,6 +13,8 @@ from typing import Final
 
 from vmkeep.model.blockio import RandomDisk
 from vmkeep.model.extents import Extent
+from vmkeep.model.prints import ZEROS, Prints, prints_of
+from vmkeep.model.prints import moved as prints_moved
 
 _AT_ONCE: Final = 8 << 20
 """Bytes of stripes that are gathered before they are sorted into a caller's buffer."""
@@ -78,6 +80,15 @@ class JoinedDisk:
                 yield Extent(at, at + length), False
             else:
                 yield from moved(part.disk.extents(begin, begin + length), by=at - begin)
+
+    def prints(self, start: int, stop: int) -> Prints:
+        """Yield the neighbouring extents that cover a range, in order, each with its print."""
+        require_inside(self, start, stop)
+        for part, begin, at, length in self._within(start, stop):
+            if part.disk is None:
+                yield Extent(at, at + length), ZEROS
+            else:
+                yield from prints_moved(prints_of(part.disk, begin, begin + length), by=at - begin)
 
     def _within(self, start: int, stop: int) -> Iterator[tuple[Part, int, int, int]]:
         """Yield the parts that cover a range: part, offset on its disk, offset on this one, and length."""
@@ -182,6 +193,17 @@ class StripedDisk:
                 rows, is_data = 1, is_data or self._has_data(row)
             yield Extent(max(start, row * self._row), min(stop, (row + rows) * self._row)), is_data
             row += rows
+
+    def prints(self, start: int, stop: int) -> Prints:
+        """Yield the neighbouring extents that cover a range, in order, each with its print: one or more a stripe."""
+        require_inside(self, start, stop)
+        at = start
+        while at < stop:
+            end = min(stop, (at // self._stripe + 1) * self._stripe)
+            place = self._place(at)
+            disk = self._disks[at // self._stripe % len(self._disks)]
+            yield from prints_moved(prints_of(disk, place, place + end - at), by=at - place)
+            at = end
 
     def _has_data(self, row: int) -> bool:
         place = row * self._stripe

@@ -14,12 +14,13 @@ from vmkeep.guest.filesystems.btrfs.content import BtrfsContent
 from vmkeep.guest.filesystems.btrfs.items import ExtentItem, Inode
 from vmkeep.guest.filesystems.btrfs.nodes import Root, Trees
 from vmkeep.guest.filesystems.btrfs.superblock import Superblock, read_superblock
-from vmkeep.guest.filesystems.content import Run, extents_of, whole
+from vmkeep.guest.filesystems.content import Run, extents_of, print_of_whole, prints_of_runs, whole
 from vmkeep.guest.filesystems.tree import FileTree
 from vmkeep.guest.filesystems.values import posix_name
 from vmkeep.guest.filesystems.volume import Volume
 from vmkeep.model.extents import Extent
 from vmkeep.model.guestfiles import FileEntry, FileKind
+from vmkeep.model.prints import Prints
 
 _TOP: Final = 5
 _ROOT_FOLDER: Final = 256
@@ -191,6 +192,28 @@ class BtrfsReader:
             if each.inline is not None or each.logical
         )
         return extents_of(runs, self._inode(node).size)
+
+    def prints(self, path: str, node: BtrfsNode) -> Prints:
+        """Yield the ranges of a file that may hold data, with their prints."""
+        size = self._inode(node).size
+        found = self._extents(path, node, 0)
+        if any(each.inline is not None or each.compression or each.encryption for each in found):
+            stored = (
+                Run(each.logical, each.stored, self._place(each.logical, each.stored))
+                for each in self._extents(path, node, 0)
+                if each.logical
+            )
+            prints = prints_of_runs(self._volume, stored, items.LARGEST)
+            return print_of_whole(size, self._extents(path, node, 0), prints)
+        runs = (
+            Run(each.start, each.length, self._place(each.logical + each.offset, each.length))
+            for each in self._extents(path, node, 0)
+            if each.logical
+        )
+        return prints_of_runs(self._volume, runs, size)
+
+    def _place(self, logical: int, length: int) -> int:
+        return self._chunks.places(logical, length)[0]
 
     def attributes(self, node: BtrfsNode) -> dict[str, bytes]:
         """Return the extended attributes."""

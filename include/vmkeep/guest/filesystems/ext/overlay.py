@@ -10,6 +10,7 @@ from typing import Final
 from vmkeep.guest.filesystems.ext.journal import Copy
 from vmkeep.model.blockio import RandomDisk
 from vmkeep.model.extents import Extent
+from vmkeep.model.prints import Prints, prints_around
 
 _MAGIC: Final = struct.pack(">I", 0xC03B3998)
 
@@ -53,6 +54,10 @@ class ReplayedDisk:
                 yield extent, True
             else:
                 yield from self._split(extent)
+
+    def prints(self, start: int, stop: int) -> Prints:
+        """Yield the neighbouring extents that cover a range, each with its print. No block of the journal has one."""
+        return prints_around(self._disk, start, stop, self._blocks, self._size)
 
     def _split(self, hole: Extent) -> Iterator[tuple[Extent, bool]]:
         at = hole.start

@@ -6,7 +6,15 @@ import io
 from collections.abc import Iterator
 from typing import Final
 
-from vmkeep.guest.filesystems.content import FileContent, HeldContent, Run, extents_of, whole
+from vmkeep.guest.filesystems.content import (
+    FileContent,
+    HeldContent,
+    Run,
+    extents_of,
+    print_of_whole,
+    prints_of_runs,
+    whole,
+)
 from vmkeep.guest.filesystems.ext.attributes import INLINE_DATA, read_attributes
 from vmkeep.guest.filesystems.ext.folders import parse_block
 from vmkeep.guest.filesystems.ext.inodes import ENCRYPTED, INLINE, USES_EXTENTS, Inode, read_inode
@@ -17,6 +25,7 @@ from vmkeep.guest.filesystems.values import posix_name
 from vmkeep.guest.filesystems.volume import Volume
 from vmkeep.model.extents import Extent
 from vmkeep.model.guestfiles import FileEntry, FileKind
+from vmkeep.model.prints import Prints
 
 _ROOT: Final = 2
 _INODES: Final = 256
@@ -143,6 +152,15 @@ class ExtReader:
         if inode.flags & INLINE:
             return iter((Extent(0, inode.size),) if inode.size else ())
         return extents_of(self._mapper.runs(inode), inode.size)
+
+    def prints(self, path: str, node: int) -> Prints:
+        """Yield the ranges of a file that may hold data, with their prints."""
+        inode = self.inode(node)
+        if inode.refusal:
+            raise self._volume.refused(f"{path}: {inode.refusal}")
+        if inode.flags & INLINE:
+            return print_of_whole(inode.size, (self._inline(inode),))
+        return prints_of_runs(self._volume, self._mapper.runs(inode), inode.size)
 
     def runs(self, inode: Inode) -> Iterator[Run]:
         """Yield the runs of an inode, for the journal."""

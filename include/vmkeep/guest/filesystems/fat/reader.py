@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 
-from vmkeep.guest.filesystems.content import FileContent, Run, extents_of
+from vmkeep.guest.filesystems.content import FileContent, Run, extents_of, prints_of_runs
 from vmkeep.guest.filesystems.fat.exfatvolume import ExfatVolume
 from vmkeep.guest.filesystems.fat.fatvolume import FatVolume
 from vmkeep.guest.filesystems.fat.nodes import FatNode
@@ -13,6 +13,7 @@ from vmkeep.guest.filesystems.tree import FileTree
 from vmkeep.guest.filesystems.volume import Volume
 from vmkeep.model.extents import Extent
 from vmkeep.model.guestfiles import FileEntry, FileKind
+from vmkeep.model.prints import Prints
 
 
 def open_fat(volume: Volume) -> FileTree[FatNode]:
@@ -78,6 +79,10 @@ class FatReader:
     def extents(self, path: str, node: FatNode) -> Iterator[Extent]:
         """Yield the ranges of a file that may hold data."""
         return extents_of(self._runs(path, node, 0), node.size)
+
+    def prints(self, path: str, node: FatNode) -> Prints:
+        """Yield the ranges of a file that may hold data, with their prints."""
+        return prints_of_runs(self._volume, self._runs(path, node, 0), node.size)
 
     def attributes(self, node: FatNode) -> dict[str, bytes]:
         """Return none, because FAT has none."""

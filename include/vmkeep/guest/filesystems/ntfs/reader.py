@@ -6,10 +6,18 @@ import io
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from typing import Final
 
 from vmkeep.errors import CorruptError, NotFoundError, UnsupportedError
-from vmkeep.guest.filesystems.content import Content, FileContent, HeldContent, extents_of
+from vmkeep.guest.filesystems.content import (
+    Content,
+    FileContent,
+    HeldContent,
+    extents_of,
+    print_of_whole,
+    prints_of_runs,
+)
 from vmkeep.guest.filesystems.ntfs import state
 from vmkeep.guest.filesystems.ntfs.boot import Boot, read_boot
 from vmkeep.guest.filesystems.ntfs.compression import CompressedContent
@@ -30,6 +38,7 @@ from vmkeep.guest.filesystems.values import utf16_name, windows_moment
 from vmkeep.guest.filesystems.volume import MOST_AT_ONCE, Volume
 from vmkeep.model.extents import Extent
 from vmkeep.model.guestfiles import FileEntry, FileKind
+from vmkeep.model.prints import Prints
 
 _ROOT: Final = 5
 _FIRST_OF_USERS: Final = 16
@@ -214,6 +223,18 @@ class NtfsReader:
         if stream.resident is not None or stream.unit:
             return iter((Extent(0, stream.size),))
         return extents_of(stream.runs(), stream.size)
+
+    def prints(self, path: str, node: NtfsNode) -> Prints:
+        """Yield the ranges of a file that may hold data, with their prints."""
+        stream = self._stream(path, node)
+        if stream is None:
+            return iter(())
+        if stream.resident is not None:
+            return print_of_whole(stream.size, (stream.resident,))
+        if stream.unit:
+            form = chain((stream.unit, self._boot.cluster, stream.size, stream.written), stream.runs())
+            return print_of_whole(stream.size, form, prints_of_runs(self._volume, stream.runs(), stream.size))
+        return prints_of_runs(self._volume, stream.runs(), stream.size)
 
     def attributes(self, node: NtfsNode) -> dict[str, bytes]:
         """Return what NTFS-3G shows by these names, and OS/2's extended attributes."""

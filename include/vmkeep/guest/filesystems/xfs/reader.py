@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from vmkeep.errors import CorruptError
-from vmkeep.guest.filesystems.content import FileContent, HeldContent, extents_of
+from vmkeep.guest.filesystems.content import FileContent, HeldContent, extents_of, print_of_whole, prints_of_runs
 from vmkeep.guest.filesystems.recent import Recent
 from vmkeep.guest.filesystems.tree import FileTree
 from vmkeep.guest.filesystems.values import posix_name
@@ -21,6 +21,7 @@ from vmkeep.guest.filesystems.xfs.replay import replay
 from vmkeep.guest.filesystems.xfs.superblock import NEEDS_REPAIR, Superblock, read_superblock
 from vmkeep.model.extents import Extent
 from vmkeep.model.guestfiles import FileEntry, FileKind
+from vmkeep.model.prints import Prints
 
 _INODES: Final = 256
 """Inodes that are kept, because a caller asks several things about the same file."""
@@ -177,6 +178,13 @@ class XfsReader:
         if inode.content.format == LOCAL:
             return iter((Extent(0, inode.size),) if inode.size else ())
         return extents_of(self._mapper.runs(inode.content), inode.size)
+
+    def prints(self, path: str, node: int) -> Prints:
+        """Yield the ranges of a file that may hold data, with their prints."""
+        inode = self._checked(path, node)
+        if inode.content.format == LOCAL:
+            return print_of_whole(inode.size, (inode.content.room[: inode.size],))
+        return prints_of_runs(self._volume, self._mapper.runs(inode.content), inode.size)
 
     def attributes(self, node: int) -> dict[str, bytes]:
         """Return the extended attributes."""

@@ -21,6 +21,7 @@ from vmkeep.guest.filesystems.xfs.superblock import Superblock
 from vmkeep.guest.filesystems.xfs.transactions import Item, committed
 from vmkeep.model.blockio import RandomDisk
 from vmkeep.model.extents import Extent
+from vmkeep.model.prints import Prints, prints_around
 
 _SECTOR: Final = 512
 _CHUNK: Final = 128
@@ -93,6 +94,10 @@ class ReplayedDisk:
         """Yield the range as one extent that may hold data, because the log may have filled any hole."""
         if start < stop:
             yield Extent(start, stop), True
+
+    def prints(self, start: int, stop: int) -> Prints:
+        """Yield the neighbouring extents that cover a range, each with its print. No sector of the log has one."""
+        return prints_around(self._disk, start, stop, self._numbers, _SECTOR)
 
 
 def replay(volume: Volume, found: Superblock, log: Log) -> tuple[Volume, int]:

@@ -9,6 +9,8 @@ from vmkeep.guest.volumes.parts import Runs, merged, moved, require_inside
 from vmkeep.guest.volumes.thin.pool import ThinPool
 from vmkeep.model.blockio import RandomDisk
 from vmkeep.model.extents import Extent
+from vmkeep.model.prints import ZEROS, Prints, prints_of
+from vmkeep.model.prints import moved as prints_moved
 
 
 class ThinDisk:
@@ -64,6 +66,23 @@ class ThinDisk:
                 yield from self._origin.extents(begin, within)
             if within < end:
                 yield Extent(within, end), False
+
+    def prints(self, start: int, stop: int) -> Prints:
+        """Yield the neighbouring extents that cover a range, in order, each with its print.
+
+        :raises CorruptError: the pool's metadata contradict themselves.
+        """
+        require_inside(self, start, stop)
+        for begin, end, place in self._mapped(start, stop):
+            if place is not None:
+                self._require_stored(place + end - begin)
+                yield from prints_moved(prints_of(self._pool.data, place, place + end - begin), by=begin - place)
+                continue
+            within = begin if self._origin is None else max(begin, min(end, self._origin.capacity))
+            if self._origin is not None and within > begin:
+                yield from prints_of(self._origin, begin, within)
+            if within < end:
+                yield Extent(within, end), ZEROS
 
     def _mapped(self, start: int, stop: int) -> Iterator[tuple[int, int, int | None]]:
         """Yield the ranges that cover a range: start, stop, and offset in the pool; ``None``: the volume has none."""

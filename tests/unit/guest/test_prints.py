@@ -1,0 +1,114 @@
+"""Files are the same by the prints of their bytes only if they are, in every kind of file system."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.guest_files import KINDS, image, walk
+from tests.nbd_parts import MemoryDisk
+from vmkeep.guest.filesystems import open_file_system
+from vmkeep.guest.volumes.parts import JoinedDisk, Part, StripedDisk
+from vmkeep.model.extents import Extent
+from vmkeep.model.prints import ZEROS, Print, prints_of
+from vmkeep.model.samefiles import same_content
+
+BLOCK = 4096
+MIB = 1 << 20
+IN_PLACE = ["exfat", "ext3-plain", "ext4-csum", "ntfs", "xfs-log"]
+"""Images with files that lie on the disk as they are."""
+
+
+class PrintedMemory(MemoryDisk):
+    """A disk in memory that knows the digests of its blocks, as one of a restore point does."""
+
+    def __init__(self, content):
+        super().__init__(content)
+        self._content = content
+
+    def prints(self, start, stop):
+        at = start
+        while at < stop:
+            first = at // BLOCK * BLOCK
+            end = min(stop, first + BLOCK)
+            block = self._content[first : first + BLOCK]
+            yield Extent(at, end), Print(hashlib.sha256(block).digest(), at - first) if any(block) else ZEROS
+            at = end
+
+
+class Unread:
+    """A file system of which no content may be opened."""
+
+    def __init__(self, files):
+        self.prints = files.prints
+
+    def open(self, path):
+        raise AssertionError(f"{path} is read")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("images")
+
+
+def changed_places(raw, contents):
+    """Return a place in the middle of each content that lies in an image as it is."""
+    for path, content in contents.items():
+        head = content[:4096]
+        place = raw.find(head) if len(head) > 64 and any(head) and raw.count(head) == 1 else -1
+        if place >= 0:
+            yield path, place + 32
+
+
+@pytest.mark.parametrize("name", ["btrfs-odd", "ext4-odd", *IN_PLACE])
+def test_the_prints_of_equal_disks_leave_no_doubt(folder, name):
+    raw, kind = image(name, folder).read_bytes(), KINDS[name]
+    with (
+        open_file_system(PrintedMemory(raw), kind, what="disk0") as old,
+        open_file_system(PrintedMemory(raw), kind, what="disk0") as new,
+    ):
+        entries = [entry for entry in walk(old) if entry.kind == "file"]
+        assert entries
+        assert all(same_content(Unread(old), entry, Unread(new), entry) for entry in entries)
+
+
+@pytest.mark.parametrize("name", IN_PLACE)
+def test_a_byte_that_changes_below_the_file_system_changes_its_file_and_no_other(folder, name):
+    raw, kind = image(name, folder).read_bytes(), KINDS[name]
+    with open_file_system(PrintedMemory(raw), kind, what="disk0") as old:
+        entries = {entry.path: entry for entry in walk(old) if entry.kind == "file" and entry.size < MIB}
+        contents = {path: old.open(path).readall() for path in entries}
+        path, place = random.Random(7).choice(list(changed_places(raw, contents)))
+        worse = bytearray(raw)
+        worse[place] ^= 0xFF
+        with open_file_system(PrintedMemory(bytes(worse)), kind, what="disk0") as new:
+            after = {each: new.open(each).readall() for each in contents}
+            assert after[path] != contents[path]
+            for each, entry in entries.items():
+                assert same_content(old, entry, new, new.entry(each)) == (after[each] == contents[each]), each
+
+
+@given(st.data())
+def test_parts_and_stripes_tell_the_prints_of_the_bytes_that_they_read(data):
+    noise = random.Random(data.draw(st.integers(0, 99)))
+    below = [PrintedMemory(noise.randbytes(4 * BLOCK) + bytes(4 * BLOCK)) for _ in range(3)]
+    striped = StripedDisk(below, stripe=data.draw(st.sampled_from([512, 4096, 16384])), what="striped")
+    joined = JoinedDisk([Part(striped, 1024, 40960), Part(None, 0, 5000), Part(below[0], 512, 9000)], what="joined")
+    start = data.draw(st.integers(0, joined.capacity - 1))
+    stop = data.draw(st.integers(start + 1, joined.capacity))
+    blocks = {hashlib.sha256(each._content[at : at + BLOCK]).digest(): each._content[at : at + BLOCK]
+              for each in below for at in range(0, 8 * BLOCK, BLOCK)}  # fmt: skip
+
+    told = b""
+    for extent, known in prints_of(joined, start, stop):
+        assert extent.start == start + len(told)
+        block = blocks[known.digest][known.offset :] if known.digest else bytes(extent.length)
+        told += block[: extent.length]
+
+    read = bytearray(stop - start)
+    joined.read_into(start, memoryview(read))
+    assert told == read
