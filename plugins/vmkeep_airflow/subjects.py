@@ -8,7 +8,7 @@ answers say so.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from pathlib import Path
 from typing import Final
 
 from airflow.sdk import BaseHook
@@ -37,16 +37,18 @@ def subjects() -> list[Subject]:
 
 
 def _subject(conn_id: str, kind: str) -> Subject:
-    make: Callable[[], Subject]
-    if kind == VsphereHook.conn_type:
-        make = lambda: VsphereHook(conn_id).subject(proxy=True)  # noqa: E731
-    else:
-        make = RepositoryHook(conn_id).subject
     try:
-        return make()
+        if kind == VsphereHook.conn_type:
+            return _vcenter(VsphereHook(conn_id))
+        return RepositoryHook(conn_id).subject()
     except VmKeepError as error:
         told = Answer(state=State.FAULT, text=str(error), remedy="correct it under Admin > Connections")
         return Subject(about=f"connection {conn_id}", names=("fields",), ask=lambda to: to.add("fields", told))
+
+
+def _vcenter(hook: VsphereHook) -> Subject:
+    """Return a vCenter. A hub, which has no VDDK, need not reach the hosts."""
+    return hook.subject(proxy=bool(hook.vddk) and Path(hook.vddk or "").is_dir())
 
 
 def _listed() -> tuple[dict[str, str], str]:

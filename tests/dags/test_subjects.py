@@ -80,6 +80,18 @@ def test_every_connection_that_airflow_knows_is_a_subject_and_others_are_not(con
     assert (check.state, check.name) == (State.FAULT, "fields")
 
 
+@pytest.mark.parametrize("there", [True, False])
+def test_a_hub_without_vddk_need_not_reach_the_hosts(connections, tmp_path, monkeypatch, there):
+    asked = []
+    monkeypatch.setattr(VsphereHook, "subject", lambda _self, *, proxy: asked.append(proxy))
+    vddk = str(tmp_path if there else tmp_path / "only-on-proxies")
+    connections("vc", conn_type="vsphere", host="vc.invalid", login="u", password="p", extra={"vddk": vddk})
+
+    airflows.subjects()
+
+    assert asked == [there]
+
+
 @pytest.fixture
 def pool():
     """Give the pool of the proxies other slots, or none, until the end of the test."""

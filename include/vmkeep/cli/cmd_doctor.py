@@ -79,8 +79,10 @@ def _own(
     from vmkeep.flows.doctor import machine_subject, repository_subject, vcenter_subject
     from vmkeep.flows.repositories import cache_folder, open_repository
 
+    drivers = parse_drivers(value_of(settings.DISK_DRIVERS))
     if vsphere["vcenter"]:
-        yield _named("vCenter", lambda: vcenter_subject(vcenter_from(**vsphere), vddk=vddk))
+        proxy = bool(vddk or drivers)
+        yield _named("vCenter", lambda: vcenter_subject(vcenter_from(**vsphere), vddk=vddk or None, proxy=proxy))
     elif not others:
         yield _unnamed("vCenter", settings.VCENTER)
     if repository:
@@ -92,8 +94,7 @@ def _own(
         )
     elif not others:
         yield _unnamed("repository", settings.REPOSITORY)
-    drivers = parse_drivers(value_of(settings.DISK_DRIVERS))
-    yield machine_subject(Site(repository="", vddk=vddk, disk_drivers=drivers), cache=cache_folder())
+    yield machine_subject(Site(repository="", vddk=vddk or None, disk_drivers=drivers), cache=cache_folder())
 
 
 def _named(kind: str, make: Callable[[], Subject]) -> Subject:

@@ -120,6 +120,14 @@ def test_what_is_not_set_is_not_known_and_an_odd_setting_is_a_fault(doctor):
     assert only(odd, "vCenter", "settings")["state"] == "fault"
 
 
+def test_a_machine_that_copies_no_disks_need_not_reach_the_hosts_and_does_not_say_that_it_does(doctor):
+    code, document, found = doctor(VMKEEP_VDDK="")
+
+    assert (code, document["fit"]) == (0, True)
+    assert only(found, "vCenter", "ports of the hosts")["state"] == "not known"
+    assert only(found, "vCenter", "VDDK fits")["state"] == "not known"
+
+
 def test_a_vddk_that_is_none_is_a_fault(doctor, tmp_path):
     _, _, found = doctor(VMKEEP_VDDK=str(tmp_path))
 

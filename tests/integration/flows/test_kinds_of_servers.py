@@ -132,6 +132,7 @@ def test_a_host_without_vcenter_is_examined_and_gets_a_role_of_the_privileges_th
 
     assert made.unknown == ("InventoryService.Tagging.AttachTag", "StorageProfile.View")
     assert not again.changes
+    assert states.pop("ports of the hosts") is State.UNKNOWN
     assert set(states.values()) == {State.OK}
     assert {"log-in", "rights for backup", "rights for restore-new", "VDDK fits"} <= set(states)
 

@@ -26,7 +26,7 @@ _TRIED: Final = (7, 8, 9)
 """Generations of vSphere that the tests know."""
 _CERTIFICATE, _LOG_IN, _VERSION, _CLOCK = "certificate", "log-in", "version", "clock"
 _VDDK, _PORTS = "VDDK fits", "ports of the hosts"
-_ON_A_PROXY = "on each proxy, set VMKEEP_VDDK or --vddk, and run 'vmkeep doctor'"
+_ON_A_PROXY = "run 'vmkeep doctor' on each proxy, or the DAG proxy_check, which does it on all"
 
 
 def vcenter_subject(
@@ -35,13 +35,13 @@ def vcenter_subject(
     """Return a vCenter or host as a subject.
 
     :param vddk: VDDK's folder on this machine, whose version is compared; ``None``: it has none.
-    :param proxy: this machine copies disks. Else the ports of the hosts are not tried, and it needs no VDDK.
+    :param proxy: this machine copies disks. Else its way to the hosts says nothing, and it needs no VDDK.
     :param label: how people know it, e.g. the name of a connection.
     """
     names = (_CERTIFICATE, _LOG_IN, _VERSION, _CLOCK, *roles_held.NAMES, roles_held.RARE, _VDDK)
     return Subject(
         about=f"vCenter {vcenter.host}{f' ({label})' if label else ''}",
-        names=(*names, _PORTS) if proxy else names,
+        names=(*names, _PORTS),
         ask=lambda answers: _ask(answers, vcenter, vddk, proxy=proxy),
         seconds=seconds,
     )
@@ -68,7 +68,9 @@ def _ask_session(answers: Answers, session: Session, vddk: str | None, *, proxy:
     _ask_rights(answers, session)
     hosts: list[HostLook] = []
     known = answers.ask(_VDDK, lambda: _vddk_fits(session, vddk, hosts, proxy=proxy))
-    if proxy and known:
+    if not proxy:
+        answers.add(_PORTS, unknown("not tried, because this machine copies no disks", _ON_A_PROXY))
+    elif known:
         answers.ask(_PORTS, lambda: reaching.judge(reaching.knock_at(hosts)))
 
 
