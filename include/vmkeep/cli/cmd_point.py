@@ -21,7 +21,7 @@ from vmkeep.cli.point_verify import verify
 
 @click.group(cls=Verbs)
 def point() -> None:
-    """List, show, verify, export, pin and delete restore points; try retention rules on them."""
+    """List, show, verify, scan, boot, export, pin and delete restore points; fetch their files."""
 
 
 for verb in (

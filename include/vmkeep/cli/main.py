@@ -37,7 +37,7 @@ _NOUNS = {
     "image": "Import disk images as a restore point, and export a disk as a raw image.",
     "key": "List, add, replace and remove the key slots of an encrypted repository.",
     "limit": "Show the limits on work at the same time, who uses them, and who waits.",
-    "point": "List, show, verify, export, pin and delete restore points; try retention rules on them.",
+    "point": "List, show, verify, scan, boot, export, pin and delete restore points; fetch their files.",
     "policy": "Check, list and explain backup policies.",
     "repo": "Make, check, prune, copy and repair a repository.",
     "report": "Report service levels, single windows, locks and proofs, and cost.",

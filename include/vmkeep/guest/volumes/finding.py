@@ -25,6 +25,8 @@ _LDM: Final = frozenset({"42", "5808c8aa-7e8f-42e0-85d2-e1e90434cfb3", "af9b60a0
 """Types of partitions of Windows' dynamic disks, of MBR and of GPT."""
 _STORAGE_SPACES: Final = "e75caf8f-f680-4cee-afa3-b001e56efc2d"
 _UUID_PART: Final = 6
+_NAMED: Final = 8
+"""Volumes that a sentence names."""
 _PV: Final = "lvm-pv"
 _MEMBER: Final = "raid-member"
 _RAID1: Final = 1
@@ -52,6 +54,7 @@ def find_volumes(disks: Sequence[DiskInGuest]) -> Volumes:
                 members.append((member, volume.name, volume.disk))
     arrays = tuple(_arrays(members))
     found.extend(arrays)
+    found = [_with_volumes(volume, state) for volume in found]
     physical = _physical_volumes(state, by_number, {name for _, name, _ in members}, arrays)
     found.extend(_logical_volumes(state, physical))
     return Volumes(listed=unique(found), lvm=state)
@@ -86,7 +89,8 @@ def _place(disk: DiskInGuest, place: PartitionPlace, table: PartitionTable) -> V
 
 def _partitioned(name: str, disk: RandomDisk, table: PartitionTable) -> Volume:
     """Return a whole disk with partitions. If it bears a file system too, one of the two is left over."""
-    content = Content(kind=table.kind.value, refusal=f"it has partitions; files are in {name}p1 and so on")
+    parts = _few([place.name for place in table.partitions])
+    content = Content(kind=table.kind.value, refusal=f"it has a partition table; files are in {parts}")
     try:
         other = next((each for each in detect_all(disk) if each.kind in KINDS), None)
     except CorruptError:
@@ -138,6 +142,23 @@ def _of(name: str, disk: RandomDisk, content: Content, warnings: tuple[str, ...]
         is_cut=content.size > disk.capacity,
         disk=disk,
     )
+
+
+def _with_volumes(volume: Volume, state: LvmState) -> Volume:
+    """Return a physical volume with the names of the logical volumes of its group, because the files are in those."""
+    if volume.kind != _PV:
+        return volume
+    group = next((each for each in state.groups if any(pv.uuid == volume.uuid for pv in each.physical_volumes)), None)
+    if group is None:
+        return volume
+    names = [f"{printable(group.name)}/{printable(logical.name)}" for logical in shown(group)]
+    refusal = f"it is a part of LVM; files are in {_few(names)}" if names else "it is a part of LVM, without volumes"
+    return replace(volume, refusal=refusal, state=f"not readable: {refusal}")
+
+
+def _few(names: Sequence[str]) -> str:
+    """Return the first of some names, in words."""
+    return ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
 
 
 def _arrays(members: Sequence[tuple[Member, str, RandomDisk]]) -> Iterator[Volume]:

@@ -18,10 +18,11 @@ def _listed(volumes):
 
 
 def test_disks_partitions_and_logical_volumes_are_listed(guest_disks):
+    in_lvm = "it is a part of LVM; files are in vgdata/lv_ext4, vgdata/lv_xfs, vgdata/lv_stripe, vgdata/lv_extra"
     assert _listed(find_volumes(guest_disks.scenario("i-consistent"))) == {
-        "disk0": ("mbr", "not readable: it has partitions; files are in disk0p1 and so on"),
-        "disk0p1": ("lvm-pv", "not readable: it is a part of LVM; its logical volumes have the files"),
-        "disk1": ("lvm-pv", "not readable: it is a part of LVM; its logical volumes have the files"),
+        "disk0": ("mbr", "not readable: it has a partition table; files are in disk0p1"),
+        "disk0p1": ("lvm-pv", f"not readable: {in_lvm}"),
+        "disk1": ("lvm-pv", f"not readable: {in_lvm}"),
         "vgdata/lv_ext4": ("ext4", "ready"),
         "vgdata/lv_xfs": ("xfs", "ready"),
         "vgdata/lv_stripe": ("ext4", "ready"),
