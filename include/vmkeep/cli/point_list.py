@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from vmkeep.cli.completions import complete_vms
@@ -19,6 +19,7 @@ from vmkeep.model.selector import shown_name
 from vmkeep.model.wording import size
 
 if TYPE_CHECKING:
+    from vmkeep.flows.clean_points import Cleanness
     from vmkeep.flows.pointlist import CatalogEntry, PointList
 
 
@@ -35,12 +36,14 @@ if TYPE_CHECKING:
 def list_points(repository: str | None, vm: str | None, as_json: bool) -> None:
     """List restore points, oldest first.
 
+    Among the marks, MALWARE tells of a find, and IN DOUBT of one in an older point whose files the point shares.
     The exit code is 90 when a point cannot be read and was left out, and 10 when the VM has no point.
     """
-    from vmkeep.flows.pointlist import list_points  # takes time to import
+    from vmkeep.flows.pointlist import list_points, scan_doubts  # takes time to import
 
     with open_given(repository) as opened:
         found = list_points(opened, catalog=catalog_url(), vm=vm)
+        scans = scan_doubts(opened, found)
     if vm is not None and not found.entries:
         tell_left_out(found.refreshed)
         raise NotFoundError(f"no restore point of a VM '{vm}' in {opened.location}; see 'vmkeep point list'")
@@ -51,16 +54,16 @@ def list_points(repository: str | None, vm: str | None, as_json: bool) -> None:
             [
                 to_plain(entry)
                 | to_plain(found.marks.get(entry.ref, Marks()))
-                | {"uses": to_plain(found.uses.get(entry.ref, ()))}
+                | {"uses": to_plain(found.uses.get(entry.ref, ())), "scan": scans.get(entry.ref)}
                 for entry in found.entries
             ]
         )
     else:
-        _print_list(found)
+        _print_list(found, scans)
     tell_left_out(found.refreshed)
 
 
-def _print_list(found: PointList) -> None:
+def _print_list(found: PointList, scans: Mapping[str, Cleanness]) -> None:
     of, zone = _sources(found.entries), shown_zone()
     print_table(
         ("point", "VM", f"taken at ({zone})", "kind", "consistency", "disks", "capacity", "read", "stored", "marks"),
@@ -70,7 +73,7 @@ def _print_list(found: PointList) -> None:
                 entry.kind, entry.consistency,
                 f"{entry.disks} ({entry.skipped} skipped)" if entry.skipped else entry.disks,
                 size(entry.capacity), size(entry.bytes_read), size(entry.bytes_stored),
-                short_marks(found.marks.get(entry.ref, Marks()), found.uses.get(entry.ref, ())),
+                short_marks(found.marks.get(entry.ref, Marks()), found.uses.get(entry.ref, ()), scans.get(entry.ref)),
             )
             for entry in found.entries
         ],

@@ -11,11 +11,15 @@ from vmkeep.clock import now
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from vmkeep.flows.clean_points import Cleanness
     from vmkeep.flows.points import Marks, Use
 
 
-def short_marks(marks: Marks, uses: Sequence[Use] = ()) -> str:
-    """Return the marks and uses of a point in a few words."""
+def short_marks(marks: Marks, uses: Sequence[Use] = (), scan: Cleanness | None = None) -> str:
+    """Return the marks and uses of a point in a few words.
+
+    :param scan: the doubt about it by malware scans; ``None``: there is none.
+    """
     words = []
     if marks.pin is not None:
         over = "" if marks.pin.holds(now()) else "was "
@@ -24,6 +28,8 @@ def short_marks(marks: Marks, uses: Sequence[Use] = ()) -> str:
         words.append("DAMAGED")
     if marks.suspicion is not None:
         words.append("SUSPECT")
+    if scan is not None:
+        words.append(scan.upper())
     words += dict.fromkeys(f"{use.doing} on {use.host}" for use in uses)
     return ", ".join(words)
 

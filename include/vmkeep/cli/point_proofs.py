@@ -12,8 +12,10 @@ from vmkeep.cli.output import one_line
 from vmkeep.cli.times import shown_second, shown_zone
 from vmkeep.errors import UsageError
 from vmkeep.flows import points
+from vmkeep.model.wording import counted
 
 if TYPE_CHECKING:
+    from vmkeep.flows.clean_points import ScanState
     from vmkeep.flows.repositories import Repository
     from vmkeep.model.proofs import PointProof
 
@@ -28,6 +30,18 @@ def show_proofs(proofs: Sequence[PointProof]) -> None:
         files = f" ({', '.join(proof.files)})" if proof.files else ""
         line = f"{proof.kind} {result} at {shown_second(proof.at, zone)} {zone}{by}{run}: {proof.text}{files}"
         click.echo(f"  proof         {one_line(line)}")
+
+
+def show_scan(state: ScanState) -> None:
+    """Print what the malware scans of a point say all together, if there was one."""
+    if state.scanned_at is None:
+        return
+    word = str(state.cleanness)
+    word = word.upper() if state.cleanness in ("malware", "in doubt") else word
+    zone = shown_zone()
+    based = f", with the scans of {counted(len(state.chain), 'older point')}" if state.chain else ""
+    line = f"{word} by the scan of {shown_second(state.scanned_at, zone)} {zone}{based}"
+    click.echo(f"  malware       {one_line(line)}")
 
 
 def write_picture(repository: Repository, ref: str, file: Path) -> None:

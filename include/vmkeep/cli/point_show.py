@@ -12,7 +12,7 @@ from vmkeep.cli.options import json_option, open_given, repository_option
 from vmkeep.cli.output import print_json, print_table
 from vmkeep.cli.pages import Section, command, option
 from vmkeep.cli.point_marks import short_marks
-from vmkeep.cli.point_proofs import show_proofs, write_picture
+from vmkeep.cli.point_proofs import show_proofs, show_scan, write_picture
 from vmkeep.cli.times import shown_second, shown_zone
 from vmkeep.errors import UsageError
 from vmkeep.flows import points
@@ -71,7 +71,7 @@ def show(repository: str | None, ref: str, mapping: bool, screenshot: Path | Non
         shown = points.show(opened, ref)
     found, marks = shown.point, shown.marks
     if as_json:
-        also = {"uses": to_plain(shown.uses), "proofs": to_plain(shown.proofs)}
+        also = {"uses": to_plain(shown.uses), "proofs": to_plain(shown.proofs), "scan": to_plain(shown.scan)}
         print_json({"ref": found.ref, **to_plain(found), **to_plain(marks), **also})
         return
     zone = shown_zone()
@@ -90,6 +90,7 @@ def show(repository: str | None, ref: str, mapping: bool, screenshot: Path | Non
     for warning in found.warnings:
         click.echo(f"  warning       {warning}")
     _show_marks(marks)
+    show_scan(shown.scan)
     show_proofs(shown.proofs)
     for use in shown.uses:
         since = f" since {shown_second(use.since, zone)} {zone}" if use.since else ""

@@ -16,9 +16,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 
+from vmkeep.blobs import abreast
 from vmkeep.model.proofs import PointProof, ProofKind, ProofResult
 from vmkeep.model.scanning import ScanScope
-from vmkeep.repository import Repository
+from vmkeep.repository import ProofName, Repository
 from vmkeep.repository.points import blob_of_ref, is_ahead
 
 
@@ -75,25 +76,37 @@ class ScanStates:
 
     def __init__(self, repository: Repository, vm_key: str | None = None) -> None:
         self._repository = repository
-        self._results: defaultdict[str, list[tuple[datetime, ProofResult]]] = defaultdict(list)
-        """Times and results of the scans that could tell, by the blob key of the point's manifest."""
+        self._scans: defaultdict[str, list[ProofName]] = defaultdict(list)
+        """The scans by the blob key of their point's manifest."""
+        self._infected: set[str] = set()
+        """Folders of the VMs of which a scan has found something, whether that still counts or not."""
         for name in repository.proofs.names(vm_key):
             if name.kind is ProofKind.MALWARE:
-                told = name.result is not ProofResult.UNDECIDED
-                self._results[name.manifest] += [(name.at, name.result)] * told
+                self._scans[name.manifest].append(name)
+                if name.result is ProofResult.FAILED:
+                    self._infected.add(_folder(name.manifest))
 
     def is_infected(self, ref: str) -> bool:
-        """Return whether a scan of a point found malware, which counts still. Mostly reads nothing."""
-        results = self._results.get(blob_of_ref(ref), [])
-        if all(result is ProofResult.PASSED for _, result in results):
-            return False
-        if max(results)[1] is ProofResult.FAILED:
-            return True
-        return any(scan.result is ProofResult.FAILED for scan in counting_scans(self._repository, ref))
+        """Return whether a find counts in a point, its own or one that was passed on to it. Mostly reads nothing."""
+        return self.find_in(ref) is not None
+
+    def find_in(self, ref: str) -> PointProof | None:
+        """Return the find that counts in a point, if there is one. Mostly reads nothing."""
+        names = self._scans.get(blob_of_ref(ref), ())
+        if all(name.result is not ProofResult.FAILED for name in names):
+            return None
+        return next((scan for scan in self._counting(ref) if scan.result is ProofResult.FAILED), None)
+
+    def doubts(self, refs: Iterable[str]) -> dict[str, Cleanness]:
+        """Return which of some points have malware, or are in doubt. Read only proofs of VMs that have a find."""
+        asked = [ref for ref in refs if _folder(blob_of_ref(ref)) in self._infected]
+        states = abreast(self._repository.blobs, self.of, asked)
+        bad = (Cleanness.FOUND, Cleanness.BASED)
+        return {state.point: state.cleanness for state in states if state.cleanness in bad}
 
     def of(self, ref: str) -> ScanState:
         """Return the state of a point: by a find that counts, else by the newest scan that shows it clean."""
-        proofs = counting_scans(self._repository, ref) if blob_of_ref(ref) in self._results else ()
+        proofs = self._counting(ref)
         if not proofs:
             return ScanState(point=ref, cleanness=Cleanness.UNSCANNED)
         judged = [(proof, self._judge(proof)) for proof in proofs]
@@ -107,6 +120,36 @@ class ScanStates:
             chain=chain_of(proof),
             left=_left(proof),
         )
+
+    def _counting(self, ref: str) -> tuple[PointProof, ...]:
+        """Return the malware scans of a point that count, the newest first.
+
+        A find counts alone, until a later scan of all files by the same scanner passes. A scan by another one, by other
+        rules, or with older signatures does not take it back, because it may know nothing of that malware. Nor does one
+        from the future, because nobody knows whether it was later.
+        Without a find, all scans that passed count, because a weaker one takes nothing from a stronger one.
+        """
+        scans = self._repository.proofs.load(self._scans.get(blob_of_ref(ref), ()))
+        told = [proof for proof in scans if proof.result is not ProofResult.UNDECIDED]
+        whole: list[PointProof] = []
+        for proof in told:  # the newest first
+            if not proof.passed and self._counts(proof, whole):
+                return (proof,)
+            if proof.passed and proof.details.get("scope") == ScanScope.WHOLE and not is_ahead(proof.at):
+                whole.append(proof)
+        return tuple(proof for proof in told if proof.passed) or tuple(scans[:1])
+
+    def _counts(self, find: PointProof, whole: Sequence[PointProof]) -> bool:
+        """Return whether a find counts.
+
+        :param whole: the later scans of all files that found nothing.
+        """
+        if all(any(_knows(each, finder) for each in whole) for finder in _finders(find)):
+            return False
+        older = find.details.get(FOUND_IN)
+        if older is None or not self._scans.get(blob_of_ref(str(older))):
+            return True  # it was found here, or nobody can take it back there any more
+        return self.is_infected(str(older))
 
     def _judge(self, proof: PointProof) -> Cleanness:
         if proof.result is ProofResult.FAILED:
@@ -147,37 +190,6 @@ def last_clean_of(repository: Repository, vm_key: str, *, before: datetime | Non
     return ScanStates(repository, vm_key).last_clean(points, damaged=damaged)
 
 
-def counting_scans(repository: Repository, ref: str) -> tuple[PointProof, ...]:
-    """Return the malware scans of a point that count, the newest first.
-
-    A find counts alone, until a later scan of all files by the same scanner passes. A scan by another one, by other
-    rules, or with older signatures does not take it back, because it may know nothing of that malware.
-    Without a find, all scans that passed count, because a weaker one takes nothing from a stronger one.
-    """
-    scans = [proof for proof in repository.proofs.of(ref) if proof.kind is ProofKind.MALWARE]
-    told = [proof for proof in scans if proof.result is not ProofResult.UNDECIDED]
-    whole: list[PointProof] = []
-    for proof in told:  # the newest first
-        if not proof.passed and _counts(repository, proof, whole):
-            return (proof,)
-        if proof.passed and proof.details.get("scope") == ScanScope.WHOLE:
-            whole.append(proof)
-    return tuple(proof for proof in told if proof.passed) or tuple(scans[:1])
-
-
-def _counts(repository: Repository, find: PointProof, whole: Sequence[PointProof]) -> bool:
-    """Return whether a find counts.
-
-    :param whole: the later scans of all files that found nothing.
-    """
-    if all(any(_knows(each, finder) for each in whole) for finder in _finders(find)):
-        return False
-    older = find.details.get(FOUND_IN)
-    if older is None or not repository.proofs.of(str(older)):
-        return True  # it was found here, or nobody can take it back there any more
-    return any(scan.result is ProofResult.FAILED for scan in counting_scans(repository, str(older)))
-
-
 def pass_on(repository: Repository, vm_key: str, find: PointProof) -> None:
     """Tell the points that stand on a point of a find in it: their scans left out the files that it was found in."""
     for ref, proofs in repository.proofs.all(vm_key).items():
@@ -185,7 +197,12 @@ def pass_on(repository: Repository, vm_key: str, find: PointProof) -> None:
         if ref != find.point and any(find.point in chain_of(proof) for proof in scans):
             text = f"it may share files with {find.point}: {find.text}"
             details = find.details | {FOUND_IN: find.point}
-            repository.proofs.add(ref, replace(find, text=text, details=details, files={}))
+            series = f"{find.series}\nfound in {find.point}"  # so that it pushes out no find of the point's own
+            repository.proofs.add(ref, replace(find, text=text, details=details, series=series, files={}))
+
+
+def _folder(manifest: str) -> str:
+    return manifest.rpartition("/")[0]
 
 
 @dataclass(frozen=True, slots=True)

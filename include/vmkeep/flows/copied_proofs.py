@@ -66,8 +66,7 @@ def _bring(ref: str, proof: PointProof, source: Repository, target: Repository) 
             files[name] = source.proofs.file(proof, name)
         except (CorruptError, NotFoundError) as error:
             log.warning("a file of a proof stays behind: %s", error)
-    # A scan of changed files may have passed on a point that is not clean; the VM's own note comes by itself.
-    target.proofs.add(ref, replace(proof, files={}), files, proves_vm=proof.kind is not ProofKind.MALWARE)
+    target.proofs.add(ref, replace(proof, files={}), files)
 
 
 class _Facts(NamedTuple):

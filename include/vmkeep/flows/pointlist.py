@@ -7,13 +7,14 @@ from dataclasses import dataclass
 
 from vmkeep.catalog import CatalogEntry, PointOrigin, Refreshed, ask_catalog, open_catalog
 from vmkeep.clock import now
+from vmkeep.flows.clean_points import Cleanness, ScanStates
 from vmkeep.model.hostconfig import is_host_key
 from vmkeep.repository import Marks, Repository, Use
 from vmkeep.repository.points import blob_of_ref, is_ahead, warn_of_the_future
 
 __all__ = [
     "CatalogEntry", "PointList", "PointOrigin", "Refreshed", "good_origins", "list_origins", "list_points",
-    "rebuild_catalog",
+    "rebuild_catalog", "scan_doubts",
 ]  # fmt: skip
 
 
@@ -49,6 +50,11 @@ def list_points(repository: Repository, *, catalog: str, vm: str | None = None) 
     by_manifest = repository.uses.all(time=now())
     uses = {entry.ref: found for entry in entries if (found := by_manifest.get(blob_of_ref(entry.ref)))}
     return PointList(entries=tuple(entries), marks=repository.marks.all(), uses=uses, refreshed=refreshed)
+
+
+def scan_doubts(repository: Repository, listed: PointList) -> Mapping[str, Cleanness]:
+    """Return which of the listed points have malware, or are in doubt, by their scans."""
+    return ScanStates(repository).doubts(entry.ref for entry in listed.entries)
 
 
 def list_origins(repository: Repository, *, catalog: str) -> tuple[PointOrigin, ...]:

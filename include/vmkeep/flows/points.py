@@ -7,6 +7,7 @@ from datetime import datetime
 
 from vmkeep.clock import now
 from vmkeep.errors import NotFoundError, UsageError
+from vmkeep.flows.clean_points import ScanState, ScanStates
 from vmkeep.model.point import RestorePoint
 from vmkeep.model.proofs import PICTURE, PointProof
 from vmkeep.repository import Marks, OpenUse, Pin, Repository, Trust, Use
@@ -20,6 +21,8 @@ class ShownPoint:
 
     point: RestorePoint
     marks: Marks
+    scan: ScanState
+    """The word of its malware scans."""
     uses: tuple[Use, ...] = ()
     proofs: tuple[PointProof, ...] = ()
     """The outcomes of checks, the newest first."""
@@ -44,6 +47,7 @@ def show(repository: Repository, text: str) -> ShownPoint:
         marks=repository.marks.of(found.ref),
         uses=repository.uses.of(found.ref, time=now()),
         proofs=repository.proofs.of(found.ref),
+        scan=ScanStates(repository, found.vm.key).of(found.ref),
     )
 
 

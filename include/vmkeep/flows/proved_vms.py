@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from vmkeep.clock import now
-from vmkeep.flows.clean_points import ScanStates
+from vmkeep.flows.clean_vms import last_clean_of_all
 from vmkeep.flows.pointlist import list_points
 from vmkeep.model.proofs import ProofKind, VmProof
 from vmkeep.repository import Repository
@@ -37,19 +37,29 @@ class ProvedVm:
 def list_proved(repository: Repository, *, catalog: str) -> tuple[ProvedVm, ...]:
     """Return every VM that has points: those that were never shown to start first, then the longest ago.
 
+    Its proof of kind malware is the scan of its last clean point, which is there only as long as no find counts in it.
+
     :param catalog: the SQLAlchemy URL of the catalog. If it cannot be used, the whole repository is read.
     """
     latest = repository.proofs.latest()
-    scans = ScanStates(repository)
     newest = {entry.vm_key: entry for entry in list_points(repository, catalog=catalog).entries}
+    clean = last_clean_of_all(repository, newest)
     at = now()
     found = []
     for key, entry in newest.items():
-        proofs = {
-            kind: proof
-            for kind, proof in latest.get(key, {}).items()
-            if kind is not ProofKind.MALWARE or not scans.is_infected(proof.point)
+        proofs: dict[ProofKind, VmProof] = {
+            kind: proof for kind, proof in latest.get(key, {}).items() if kind is not ProofKind.MALWARE
         }
+        if (state := clean[key].clean) is not None and state.scanned_at is not None and state.taken_at is not None:
+            proofs[ProofKind.MALWARE] = VmProof(
+                vm_key=key,
+                vm_name=entry.vm_name,
+                point=state.point,
+                taken_at=state.taken_at,
+                at=state.scanned_at,
+                run="",
+                kind=ProofKind.MALWARE,
+            )
         ages = {kind: max(0.0, (at - proof.at).total_seconds()) for kind, proof in proofs.items()}
         found.append(
             ProvedVm(

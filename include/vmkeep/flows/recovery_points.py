@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 from vmkeep.catalog import ask_catalog
 from vmkeep.errors import PlanError
-from vmkeep.flows.clean_points import ScanStates
+from vmkeep.flows.clean_points import Cleanness, ScanStates
 from vmkeep.model.hostconfig import is_host_key
 from vmkeep.model.point import settled_vcenters
 from vmkeep.model.wording import counted
@@ -19,6 +19,11 @@ from vmkeep.repository.points import is_ahead
 
 if TYPE_CHECKING:
     from vmkeep.catalog import CatalogEntry, PointOrigin
+
+_NOT_CLEAN: Mapping[Cleanness | None, str] = {
+    Cleanness.FOUND: "not clean: a scan found malware in it",
+    Cleanness.BASED: "not clean: a scan found malware in an older point whose files it shares",
+}
 
 
 def known_points(repository: Repository, *, catalog: str) -> tuple[tuple[KnownPoint, ...], tuple[str, ...]]:
@@ -30,7 +35,8 @@ def known_points(repository: Repository, *, catalog: str) -> tuple[tuple[KnownPo
         catalog,
         lambda cache: (cache.refresh(repository), cache.points(repository.id), cache.origins(repository.id)),
     )
-    marks, scans = repository.marks.all(), ScanStates(repository)
+    marks = repository.marks.all()
+    doubts = ScanStates(repository).doubts(entry.ref for entry in entries)
     by_ref = {origin.ref: origin for origin in origins}
     vcenters = _vcenters(entries)
     points = tuple(
@@ -39,7 +45,7 @@ def known_points(repository: Repository, *, catalog: str) -> tuple[tuple[KnownPo
             by_ref.get(entry.ref),
             marks.get(entry.ref),
             vcenters[entry.ref],
-            infected=scans.is_infected(entry.ref),
+            scan=doubts.get(entry.ref),
         )
         for entry in entries
         if not is_host_key(entry.vm_key)
@@ -60,7 +66,12 @@ def _vcenters(entries: Iterable[CatalogEntry]) -> dict[str, str | None]:
 
 
 def _known(
-    entry: CatalogEntry, origin: PointOrigin | None, marks: Marks | None, vcenter: str | None, *, infected: bool
+    entry: CatalogEntry,
+    origin: PointOrigin | None,
+    marks: Marks | None,
+    vcenter: str | None,
+    *,
+    scan: Cleanness | None,
 ) -> KnownPoint:
     return KnownPoint(
         ref=entry.ref,
@@ -73,7 +84,7 @@ def _known(
         inventory_path=entry.inventory_path,
         addresses=origin.addresses if origin else (),
         dns_name=origin.dns_name if origin else None,
-        doubt=_doubt(marks) or ("not clean: a scan found malware in it" if infected else ""),
+        doubt=_doubt(marks) or _NOT_CLEAN.get(scan, ""),
         pinned=marks is not None and marks.pin is not None,
         ahead=is_ahead(entry.taken_at),
     )

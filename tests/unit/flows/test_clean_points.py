@@ -9,13 +9,22 @@ import pytest
 
 from tests.sealed import remove_on_purpose
 from vmkeep.flows.clean_points import Cleanness, ScanStates, last_clean_of, pass_on
+from vmkeep.flows.clean_vms import clean_vms
 from vmkeep.flows.point_doubts import about_doubts
 from vmkeep.images import import_images
+from vmkeep.model.point import BackupMode, Consistency, Quiesce, RestorePoint, VmIdentity
 from vmkeep.model.proofs import PointProof, ProofKind, ProofResult
-from vmkeep.repository import create_repository, point_id
+from vmkeep.repository import create_repository, open_in, point_id
+from vmkeep.repository.unlock import descriptor
+from vmkeep.testing import MemoryStore
 
 DAY = timedelta(days=1)
 BEGIN = datetime(2026, 5, 4, 3, 0, tzinfo=UTC)
+EMPTY = RestorePoint(
+    id="0123456789abcdef", vm=VmIdentity(name="web", key="web"), taken_at=BEGIN, run="run",
+    mode_asked=BackupMode.ASIS, mode_used=BackupMode.ASIS, quiesce_asked=Quiesce.NONE, consistency=Consistency.CRASH,
+    images=(),
+)  # fmt: skip
 
 
 @pytest.fixture
@@ -114,6 +123,89 @@ def test_a_find_that_is_taken_back_in_the_older_point_leaves_no_doubt(made):
     proved(repository, refs[0], ProofResult.PASSED, hours=2)
 
     assert states(repository, refs[:2]) == [Cleanness.CLEAN, Cleanness.CLEAN]
+
+
+def test_every_question_about_a_find_has_one_answer(made, tmp_path):
+    from vmkeep.flows.pointlist import list_points, scan_doubts
+    from vmkeep.flows.points import show
+    from vmkeep.flows.proved_vms import list_proved
+    from vmkeep.flows.recovery_points import known_points
+
+    repository, refs = made
+    catalog = f"sqlite:///{tmp_path}/catalog.db"
+    find_in_the_first(repository, refs)
+
+    def told():
+        clean = clean_vms(repository, None)[0].last.clean
+        [proved] = list_proved(repository, catalog=catalog)
+        assert (clean.point if clean else None) == (
+            proved.proofs[ProofKind.MALWARE].point if ProofKind.MALWARE in proved.proofs else None
+        )
+        listed = scan_doubts(repository, list_points(repository, catalog=catalog))
+        assert {show(repository, ref).scan.cleanness for ref in listed} == set(listed.values())
+        passed_over = {point.ref for point in known_points(repository, catalog=catalog)[0] if point.doubt}
+        assert passed_over == set(listed) == {ref for ref in refs if ScanStates(repository).is_infected(ref)}
+        return listed, clean and clean.point
+
+    assert told() == ({refs[0]: Cleanness.FOUND, refs[1]: Cleanness.BASED}, None)
+    proved(repository, refs[0], ProofResult.PASSED, hours=2)  # takes both back
+    assert told() == ({}, refs[1])
+
+
+def test_finds_that_are_passed_on_push_out_none_of_the_points_own(made):
+    repository, refs = made
+    proved(repository, refs[3], ProofResult.FAILED)
+    proved(repository, refs[3], ProofResult.PASSED, scope="changed", chain=refs[2::-1], hours=1)
+    for hours, ref in enumerate(refs[:3], start=2):
+        proved(repository, ref, ProofResult.FAILED, hours=hours)
+        pass_on(repository, refs[0].rpartition("/")[0], repository.proofs.of(ref)[0])
+    for ref in refs[:3]:
+        proved(repository, ref, ProofResult.PASSED, hours=9)
+
+    assert states(repository, refs[3:]) == [Cleanness.FOUND]
+
+
+def test_a_find_whose_proof_is_damaged_still_counts(made, caplog):
+    repository, refs = made
+    proved(repository, refs[0], ProofResult.PASSED)
+    proved(repository, refs[0], ProofResult.FAILED, hours=1)
+    [key] = [blob.key for blob in repository.blobs.list("proofs/") if ",failed," in blob.key]
+    repository.blobs.replace(key, repository.blobs.get(key)[:-1] + b"?")
+
+    state = ScanStates(repository).of(refs[0])
+
+    assert state.cleanness is Cleanness.FOUND
+    assert f"put {key} back, or delete it" in state.text
+
+
+def test_a_scan_from_the_future_takes_no_find_back(made):
+    repository, refs = made
+    proved(repository, refs[0], ProofResult.FAILED)
+    proved(repository, refs[0], ProofResult.PASSED, hours=24 * 36500)
+
+    assert states(repository, refs)[0] is Cleanness.FOUND
+
+
+def test_the_last_clean_points_of_more_vms_take_no_more_lists(tmp_path):
+    class Counting(MemoryStore):
+        lists = 0
+
+        def list(self, prefix):
+            self.lists += 1
+            return super().list(prefix)
+
+    def lists_of(vms):
+        store = Counting()
+        descriptor.create(store, descriptor.new_descriptor(block_size=1 << 16, compression="lz4"))
+        repository = open_in(store)
+        for number in range(vms):
+            vm = VmIdentity(name=f"vm{number}", key=f"key{number}")
+            proved(repository, repository.seal(replace(EMPTY, vm=vm, run=vm.key)), ProofResult.PASSED)
+        store.lists = 0
+        assert sum(found.last.clean is not None for found in clean_vms(repository, None)) == vms
+        return store.lists
+
+    assert lists_of(2) == lists_of(9) <= 4
 
 
 def test_a_scanner_whose_finds_are_beyond_the_first_hundred_has_to_take_them_back_itself(made):

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vmkeep.clock import now
 from vmkeep.flows.check_values import Level
 from vmkeep.flows.policy_checks import CheckJob, checks_due, do_checks, is_due, jobs_for
 from vmkeep.flows.unproved import unproved_of_policy
@@ -92,6 +93,16 @@ def test_a_check_that_failed_ends_no_turn_and_one_that_could_not_tell_does(repos
     new = seal(repository, "a", day=1)
 
     assert levels(repository, {new}, WHEN + timedelta(days=1)) == {new: (Level.FILE_SYSTEMS, Level.ALL)}
+
+
+def test_a_check_whose_clock_was_years_ahead_ends_no_turn(repository):
+    old = seal(repository, "a")
+    for result in ProofResult.PASSED, ProofResult.UNDECIDED:
+        prove(repository, old, ProofKind.DIGESTS, result, at=now() + timedelta(days=700))
+    prove(repository, old, ProofKind.DIGESTS, ProofResult.PASSED, at=WHEN)
+    new = seal(repository, "a", day=8)
+
+    assert Level.ALL in levels(repository, {new}, WHEN + timedelta(days=8))[new]
 
 
 def test_a_run_by_hand_checks_everything_of_every_vm_whatever_its_turn(repository):

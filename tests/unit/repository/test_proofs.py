@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from tests.sealed import CHEAP, PASSPHRASE, opened
+from vmkeep.clock import now
 from vmkeep.errors import CorruptError, NotFoundError
 from vmkeep.model.proofs import PointProof, ProofKind, ProofResult
 from vmkeep.repository.notes import proofs
@@ -114,6 +115,31 @@ def test_only_a_check_that_passed_becomes_the_last_proof_of_the_vm_and_an_older_
     ((last,),) = (proofs_of_vm.values() for proofs_of_vm in repository.proofs.latest().values())
 
     assert last.at == WHEN
+
+
+def test_a_last_proof_from_the_future_silences_no_alarm(sealed, caplog):
+    repository, ref = sealed
+    repository.proofs.add(ref, replace(BOOTED, at=now() + timedelta(days=400)))
+    assert repository.proofs.latest() == {}
+    assert "in the future" in caplog.text
+
+    repository.proofs.add(ref, BOOTED)
+
+    ((last,),) = (proofs_of_vm.values() for proofs_of_vm in repository.proofs.latest().values())
+    assert last.at == WHEN
+
+
+def test_a_failure_that_cannot_be_read_still_counts(sealed):
+    repository, ref = sealed
+    failed = repository.proofs.add(ref, replace(BOOTED, result=ProofResult.FAILED))
+    [key] = keys_of(repository)
+    repository.blobs.replace(key, repository.blobs.get(key)[:-1] + b"?")
+
+    [read] = repository.proofs.of(ref)
+
+    assert (read.kind, read.result, read.at, read.point, read.id) == (
+        failed.kind, failed.result, failed.at, ref, failed.id,
+    )  # fmt: skip
 
 
 def test_a_proof_that_cannot_be_read_counts_as_none_and_is_named(sealed, caplog):

@@ -4,10 +4,10 @@
     proofs/<vm>/<point>/<kind>,<time>,<result>,<random>,<name>   a small file that is kept with it, e.g. a picture
 
 A proof never changes; a later check adds another one. The random part ends with ``-`` and a digest of the proof's
-series, if it has one. Of each kind, series and result the newest few stay, so that daily checks
-of an old point do not fill the store, and a failure is not pushed out by later successes. A proof that cannot be read
-counts as none. If a check passes, the VM's own note of its last proof is written too (:mod:`.recoveries`), because it
-outlives the point.
+series, if it has one. Of each kind, series and result the newest few stay, so that daily checks of an old point do not
+fill the store, and a failure is not pushed out by later successes. A proof that cannot be read counts as none, unless
+its name tells of a failure. If a check passes, the VM's own note of its last proof is written too
+(:mod:`.recoveries`), because it outlives the point.
 """
 
 from __future__ import annotations
@@ -23,14 +23,15 @@ from datetime import UTC, datetime
 from typing import Final
 
 from vmkeep.blobs import BlobStore, Bytes, abreast, is_there
+from vmkeep.clock import now
 from vmkeep.errors import BlobNotFoundError, CorruptError, NotFoundError
 from vmkeep.model.job import from_json, to_json
 from vmkeep.model.proofs import PointProof, ProofKind, ProofResult, VmProof
 from vmkeep.model.wording import size as size_words
 from vmkeep.repository.folders import POINTS, PROOFS
 from vmkeep.repository.frames import Framer, Kind
-from vmkeep.repository.notes.recoveries import RecoveryNotes
-from vmkeep.repository.points import Manifests, blob_of_ref, folder_of, load_ref
+from vmkeep.repository.notes.recoveries import FUTURE, RecoveryNotes
+from vmkeep.repository.points import Manifests, blob_of_ref, folder_of, load_ref, parse_key
 
 KEPT_PROOFS: Final = 3
 """Number of proofs that stay, of each kind, series and result of a point."""
@@ -76,10 +77,10 @@ class PointProofs:
         self._manifests = Manifests(store, framer)
         self._recoveries = RecoveryNotes(store, framer)
 
-    def add(
-        self, ref: str, proof: PointProof, files: Mapping[str, Bytes] | None = None, *, proves_vm: bool = True
-    ) -> PointProof:
+    def add(self, ref: str, proof: PointProof, files: Mapping[str, Bytes] | None = None) -> PointProof:
         """Keep a proof with a point; return it with all fields. If it passed, note it as the VM's last one, too.
+
+        No scan for malware is noted so, because a later find takes its word back.
 
         The proof is written first, and then the point is looked for, so that no proof outlives its point.
         The largest details are left out until all have less than :data:`MAX_DETAILS`, and a file of more than
@@ -88,7 +89,6 @@ class PointProofs:
         :param ref: a full ref.
         :param proof: ``point``, ``id`` and ``files`` are filled in; and ``repository``, unless it is a copy's.
         :param files: the content of small files, by name: letters, digits, ``.`` and ``-``.
-        :param proves_vm: note a proof that passed as the VM's last one; see :meth:`note_vm`.
         :raises NotFoundError: there is no such point.
         :raises CorruptError: the point's manifest cannot be read, so that the point cannot have passed.
         :raises ValueError: a file has no such name.
@@ -110,8 +110,8 @@ class PointProofs:
             self._put(f"{key},{name}", content)
         self._put(key, to_json(kept))
         try:
-            if kept.passed and proves_vm:
-                self.note_vm(kept)
+            if kept.passed and kept.kind is not ProofKind.MALWARE:
+                self._note_vm(kept)
             elif not is_there(self._store, blob_of_ref(ref)):
                 raise NotFoundError(f"no restore point '{ref}'; see 'vmkeep point list'")
         except (NotFoundError, CorruptError):
@@ -123,6 +123,10 @@ class PointProofs:
     def of(self, ref: str) -> tuple[PointProof, ...]:
         """Return the proofs of a point, the newest first. One that cannot be read is left out, with a warning."""
         return tuple(self._load_all(_prefix(ref)))
+
+    def load(self, names: Iterable[ProofName]) -> tuple[PointProof, ...]:
+        """Return the proofs of some names, the newest first; see :meth:`of`."""
+        return tuple(self._load_named(names))
 
     def all(self, vm_key: str | None = None) -> dict[str, tuple[PointProof, ...]]:
         """Return the proofs of all points, or of one VM's points, by ref; see :meth:`of`.
@@ -146,12 +150,19 @@ class PointProofs:
     def latest(self) -> dict[str, dict[ProofKind, VmProof]]:
         """Return the last proof of each kind that passed, by the key of the VM. Its point may be gone by now.
 
-        One that cannot be read counts as none, with a warning.
+        One that cannot be read counts as none, with a warning. So does one that is more than a day from the future,
+        because a wrong clock would silence each alarm until that time.
         """
         found: defaultdict[str, dict[ProofKind, VmProof]] = defaultdict(dict)
+        latest = now() + FUTURE
         for proof in self._recoveries.proofs():
             if isinstance(proof, CorruptError):
                 log.warning("the last proof of a VM cannot be read, and counts as none: %s", proof)
+            elif proof.at > latest:
+                log.warning(
+                    "the last proof %s of %s is of %s, in the future, and counts as none", proof.kind, proof.vm_name,
+                    proof.at,
+                )  # fmt: skip
             elif proof.counts:
                 found[proof.vm_key][proof.kind] = proof
         return dict(found)
@@ -179,7 +190,7 @@ class PointProofs:
         for blob in list(self._store.list(_prefix(ref))):
             self._store.delete(blob.key)
 
-    def note_vm(self, proof: PointProof) -> None:
+    def _note_vm(self, proof: PointProof) -> None:
         """Note a proof that passed as the last one of its VM, unless a newer one is noted.
 
         :raises NotFoundError: there is no such point.
@@ -203,8 +214,11 @@ class PointProofs:
 
     def _load_all(self, prefix: str) -> Iterator[PointProof]:
         """Yield the proofs below a prefix, the newest first."""
-        names = sorted(_parsed(self._store, prefix), key=lambda name: name.at, reverse=True)
-        return filter(None, abreast(self._store, self._load, names))
+        return self._load_named(_parsed(self._store, prefix))
+
+    def _load_named(self, names: Iterable[ProofName]) -> Iterator[PointProof]:
+        newest_first = sorted(names, key=lambda name: name.at, reverse=True)
+        return filter(None, abreast(self._store, self._load, newest_first))
 
     def _load(self, name: ProofName) -> PointProof | None:
         try:
@@ -215,7 +229,10 @@ class PointProofs:
         except BlobNotFoundError:
             return None  # it was removed just now
         except (CorruptError, NotFoundError, ValueError) as error:
-            log.warning("%s: a proof cannot be read, and counts as none: %s", name.blob, str(error).splitlines()[0])
+            why = str(error).splitlines()[0]
+            if name.result is ProofResult.FAILED:
+                return _unread_failure(name, why)
+            log.warning("%s: a proof cannot be read, and counts as none: %s", name.blob, why)
             return None
         return proof
 
@@ -259,6 +276,19 @@ def _parse(key: str) -> ProofName | None:
         return ProofName(POINTS + point, ProofKind(parts[0]), at, ProofResult(parts[2]), identity, key)
     except ValueError:
         return None
+
+
+def _unread_failure(name: ProofName, why: str) -> PointProof:
+    """Return all that the name of a failed check tells. Its damage must not make the point good."""
+    remedy = f"put {name.blob} back, or delete it if it is lost, and check the point again"
+    return PointProof(
+        kind=name.kind,
+        result=name.result,
+        at=name.at,
+        text=f"the proof of this failure cannot be read ({why}): {remedy}",
+        point=parse_key(name.manifest).ref,
+        id=name.id,
+    )
 
 
 def _suffix(series: str) -> str:

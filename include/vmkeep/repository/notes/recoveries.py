@@ -12,9 +12,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import suppress
+from datetime import timedelta
+from typing import Final
 from urllib.parse import unquote
 
 from vmkeep.blobs import BlobStore, abreast
+from vmkeep.clock import now
 from vmkeep.errors import BlobNotFoundError, ConflictError, CorruptError, NotFoundError
 from vmkeep.model.job import from_json, to_json
 from vmkeep.model.proofs import ProofKind, VmProof
@@ -22,6 +25,8 @@ from vmkeep.repository.folders import RECOVERIES
 from vmkeep.repository.frames import Framer, Kind
 from vmkeep.repository.points import safe_name
 
+FUTURE: Final = timedelta(days=1)
+"""Time ahead of this machine's clock from which a proof is from the future, because a clock was wrong."""
 _RUNS = f"{RECOVERIES}runs/"
 _PROOFS = f"{RECOVERIES}proofs/"
 
@@ -70,10 +75,10 @@ class RecoveryNotes:
         self._store.delete(self._key(run, name))
 
     def store_proof(self, proof: VmProof) -> None:
-        """Write the last proof of a VM, in place of an older one of its kind."""
+        """Write the last proof of a VM, in place of an older one of its kind, or of one from the future."""
         key = f"{_PROOFS}{safe_name(proof.vm_key)}" + ("" if proof.kind is ProofKind.RESTORE else f",{proof.kind}")
         before = self._proof(key)
-        if not isinstance(before, VmProof) or before.at <= proof.at:
+        if not isinstance(before, VmProof) or before.at <= proof.at or before.at > now() + FUTURE:
             self._replace(key, to_json(proof))
 
     def proofs(self) -> Iterator[VmProof | CorruptError]:
