@@ -227,22 +227,31 @@ def overdue(
     examples={
         "Tell a monitoring system whether a VM was not proved in time": "vmkeep policy unproved --json",
         "Look at one policy": "vmkeep policy unproved nightly",
+        "Miss no VM that has no restore point yet": "vmkeep policy unproved --vcenter vc01 --user backup",
     },
 )
 @click.argument("names", metavar="[POLICY]...", nargs=-1)
 @policies_option
 @repository_option
+@vsphere_options
 @json_option
-def unproved(names: tuple[str, ...], policies: Path | None, repository: str | None, as_json: bool) -> None:
+def unproved(
+    names: tuple[str, ...], policies: Path | None, repository: str | None, as_json: bool, **vsphere: str | None
+) -> None:
     """Name each VM whose last proof is older than the proved_within of its policy.
 
     Without POLICY, all policies that have a proved_within are looked at, with the repository that is named here. A VM
-    belongs to the policy that its newest point names. No vCenter is asked. The exit code is 14 if a VM is named.
+    belongs to the policy that its newest point names. If a vCenter is named, the VMs that the policies take there are
+    looked at, too, also those without a restore point. The exit code is 14 if a VM is named.
     """
     files = _read(policies)
     _warn_of_faults(files)
+    vcenter = vcenter_from(**vsphere) if vsphere["vcenter"] else None
     with open_given(repository) as opened:
-        tell_unproved([read.policy for read in files if read.policy], names, opened, as_json=as_json)
+        tell_unproved(
+            [read.policy for read in files if read.policy], names, opened, vcenter=vcenter, catalog=catalog_url(),
+            as_json=as_json,
+        )  # fmt: skip
 
 
 def _warn_of_faults(files: Sequence[PolicyFile]) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import click
+
 from vmkeep.cli.output import print_json, print_table, warn
 from vmkeep.cli.times import shown_time, shown_zone
 from vmkeep.errors import NotFoundError, Recovery, SomeFailedError
@@ -14,17 +16,34 @@ from vmkeep.policy import Policy
 
 if TYPE_CHECKING:
     from vmkeep.flows.repositories import Repository
+    from vmkeep.model.site import VCenter
 
 
-def tell_unproved(policies: Sequence[Policy], names: Sequence[str], repository: Repository, *, as_json: bool) -> None:
+def tell_unproved(
+    policies: Sequence[Policy],
+    names: Sequence[str],
+    repository: Repository,
+    *,
+    vcenter: VCenter | None,
+    catalog: str,
+    as_json: bool,
+) -> None:
     """Print the VMs of the named policies, or of all that have a ``proved_within``, that were not proved in time.
 
+    :param vcenter: tells which VMs the policies take; ``None``: the newest points tell it.
+    :param catalog: the SQLAlchemy URL of the catalog, from which the newest points are read for a vCenter.
     :raises NotFoundError: there is no sound policy of such a name.
     :raises SomeFailedError: a VM was not proved in time.
     """
-    from vmkeep.flows.unproved import unproved_of_policy  # takes time to import
+    from vmkeep.flows.unproved import proofs_of_policy, standings_at  # takes time to import
 
-    found = [vm for policy in _watched(policies, names) for vm in unproved_of_policy(repository, policy)]
+    watched = _watched(policies, names)
+    standings = standings_at(repository, vcenter, policies, catalog=catalog) if vcenter is not None and watched else ()
+    looks = {policy.name: proofs_of_policy(repository, policy, standings=standings) for policy in watched}
+    for name in (name for name, look in looks.items() if not look.watched):
+        asked = "" if vcenter is not None else ", and no --vcenter tells which VMs it takes"
+        warn(f"no VM of policy {name} is known: no newest restore point names it{asked}")
+    found = [vm for look in looks.values() for vm in look.unproved]
     if as_json:
         print_json(found)
     else:
@@ -35,6 +54,8 @@ def tell_unproved(policies: Sequence[Policy], names: Sequence[str], repository: 
             for vm in found
         ]  # fmt: skip
         print_table(("policy", "name", f"last proved ({zone})", "by"), cells)
+        number = counted(sum(look.watched for look in looks.values()), "VM")
+        click.echo(f"{len(found)} of {number} not proved in time", err=True)
     if found:
         raise SomeFailedError(f"{counted(len(found), 'VM')} not proved in time", recovery=Recovery.STOP)
 

@@ -14,7 +14,7 @@ from vmkeep.flows.policy_copies import newest_announced
 from vmkeep.flows.serving import Tell
 from vmkeep.model.point import RestorePoint
 from vmkeep.model.proofs import PointProof, ProofKind, ProofResult
-from vmkeep.policy import Policy, Verification
+from vmkeep.policy import Policy, Verification, early_by
 from vmkeep.repository import Repository
 from vmkeep.repository.points import is_ahead
 
@@ -24,8 +24,6 @@ KIND_OF = {
     Level.FILE_SYSTEMS: ProofKind.FILE_SYSTEMS,
     Level.BOOT: ProofKind.BOOT,
 }
-
-_EARLY = timedelta(hours=12)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,7 +123,7 @@ def is_due(turn: timedelta, last: datetime | None, at: datetime, *, vm_key: str,
     :param before: the time of the VM's point before this one; ``None``: there is none.
     """
     if last is not None:
-        return at - last >= turn - min(turn / 2, _EARLY)
+        return at - last >= turn - early_by(turn)
     days = max(1, turn.days)
     today = at.toordinal()
     if before is None:  # chance decides, because a VM that keeps one point only could miss its day for ever

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
+from vmkeep.catalog import VmStanding
 from vmkeep.clock import now
+from vmkeep.flows.pointlist import good_origins, list_origins
 from vmkeep.flows.policy_copies import newest_announced
+from vmkeep.flows.quality_evidence import Inventory, standings_in
 from vmkeep.model.proofs import ProofKind, VmProof
+from vmkeep.model.site import VCenter
 from vmkeep.model.wording import age
 from vmkeep.policy import Policy
 from vmkeep.repository import Repository
@@ -33,30 +38,66 @@ class UnprovedByPolicy:
         return f"{self.vm_name}: last proved {age(self.age_seconds)} ago, by {self.proved_by}"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyProofs:
+    """The outcome of a look at the proofs of a policy's VMs."""
+
+    unproved: tuple[UnprovedByPolicy, ...] = ()
+    """Sorted by name."""
+    watched: int = 0
+    """Number of VMs that were looked at."""
+
+
 def unproved_of_policy(
     repository: Repository, policy: Policy, *, at: datetime | None = None
 ) -> tuple[UnprovedByPolicy, ...]:
-    """Return the VMs of a policy whose last proof is older than its ``proved_within``, sorted by name.
+    """Return the VMs of a policy whose last proof is older than its ``proved_within``; see :func:`proofs_of_policy`."""
+    return proofs_of_policy(repository, policy, at=at).unproved
 
-    A VM belongs to the policy that its newest point names. One that has no point is missed by ``max_age``, not here. A
-    VM whose newest point cannot be read is left out here, because only that point tells the policy.
+
+def proofs_of_policy(
+    repository: Repository, policy: Policy, *, at: datetime | None = None, standings: Iterable[VmStanding] = ()
+) -> PolicyProofs:
+    """Look at the VMs of a policy: those whose newest point names it, and those that a vCenter tells of.
+
+    A VM of which no point can be read is left out here, unless a vCenter tells that the policy takes it.
 
     :param at: the time by which ages are counted; ``None``: now.
+    :param standings: the VMs of a vCenter, also of other policies. Those that cannot be backed up are left out.
     """
     rules = policy.verification
     if rules.proved_within is None:
-        return ()
+        return PolicyProofs()
     at = at or now()
     latest = repository.proofs.latest()
+    names = {
+        read.point.vm.key: read.point.vm.name
+        for read in newest_announced(repository, None)
+        if read.point is not None and read.point.policy == policy.name
+    }
+    for vm in standings:
+        if vm.policy == policy.name and vm.obstacle is None:
+            names.setdefault(vm.vm if vm.ref is None else vm.ref.rpartition("/")[0], vm.name)
     found = []
-    for read in newest_announced(repository, None):
-        if read.point is None or read.point.policy != policy.name:
-            continue
-        counting = [proof for kind, proof in latest.get(read.point.vm.key, {}).items() if kind in rules.counting]
+    for key, name in names.items():
+        counting = [proof for kind, proof in latest.get(key, {}).items() if kind in rules.counting]
         last = max(counting, key=lambda proof: proof.at, default=None)
         if last is None or at - last.at > rules.proved_within:
-            found.append(_unproved(policy, read.point.vm.key, read.point.vm.name, last, at))
-    return tuple(sorted(found, key=lambda vm: (vm.vm_name, vm.vm_key)))
+            found.append(_unproved(policy, key, name, last, at))
+    return PolicyProofs(unproved=tuple(sorted(found, key=lambda vm: (vm.vm_name, vm.vm_key))), watched=len(names))
+
+
+def standings_at(
+    repository: Repository, vcenter: VCenter, policies: Iterable[Policy], *, catalog: str
+) -> tuple[VmStanding, ...]:
+    """Return the VMs of a vCenter, each with the policy that takes it and its newest good point.
+
+    :param policies: all policies of that vCenter, because the first that selects a VM takes it.
+    :param catalog: the SQLAlchemy URL of the catalog. If it cannot be used, the whole repository is read.
+    """
+    origins = good_origins(repository, list_origins(repository, catalog=catalog))
+    inventory = Inventory(vcenter=vcenter, policies=tuple(policies))
+    return tuple(standings_in(inventory, origins, repository.proofs.latest()))
 
 
 def _unproved(policy: Policy, key: str, name: str, last: VmProof | None, at: datetime) -> UnprovedByPolicy:

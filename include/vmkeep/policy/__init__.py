@@ -28,7 +28,7 @@ from vmkeep.policy.values import (
     QualityWishes,
     QuiesceWish,
 )
-from vmkeep.policy.verification import BootRules, MalwareScan, Verification
+from vmkeep.policy.verification import BootRules, MalwareScan, Verification, early_by
 from vmkeep.policy.window import Blackout, Due, Opening, Weekday, Window
 
 __all__ = [
@@ -57,6 +57,7 @@ __all__ = [
     "by_precedence",
     "default_folder",
     "dotted",
+    "early_by",
     "field_of",
     "read_file",
     "read_folder",

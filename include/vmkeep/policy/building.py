@@ -21,6 +21,7 @@ from vmkeep.model.exports import ImageFormat
 from vmkeep.model.guest import GuestCommands, commands_from
 from vmkeep.model.overwrite import Verify
 from vmkeep.model.point import BackupMode
+from vmkeep.model.proofs import ProofKind
 from vmkeep.model.transport import TransportMode
 from vmkeep.policy.schema import POLICY
 from vmkeep.policy.values import (
@@ -34,7 +35,7 @@ from vmkeep.policy.values import (
     QualityWishes,
     QuiesceWish,
 )
-from vmkeep.policy.verification import parse_turn, verification_of
+from vmkeep.policy.verification import over_by, parse_turn, span_words, turns_for, verification_of
 from vmkeep.policy.window import Blackout, Weekday, Window
 from vmkeep.retention import make_rule, parse_duration, parse_zone
 from vmkeep.selection import parse_selector
@@ -108,7 +109,28 @@ class _Builder:
             )
         self._refuse_places_twice(data)
         self._refuse_two_severities(data)
+        self._refuse_too_young_proofs(data, parsed)
         return parsed
+
+    def _refuse_too_young_proofs(self, data: Mapping[str, Any], parsed: Mapping[Path, Any]) -> None:
+        """Refuse an age of proofs that is over before the next check of its turn has ended."""
+        path = ("verification", "proved_within")
+        within = parsed.get(path) if self._is_sound(("verification",)) else None
+        if within is None:
+            return
+        proved_by = ProofKind(data["verification"].get("proved_by", ProofKind.BOOT))
+        late = {
+            turn_path: over_by(turn)
+            for turn_path in turns_for(proved_by)
+            if (turn := parsed.get(turn_path)) is not None
+        }
+        if late and within < min(late.values()):
+            turn_path = min(late, key=lambda each: late[each])
+            self._refuse(
+                path,
+                f"{dotted(path)}: each turn of {dotted(turn_path)} would be an alarm before its check has ended: write "
+                f"at least {span_words(min(late.values()))}",
+            )
 
     def _refuse_two_severities(self, data: Mapping[str, Any]) -> None:
         """Refuse an expectation that is to fail and to warn."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
+from math import ceil
 from typing import Any
 
 from vmkeep.documents import Path
@@ -20,6 +21,12 @@ _COUNT = {
     ProofKind.BOOT: frozenset({ProofKind.BOOT, ProofKind.RESTORE}),
     ProofKind.RESTORE: frozenset({ProofKind.RESTORE}),
 }
+_TURNS: dict[ProofKind, Path] = {
+    ProofKind.DIGESTS: ("verification", "digests"),
+    ProofKind.FILE_SYSTEMS: ("verification", "file_systems"),
+    ProofKind.BOOT: ("verification", "boot", "turn"),
+}
+_HALF_A_DAY = timedelta(hours=12)
 
 
 class MalwareScan(StrEnum):
@@ -75,6 +82,30 @@ def parse_turn(text: str) -> timedelta | None:
     if text == "never":
         return None
     return ALWAYS if text == "always" else parse_duration(text)
+
+
+def turns_for(proved_by: ProofKind) -> tuple[Path, ...]:
+    """Return the fields whose checks leave proofs that count, by the least proof that counts."""
+    return tuple(path for kind, path in _TURNS.items() if kind in _COUNT[proved_by])
+
+
+def over_by(turn: timedelta) -> timedelta:
+    """Return the age of a proof by which the next check of its turn has ended.
+
+    A check begins after the first backup that comes when its turn is over, and takes its time.
+    """
+    return turn + early_by(turn)
+
+
+def early_by(turn: timedelta) -> timedelta:
+    """Return the time before the end of a turn from which a check is due, because the last one ended late."""
+    return min(turn / 2, _HALF_A_DAY)
+
+
+def span_words(span: timedelta) -> str:
+    """Return the least number of days or hours that is not shorter, as a policy says it."""
+    days = ceil(span / timedelta(days=1))
+    return f"{days}d" if span > timedelta(days=1) else f"{ceil(span / timedelta(hours=1))}h"
 
 
 def verification_of(settled: Mapping[str, Any], parsed: Mapping[Path, Any]) -> Verification:

@@ -11,10 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vmkeep.catalog import VmStanding
 from vmkeep.clock import now
 from vmkeep.flows.check_values import Level
 from vmkeep.flows.policy_checks import CheckJob, checks_due, do_checks, is_due, jobs_for
-from vmkeep.flows.unproved import unproved_of_policy
+from vmkeep.flows.unproved import proofs_of_policy, unproved_of_policy
 from vmkeep.model.point import BackupMode, Consistency, Quiesce, RestorePoint, VmIdentity
 from vmkeep.model.proofs import PointProof, ProofKind, ProofResult
 from vmkeep.policy import BootRules, Verification
@@ -180,6 +181,26 @@ def test_points_are_found_by_name_or_selector_before_the_first_one_is_checked(re
     assert [(job.point, job.levels, job.boot_seconds, job.boot_signs) for job in jobs] == [
         (refs[0], (Level.BOOT,), 9, ("x",))
     ]
+
+
+def test_a_vm_that_only_a_vcenter_tells_of_is_not_proved_and_each_vm_is_counted_once(repository):
+    ref = seal(repository, "a")
+    by_hand = seal(repository, "b", policy=None)
+    taken = [
+        VmStanding(vm=f"vc/{name}", name=name, policy=policy, asked=True, ref=point, obstacle=obstacle)
+        for name, policy, point, obstacle in (
+            ("name of a", "nightly", ref, None), ("name of b", "nightly", by_hand, None),
+            ("new", "nightly", None, None), ("other", "weekly", None, None),
+            ("template", "nightly", None, "it is a template"),
+        )
+    ]  # fmt: skip
+    prove(repository, by_hand, ProofKind.BOOT, ProofResult.PASSED, at=WHEN)
+
+    told = proofs_of_policy(repository, policy_of(EVERYTHING), at=WHEN, standings=taken)
+
+    assert [vm.line for vm in told.unproved] == ["name of a: never proved", "new: never proved"]
+    assert told.watched == 3
+    assert proofs_of_policy(repository, policy_of(EVERYTHING), at=WHEN).watched == 1
 
 
 def test_a_vm_whose_last_proof_that_counts_is_too_old_is_named_and_no_other(repository):

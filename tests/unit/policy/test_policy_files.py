@@ -68,6 +68,28 @@ def test_two_exports_to_one_place_are_refused_because_each_would_replace_the_oth
     assert message.startswith("exports[3].out: '/srv/a/' gets another export of this policy")
 
 
+@pytest.mark.parametrize(
+    ("checks", "least"),
+    [
+        ("boot: {turn: 7d}, proved_within: 7d", "verification.boot.turn 8d"),
+        ("boot: {turn: 7d}, proved_within: 8d", None),
+        ("boot: {turn: 6h}, proved_within: 8h", "verification.boot.turn 9h"),
+        ("digests: 30d, boot: {turn: 7d}, proved_within: 10d, proved_by: digests", "verification.digests 31d"),
+        ("file_systems: always, boot: {turn: 30d}, proved_within: 7d, proved_by: file-systems", None),
+        ("boot: {turn: never}, proved_within: 1d", None),
+        ("boot: {turn: 7d}, proved_within: 1d, proved_by: restore", None),
+    ],
+)
+def test_an_age_of_proofs_that_each_turn_would_miss_is_refused(faults, checks, least):
+    found = faults(SOUND + f"verification: {{{checks}}}\n")
+
+    assert [message.partition("proved_within: each turn of ")[2] for _, _, message in found] == (
+        [f"{least.split()[0]} would be an alarm before its check has ended: write at least {least.split()[1]}"]
+        if least
+        else []
+    )
+
+
 def test_what_a_file_leaves_out_has_a_safe_default(policy_file):
     policy = read_file(policy_file(SOUND)).policy
     assert policy is not None
