@@ -1,9 +1,9 @@
 """Looks at the file systems in a restore point: partition tables, volume groups, and the roots of file systems.
 
 A block that cannot be read, a volume group that contradicts itself, and a file system whose root folder cannot be
-listed are failures. A partition table that contradicts itself, a file system that is larger than its volume, and a
-volume with data of which no kind is known are undecided. A journal that was not replayed is a note, because every
-copy of a running machine has one.
+listed are failures. Undecided are a partition table that contradicts itself, a file system that is larger than its
+volume, a volume with data of which no kind is known, and a point that lacks a file system of the point before. A
+journal that was not replayed is a note, because every copy of a running machine has one.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from itertools import islice
 
 from vmkeep.errors import CorruptError, NotFoundError, UnsupportedError
 from vmkeep.flows.check_values import Checked
+from vmkeep.flows.file_system_history import lost_file_systems, remembered
 from vmkeep.guest import DiskInGuest
 from vmkeep.guest.filesystems import open_file_system
 from vmkeep.guest.lvm import DiskNotInBackup, Finding, Severity, check
@@ -58,7 +59,8 @@ def check_file_systems(repository: Repository, point: RestorePoint) -> Checked:
         missing = [DiskNotInBackup(label=disk.label, capacity=disk.capacity) for disk in point.skipped]
         findings = check(volumes.lvm, missing)
         roots = _Roots.of(volumes)
-    result, text = _judge(volumes, findings, damage, roots)
+        lost = list(lost_file_systems(repository, point, volumes))
+    result, text = _judge(volumes, findings, damage, [*lost, *roots.doubts], roots.failures)
     details = {
         "seconds": round(time.monotonic() - began, 3),
         "volumes": [_plain(volume) for volume in volumes.listed[:_MOST_TOLD]],
@@ -118,13 +120,13 @@ class _Roots:
 
 
 def _judge(
-    volumes: Volumes, findings: Sequence[Finding], damage: Sequence[str], roots: _Roots
+    volumes: Volumes, findings: Sequence[Finding], damage: Sequence[str], doubts: Sequence[str], failed: Sequence[str]
 ) -> tuple[ProofResult, str]:
-    if failures := [*damage, *_failures(volumes, findings), *roots.failures]:
+    if failures := [*damage, *_failures(volumes, findings), *failed]:
         return ProofResult.FAILED, _summed(failures)
     known = [volume for volume in volumes if volume.kind not in _SAYS_NOTHING]
-    if doubts := [*_doubts(volumes), *roots.doubts]:
-        return ProofResult.UNDECIDED, _summed(doubts)
+    if unclear := [*_doubts(volumes), *doubts]:
+        return ProofResult.UNDECIDED, _summed(unclear)
     if not known:
         return ProofResult.UNDECIDED, "no file system that is known is on the disks"
     readable = [volume for volume in volumes if volume.has_files]
@@ -167,4 +169,5 @@ def _plain(volume: Volume) -> dict[str, object]:
         "label": volume.label,
         "state": volume.state,
         "warnings": list(volume.warnings),
+        **remembered(volume),
     }

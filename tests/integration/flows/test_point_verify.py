@@ -9,7 +9,9 @@ import subprocess
 import pytest
 
 from tests.command_line import run_here
+from tests.guest_disks import ImageDisk, in_guest
 from tests.patience import HANG
+from vmkeep.guest.volumes import find_volumes
 from vmkeep.images import import_images
 from vmkeep.model.proofs import ProofKind, ProofResult
 from vmkeep.repository import Kind, Repository, create_repository
@@ -99,6 +101,21 @@ def test_a_file_system_that_is_only_a_head_fails_and_data_of_no_known_kind_are_u
 
     assert [one["proof"]["result"] for one in told] == ["failed", "undecided"]
     assert "disk1 has data of which no kind is known" in told[1]["proof"]["text"]
+
+
+def test_a_file_system_that_the_point_before_had_is_missed_once(repository, guest_disks, tmp_path):
+    whole, lost = guest_disks.path("x"), tmp_path / "lost.raw"
+    start = find_volumes(in_guest(ImageDisk(whole))).lvm.tables[0].partitions[1].start
+    content = bytearray(whole.read_bytes())
+    content[start : start + 70_000] = bytes(70_000)
+    lost.write_bytes(content)
+    points = [import_images(repository, [image], name="parts").ref for image in (whole, lost, lost)]
+
+    told = [verified(repository, ref, "--level", "file-systems")[1][0]["proof"] for ref in points]
+
+    assert [proof["result"] for proof in told] == ["passed", "undecided", "passed"]
+    assert "the ntfs in disk0p2 (" in told[1]["text"]
+    assert f"of {points[0]} is not there any more" in told[1]["text"]
 
 
 def test_a_damaged_block_fails_the_check_that_reads_it_and_no_other_point(repository, guest_disks, tmp_path):
