@@ -118,7 +118,7 @@ def test_a_viewer_sees_the_fleet_and_a_vm_and_their_twins_tell_the_same(viewer):
     assert vm.status_code == 200, vm.text
     assert [point["id"] in vm.text for point in viewer.get("/vmkeep/api/vms/key-web01").json()["points"]] == [True] * 4
     schema = viewer.get("/vmkeep/openapi.json").json()
-    assert set(schema["paths"]) == {"/api/fleet", "/api/vms/{vm_key}"}
+    assert set(schema["paths"]) == {"/api/fleet", "/api/hardware", "/api/vms/{vm_key}"}
     assert "FleetPage" in json.dumps(schema["components"])
 
 
@@ -192,6 +192,15 @@ def test_a_vm_with_a_hostile_name_and_key_has_a_page(viewer):
     missing = viewer.get(f"/vmkeep/vms/{quote(HOSTILE)}")
     assert missing.status_code == 404
     assert "<img src=x" not in missing.text
+
+
+def test_hardware_of_points_whose_repository_is_gone_is_said_to_be_out_of_reach(viewer, filled):
+    points = filled[2]
+    answer = viewer.get(f"/vmkeep/hardware?from={points[0].id}&to={points[1].id}")
+    assert answer.status_code == 404
+    assert "no connection that works leads to the repository" in answer.text
+    other = viewer.get(f"/vmkeep/api/hardware?from={points[0].id}&to={points[4].id}")
+    assert (other.status_code, other.json()["detail"][:27]) == (404, "these are points of two VMs")
 
 
 def test_a_point_leads_to_its_vm(viewer, filled):

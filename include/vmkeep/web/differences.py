@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from vmkeep.flows.fleet import ListedDisk, ListedPoint
 from vmkeep.web.words import plain, shown_size
 
-_NONE = "none"
+NONE = "none"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,4 +72,4 @@ def _disks(before: ListedPoint, after: ListedPoint) -> Iterator[Difference]:
 
 
 def _whole(disk: ListedDisk | None) -> str:
-    return _NONE if disk is None else f"{shown_size(disk.capacity)} at {plain(disk.address)}"
+    return NONE if disk is None else f"{shown_size(disk.capacity)} at {plain(disk.address)}"

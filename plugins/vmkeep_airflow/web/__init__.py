@@ -1,7 +1,8 @@
 """The web view: a FastAPI app below ``/vmkeep`` of Airflow's API server.
 
 ``app`` makes the app, ``access`` says who calls and what they may do, ``sources`` finds the catalogs and the policies,
-``pages`` and ``answers`` are the pages and their JSON twins, and ``dagrunlinks`` leads from a point to Airflow's run.
+``models`` makes view models of both, ``pages`` and ``answers`` are the pages and their JSON twins, ``repositories``
+reads what no catalog has, and ``dagrunlinks`` leads from a point to Airflow's run.
 The pages themselves are pure, and are made in :mod:`vmkeep.web`.
 """
 

@@ -8,9 +8,9 @@ from fastapi import APIRouter, Depends, Query
 from fastapi.responses import Response
 
 from vmkeep.model.job import to_json
-from vmkeep.web import FleetPage, VmPage
+from vmkeep.web import FleetPage, HardwarePage, VmPage
 from vmkeep_airflow.web.access import viewer
-from vmkeep_airflow.web.models import FleetChoice, load_fleet_page, load_vm_page
+from vmkeep_airflow.web.models import FleetChoice, load_fleet_page, load_hardware_page, load_vm_page
 
 answers = APIRouter(prefix="/api", tags=["vmkeep"], dependencies=[Depends(viewer)])
 
@@ -34,3 +34,12 @@ def tell_vm(
 ) -> Response:
     """Return the page of a VM as data. Sizes are in bytes, times in UTC."""
     return _json(load_vm_page(vm_key, first=first, before=before, after=after))
+
+
+@answers.get("/hardware", response_model=HardwarePage, summary="The hardware of a VM at two of its restore points")
+def tell_hardware(
+    before: Annotated[str, Query(alias="from", max_length=300, description="Id of a point")],
+    after: Annotated[str, Query(alias="to", max_length=300, description="Id of the other point")],
+) -> Response:
+    """Return how the saved configurations of two points differ. It opens their repositories."""
+    return _json(load_hardware_page(before, after))

@@ -10,7 +10,19 @@ from fastapi import Depends, Query
 from vmkeep.clock import now
 from vmkeep.errors import CatalogError, NotFoundError
 from vmkeep.flows.fleet import ListedPoint, find_point, load_fleet, load_trends, load_vm
-from vmkeep.web import POINTS_A_PAGE, FleetPage, FleetQuery, FleetSort, VmPage, VmState, fleet_page, vm_page
+from vmkeep.web import (
+    POINTS_A_PAGE,
+    FleetPage,
+    FleetQuery,
+    FleetSort,
+    HardwarePage,
+    VmPage,
+    VmState,
+    fleet_page,
+    hardware_page,
+    vm_page,
+)
+from vmkeep_airflow.web.repositories import load_machine
 from vmkeep_airflow.web.sources import Sources, find_sources
 
 
@@ -89,3 +101,18 @@ def load_point(point_id: str) -> ListedPoint:
         if point.id == point_id:
             return point
     raise NotFoundError(f"restore point '{point_id}' was removed just now")
+
+
+def load_hardware_page(before: str, after: str) -> HardwarePage:
+    """Return the page of the hardware at two points, the older one first. It opens their repositories.
+
+    :param before: id of a point.
+    :param after: id of the other point.
+    :raises NotFoundError: a point is gone, or no connection leads to its repository.
+    :raises CorruptError: a point is damaged.
+    """
+    points = sorted((load_point(before), load_point(after)), key=lambda point: point.taken_at)
+    if points[0].vm_key != points[1].vm_key:
+        raise NotFoundError("these are points of two VMs, which have nothing to compare")
+    older, newer = ((point, load_machine(point.repository, point.ref)) for point in points)
+    return hardware_page(older, newer, now=now())

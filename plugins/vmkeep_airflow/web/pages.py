@@ -12,9 +12,16 @@ from vmkeep.flows.fleet import find_point
 from vmkeep.web import POINTS_A_PAGE, STATIC, FleetSort, Frame, VmState, render
 from vmkeep_airflow.web.access import Viewer, may_operate, operator, viewer
 from vmkeep_airflow.web.dagrunlinks import path_of_run
-from vmkeep_airflow.web.models import FleetChoice, load_fleet_page, load_point, load_vm_page, required_sources
+from vmkeep_airflow.web.models import (
+    FleetChoice,
+    load_fleet_page,
+    load_hardware_page,
+    load_point,
+    load_vm_page,
+    required_sources,
+)
 from vmkeep_airflow.web.paths import outer_path, own_path
-from vmkeep_airflow.web.screens import load_screen
+from vmkeep_airflow.web.repositories import load_screen
 
 pages = APIRouter(include_in_schema=False)
 LONGEST = 300
@@ -61,6 +68,16 @@ def show_vm(
 ) -> HTMLResponse:
     """Show a VM and its points."""
     return _page("vm.html", user, page=load_vm_page(vm_key, first=first, before=before, after=after))
+
+
+@pages.get("/hardware")
+def show_hardware(
+    user: Viewer,
+    before: Annotated[str, Query(alias="from", max_length=LONGEST)],
+    after: Annotated[str, Query(alias="to", max_length=LONGEST)],
+) -> HTMLResponse:
+    """Show how a VM's hardware differs between two of its points."""
+    return _page("hardware.html", user, page=load_hardware_page(before, after))
 
 
 @pages.get("/points/{point_id}", dependencies=[Depends(viewer)])

@@ -13,7 +13,8 @@ from tests.unit.web.fleets import HOSTILE, NOW, fill, nightly
 from vmkeep.catalog import NotedVm, open_catalog
 from vmkeep.errors import CatalogError, NotFoundError
 from vmkeep.flows.fleet import find_point, load_fleet, load_trends, load_vm
-from vmkeep.web import FleetQuery, FleetSort, Frame, VmState, fleet_page, render, vm_page
+from vmkeep.model.portable import PortableCard, PortableMachine
+from vmkeep.web import FleetQuery, FleetSort, Frame, VmState, fleet_page, hardware_page, render, vm_page
 
 FRAME = Frame(root="/air/vmkeep", airflow="/air", user="anna", may_operate=True)
 
@@ -225,3 +226,20 @@ def test_vms_of_a_vcenter_that_gives_no_answer_stay_known(tmp_path):
 def test_a_point_of_the_future_proves_nothing(url, points, policy):
     fleet = load_fleet([url], [policy], NOW - timedelta(days=30))
     assert {vm.newest for vm in fleet.vms} == {None}
+
+
+def test_hardware_at_two_points_tells_every_change_and_nothing_else(points, url):
+    listed = load_vm([url], "key-web01", (), NOW).points
+    card = PortableCard(label="Network adapter 1", model="vmxnet3", mac="00:50:56:00:00:01", network="LAN")
+    old = PortableMachine(name="web01", cpus=2, memory_mib=4096, guest_name="Debian", cards=(card,))
+    new = replace(old, cpus=4, annotation=HOSTILE, cards=(replace(card, network="DMZ"), replace(card, label="Second")))
+    page = hardware_page((listed[1], old), (listed[0], new), now=NOW)
+    told = {each.what: (each.before, each.after) for each in page.differences}
+    assert set(told) == {"CPUs", "notes", "Network adapter 1", "Second"}
+    assert told["Network adapter 1"][1] == "vmxnet3 00:50:56:00:00:01 on DMZ"
+    assert told["Second"][0] == "none"
+    text = render("hardware.html", FRAME, page=page)
+    parsed(text)
+    assert "<img" not in text
+    same = hardware_page((listed[1], old), (listed[0], old), now=NOW)
+    assert "are the same" in render("hardware.html", FRAME, page=same)

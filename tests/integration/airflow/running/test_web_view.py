@@ -73,6 +73,12 @@ def test_the_pages_load_only_what_is_here_and_are_pictured(airflow, api, browser
         picture = page.locator(".screen img")
         picture.scroll_into_view_if_needed()
         expect(picture).to_have_js_property("naturalWidth", 1, timeout=HANG * 1000)
+        if width == KINDS[0][1] and scheme == KINDS[0][0]:
+            (point_id,) = [
+                row.removeprefix("p-") for row in page.eval_on_selector_all("tbody tr", "e => e.map(r => r.id)")
+            ]
+            page.goto(f"{url}/vmkeep/hardware?from={point_id}&to={point_id}")
+            expect(page.locator("tbody")).to_contain_text("are the same")
         page.goto(f"{url}/vmkeep/vms/key-web01")
         page.get_by_role("button", name="Compare the two").click()
         expect(page.locator("#comparison")).to_contain_text("path in the inventory")
