@@ -75,6 +75,11 @@ def page_of_point(ref: str) -> str:
     return f"{_root()}/vmkeep/points/{quote(found['id'], safe='')}" if found else ""
 
 
+def page_of_fleet() -> str:
+    """Return the address of the page that lists all VMs, and leads to the points of each."""
+    return f"{_root()}/vmkeep/fleet"
+
+
 def _root() -> str:
     """Return the path under which Airflow's pages are served; empty: at the root of the server."""
     from airflow.configuration import conf

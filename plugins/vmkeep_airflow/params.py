@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from copy import deepcopy
+from copy import copy, deepcopy
 from typing import Any
 
 from airflow.sdk import DAG, Param
@@ -11,6 +11,8 @@ from airflow.sdk.definitions.param import ParamsDict
 
 from vmkeep.model.transport import DEFAULT_MODES, TransportMode
 from vmkeep.policy import field_of
+from vmkeep_airflow.choicewords import WORDS
+from vmkeep_airflow.links import page_of_fleet
 from vmkeep_airflow.proxies import BACKUP_PROXY, proxies
 
 _WHERE = "Where"
@@ -87,13 +89,30 @@ def optional_lines(**texts: str) -> Param:
     return Param([], **kwargs)
 
 
+_LOOKED_UP = frozenset({"vm", "point", "points"})
+"""Fields whose values a person looks up in the web view. The form itself lists none: with each new point Airflow would
+keep a new version of each DAG."""
+
+
+def _worded(name: str, param: Param) -> Param:
+    """Return a copy of a param for one DAG, because a run's values go into it, with plain words for its choices."""
+    own = copy(param)
+    own.value, own.schema = deepcopy(param.value) if param.has_value else param.value, deepcopy(param.schema)
+    if name in WORDS and ("enum" in own.schema or "enum" in own.schema.get("items", {})):
+        own.schema["values_display"] = dict(WORDS[name])
+    if name in _LOOKED_UP:
+        own.schema["description_md"] = f"{own.description} [All VMs and their points]({page_of_fleet()})"
+        own.description = None  # because Airflow shows only one of both
+    return own
+
+
 def give_params(dag: DAG, params: Mapping[str, Param]) -> None:
     """Give a DAG its params. Called as the last step of a DAG file, because each task made later takes copies of them.
 
     Airflow reads the file in every task, and there the copies took half of the time. They also stood in the
     database, once for each task, and no task needs them: it gets its run's params from the DAG.
     """
-    own = deepcopy(dict(params))  # because a run's values go into them, and files share some
+    own = {name: _worded(name, param) for name, param in params.items()}
     for param in own.values():
         param.schema["$schema"] = _DRAFT
     dag.params = ParamsDict(own)

@@ -113,7 +113,8 @@ def test_every_param_has_a_title_and_a_help_text(bag):
         for name in dag.params:
             param = dag.params.get_param(name)
             assert param.schema.get("title"), f"{dag.dag_id}.{name} has no title"
-            assert param.description, f"{dag.dag_id}.{name} has no help text"
+            help_text = param.description or param.schema.get("description_md")
+            assert help_text, f"{dag.dag_id}.{name} has no help text"
             assert "type" in param.schema, f"{dag.dag_id}.{name} has no type"
 
 
