@@ -21,6 +21,7 @@ TWINS = {
     "snapshot_sweep": ("vm", "sweep"),
     "host_config_backup": ("host", "backup"),
     "disaster_recovery": ("dr", "run"),
+    "proxy_check": ("doctor",),
 }
 ONLY_IN_AIRFLOW = {
     "vsphere": "a connection, where the command has --vcenter, --user and the like",

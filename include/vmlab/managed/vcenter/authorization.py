@@ -5,8 +5,7 @@ from typing import Any
 
 from vmlab.api import vim, vmodl
 from vmlab.managed.site import ADMIN_ROLE, BUILT_IN, SYSTEM, Call, Site, method
-from vmlab.managed.vcenter.privilege_names import PRIVILEGES
-from vmlab.managed.vcenter.service import privilege_list
+from vmlab.managed.vcenter.service import known_privileges
 from vmlab.managed.world import above, root_folder
 
 Manager = vim.AuthorizationManager
@@ -15,7 +14,7 @@ Manager = vim.AuthorizationManager
 @method(Manager, "HasPrivilegeOnEntity")
 def has_privilege(call: Call, entity: Any, sessionId: str, privId: list[str]) -> list[bool]:
     """Return for each privilege whether a session's user holds it on an object."""
-    _check_known(privId, "privId")
+    _check_known(call, privId, "privId")
     user = _user_of(call.site, sessionId)
     return [call.site.access.allowed(user, entity, privilege) for privilege in privId]
 
@@ -36,7 +35,7 @@ def has_user_privilege(call: Call, entities: list[Any], userName: str, privId: l
 def fetch_user_privilege(call: Call, entities: list[Any], userName: str) -> list[Any]:
     """All privileges of a user on objects."""
     user = _canonical(userName)
-    names = [privilege.privId for privilege in privilege_list(call.site, None)]
+    names = sorted(known_privileges(call.site))
     allowed = call.site.access.allowed
     return [
         Manager.UserPrivilegeResult(entity=entity, privileges=[name for name in names if allowed(user, entity, name)])
@@ -104,8 +103,7 @@ def remove_entity_permission(call: Call, entity: Any, user: str, isGroup: bool) 
 def add_role(call: Call, name: str, privIds: list[str]) -> int:
     """Make a role."""
     _check_name(name)
-    if unknown := _unknown(call, privIds):
-        raise vmodl.fault.InvalidArgument(invalidProperty="privIds", msg=f"there is no privilege '{unknown}'")
+    _check_known(call, privIds, "privIds")
     roles = call.site.access.roles()
     if any(role.name == name for role in roles):
         raise vim.fault.AlreadyExists(name=name, msg=f"a role {name} already exists")
@@ -146,15 +144,14 @@ def remove_role(call: Call, roleId: int, failIfUsed: bool) -> None:
     call.world.set_meta("roles", [role for role in roles if role[0] != roleId])
 
 
-def _check_known(names: list[str], parameter: str) -> None:
-    for name in names:
-        if name not in PRIVILEGES:
-            raise vmodl.fault.InvalidArgument(invalidProperty=parameter, msg=f"there is no privilege '{name}'")
+def _check_known(call: Call, names: list[str], parameter: str) -> None:
+    if unknown := _unknown(call, names):
+        raise vmodl.fault.InvalidArgument(invalidProperty=parameter, msg=f"there is no privilege '{unknown}'")
 
 
 def _unknown(call: Call, names: Iterable[str]) -> str | None:
     """Return the first name that is no privilege of this server."""
-    known = {privilege.privId for privilege in privilege_list(call.site, None)}
+    known = known_privileges(call.site)
     return next((name for name in names if name not in known), None)
 
 
@@ -166,7 +163,7 @@ def _check_name(name: str) -> None:
 def _require_held(call: Call, entity: Any, privileges: Iterable[str] | None) -> None:
     """Return if the caller holds privileges on an object; ``None``: all that there are."""
     assert call.session is not None
-    for privilege in sorted(PRIVILEGES) if privileges is None else privileges:
+    for privilege in sorted(known_privileges(call.site)) if privileges is None else privileges:
         call.site.access.require(call.session.user, entity, privilege)
 
 
@@ -199,8 +196,8 @@ def _user_of(site: Site, key: str) -> str:
 
 def _entity_privileges(call: Call, entities: list[Any], user: str, privileges: list[str]) -> list[Any]:
     """Return for each object which of some privileges a user holds. An empty list stands for all privileges."""
-    _check_known(privileges, "privId")
-    privileges = privileges or sorted(PRIVILEGES)
+    _check_known(call, privileges, "privId")
+    privileges = privileges or sorted(known_privileges(call.site))
     kind = Manager.EntityPrivilege
     allowed = call.site.access.allowed
     return [

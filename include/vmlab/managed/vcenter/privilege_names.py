@@ -104,5 +104,6 @@ PRIVILEGES: frozenset[str] = frozenset(
     f"{group}.{name}" for group, names in _BY_GROUP.items() for name in names.split()
 )
 """In full, e.g. `VirtualMachine.State.CreateSnapshot`."""
-OF_A_VCENTER = ("ContentLibrary.", "InventoryService.", "StorageProfile.")
-"""How privileges begin that an ESXi host does not have, because they are those of services of a vCenter."""
+_OF_A_VCENTER = ("ContentLibrary.", "InventoryService.", "StorageProfile.")
+OF_A_HOST: frozenset[str] = frozenset(name for name in PRIVILEGES if not name.startswith(_OF_A_VCENTER))
+"""Those of an ESXi host, which has none for services that only a vCenter runs."""

@@ -8,7 +8,7 @@ from vmlab.api import fill, vim
 from vmlab.managed.properties import read_property
 from vmlab.managed.site import Call, Site, computed, method
 from vmlab.managed.vcenter.managers import MANAGERS, ON_A_HOST, add_managers, host_of_manager
-from vmlab.managed.vcenter.privilege_names import OF_A_VCENTER, PRIVILEGES
+from vmlab.managed.vcenter.privilege_names import OF_A_HOST, PRIVILEGES
 from vmlab.managed.world import ROOT_FOLDER, root_folder
 
 SERVICE_INSTANCE = vim.ServiceInstance("ServiceInstance")
@@ -92,15 +92,19 @@ def role_list(site: Site, _: Any) -> list[Any]:
     ]
 
 
+def known_privileges(site: Site) -> frozenset[str]:
+    """Return the names of the privileges that the server knows."""
+    return PRIVILEGES if site.product.is_vcenter else OF_A_HOST
+
+
 @computed(vim.AuthorizationManager, "privilegeList")
 def privilege_list(site: Site, _: Any) -> list[Any]:
-    """Every privilege that the server knows. A host has none for services that only a vCenter runs."""
-    known = (name for name in sorted(PRIVILEGES) if site.product.is_vcenter or not name.startswith(OF_A_VCENTER))
+    """Every privilege that the server knows."""
     return [
         vim.AuthorizationManager.Privilege(
             privId=name, name=name.rpartition(".")[2], privGroupName=name.rpartition(".")[0], onParent=False
         )
-        for name in known
+        for name in sorted(known_privileges(site))
     ]
 
 
