@@ -49,6 +49,8 @@ class ScannerFacts:
     def line(self) -> str:
         """The scanner in words."""
         dated = f" of {self.signatures_at:%Y-%m-%d}" if self.signatures_at else ", of an unknown date"
+        if self.rules:
+            return f"{self.version}, {self.signatures}{dated}"
         return f"{self.name} {self.version}, signatures {self.signatures or 'without a version'}{dated}"
 
 

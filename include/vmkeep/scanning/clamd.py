@@ -16,13 +16,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from vmkeep.errors import UnreachableError, UsageError
+from vmkeep.clock import Deadline
+from vmkeep.errors import DeadlineError, UnreachableError, UsageError
 from vmkeep.model.scanning import ScannerFacts
 from vmkeep.scanning.contract import Content, Verdict, VerdictKind
 
 _CONNECT_SECONDS: Final = 10.0
 _ANSWER_SECONDS: Final = 600.0
-"""Longest wait for an answer about one file. The daemon ends its own scans before, by its setting ``MaxScanTime``."""
+"""Longest time for sending one file and for the answer. The daemon ends its own scans before (``MaxScanTime``)."""
 _MOST_ANSWER: Final = 8192
 _PORT: Final = 3310
 _LIMITS: Final = "Heuristics.Limits.Exceeded"
@@ -88,8 +89,8 @@ def ask(address: ClamdAddress, command: str, *, seconds: float = _CONNECT_SECOND
         connection.settimeout(seconds)
         try:
             connection.sendall(f"z{command}\0".encode())
-            return _answer(connection)
-        except OSError as error:
+            return _answer(connection, Deadline(seconds, waiting_for=f"clamd's answer to {command}"))
+        except (OSError, DeadlineError) as error:
             raise UnreachableError(f"clamd at {address} did not answer to {command}: {error}") from error
 
 
@@ -98,18 +99,20 @@ def ask_about(address: ClamdAddress, content: Content) -> str:
 
     :raises UnreachableError: it does not answer.
     """
+    deadline = Deadline(_ANSWER_SECONDS, waiting_for="clamd's answer about a file")
     with address.connect() as connection:
-        connection.settimeout(_ANSWER_SECONDS)
         try:
             # A daemon that has enough closes the connection at once, and its answer is there all the same.
             with suppress(BrokenPipeError, ConnectionResetError):
+                connection.settimeout(deadline.remaining)
                 connection.sendall(b"zINSTREAM\0")
                 for piece in content.pieces():
-                    connection.sendall(struct.pack(">I", len(piece)))
-                    connection.sendall(piece)
+                    deadline.check()
+                    connection.settimeout(deadline.remaining)
+                    connection.sendall(struct.pack(">I", len(piece)) + piece)
                 connection.sendall(bytes(4))
-            answer = _answer(connection)
-        except OSError as error:
+            answer = _answer(connection, deadline)
+        except (OSError, DeadlineError) as error:
             raise UnreachableError(f"clamd at {address} did not answer about a file: {error}") from error
     if not answer:
         raise UnreachableError(f"clamd at {address} closed the connection without an answer: look into its log")
@@ -153,10 +156,12 @@ def _unscanned(why: str) -> Verdict:
     return Verdict(kind=VerdictKind.NOT_SCANNED, text=why)
 
 
-def _answer(connection: socket.socket) -> str:
+def _answer(connection: socket.socket, deadline: Deadline) -> str:
     """Read an answer up to its zero byte, or to the end of the connection."""
     received = b""
     while b"\0" not in received and len(received) < _MOST_ANSWER:
+        deadline.check()
+        connection.settimeout(deadline.remaining)
         try:
             part = connection.recv(4096)
         except ConnectionResetError:

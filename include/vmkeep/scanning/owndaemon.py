@@ -61,7 +61,7 @@ def own_daemon(signatures: Path, *, threads: int) -> Iterator[ClamdAddress]:
     """
     signatures = signatures.absolute()
     newest_signature(signatures)
-    program = _program("clamd", "clamav-daemon")
+    program = find_program("clamd", "clamav-daemon")
     with ExitStack() as stack:
         folder = stack.enter_context(private_folder())
         config = folder / "clamd.conf"
@@ -73,7 +73,7 @@ def own_daemon(signatures: Path, *, threads: int) -> Iterator[ClamdAddress]:
             )
             words = stack.enter_context((folder / "words").open("w+b"))
         process = subprocess.Popen(
-            [_program("setpriv", "util-linux"), *_as_stranger(folder, config), "--pdeathsig", "KILL", "--", program,
+            [find_program("setpriv", "util-linux"), *_as_stranger(folder, config), "--pdeathsig", "KILL", "--", program,
              f"--config-file={config}"],
             stdin=subprocess.DEVNULL, stdout=words, stderr=words, cwd=folder, start_new_session=True,
         )  # fmt: skip
@@ -110,7 +110,11 @@ def _as_stranger(folder: Path, config: Path) -> list[str]:
     return ["--reuid", str(user.pw_uid), "--regid", str(user.pw_gid), "--clear-groups"]
 
 
-def _program(name: str, package: str) -> str:
+def find_program(name: str, package: str) -> str:
+    """Return the path of a program.
+
+    :raises UnsupportedError: it is not installed. The message names the package that brings it.
+    """
     # Debian keeps daemons in a folder that is not on the path of every user.
     found = shutil.which(name, path=os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/sbin")))
     if found is None:

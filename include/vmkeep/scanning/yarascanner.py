@@ -9,6 +9,7 @@ import selectors
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
@@ -17,6 +18,7 @@ from vmkeep.clock import Deadline
 from vmkeep.errors import DeadlineError, TransferError
 from vmkeep.model.scanning import ScannerFacts
 from vmkeep.scanning.contract import Content, Verdict, VerdictKind
+from vmkeep.scanning.owndaemon import find_program
 from vmkeep.scanning.yararules import CompiledRules
 
 FILE_SECONDS: Final = 60
@@ -48,6 +50,9 @@ class YaraScanner:
         self._rules = rules
         self._idle: queue.LifoQueue[_Child | None] = queue.LifoQueue()
         self._crashes = 0
+        # The kernel kills a child when the thread that has started it ends. So one thread starts all of them, and ends
+        # with the scanner or with its process, but not with one of the threads that scan a volume.
+        self._starter = ThreadPoolExecutor(1, thread_name_prefix="yara")
         for _ in range(threads):
             self._idle.put(None)  # a child that starts when it is needed
 
@@ -63,7 +68,7 @@ class YaraScanner:
         """
         child = self._idle.get()
         try:
-            child = child or _Child(self._rules.file)
+            child = child or self._starter.submit(_Child, self._rules.file).result()
             answer = child.ask(content)
         except (_ChildGone, DeadlineError) as error:
             if child is not None:
@@ -88,6 +93,7 @@ class YaraScanner:
                 child = self._idle.get_nowait()
                 if child is not None:
                     child.end()
+        self._starter.shutdown()
 
 
 class _ChildGone(Exception):
@@ -95,11 +101,12 @@ class _ChildGone(Exception):
 
 
 class _Child:
-    """A process that runs the rules."""
+    """A process that runs the rules. It ends with the thread that has started it, also in the middle of a scan."""
 
     def __init__(self, rules: Path) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "vmkeep.scanning.yarachild", str(rules), str(FILE_SECONDS)],
+            [find_program("setpriv", "util-linux"), "--pdeathsig", "KILL", "--", sys.executable,
+             "-m", "vmkeep.scanning.yarachild", str(rules), str(FILE_SECONDS)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True,
         )  # fmt: skip
         assert self._process.stdin is not None

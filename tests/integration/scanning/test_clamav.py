@@ -7,7 +7,7 @@ import os
 import socket
 import threading
 import zipfile
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from io import BytesIO
 from pathlib import Path
@@ -204,3 +204,51 @@ def test_an_answer_that_is_not_known_is_never_clean(tmp_path, answer):
                 ask_about(ClamdAddress(path=path), content(b"x"))
             return
         assert verdict_of(ask_about(ClamdAddress(path=path), content(b"x"))).kind is VerdictKind.FAULT
+
+
+@pytest.mark.parametrize("manner", ["silent", "dripping", "deaf"])
+def test_a_daemon_that_hangs_ends_the_wait_in_time_and_says_nothing_of_the_file(tmp_path, monkeypatch, manner):
+    from vmkeep.scanning import clamd
+
+    monkeypatch.setattr(clamd, "_ANSWER_SECONDS", 0.3)
+    over = threading.Event()
+
+    def hang(connection):
+        while manner != "deaf" and connection.recv(1 << 20)[-4:] != bytes(4):
+            pass
+        while manner == "dripping" and not over.wait(0.05):
+            connection.sendall(b"O")
+        over.wait(HANG)
+
+    with talking(tmp_path, hang) as path:
+        with pytest.raises(UnreachableError, match="did not answer about a file"):
+            clamd.ask_about(clamd.ClamdAddress(path=path), content(bytes(8 << 20)))
+        over.set()
+
+
+def test_a_daemon_that_dies_in_the_middle_of_a_file_gives_no_verdict(tmp_path):
+    from vmkeep.scanning.clamd import ClamdAddress, ask_about
+
+    with (
+        talking(tmp_path, lambda connection: connection.recv(1 << 16)) as path,
+        pytest.raises(UnreachableError, match="without an answer"),
+    ):
+        ask_about(ClamdAddress(path=path), content(bytes(8 << 20)))
+
+
+@contextmanager
+def talking(tmp_path, talk):
+    """A daemon that deals with one connection by a function, and then closes it."""
+    path = tmp_path / "clamd"
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen()
+
+        def serve():
+            with suppress(OSError), listener.accept()[0] as connection:
+                talk(connection)
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        yield path
+        thread.join(HANG)
