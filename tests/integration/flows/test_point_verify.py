@@ -71,6 +71,39 @@ def test_a_point_that_does_not_start_fails(repository):
     assert "No bootable device" in told["proof"]["text"]
 
 
+def test_a_guest_that_restarts_again_and_again_does_not_start(tmp_path):
+    boot_sector = bytes.fromhex("b0fee664ebfe").ljust(510, b"\0") + b"\x55\xaa"  # resets the machine by its keyboard
+    (tmp_path / "restless.raw").write_bytes(boot_sector.ljust(1 << 20, b"\0"))
+    own = create_repository(str(tmp_path / "repository"))
+    import_images(own, [tmp_path / "restless.raw"], name="restless")
+
+    code, (told,) = verified(own, "latest:image-restless", *BOOT)
+
+    assert (code, told["proof"]["result"]) == (91, "failed")
+    assert "the guest does not start: it has restarted" in told["proof"]["text"]
+
+
+def test_a_damaged_block_fails_a_boot_whatever_the_guest_shows(guest_disks, tmp_path):
+    own = create_repository(str(tmp_path / "repository"))
+    import_images(own, [guest_disks.path("viii-mini")], name="bad")
+    damage_first_block(own, "latest:image-bad")
+
+    code, (told,) = verified(own, "latest:image-bad", *BOOT, "--wait-for", "Booting from")
+
+    assert (code, told["proof"]["result"]) == (91, "failed")
+    assert "Data corruption detected" in told["proof"]["text"]
+    assert "'Booting from' on the screen" in told["proof"]["text"], "the sign was seen, and does not count"
+
+
+def damage_first_block(repository, ref):
+    """Flip a bit of the block in which a point's first disk begins."""
+    point = repository.find_point(ref)
+    location = repository.open_blocks().locate(Kind.BLOCK, repository.open_map(point.images[0].root).lookup(0))
+    pack = bytearray(repository.blobs.get(pack_key(location.pack)))
+    pack[location.offset + location.length - 20] ^= 1
+    repository.blobs.replace(pack_key(location.pack), pack)
+
+
 def test_file_systems_pass_fail_or_tell_nothing_each_for_a_reason(repository):
     code, told = verified(repository, "-s", "name:*", "--level", "file-systems")
 
@@ -122,11 +155,7 @@ def test_a_damaged_block_fails_the_check_that_reads_it_and_no_other_point(reposi
     own = create_repository(str(tmp_path / "repository"))
     for name, disk in {"bad": "vi", "whole": "vip"}.items():
         import_images(own, [guest_disks.path(disk)], name=name)
-    point = own.find_point("latest:image-bad")
-    location = own.open_blocks().locate(Kind.BLOCK, own.open_map(point.images[0].root).lookup(0))
-    pack = bytearray(own.blobs.get(pack_key(location.pack)))
-    pack[location.offset + location.length - 20] ^= 1
-    own.blobs.replace(pack_key(location.pack), pack)
+    damage_first_block(own, "latest:image-bad")
 
     code, told = verified(own, "latest:image-bad", "latest:image-whole")
     looked, file_systems = verified(own, "latest:image-bad", "--level", "file-systems")

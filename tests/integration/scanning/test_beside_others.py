@@ -87,8 +87,9 @@ def test_a_scan_whose_point_is_deleted_meanwhile_leaves_nothing(world, tmp_path)
     assert repository.proofs.of(new) == ()
 
 
-def test_a_scan_that_is_killed_leaves_no_outcome_and_no_process_and_the_next_one_goes_on(world, tmp_path):
+def test_a_scan_that_is_killed_leaves_no_outcome_and_no_process_and_the_next_one_goes_on(world, tmp_path, in_children):
     repository, _, new = world
+    in_children("import vmkeep.scanning.yarascanner as s; s.FILE_SECONDS = 3600")  # so that no rule ends by itself
     (tmp_path / "slow.yar").write_text(ENDLESS)
     scratch = tmp_path / "scratch"
     scratch.mkdir()
