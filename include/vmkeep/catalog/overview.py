@@ -94,6 +94,8 @@ class VmSummary:
     newest: datetime | None
     bad: int
     """Number of points that are damaged or suspect."""
+    place: str
+    """Host of the vCenter and managed object id, as of the newest good point; empty: not recorded."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -220,13 +222,14 @@ class Overview:
             .subquery()
         )  # fmt: skip
         query = (
-            select(numbers, fact.ref, fact.vm_name, fact.policy, fact.capacity)
+            select(numbers, fact.ref, fact.vm_name, fact.policy, fact.capacity, SourceRow.server, SourceRow.moref)
             .join(
                 fact,
                 (fact.repository == numbers.c.repository)
                 & (fact.vm_key == numbers.c.vm_key)
                 & (fact.at == func.coalesce(numbers.c.good, numbers.c.newest)),
             )
+            .outerjoin(SourceRow, (SourceRow.repository == fact.repository) & (SourceRow.ref == fact.ref))
             .order_by(fact.ref)
         )
         with self._session() as session:
@@ -240,15 +243,16 @@ class Overview:
         ids = [each.repository for each in self.repositories()]
         return [FactRow.repository.in_(ids), FactRow.vm_key == vm_key]
 
-    def noted_vms(self, vm_key: str | None = None) -> list[tuple[str, NotedVm]]:
+    def noted_vms(self, vm_key: str | None = None, places: Collection[str] = ()) -> list[tuple[str, NotedVm]]:
         """Return the VMs of the last look at each repository, each with the repository.
 
-        :param vm_key: only those whose newest point is of this VM; ``None``: all.
+        :param vm_key: only those whose newest point is of this VM, or that are at one of the places; ``None``: all.
+        :param places: hosts of vCenters, each with a managed object id.
         """
         row = NotedVmRow
         query = select(row.repository, row.vm, row.name, row.policy, row.asked, row.obstacle, row.ref, row.proved)
         if vm_key is not None:
-            query = query.where(row.ref.startswith(f"{vm_key}/", autoescape=True))
+            query = query.where(or_(row.ref.startswith(f"{vm_key}/", autoescape=True), row.vm.in_(list(places))))
         with self._session() as session:
             return [
                 (each["repository"], NotedVm(**_fields(NotedVm, each))) for each in session.execute(query).mappings()
@@ -327,6 +331,7 @@ def _summary(row: Any) -> VmSummary:
         ref=row.ref if is_good else None,
         newest=_time(row.good) if is_good else None,
         bad=row.bad,
+        place=f"{row.server}/{row.moref}" if row.server and row.moref else "",
     )
 
 

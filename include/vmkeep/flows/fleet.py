@@ -161,7 +161,7 @@ def load_vm(
                 points.extend(overview.points(vm_key, first=skipped, most=most - len(points)))
             total += number
             found.summaries += overview.summaries(now, vm_key)
-            found.vms += overview.noted_vms(vm_key)
+            found.vms += overview.noted_vms(vm_key, [each.place for each in found.summaries])
 
     problems = _ask_each(catalogs, ask)
     if not total:
@@ -215,14 +215,17 @@ def _vms_of(found: _Found, policies: Mapping[str, Policy]) -> list[FleetVm]:
     for summary in found.summaries:
         by_key[summary.vm_key].append(summary)
     noted, without = _best(found.vms)
-    vms = [_with_points(summaries, noted.get(key), policies) for key, summaries in by_key.items()]
-    vms += [_without_points(each, policies) for each in without]
-    vms += [_without_points(each, policies) for key, each in noted.items() if key not in by_key]
+    vms = []
+    for key, summaries in by_key.items():
+        # A VM that was backed up since the last look had no point then, and is found by its place.
+        places = [without.pop(each.place) for each in summaries if each.place in without]
+        vms.append(_with_points(summaries, noted.pop(key, None) or next(iter(places), None), policies))
+    vms += [_without_points(each, policies) for each in (*without.values(), *noted.values())]
     return vms
 
 
-def _best(vms: Iterable[tuple[str, NotedVm]]) -> tuple[dict[str, NotedVm], list[NotedVm]]:
-    """Return each VM once: by key those that had a point, and the others.
+def _best(vms: Iterable[tuple[str, NotedVm]]) -> tuple[dict[str, NotedVm], dict[str, NotedVm]]:
+    """Return each VM once: those that had a point by key, and the others by place.
 
     The look at each repository tells of all VMs of its vCenters. The one that knows a point knows the VM best.
     """
@@ -232,10 +235,10 @@ def _best(vms: Iterable[tuple[str, NotedVm]]) -> tuple[dict[str, NotedVm], list[
         if known is None or _knows(vm) > _knows(known):
             best[vm.vm] = vm
     by_key: dict[str, NotedVm] = {}
-    without: list[NotedVm] = []
+    without: dict[str, NotedVm] = {}
     for vm in best.values():
         if vm.ref is None:
-            without.append(vm)
+            without[vm.vm] = vm
             continue
         key = vm.ref.rpartition("/")[0]
         if key not in by_key or _knows(vm) > _knows(by_key[key]):

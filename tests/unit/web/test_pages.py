@@ -223,6 +223,17 @@ def test_vms_of_a_vcenter_that_gives_no_answer_stay_known(tmp_path):
         assert overview.noted_vms() == []
 
 
+def test_a_vm_that_was_backed_up_since_the_last_look_is_one_row(url, points, policy, tmp_path):
+    place = f"sqlite:///{tmp_path}/catalog.db"
+    with open_catalog(place) as catalog:
+        catalog.record("repo", replace(points[4], policy=None))
+        vms = [NotedVm(vm="vc01.example/vm-2", name="db01", policy="nightly", asked=True)]
+        catalog.overview().note("repo", location="x", at=NOW, marks=(), proofs=(), vms=vms)
+    (vm,) = load_fleet([place], [policy], NOW).vms
+    assert (vm.name, vm.points, vm.policy) == ("db01", 1, "nightly")
+    assert load_vm([place], "key-db01", [policy], NOW).vm == vm
+
+
 def test_a_point_of_the_future_proves_nothing(url, points, policy):
     fleet = load_fleet([url], [policy], NOW - timedelta(days=30))
     assert {vm.newest for vm in fleet.vms} == {None}
