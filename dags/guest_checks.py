@@ -32,7 +32,7 @@ Then the next backup of the VM reads everything.
 
 People are told by an event of `vmkeep_guest_checks`,
 and by mail if a policy that uses the repository names people in its notifications.
-docs/operations/proofs.md says what each finding means.
+docs/operations/lvm-findings.md says what each finding means.
 """
 
 from __future__ import annotations
@@ -92,8 +92,7 @@ with DAG(
         pool=BACKUP_PROXY,
         queue=BACKUP_PROXY,
         execution_timeout=timedelta(hours=12),
-        repository_conn_id="{{ params.repository }}",
-    ).expand(request=planned.output)
+    ).expand_kwargs(planned.output)
     reported = ReportGuestChecksOperator(
         task_id="report",
         repository_conn_id="{{ params.repository }}",

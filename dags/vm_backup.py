@@ -298,6 +298,7 @@ with DAG(
         result_task_id="catalog",
         announce=True,
         policy="{{ params.policy or '' }}",
+        repository_conn_id="{{ params.repository }}",
         retries=0,
     ).as_teardown(on_failure_fail_dagrun=True)
 

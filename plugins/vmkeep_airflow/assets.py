@@ -10,7 +10,8 @@ from urllib.parse import quote
 from airflow.sdk import Asset, AssetAlias
 
 RESTORE_POINTS = Asset("vmkeep_restore_points")
-"""Gets one event for each sealed and verified restore point. Its ``extra`` holds ``point`` and ``vm``."""
+"""Gets one event for each sealed and verified restore point. Its ``extra`` holds ``point``, ``vm``, and in
+``repository`` the id of the connection to the point's repository."""
 
 WINDOWS = Asset("vmkeep_windows")
 """Gets one event for each window of which its policy wants people told. Its ``extra`` holds ``policy``, ``run``,

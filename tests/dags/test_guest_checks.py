@@ -37,7 +37,11 @@ class Run:
         self.results: dict[str, list[Any]] = {}
         self.states: dict[str, str] = {}
         self.events: list[Any] = []
-        self._announced = announced
+        self._announced = [SimpleNamespace(extra={"point": ref}) for ref in announced]
+
+    def announce(self, ref: str, *, repository: str) -> None:
+        """Let an event tell of a point, with its repository."""
+        self._announced.append(SimpleNamespace(extra={"point": ref, "repository": repository}))
 
     def do(self, operator: Any) -> Any:
         """Execute a task; keep its state and result."""
@@ -51,8 +55,7 @@ class Run:
         alias = SimpleNamespace(add=lambda asset, extra: self.events.append((asset.name, extra)))
         context: Any = {"ti": ti, "outlet_events": {ANNOUNCED: alias}}
         if self._announced:
-            events = [SimpleNamespace(extra={"point": ref}) for ref in self._announced]
-            context["triggering_asset_events"] = {"asset": events}
+            context["triggering_asset_events"] = {"asset": self._announced}
         name = operator.task_id
         try:
             result = operator.execute(context)
@@ -70,7 +73,7 @@ class Run:
         """Carry out the whole run."""
         parts = self.do(PlanGuestChecksOperator(task_id="plan", **fields))
         for part in parts:
-            self.do(CheckGuestsOperator(task_id="check", request=part))
+            self.do(CheckGuestsOperator(task_id="check", **part))
         self.results["plan"] = [parts]
         return self.do(ReportGuestChecksOperator(task_id="report"))
 
@@ -126,6 +129,22 @@ def test_events_start_a_check_of_their_points_alone(repository, guest_disks):
     with pytest.raises(AirflowSkipException):
         nothing.do(PlanGuestChecksOperator(task_id="plan"))
     assert nothing.do(ReportGuestChecksOperator(task_id="report")) == {"skipped": True}
+
+
+def test_points_are_checked_in_the_repository_that_their_event_names(repository, guest_disks, tmp_path, monkeypatch):
+    fields = {"conn_type": "vmkeep", "host": str(tmp_path / "other")}
+    monkeypatch.setenv("AIRFLOW_CONN_OTHER", json.dumps(fields))
+    other = create_repository(str(tmp_path / "other"))
+    here = import_images(repository, [guest_disks.path("vi")], name="web01")
+    there = import_images(other, [guest_disks.path("ia"), guest_disks.path("iib")], name="db01")
+    run = Run()
+    run.announce(here.ref, repository="")
+    run.announce(there.ref, repository="other")
+
+    with pytest.raises(AirflowFailException, match="1 of 2 VMs inconsistent"):
+        run.check_all()
+
+    assert other.proofs.of(there.ref)
 
 
 def test_the_runs_that_backups_start_mark_only_if_a_setting_says_so(monkeypatch):

@@ -41,8 +41,21 @@ class ChooseExportsOperator(RepositoryOperator):
         return [to_plain(request) for request in due.requests]
 
 
-def points_announced(context: Context) -> set[str] | None:
-    """Return the refs of the points whose events have started a run; ``None``: a person has started it."""
+def repositories_announced(context: Context) -> dict[str, set[str]] | None:
+    """Return the refs of the points whose events have started a run, by the connection to their repository.
+
+    It is empty for events that tell of none. ``None``: a person has started the run.
+    """
     events: Mapping[Any, Any] = context.get("triggering_asset_events") or {}
     extras = [event.extra or {} for of_asset in events.values() for event in of_asset]
-    return {str(extra["point"]) for extra in extras if "point" in extra} if extras else None
+    found: dict[str, set[str]] = {}
+    for extra in extras:
+        if "point" in extra:
+            found.setdefault(str(extra.get("repository") or ""), set()).add(str(extra["point"]))
+    return found if extras else None
+
+
+def points_announced(context: Context) -> set[str] | None:
+    """Return the refs of the points whose events have started a run; ``None``: a person has started it."""
+    found = repositories_announced(context)
+    return None if found is None else set().union(*found.values())

@@ -29,11 +29,12 @@ class CloseRunOperator(BaseOperator):
     :param announce: emit one event for the asset of all points, one for the VM's asset and one for the policy's, once
         for each result with a ``point`` and a ``vm``.
     :param policy: name of the policy that has asked for the point; empty: a person has. Templated.
+    :param repository_conn_id: Airflow connection to the repository of the point, for the events. Templated.
     :returns: the result.
     """
 
     operator_extra_links = TO_VM_AND_POINT
-    template_fields: Sequence[str] = ("policy",)
+    template_fields: Sequence[str] = ("policy", "repository_conn_id")
 
     def __init__(
         self,
@@ -42,6 +43,7 @@ class CloseRunOperator(BaseOperator):
         may_skip_after: str | None = None,
         announce: bool = False,
         policy: str = "",
+        repository_conn_id: str = "",
         **kwargs: Any,
     ) -> None:
         assets: dict[str, Any] = {"inlets": [RESTORE_POINTS], "outlets": [ANNOUNCED]} if announce else {}
@@ -50,6 +52,7 @@ class CloseRunOperator(BaseOperator):
         self.may_skip_after = may_skip_after
         self.announce = announce
         self.policy = policy
+        self.repository_conn_id = repository_conn_id
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Read the states and results of all tasks. Raise an error, or announce the result."""
@@ -61,7 +64,8 @@ class CloseRunOperator(BaseOperator):
             return {"skipped": True}
         result: dict[str, Any] = results[self.result_task_id][0]
         if self.announce:
-            self._announce(context, {"point": result["point"], "vm": result["vm"]})
+            extra = {"point": result["point"], "vm": result["vm"], "repository": self.repository_conn_id}
+            self._announce(context, extra)
         return result
 
     def _announce(self, context: Context, extra: dict[str, JsonValue]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from airflow.sdk import Context
@@ -11,18 +11,19 @@ from airflow.sdk.exceptions import AirflowSkipException
 from vmkeep.model.job import to_plain
 from vmkeep.model.wording import counted
 from vmkeep_airflow.operators.base import RepositoryOperator
-from vmkeep_airflow.operators.choose_exports import points_announced
+from vmkeep_airflow.operators.choose_exports import repositories_announced
 
 
 class PlanGuestChecksOperator(RepositoryOperator):
     """Find the points that the run's asset events name; in a run by hand, the VMs that a selector means.
 
     Only names are read, and the newest points where there is a selector. So the parts are small, whatever the fleet.
+    Points that events name are looked for in the repository that the event tells, else in that of the run.
 
     :param selector: the VMs to check, as restore points know them; empty: all. Templated.
     :param all_points: check all points of these VMs, and not only the newest. Templated.
     :param mark: mark points that contradict themselves as suspect. Templated.
-    :returns: an ``LvmRequest`` as a dict for each part.
+    :returns: for each part an ``LvmRequest`` as a dict, in ``request``, and its ``repository_conn_id``.
     :raises AirflowSkipException: there is nothing to check.
     """
 
@@ -38,13 +39,20 @@ class PlanGuestChecksOperator(RepositoryOperator):
         """Divide the work."""
         from vmkeep.flows.lvm_checks import LvmRequest, divide
         from vmkeep.flows.repositories import open_site_repository
+        from vmkeep_airflow.site import repository_site
 
         request = LvmRequest(
             selector=self.selector or "", all_points=bool(self.all_points), mark=bool(self.mark), record=True
         )
-        with open_site_repository(self.site()) as repository:
-            parts = divide(repository, request, announced=points_announced(context))
-        if not parts:
+        announced: Mapping[str, set[str] | None] = repositories_announced(context) or {self.repository_conn_id: None}
+        found, vms = [], 0
+        for named, refs in announced.items():
+            conn_id = named or self.repository_conn_id
+            with open_site_repository(repository_site(conn_id)) as repository:
+                parts = divide(repository, request, announced=refs)
+            vms += sum(len(part.refs or part.keys or ()) for part in parts)
+            found += [{"request": to_plain(part), "repository_conn_id": conn_id} for part in parts]
+        if not found:
             raise AirflowSkipException("there is no restore point to check")
-        self.log.info("%s to check", counted(sum(len(part.refs or part.keys or ()) for part in parts), "VM"))
-        return [to_plain(part) for part in parts]
+        self.log.info("%s to check", counted(vms, "VM"))
+        return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from airflow.sdk import BaseOperator, Context
@@ -48,18 +48,21 @@ class ReportGuestChecksOperator(BaseOperator):
         # Pushed by hand, because Airflow keeps no result of a task that raises.
         context["ti"].xcom_push(key="return_value", value=report)
         if summary.inconsistent or summary.unread:
-            self._tell(context, summary.names, list(summary.lines))
+            checked = dict.fromkeys(part["repository_conn_id"] for parts in results["plan"] for part in parts)
+            self._tell(context, summary.names, list(summary.lines), checked)
         require_good(states, results)
         return report
 
-    def _tell(self, context: Context, names: list[str], lines: list[str]) -> None:
-        """Tell people, and fail.
+    def _tell(self, context: Context, names: list[str], lines: list[str], repositories: Iterable[str]) -> None:
+        """Tell the people of each repository, and fail.
 
         :raises AirflowFailException: always.
         """
         extra: dict[str, JsonValue] = {"run": str(context["ti"].run_id), "names": list(names), "problems": list(lines)}
         context["outlet_events"][ANNOUNCED].add(GUEST_CHECKS, extra=extra)
         subject = "vmkeep: volumes of guests that contradict themselves"
-        notice = Notice(kind=NoticeKind.GUESTS, about=self.repository_conn_id, subject=subject, lines=lines)
-        untold = tell_each(wishes_about(repository=self.repository_conn_id), notice)
+        untold: list[str] = []
+        for repository in repositories:
+            notice = Notice(kind=NoticeKind.GUESTS, about=repository, subject=subject, lines=lines)
+            untold += tell_each(wishes_about(repository=repository), notice)
         raise AirflowFailException("; ".join([*lines, *untold, "see the logs of the tasks check"]))

@@ -24,7 +24,7 @@ def test_the_event_of_a_point_starts_its_check_and_the_note_tells_the_summary(ap
     finally:
         api.call("PATCH", f"/api/v2/dags/{DAG}", {"is_paused": True})
 
-    planned = [point for part in api.xcom(DAG, run, "plan") for point in part["refs"]]
+    planned = [point for part in api.xcom(DAG, run, "plan") for point in part["request"]["refs"]]
     assert web01_point in planned, "the run also takes the points of which Airflow was told before"
     vms = api.xcom(DAG, run, "report")["vms"]
     assert vms == len({point.partition("/")[0] for point in planned})

@@ -46,7 +46,7 @@ def test_a_backup_is_triggered_and_followed_over_the_api(api, control, backed_up
     assert (told["vm"], told["disk"]) == ("app01", "Hard disk 2")
     closed = api.call("GET", f"/api/v2/dags/vm_backup/dagRuns/{backed_up}/taskInstances/close_run/links")
     assert closed["extra_links"]["Restore point"] == f"/vmkeep/points/{point.partition('-')[2]}"
-    event = {"point": sealed["point"], "vm": "app01"}
+    event = {"point": sealed["point"], "vm": "app01", "repository": "vmkeep_default"}
     assert events_of(api, backed_up) == {"vmkeep_restore_points": [event], "vmkeep_restore_points/app01": [event]}
     assert control.snapshots("app01") == []
 
