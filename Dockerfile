@@ -32,6 +32,13 @@ RUN useradd --uid 50000 --gid 0 --create-home airflow \
     && install -d -o airflow -g 0 -m 0775 /opt/airflow /opt/airflow/logs /srv/vmkeep /srv/lab \
     # VDDK crashes without it.
     && ln -sf /proc/self/mounts /etc/mtab
+# Programs that only some hosts need; see docs/operations/installation.md, What the image lacks.
+ARG VMKEEP_PACKAGES=""
+RUN if [ -n "$VMKEEP_PACKAGES" ]; then \
+        apt-get update \
+        && apt-get install -y --no-install-recommends $VMKEEP_PACKAGES \
+        && rm -rf /var/lib/apt/lists/*; \
+    fi
 USER airflow
 
 FROM airflow AS lab

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import re
+import subprocess
 import tomllib
 from importlib.resources import files
 from pathlib import Path
@@ -17,6 +18,7 @@ import yaml
 from demo.airflow_home import OUTAGE
 from demo.airflow_processes import COMMANDS
 from tests.composed import ROOT, MissingVariableError, composed, filled, variables_of
+from tests.patience import HANG
 from vmkeep_airflow import first_start
 from vmkeep_airflow.proxies import BACKUP_PROXY, SLOTS
 
@@ -236,3 +238,19 @@ def test_the_dags_are_those_of_the_installed_package():
 def test_a_worker_gets_ready_before_it_forks_its_tasks():
     for name in ("worker", *PROXIES):
         assert SERVICES[name]["environment"]["AIRFLOW__CORE__LAZY_LOAD_PLUGINS"] == "false"
+
+
+@pytest.mark.parametrize("given", ["", "qemu-system-x86 ovmf"])
+def test_the_image_gets_the_packages_that_its_host_names_and_no_others(given, tmp_path):
+    stage = DOCKERFILE.partition(" AS airflow")[2].partition("\nFROM")[0]
+    arguments = composed(FILLED | {"VMKEEP_PACKAGES": given})["services"]["proxy"]["build"]["args"]
+    (step,) = re.findall(r'ARG VMKEEP_PACKAGES=""\nRUN ((?:.*\\\n)*.*)', stage)
+    for program in ("apt-get", "rm"):
+        (tmp_path / program).write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/{program}.calls\n')
+        (tmp_path / program).chmod(0o755)
+    command = ["/bin/sh", "-euc", step.replace("\\\n", "")]
+    subprocess.run(command, env={"PATH": str(tmp_path), **arguments}, check=True, timeout=HANG)
+    calls = tmp_path / "apt-get.calls"
+    assert (calls.read_text().splitlines()[-1] if calls.exists() else "") == (
+        f"install -y --no-install-recommends {given}" if given else ""
+    )

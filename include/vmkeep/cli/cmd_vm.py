@@ -41,7 +41,7 @@ _FIRST_TO_GO = ("uuid", "IP", "host", "size", "state", "age")
 
 @click.group(cls=Verbs)
 def vm() -> None:
-    """List and show the VMs of a vCenter, and their proofs; repair what dead runs have left on them."""
+    """List and show the VMs of a vCenter, their proofs and last clean points; repair what dead runs left on them."""
 
 
 vm.add_command(clean)

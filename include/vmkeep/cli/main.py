@@ -44,7 +44,7 @@ _NOUNS = {
     "restore": "Restore VMs, and single disks of them.",
     "setup": "Make the role that a vCenter user needs, and grant it.",
     "target": "List the folders, resource pools, datastores, networks, hosts and LUNs that a restore can go to.",
-    "vm": "List and show the VMs of a vCenter, and their proofs; repair what dead runs have left on them.",
+    "vm": "List and show the VMs of a vCenter, their proofs and last clean points; repair what dead runs left on them.",
     "vsphere": "Print the rights that a vCenter user needs; check which transports reach a VM's disks.",
 }
 
