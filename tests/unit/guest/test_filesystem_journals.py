@@ -1,6 +1,7 @@
 """Files that were flushed show, though the file system was in use; and what cannot show is said."""
 
 import shutil
+import struct
 import subprocess
 from pathlib import Path
 
@@ -9,10 +10,11 @@ import pytest
 from tests.guest_disks import ImageDisk
 from tests.guest_files import FOLDER, KINDS, MangledDisk, image, read_sums, sums_of_disk
 from tests.patience import HANG
+from vmkeep.guest.crc32c import crc32c
 from vmkeep.guest.filesystems.ext.opening import replayed
 from vmkeep.guest.filesystems.ext.superblock import read_superblock
 from vmkeep.guest.filesystems.volume import Volume
-from vmkeep.guest.filesystems.xfs.log import Log
+from vmkeep.guest.filesystems.xfs.log import Log, _sizes
 from vmkeep.guest.filesystems.xfs.superblock import read_superblock as read_xfs_superblock
 
 EXT = ["ext3-plain", "ext4-csum", "ext4-datajournal"]
@@ -125,19 +127,85 @@ def test_files_that_are_only_in_the_log_of_xfs_show(folder, name):
     assert not warnings
 
 
-def test_a_log_of_xfs_that_is_damaged_is_said_and_not_replayed(folder):
-    disk = ImageDisk(image("xfs-dirty", folder))
-    volume = Volume(disk, what="disk0p1")
-    superblock = read_xfs_superblock(volume)
-    newest = Log(volume, superblock).newest
-    damaged = MangledDisk(disk, [(newest + 600, b"other bytes")])
+class XfsLog:
+    """The log of a real XFS, with the places of its records."""
 
-    found, warnings = sums_of_disk(damaged, "xfs")
+    def __init__(self, disk):
+        self.disk = disk
+        volume = Volume(disk, what="disk0p1")
+        self.log = Log(volume, read_xfs_superblock(volume))
+        self.starts = []
+        left = self.log._last
+        at = struct.unpack_from(">I", self.log._block(left), 28)[0]
+        while at <= left:
+            self.starts.append(at)
+            headers, length = _sizes(self.log._block(at))
+            at += headers + length // 512
+
+    def place(self, block):
+        return self.log._start + block * 512
+
+    def with_record(self, number, change):
+        """Return the disk with another header of a record, whose checksum is right."""
+        at = self.starts[number]
+        headers, length = _sizes(self.log._block(at))
+        blocks = [self.log._block(at + each) for each in range(headers + length // 512)]
+        head = bytearray(blocks[0])
+        change(head)
+        covered = bytearray(head[:328])
+        covered[32:36] = bytes(4)
+        more = b"".join(block[:260] for block in blocks[1 : -(-length // 32768)])
+        total = crc32c(bytes(covered) + more + b"".join(blocks[headers:])) ^ 0xFFFFFFFF
+        struct.pack_into("<I", head, 32, total)
+        return MangledDisk(self.disk, [(self.place(at), bytes(head))])
+
+
+@pytest.fixture(scope="module")
+def xfs_log(folder):
+    found = XfsLog(ImageDisk(image("xfs-dirty", folder)))
+    assert len(found.starts) > 2, "there are records that could be mixed up"
+    return found
+
+
+def other_pass(head):
+    struct.pack_into(">I", head, 4, struct.unpack_from(">I", head, 4)[0] - 1)
+    struct.pack_into(">I", head, 16, struct.unpack_from(">I", head, 16)[0] - 1)
+
+
+def other_place(head):
+    struct.pack_into(">I", head, 20, struct.unpack_from(">I", head, 20)[0] + 8)
+
+
+@pytest.mark.parametrize("change", [other_pass, other_place])
+def test_a_record_of_another_pass_or_place_is_never_replayed_though_its_checksum_is_right(xfs_log, change):
+    assert xfs_log.with_record(1, lambda head: None)._changes[0][1] == xfs_log.log._block(xfs_log.starts[1])
+
+    found, warnings = sums_of_disk(xfs_log.with_record(1, change), "xfs")
 
     assert found != read_sums(FOLDER / "xfs-dirty.sums")
     assert len(warnings) == 1
-    assert "was not replayed: it has a record with a wrong checksum" in warnings[0]
+    assert "was not replayed: it has a record" in warnings[0]
     assert "Boot or restore the machine" in warnings[0]
+
+
+def test_a_log_of_xfs_that_is_damaged_before_its_end_is_said_and_not_replayed(xfs_log):
+    place = xfs_log.place(xfs_log.starts[1])
+
+    _, warnings = sums_of_disk(MangledDisk(xfs_log.disk, [(place + 600, b"other bytes")]), "xfs")
+
+    assert len(warnings) == 1
+    assert "was not replayed: it has a record with a wrong checksum" in warnings[0]
+
+
+@pytest.mark.parametrize(("at", "value"), [(600, b"other bytes"), (512, None)], ids=["torn", "hole"])
+def test_the_end_of_a_log_of_xfs_of_which_only_a_part_was_written_is_left_out_and_said(xfs_log, at, value):
+    place = xfs_log.place(xfs_log.starts[-1]) + at
+    (cycle,) = struct.unpack_from(">I", xfs_log.log._block(xfs_log.starts[-1]), 4)
+
+    found, warnings = sums_of_disk(MangledDisk(xfs_log.disk, [(place, value or struct.pack(">I", cycle - 1))]), "xfs")
+
+    assert set(found) >= {"/new/file-0", "/new/file-1"}
+    assert ["Of the last 1 record in the log only a part was written" in each for each in warnings] == [True]
 
 
 def test_a_log_of_btrfs_that_was_not_replayed_is_said(folder):

@@ -3,6 +3,10 @@
 The log is a ring of basic blocks of 512 bytes. The first word of each is the number of the pass in which it was
 written, so that the place where the newest pass ends is found by bisection. A record's header keeps the words that
 these numbers replaced. An unmount writes a record of its own.
+
+Up to eight records are on their way to the disk at a time, in any order. So there may be holes before that place, and
+records of which only a part was written. They end the log, as they do for Linux: nothing that they hold was ever
+promised to a program. What lies before them has to be whole, and in its place, or nothing is replayed.
 """
 
 from __future__ import annotations
@@ -27,6 +31,8 @@ _CRC: Final = slice(32, 36)
 _SIZES: Final = (328, 324)
 """Bytes of a header that its checksum covers, on machines of 64 and of 32 bits."""
 _SIZE_OF_MORE: Final = 260
+_IN_FLIGHT: Final = 8
+_BLOCKS_IN_FLIGHT: Final = _IN_FLIGHT * _LONGEST_RECORD // _BASIC_BLOCK
 _MOST_ACTIVE: Final = 256 << 20
 """Longest part of a log that is replayed, in bytes, because changes wait in memory until their end is seen."""
 
@@ -60,6 +66,12 @@ class Log:
         self._blocks = found.log_blocks * found.block_size // _BASIC_BLOCK
         self._head = self._find_head()
         self._last = self._find_last()
+        self.torn = 0
+        """Records at the end that were left out, because only a part of each was written."""
+        while self._last is not None and self.torn < _IN_FLIGHT and not self._is_whole(self._last):
+            self.torn += 1
+            self._head = self._last
+            self._last = self._find_last()
 
     def _block(self, number: int) -> bytes:
         return self._volume.read(self._start + number % self._blocks * _BASIC_BLOCK, _BASIC_BLOCK)
@@ -72,7 +84,7 @@ class Log:
         """Return the number of the block behind the last one that was written."""
         newest = self._cycle(0)
         if self._cycle(self._blocks - 1) == newest:
-            return self._blocks
+            return self._before_holes(self._blocks, newest)
         low, high = 0, self._blocks - 1
         while low + 1 < high:
             middle = (low + high) // 2
@@ -80,13 +92,34 @@ class Log:
                 low = middle
             else:
                 high = middle
-        return high
+        return self._before_holes(high, newest)
+
+    def _before_holes(self, head: int, newest: int) -> int:
+        """Return the first block before a place that the pass before still holds; the place if there is none."""
+        back = min(_BLOCKS_IN_FLIGHT, self._blocks)
+        older = range(self._blocks - (back - head), self._blocks) if head < back else range(0)
+        for blocks, missed in ((older, newest - 2), (range(max(0, head - back), head), newest - 1)):
+            hole = next((number for number in blocks if self._cycle(number) == missed), None)
+            if hole is not None:
+                return hole
+        return head
 
     def _find_last(self) -> int | None:
         for back in range(1, _LONGEST_RECORD // _BASIC_BLOCK + _WORDS):
             if struct.unpack_from(">I", self._block(self._head - back))[0] == _MAGIC:
                 return self._head - back
         return None
+
+    def _is_whole(self, at: int) -> bool:
+        """Return whether the record at a block was written up to the head."""
+        headers, length = _sizes(self._block(at))
+        if length > _LONGEST_RECORD or at + headers + length // _BASIC_BLOCK != self._head:
+            return False
+        try:
+            self._data(at, headers, length)
+        except LogError:
+            return False
+        return True
 
     @property
     def newest(self) -> int | None:
@@ -112,7 +145,7 @@ class Log:
         """
         if self._last is None:
             raise LogError("has no record")
-        (tail,) = struct.unpack_from(">I", self._block(self._last), 28)
+        cycle, tail = struct.unpack_from(">II", self._block(self._last), 24)
         left = (self._head - tail) % self._blocks or self._blocks
         if left * _BASIC_BLOCK > _MOST_ACTIVE:
             raise LogError(f"holds {left * _BASIC_BLOCK} bytes of changes, and vmkeep replays {_MOST_ACTIVE} at most")
@@ -123,17 +156,23 @@ class Log:
             used = headers + length // _BASIC_BLOCK
             if struct.unpack_from(">I", header)[0] != _MAGIC or used > left or length > _LONGEST_RECORD:
                 raise LogError("has a record with a wrong header")
+            if struct.unpack_from(">I", header, 4)[0] != cycle:
+                raise LogError("has a record of another pass among those that count")
             yield struct.unpack_from(">I", header, 40)[0], self._data(at, headers, length)
             at += used
             left -= used
+            if at >= self._blocks:
+                at -= self._blocks
+                cycle += 1
 
     def _data(self, at: int, headers: int, length: int) -> bytes:
         """Return a record's data, with the words that pass numbers replaced.
 
-        :raises LogError: the checksum is wrong.
+        :raises LogError: the checksum is wrong, or it belongs to another place or pass.
         """
         heads = [self._block(at + number) for number in range(headers)]
         blocks = [self._block(at + headers + number) for number in range(length // _BASIC_BLOCK)]
+        self._check_place(at, heads, blocks)
         self._check(heads, b"".join(blocks))
         whole = bytearray()
         for number, block in enumerate(blocks):
@@ -141,6 +180,16 @@ class Log:
             place = (_KEPT if not group else 4) + 4 * index
             whole += heads[group][place : place + 4] + block[4:]
         return bytes(whole)
+
+    def _check_place(self, at: int, heads: list[bytes], blocks: list[bytes]) -> None:
+        """Require that a record was written here, and whole. Blocks behind the end of the ring are of the next pass."""
+        place = at % self._blocks
+        (cycle,) = struct.unpack_from(">I", heads[0], 4)
+        if struct.unpack_from(">II", heads[0], 16) != (cycle, place):
+            raise LogError("has a record that belongs to another place")
+        for number, block in enumerate((*heads[1:], *blocks), place + 1):
+            if struct.unpack_from(">I", block)[0] != cycle + number // self._blocks:
+                raise LogError("has a record that was written only in part")
 
     def _check(self, heads: list[bytes], data: bytes) -> None:
         if not self._has_checksums:
