@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import random
+import re
 import socket
 import subprocess
 from datetime import UTC, datetime, timedelta
@@ -11,8 +12,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from tests.guest_disks import ImageDisk
-from tests.guest_files import FOLDER, KINDS, assert_same_tree, image, read_sums, sums_of, walk
+from tests.guest_files import FOLDER, KINDS, MangledDisk, assert_same_tree, image, read_sums, sums_of, walk
 from tests.patience import HANG
+from vmkeep.errors import CorruptError
 from vmkeep.guest.filesystems import open_file_system
 from vmkeep.model.extents import total
 
@@ -139,7 +141,7 @@ def test_what_mkfs_xfs_packed_comes_out(tmp_path, tree, proto, options):
 
 @pytest.mark.parametrize(
     "options",
-    [["--csum", "crc32c"], ["--csum", "xxhash", "-n", "65536"], ["--csum", "sha256", "-n", "4096", "-M"]],
+    [["--csum", "crc32c"], ["--csum", "xxhash", "-n", "65536", "-d", "dup"], ["--csum", "sha256", "-n", "4096", "-M"]],
     ids=["crc32c", "xxhash", "sha256"],
 )
 def test_what_mkfs_btrfs_packed_comes_out(tmp_path, tree, options):
@@ -148,6 +150,16 @@ def test_what_mkfs_btrfs_packed_comes_out(tmp_path, tree, options):
     disk = made(path, 256 << 20, "mkfs.btrfs", "-q", *options, "-r", tree, path)
 
     assert_same_tree(disk, "btrfs", tree)
+    content = (tree / "mid").read_bytes()
+    places = [found.start() + 1000 for found in re.finditer(re.escape(content[:4096]), path.read_bytes())]
+    for damaged in (places[:1], places):
+        with open_file_system(MangledDisk(disk, [(place, b"wrong") for place in damaged]), "btrfs", what="d") as files:
+            if len(damaged) < len(places):
+                assert files.open("/mid").readall() == content, "the other copy is right"
+                continue
+            with pytest.raises(CorruptError, match=r"/mid.*wrong checksum"):
+                files.open("/mid").readall()
+            assert files.open("/inline").readall() == (tree / "inline").read_bytes()
 
 
 @pytest.mark.parametrize(("bits", "size"), [(12, 6 << 20), (16, 40 << 20), (32, 70 << 20)])

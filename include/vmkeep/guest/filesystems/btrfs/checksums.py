@@ -27,7 +27,8 @@ def _blake2b(data: bytes) -> bytes:
     return hashlib.blake2b(data, digest_size=32).digest()
 
 
-CHECKSUMS: Final[dict[int, Callable[[bytes], bytes]]] = {0: _crc32c, 1: _xxhash, 2: _sha256, 3: _blake2b}
+CRC32C: Final = 0
+CHECKSUMS: Final[dict[int, Callable[[bytes], bytes]]] = {CRC32C: _crc32c, 1: _xxhash, 2: _sha256, 3: _blake2b}
 """By the kind that the superblock names."""
 ROOM: Final = 32
 """Bytes at the head of a structure for its checksum."""

@@ -24,6 +24,7 @@ LARGEST: Final = (1 << 64) - 1
 _ENTRY: Final = struct.Struct("<QBQQHHB")
 _INLINE: Final = 0
 _WRITTEN: Final = 1
+_NO_SUMS: Final = 0x1
 _ROOM_OF_HEAD: Final = 21
 
 
@@ -48,6 +49,11 @@ class Inode:
     def kind(self) -> FileKind:
         """The kind that the mode tells."""
         return kind_of_mode(self.owner[3])
+
+    @property
+    def has_sums(self) -> bool:
+        """Whether the content has checksums. Linux makes none for files that are overwritten in place."""
+        return not struct.unpack_from("<Q", self.raw, 64)[0] & _NO_SUMS
 
     @property
     def times(self) -> tuple[datetime | None, datetime | None, datetime | None]:

@@ -11,6 +11,7 @@ from typing import Final
 from vmkeep.guest.filesystems.btrfs import items
 from vmkeep.guest.filesystems.btrfs.chunks import SIZE, Chunks
 from vmkeep.guest.filesystems.btrfs.content import BtrfsContent
+from vmkeep.guest.filesystems.btrfs.datasums import CheckedData
 from vmkeep.guest.filesystems.btrfs.items import ExtentItem, Inode
 from vmkeep.guest.filesystems.btrfs.nodes import Root, Trees
 from vmkeep.guest.filesystems.btrfs.superblock import Superblock, read_superblock
@@ -23,6 +24,8 @@ from vmkeep.model.guestfiles import FileEntry, FileKind
 from vmkeep.model.prints import Prints
 
 _TOP: Final = 5
+_SUMS: Final = 7
+"""Number of the tree with the checksums of contents."""
 _ROOT_FOLDER: Final = 256
 _EMPTY: Final = 2
 """Inode number of the empty folder that a snapshot holds in the place of a subvolume."""
@@ -77,6 +80,7 @@ class BtrfsReader:
         self._chunks = chunks
         self._trees = trees
         self._roots: dict[int, Root] = {}
+        self._checked: CheckedData | None = None
 
     def _root(self, tree: int) -> Root:
         known = self._roots.get(tree)
@@ -163,14 +167,21 @@ class BtrfsReader:
 
     def content(self, path: str, node: BtrfsNode) -> io.RawIOBase:
         """Open the content of a file."""
+        inode = self._inode(node)
         return BtrfsContent(
             self._volume,
             self._chunks,
             lambda offset: self._extents(path, node, offset),
-            size=self._inode(node).size,
+            checked=self._checked_data() if inode.has_sums else None,
+            size=inode.size,
             sector=self._found.sector,
             path=path,
         )
+
+    def _checked_data(self) -> CheckedData:
+        if self._checked is None:
+            self._checked = CheckedData(self._volume, self._found, self._chunks, self._trees, self._root(_SUMS))
+        return self._checked
 
     def _extents(self, path: str, node: BtrfsNode, offset: int) -> Iterator[ExtentItem]:
         """Yield the extents of a file in order, from the one that holds a byte on."""

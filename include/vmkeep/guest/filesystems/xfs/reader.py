@@ -33,8 +33,8 @@ _NOT_REPLAYED: Final = (
     "before the backup may be missing or old. Boot or restore the machine to see them, or mount a copy of the disk."
 )
 _TORN: Final = (
-    "Of the last {} in the log only a part was written, as a crash leaves it. It was left out, as Linux does: files that "
-    "were written in the last second before the backup may be missing or old."
+    "Of the last {} in the log only a part was written, as a crash leaves it. It was left out, as Linux does: files "
+    "that were written in the last second before the backup may be missing or old."
 )
 _UNDONE: Final = (
     "{} changes in the log were begun and never done, and vmkeep does not end them: the files that they concern may be "
