@@ -64,14 +64,16 @@ class Log:
         self._has_checksums = found.has_checksums
         self._start = found.place(volume, found.log_start, found.log_blocks)
         self._blocks = found.log_blocks * found.block_size // _BASIC_BLOCK
-        self._head = self._find_head()
+        head = self._find_head()
+        self._head = self._before_holes(head)
         self._last = self._find_last()
-        self.torn = 0
-        """Records at the end that were left out, because only a part of each was written."""
-        while self._last is not None and self.torn < _IN_FLIGHT and not self._is_whole(self._last):
-            self.torn += 1
+        for _ in range(_IN_FLIGHT):
+            if self._last is None or self._is_whole(self._last):
+                break
             self._head = self._last
             self._last = self._find_last()
+        self.is_cut = self._head != head
+        """Whether its end was left out, because only a part of it was written."""
 
     def _block(self, number: int) -> bytes:
         return self._volume.read(self._start + number % self._blocks * _BASIC_BLOCK, _BASIC_BLOCK)
@@ -84,7 +86,7 @@ class Log:
         """Return the number of the block behind the last one that was written."""
         newest = self._cycle(0)
         if self._cycle(self._blocks - 1) == newest:
-            return self._before_holes(self._blocks, newest)
+            return self._blocks
         low, high = 0, self._blocks - 1
         while low + 1 < high:
             middle = (low + high) // 2
@@ -92,10 +94,11 @@ class Log:
                 low = middle
             else:
                 high = middle
-        return self._before_holes(high, newest)
+        return high
 
-    def _before_holes(self, head: int, newest: int) -> int:
+    def _before_holes(self, head: int) -> int:
         """Return the first block before a place that the pass before still holds; the place if there is none."""
+        newest = self._cycle(0)
         back = min(_BLOCKS_IN_FLIGHT, self._blocks)
         older = range(self._blocks - (back - head), self._blocks) if head < back else range(0)
         for blocks, missed in ((older, newest - 2), (range(max(0, head - back), head), newest - 1)):

@@ -22,7 +22,6 @@ from vmkeep.guest.filesystems.xfs.superblock import NEEDS_REPAIR, Superblock, re
 from vmkeep.model.extents import Extent
 from vmkeep.model.guestfiles import FileEntry, FileKind
 from vmkeep.model.prints import Prints
-from vmkeep.model.wording import counted
 
 _INODES: Final = 256
 """Inodes that are kept, because a caller asks several things about the same file."""
@@ -32,9 +31,9 @@ _NOT_REPLAYED: Final = (
     "The log was not closed by an unmount, and was not replayed: it {}. Files that were written in the last seconds "
     "before the backup may be missing or old. Boot or restore the machine to see them, or mount a copy of the disk."
 )
-_TORN: Final = (
-    "Of the last {} in the log only a part was written, as a crash leaves it. It was left out, as Linux does: files "
-    "that were written in the last second before the backup may be missing or old."
+_CUT: Final = (
+    "The end of the log was written only in part, as a crash leaves it, and was left out, as Linux does: files that "
+    "were written in the last second before the backup may be missing or old."
 )
 _UNDONE: Final = (
     "{} changes in the log were begun and never done, and vmkeep does not end them: the files that they concern may be "
@@ -64,14 +63,14 @@ def _replayed(volume: Volume, found: Superblock) -> tuple[Volume, list[str]]:
     if not found.log_start:
         return volume, ["The log is on another device, and was not looked at: newer files may be missing or old."]
     log = Log(volume, found)
+    said = [_CUT] if log.is_cut else []
     if log.was_unmounted:
-        return volume, []
+        return volume, said
     try:
         done, undone = replay(volume, found, log)
         read_superblock(done)
     except (LogError, CorruptError) as error:
         return volume, [_NOT_REPLAYED.format(error)]
-    said = [_TORN.format(counted(log.torn, "record"))] if log.torn else []
     return done, said + ([_UNDONE.format(undone)] if undone else [])
 
 
