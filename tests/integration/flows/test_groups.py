@@ -67,6 +67,23 @@ def test_overdue_names_the_vms_without_a_young_good_point_and_ends_with_an_exit_
         vmkeep(*overdue, "gone")
 
 
+def test_unproved_names_the_vms_that_only_the_vcenter_tells_of_and_counts_all(vmkeep, kept, tmp_path, monkeypatch):
+    window = "window: {start: 22:00, end: 06:00, time_zone: UTC}\n"
+    rules = "verification: {boot: {turn: 7d}, proved_within: 30d}\n"
+    (tmp_path / "web.yaml").write_text(f"name: web\nselection: name:web01 or name:db01\n{window}{rules}")
+    unproved = ("policy", "unproved", "--policies", str(tmp_path), "-r", kept[0].repository)
+
+    late = vmkeep(*unproved, check=False)
+    monkeypatch.delenv("VMKEEP_VCENTER")
+    silent = vmkeep(*unproved)
+
+    assert isinstance(late.exception, SomeFailedError)
+    assert "2 of 2 VMs not proved in time" in late.stderr
+    assert {name for name in ("web01", "db01") if name in late.stdout} == {"web01", "db01"}
+    assert "no VM of policy web is known: no newest restore point names it, and no --vcenter tells" in silent.stderr
+    assert "0 of 0 VMs not proved in time" in silent.stderr
+
+
 def test_a_condition_that_no_vm_fits_is_told_and_an_empty_list_is_no_error(vmkeep):
     done = vmkeep("vm", "list", "-s", "folder:Prodution", "--json")
 
