@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -105,6 +106,20 @@ def test_each_check_leaves_a_proof_with_its_run_and_a_retry_does_none_twice(repo
     assert len(proofs) == 2, "a person who clears a run wants a new look"
     assert len({proof.run for proof in proofs}) == 2
     assert {proof.by for proof in proofs} == {"DAG verify_points"}
+
+
+def test_a_job_that_asks_for_it_keeps_the_names_of_all_files_with_the_point(repository, tmp_path):
+    image = tmp_path / "files.raw"
+    image.write_bytes(bytes(2 << 20))
+    subprocess.run(["mkfs.vfat", str(image)], check=True, capture_output=True)
+    subprocess.run(["mcopy", "-i", str(image), "-", "::invoice.txt"], input=b"x", check=True)
+    point = import_images(repository, [image], name="files")
+
+    done = verify({"point": point.ref, "name": "files", "file_index": True}).execute(context_of())
+
+    assert (done["checks"], done["files"]) == ([], 1)
+    assert repository.proofs.of(point.ref) == ()
+    assert repository.file_lists.head(point.ref).entries == 1
 
 
 def test_a_point_that_does_not_pass_fails_its_task_at_once_after_all_its_checks(repository, tmp_path):

@@ -16,6 +16,7 @@ from vmkeep.flows.restore_request import OnConflict, make_request
 from vmkeep.flows.serving import ServeRequest, serve_point
 from vmkeep.model.disk import SkipReason
 from vmkeep.model.point import BackupKind, BackupMode, Consistency, Quiesce
+from vmkeep.model.proofs import ProofKind
 from vmkeep.repository import Lost, create_repository, open_repository
 from vmkeep.repository.notes import tries
 from vmkeep.repository.sealing import handshake
@@ -196,6 +197,11 @@ def test_a_new_vm_gets_every_disk_at_its_place_and_a_placeholder_for_the_rdm(ben
     assert sorted(hash_ for key, hash_ in hashes.items() if hash_ in then.values()) == sorted(then.values())
     assert done.created
     assert any("RDM" in warning for warning in done.warnings)
+    with open_repository(bench.site.repository) as repository:
+        proofs = {proof.kind: proof for proof in repository.proofs.of(sealed.point)}
+    assert set(proofs) == {ProofKind.WRITTEN, ProofKind.TARGET}, "the backup and the restore leave a proof each"
+    assert all(proof.passed and proof.run for proof in proofs.values())
+    assert f"3 disks of VM {name}" in proofs[ProofKind.TARGET].text
 
 
 def test_writing_over_disks_has_to_be_said(bench):
