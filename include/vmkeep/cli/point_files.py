@@ -163,8 +163,12 @@ def find(
         places = [parse_file_path(place)] if place else [
             FilePath(volume=volume.name, path="/") for volume in found.volumes if volume.has_files
         ]  # fmt: skip
+        for volume in () if place else found.volumes:
+            if volume.may_hide_files and not volume.has_files:
+                warn(f"{volume.name} is not searched: {volume.reason}")
         listed = (each for at in places for each in find_files(found, at, wanted))
-        _print(listed, as_json=as_json, long=long, whole=True)
+        count = _print(listed, as_json=as_json, long=long, whole=True)
+        click.echo(f"{counted(count, 'entry', 'entries')} found in {counted(len(places), 'volume')}", err=True)
 
 
 @files.command("stat", examples={"Show all about one file": "vmkeep point files stat latest:app01 disk0p1:/etc/shadow"})
@@ -197,15 +201,16 @@ def stat(ref: str, place: str, repository: str | None, as_json: bool) -> None:
         _show(described)
 
 
-def _print(listed: Iterable[ListedFile], *, as_json: bool, long: bool, whole: bool) -> None:
-    """Print entries as they come.
+def _print(listed: Iterable[ListedFile], *, as_json: bool, long: bool, whole: bool) -> int:
+    """Print entries as they come, and return their number.
 
     :param whole: show whole paths.
     :raises CorruptError: some could not be read.
     """
-    zone, bad = shown_zone(), 0
+    zone, bad, count = shown_zone(), 0, 0
     for each in listed:
         entry = each.entry
+        count += 1
         bad += bool(each.problem)
         if as_json:
             print_json_line(file_document(each.volume, entry, sha256=each.sha256, problem=each.problem))
@@ -219,6 +224,7 @@ def _print(listed: Iterable[ListedFile], *, as_json: bool, long: bool, whole: bo
         click.echo(f"{each.sha256}  {line}" if each.sha256 else line)
     if bad:
         raise CorruptError(f"{counted(bad, 'entry', 'entries')} could not be read; each is named above")
+    return count
 
 
 def _show(described: DescribedFile) -> None:

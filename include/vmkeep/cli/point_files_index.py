@@ -13,7 +13,7 @@ from vmkeep.cli.times import shown_second, shown_zone
 from vmkeep.model.wording import counted, size
 
 _NAMED = 10
-"""Points without an index that are named to a person."""
+"""Points without an index, and volumes with a problem, that are named to a person."""
 
 
 @command("index", examples={"Make the index of one point": "vmkeep point files index latest:app01"})
@@ -62,8 +62,10 @@ def search(pattern: str, selector: str | None, ignore_case: bool, repository: st
 
     with open_given(repository) as opened:
         found = search_files(opened, pattern, ignore_case=ignore_case, selector=selector)
-    for problem in found.problems:
+    for problem in found.problems[:_NAMED]:
         warn(problem)
+    if len(found.problems) > _NAMED:
+        warn(f"{len(found.problems) - _NAMED:,} more volumes whose files are in no index; --json names all")
     if as_json:
         print_json(as_document(found))
         return

@@ -193,6 +193,13 @@ def test_files_are_found_by_name_size_time_and_kind(guest_points):
     assert found("disk0p2:/compr", "--older", "2999-01-01", "--smaller", "1MiB") == {("disk0p2", "/compr/c.bin")}
 
 
+def test_a_search_without_a_hit_says_what_it_searched(guest_points):
+    done = files(guest_points, "find", "latest:multi", "--name", "no such file")
+
+    assert done.stdout == ""
+    assert "0 entries found in 4 volumes" in done.stderr
+
+
 def test_a_comparison_tells_what_appeared_changed_and_went(guest_points):
     def compared(*options):
         done = files(guest_points, "diff", guest_points.before, guest_points.after, *options, "--json")
