@@ -1,8 +1,8 @@
 """Buttons on a task's page in Airflow that lead to the pages of its VM and of its restore point.
 
 Airflow asks for the link in the worker, when the task has ended, and keeps the answer as an XCom. So a link is made of
-values that the task has at hand: its result, its templated fields, and at last the result of an earlier task.
-A link that cannot be made is empty, and Airflow shows its button in grey.
+values that the task has at hand: its result and its templated fields. A link that cannot be made is empty, and Airflow
+shows its button in grey. Each link of each task is a request to Airflow's API server.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class VmLink(BaseOperatorLink):
 
         :param ti_key: Airflow passes the running task instance here.
         """
-        for value in _values(operator, ti_key):
+        for value in _values(operator):
             if key := _vm_in(value):
                 return page_of_vm(key)
         return ""
@@ -49,7 +49,7 @@ class PointLink(BaseOperatorLink):
 
         :param ti_key: Airflow passes the running task instance here.
         """
-        for value in _values(operator, ti_key):
+        for value in _values(operator):
             if ref := _ref_in(value):
                 return page_of_point(ref)
         return ""
@@ -87,12 +87,11 @@ def _root() -> str:
     return urlsplit(conf.get("api", "base_url", fallback="")).path.rstrip("/")
 
 
-def _values(operator: BaseOperator, ti: Any) -> Iterator[Any]:
-    """Yield the values that may tell the VM and the point, those that cost nothing first."""
+def _values(operator: BaseOperator) -> Iterator[Any]:
+    """Yield the values that may tell the VM and the point. None is asked for, because that costs a request each."""
     yield getattr(operator, "result", None)
     for field in operator.template_fields:
         yield getattr(operator, field, None)
-    yield ti.xcom_pull(task_ids=getattr(operator, "result_task_id", "preflight"))
 
 
 def _vm_in(value: Any) -> str:

@@ -9,7 +9,6 @@ from airflow.sdk import BaseOperator, Context
 from pydantic import JsonValue
 
 from vmkeep_airflow.assets import ANNOUNCED, RESTORE_POINTS, restore_points_by, restore_points_of
-from vmkeep_airflow.links import TO_VM_AND_POINT
 from vmkeep_airflow.states import require_good, task_results, task_states
 
 _LOOKED_BACK = 1000
@@ -33,7 +32,6 @@ class CloseRunOperator(BaseOperator):
     :returns: the result.
     """
 
-    operator_extra_links = TO_VM_AND_POINT
     template_fields: Sequence[str] = ("policy", "repository_conn_id")
 
     def __init__(

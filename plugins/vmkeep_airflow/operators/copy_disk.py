@@ -9,7 +9,6 @@ from airflow.sdk import Context
 
 from vmkeep.model.job import DiskCopy, DiskJob, Progress, to_plain
 from vmkeep_airflow.cursor import TaskCursor
-from vmkeep_airflow.links import TO_VM
 from vmkeep_airflow.operators.ending import EndingOperator
 from vmkeep_airflow.progress import ProgressLog, mebibytes
 
@@ -27,7 +26,6 @@ class CopyDiskOperator(EndingOperator):
     :returns: the ``DiskCopy`` as a dict, with map root, bytes read and stored, and snapshot.
     """
 
-    operator_extra_links = TO_VM
     template_fields: Sequence[str] = (*EndingOperator.template_fields, "job")
 
     def __init__(self, *, job: Any, **kwargs: Any) -> None:

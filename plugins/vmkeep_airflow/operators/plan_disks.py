@@ -8,7 +8,6 @@ from typing import Any
 from airflow.sdk import Context
 
 from vmkeep.model.job import to_plain
-from vmkeep_airflow.links import TO_VM
 from vmkeep_airflow.operators.ending import EndingOperator
 from vmkeep_airflow.steps import HeldStill
 
@@ -20,7 +19,6 @@ class PlanDisksOperator(EndingOperator):
     :returns: a list of ``DiskJob`` dicts, one per disk.
     """
 
-    operator_extra_links = TO_VM
     template_fields: Sequence[str] = (*EndingOperator.template_fields, "held")
 
     def __init__(self, *, held: Any, **kwargs: Any) -> None:

@@ -13,7 +13,6 @@ from vmkeep.model.site import Site
 from vmkeep.model.wording import counted
 from vmkeep_airflow.dagruns import own_runs
 from vmkeep_airflow.hooks.guest import guest_login
-from vmkeep_airflow.links import TO_VM
 from vmkeep_airflow.operators.base import SiteOperator
 from vmkeep_airflow.steps import HeldStill
 from vmkeep_airflow.xcoms import handed
@@ -30,7 +29,6 @@ class RemoveSnapshotOperator(SiteOperator):
     :returns: the ``Removal`` as a dict.
     """
 
-    operator_extra_links = TO_VM
     template_fields: Sequence[str] = (*SiteOperator.template_fields, "held")
 
     def __init__(self, *, held: Any, preflight_task_id: str, **kwargs: Any) -> None:

@@ -16,7 +16,6 @@ from vmkeep.model.site import Site
 from vmkeep.model.wording import counted
 from vmkeep_airflow.dagruns import has_ended, own_dag_run, owner_text, snapshots_of_others
 from vmkeep_airflow.hooks.guest import guest_login
-from vmkeep_airflow.links import TO_VM
 from vmkeep_airflow.operators.ending import EndingOperator
 from vmkeep_airflow.steps import HeldStill
 
@@ -31,7 +30,6 @@ class SnapshotOperator(EndingOperator):
     :returns: a ``HeldStill`` as a dict.
     """
 
-    operator_extra_links = TO_VM
     template_fields: Sequence[str] = (*EndingOperator.template_fields, "preflight")
 
     def __init__(self, *, preflight: Any, **kwargs: Any) -> None:

@@ -9,7 +9,6 @@ from airflow.sdk import Context
 
 from vmkeep.flows.backup_values import Sealed
 from vmkeep.model.job import to_plain
-from vmkeep_airflow.links import TO_VM_AND_POINT
 from vmkeep_airflow.operators.base import SiteOperator
 from vmkeep_airflow.progress import mebibytes
 
@@ -22,7 +21,6 @@ class VerifyOperator(SiteOperator):
     :returns: the ``VerifyReport`` as a dict.
     """
 
-    operator_extra_links = TO_VM_AND_POINT
     template_fields: Sequence[str] = (*SiteOperator.template_fields, "sealed", "sample")
 
     def __init__(self, *, sealed: Any, sample: Any = 0.05, **kwargs: Any) -> None:

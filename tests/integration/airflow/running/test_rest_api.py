@@ -39,12 +39,12 @@ def test_a_backup_is_triggered_and_followed_over_the_api(api, control, backed_up
     sealed = api.xcom("vm_backup", backed_up, "catalog")
     vm_key, _, point = sealed["point"].partition("/")
     copy = f"/api/v2/dags/vm_backup/dagRuns/{backed_up}/taskInstances/copy_disk"
-    assert api.call("GET", f"{copy}/links?map_index=1")["extra_links"] == {"VM": f"/vmkeep/vms/{vm_key}"}
     assert api.call("GET", f"{copy}/1")["note"].startswith("copied: ")
     lines = api.call("GET", f"/api/v2/dags/vm_backup/dagRuns/{backed_up}/taskInstances/copy_disk/logs/1?map_index=1")
     (told,) = [line for line in lines["content"] if " stored, " in line["event"]]
     assert (told["vm"], told["disk"]) == ("app01", "Hard disk 2")
-    closed = api.call("GET", f"/api/v2/dags/vm_backup/dagRuns/{backed_up}/taskInstances/close_run/links")
+    closed = api.call("GET", f"/api/v2/dags/vm_backup/dagRuns/{backed_up}/taskInstances/catalog/links")
+    assert closed["extra_links"]["VM"] == f"/vmkeep/vms/{vm_key}"
     assert closed["extra_links"]["Restore point"] == f"/vmkeep/points/{point.partition('-')[2]}"
     event = {"point": sealed["point"], "vm": "app01", "repository": "vmkeep_default"}
     assert events_of(api, backed_up) == {"vmkeep_restore_points": [event], "vmkeep_restore_points/app01": [event]}
