@@ -23,7 +23,7 @@ class Stream:
     ) -> None:
         """Check that the pieces are a whole attribute.
 
-        :param is_beginning: the pieces are only its beginning, and its size is cut to theirs.
+        :param is_beginning: pieces are missing, and its size is cut to those that lie before the first gap.
         :raises CorruptError: they are not.
         """
         self._volume = volume
@@ -46,9 +46,12 @@ class Stream:
         if flags & _COMPRESSED:
             self.unit = 1 << min(head[34], 16)
         expected = 0
-        for piece in pieces:
+        for at, piece in enumerate(pieces):
             first, last = struct.unpack_from("<QQ", piece.raw, 16)
             if piece.is_resident or first != expected:
+                if is_beginning and at:
+                    self._pieces = pieces[:at]
+                    break
                 raise volume.damaged(f"a part of {what} is missing")
             expected = (last + 1) & 0xFFFFFFFFFFFFFFFF
         if is_beginning:
