@@ -39,6 +39,10 @@ class Run:
         self.events: list[Any] = []
         self._announced = [SimpleNamespace(extra={"point": ref}) for ref in announced]
 
+    def forget_points(self) -> None:
+        """Let the events tell of no point, as those of a foreign program."""
+        self._announced = [SimpleNamespace(extra={}) for _ in self._announced]
+
     def announce(self, ref: str, *, repository: str) -> None:
         """Let an event tell of a point, with its repository."""
         self._announced.append(SimpleNamespace(extra={"point": ref, "repository": repository}))
@@ -129,6 +133,15 @@ def test_events_start_a_check_of_their_points_alone(repository, guest_disks):
     with pytest.raises(AirflowSkipException):
         nothing.do(PlanGuestChecksOperator(task_id="plan"))
     assert nothing.do(ReportGuestChecksOperator(task_id="report")) == {"skipped": True}
+
+
+def test_an_event_that_tells_of_no_point_starts_no_check_of_all_vms(repository, guest_disks):
+    import_images(repository, [guest_disks.path("vi")], name="web01")
+    run = Run("")
+    run.forget_points()
+
+    with pytest.raises(AirflowSkipException):
+        run.do(PlanGuestChecksOperator(task_id="plan"))
 
 
 def test_points_are_checked_in_the_repository_that_their_event_names(repository, guest_disks, tmp_path, monkeypatch):

@@ -10,6 +10,7 @@ nothing. A scan of changed files takes nothing back, because it leaves out the v
 
 from __future__ import annotations
 
+import contextlib
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -17,6 +18,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from vmkeep.blobs import abreast
+from vmkeep.errors import NotFoundError
 from vmkeep.model.proofs import PointProof, ProofKind, ProofResult
 from vmkeep.model.scanning import ScanScope
 from vmkeep.repository import ProofName, Repository
@@ -198,7 +200,9 @@ def pass_on(repository: Repository, vm_key: str, find: PointProof) -> None:
             text = f"it may share files with {find.point}: {find.text}"
             details = find.details | {FOUND_IN: find.point}
             series = f"{find.series}\nfound in {find.point}"  # so that it pushes out no find of the point's own
-            repository.proofs.add(ref, replace(find, text=text, details=details, series=series, files={}))
+            told = replace(find, text=text, details=details, series=series, files={})
+            with contextlib.suppress(NotFoundError):  # the point is being deleted, or left its proofs behind
+                repository.proofs.add(ref, told)
 
 
 def _folder(manifest: str) -> str:

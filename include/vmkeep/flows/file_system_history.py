@@ -13,7 +13,7 @@ from vmkeep.flows.lvm_history import same_vm
 from vmkeep.flows.point_choice import points_in_order
 from vmkeep.guest.volumes import Volume, Volumes
 from vmkeep.model.point import RestorePoint
-from vmkeep.model.proofs import ProofKind
+from vmkeep.model.proofs import ProofKind, ProofResult
 from vmkeep.repository import Repository
 
 _LOOK_BACK: Final = 64
@@ -48,6 +48,7 @@ def _before(repository: Repository, point: RestorePoint) -> tuple[str, list[dict
             continue
         for proof in repository.proofs.of(earlier.ref):
             found = proof.details.get("volumes")
-            if proof.kind is ProofKind.FILE_SYSTEMS and isinstance(found, list):
+            told = proof.kind is ProofKind.FILE_SYSTEMS and proof.result is not ProofResult.FAILED
+            if told and isinstance(found, list):  # behind a damaged block the volumes are not known
                 return earlier.ref, [volume for volume in found if isinstance(volume, dict)]
     return "", []

@@ -65,7 +65,8 @@ class Look:
     def images_of(self, finding: Finding) -> tuple[DiskImage, ...]:
         """Return the disk that a finding names, and those of its volume group; all if it names none of both."""
         own = [group for group in self.state.groups if group.uuid == finding.vg_uuid]
-        places = [self.state.place_of(pv.uuid) for group in own for pv in group.physical_volumes]
+        by_uuid = self.state.places
+        places = [by_uuid.get(pv.uuid) for group in own for pv in group.physical_volumes]
         every = (place for table in self.state.tables for place in table.places)
         places += [place for place in every if place.name == finding.disk]
         numbers = {place.disk for place in places if place is not None}

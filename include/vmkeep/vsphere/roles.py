@@ -44,7 +44,7 @@ class Grant:
     group: bool
     role_id: int
     here: bool
-    """The grant is on the object itself that was asked about, and not on one above it."""
+    """The grant is on the object itself that was asked about, and not on one above it; and it counts below, too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,7 +120,7 @@ def grants_on(session: Session, place: GrantPlace) -> tuple[Grant, ...]:
             who=normal_user(one.principal),
             group=one.group,
             role_id=one.roleId,
-            here=one.entity is not None and moref_of(one.entity) == moref_of(place.managed),
+            here=one.entity is not None and moref_of(one.entity) == moref_of(place.managed) and bool(one.propagate),
         )
         for one in found or ()
     )

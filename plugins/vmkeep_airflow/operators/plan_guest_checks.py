@@ -44,7 +44,9 @@ class PlanGuestChecksOperator(RepositoryOperator):
         request = LvmRequest(
             selector=self.selector or "", all_points=bool(self.all_points), mark=bool(self.mark), record=True
         )
-        announced: Mapping[str, set[str] | None] = repositories_announced(context) or {self.repository_conn_id: None}
+        announced: Mapping[str, set[str] | None] | None = repositories_announced(context)
+        if announced is None:  # not if events tell of no point: such a run has nothing to check
+            announced = {self.repository_conn_id: None}
         found, vms = [], 0
         for named, refs in announced.items():
             conn_id = named or self.repository_conn_id

@@ -95,7 +95,7 @@ def test_a_check_reads_kilobytes_of_each_disk(name, guest_disks):
 
 def test_of_duplicates_the_one_written_last_is_the_place_of_a_volume(guest_disks):
     state = read_lvm(guest_disks.scenario("iv-duplicates"))
-    assert [state.place_of(volume.uuid).name for volume in state.groups[0].physical_volumes] == ["disk2p1", "disk3"]
+    assert [state.places[volume.uuid].name for volume in state.groups[0].physical_volumes] == ["disk2p1", "disk3"]
 
 
 def test_the_place_of_a_missing_volume_is_told_as_the_guest_knew_it(guest_disks):
@@ -328,7 +328,7 @@ def test_a_volume_in_a_partition_of_any_type_is_found(kind):
     state = read_lvm(in_guest(disk))
 
     assert check(state) == ()
-    assert state.place_of(A.uuid).name == "disk0p1"
+    assert state.places[A.uuid].name == "disk0p1"
 
 
 def test_a_label_in_each_of_the_first_four_sectors_is_found():

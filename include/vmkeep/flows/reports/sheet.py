@@ -33,4 +33,4 @@ def _cell(value: Value) -> str | int | float:
     if not isinstance(value, str):
         return value
     plain = "".join(each if each.isprintable() else " " for each in value)
-    return f"'{plain}" if value.lstrip(" ").startswith(_FORMULA) else plain
+    return f"'{plain}" if plain.lstrip().startswith(_FORMULA) or value.startswith(_FORMULA) else plain

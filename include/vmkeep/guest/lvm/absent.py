@@ -16,6 +16,7 @@ from vmkeep.guest.lvm.values import (
     VolumeGroup,
     named,
 )
+from vmkeep.guest.partitions import PartitionPlace
 
 _MISSING = "MISSING"
 
@@ -26,11 +27,12 @@ def absent_volumes(state: LvmState, missing_disks: Sequence[DiskNotInBackup]) ->
     A disk that is not in the backup explains it, if the physical volume fits. So does a place that cannot be read.
     """
     there = {label.uuid for label in state.labels}
+    places = state.places
     absent: dict[str, tuple[VolumeGroup, PhysicalVolume]] = {}
     for group in state.groups:
         for volume in group.physical_volumes:
             if _MISSING in volume.flags:
-                yield _missing_in_guest(state, group, volume)
+                yield _missing_in_guest(places.get(volume.uuid), group, volume)
             elif volume.uuid not in there:
                 absent.setdefault(volume.uuid, (group, volume))
     fitting = _fit({uuid: _size(*each) for uuid, each in absent.items()}, missing_disks)
@@ -68,8 +70,7 @@ def _unlisted(state: LvmState, label: LvmLabel, missing_disks: Sequence[DiskNotI
     return Finding(code=code, severity=severity, pv=label.uuid, disk=place, text=text)
 
 
-def _missing_in_guest(state: LvmState, group: VolumeGroup, volume: PhysicalVolume) -> Finding:
-    place = state.place_of(volume.uuid)
+def _missing_in_guest(place: PartitionPlace | None, group: VolumeGroup, volume: PhysicalVolume) -> Finding:
     text = f"{_said(group, volume)} was missing in the guest already, by the metadata of the volume group"
     if place is not None:
         text += f"; it is on {place.name} now, and LVM does not use it before 'vgextend --restoremissing'"

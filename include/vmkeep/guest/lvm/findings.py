@@ -178,9 +178,10 @@ def _memberships(state: LvmState) -> Iterator[Finding]:
     for group in state.groups:
         for volume in group.physical_volumes:
             listed[volume.uuid].append(group)
+    places = state.places
     for uuid, groups in listed.items():
         if len(groups) > 1:
-            place = state.place_of(uuid)
+            place = places.get(uuid)
             shown = " and ".join(f"{_vg(group)} with the sequence number {group.seqno}" for group in groups)
             yield Finding(
                 code=FindingCode.PV_IN_TWO_VGS,

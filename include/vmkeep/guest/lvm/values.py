@@ -187,13 +187,23 @@ class LvmState:
     """Members of software RAIDs that are no mirrors, below which nothing is looked for."""
     bytes_read: int = 0
 
-    def place_of(self, pv_uuid: str) -> PartitionPlace | None:
-        """Return where a physical volume lies; ``None``: its disk is not there. Of duplicates, the one written last."""
-        found = [label for label in self.labels if label.uuid == pv_uuid]
-        return max(found, key=self._newest).place if found else None
+    @property
+    def places(self) -> dict[str, PartitionPlace]:
+        """The places of the physical volumes that are there, by UUID. Of duplicates, the one that was written last.
 
-    def _newest(self, label: LvmLabel) -> int:
-        return max((copy.group.seqno for copy in self.copies if copy.label is label and copy.group), default=-1)
+        It is made anew by each call, from all labels and copies.
+        """
+        written: dict[PartitionPlace, int] = {}
+        for copy in self.copies:
+            if copy.group is not None:
+                place = copy.label.place
+                written[place] = max(copy.group.seqno, written.get(place, -1))
+        newest: dict[str, PartitionPlace] = {}
+        for label in self.labels:
+            other = newest.get(label.uuid)
+            if other is None or written.get(label.place, -1) > written.get(other, -1):
+                newest[label.uuid] = label.place
+        return newest
 
 
 class Severity(StrEnum):

@@ -17,6 +17,9 @@ from vmkeep.guest.volumes.detecting import Content, Head, find_member
 from vmkeep.guest.volumes.volume import NO_FILES
 from vmkeep.model.blockio import RandomDisk
 
+_MEMBER: Final = "raid-member"
+_SUPERBLOCK_ROOM: Final = 256 << 10
+"""Bytes at the end of a member that its array may leave unused, for the superblock and for whole chunks."""
 _BITLOCKER: Final = "bitlocker"
 """A stick that BitLocker To Go encrypts shows a small FAT with a program, which is no content of the guest."""
 
@@ -45,12 +48,18 @@ def choose(disk: RandomDisk, contents: Sequence[Content]) -> Choice:
         return _unopened(first, others)
     chosen = opened[0]
     rest = [each for each in contents if each is not chosen]
-    if len(opened) > 1 or any(each.kind not in KINDS and each.kind not in NO_FILES for each in rest):
+    likelier = contents[: contents.index(chosen)]
+    if len(opened) > 1 or any(map(_may_have_files, rest)) or any(each.kind in KINDS for each in likelier):
         doubt = f"it also bears the marks of {_named(rest)}; files that only those show are not seen"
         return Choice(content=chosen, warnings=(doubt,), is_ambiguous=True)
     return Choice(
         content=chosen, warnings=(f"it also bears the marks of {_named(rest)}, which are probably left over",)
     )
+
+
+def _may_have_files(content: Content) -> bool:
+    """Return whether a content that is no file system we read may have files, by itself or as a part of an array."""
+    return content.kind == _MEMBER or (content.kind not in KINDS and content.kind not in NO_FILES)
 
 
 def _unopened(first: Content, others: Sequence[Content]) -> Choice:
@@ -68,10 +77,11 @@ def _unopened(first: Content, others: Sequence[Content]) -> Choice:
 def _is_below(disk: RandomDisk, content: Content) -> bool:
     """Return whether a content is a member of an array that shows the array's own signatures.
 
-    The data of such a member begin at the volume's first byte. Its array is listed for itself.
+    The data of such a member begin at the volume's first byte, and take all of it but the superblock's room. Its array
+    is listed for itself. A guest could write another superblock to hide what lies on the volume.
     """
-    member = find_member(Head(disk)) if content.kind == "raid-member" else None
-    return member is not None and member.data == 0
+    member = find_member(Head(disk)) if content.kind == _MEMBER else None
+    return member is not None and member.data == 0 and member.size + _SUPERBLOCK_ROOM >= disk.capacity
 
 
 def _opens(disk: RandomDisk, kind: str) -> bool:

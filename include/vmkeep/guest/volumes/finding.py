@@ -92,13 +92,16 @@ def _partitioned(name: str, disk: RandomDisk, table: PartitionTable) -> Volume:
     parts = _few([place.name for place in table.partitions])
     content = Content(kind=table.kind.value, refusal=f"it has a partition table; files are in {parts}")
     try:
-        other = next((each for each in detect_all(disk) if each.kind in KINDS), None)
+        others = [each for each in detect_all(disk) if each.kind in KINDS]
     except CorruptError:
-        other = None
-    if other is None:
+        others = []
+    if not others:
         return _of(name, disk, content, table.warnings)
-    doubt = f"the disk has partitions as well as a file system of its own ({other.kind}); one of both is left over"
-    return _of(name, disk, other, (*table.warnings, doubt))
+    choice = choose(disk, others)
+    kind = choice.content.kind
+    doubt = f"the disk has partitions as well as a file system of its own ({kind}); one of both is left over"
+    whole = _of(name, disk, choice.content, (*table.warnings, doubt, *choice.warnings))
+    return replace(whole, is_ambiguous=choice.is_ambiguous)
 
 
 def _volume(name: str, disk: RandomDisk, warnings: tuple[str, ...] = ()) -> Volume:
@@ -124,12 +127,15 @@ def _nameless(disk: RandomDisk) -> Content:
 
 
 def _of(name: str, disk: RandomDisk, content: Content, warnings: tuple[str, ...]) -> Volume:
-    state = content.state
-    if content.refusal and state == READY:
-        state = f"not readable: {content.refusal}"
-    if content.size > disk.capacity:
-        cut = f"its file system takes {worded(content.size)}, but the volume has only {worded(disk.capacity)}"
-        warnings = (*warnings, f"{cut}: files beyond its end cannot be read")
+    state, refusal = content.state, content.refusal
+    is_cut = content.size > disk.capacity
+    if is_cut and not refusal:
+        refusal = (
+            f"its {content.kind} takes {worded(content.size)}, but the volume has only {worded(disk.capacity)}: a part "
+            "of it is missing; take the files from an older restore point"
+        )
+    if refusal and (state == READY or is_cut):
+        state = f"not readable: {refusal}"
     return Volume(
         name=name,
         size=disk.capacity,
@@ -137,9 +143,9 @@ def _of(name: str, disk: RandomDisk, content: Content, warnings: tuple[str, ...]
         label=content.label,
         uuid=content.uuid,
         state=state,
-        refusal=content.refusal,
+        refusal=refusal,
         warnings=warnings,
-        is_cut=content.size > disk.capacity,
+        is_cut=is_cut,
         disk=disk,
     )
 
@@ -190,21 +196,11 @@ def _physical_volumes(
 ) -> dict[str, RandomDisk]:
     """Return the physical volumes that are there, by UUID. One within an array is read through the array only.
 
-    Of duplicates, the one whose metadata were written last is taken, as by :meth:`LvmState.place_of`.
+    Of duplicates, the one whose metadata were written last is taken.
     """
-    written: dict[PartitionPlace, int] = {}
-    for copy in state.copies:
-        if copy.group is not None:
-            place = copy.label.place
-            written[place] = max(copy.group.seqno, written.get(place, -1))
-    newest: dict[str, PartitionPlace] = {}
-    for label in state.labels:
-        other = newest.get(label.uuid)
-        if other is None or written.get(label.place, -1) > written.get(other, -1):
-            newest[label.uuid] = label.place
     found = {
         uuid: part_of(disks[place.disk].disk, place.start, place.size, what=f"{disks[place.disk].label}, {place.name}")
-        for uuid, place in newest.items()
+        for uuid, place in state.places.items()
         if place.name not in members
     }
     return found | {array.uuid: array.disk for array in arrays if array.kind == _PV and array.disk is not None}
@@ -212,7 +208,9 @@ def _physical_volumes(
 
 def _member(volume: Volume) -> Member | None:
     """Return a volume as the member of an array; ``None``: it is none."""
-    return find_member(Head(volume.disk)) if volume.kind == _MEMBER and volume.disk is not None else None
+    if volume.disk is None or not (volume.kind == _MEMBER or volume.is_ambiguous):
+        return None
+    return find_member(Head(volume.disk))
 
 
 def _logical_volumes(state: LvmState, physical: Mapping[str, RandomDisk]) -> Iterator[Volume]:

@@ -38,6 +38,7 @@ def wait_for_run(api: WatchedApi) -> str:
 @pytest.fixture(scope="module")
 def window(api, site) -> Iterator[str]:
     """Return the run of a window, in which the first VM was switched off before its snapshot."""
+    eventually(lambda: api.is_registered(WINDOW), f"the DAG {WINDOW}")
     with pool_without_slots(api):
         api.call("PATCH", f"/api/v2/dags/{WINDOW}", {"is_paused": False})
         run = wait_for_run(api)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -25,8 +26,8 @@ def repository(site):
 
 
 @pytest.fixture(scope="module")
-def points(repository, tmp_path_factory):
-    """Points of two VMs, each with a file system; one of them has a file that the scanner knows."""
+def points(site, repository, tmp_path_factory):
+    """Points of three VMs: a sound one, one with a file that the scanner knows, and one with a damaged block."""
     folder = tmp_path_factory.mktemp("guests")
     made = {}
     for name, content in (("sound", b"nothing of note"), ("infected", b"HOSTILE-MALWARE-MARK")):
@@ -37,7 +38,28 @@ def points(repository, tmp_path_factory):
         subprocess.run(["mkfs.vfat", image], check=True, capture_output=True)
         subprocess.run(["mcopy", "-i", image, folder / "file", "::file"], check=True, capture_output=True)
         made[name] = import_images(repository, [image], name=name).ref
-    return made
+    noise = folder / "damaged.img"
+    noise.write_bytes(os.urandom(MIB))
+    packs = Path(site.repository) / "packs"
+    before = {path for path in packs.rglob("*") if path.is_file()}
+    made["damaged"] = import_images(repository, [noise], name="damaged").ref
+    pack = max((path for path in packs.rglob("*") if path.is_file() and path not in before), key=size_of)
+    sound = pack.read_bytes()
+    pack.chmod(0o600)
+    flip(pack)
+    yield made
+    pack.write_bytes(sound)  # other tests check the whole repository
+
+
+def flip(pack: Path) -> None:
+    """Change a byte in the middle of a file."""
+    content = bytearray(pack.read_bytes())
+    content[len(content) // 2] ^= 1
+    pack.write_bytes(content)
+
+
+def size_of(path: Path) -> int:
+    return path.stat().st_size
 
 
 def ended(api, dag, run):
@@ -55,28 +77,31 @@ def test_points_are_verified_and_the_proofs_stay_with_them(api, repository, poin
         assert proofs[kind].run
 
 
-def test_a_check_that_is_marked_as_a_success_by_hand_proves_nothing(api, repository, points):
-    before = repository.proofs.of(points["infected"])
-    run = api.trigger("verify_points", points=[points["infected"]], levels=["all"])
+def test_a_check_of_a_damaged_point_that_is_marked_as_a_success_proves_nothing_and_fails_when_it_is_cleared(
+    api, repository, points
+):
+    ref = points["damaged"]
+    run = api.trigger("verify_points", points=[ref], levels=["all"])
     eventually(lambda: any(task["task_id"] == "verify" for task in api.seen("verify_points", run)), "its tasks")
-    api.mark("verify_points", run, "choose", "success")
     api.mark("verify_points", run, "verify", "success")
-
     ended(api, "verify_points", run)
+    digests = [proof for proof in repository.proofs.of(ref) if proof.kind is ProofKind.DIGESTS]
+    assert not any(proof.passed for proof in digests)
 
-    new = [proof for proof in repository.proofs.of(points["infected"]) if proof not in before]
-    assert {(proof.kind, proof.result) for proof in new} <= {(ProofKind.DIGESTS, ProofResult.PASSED)}
+    api.clear("verify_points", run, "choose", "verify", "close_run")
+
+    assert api.wait("verify_points", run, seconds=HANG) == "failed"
+    proof = next(proof for proof in repository.proofs.of(ref) if proof.kind is ProofKind.DIGESTS)
+    assert proof.result is ProofResult.FAILED
 
 
 def test_a_scan_finds_malware_fails_its_run_and_may_be_cleared(api, repository, points):
-    run = api.trigger("malware_scan", points=list(points.values()))
+    run = api.trigger("malware_scan", points=[points["sound"], points["infected"]])
 
     assert api.wait("malware_scan", run, seconds=HANG) == "failed"
     states = ScanStates(repository)
-    assert {name: states.of(ref).cleanness for name, ref in points.items()} == {
-        "sound": Cleanness.CLEAN,
-        "infected": Cleanness.FOUND,
-    }
+    assert states.of(points["sound"]).cleanness is Cleanness.CLEAN
+    assert states.of(points["infected"]).cleanness is Cleanness.FOUND
 
     api.clear("malware_scan", run, "choose", "scan", "close_run")
     assert api.wait("malware_scan", run, seconds=HANG) == "failed"

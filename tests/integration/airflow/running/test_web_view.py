@@ -74,9 +74,8 @@ def test_the_pages_load_only_what_is_here_and_are_pictured(airflow, api, browser
         picture.scroll_into_view_if_needed()
         expect(picture).to_have_js_property("naturalWidth", 1, timeout=HANG * 1000)
         if width == KINDS[0][1] and scheme == KINDS[0][0]:
-            (point_id,) = [
-                row.removeprefix("p-") for row in page.eval_on_selector_all("tbody tr", "e => e.map(r => r.id)")
-            ]
+            rows = page.eval_on_selector_all("tbody tr", "e => e.map(r => r.id)")
+            point_id = next(row.removeprefix("p-") for row in rows if row.startswith("p-"))  # others backed it up, too
             page.goto(f"{url}/vmkeep/hardware?from={point_id}&to={point_id}")
             expect(page.locator("tbody")).to_contain_text("are the same")
         page.goto(f"{url}/vmkeep/vms/key-web01")

@@ -125,9 +125,10 @@ def test_a_file_system_beside_partitions_is_listed_with_a_doubt(guest_disks):
     assert "one of both is left over" in " ".join(whole.warnings)
 
 
-def test_a_file_system_that_is_larger_than_its_volume_is_warned_of(guest_disks):
+def test_a_file_system_that_is_larger_than_its_volume_is_refused_as_by_every_reader(guest_disks):
     (plain,) = guest_disks.disks("vi")
 
     whole = find_volumes(in_guest(MemoryDisk(content_of(plain.disk, 0, 12 << 20)))).find("disk0")
 
-    assert "files beyond its end cannot be read" in " ".join(whole.warnings)
+    assert (whole.kind, whole.has_files, whole.may_hide_files) == ("ext4", False, True)
+    assert whole.state.startswith("not readable: its ext4 takes 16.0 MiB, but the volume has only 12.0 MiB")

@@ -9,6 +9,7 @@ import pytest
 
 from tests.guest_disks import ImageDisk, in_guest
 from tests.nbd_parts import MemoryDisk
+from tests.unit.guest.volumes.test_detecting import _new_member
 from vmkeep.errors import CorruptError, NotFoundError, UnsupportedError
 from vmkeep.guest.filesystems import open_file_system
 from vmkeep.guest.volumes import find_volumes
@@ -105,6 +106,39 @@ def test_it_says_which_other_signature_is_there_and_whether_files_may_be_missed(
     assert f"it also bears the marks of {mark.partition(' ')[0]}" in volume.warnings[-1]
 
 
+def test_an_array_is_listed_although_a_file_system_opens_where_its_superblock_is(volumes_of):
+    superblock = bytes(_new_member("1.2").content[4096 : 4096 + 260])
+    disk = Marked(volumes_of["vfat"], 4096, superblock)
+    assert opens(disk, "vfat")
+
+    volumes = find_volumes(in_guest(disk))
+
+    assert (volumes.find("disk0").kind, volumes.find("disk0").may_hide_files) == ("vfat", True)
+    assert "md/data" in {volume.name for volume in volumes}
+
+
+def test_the_superblock_of_a_tiny_array_hides_no_file_system(volumes_of):
+    size = SYSTEMS["ext4"][1]
+    member = _new_member("1.0", size=size)
+    at = member.content.index(b"host:data") - 32
+    disk = Marked(volumes_of["ext4"], at, bytes(member.content[at : at + 260]))
+    assert opens(disk, "ext4")
+
+    volume = find_volumes(in_guest(disk)).find("disk0")
+
+    assert (volume.kind, volume.has_files, volume.may_hide_files) == ("ext4", True, True)
+
+
+def test_a_likelier_file_system_that_does_not_open_is_a_doubt_about_the_one_that_does(volumes_of):
+    disk = Marked(volumes_of["vfat"], 1024, volumes_of["ext4"].read_bytes()[1024:2048])
+    assert opens(disk, "vfat")
+    assert not opens(disk, "ext4")
+
+    volume = find_volumes(in_guest(disk)).find("disk0")
+
+    assert (volume.kind, volume.may_hide_files) == ("vfat", True)
+
+
 def test_two_file_systems_that_both_open_are_a_doubt(volumes_of):
     # The superblock and the descriptors of an ext4 lie before everything of btrfs.
     disk = Marked(volumes_of["btrfs"], 0, volumes_of["ext4"].read_bytes()[: 64 << 10])
@@ -113,7 +147,7 @@ def test_two_file_systems_that_both_open_are_a_doubt(volumes_of):
     volume = find_volumes(in_guest(disk)).find("disk0")
 
     assert "btrfs" in (volume.kind, *volume.warnings[-1].split())
-    assert volume.is_ambiguous is opens(disk, "ext4")
+    assert volume.is_ambiguous
 
 
 def test_swap_with_the_marks_of_a_file_system_that_does_not_open_is_no_volume_without_files(volumes_of):

@@ -15,7 +15,7 @@ from vmkeep.guest.filesystems.volume import Volume
 
 _AT_ONCE: Final = 1 << 20
 """Most bytes that are read and checked together."""
-_LARGEST: Final = 1 << 20
+LARGEST_UNIT: Final = 1 << 20
 """Bytes of the largest compressed extent that is unpacked. btrfs makes none above 128 KiB."""
 
 
@@ -110,7 +110,7 @@ class BtrfsContent(Content):
         return self._unpacked[1]
 
     def _unpack(self, now: ExtentItem) -> bytes:
-        if now.encryption or max(now.stored, now.unpacked) > _LARGEST:
+        if now.encryption or max(now.stored, now.unpacked) > LARGEST_UNIT:
             raise self._volume.damaged(f"{self._path}: the extent at byte {now.start} has an impossible size or kind")
         data = now.inline if now.inline is not None else self._load(now.logical, now.stored)
         if not now.compression:

@@ -10,7 +10,7 @@ from typing import Final
 
 from vmkeep.guest.filesystems.btrfs import items
 from vmkeep.guest.filesystems.btrfs.chunks import SIZE, Chunks
-from vmkeep.guest.filesystems.btrfs.content import BtrfsContent
+from vmkeep.guest.filesystems.btrfs.content import LARGEST_UNIT, BtrfsContent
 from vmkeep.guest.filesystems.btrfs.datasums import CheckedData
 from vmkeep.guest.filesystems.btrfs.items import ExtentItem, Inode
 from vmkeep.guest.filesystems.btrfs.nodes import Root, Trees
@@ -21,7 +21,7 @@ from vmkeep.guest.filesystems.values import posix_name
 from vmkeep.guest.filesystems.volume import Volume
 from vmkeep.model.extents import Extent
 from vmkeep.model.guestfiles import FileEntry, FileKind
-from vmkeep.model.prints import Prints
+from vmkeep.model.prints import UNKNOWN, Prints
 
 _TOP: Final = 5
 _SUMS: Final = 7
@@ -207,6 +207,8 @@ class BtrfsReader:
     def prints(self, path: str, node: BtrfsNode) -> Prints:
         """Yield the ranges of a file that may hold data, with their prints."""
         size = self._inode(node).size
+        if any(map(self._is_read_to_tell, self._extents(path, node, 0))):
+            return iter(((Extent(0, size), UNKNOWN),) if size else ())
         found = self._extents(path, node, 0)
         if any(each.inline is not None or each.compression or each.encryption for each in found):
             stored = (
@@ -222,6 +224,14 @@ class BtrfsReader:
             if each.logical
         )
         return prints_of_runs(self._volume, runs, size)
+
+    def _is_read_to_tell(self, each: ExtentItem) -> bool:
+        """Return whether only reading tells the bytes of an extent: which of two copies is right, or its size."""
+        if each.inline is not None or not each.logical:
+            return False
+        if each.compression and max(each.stored, each.unpacked) > LARGEST_UNIT:
+            return True
+        return len(self._chunks.places(each.logical + each.offset * (not each.compression), 1)) > 1
 
     def _place(self, logical: int, length: int) -> int:
         return self._chunks.places(logical, length)[0]

@@ -32,6 +32,8 @@ _STRIDE: Final = 512
 _RECORD_BITS: Final = (1 << 48) - 1
 _KEPT: Final = 256
 """Parsed records that are kept."""
+_ROUNDS: Final = 256
+"""Steps in which the parts of the master file table may lead to one another."""
 _MOST_RECORDS_OF_A_FILE: Final = 1 << 16
 
 
@@ -99,7 +101,9 @@ class Table:
     def _find_rest(self, pieces: list[Piece]) -> None:
         """Read the records in which the table's own record is continued. Each lies in a part that is known by then."""
         waiting = self._continued(0, pieces)
-        while waiting:
+        for _ in range(_ROUNDS):
+            if not waiting:
+                return
             size = self._stream.size
             near = {number for number in waiting if (number + 1) * self._boot.record <= size}
             if not near:
@@ -107,6 +111,8 @@ class Table:
             pieces = [*pieces, *(piece for number in near for piece in self._continuation(0, number))]
             waiting = [number for number in waiting if number not in near]
             self._stream = self._beginning(pieces)
+        if waiting:
+            raise self._volume.damaged("the master file table is continued in too many steps")
 
     def stream(self, record: Record, kind: int, name: str = "") -> Stream:
         """Return an attribute's clusters.

@@ -64,10 +64,13 @@ class Log:
         self._has_checksums = found.has_checksums
         self._start = found.place(volume, found.log_start, found.log_blocks)
         self._blocks = found.log_blocks * found.block_size // _BASIC_BLOCK
-        head = self._find_head()
-        self._head = self._before_holes(head)
+        self._head = head = self._find_head()
         self._last = self._find_last()
-        for _ in range(_IN_FLIGHT):
+        # An unmount waits for all records before it, and mkfs gives the one that it writes no checksum.
+        for _ in range(0 if self.was_unmounted else _IN_FLIGHT):
+            if self._head == head:
+                self._head = self._before_holes(head)
+                self._last = self._find_last()
             if self._last is None or self._is_whole(self._last):
                 break
             self._head = self._last
