@@ -61,8 +61,8 @@ class ReportGuestChecksOperator(BaseOperator):
         extra: dict[str, JsonValue] = {"run": str(context["ti"].run_id), "names": list(names), "problems": list(lines)}
         context["outlet_events"][ANNOUNCED].add(GUEST_CHECKS, extra=extra)
         subject = "vmkeep: volumes of guests that contradict themselves"
-        untold: list[str] = []
-        for repository in repositories:
-            notice = Notice(kind=NoticeKind.GUESTS, about=repository, subject=subject, lines=lines)
-            untold += tell_each(wishes_about(repository=repository), notice)
+        checked = list(repositories)
+        notice = Notice(kind=NoticeKind.GUESTS, about=", ".join(checked), subject=subject, lines=lines)
+        wishes = [wish for name in checked for wish in wishes_about(repository=name)]
+        untold = list(tell_each(wishes, notice))  # at once, so that nobody is told twice
         raise AirflowFailException("; ".join([*lines, *untold, "see the logs of the tasks check"]))
