@@ -27,7 +27,7 @@ class Answer:
     text: str
     """The finding in one sentence."""
     remedy: str = ""
-    """What a person can do about it; empty: nothing is to be done, or the text says it."""
+    """The way out for a person; empty: nothing is to be done, or the text says it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

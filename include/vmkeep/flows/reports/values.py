@@ -52,7 +52,7 @@ class Report:
     at: datetime
     """The time that the report shows."""
     facts: tuple[tuple[str, str], ...]
-    """What the tables rest on, in words, by name."""
+    """The facts on which the tables rest, in words, by name."""
     notes: tuple[str, ...]
     """The limits of the report, and what could not be looked at."""
     tables: tuple[Table, ...]
