@@ -186,3 +186,19 @@ def test_the_command_tells_the_difference_as_data(lab, reach):
 
     document = json.loads(told.stdout)
     assert (document["adds"], document["changes"], document["carried_out"]) == (["Host.Config.Firmware"], True, False)
+
+
+def test_a_grant_that_does_not_count_below_its_object_is_not_taken_for_the_role(reach, session, manager, wish):
+    set_up_role(reach(), wish(), dry_run=False)
+    role = role_named(session, wish().name)
+    narrow = vim.AuthorizationManager.Permission(principal=USER, group=False, roleId=role.id, propagate=False)
+    manager.SetEntityPermissions(session.content.rootFolder, [narrow])
+    try:
+        told = set_up_role(reach(), wish(assign=USER, on="/"), dry_run=False)
+        (mine,) = [each for each in manager.RetrieveEntityPermissions(session.content.rootFolder, False)
+                   if roles.normal_user(each.principal) == USER]  # fmt: skip
+    finally:
+        manager.RemoveEntityPermission(session.content.rootFolder, USER, False)
+
+    assert told.changes
+    assert mine.propagate

@@ -117,6 +117,22 @@ def test_the_doubt_of_a_point_stays_when_the_older_one_with_the_find_is_deleted(
     assert states(repository, refs[1:2]) == [Cleanness.CLEAN]
 
 
+def test_a_point_that_is_just_being_deleted_keeps_no_find_from_the_others(made):
+    repository, refs = made
+    proved(repository, refs[0], ProofResult.PASSED)
+    for ref in refs[1:]:
+        proved(repository, ref, ProofResult.PASSED, scope="changed", chain=[refs[0]])
+    remove_on_purpose(repository.blobs, refs[1])  # and its proofs are still there
+    proved(repository, refs[0], ProofResult.FAILED, hours=1)
+
+    pass_on(repository, refs[0].rpartition("/")[0], repository.proofs.of(refs[0])[0])
+
+    assert states(repository, refs[2:]) == [Cleanness.BASED, Cleanness.BASED]
+    remove_on_purpose(repository.blobs, refs[0])
+    repository.proofs.forget(refs[0])
+    assert states(repository, refs[2:]) == [Cleanness.BASED, Cleanness.BASED]
+
+
 def test_a_find_that_is_taken_back_in_the_older_point_leaves_no_doubt(made):
     repository, refs = made
     find_in_the_first(repository, refs)

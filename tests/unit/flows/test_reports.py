@@ -260,6 +260,8 @@ def test_no_name_adds_a_tag_or_an_attribute_to_the_page_or_a_line_or_a_formula_t
     ("name", "cell"),
     [
         ('=HYPERLINK("http://x","y")', '\'=HYPERLINK("http://x","y")'),
+        ("\u200b=1+1", "' =1+1"),
+        ("\u00a0=1+1", "' =1+1"),
         ("+1", "'+1"),
         ("  @SUM(A1)", "'  @SUM(A1)"),
         ("\t=1", "' =1"),
