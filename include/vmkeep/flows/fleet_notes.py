@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import replace
 from datetime import datetime
 
 from vmkeep.catalog import Catalog, NotedMark, NotedProof, NotedVm, VmStanding
-from vmkeep.model.proofs import PICTURE, ProofKind
+from vmkeep.flows.clean_points import ScanStates
+from vmkeep.model.proofs import PICTURE, ProofKind, ProofResult
 from vmkeep.repository import Marks, Repository
 from vmkeep.repository.points import blob_of_ref
 
@@ -25,7 +27,7 @@ def note_fleet(
         location=repository.location,
         at=at,
         marks=list(_marks(repository.marks.all(), at)),
-        proofs=list(_proofs(repository)),
+        proofs=list(noted_proofs(repository)),
         vms=[_vm(each) for each in vms],
         unasked=unasked,
     )
@@ -42,8 +44,11 @@ def _marks(found: Mapping[str, Marks], at: datetime) -> Iterator[NotedMark]:
             yield NotedMark(ref=ref, kind="pinned", reason=pin.reason, until=until)
 
 
-def _proofs(repository: Repository) -> Iterator[NotedProof]:
-    """Yield the newest proof of each kind of each point."""
+def noted_proofs(repository: Repository) -> Iterator[NotedProof]:
+    """Yield the newest proof of each kind of each point.
+
+    A point with malware, or in doubt, has failed, also if the newest scan passed, because a find may count still.
+    """
     refs = {blob_of_ref(ref): ref for ref in repository.point_refs()}
     pictured = set(repository.proofs.with_file(PICTURE))
     newest: dict[tuple[str, ProofKind], NotedProof] = {}
@@ -56,6 +61,10 @@ def _proofs(repository: Repository) -> Iterator[NotedProof]:
             newest[(ref, name.kind)] = NotedProof(
                 ref=ref, kind=name.kind.value, result=name.result.value, at=at, has_picture=name.blob in pictured
             )
+    scanned = [ref for ref, kind in newest if kind is ProofKind.MALWARE]
+    for ref in ScanStates(repository).doubts(scanned):
+        key = (ref, ProofKind.MALWARE)
+        newest[key] = replace(newest[key], result=ProofResult.FAILED.value)
     yield from newest.values()
 
 

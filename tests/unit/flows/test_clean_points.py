@@ -10,6 +10,7 @@ import pytest
 from tests.sealed import remove_on_purpose
 from vmkeep.flows.clean_points import Cleanness, ScanStates, last_clean_of, pass_on
 from vmkeep.flows.clean_vms import clean_vms
+from vmkeep.flows.fleet_notes import noted_proofs
 from vmkeep.flows.point_doubts import about_doubts
 from vmkeep.images import import_images
 from vmkeep.model.point import BackupMode, Consistency, Quiesce, RestorePoint, VmIdentity
@@ -351,3 +352,15 @@ def test_a_recovery_passes_over_a_point_with_malware(made, tmp_path):
     assert {point.ref: point.doubt for point in known if point.doubt} == {
         refs[3]: "not clean: a scan found malware in it"
     }
+
+
+def test_the_web_view_is_not_told_that_a_point_with_malware_passed(made):
+    """A scan by another scanner passed later; a find is taken back by its own scanner only."""
+    repository, refs = made
+    proved(repository, refs[0], ProofResult.FAILED)
+    proved(repository, refs[0], ProofResult.PASSED, hours=1, scanner="YARA")
+    proved(repository, refs[1], ProofResult.PASSED)
+
+    noted = {proof.ref: proof.result for proof in noted_proofs(repository)}
+
+    assert (noted[refs[0]], noted[refs[1]]) == ("failed", "passed")
