@@ -64,6 +64,7 @@ def check_file_systems(repository: Repository, point: RestorePoint) -> Checked:
     details = {
         "seconds": round(time.monotonic() - began, 3),
         "volumes": [_plain(volume) for volume in volumes.listed[:_MOST_TOLD]],
+        "file_systems": remembered(volumes),
         "findings": [
             {"code": each.code, "severity": each.severity, "disk": each.disk, "text": each.text}
             for each in findings[:_MOST_TOLD]
@@ -169,5 +170,4 @@ def _plain(volume: Volume) -> dict[str, object]:
         "label": volume.label,
         "state": volume.state,
         "warnings": list(volume.warnings),
-        **remembered(volume),
     }

@@ -5,13 +5,14 @@ A file system whose head is lost looks like a volume that never had one. Only th
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from itertools import islice
 from typing import Final
 
 from vmkeep.flows.lvm_history import same_vm
 from vmkeep.flows.point_choice import points_in_order
-from vmkeep.guest.volumes import Volume, Volumes
+from vmkeep.guest.volumes import Volumes
 from vmkeep.model.point import RestorePoint
 from vmkeep.model.proofs import ProofKind, ProofResult
 from vmkeep.repository import Repository
@@ -20,9 +21,9 @@ _LOOK_BACK: Final = 64
 """Number of points to pass over in search of the last one that was checked."""
 
 
-def remembered(volume: Volume) -> dict[str, object]:
-    """Return the facts about a volume that a proof keeps for the check of a later point."""
-    return {"uuid": volume.uuid, "has_files": volume.has_files}
+def remembered(volumes: Volumes) -> list[dict[str, object]]:
+    """Return the facts about all file systems that a proof keeps for the check of a later point."""
+    return [{"name": volume.name, "kind": volume.kind, "uuid": volume.uuid} for volume in volumes if volume.has_files]
 
 
 def lost_file_systems(repository: Repository, point: RestorePoint, volumes: Volumes) -> Iterator[str]:
@@ -30,11 +31,14 @@ def lost_file_systems(repository: Repository, point: RestorePoint, volumes: Volu
 
     A later point is compared with this one, so that a volume that somebody has removed is told once.
     """
-    own = {volume.uuid for volume in volumes if volume.has_files}
+    left = Counter(volume.uuid for volume in volumes if volume.has_files)  # a clone has the UUID of its original
+    there = {(volume.name, volume.uuid) for volume in volumes if volume.has_files}
     ref, before = _before(repository, point)
-    for volume in before:
+    # Those in the same place first, so that of two clones the one is named that is gone.
+    for volume in sorted(before, key=lambda each: (each.get("name"), each.get("uuid")) not in there):
         uuid = str(volume.get("uuid") or "")
-        if uuid and volume.get("has_files") and uuid not in own:
+        left[uuid] -= 1
+        if uuid and left[uuid] < 0:
             yield (
                 f"the {volume.get('kind')} in {volume.get('name')} ({uuid}) of {ref} is not there any more: it was "
                 "removed or made anew, or its head is lost"
@@ -47,7 +51,7 @@ def _before(repository: Repository, point: RestorePoint) -> tuple[str, list[dict
         if earlier.point is None or not same_vm(earlier.point, point):
             continue
         for proof in repository.proofs.of(earlier.ref):
-            found = proof.details.get("volumes")
+            found = proof.details.get("file_systems")
             told = proof.kind is ProofKind.FILE_SYSTEMS and proof.result is not ProofResult.FAILED
             if told and isinstance(found, list):  # behind a damaged block the volumes are not known
                 return earlier.ref, [volume for volume in found if isinstance(volume, dict)]

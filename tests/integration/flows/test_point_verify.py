@@ -142,7 +142,7 @@ def test_a_file_system_that_the_point_before_had_is_missed_once(repository, gues
     content = bytearray(whole.read_bytes())
     content[start : start + 70_000] = bytes(70_000)
     lost.write_bytes(content)
-    points = [import_images(repository, [image], name="parts").ref for image in (whole, lost, lost)]
+    points = [import_images(repository, [image, whole], name="parts").ref for image in (whole, lost, lost)]
 
     told = [verified(repository, ref, "--level", "file-systems")[1][0]["proof"] for ref in points]
 
