@@ -3,14 +3,17 @@
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
 
-from tests.patience import HANG
+from tests.patience import HANG, eventually
 from vmlab.disks import DiskStore
 from vmlab.nfc import DiskGrant, NfcError, NfcServer, install_vddk
 
@@ -104,6 +107,23 @@ class Lab:
         initialised, connected, *results, _, _ = self.run(["init"], connect, *steps, ["disconnect"], ["exit"])
         assert (initialised, connected) == (0, 0)
         return results
+
+    @contextmanager
+    def pause(self, act: Callable[[], object]) -> Iterator[list[Any]]:
+        """A step at which the client waits until ``act`` has run; what ``act`` raises reaches the test."""
+        with TemporaryDirectory() as folder, ThreadPoolExecutor(1) as thread:
+            gate = Path(folder, "gate")
+
+            def act_when_reached() -> None:
+                try:
+                    eventually(Path(f"{gate}.reached").exists)
+                    act()
+                finally:
+                    gate.touch()
+
+            acting = thread.submit(act_when_reached)
+            yield ["pause", str(gate)]
+            acting.result()
 
     def connect(self, **changed: Any) -> int:
         """What ConnectEx gives, in a process of its own."""

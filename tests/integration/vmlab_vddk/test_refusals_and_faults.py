@@ -6,12 +6,12 @@ import os
 import signal
 import subprocess
 import threading
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.patience import eventually
 from vmlab.nfc import NfcFault
 
 DISK = "[ds] vm/vm.vmdk"
@@ -71,18 +71,11 @@ def test_a_query_past_the_end_is_an_invalid_argument(lab: Any, disk: bytes) -> N
 def test_a_file_that_was_cut_off_is_an_error_and_no_hole(lab: Any, disk: bytes) -> None:
     flat = lab.store.path("[ds] vm/vm-flat.vmdk")
 
-    def cut() -> None:
-        while not lab.nfc.sessions():
-            time.sleep(0.01)
-        os.truncate(flat, 4 << 20)
-
-    cutting = threading.Thread(target=cut)
-    cutting.start()
-    _, _, queried, read = lab.remote(
-        ["open", DISK, READ_ONLY], ["sleep", 1], ["query", 0, 16384, 128], ["read", 10000, 8]
-    )
-    cutting.join()
-    assert (queried, read) == (16002, 16002)
+    with lab.pause(lambda: os.truncate(flat, 4 << 20)) as cut:
+        opened, _, queried, read = lab.remote(
+            ["open", DISK, READ_ONLY], cut, ["query", 0, 16384, 128], ["read", 10000, 8]
+        )
+    assert (opened, queried, read) == (0, 16002, 16002)
     assert lab.remote(["open", DISK, READ_ONLY]) == [16000]
 
 
@@ -129,7 +122,8 @@ def test_a_disk_open_for_writing_elsewhere_is_15(lab: Any, disk: bytes) -> None:
 
 def test_more_sessions_than_a_host_has_memory_for_are_2_and_closing_makes_room(lab: Any, disk: bytes) -> None:
     opens = [["open", DISK, READ_ONLY, f"disk{i}"] for i in range(4)]
-    results = lab.remote(*opens, ["close", "disk0"], ["sleep", 0.2], ["open", DISK, READ_ONLY, "again"])
+    with lab.pause(lambda: eventually(lambda: len(lab.nfc.sessions()) < 3)) as freed:
+        results = lab.remote(*opens, ["close", "disk0"], freed, ["open", DISK, READ_ONLY, "again"])
     assert results == [0, 0, 0, 2, 0, None, 0]
 
 
@@ -211,15 +205,8 @@ def test_a_fault_at_open_or_on_another_disk_only(lab: Any, disk: bytes) -> None:
 
 
 def test_a_fault_reaches_handles_that_are_open_already_and_asynchronous_reads(lab: Any, disk: bytes) -> None:
-    def plant() -> None:
-        while not lab.nfc.sessions():
-            time.sleep(0.01)
-        lab.nfc.inject(NfcFault(code=2, after_requests=1, count=None))
-
-    planting = threading.Thread(target=plant)
-    planting.start()
-    _, _, many, _ = lab.remote(["open", DISK, READ_ONLY], ["sleep", 3], ["read_many", 8, 128], ["close"])
-    planting.join()
+    with lab.pause(lambda: lab.nfc.inject(NfcFault(code=2, after_requests=1, count=None))) as planted:
+        _, _, many, _ = lab.remote(["open", DISK, READ_ONLY], planted, ["read_many", 8, 128], ["close"])
     assert sorted(many["results"]) == [0] + [2] * 7
 
 
@@ -245,15 +232,8 @@ def test_a_hang_ends_when_faults_are_cleared(lab: Any, disk: bytes) -> None:
 
 
 def test_a_dropped_session_is_a_lost_connection_from_then_on(lab: Any, disk: bytes) -> None:
-    def drop() -> None:
-        while not lab.nfc.sessions():
-            time.sleep(0.01)
-        lab.nfc.drop_sessions("vm.vmdk")
-
-    dropping = threading.Thread(target=drop)
-    dropping.start()
-    results = lab.remote(["open", DISK, READ_ONLY], ["sleep", 3], ["read", 0, 8], ["read", 0, 8], ["close"])
-    dropping.join()
+    with lab.pause(lambda: lab.nfc.drop_sessions("vm.vmdk")) as dropped:
+        results = lab.remote(["open", DISK, READ_ONLY], dropped, ["read", 0, 8], ["read", 0, 8], ["close"])
     assert results == [0, None, 14011, 14011, 0]
 
 

@@ -322,6 +322,12 @@ class Client:
     def sleep(self, seconds: float) -> None:
         time.sleep(seconds)
 
+    def pause(self, gate: str) -> None:
+        """Say by a file that this step is reached, and go on when the gate, another file, exists."""
+        Path(gate + ".reached").touch()
+        while not Path(gate).exists():
+            time.sleep(0.005)
+
 
 def main() -> None:
     """Run the steps; print one line of JSON with all results."""
