@@ -1,8 +1,8 @@
 """The web view: a FastAPI app below ``/vmkeep`` of Airflow's API server.
 
 ``app`` makes the app, ``access`` says who calls and what they may do, ``sources`` finds the catalogs and the policies,
-``models`` makes view models of both, ``pages`` and ``answers`` are the pages and their JSON twins, ``repositories``
-reads what no catalog has, and ``dagrunlinks`` leads from a point to Airflow's run.
+``routes`` has a module for each page, ``frame`` has their common parts, ``repositories`` reads what no catalog has,
+and ``dagrunlinks`` leads from a point to Airflow's run.
 The pages themselves are pure, and are made in :mod:`vmkeep.web`.
 """
 

@@ -14,8 +14,8 @@ from starlette.exceptions import HTTPException as AnyHttpException
 from vmkeep.errors import CatalogError, NotFoundError, VmKeepError
 from vmkeep.web import render
 from vmkeep_airflow.web.access import is_foreign, viewer
-from vmkeep_airflow.web.answers import answers
-from vmkeep_airflow.web.pages import frame_of, login_url, pages
+from vmkeep_airflow.web.frame import frame_of, login_url
+from vmkeep_airflow.web.routes import ROUTERS
 
 log = logging.getLogger(__name__)
 
@@ -37,8 +37,8 @@ _HEADINGS: Final = {
 def make_app() -> FastAPI:
     """Return the app. FastAPI's own pages of the description are left out, because they load scripts from elsewhere."""
     app = FastAPI(title="vmkeep", docs_url=None, redoc_url=None, openapi_url=None)
-    app.include_router(pages)
-    app.include_router(answers)
+    for router in ROUTERS:
+        app.include_router(router)
     app.middleware("http")(_guarded)
     app.exception_handler(AnyHttpException)(_refused)
     app.exception_handler(RequestValidationError)(_mistaken)

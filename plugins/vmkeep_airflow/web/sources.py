@@ -9,7 +9,9 @@ from airflow.models import Connection
 from airflow.utils.session import create_session
 from sqlalchemy import select
 
-from vmkeep.errors import VmKeepError
+from vmkeep.clock import now
+from vmkeep.errors import CatalogError, NotFoundError, VmKeepError
+from vmkeep.flows.fleet import ListedPoint, find_point, load_vm
 from vmkeep.policy import Policy
 from vmkeep_airflow.hooks.fields import MissingConnectionError
 from vmkeep_airflow.hooks.repository import RepositoryHook
@@ -65,3 +67,29 @@ def _conn_ids(policies: tuple[Policy, ...]) -> Iterator[str]:
         yield from policy.copies
     with create_session() as session:
         yield from session.scalars(select(Connection.conn_id).where(Connection.conn_type == RepositoryHook.conn_type))
+
+
+def required_sources() -> Sources:
+    """Return the sources, if they name a catalog.
+
+    :raises CatalogError: no connection names one.
+    """
+    sources = find_sources()
+    if not sources.catalogs:
+        why = "; ".join(sources.problems) or "there is no connection of type vmkeep"
+        raise CatalogError(f"no connection names a catalog that can be used: {why}")
+    return sources
+
+
+def load_point(point_id: str) -> ListedPoint:
+    """Return a point.
+
+    :raises NotFoundError: no catalog has it.
+    :raises CatalogError: no catalog can be read.
+    """
+    catalogs = required_sources().catalogs
+    vm_key, newer = find_point(catalogs, point_id)
+    for point in load_vm(catalogs, vm_key, (), now(), first=newer, most=1).points:
+        if point.id == point_id:
+            return point
+    raise NotFoundError(f"restore point '{point_id}' was removed just now")

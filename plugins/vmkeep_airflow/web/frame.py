@@ -1,0 +1,57 @@
+"""The parts that the routes of all pages share: their routers, the frame round a page, and a page as data."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from airflow.api_fastapi.app import get_auth_manager
+from fastapi import APIRouter, Depends, Request
+from fastapi.responses import HTMLResponse, Response
+
+from vmkeep.model.job import to_json
+from vmkeep.web import Frame, render
+from vmkeep_airflow.web.access import may_operate, viewer
+from vmkeep_airflow.web.paths import outer_path, own_path
+
+LONGEST: Final = 300
+"""Characters of a name or a key in an address."""
+
+
+def page_router() -> APIRouter:
+    """Return a router for pages. Each route says itself who may call it."""
+    return APIRouter(include_in_schema=False)
+
+
+def answer_router() -> APIRouter:
+    """Return a router for JSON twins: the view models of pages, as data. ``/vmkeep/openapi.json`` describes them."""
+    return APIRouter(prefix="/api", tags=["vmkeep"], dependencies=[Depends(viewer)])
+
+
+def frame_of(user: Any) -> Frame:
+    """Return the facts about a call that every page needs.
+
+    :param user: ``None``: nobody is logged in.
+    """
+    return Frame(
+        root=own_path(),
+        airflow=outer_path(),
+        user=str(user.get_name()) if user is not None else "",
+        may_operate=user is not None and may_operate(user),
+    )
+
+
+def html(template: str, user: Any, **values: Any) -> HTMLResponse:
+    """Return a template, filled, as an answer."""
+    return HTMLResponse(render(template, frame_of(user), **values))
+
+
+def data(value: Any) -> Response:
+    """Return a view model as an answer of JSON."""
+    return Response(to_json(value), media_type="application/json")
+
+
+def login_url(request: Request) -> str:
+    """Return the address at which somebody logs in, and comes back from to the page that was asked for."""
+    query = f"?{request.url.query}" if request.url.query else ""
+    inner = request.scope["path"].removeprefix(request.scope.get("root_path", ""))
+    return get_auth_manager().get_url_login(next_url=f"{own_path()}/{inner.lstrip('/')}{query}")

@@ -1,0 +1,19 @@
+"""The routers of all pages, in the order in which their paths are tried."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from fastapi import APIRouter
+
+from vmkeep_airflow.web.routes import fleet, hardware, kept, vms
+
+ROUTERS: Final[tuple[APIRouter, ...]] = (
+    fleet.pages,
+    fleet.answers,
+    vms.pages,
+    vms.answers,
+    hardware.pages,
+    hardware.answers,
+    kept.pages,
+)
