@@ -7,6 +7,7 @@ answers say so.
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 from typing import Final
@@ -22,10 +23,13 @@ from vmkeep_airflow.hooks.repository import RepositoryHook
 from vmkeep_airflow.hooks.vsphere import VsphereHook
 from vmkeep_airflow.proxies import proxies
 
+log = logging.getLogger(__name__)
 _VARIABLE: Final = "AIRFLOW_CONN_"
 _TYPES: Final = (VsphereHook.conn_type, RepositoryHook.conn_type)
 _OUT_OF_REACH = (SQLAlchemyError, RuntimeError)
 """Errors of a machine that does not reach the database. Airflow keeps some processes from it by a RuntimeError."""
+_UNREADABLE: Final = "unreadable"
+"""Stands for the type of a connection in the environment that nobody can read. It may be one of ours."""
 _CONNECTIONS, _POOLS = "connections", "pools"
 
 
@@ -37,6 +41,13 @@ def subjects() -> list[Subject]:
 
 
 def _subject(conn_id: str, kind: str) -> Subject:
+    if kind == _UNREADABLE:
+        told = Answer(
+            state=State.WARNING,
+            text=f"the environment's variable {_VARIABLE}{conn_id.upper()} cannot be read as a connection",
+            remedy="write it as JSON or as a URI; backups that need it fail",
+        )
+        return Subject(about=f"connection {conn_id}", names=("fields",), ask=lambda to: to.add("fields", told))
     try:
         if kind == VsphereHook.conn_type:
             return _vcenter(VsphereHook(conn_id))
@@ -62,10 +73,18 @@ def _listed() -> tuple[dict[str, str], str]:
     for name in os.environ:
         if name.startswith(_VARIABLE):
             conn_id = name.removeprefix(_VARIABLE).lower()
-            kind = BaseHook.get_connection(conn_id).conn_type
-            if kind in _TYPES:
-                found[conn_id] = str(kind)
+            kind = _kind_in_environment(conn_id)
+            if kind in (*_TYPES, _UNREADABLE):
+                found[conn_id] = kind
     return found, why
+
+
+def _kind_in_environment(conn_id: str) -> str:
+    try:
+        return str(BaseHook.get_connection(conn_id).conn_type)
+    except Exception as error:  # noqa: BLE001 - any text may stand in a variable, and each parser has errors of its own
+        log.debug("connection %s: %s", conn_id, type(error).__name__)  # no text: it may hold the password
+        return _UNREADABLE
 
 
 def _in_database() -> dict[str, str]:
@@ -84,14 +103,15 @@ def _ask(answers: Answers, listed: dict[str, str], why: str) -> None:
 def _connections(listed: dict[str, str], why: str) -> Answer:
     if why:
         return _unknown(f"{why}; of its environment it knows {len(listed)}")
-    missing = [kind for kind in _TYPES if kind not in listed.values()]
+    read = [kind for kind in listed.values() if kind != _UNREADABLE]
+    missing = [kind for kind in _TYPES if kind not in read]
     if missing:
         return Answer(
             state=State.FAULT,
             text=f"there is no connection of type {' and none of type '.join(missing)}",
             remedy="make it under Admin > Connections; those of a secrets backend cannot be listed here",
         )
-    return Answer(state=State.OK, text=f"{len(listed)} connections to vCenters and repositories")
+    return Answer(state=State.OK, text=f"{len(read)} connections to vCenters and repositories")
 
 
 def _unknown(text: str) -> Answer:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from types import SimpleNamespace
 from typing import Any
 
@@ -86,6 +87,28 @@ def test_a_place_that_does_not_answer_hides_no_other_one(site, told, monkeypatch
     assert found["second"] == []
     assert "no such folder" in failed
     assert [notice.about for _, notice in told] == ["repo"]
+
+
+def test_a_connection_that_a_policy_names_and_that_is_not_there_is_an_alarm(site, told, monkeypatch):
+    monkeypatch.delenv("AIRFLOW_CONN_SECOND")
+
+    found, failed = examine()
+
+    assert found["repo"] == []
+    assert "second" in failed
+    assert [notice.about for _, notice in told] == ["second"]
+
+
+def test_a_place_that_hangs_is_an_alarm(site, told, monkeypatch):
+    for_ever = threading.Event()
+    hanging = Subject(about="vCenter vc", names=("log-in",), ask=lambda answers: for_ever.wait(), seconds=0.05)
+    monkeypatch.setattr(VsphereHook, "subject", lambda self, *, proxy: hanging)
+
+    found, _ = examine()
+    for_ever.set()
+
+    assert found["vc"] == ["vCenter vc: log-in: no answer within 0 s"]
+    assert [notice.about for _, notice in told] == ["vc"]
 
 
 def test_the_checks_whose_warning_is_an_alarm_are_checks_of_the_doctor():

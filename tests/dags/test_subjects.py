@@ -80,6 +80,19 @@ def test_every_connection_that_airflow_knows_is_a_subject_and_others_are_not(con
     assert (check.state, check.name) == (State.FAULT, "fields")
 
 
+def test_a_variable_that_nobody_can_read_as_a_connection_is_told_and_hides_no_other(connections, location, monkeypatch):
+    connections("repo", conn_type="vmkeep", host=location)
+    monkeypatch.setenv("AIRFLOW_CONN_ODD", '{"conn_type": "vmkeep", "password": "secret"')
+
+    found = {subject.about: subject for subject in airflows.subjects()}
+
+    assert f"repository {location} (repo)" in found
+    (check,) = examine([found["connection odd"]]).checks
+    assert check.state is State.WARNING
+    assert "AIRFLOW_CONN_ODD" in check.text
+    assert "secret" not in check.text
+
+
 @pytest.mark.parametrize("there", [True, False])
 def test_a_hub_without_vddk_need_not_reach_the_hosts(connections, tmp_path, monkeypatch, there):
     asked = []

@@ -241,7 +241,7 @@ def test_a_catalog_that_cannot_be_read_is_named_on_the_page_without_its_password
     assert "Some facts are missing" in page.text
     vm = client.get("/vmkeep/vms/key-web01")
     assert vm.status_code == 503
-    assert "The catalog cannot be read" in vm.text
+    assert "Something that this page needs gives no answer" in vm.text
 
 
 def test_a_vm_is_not_called_unknown_if_no_catalog_could_be_asked(client, monkeypatch):

@@ -10,7 +10,6 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from vmkeep.errors import VmKeepError
 from vmkeep_airflow.alarms import tell_each, wishes_about
-from vmkeep_airflow.hooks.fields import MissingConnectionError
 from vmkeep_airflow.hooks.repository import RepositoryHook
 from vmkeep_airflow.hooks.vsphere import VsphereHook
 from vmkeep_airflow.notices import Notice, NoticeKind
@@ -63,8 +62,6 @@ class ExaminePlacesOperator(BaseOperator):
                 subject = (
                     VsphereHook(name).subject(proxy=False) if kind == "vsphere" else RepositoryHook(name).subject()
                 )
-            except MissingConnectionError as error:
-                self.log.warning("not looked at: %s", error)
             except VmKeepError as error:
                 problems[kind, name] = [f"connection {name}: {error}"]
             else:

@@ -2,7 +2,7 @@
 
 ``app`` makes the app, ``access`` says who calls and what they may do, ``sources`` finds the catalogs and the policies,
 ``routes`` has a module for each page, ``frame`` has their common parts, ``repositories`` reads what no catalog has,
-and ``dagrunlinks`` leads from a point to Airflow's run.
+``limits`` bounds what that may take, and ``dagrunlinks`` leads from a point to Airflow's run.
 The pages themselves are pure, and are made in :mod:`vmkeep.web`.
 """
 

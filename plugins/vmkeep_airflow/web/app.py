@@ -11,7 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.exceptions import HTTPException as AnyHttpException
 
-from vmkeep.errors import CatalogError, NotFoundError, VmKeepError
+from vmkeep.errors import CatalogError, NotFoundError, UnreachableError, VmKeepError
 from vmkeep.web import render
 from vmkeep_airflow.web.access import is_foreign, viewer
 from vmkeep_airflow.web.frame import frame_of, login_url
@@ -30,7 +30,7 @@ _HEADINGS: Final = {
     status.HTTP_403_FORBIDDEN: "You may not see this",
     status.HTTP_404_NOT_FOUND: "There is nothing here",
     status.HTTP_422_UNPROCESSABLE_CONTENT: "The address has a mistake",
-    status.HTTP_503_SERVICE_UNAVAILABLE: "The catalog cannot be read",
+    status.HTTP_503_SERVICE_UNAVAILABLE: "Something that this page needs gives no answer",
 }
 
 
@@ -82,7 +82,8 @@ async def _failed(request: Request, error: Any) -> Response:
     if isinstance(error, NotFoundError):
         return _answer(request, status.HTTP_404_NOT_FOUND, str(error))
     log.error("%s: %s", request.scope["path"], error)
-    code = status.HTTP_503_SERVICE_UNAVAILABLE if isinstance(error, CatalogError) else 500
+    silent = isinstance(error, (CatalogError, UnreachableError))
+    code = status.HTTP_503_SERVICE_UNAVAILABLE if silent else status.HTTP_500_INTERNAL_SERVER_ERROR
     return _answer(request, code, str(error))
 
 

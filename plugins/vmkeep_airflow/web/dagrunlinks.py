@@ -32,6 +32,7 @@ def path_of_run(run_key: str, taken_at: datetime) -> str | None:
         select(DagRun.dag_id, DagRun.run_id)
         .where(DagRun.dag_id.in_(_BACKUPS))
         .where(DagRun.run_after >= taken_at - _BEFORE, DagRun.run_after <= taken_at + _AFTER)
+        .order_by(DagRun.run_after.desc())  # the newest first: a run starts shortly before its point
         .limit(_MOST)
     )
     with create_session() as session:

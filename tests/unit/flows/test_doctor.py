@@ -49,12 +49,16 @@ def states(report):
 
 def test_a_question_that_nobody_answered_is_not_known_and_says_which_failure_is_the_reason():
     def ask(answers):
-        answers.add("first", Answer(state=State.FAULT, text="broken"))
+        answers.add("zeroth", Answer(state=State.FAULT, text="bad, and no reason to stop"))
+        answers.ask("first", fail, needed=True)
 
-    report = examine([subject(ask)])
+    def fail():
+        raise UnreachableError("broken")
 
-    assert states(report) == {"first": State.FAULT, "second": State.UNKNOWN}
-    assert "'first' failed" in report.checks[1].text
+    report = examine([subject(ask, ("zeroth", "first", "second"))])
+
+    assert states(report) == {"zeroth": State.FAULT, "first": State.FAULT, "second": State.UNKNOWN}
+    assert "'first' failed" in report.checks[2].text
     assert not report.fit
 
 
@@ -72,9 +76,22 @@ def test_a_part_that_hangs_costs_its_own_time_limit_and_hides_no_answer_of_anoth
 
     assert time.monotonic() - begun < 20 * 0.2
     assert [check.state for check in report.checks if check.about == "alive"] == [State.OK]
-    assert {check.text for check in report.checks if check.name == "second"} == {
-        "no answer within 0 s; the examination hung at 'second'"
+    assert {(check.state, check.text) for check in report.checks if check.name == "second"} == {
+        (State.FAULT, "no answer within 0 s")
     }
+    assert not report.fit
+
+
+def test_of_a_part_that_never_answered_the_first_check_is_the_fault_and_the_others_are_not_known():
+    for_ever = threading.Event()
+
+    report = examine([subject(lambda answers: for_ever.wait(), seconds=0.05)])
+    for_ever.set()
+
+    assert [(check.state, check.text) for check in report.checks] == [
+        (State.FAULT, "no answer within 0 s"),
+        (State.UNKNOWN, "not asked, because 'first' did not come to its end"),
+    ]
 
 
 def test_an_answer_that_comes_too_late_changes_nothing_any_more():
@@ -89,7 +106,7 @@ def test_an_answer_that_comes_too_late_changes_nothing_any_more():
     kept[0].add("first", GOOD)
     late.set()
 
-    assert [check.state for check in (*report.checks, *told)] == [State.UNKNOWN, State.UNKNOWN]
+    assert [check.state for check in (*report.checks, *told)] == [State.FAULT, State.FAULT]
 
 
 @pytest.mark.parametrize(
@@ -98,7 +115,8 @@ def test_an_answer_that_comes_too_late_changes_nothing_any_more():
         (AuthenticationError("no"), False, State.FAULT),
         (UnreachableError("no"), False, State.UNKNOWN),
         (UnreachableError("no"), True, State.FAULT),
-        (ZeroDivisionError("no"), True, State.UNKNOWN),
+        (ZeroDivisionError("no"), False, State.UNKNOWN),
+        (ZeroDivisionError("no"), True, State.FAULT),
     ],
 )
 def test_an_error_becomes_a_state_and_never_ends_the_examination(error, needed, state):
@@ -112,15 +130,16 @@ def test_an_error_becomes_a_state_and_never_ends_the_examination(error, needed, 
     assert states(examine([subject(ask)])) == {"first": state, "second": State.OK}
 
 
-def test_an_error_outside_of_a_question_leaves_its_reason_with_every_check():
+def test_an_error_outside_of_a_question_is_a_fault_and_leaves_no_check_without_an_answer():
     def ask(_answers):
         raise ZeroDivisionError("odd")
 
     report = examine([subject(ask)])
 
     assert [(check.state, check.text) for check in report.checks] == [
-        (State.UNKNOWN, "not asked: unexpected ZeroDivisionError: odd")
-    ] * 2
+        (State.FAULT, "unexpected ZeroDivisionError: odd"),
+        (State.UNKNOWN, "not asked, because 'first' did not come to its end"),
+    ]
 
 
 @given(st.lists(st.lists(st.sampled_from([*State]), max_size=3), min_size=1, max_size=4))
@@ -325,6 +344,17 @@ def test_a_large_inventory_is_asked_about_in_part_and_the_answer_says_so():
     rights[On.VM] = HeldRights(there=5000, objects=rights[On.VM].objects)
 
     assert "2 of 5,000 VMs were asked about" in judged(rights)["rights for backup"].text
+
+
+def test_rare_rights_that_could_be_asked_nowhere_are_not_called_good():
+    everywhere = {on: {right.privilege for purpose in Purpose for right in rights_of(purpose)} for on in On}
+    rights = {on: HeldRights(there=1, objects=(("it", frozenset(names)),)) for on, names in everywhere.items()}
+    assert judged(rights)[roles_held.RARE].state is State.OK
+
+    blind = judged(rights | {On.VM: HeldRights(there=0, objects=())})[roles_held.RARE]
+
+    assert blind.state is State.UNKNOWN
+    assert "sees no VM" in blind.text
 
 
 def test_a_right_of_rare_cases_is_told_with_its_case():

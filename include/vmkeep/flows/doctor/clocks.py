@@ -20,18 +20,23 @@ def compare(ask: Callable[[], datetime], what: str) -> Answer:
     before = now()
     told = ask()
     after = now()
-    return judge(told - (before + (after - before) / 2), what)
+    return judge(difference(told, before, after), what)
 
 
-def judge(difference: timedelta, what: str) -> Answer:
+def difference(told: datetime, before: datetime, after: datetime) -> timedelta:
+    """Return by how much a clock is ahead, by the time it told between two times of the clock here. Pure."""
+    return told - (before + (after - before) / 2)
+
+
+def judge(ahead: timedelta, what: str) -> Answer:
     """Return whether a clock is right. Pure.
 
-    :param difference: its time less the time here.
+    :param ahead: its time less the time here.
     """
-    apart = abs(difference)
+    apart = abs(ahead)
     seconds = f"{apart.total_seconds():.0f} s"
     if apart <= _SMALL:
         return ok(f"{what} and the one of this machine are {seconds} apart")
-    side = "ahead of" if difference > timedelta(0) else "behind"
+    side = "ahead of" if ahead > timedelta(0) else "behind"
     state = fault if apart > _LARGE else warning
     return state(f"{what} is {seconds} {side} the one of this machine", _REMEDY)

@@ -17,7 +17,6 @@ from vmkeep.flows.doctor.values import Answer, Check, Report, State
 
 SECONDS: Final = 120.0
 """Seconds that one subject may take by default. Each single question has a shorter limit of its own where it can."""
-_BEFORE_ANY = "its first question"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,11 +39,11 @@ class Answers:
         self._checks: list[Check] = []
         self._lock = Lock()
         self._closed = False
-        self._asking = _BEFORE_ANY
+        self._asking = ""
         self._failed = ""
 
     def add(self, name: str, *answers: Answer) -> None:
-        """Take answers to one question. The first name of a fault explains why later questions were not asked."""
+        """Take answers to one question."""
         with self._lock:
             if self._closed:
                 return
@@ -56,18 +55,18 @@ class Answers:
 
         An error becomes the answer: *not known* where a later try may succeed, else a fault.
 
-        :param needed: nothing of this subject works without this, so that an error that may pass is a fault, too.
+        :param needed: no backup works without this, so that an error that may pass is a fault, too.
         """
         self._asking = name
         try:
             found = question()
         except VmKeepError as error:
             passes = error.recovery is Recovery.RETRY and not needed
-            self.add(name, Answer(state=State.UNKNOWN if passes else State.FAULT, text=str(error)))
+            self._fail(name, State.UNKNOWN if passes else State.FAULT, str(error))
             return False
         except Exception as error:  # noqa: BLE001 - one broken check must not hide the others
             told = f"unexpected {type(error).__name__}: {error}: please report this to vmkeep's developers"
-            self.add(name, Answer(state=State.UNKNOWN, text=told))
+            self._fail(name, State.FAULT if needed else State.UNKNOWN, told)
             return False
         self.add(name, *([found] if isinstance(found, Answer) else found))
         return True
@@ -75,26 +74,38 @@ class Answers:
     def close(self, why: str = "") -> tuple[Check, ...]:
         """Return all checks. Those that have no answer are not known.
 
-        :param why: the reason; empty: the check that failed before is the reason.
+        :param why: the reason; empty: the question that failed before is the reason.
         """
         with self._lock:
             self._closed = True
-            answered = {check.name for check in self._checks}
             reason = why or (f"not asked, because '{self._failed}' failed" if self._failed else "not answered")
-            for name in self._subject.names:
-                if name not in answered:
-                    self._take(name, Answer(state=State.UNKNOWN, text=reason))
+            for name in self._missing():
+                self._take(name, Answer(state=State.UNKNOWN, text=reason))
             order = {name: place for place, name in enumerate(self._subject.names)}
             return tuple(sorted(self._checks, key=lambda check: order.get(check.name, len(order))))
 
-    def close_late(self) -> tuple[Check, ...]:
-        """Return all checks after the time limit."""
-        return self.close(f"no answer within {self._subject.seconds:.0f} s; the examination hung at '{self._asking}'")
+    def close_broken(self, why: str) -> tuple[Check, ...]:
+        """Return all checks of an examination that did not come to its end: the check it ended at is a fault.
+
+        A place that gives no answer must not look like one that cannot be asked.
+        """
+        with self._lock:
+            missing = self._missing()
+            at = self._asking if self._asking in missing else next(iter(missing), "")
+            if at and not self._closed:
+                self._take(at, Answer(state=State.FAULT, text=why))
+        return self.close(f"not asked, because '{at}' did not come to its end")
+
+    def _missing(self) -> list[str]:
+        answered = {check.name for check in self._checks}
+        return [name for name in self._subject.names if name not in answered]
+
+    def _fail(self, name: str, state: State, told: str) -> None:
+        self._failed = name
+        self.add(name, Answer(state=state, text=told))
 
     def _take(self, name: str, answer: Answer) -> None:
         check = Check(about=self._subject.about, name=name, state=answer.state, text=answer.text, remedy=answer.remedy)
-        if answer.state is State.FAULT and not self._failed:
-            self._failed = name
         self._checks.append(check)
         self._on_check(check)
 
@@ -126,7 +137,7 @@ class _Running(Thread):
             self._subject.ask(self._answers)
         except Exception as error:  # noqa: BLE001 - it becomes the reason of the missing answers
             told = error if isinstance(error, VmKeepError) else f"unexpected {type(error).__name__}: {error}"
-            self._answers.close(f"not asked: {told}")
+            self._answers.close_broken(str(told))
         finally:
             self._ended.set()
 
@@ -134,4 +145,4 @@ class _Running(Thread):
         """Wait for the end, but not past the time limit; return all checks."""
         if self._ended.wait(max(0.0, begun + self._subject.seconds - time.monotonic())):
             return self._answers.close()
-        return self._answers.close_late()
+        return self._answers.close_broken(f"no answer within {self._subject.seconds:.0f} s")

@@ -6,7 +6,7 @@ datastore and network that the person chooses, so that rights on some of them ar
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from vmkeep.flows.doctor.values import Answer, State, ok, unknown, warning
@@ -65,24 +65,31 @@ def _answer(
     if partly:
         return warning(f"the user lacks {'; '.join(partly)}", _REMEDY)
     if unseen:
-        return unknown(
-            f"the user sees no {' and no '.join(unseen)}, so that no right on one could be asked for", _REMEDY
-        )
+        return _unseen(unseen)
     sample = ""
     if (vms := held.get(On.VM)) is not None and len(vms.objects) < vms.there:
         sample = f"; {len(vms.objects):,} of {vms.there:,} VMs were asked about"
     return ok(f"the user has every right for {purpose}{sample}")
 
 
+def _unseen(kinds: Iterable[str]) -> Answer:
+    return unknown(f"the user sees no {' and no '.join(kinds)}, so that no right on one could be asked for", _REMEDY)
+
+
 def _judge_rare(held: Mapping[On, HeldRights]) -> Answer:
     """Return whether the rights are there that only some VMs or options need."""
     lacking: dict[str, set[str]] = {}
+    unseen: dict[str, None] = {}
     for purpose in PURPOSES.values():
         for right in rights_of(purpose):
-            if right.when is None or right.on in _NOT_ASKED or not (found := held.get(right.on)) or not found.objects:
+            if right.when is None or right.on in _NOT_ASKED or (found := held.get(right.on)) is None:
                 continue
-            if not any(right.privilege in has for _, has in found.objects):
+            if not found.objects:
+                unseen[_noun(right.on)] = None
+            elif not any(right.privilege in has for _, has in found.objects):
                 lacking.setdefault(right.privilege, set()).add(str(right.when))
+    if not lacking and unseen:
+        return _unseen(unseen)
     if not lacking:
         return ok("the user has the rights that only some VMs or options need, too")
     told = "; ".join(f"{name} (if {' or '.join(sorted(when))})" for name, when in sorted(lacking.items()))

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable
-from datetime import datetime
+from datetime import timedelta
 from typing import Final
 
 from vmkeep.blobs import is_there, locks_of, require_creates, space_of
+from vmkeep.clock import now
 from vmkeep.errors import VerificationError
 from vmkeep.flows.doctor import clocks, spaces
 from vmkeep.flows.doctor.examination import Answers, Subject
@@ -49,29 +50,32 @@ def _ask(answers: Answers, opening: Callable[[], Repository], catalog: str | Non
         return ok(f"repository {opened[0].id}, {kind}")
 
     if catalog:
-        answers.ask(_CATALOG, lambda: _catalog(catalog))
+        answers.ask(_CATALOG, lambda: _catalog(catalog), needed=True)
     if not answers.ask(_OPEN, open_it, needed=True):
         return
     with opened[0] as repository:
-        times: list[datetime] = []
-        if answers.ask(_WRITE, lambda: _probe(repository, times), needed=True):
-            answers.ask(_CLOCK, lambda: clocks.compare(lambda: times[0], "the store's clock"))
+        differences: list[timedelta] = []
+        if answers.ask(_WRITE, lambda: _probe(repository, differences), needed=True):
+            if differences:
+                answers.add(_CLOCK, clocks.judge(differences[0], "the store's clock"))
             answers.ask(_CREATE, lambda: _creates(repository))
         answers.ask(_SPACE, lambda: _space(repository))
         answers.ask(_LOCKS, lambda: _locks(repository))
 
 
-def _probe(repository: Repository, times: list[datetime]) -> Answer:
-    """Put a probe, read it back, find it in a listing, and remove it; leave the time at which the store stored it."""
+def _probe(repository: Repository, differences: list[timedelta]) -> Answer:
+    """Put a probe, read it back, find it in a listing, and remove it; leave the difference of the store's clock."""
     store, key, content = repository.blobs, f"{PROBES}{secrets.token_hex(8)}", secrets.token_bytes(_SIZE)
+    before = now()
     store.put(key, content)
+    after = now()
     try:
         if store.get(key) != content:
             raise VerificationError(f"{store.location}: a probe of {_SIZE} bytes was read back with other bytes")
         listed = [blob for blob in store.list(PROBES) if blob.key == key]
         if not listed:
             return fault("a probe that was written is not in the list of what is there", "use another store")
-        times.append(listed[0].modified)
+        differences.append(clocks.difference(listed[0].modified, before, after))
     finally:
         store.delete(key)
     if is_there(store, key):
