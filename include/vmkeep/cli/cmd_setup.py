@@ -69,7 +69,9 @@ def _tell(plan: RolePlan, *, dry_run: bool) -> None:
     print_table(("privilege", "state"), [(name, state) for state, names in states for name in names])
     click.echo(_ending(plan, dry_run=dry_run))
     if plan.loses:
-        warn(f"{plan.assign} has another role on {plan.on}; by the new one these are lost: {', '.join(plan.loses)}")
+        warn(
+            f"{plan.assign} has other privileges on {plan.on}; by the new role these are lost: {', '.join(plan.loses)}"
+        )
     if plan.root_only:
         warn(f"on the root of the inventory, the user needs besides: {', '.join(plan.root_only)}")
 

@@ -124,6 +124,8 @@ def _plan(session: Session, request: RoleRequest) -> tuple[RolePlan, _Look]:
     place = roles.find_place(session, request.on) if request.on is not None else None
     grants = roles.grants_on(session, place) if place is not None else ()
     granted, loses = _grant_now(request, grants, listed, after)
+    if place is not None and request.assign and not request.group and not granted:
+        loses = tuple(sorted(roles.held_on(session, place, request.assign) - after))
     plan = RolePlan(
         server=session.host,
         name=request.name,
@@ -177,7 +179,8 @@ def _refuse(session: Session, request: RoleRequest, plan: RolePlan, look: _Look)
     """
     if plan.loses and not request.replace:
         raise ConflictError(
-            f"{request.assign} has another role on {plan.on}, and a grant there replaces it: "
+            f"{request.assign} has other privileges on {plan.on}, by a role or by a group, and a grant there replaces "
+            f"them: "
             f"{_shortened(plan.loses)} would be lost. Grant the role to a user of its own, or add --replace"
         )
     if plan.adds or plan.removes or not plan.exists:

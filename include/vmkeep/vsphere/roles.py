@@ -126,6 +126,21 @@ def grants_on(session: Session, place: GrantPlace) -> tuple[Grant, ...]:
     )
 
 
+def held_on(session: Session, place: GrantPlace, who: str) -> frozenset[str]:
+    """Return the privileges that a user has on an object now, by grants of his own and by those of his groups.
+
+    Only the server knows who is in a group. The privileges that every role has are left out.
+
+    :raises NotFoundError: vSphere knows no such user.
+    """
+    with speaking(f"ask for the privileges of {who} on {place.name}"):
+        try:
+            found = _manager(session).FetchUserPrivilegeOnEntities([place.managed], who)
+        except vim.fault.UserNotFound:
+            raise _no_such("user", who, session) from None
+    return frozenset(name for one in found or () for name in one.privileges or ()) - set(SYSTEM)
+
+
 def grant(session: Session, place: GrantPlace, *, who: str, group: bool, role_id: int) -> None:
     """Give a user or a group a role on an object and on everything below it. It replaces the role it has there.
 
@@ -137,9 +152,7 @@ def grant(session: Session, place: GrantPlace, *, who: str, group: bool, role_id
             _manager(session).SetEntityPermissions(place.managed, [permission])
         except vim.fault.UserNotFound:
             kind = "group" if group else "user"
-            raise NotFoundError(
-                f"{session.host} knows no {kind} '{who}': write it as name@domain, as at the log-in"
-            ) from None
+            raise _no_such(kind, who, session) from None
     mine = [one for one in grants_on(session, place) if (one.who, one.group) == (normal_user(who), group)]
     if not any(one.role_id == role_id and one.here for one in mine):
         raise VSphereError(f"{session.host} accepted the grant to {who} on {place.name}, and does not list it: look")
@@ -159,6 +172,10 @@ def require_may_grant(session: Session, place: GrantPlace, privileges: Iterable[
     :raises PermissionDeniedError: privileges are missing. The message names them.
     """
     require(session, [(place.managed, (GRANT, *sorted(privileges)))])
+
+
+def _no_such(kind: str, who: str, session: Session) -> NotFoundError:
+    return NotFoundError(f"{session.host} knows no {kind} '{who}': write it as name@domain, as at the log-in")
 
 
 def normal_user(text: str) -> str:

@@ -99,6 +99,16 @@ def test_a_grant_that_takes_privileges_from_the_user_is_refused_before_anything_
     assert role_named(session, request.name) is None
 
 
+def test_privileges_that_the_user_has_by_a_group_are_weighed_too(lab, reach, session, wish, monkeypatch):
+    real = lab.site.access.allowed
+    monkeypatch.setattr(lab.site.access, "allowed", lambda user, *asked: user == USER or real(user, *asked))
+
+    with pytest.raises(ConflictError, match="by a role or by a group"):
+        set_up_role(reach(), wish(assign=USER, on="/"), dry_run=False)
+
+    assert role_named(session, wish().name) is None
+
+
 def test_who_lacks_a_privilege_cannot_give_it_and_is_told_before_anything_is_changed(reach, session, wish):
     with pytest.raises(PermissionDeniedError, match=r"Authorization\.ModifyRoles"):
         set_up_role(reach(user="backup@vsphere.local"), wish(), dry_run=False)
