@@ -127,16 +127,49 @@ def test_a_person_is_asked_before_a_lun_is_written_over_though_the_vm_is_new(mon
         warnings=("it holds 2 partitions now",),
     )  # fmt: skip
 
-    def ask(plan):
-        return ApproveRestoreOperator(task_id="approve", plan=to_plain(plan), on_conflict="prompt").execute(CONTEXT)
+    def ask(plan, on_conflict="prompt"):
+        return ApproveRestoreOperator(task_id="approve", plan=to_plain(plan), on_conflict=on_conflict).execute(CONTEXT)
 
     with pytest.raises(TaskAwaitingInput):
         ask(plan)
 
     assert asked["subject"] == "Overwrite LUN naa.6?"
     assert "it holds 2 partitions now" in asked["body"]
+    assert not from_plain(Approval, ask(plan, "overwrite")).asked
+    with monkeypatch.context() as demanded:
+        demanded.setenv("AIRFLOW__VMKEEP__SECOND_PERSON", "True")
+        with pytest.raises(TaskAwaitingInput):
+            ask(plan, "overwrite")
     unwritten = replace(plan, matches=(replace(plan.matches[0], written=False),))
     assert not from_plain(Approval, ask(unwritten)).asked, "because nothing is written over"
+
+
+@pytest.fixture
+def second_person(monkeypatch):
+    monkeypatch.setenv("AIRFLOW__VMKEEP__SECOND_PERSON", "True")
+
+
+def answered_by(**user):
+    return {**answered("Approve"), "responded_by_user": user}
+
+
+def test_where_a_second_person_is_demanded_the_first_one_cannot_say_yes(second_person):
+    for user in ({"id": "1", "name": "jane"}, {"id": "jane", "name": "Jane Roe"}):
+        with pytest.raises(AirflowFailException, match="jane has started this run"):
+            question().execute_complete(CONTEXT, answered_by(**user), shown=FOUND.id)
+    with pytest.raises(AirflowFailException, match="does not know who has answered"):
+        question().execute_complete(CONTEXT, answered_by(id="", name=None), shown=FOUND.id)
+    assert question().execute_complete(CONTEXT, answered("Approve"), shown=FOUND.id)["by"] == "joe"
+
+
+def test_where_a_second_person_is_demanded_everybody_is_asked_whatever_the_run_says(second_person, monkeypatch):
+    asked = {}
+    monkeypatch.setattr(hitl, "upsert_hitl_detail", lambda **question: asked.update(question))
+
+    with pytest.raises(TaskAwaitingInput):
+        question(yes=True).execute(CONTEXT)
+
+    assert "somebody else than the one who asks has to answer" in asked["body"]
 
 
 def test_a_run_that_says_yes_asks_nobody():

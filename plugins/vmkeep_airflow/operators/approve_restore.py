@@ -12,6 +12,7 @@ from vmkeep.flows.restore_request import OnConflict
 from vmkeep.flows.restore_values import RestorePlan
 from vmkeep.model.job import to_plain
 from vmkeep.model.overwrite import Undo
+from vmkeep_airflow import secondperson
 from vmkeep_airflow.links import TO_VM_AND_POINT
 from vmkeep_airflow.operators.asking import AskingOperator
 from vmkeep_airflow.steps import Approval
@@ -19,7 +20,7 @@ from vmkeep_airflow.xcoms import handed
 
 
 class ApproveRestoreOperator(AskingOperator):
-    """Wait for a person's approval if ``on_conflict`` is ``prompt`` and something is overwritten. Otherwise pass.
+    """Wait for a person's approval if something is overwritten and the run or the installation asks for one, else pass.
 
     The approval is for the plan that was shown, and for no other. If the plan is made anew while the question is open,
     the answer fails the run. A rejection fails the run too. Nothing is changed before the approval.
@@ -66,7 +67,8 @@ class ApproveRestoreOperator(AskingOperator):
             context["ti"].xcom_push(key="return_value", value={"dry_run": True})
             raise AirflowSkipException(f"only the plan for VM {plan.target_name} was asked for: see task plan")
         written_over = plan.target is not None or bool(plan.luns_written)
-        if not written_over or self.on_conflict != OnConflict.PROMPT:
+        asked = self.on_conflict == OnConflict.PROMPT or secondperson.is_demanded()
+        if not written_over or not asked:
             why = "a new VM is made" if plan.target is None else f"on_conflict is {self.on_conflict}"
             self.log.info("nobody has to be asked, because %s", why)
             return to_plain(Approval(plan=plan_id(plan), asked=False))

@@ -9,13 +9,16 @@ from airflow.sdk import Context
 
 from vmkeep.flows.undo_values import Undoable
 from vmkeep.model.job import to_plain
+from vmkeep_airflow import secondperson
 from vmkeep_airflow.operators.asking import AskingOperator
 from vmkeep_airflow.steps import Approval
 from vmkeep_airflow.xcoms import handed
 
 
 class ApproveUndoOperator(AskingOperator):
-    """Wait for a person's approval, unless the run says ``yes``. The approval is for the restore that was shown.
+    """Wait for a person's approval, unless the run says ``yes`` and the installation demands no second person.
+
+    The approval is for the restore that was shown.
 
     :param found: an ``Undoable`` as a dict. Templated.
     :param yes: nobody is asked. Templated.
@@ -36,7 +39,7 @@ class ApproveUndoOperator(AskingOperator):
         from vmkeep.flows.undo_wording import lines_of_question
 
         found = handed(self.found, Undoable, by="find")
-        if self.yes:
+        if self.yes and not secondperson.is_demanded():
             self.log.info("nobody has to be asked, because the run says yes")
             return to_plain(Approval(plan=found.id, asked=False))
         verb = "Undo" if self.undo else "Accept"

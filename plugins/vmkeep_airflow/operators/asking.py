@@ -12,6 +12,7 @@ from airflow.sdk import Context
 from airflow.sdk.exceptions import AirflowFailException, TaskAwaitingInput
 
 from vmkeep.clock import now
+from vmkeep_airflow import secondperson
 from vmkeep_airflow.verbatim import listed
 
 _SHOWN = "shown"
@@ -46,7 +47,8 @@ class AskingOperator(ApprovalOperator):
     def execute_complete(self, context: Context, event: dict[str, Any], shown: str = "") -> Any:
         """Take the answer to the question that was shown. Return the name of the person who said yes.
 
-        :raises AirflowFailException: the answer is no, or nobody has answered in time.
+        :raises AirflowFailException: the answer is no, nobody has answered in time, or the person who started the run
+            has answered where a second one is demanded.
         """
         try:
             answer = super().execute_complete(context, event)
@@ -57,6 +59,9 @@ class AskingOperator(ApprovalOperator):
         except HITLRejectException as error:
             user = event.get("responded_by_user") or {}
             raise AirflowFailException(f"{user.get('name', 'somebody')} said no: nothing was touched") from error
+        if secondperson.is_demanded():
+            run: Any = context["dag_run"]
+            secondperson.require(run.triggering_user_name, answer["responded_by_user"] or {})
         by = str((answer["responded_by_user"] or {}).get("name", ""))
         self.log.info("%s said yes", by or "somebody")
         return by
@@ -66,6 +71,8 @@ class AskingOperator(ApprovalOperator):
         run: Any = context["dag_run"]
         who = run.triggering_user_name or "nobody who is known by name"
         lines = [f"asked for by {who} on {_time(run.run_after)}, in run {run.run_id}"]
+        if secondperson.is_demanded():
+            lines.append("somebody else than the one who asks has to answer")
         if self.response_timeout is not None:
             lines.append(f"without an answer until {_time(now() + self.response_timeout)}, nothing is done")
         return tuple(lines)
