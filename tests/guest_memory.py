@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from vmkeep.errors import CorruptError, NotFoundError
 from vmkeep.model.extents import Extent
-from vmkeep.model.guestfiles import FileEntry, FileKind
+from vmkeep.model.guestfiles import FileEntry, FileKind, OnBadEntry
 from vmkeep.model.prints import UNKNOWN, Print, Prints
 
 WHEN = datetime(2026, 11, 27, 8, 0, tzinfo=UTC)
@@ -48,7 +48,7 @@ class MemoryFiles:
             raise NotFoundError(f"there is no {path}")
         return self.made[path][0]
 
-    def entries(self, path: str) -> Iterator[FileEntry]:
+    def entries(self, path: str, on_bad: OnBadEntry | None = None) -> Iterator[FileEntry]:
         if path in self.damaged:
             raise CorruptError(f"folder {path} contradicts itself")
         if path != "/" and self.entry(path).kind is not FileKind.FOLDER:

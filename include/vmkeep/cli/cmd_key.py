@@ -11,6 +11,7 @@ from vmkeep.cli.options import json_option, open_given, repository_option
 from vmkeep.cli.output import print_json, print_table, show_recovery_key, warn
 from vmkeep.cli.pages import Section, Verbs, option
 from vmkeep.cli.passphrases import new_passphrase
+from vmkeep.cli.streams import require_output
 from vmkeep.errors import UsageError
 from vmkeep.flows import keys
 from vmkeep.flows.keys import Slot
@@ -75,6 +76,8 @@ def add(
     recovery: bool, kms: str | None, new_passphrase_file: str | None, label: str, repository: str | None, as_json: bool
 ) -> None:
     """Add a key slot: a passphrase, a recovery key or a key of AWS KMS."""
+    if recovery:
+        require_output()
     with open_given(repository) as opened:
         slot, shown = _add(opened, recovery=recovery, kms=kms, file=new_passphrase_file, label=label)
     if as_json:
@@ -95,6 +98,8 @@ def rotate(
     repository: str | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Replace a key slot: add a new one, check that it opens, and only then remove SLOT."""
+    if recovery:
+        require_output()
     with open_given(repository) as opened:
         old = keys.require_slot(opened, slot)
         new, shown = _add(opened, recovery=recovery, kms=kms, file=new_passphrase_file, label=label or old.label)

@@ -15,6 +15,7 @@ from vmkeep.cli.repo_lock import lock
 from vmkeep.cli.repo_merge import merge
 from vmkeep.cli.repo_prune import prune
 from vmkeep.cli.repo_repair import repair
+from vmkeep.cli.streams import require_output
 from vmkeep.errors import CorruptError, UsageError
 from vmkeep.flows import repositories
 from vmkeep.model.job import to_plain
@@ -94,6 +95,7 @@ def init(
         raise UsageError("--lock and --lock-days need each other: give both, or neither")
     passphrase = None
     if encrypt:
+        require_output()  # it takes the recovery key
         passphrase = given_passphrase() or (None if kms else new_passphrase(None, where=_HOW_GIVEN))
     made = repositories.create(
         location,

@@ -17,7 +17,7 @@ from vmkeep.cli.failures import SYSTEM, ending_of, tell
 from vmkeep.cli.interrupts import catch_interrupts, ignore_interrupts
 from vmkeep.cli.output import LineFormat
 from vmkeep.cli.settings import COMPLETE
-from vmkeep.cli.streams import abandon_output, flush_output, prepare_streams, reader_left
+from vmkeep.cli.streams import abandon_output, flush_output, prepare_streams, reader_left, require_output
 from vmkeep.cli.version import show_versions
 from vmkeep.errors import UsageError
 
@@ -129,6 +129,8 @@ def _run(arguments: list[str]) -> None:
         from vmkeep.cli.cmd_completion import answer_shell  # takes time to import
 
         sys.exit(answer_shell(cli, instruction))
+    if "--json" in arguments:
+        require_output()
     with suppress(click.exceptions.Exit), cli.make_context("vmkeep", arguments) as context:
         cli.invoke(context)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from vmkeep.cli.completions import complete_points
 from vmkeep.cli.options import json_option, open_given, repository_option
 from vmkeep.cli.output import one_line, print_json, warn
 from vmkeep.cli.pages import Section, command, option
+from vmkeep.cli.streams import data_output, require_output
 from vmkeep.errors import GuestNotUpError, TransferError, UsageError
 from vmkeep.model.job import to_plain
 from vmkeep.model.wording import counted, size
@@ -108,6 +108,8 @@ def boot(
     """
     if as_json and serial:
         raise UsageError("--serial prints no JSON: leave one of them out")
+    if serial:
+        require_output()
     _require_one_end(awaited, waits, after)
     if screenshot is not None and not screenshot.absolute().parent.is_dir():
         raise UsageError(f"--screenshot {screenshot}: its folder does not exist")
@@ -228,8 +230,9 @@ def _show(described: BootedPoint) -> None:
 
 
 def _print_serial(output: bytes) -> None:
-    sys.stdout.buffer.write(output)
-    sys.stdout.buffer.flush()
+    out = data_output()
+    out.write(output)
+    out.flush()
 
 
 def _drop(_output: bytes) -> None:

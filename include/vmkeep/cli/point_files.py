@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 import click
 
 from vmkeep.cli.completions import complete_points
+from vmkeep.cli.countline import CountLine, count_line
 from vmkeep.cli.filewords import file_document, long_line, parse_file_size, shown_path
 from vmkeep.cli.options import json_option, open_given, repository_option
-from vmkeep.cli.output import print_json, print_json_line, print_table, progress_bars, warn
+from vmkeep.cli.output import print_json, print_json_line, print_table, warn
 from vmkeep.cli.pages import Section, Verbs, option
 from vmkeep.cli.point_files_diff import diff
 from vmkeep.cli.point_files_get import get
@@ -24,7 +25,7 @@ from vmkeep.model.guestfiles import FileKind
 from vmkeep.model.wording import counted, size
 
 if TYPE_CHECKING:
-    from vmkeep.flows.point_files import DescribedFile, ListedFile
+    from vmkeep.flows.point_file_list import DescribedFile, ListedFile
 
 lines_option = option("--json", "as_json", is_flag=True, help="Print one JSON document for each entry, each on a line.")
 
@@ -91,16 +92,17 @@ def ls(ref: str, place: str, recursive: bool, long: bool, sha256: bool, reposito
     Characters in names that a terminal would obey or hide are shown as escapes. An entry that cannot be read is named,
     the rest is listed, and the exit code is 90.
     """
-    from vmkeep.flows.point_files import list_files, open_point_files, parse_file_path  # takes time to import
+    from vmkeep.flows.point_file_list import list_files
+    from vmkeep.flows.point_files import open_point_files, parse_file_path  # takes time to import
 
     at = parse_file_path(place)
     with (
         open_given(repository) as opened,
-        open_point_files(opened, ref, doing="listing files", tell=warn) as found,
-        progress_bars(hidden=as_json or not sha256) as bars,
+        count_line(hidden=as_json, of_bytes=sha256) as line,
+        open_point_files(opened, ref, doing="listing files", tell=line.warn) as found,
     ):
-        listed = list_files(found, at, recursive=recursive, sha256=sha256, on_progress=bars(ref))
-        _print(listed, as_json=as_json, long=long, whole=recursive)
+        listed = list_files(found, at, recursive=recursive, sha256=sha256, on_progress=line.show)
+        _print(listed, line, as_json=as_json, long=long, whole=recursive)
 
 
 @files.command(
@@ -146,7 +148,8 @@ def find(
 
     Without VOLUME:/PATH, all volumes with files are searched. See 'point files search' for a search over many points.
     """
-    from vmkeep.flows.point_files import FilePath, Wanted, find_files, open_point_files, parse_file_path
+    from vmkeep.flows.point_file_list import Wanted, find_files
+    from vmkeep.flows.point_files import FilePath, open_point_files, parse_file_path
 
     zone = shown_zone()
     wanted = Wanted(
@@ -159,15 +162,20 @@ def find(
         kind=FileKind(kind) if kind else None,
     )
     wanted.test()
-    with open_given(repository) as opened, open_point_files(opened, ref, doing="finding files", tell=warn) as found:
+    with (
+        open_given(repository) as opened,
+        count_line(hidden=as_json) as line,
+        open_point_files(opened, ref, doing="finding files", tell=line.warn) as found,
+    ):
         places = [parse_file_path(place)] if place else [
             FilePath(volume=volume.name, path="/") for volume in found.volumes if volume.has_files
         ]  # fmt: skip
         for volume in () if place else found.volumes:
             if volume.may_hide_files and not volume.has_files:
                 warn(f"{volume.name} is not searched: {volume.reason}")
-        listed = (each for at in places for each in find_files(found, at, wanted))
-        count = _print(listed, as_json=as_json, long=long, whole=True)
+        listed = find_files(found, places, wanted, on_progress=line.show)
+        count = _print(listed, line, as_json=as_json, long=long, whole=True)
+        line.erase()
         click.echo(f"{counted(count, 'entry', 'entries')} found in {counted(len(places), 'volume')}", err=True)
 
 
@@ -181,7 +189,8 @@ def stat(ref: str, place: str, repository: str | None, as_json: bool) -> None:
 
     With --json, the values of extended attributes are base64, because they are bytes.
     """
-    from vmkeep.flows.point_files import describe_file, open_point_files, parse_file_path  # takes time to import
+    from vmkeep.flows.point_file_list import describe_file
+    from vmkeep.flows.point_files import open_point_files, parse_file_path  # takes time to import
 
     at = parse_file_path(place)
     with open_given(repository) as opened, open_point_files(opened, ref, doing="reading files", tell=warn) as found:
@@ -201,9 +210,10 @@ def stat(ref: str, place: str, repository: str | None, as_json: bool) -> None:
         _show(described)
 
 
-def _print(listed: Iterable[ListedFile], *, as_json: bool, long: bool, whole: bool) -> int:
+def _print(listed: Iterable[ListedFile], line: CountLine, *, as_json: bool, long: bool, whole: bool) -> int:
     """Print entries as they come, and return their number.
 
+    :param line: counts meanwhile.
     :param whole: show whole paths.
     :raises CorruptError: some could not be read.
     """
@@ -217,13 +227,15 @@ def _print(listed: Iterable[ListedFile], *, as_json: bool, long: bool, whole: bo
             continue
         path = f"{each.volume}:{entry.path}" if whole else entry.name
         name = shown_path(path) + ("/" if entry.kind is FileKind.FOLDER and not path.endswith("/") else "")
-        line = long_line(entry, zone, name=name) if long else name
+        shown = long_line(entry, zone, name=name) if long else name
         if each.problem:
-            warn(f"{line}: {each.problem}")
+            line.warn(f"{shown}: {each.problem}")
             continue
-        click.echo(f"{each.sha256}  {line}" if each.sha256 else line)
+        line.echo(f"{each.sha256}  {shown}" if each.sha256 else shown)
     if bad:
-        raise CorruptError(f"{counted(bad, 'entry', 'entries')} could not be read; each is named above")
+        raise CorruptError(
+            f"the listing is not whole: {counted(bad, 'entry', 'entries')} could not be read; each is named above"
+        )
     return count
 
 

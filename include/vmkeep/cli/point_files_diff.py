@@ -7,9 +7,10 @@ from collections import Counter
 import click
 
 from vmkeep.cli.completions import complete_points
+from vmkeep.cli.countline import count_line
 from vmkeep.cli.filewords import as_document, shown_path
 from vmkeep.cli.options import open_given, repository_option
-from vmkeep.cli.output import print_json_line, progress_bars, warn
+from vmkeep.cli.output import print_json_line
 from vmkeep.cli.pages import Section, command, option
 from vmkeep.errors import CorruptError
 from vmkeep.model.wording import counted
@@ -44,8 +45,8 @@ def diff(before: str, after: str, place: str | None, sha256: bool, repository: s
     from vmkeep.flows.point_file_diff import compare_files  # takes time to import
 
     counts: Counter[str] = Counter()
-    with open_given(repository) as opened, progress_bars(hidden=as_json or not sha256) as bars:
-        changes = compare_files(opened, before, after, at=place, sha256=sha256, tell=warn, on_progress=bars("files"))
+    with open_given(repository) as opened, count_line(hidden=as_json, of_bytes=sha256) as line:
+        changes = compare_files(opened, before, after, at=place, sha256=sha256, tell=line.warn, on_progress=line.show)
         for change in changes:
             counts[change.change] += 1
             if as_json:
@@ -53,7 +54,7 @@ def diff(before: str, after: str, place: str | None, sha256: bool, repository: s
                 continue
             what = change.problem or ", ".join(change.what)
             path = shown_path(f"{change.volume}:{change.path}")
-            click.echo(f"{_SIGNS[change.change]} {path}{f'  ({shown_path(what)})' if what else ''}")
+            line.echo(f"{_SIGNS[change.change]} {path}{f'  ({shown_path(what)})' if what else ''}")
     if not as_json:
         click.echo(
             ", ".join(f"{counts[kind]:,} {kind}" for kind in _SIGNS if counts[kind]) or "no file differs", err=True

@@ -11,7 +11,7 @@ from vmkeep.cli.filewords import as_document, shown_path
 from vmkeep.cli.options import json_option, open_given, repository_option
 from vmkeep.cli.output import print_json, progress_bars, rate, warn
 from vmkeep.cli.pages import Section, command, option
-from vmkeep.cli.streams import data_output
+from vmkeep.cli.streams import data_output, require_output
 from vmkeep.errors import Recovery, SomeFailedError, UsageError
 from vmkeep.model.fetched import FetchedFiles, FetchForm
 from vmkeep.model.wording import counted, size
@@ -59,7 +59,7 @@ def get(
     if out == _STREAM and as_json:
         raise UsageError("--json prints on standard output, which the file takes: leave one of both out")
     if out == _STREAM:
-        data_output()  # refuses a closed one before anything is read
+        require_output()
     request = FetchRequest(
         point=ref, source=place, out=out, form=None if form is None else FetchForm(form), keep_going=keep_going
     )

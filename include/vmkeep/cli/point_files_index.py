@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from vmkeep.cli.completions import complete_points
+from vmkeep.cli.countline import count_line
 from vmkeep.cli.filewords import as_document, shown_path
 from vmkeep.cli.options import json_option, open_given, repository_option, selector_option
 from vmkeep.cli.output import print_json, print_table, warn
@@ -28,8 +29,8 @@ def index(ref: str, repository: str | None, as_json: bool) -> None:
     """
     from vmkeep.flows.point_file_index import index_files  # takes time to import
 
-    with open_given(repository) as opened:
-        head = index_files(opened, ref, tell=warn)
+    with open_given(repository) as opened, count_line(hidden=as_json) as line:
+        head = index_files(opened, ref, tell=line.warn, on_progress=line.show)
     if as_json:
         print_json(as_document(head))
         return

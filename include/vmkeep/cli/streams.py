@@ -2,7 +2,7 @@
 
 A name may hold characters that the terminal's encoding lacks, a reader such as ``head`` may leave early, and whoever
 starts a program may have closed a stream. None of these is a fault of the command that runs; but one that was asked for
-the bytes of a file needs a place for them.
+data, e.g. the bytes of a file, needs a place for them.
 """
 
 from __future__ import annotations
@@ -30,13 +30,21 @@ def prepare_streams() -> None:
 
 
 def data_output() -> BinaryIO:
-    """Return standard output for the bytes of a file.
+    """Return standard output for bytes.
 
-    :raises UsageError: it was closed, so that the file would go nowhere.
+    :raises UsageError: it was closed, so that they would go nowhere.
+    """
+    require_output()
+    return sys.stdout.buffer
+
+
+def require_output() -> None:
+    """Return if there is a standard output. A command asks before it does anything of which the output is the purpose.
+
+    :raises UsageError: it was closed.
     """
     if getattr(sys.stdout, "name", "") == os.devnull:  # as prepare_streams put it there
-        raise UsageError("standard output is closed, and the data would be lost: redirect it, or name a file")
-    return sys.stdout.buffer
+        raise UsageError("standard output is closed, and what belongs there would be lost: redirect it, e.g. to a file")
 
 
 def reader_left() -> bool:

@@ -43,8 +43,8 @@ class _Open:
 def walk(files: GuestFileSystem, top: FileEntry, on_failure: OnFailure, *, ordered: bool = False) -> Walk:
     """Yield the steps through a folder: first all entries that are no folders, then one folder after the other.
 
-    Of each folder on the way, only its folders are kept in memory. A folder whose listing breaks off is left as if it
-    ended there, after ``on_failure`` was called.
+    Of each folder on the way, only its folders are kept in memory. ``on_failure`` takes each entry that cannot be read,
+    and the folder itself if its listing breaks off; it is left as if it ended there.
 
     :param top: a folder.
     :param ordered: sort the entries of each folder by name, for which all of one folder are kept at a time.
@@ -76,13 +76,24 @@ def _entries(files: GuestFileSystem, opened: _Open, on_failure: OnFailure, *, or
 
 
 def _sound_entries(files: GuestFileSystem, path: str, on_failure: OnFailure) -> Iterator[FileEntry]:
-    """Yield the entries of a folder up to its first error. Leave out those whose name no file can have."""
+    """Yield the entries of a folder up to its first error. Leave out the bad ones, and names that no file can have."""
     listing: Iterator[FileEntry] | None = None
+    ends: list[VmKeepError] = []
+
+    def on_bad(bad: str, error: VmKeepError) -> None:
+        try:
+            on_failure(bad, error)
+        except VmKeepError as end:
+            ends.append(end)
+            raise
+
     while True:
         try:
-            listing = files.entries(path) if listing is None else listing
+            listing = files.entries(path, on_bad) if listing is None else listing
             entry = next(listing, None)
         except VmKeepError as error:
+            if error in ends:  # on_failure has taken it already, and wants no more
+                raise
             on_failure(path, error)
             return
         if entry is None:

@@ -46,6 +46,7 @@ __all__ = [
     "point_file_fetch",
     "point_file_give",
     "point_file_index",
+    "point_file_list",
     "point_files",
     "pointcopy",
     "pointlist",

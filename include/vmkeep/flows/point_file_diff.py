@@ -63,6 +63,7 @@ def compare_files(
 
     :param at: ``VOLUME:/path``, the only place to compare; ``None``: all volumes with files, by their names.
     :param sha256: read all files of equal size in both points, and compare what was read.
+    :param on_progress: counts entries of both points; with ``sha256``, bytes.
     :raises NotFoundError: one of the points, or the place in both of them, does not exist.
     """
     with ExitStack() as stack:
@@ -126,7 +127,7 @@ class _Comparison:
     def __init__(self, sha256: bool, on_progress: OnProgress) -> None:
         self._sha256 = sha256
         self._on_progress = on_progress
-        self._read = 0
+        self._done = 0
 
     def all_below(self, files: GuestFileSystem, top: FileEntry, volume: str, change: Change) -> Iterator[FileChange]:
         """Yield an entry that only one point has, and everything below it."""
@@ -142,6 +143,7 @@ class _Comparison:
             yield from failed
             failed.clear()
             if step is not Step.LEAVE:
+                self._add_entry()
                 yield _only(entry, volume, change)
         yield from failed
 
@@ -152,6 +154,7 @@ class _Comparison:
         pending = [(before, after)]
         while pending:
             one, two = pending.pop()
+            self._add_entry()
             yield from self._pair(old, new, one, two, volume)
             if one.kind is FileKind.FOLDER and two.kind is FileKind.FOLDER:
                 try:
@@ -184,7 +187,7 @@ class _Comparison:
         what = list(_differences(before, after))
         if self._sha256 and before.kind is after.kind is FileKind.FILE and before.size == after.size:
             try:
-                if sha256_of(old, before, self._add) != sha256_of(new, after, self._add):
+                if sha256_of(old, before, self._add_bytes) != sha256_of(new, after, self._add_bytes):
                     what.append("content")
             except _OF_ENTRY as error:
                 yield _unknown(volume, after.path, error)
@@ -202,9 +205,16 @@ class _Comparison:
                 change=Change.CHANGED, volume=volume, path=after.path, what=tuple(what), before=before, after=after
             )
 
-    def _add(self, count: int) -> None:
-        self._read += count
-        self._on_progress(Progress(phase="compare", bytes_done=self._read, bytes_total=0))
+    def _add_entry(self) -> None:
+        if not self._sha256:
+            self._tell(1)
+
+    def _add_bytes(self, count: int) -> None:
+        self._tell(count)
+
+    def _tell(self, count: int) -> None:
+        self._done += count
+        self._on_progress(Progress(phase="compare", bytes_done=self._done, bytes_total=0))
 
 
 _OF_ENTRY = (CorruptError, UnsupportedError, NotFoundError)

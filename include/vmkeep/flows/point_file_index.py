@@ -38,7 +38,7 @@ def index_files(
 ) -> FileIndexHead:
     """Make the index of all files in a point, and keep it with the point, in place of an older one.
 
-    A volume whose files cannot be read is named in the index with the reason, and so is one with a damaged folder.
+    A volume whose files cannot be read is named in the index with the reason, and so is one with a bad entry or folder.
 
     :param on_progress: counts entries instead of bytes.
     :raises NotFoundError: there is no such point.
@@ -65,22 +65,24 @@ def _index_volume(
     opened: PointFiles, name: str, kind: str, add: Callable[[bytes], None], before: int, on_progress: OnProgress
 ) -> IndexedVolume:
     """Add the parts of one volume. What cannot be read of it is told in the result."""
-    failed: list[str] = []
+    failed = 0
+    first = ""
 
     def note(path: str, error: VmKeepError) -> None:
+        nonlocal failed, first
         if not isinstance(error, CorruptError | UnsupportedError | NotFoundError):
             raise error
-        failed.append(f"{path}: {error}" if not failed else "")
+        failed += 1
+        first = first or f"{path}: {error}"
 
     entries = 0
     try:
-        for part, count in pack(name, _entries(opened, name, note)):
+        for part, count in pack(name, _counted(_entries(opened, name, note), before, on_progress)):
             add(part)
             entries += count
-            on_progress(Progress(phase="index", bytes_done=before + entries, bytes_total=0))
     except (CorruptError, UnsupportedError) as error:  # the file system as a whole
         return IndexedVolume(name=name, kind=kind, entries=entries, problem=str(error))
-    problem = f"{counted(len(failed), 'folder')} could not be read whole, first {failed[0]}" if failed else ""
+    problem = f"{counted(failed, 'entry', 'entries')} could not be read, first {first}" if failed else ""
     return IndexedVolume(name=name, kind=kind, entries=entries, problem=problem)
 
 
@@ -90,6 +92,12 @@ def _entries(opened: PointFiles, volume: str, note: Callable[[str, VmKeepError],
     for step, entry in walk(files, top, note):
         if step is not Step.LEAVE and entry is not top:
             yield entry
+
+
+def _counted(entries: Iterator[FileEntry], before: int, on_progress: OnProgress) -> Iterator[FileEntry]:
+    for done, entry in enumerate(entries, start=before + 1):
+        on_progress(Progress(phase="index", bytes_done=done, bytes_total=0))
+        yield entry
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

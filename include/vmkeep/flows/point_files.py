@@ -1,31 +1,23 @@
-"""Opens the files in a restore point: lists its volumes, lists, finds and describes files, without a restore."""
+"""Opens the volumes and the files in a restore point, without a restore."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from datetime import datetime
 
-from vmkeep.errors import CorruptError, NotFoundError, UnsupportedError, UsageError, VmKeepError
-from vmkeep.fetching import Step, sha256_of, walk
-from vmkeep.fileindex import Pattern
+from vmkeep.errors import NotFoundError, UnsupportedError, UsageError, VmKeepError
 from vmkeep.flows.point_doubts import about_content
 from vmkeep.guest import DiskInGuest
 from vmkeep.guest.filesystems import open_file_system
 from vmkeep.guest.volumes import Volume, find_volumes
 from vmkeep.model.guestfiles import FileEntry, FileKind, GuestFileSystem
-from vmkeep.model.job import Progress
 from vmkeep.model.point import RestorePoint
 from vmkeep.repository import Repository
 from vmkeep.transfer import open_views
 
-__all__ = [
-    "DescribedFile", "FilePath", "ListedFile", "PointFiles", "ShownVolume", "Wanted", "describe_file",
-    "find_files", "list_files", "open_point_files", "parse_file_path",
-]  # fmt: skip
+__all__ = ["FilePath", "PointFiles", "ShownVolume", "open_point_files", "parse_file_path"]
 
-OnProgress = Callable[[Progress], None]
 Tell = Callable[[str], None]
 
 
@@ -59,60 +51,6 @@ class ShownVolume:
     may_hide_files: bool
     """Whether it may have files that cannot be read."""
     warnings: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ListedFile:
-    """An entry of a listing."""
-
-    volume: str
-    entry: FileEntry
-    sha256: str | None = None
-    """SHA-256 of a file's content, in hex; ``None``: nobody asked for it, or the entry is no file."""
-    problem: str = ""
-    """The reason why the content, or the rest of the folder, cannot be read."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DescribedFile:
-    """All that is known about one entry."""
-
-    volume: str
-    entry: FileEntry
-    bytes_of_data: int | None
-    """Bytes of the file that are not in holes; ``None``: the entry is no file."""
-    attributes: dict[str, bytes]
-    warnings: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
-    """The conditions of a search. An entry has to meet all of them."""
-
-    name: str | None = None
-    """A pattern; see :class:`vmkeep.fileindex.Pattern`."""
-    ignore_case: bool = False
-    newer: datetime | None = None
-    older: datetime | None = None
-    larger: int | None = None
-    smaller: int | None = None
-    kind: FileKind | None = None
-
-    def test(self) -> Callable[[FileEntry], bool]:
-        """Return the test of one entry."""
-        pattern = None if self.name is None else Pattern(self.name, ignore_case=self.ignore_case)
-
-        def fits(entry: FileEntry) -> bool:
-            return (
-                (self.kind is None or entry.kind is self.kind)
-                and (self.larger is None or (entry.kind is FileKind.FILE and entry.size > self.larger))
-                and (self.smaller is None or (entry.kind is FileKind.FILE and entry.size < self.smaller))
-                and (self.newer is None or (entry.modified is not None and entry.modified > self.newer))
-                and (self.older is None or (entry.modified is not None and entry.modified < self.older))
-                and (pattern is None or pattern.fits(entry.path))
-            )
-
-        return fits
 
 
 def parse_file_path(text: str) -> FilePath:
@@ -232,96 +170,3 @@ def open_point_files(repository: Repository, text: str, *, doing: str, tell: Tel
             for number, image in point.numbered.items()
         ]
         yield PointFiles(point, warnings, tuple(find_volumes(disks)), stack, tell)
-
-
-def list_files(
-    opened: PointFiles,
-    at: FilePath,
-    *,
-    recursive: bool = False,
-    sha256: bool = False,
-    on_progress: OnProgress = lambda _progress: None,
-) -> Iterator[ListedFile]:
-    """Yield the entries of a folder, sorted by name; or a file alone.
-
-    :param recursive: also those of all folders below, each folder's own entries first.
-    :param sha256: read each file, and tell the SHA-256 of its content.
-    :raises NotFoundError: there is no such path.
-    :raises CorruptError: the folder cannot be read. Below it, such an error is the problem of its entry.
-    """
-    files = opened.open(at.volume)
-    top = opened.entry(at)
-    meter = _Meter("hash", on_progress)
-    if top.kind is not FileKind.FOLDER:
-        yield _listed(files, at.volume, top, sha256, meter)
-    elif recursive:
-        yield from _list_below(files, at.volume, top, sha256, meter)
-    else:
-        for entry in sorted(files.entries(top.path), key=lambda entry: entry.name):
-            yield _listed(files, at.volume, entry, sha256, meter)
-
-
-def find_files(opened: PointFiles, at: FilePath, wanted: Wanted) -> Iterator[ListedFile]:
-    """Yield the entries below a path that meet all conditions, and those that cannot be read, with the problem."""
-    fits = wanted.test()
-    for listed in list_files(opened, at, recursive=True):
-        if listed.problem or fits(listed.entry):
-            yield listed
-
-
-def describe_file(opened: PointFiles, at: FilePath) -> DescribedFile:
-    """Return all that is known about one entry."""
-    files = opened.open(at.volume)
-    entry = opened.entry(at)
-    data = None
-    if entry.kind is FileKind.FILE:
-        data = sum(min(extent.stop, entry.size) - extent.start for extent in files.data_extents(entry.path)
-                   if extent.start < entry.size)  # fmt: skip
-    return DescribedFile(
-        volume=at.volume, entry=entry, bytes_of_data=data, attributes=files.attributes(entry.path),
-        warnings=(*opened.warnings, *opened.warnings_of(at.volume)),
-    )  # fmt: skip
-
-
-def _list_below(
-    files: GuestFileSystem, volume: str, top: FileEntry, sha256: bool, meter: _Meter
-) -> Iterator[ListedFile]:
-    """Yield all entries below a folder. A folder is told when it is entered."""
-    failed: list[ListedFile] = []
-
-    def note(path: str, error: VmKeepError) -> None:
-        if not isinstance(error, CorruptError | UnsupportedError | NotFoundError):
-            raise error
-        entry = FileEntry(path=path, kind=FileKind.FOLDER, size=0, modified=None)
-        failed.append(ListedFile(volume=volume, entry=entry, problem=str(error)))
-
-    for step, entry in walk(files, top, note, ordered=True):
-        yield from failed
-        failed.clear()
-        if step is not Step.LEAVE and entry is not top:
-            yield _listed(files, volume, entry, sha256, meter)
-    yield from failed
-
-
-def _listed(files: GuestFileSystem, volume: str, entry: FileEntry, sha256: bool, meter: _Meter) -> ListedFile:
-    if not sha256 or entry.kind is not FileKind.FILE:
-        return ListedFile(volume=volume, entry=entry)
-    try:
-        digest = sha256_of(files, entry, meter.add)
-    except (CorruptError, UnsupportedError) as error:
-        return ListedFile(volume=volume, entry=entry, problem=str(error))
-    return ListedFile(volume=volume, entry=entry, sha256=digest)
-
-
-class _Meter:
-    """Tells how many bytes were read, of a work whose size nobody knows before."""
-
-    def __init__(self, phase: str, on_progress: OnProgress) -> None:
-        self._phase = phase
-        self._on_progress = on_progress
-        self._done = 0
-
-    def add(self, count: int) -> None:
-        """Count bytes."""
-        self._done += count
-        self._on_progress(Progress(phase=self._phase, bytes_done=self._done, bytes_total=0))

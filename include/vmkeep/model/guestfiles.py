@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
+from vmkeep.errors import VmKeepError
 from vmkeep.model.extents import Extent
 from vmkeep.model.prints import Print
 
@@ -58,6 +59,10 @@ class FileEntry:
         return self.path.rpartition("/")[2]
 
 
+OnBadEntry: TypeAlias = Callable[[str, VmKeepError], None]
+"""Takes the path and the error of an entry that cannot be read. The path is the folder's if the name is no name."""
+
+
 class GuestFileSystem(Protocol):
     """A file system of a guest, open for reading. Not thread-safe: each thread opens its own.
 
@@ -79,9 +84,10 @@ class GuestFileSystem(Protocol):
         :raises NotFoundError: there is none.
         """
 
-    def entries(self, path: str) -> Iterator[FileEntry]:
+    def entries(self, path: str, on_bad: OnBadEntry | None = None) -> Iterator[FileEntry]:
         """Yield the entries of a folder, without itself and its parent, in the order of the file system.
 
+        :param on_bad: takes each entry that cannot be read. Without it, the first one is an error behind all others.
         :raises NotFoundError: there is no such folder.
         """
 

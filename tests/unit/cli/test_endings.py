@@ -52,16 +52,29 @@ def stored(vmkeep, home):
     return json.loads(done.stdout)["point"]
 
 
-def test_a_file_that_would_go_to_a_closed_standard_output_is_refused_before_anything_is_read(home):
-    command = [sys.executable, "-m", "vmkeep.cli.main", "point", "files", "get", "latest:a", "disk0:/a", "-"]
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("point", "files", "get", "latest:a", "disk0:/a", "-"),
+        ("point", "boot", "latest:a", "--serial"),
+        ("point", "list", "--json"),
+        ("key", "add", "--recovery"),
+        ("key", "rotate", "5f3a", "--recovery"),
+        ("repo", "init", "-r", "new", "--encrypt"),
+    ],
+    ids=["file", "serial port", "document", "new key", "other key", "first key"],
+)
+def test_data_that_would_go_to_a_closed_standard_output_are_refused_before_anything_is_done(home, arguments):
+    command = [sys.executable, "-m", "vmkeep.cli.main", *arguments]
 
     done = subprocess.run(
-        command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=False,
+        command, cwd=home, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=False,
         preexec_fn=lambda: os.close(1), env=os.environ | {"HOME": str(home)},
     )  # fmt: skip
 
     assert done.returncode == UsageError.exit_code
     assert "standard output is closed" in only_line(done.stderr)
+    assert not (home / "new").exists()
 
 
 def only_line(text: str) -> str:

@@ -75,7 +75,7 @@ class MemoryFiles:
     def entry(self, path):
         return self._node(path).entry
 
-    def entries(self, path):
+    def entries(self, path, on_bad=None):
         self._node(path)
         for node in self.order[path]:
             yield node.entry

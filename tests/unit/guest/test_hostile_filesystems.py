@@ -15,6 +15,7 @@ from tests.patience import HANG
 from vmkeep.errors import CorruptError, NotFoundError, UnsupportedError, VmKeepError
 from vmkeep.guest.filesystems import open_file_system
 from vmkeep.guest.filesystems.btrfs import checksums
+from vmkeep.guest.filesystems.btrfs.chunks import Chunks
 from vmkeep.guest.filesystems.btrfs.compression import unpack as unpack_btrfs
 from vmkeep.guest.filesystems.fat import exfatvolume
 from vmkeep.guest.filesystems.ntfs.compression import unpack as unpack_ntfs
@@ -173,3 +174,11 @@ def test_a_volume_of_noise_is_no_file_system():
     for kind in ("ext4", "xfs", "ntfs", "vfat", "exfat", "btrfs"):
         with pytest.raises(CorruptError), open_file_system(MemoryDisk(noise), kind, what="disk0p1"):
             pass
+
+
+@pytest.mark.parametrize("length", [0, 47, 48, 79])
+def test_a_chunk_of_btrfs_that_is_cut_is_damage(length):
+    chunk = struct.pack("<QQQQIIIHH", 4096, 0, 0, 1, 0, 0, 0, 1, 0).ljust(80, b"\0")
+    with pytest.raises(CorruptError):
+        Chunks(Volume(MemoryDisk(bytes(8192)), what="disk0"), 0).add(0, chunk[:length])
+    assert Chunks(Volume(MemoryDisk(bytes(8192)), what="disk0"), 0).add(0, chunk) == len(chunk)

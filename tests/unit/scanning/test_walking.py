@@ -36,7 +36,7 @@ def test_a_file_with_several_names_is_chosen_once():
 
 def test_a_folder_within_itself_does_not_make_the_walk_endless(monkeypatch):
     class Loop(MemoryFiles):
-        def entries(self, path):
+        def entries(self, path, on_bad=None):
             yield folder(f"{path.rstrip('/')}/again", identity=identity)[0]
 
     identity = 5

@@ -12,11 +12,11 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from typing import Final, Generic, Protocol, TypeVar
 
-from vmkeep.errors import CorruptError, NotFoundError
+from vmkeep.errors import CorruptError, NotFoundError, UnsupportedError
 from vmkeep.guest.filesystems.recent import Recent
 from vmkeep.guest.filesystems.volume import Volume
 from vmkeep.model.extents import Extent
-from vmkeep.model.guestfiles import FileEntry, FileKind
+from vmkeep.model.guestfiles import FileEntry, FileKind, OnBadEntry
 from vmkeep.model.prints import Prints
 
 N = TypeVar("N")
@@ -100,28 +100,31 @@ class FileTree(Generic[N]):
         path, node = self._find(path)
         return self._reader.describe(path, node)
 
-    def entries(self, path: str) -> Iterator[FileEntry]:
+    def entries(self, path: str, on_bad: OnBadEntry | None = None) -> Iterator[FileEntry]:
         """Yield the entries of a folder. Those that were yielded before an error are right.
 
-        :raises CorruptError: the folder is damaged; or single entries are, and all the others were yielded before.
+        :param on_bad: takes each entry that cannot be read.
+        :raises CorruptError: the folder is damaged; or nobody takes its bad entries, and all others were yielded.
         """
         path, node = self._find(path)
         if not self._reader.is_folder(node):
             raise NotFoundError(f"{self._volume.what}: {path} is no folder")
-        return self._entries(path, node)
+        return self._entries(path, node, on_bad)
 
-    def _entries(self, path: str, node: N) -> Iterator[FileEntry]:
-        bad: list[CorruptError] = []
+    def _entries(self, path: str, node: N, on_bad: OnBadEntry | None) -> Iterator[FileEntry]:
+        first: CorruptError | UnsupportedError | None = None
         seen: set[int] = set()
         for name, child in self._reader.children(node):
             try:
                 found = self._entry(path, name, child, seen)
-            except CorruptError as error:  # the others are told first
-                bad = bad or [error]
+            except (CorruptError, UnsupportedError) as error:  # the others are told first
+                if on_bad is not None:
+                    on_bad(path if _is_unsafe(name) else _joined(path, name), error)
+                first = first or error
                 continue
             yield found
-        if bad:
-            raise bad[0]
+        if first is not None and on_bad is None:
+            raise first
 
     def _entry(self, path: str, name: str, child: N, seen: set[int]) -> FileEntry:
         """Return an entry of a folder.

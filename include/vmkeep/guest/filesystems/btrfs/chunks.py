@@ -29,6 +29,8 @@ class Chunks:
         :raises CorruptError: it contradicts itself.
         :raises UnsupportedError: its data is striped over devices.
         """
+        if len(data) < _CHUNK.size:
+            raise self._volume.damaged("a chunk is cut")
         length, _, _, kind, _, _, _, stripes, _ = _CHUNK.unpack_from(data)
         end = _CHUNK.size + stripes * _STRIPE.size
         if not stripes or not length or len(data) < end:
