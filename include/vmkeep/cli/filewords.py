@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
+from vmkeep.cli.output import escape
 from vmkeep.cli.times import shown_second
 from vmkeep.errors import UsageError
 from vmkeep.model.guestfiles import FileEntry, FileKind
@@ -26,14 +27,7 @@ def shown_path(path: str) -> str:
 
     A byte that is no UTF-8 becomes a backslash, an x and its number. A backslash of the name itself is doubled.
     """
-    return "".join(each if each.isprintable() and each != "\\" else _escape(each) for each in path)
-
-
-def _escape(character: str) -> str:
-    code = ord(character)
-    if 0xDC80 <= code <= 0xDCFF:  # Python's stand-in for a byte
-        return f"\\x{code - 0xDC00:02x}"
-    return character.encode("unicode_escape", "surrogatepass").decode("ascii")
+    return "".join(each if each.isprintable() and each != "\\" else escape(each) for each in path)
 
 
 def long_line(entry: FileEntry, zone: tzinfo, *, name: str) -> str:

@@ -47,11 +47,15 @@ class LineFormat(logging.Formatter):
 
 def one_line(text: str) -> str:
     """Return a text whose line breaks and control characters, from somebody's names, cannot fool a terminal."""
-    return "".join(each if each.isprintable() else _escape(each) for each in text)
+    return "".join(each if each.isprintable() else " " if each in "\r\n\t" else escape(each) for each in text)
 
 
-def _escape(character: str) -> str:
-    return " " if character in "\r\n\t" else character.encode("unicode_escape", "surrogatepass").decode("ascii")
+def escape(character: str) -> str:
+    """Return a character as Python writes it in a text; a byte that is no UTF-8 is an x and its number."""
+    code = ord(character)
+    if 0xDC80 <= code <= 0xDCFF:  # Python's stand-in for a byte
+        return f"\\x{code - 0xDC00:02x}"
+    return character.encode("unicode_escape", "surrogatepass").decode("ascii")
 
 
 def warn(text: str) -> None:
