@@ -253,11 +253,20 @@ PARAMS = {
         description="Existing folder for its memory while it is suspended. Empty: beside the VM's own files.",
         section="New VM",
     ),
+    "as_shown": optional_text(
+        title="Plan that was shown",
+        description="The restore wizard fills it in: the digest of the plan that somebody has seen. If the plan is "
+        "another one by now, the run fails before any change.",
+        section="Where",
+    ),
     "transports": TRANSPORTS,
     "proxy": PROXY,
     "vsphere": VSPHERE,
     "repository": REPOSITORY,
 }
+
+_NOT_ASKED = {"proxy", "vsphere", "repository", "as_shown"}
+"""Params that are no fields of a request."""
 
 with DAG(
     dag_id="vm_restore",
@@ -282,7 +291,8 @@ with DAG(
     plan = PlanRestoreOperator(
         task_id="plan",
         queue=BACKUP_PROXY,  # it tries the VDDK that the disks will be written by
-        request={name: dag.param(name) for name in PARAMS if name not in {"proxy", "vsphere", "repository"}},
+        request={name: dag.param(name) for name in PARAMS if name not in _NOT_ASKED},
+        as_shown=dag.param("as_shown"),
         execution_timeout=timedelta(hours=24),  # for the scan that may be asked for
         **PATIENT,
         **site,

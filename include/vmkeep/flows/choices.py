@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from vmkeep.model.site import VCenter
 from vmkeep.vsphere import choices
 from vmkeep.vsphere.choices import Folder, Host, Net, Pool, Store
@@ -9,9 +11,32 @@ from vmkeep.vsphere.lunlist import ListedLun, list_all_luns
 from vmkeep.vsphere.session import open_session
 
 __all__ = [
-    "Folder", "Host", "ListedLun", "Net", "Pool", "Store",
-    "list_datastores", "list_folders", "list_hosts", "list_luns", "list_networks", "list_pools",
+    "Folder", "Host", "ListedLun", "Net", "Places", "Pool", "Store",
+    "list_datastores", "list_folders", "list_hosts", "list_luns", "list_networks", "list_places", "list_pools",
 ]  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Places:
+    """All places that a new VM can go to."""
+
+    folders: tuple[Folder, ...]
+    pools: tuple[Pool, ...]
+    datastores: tuple[Store, ...]
+    networks: tuple[Net, ...]
+    hosts: tuple[Host, ...]
+
+
+def list_places(vcenter: VCenter) -> Places:
+    """Return all places of a server but its LUNs, with one log-in."""
+    with open_session(vcenter) as session:
+        return Places(
+            folders=choices.list_folders(session),
+            pools=choices.list_pools(session),
+            datastores=choices.list_datastores(session),
+            networks=choices.list_networks(session),
+            hosts=choices.list_hosts(session),
+        )
 
 
 def list_folders(vcenter: VCenter) -> tuple[Folder, ...]:

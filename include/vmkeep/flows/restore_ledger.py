@@ -18,7 +18,7 @@ run, and the plan's own note is gone too.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TypeVar
 
@@ -45,6 +45,30 @@ class Outcome(StrEnum):
 def plan_id(plan: RestorePlan) -> str:
     """Return the digest of exactly this plan, so that an approval holds for no other plan."""
     return hashlib.sha256(to_json(plan)).hexdigest()[:32]
+
+
+def shown_id(plan: RestorePlan) -> str:
+    """Return the digest of everything that a plan decides and a person is shown.
+
+    It is the same for a plan that was only made to be shown and the one that is then carried out. Counts of free space
+    and of changed blocks are left out, because they change by themselves.
+    """
+    request = replace(plan.request, run="", owner="", dry_run=False)
+    decided = replace(plan, request=request, choices=(), needs=(), warnings=(), dead=None, way=None)
+    return hashlib.sha256(to_json(decided)).hexdigest()[:32]
+
+
+def require_as_seen(plan: RestorePlan, shown: str) -> None:
+    """Return if a plan decides the same as the one that a person has seen before the run.
+
+    :param shown: the digest of that one; empty: nobody has seen a plan.
+    :raises StaleError: it decides something else. Nothing was touched.
+    """
+    if shown and shown_id(plan) != shown:
+        raise StaleError(
+            f"the plan to restore VM {plan.target_name} is not the one that was shown, because vSphere or the "
+            "point has changed since; nothing was touched. Make a new plan and look at it"
+        )
 
 
 class PlanLedger:

@@ -2,28 +2,71 @@
 
 A view model is a frozen value that holds every word and number of its page. So the page and its JSON twin tell the
 same, and tests look at values. ``fleet``, ``vm`` and ``hardware`` make the models, ``charts`` draws inline SVG,
+``forms``, ``restore`` and ``restore_plan`` are the restore wizard, ``files`` is the browser of a point's files,
 ``words`` writes times, sizes and names, and ``rendering`` fills the templates.
 Nothing here knows Airflow, a request or a clock.
 """
 
 from vmkeep.web.fleet import FleetPage, FleetQuery, FleetSort, VmState, fleet_page
+from vmkeep.web.forms import Given, faults_of, filled
 from vmkeep.web.hardware import HardwarePage, hardware_page
 from vmkeep.web.rendering import STATIC, Frame, StaticFile, render
+from vmkeep.web.restore import (
+    PointHead,
+    RestoreForm,
+    RestoreKind,
+    checked,
+    conf_of,
+    fields_of,
+    form_of,
+    head_of,
+    without_dry_run,
+)
+from vmkeep.web.restore_plan import (
+    PLANNED_BY,
+    PlanRun,
+    PlanState,
+    RestorePlanPage,
+    kind_of,
+    overwrites,
+    restore_plan_page,
+    state_of,
+)
 from vmkeep.web.vm import POINTS_A_PAGE, VmPage, vm_page
 
 __all__ = [
+    "PLANNED_BY",
     "POINTS_A_PAGE",
     "STATIC",
     "FleetPage",
     "FleetQuery",
     "FleetSort",
     "Frame",
+    "Given",
     "HardwarePage",
+    "PlanRun",
+    "PlanState",
+    "PointHead",
+    "RestoreForm",
+    "RestoreKind",
+    "RestorePlanPage",
     "StaticFile",
     "VmPage",
     "VmState",
+    "checked",
+    "conf_of",
+    "faults_of",
+    "fields_of",
+    "filled",
     "fleet_page",
+    "form_of",
     "hardware_page",
+    "head_of",
+    "kind_of",
+    "overwrites",
     "render",
+    "restore_plan_page",
+    "state_of",
     "vm_page",
+    "without_dry_run",
 ]

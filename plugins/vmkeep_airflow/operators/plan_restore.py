@@ -28,20 +28,24 @@ class PlanRestoreOperator(SiteOperator):
 
     :param request: the params of a ``vm_restore`` run: fields of a ``RestoreRequest``, but ``vm`` for its selector.
         Templated.
+    :param as_shown: the digest of a plan that a person has seen before the run; empty: nobody has. A plan that decides
+        anything else fails. Templated.
     :returns: the ``RestorePlan`` as a dict. All later steps carry out this plan, or nothing.
     """
 
     operator_extra_links = TO_VM_AND_POINT
-    template_fields: Sequence[str] = (*SiteOperator.template_fields, "request")
+    template_fields: Sequence[str] = (*SiteOperator.template_fields, "request", "as_shown")
 
-    def __init__(self, *, request: Any, **kwargs: Any) -> None:
+    def __init__(self, *, request: Any, as_shown: Any = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.request = request
+        self.as_shown = as_shown
         self._stop: Stop | None = None
 
     def step(self, context: Context) -> Any:
         """Make the plan, and log it."""
         from vmkeep.flows import restore
+        from vmkeep.flows.restore_ledger import require_as_seen
         from vmkeep.flows.restore_wording import plan_lines
 
         ti = context["ti"]
@@ -56,6 +60,7 @@ class PlanRestoreOperator(SiteOperator):
         self.warn(plan.warnings)
         for line in plan_lines(plan):
             self.log.info("%s", line)
+        require_as_seen(plan, self.as_shown or "")
         return to_plain(plan)
 
     def _scanned(self, site: Site, request: RestoreRequest, context: Context) -> RestoreRequest:

@@ -2,7 +2,8 @@
 
 ``app`` makes the app, ``access`` says who calls and what they may do, ``sources`` finds the catalogs and the policies,
 ``routes`` has a module for each page, ``frame`` has their common parts, ``repositories`` reads what no catalog has,
-``limits`` bounds what that may take, and ``dagrunlinks`` leads from a point to Airflow's run.
+``vcenters`` asks about places, ``limits`` bounds what that may take, ``dagrunlinks`` leads from a point to its run,
+``ownapi`` asks Airflow's API as the user who calls, and ``planruns`` starts restores by it.
 The pages themselves are pure, and are made in :mod:`vmkeep.web`.
 """
 

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Final
 from urllib.parse import urlsplit
 
 from airflow.api_fastapi.app import get_auth_manager
-from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity, DagDetails
+from airflow.api_fastapi.auth.managers.models.resource_details import ConnectionDetails, DagAccessEntity, DagDetails
 from airflow.api_fastapi.core_api.security import GetUserDep
 from fastapi import Depends, HTTPException, status
 from starlette.datastructures import Headers
@@ -33,6 +33,12 @@ def may_operate(user: Any) -> bool:
     )
 
 
+def may_administer(user: Any, repository_conn_id: str) -> bool:
+    """Return whether a user may overwrite and delete: who may edit the connection of the repository."""
+    details = ConnectionDetails(conn_id=repository_conn_id)
+    return get_auth_manager().is_authorized_connection(method="PUT", details=details, user=user)
+
+
 def viewer(user: GetUserDep) -> Any:
     """Return the user who calls.
 
@@ -50,6 +56,7 @@ def operator(user: GetUserDep) -> Any:
 
 
 Viewer = Annotated[Any, Depends(viewer)]
+Operator = Annotated[Any, Depends(operator)]
 
 
 def _allowed(user: Any, *, is_allowed: bool, needs: str) -> Any:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from threading import Lock
 from typing import Any, Final
 
-from vmkeep_airflow.web.paths import PREFIX, own_path
+from vmkeep_airflow.web.paths import OUTER, PREFIX, own_path
 
 
 class WebView:
@@ -19,7 +19,8 @@ class WebView:
         self._lock = Lock()
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Answer a call."""
+        """Answer a call. The app that this one is mounted in is kept for :mod:`vmkeep_airflow.web.ownapi`."""
+        scope = {**scope, OUTER: scope.get("app")}
         await self._made()(scope, receive, send)
 
     def _made(self) -> Any:

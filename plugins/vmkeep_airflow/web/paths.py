@@ -8,6 +8,8 @@ from urllib.parse import quote, urlsplit
 from airflow.configuration import conf
 
 PREFIX: Final = "/vmkeep"
+OUTER: Final = "vmkeep.outer"
+"""Key of a call's scope: the app of Airflow's API server, in which the web view is mounted."""
 
 
 def outer_path() -> str:

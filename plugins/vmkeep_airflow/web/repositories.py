@@ -54,6 +54,16 @@ def load_machine(repository: str, ref: str) -> PortableMachine:
     return _in_repository(repository, lambda opened: saved_machine(opened, opened.find_point(ref)))
 
 
+def connection_to(repository: str) -> str:
+    """Return the id of the connection that leads to a repository.
+
+    :raises UnreachableError: the repository gives no answer in time.
+    :raises NotFoundError: no connection leads to it.
+    """
+    _in_repository(repository, lambda _opened: None)
+    return next(conn_id for conn_id, known in _known.items() if known == repository)
+
+
 def _in_repository(repository: str, work: Callable[[Repository], T]) -> T:
     """Return the result of work in the repository with an id, by the connection that leads to it.
 

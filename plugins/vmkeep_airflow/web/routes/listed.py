@@ -6,7 +6,7 @@ from typing import Final
 
 from fastapi import APIRouter
 
-from vmkeep_airflow.web.routes import fleet, hardware, kept, vms
+from vmkeep_airflow.web.routes import fleet, hardware, kept, restore, vms
 
 ROUTERS: Final[tuple[APIRouter, ...]] = (
     fleet.pages,
@@ -15,5 +15,7 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     vms.answers,
     hardware.pages,
     hardware.answers,
+    restore.pages,
+    restore.answers,
     kept.pages,
 )

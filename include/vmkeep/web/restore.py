@@ -1,0 +1,329 @@
+"""The forms of the restore wizard: what can be restored from a point, where to, and the run that is asked for. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Final
+
+from vmkeep.flows.choices import Host, Places, Store
+from vmkeep.flows.fleet import ListedPoint
+from vmkeep.flows.restore_request import MacAddresses, OnConflict, OnFailure
+from vmkeep.model.overwrite import Undo, Verify
+from vmkeep.model.portable import PortableMachine
+from vmkeep.model.scanning import ScanFirst
+from vmkeep.web.forms import FieldGroup, check, checks, select, text, values_of, with_fault
+from vmkeep.web.words import Moment, moment, plain, shown_size
+
+LONGEST_NAME: Final = 80
+"""Characters of a VM's name in vSphere."""
+NO_NETWORK: Final = "none"
+Words = Mapping[str, Mapping[str, str]]
+"""Plain words for values, by the name of the field."""
+
+
+class RestoreKind(StrEnum):
+    """The thing that is restored, and the way."""
+
+    NEW = "new"
+    """The whole VM as a new one."""
+    OVER = "over"
+    """The VM over itself, or over another one."""
+    ATTACH = "attach"
+    """Single disks as new disks of a VM."""
+
+    @property
+    def heading(self) -> str:
+        """The heading of its form."""
+        return _HEADINGS[self]
+
+    @property
+    def dag_id(self) -> str:
+        """The DAG that does it."""
+        return "disk_attach" if self is RestoreKind.ATTACH else "vm_restore"
+
+
+_HEADINGS: Final = {
+    RestoreKind.NEW: "Restore to a new VM",
+    RestoreKind.OVER: "Restore over an existing VM",
+    RestoreKind.ATTACH: "Attach disks to a VM",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PointHead:
+    """The point that is restored from."""
+
+    id: str
+    ref: str
+    vm_name: str
+    vm_key: str
+    taken: Moment
+    doubts: tuple[str, ...]
+    """Marks of the point that speak against its use."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RestoreForm:
+    """The form of one kind of restore."""
+
+    point: PointHead
+    kind: RestoreKind
+    vsphere: str
+    """The connection whose inventory is shown."""
+    vcenters: tuple[str, ...]
+    groups: tuple[FieldGroup, ...]
+    problem: str = ""
+    """The reason why there are no fields; empty: there are."""
+    faults: tuple[str, ...] = ()
+    """A sentence for each value that cannot be taken."""
+
+
+def head_of(point: ListedPoint, now: datetime) -> PointHead:
+    """Return a point as the wizard shows it."""
+    taken = moment(point.taken_at, now)
+    assert taken is not None
+    doubts = tuple(f"{mark.kind}: {plain(mark.reason)}" for mark in point.marks if mark.kind not in _HARMLESS_MARKS)
+    return PointHead(
+        id=point.id, ref=point.ref, vm_name=plain(point.vm_name), vm_key=point.vm_key, taken=taken, doubts=doubts
+    )
+
+
+_HARMLESS_MARKS: Final = frozenset({"pinned", "locked"})
+
+
+def fields_of(
+    kind: RestoreKind, point: ListedPoint, *, places: Places | None, machine: PortableMachine | None, words: Words
+) -> tuple[FieldGroup, ...]:
+    """Return the fields of a form, as they are at first.
+
+    :param places: for all but :attr:`RestoreKind.OVER`.
+    :param machine: the machine of the point, for :attr:`RestoreKind.NEW`.
+    """
+    match kind:
+        case RestoreKind.NEW:
+            assert places is not None
+            assert machine is not None
+            return tuple(_new(point, places, machine, words))
+        case RestoreKind.OVER:
+            return tuple(_over(point, words))
+        case RestoreKind.ATTACH:
+            assert places is not None
+            return tuple(_attach(point, places))
+
+
+def _new(point: ListedPoint, places: Places, machine: PortableMachine, words: Words) -> Iterator[FieldGroup]:
+    yield FieldGroup(
+        title="The new VM",
+        fields=(
+            text("new_name", "Name", value=f"{point.vm_name}-restored"[:LONGEST_NAME], longest=LONGEST_NAME),
+            _choose(
+                "on_conflict", "If a VM has the name already", (OnConflict.ABORT, OnConflict.KEEP), words,
+                "A restore to a new VM never writes over another one.",
+            ),
+            check(
+                "keep_identity", "Keep the UUIDs", "For a VM that is gone. Leave it, if the new VM runs beside the old."
+            ),
+            select("mac_addresses", "MAC addresses", [("", "with the UUIDs"), *_words(MacAddresses, words)]),
+        ),
+    )  # fmt: skip
+    yield FieldGroup(
+        title="Where",
+        fields=(
+            _place("folder", "Folder", ((each.choose, "") for each in places.folders)),
+            _place("resource_pool", "Resource pool", ((each.choose, f"of {each.of}") for each in places.pools)),
+            select("datastore", "Datastore", [("", "as the original"), *_stores(places)]),
+            select("host", "Host", [("", "one that fits"), *_hosts(places.hosts)]),
+        ),
+    )
+    networks = [(each.choose, f"{each.choose} ({each.kind})") for each in places.networks]
+    cards = tuple(
+        select(
+            f"card.{number}",
+            plain(card.label),
+            [("", f"as it was: {plain(card.network) or 'not known'}"), (NO_NETWORK, "no network"), *_plain(networks)],
+        )
+        for number, card in enumerate(machine.cards)
+    )
+    beside = check(
+        "connect_networks",
+        "Connect the cards also while the original runs",
+        "Otherwise they start disconnected then, because two machines with the same addresses disturb each other.",
+    )
+    yield FieldGroup(title="Networks", fields=(*cards, beside))
+    yield FieldGroup(title="How", fields=tuple(_how(words)))
+
+
+def _over(point: ListedPoint, words: Words) -> Iterator[FieldGroup]:
+    yield FieldGroup(
+        title="What is written over",
+        fields=(
+            text(
+                "vm", "VM",
+                "Empty: the VM that was backed up, and no other. Another one: its name, or uuid:, moref: or ipaddr: "
+                "and a value.",
+            ),
+            checks("disks", "Disks", _disks(point), "None ticked: all. The others stay as they are."),
+            _choose(
+                "on_conflict", "Its present content", (OnConflict.PROMPT, OnConflict.OVERWRITE), words,
+                "With a question, the run waits in Airflow's Required Actions, for up to a day.",
+            ),
+            select(
+                "undo", "Way back", _words(Undo, words),
+                "A snapshot costs space, and every backup reads all until it is removed.",
+            ),
+            check("all_blocks", "Write all blocks", "Otherwise only those that changed since the point."),
+        ),
+    )  # fmt: skip
+    yield FieldGroup(title="How", fields=tuple(_how(words)))
+
+
+def _attach(point: ListedPoint, places: Places) -> Iterator[FieldGroup]:
+    yield FieldGroup(
+        title="Disks",
+        fields=(
+            checks("disks", "Disks of the point", _disks(point), "They become new disks. Nothing is written over."),
+            text(
+                "vm", "VM that gets them",
+                "Its name, or uuid:, moref: or ipaddr: and a value. It may be running.", value=point.vm_name,
+            ),
+            select(
+                "datastore", "Datastore", [("", "that of the VM's own files"), *_stores(places)],
+            ),
+        ),
+    )  # fmt: skip
+
+
+def _how(words: Words) -> Iterator[Any]:
+    yield select(
+        "power_on", "Power on at the end", [("", "if it ran when it was backed up"), ("yes", "yes"), ("no", "no")]
+    )
+    yield _choose("verify", "Compare afterwards", (Verify.SAMPLE, Verify.ALL, Verify.NONE), words)
+    yield _choose("scan", "Scan for malware first", tuple(ScanFirst), words)
+    yield _choose("on_failure", "If the restore fails", tuple(OnFailure), words)
+
+
+def _choose(name: str, label: str, values: Iterable[StrEnum], words: Words, hint: str = "") -> Any:
+    """Return a field whose first choice is chosen."""
+    shown = [(each.value, words.get(name, {}).get(each.value, each.value)) for each in values]
+    return select(name, label, shown, hint, value=shown[0][0])
+
+
+def _words(kind: type[StrEnum], words: Words) -> list[tuple[str, str]]:
+    name = {MacAddresses: "mac_addresses", Undo: "undo"}[kind]
+    return [(each.value, words.get(name, {}).get(each.value, each.value)) for each in kind]
+
+
+def _place(name: str, label: str, found: Iterable[tuple[str, str]]) -> Any:
+    return select(name, label, [("", "as the original"), *_labelled(found)])
+
+
+def _labelled(found: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    return [(each, f"{plain(each)}, {plain(more)}" if more else plain(each)) for each, more in found]
+
+
+def _plain(found: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    return [(value, plain(label)) for value, label in found]
+
+
+def _stores(places: Places) -> list[tuple[str, str]]:
+    return _labelled((each.choose, _store(each)) for each in places.datastores)
+
+
+def _store(store: Store) -> str:
+    if not store.accessible:
+        return "NOT ACCESSIBLE"
+    if store.maintenance:
+        return f"in maintenance ({store.maintenance})"
+    if store.free is None or store.capacity is None:
+        return "free space not known"
+    return f"{shown_size(store.free)} free of {shown_size(store.capacity)}"
+
+
+def _hosts(hosts: Iterable[Host]) -> list[tuple[str, str]]:
+    return _labelled((each.choose, f"{each.cluster or 'no cluster'}, {each.state}") for each in hosts)
+
+
+def _disks(point: ListedPoint) -> list[tuple[str, str]]:
+    """Return the disks that the point holds, by address."""
+    return [
+        (disk.address, f"{plain(disk.label)} ({disk.address}), {shown_size(disk.capacity)}")
+        for disk in point.disks
+        if disk.skipped is None
+    ]
+
+
+def checked(kind: RestoreKind, groups: tuple[FieldGroup, ...]) -> tuple[FieldGroup, ...]:
+    """Return the fields, each with its fault, as far as one can be told from the form alone."""
+    values = values_of(groups)
+    if kind is RestoreKind.NEW and not values["new_name"]:
+        groups = with_fault(groups, "new_name", "the new VM needs a name")
+    if kind is RestoreKind.ATTACH and not values["disks"]:
+        groups = with_fault(groups, "disks", "choose at least one")
+    if kind is RestoreKind.ATTACH and not values["vm"]:
+        groups = with_fault(groups, "vm", "name the VM that gets the disks")
+    return groups
+
+
+def conf_of(
+    point: ListedPoint,
+    groups: tuple[FieldGroup, ...],
+    *,
+    machine: PortableMachine | None,
+    vsphere: str,
+    repository: str,
+) -> dict[str, Any]:
+    """Return the params of the DAG run that only plans what a form asks for.
+
+    :param groups: without faults.
+    :param vsphere: Airflow connection.
+    :param repository: Airflow connection.
+    """
+    values = values_of(groups)
+    conf: dict[str, Any] = {"point": point.ref, "vsphere": vsphere, "repository": repository, "dry_run": True}
+    for name, given in values.items():
+        if name.startswith("card."):
+            continue
+        if name == "disks":
+            conf[name] = list(given)
+        elif name in _BOXES:
+            conf[name] = bool(given)
+        elif name == "power_on":
+            conf[name] = {"yes": True, "no": False}.get(given[0] if given else "")
+        elif given and given[0]:
+            conf[name] = given[0]
+    if machine is not None:
+        chosen = ((card, values.get(f"card.{number}", ())) for number, card in enumerate(machine.cards))
+        conf["networks"] = [f"{card.label}={given[0]}" for card, given in chosen if given and given[0]]
+    return conf
+
+
+_BOXES: Final = frozenset({"keep_identity", "connect_networks", "all_blocks"})
+
+
+def form_of(
+    point: PointHead,
+    kind: RestoreKind,
+    *,
+    vsphere: str,
+    vcenters: tuple[str, ...],
+    groups: tuple[FieldGroup, ...] = (),
+    problem: str = "",
+    faults: tuple[str, ...] = (),
+) -> RestoreForm:
+    """Return the page of a form. Values that a person typed are shown with each invisible character spelled out."""
+    return RestoreForm(
+        point=point, kind=kind, vsphere=vsphere, vcenters=vcenters, groups=groups, problem=plain(problem),
+        faults=tuple(plain(each) for each in faults),
+    )  # fmt: skip
+
+
+def without_dry_run(conf: Mapping[str, Any], *, as_shown: str) -> dict[str, Any]:
+    """Return the params of the run that does what a run that only planned has shown.
+
+    :param as_shown: digest of the plan that was shown; empty: the DAG does not take one.
+    """
+    done = {**conf, "dry_run": False}
+    return {**done, "as_shown": as_shown} if as_shown else done

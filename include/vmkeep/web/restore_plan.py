@@ -1,0 +1,158 @@
+"""The page of a plan that the restore wizard has asked for: being made, refused, or shown with a way to start. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Final
+
+from vmkeep.flows.attach_values import AttachPreview
+from vmkeep.flows.restore_values import RestorePlan
+from vmkeep.flows.restore_wording import plan_lines
+from vmkeep.web.restore import RestoreKind
+from vmkeep.web.words import plain
+
+PLANNED_BY: Final = {"vm_restore": "plan", "disk_attach": "attach"}
+"""The task that makes the plan, by DAG."""
+
+
+class PlanState(StrEnum):
+    """How far a plan is."""
+
+    WAITING = "waiting"
+    """No worker has begun with it."""
+    AT_WORK = "at work"
+    AGAIN = "again"
+    """A try failed for a reason that may pass, and the next one comes."""
+    READY = "ready"
+    NOTHING = "nothing"
+    """There is nothing to do."""
+    REFUSED = "refused"
+
+    @property
+    def moves(self) -> bool:
+        """Whether it changes by itself."""
+        return self in (PlanState.WAITING, PlanState.AT_WORK, PlanState.AGAIN)
+
+
+_SENTENCES: Final = {
+    PlanState.WAITING: "The plan waits for a worker of the backup proxy.",
+    PlanState.AT_WORK: "The plan is being made: vCenter and the repository are asked about everything it needs.",
+    PlanState.AGAIN: "A try failed, and the next one comes by itself. The log says why.",
+    PlanState.READY: "This is what will be done. Nothing was changed so far.",
+    PlanState.NOTHING: "There is nothing to do.",
+    PlanState.REFUSED: "The restore cannot be done like this. Nothing was changed.",
+}
+_OF_TASK: Final = {
+    "success": PlanState.READY, "running": PlanState.AT_WORK, "up_for_retry": PlanState.AGAIN,
+    "failed": PlanState.REFUSED, "upstream_failed": PlanState.REFUSED, "skipped": PlanState.REFUSED,
+    "removed": PlanState.REFUSED,
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanRun:
+    """A DAG run that only plans, as Airflow tells it."""
+
+    dag_id: str
+    run_id: str
+    conf: Mapping[str, Any]
+    task_state: str | None
+    run_state: str
+    by: str
+    """Name of the user who asked for it."""
+    result: RestorePlan | AttachPreview | None = None
+    """``None``: there is none yet."""
+    failure: str = ""
+    """The reason of the task's failure; empty: it left none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RestorePlanPage:
+    """Everything on the page."""
+
+    dag_id: str
+    run_id: str
+    kind: RestoreKind
+    title: str
+    state: PlanState
+    sentence: str
+    point: str
+    """Ref."""
+    by: str
+    lines: tuple[str, ...]
+    overwritten: tuple[str, ...]
+    """The present state of the VM that is written over."""
+    warnings: tuple[str, ...]
+    """Everything that does not carry over, and other things to know before the start."""
+    overwrites: bool
+    failure: str
+    may_start: bool
+    why_not: str
+    """The reason why this user may not start it; empty: the user may, or it is not ready."""
+
+
+def kind_of(dag_id: str, conf: Mapping[str, Any]) -> RestoreKind:
+    """Return the kind of restore that a run's params ask for."""
+    if dag_id == RestoreKind.ATTACH.dag_id:
+        return RestoreKind.ATTACH
+    return RestoreKind.NEW if conf.get("new_name") or conf.get("mapping") else RestoreKind.OVER
+
+
+def state_of(run: PlanRun) -> PlanState:
+    """Return how far a plan is."""
+    if isinstance(run.result, RestorePlan) and run.result.nothing_to_do:
+        return PlanState.NOTHING
+    found = _OF_TASK.get(run.task_state or "", PlanState.WAITING)
+    if found is PlanState.READY and run.result is None:
+        return PlanState.REFUSED  # somebody marked the task as a success
+    if found.moves and run.run_state in ("failed", "success"):
+        return PlanState.REFUSED
+    return found
+
+
+def overwrites(run: PlanRun) -> bool:
+    """Return whether something that exists is written over."""
+    if isinstance(run.result, RestorePlan):
+        return not run.result.nothing_to_do and (run.result.target is not None or bool(run.result.luns_written))
+    return kind_of(run.dag_id, run.conf) is RestoreKind.OVER
+
+
+def restore_plan_page(run: PlanRun, *, overwritten: Sequence[str] = (), may_overwrite: bool) -> RestorePlanPage:
+    """Return the page of a plan.
+
+    :param overwritten: lines about the VM that is written over.
+    :param may_overwrite: whether the user who looks may overwrite.
+    """
+    kind, state, over = kind_of(run.dag_id, run.conf), state_of(run), overwrites(run)
+    lines, warnings = _told(run.result)
+    why_not = ""
+    if state is PlanState.READY and over and not may_overwrite:
+        why_not = (
+            "Only who may edit the repository's connection in Airflow may write over a VM. Ask your administrator."
+        )
+    failure = run.failure or "The task left no reason: its log says more."
+    return RestorePlanPage(
+        dag_id=run.dag_id,
+        run_id=run.run_id,
+        kind=kind,
+        title=kind.heading,
+        state=state,
+        sentence=_SENTENCES[state],
+        point=str(run.conf.get("point", "")),
+        by=plain(run.by),
+        lines=tuple(plain(line) for line in lines),
+        overwritten=tuple(plain(line) for line in overwritten),
+        warnings=tuple(plain(line) for line in warnings),
+        overwrites=over,
+        failure=plain(failure) if state is PlanState.REFUSED else "",
+        may_start=state is PlanState.READY and not why_not,
+        why_not=why_not,
+    )
+
+
+def _told(result: RestorePlan | AttachPreview | None) -> tuple[Sequence[str], Sequence[str]]:
+    if isinstance(result, RestorePlan):
+        return plan_lines(result), result.warnings
+    return ((), ()) if result is None else (result.lines, result.warnings)

@@ -1,0 +1,94 @@
+"""Starts runs for the restore wizard and reads those that only plan, by Airflow's own API as the user who calls."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from typing import Any, Final
+
+from fastapi import HTTPException, status
+
+from vmkeep.clock import now
+from vmkeep.errors import NotFoundError
+from vmkeep.flows.attach_values import AttachPreview
+from vmkeep.flows.restore_values import RestorePlan
+from vmkeep.model.job import from_plain
+from vmkeep.web import PLANNED_BY, PlanRun
+from vmkeep_airflow.causes import KEY as FAILURE
+from vmkeep_airflow.web.ownapi import Answer, OwnApi
+
+_PLAN: Final = "plan__"
+_RESTORE: Final = "restore__"
+
+
+def start_plan(api: OwnApi, dag_id: str, conf: Mapping[str, Any]) -> Answer:
+    """Trigger a run that only plans. The answer's data is the run, or Airflow's reason why there is none."""
+    run_id = f"{_PLAN}{now():%Y-%m-%dT%H:%M:%S}_{secrets.token_hex(4)}"
+    return _trigger(api, dag_id, run_id, conf)
+
+
+def start_restore(api: OwnApi, planned: PlanRun, conf: Mapping[str, Any]) -> str:
+    """Trigger the run that does what a run has planned; return its id. A second call triggers no second run.
+
+    :raises HTTPException: Airflow refuses it, with Airflow's reason.
+    """
+    run_id = f"{_RESTORE}{planned.run_id.removeprefix(_PLAN)}"
+    answer = _trigger(api, planned.dag_id, run_id, conf)
+    if not answer.is_good and answer.code != status.HTTP_409_CONFLICT:
+        raise HTTPException(answer.code, f"Airflow did not start the restore: {answer.why}")
+    return run_id
+
+
+def load_plan_run(api: OwnApi, dag_id: str, run_id: str) -> PlanRun:
+    """Return a run that only plans, with the plan if it is there.
+
+    :raises NotFoundError: Airflow has no such run, or it does more than to plan.
+    :raises HTTPException: Airflow refuses to tell of it, with Airflow's reason.
+    """
+    if dag_id not in PLANNED_BY:
+        raise NotFoundError(f"'{dag_id}' is no DAG that restores")
+    task = PLANNED_BY[dag_id]
+    run = _asked(api, "dags", dag_id, "dagRuns", run_id)
+    conf = run.get("conf") or {}
+    if not conf.get("dry_run"):
+        raise NotFoundError(f"{run_id} is no run that only plans")
+    told = _asked(api, "dags", dag_id, "dagRuns", run_id, "taskInstances", task)
+    result = _left(api, dag_id, run_id, task, "return_value") if told.get("state") == "success" else None
+    failure = _left(api, dag_id, run_id, task, FAILURE) if told.get("state") == "failed" else None
+    return PlanRun(
+        dag_id=dag_id,
+        run_id=run_id,
+        conf=conf,
+        task_state=told.get("state"),
+        run_state=str(run.get("state")),
+        by=str(run.get("triggering_user_name") or ""),
+        result=_read(dag_id, result) if isinstance(result, Mapping) and result else None,
+        failure=str(failure.get("why", "")) if isinstance(failure, Mapping) else "",
+    )
+
+
+def _read(dag_id: str, result: Mapping[str, Any]) -> RestorePlan | AttachPreview:
+    if dag_id == "vm_restore":
+        return from_plain(RestorePlan, dict(result))
+    return from_plain(AttachPreview, dict(result))
+
+
+def _trigger(api: OwnApi, dag_id: str, run_id: str, conf: Mapping[str, Any]) -> Answer:
+    body = {"dag_run_id": run_id, "logical_date": None, "conf": dict(conf)}
+    return api.post("dags", dag_id, "dagRuns", body=body)
+
+
+def _asked(api: OwnApi, *segments: str) -> dict[str, Any]:
+    answer = api.get(*segments)
+    if answer.code == status.HTTP_404_NOT_FOUND:
+        raise NotFoundError(answer.why)
+    if not answer.is_good:
+        raise HTTPException(answer.code, f"Airflow does not tell of this run: {answer.why}")
+    return dict(answer.data)
+
+
+def _left(api: OwnApi, dag_id: str, run_id: str, task: str, key: str) -> Any:
+    """Return what a task has left behind; ``None``: nothing."""
+    segments = ("dags", dag_id, "dagRuns", run_id, "taskInstances", task, "xcomEntries", key)
+    answer = api.get(*segments, stringify="false")
+    return answer.data.get("value") if answer.is_good else None

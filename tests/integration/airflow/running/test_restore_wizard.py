@@ -1,0 +1,76 @@
+"""The restore wizard in a real browser, within a running Airflow: from a point to a VM that holds the point's bytes."""
+
+from __future__ import annotations
+
+from urllib.parse import unquote
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.integration.airflow.running.test_web_view import KINDS, PICTURES, watched
+from tests.integration.airflow.running.test_web_view import browser as browser  # a fixture
+from tests.integration.flows.restoring import back_up
+from tests.patience import HANG
+
+pytestmark = [pytest.mark.airflow, pytest.mark.slow]
+
+
+@pytest.fixture(scope="module")
+def point_id(site) -> str:
+    """Return the id of a point of web01 that the catalog lists."""
+    from vmkeep.flows.repositories import open_site_repository
+
+    ref = str(back_up(site, "web01").point)
+    with open_site_repository(site) as repository:
+        return repository.find_point(ref).id
+
+
+def test_a_vm_is_restored_from_its_page_by_clicks_alone(airflow, api, browser, control, point_id, site):
+    PICTURES.mkdir(parents=True, exist_ok=True)
+    url = airflow.home.url
+    backed_up = control.hashes("web01")
+    context = browser.new_context(viewport={"width": 1400, "height": 900})
+    context.set_default_timeout(HANG * 1000)
+    context.add_cookies([{"name": "_token", "value": api._token, "url": url}])
+    page = context.new_page()
+    faults = watched(page, url)
+
+    page.goto(f"{url}/vmkeep/points/{point_id}")
+    page.locator(f"#p-{point_id} a.act").click()
+    page.screenshot(path=PICTURES / "restore-light-1400.png", full_page=True)
+    page.get_by_role("link", name="as a new one").click()
+    page.fill("input[name=new_name]", "wizard01")
+    page.select_option("select[name=power_on]", "no")
+    page.select_option("select[name='card.0']", "none")
+    for scheme, width in KINDS:
+        page.emulate_media(color_scheme=scheme)
+        page.set_viewport_size({"width": width, "height": 900})
+        page.screenshot(path=PICTURES / f"restore-form-{scheme}-{width}.png", full_page=True)
+        assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    page.get_by_role("button", name="Make the plan").click()
+    start = page.get_by_role("button", name="Start the restore")
+    expect(start).to_be_visible(timeout=HANG * 1000)  # the page loads itself again until then
+    expect(page.locator("ol.plan")).to_contain_text("a new VM wizard01 is made in")
+    for scheme, width in KINDS:
+        page.emulate_media(color_scheme=scheme)
+        page.set_viewport_size({"width": width, "height": 900})
+        page.screenshot(path=PICTURES / f"restore-plan-{scheme}-{width}.png", full_page=True)
+        assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    start.click()
+    page.wait_for_url("**/vmkeep/restores/vm_restore/*")
+    page.screenshot(path=PICTURES / "restore-started-light-390.png", full_page=True)
+    run = unquote(page.url.rpartition("/")[2])
+
+    assert api.wait("vm_restore", run, seconds=HANG) == "success"
+    restored = control.vm("wizard01")
+    assert restored["power"] == "poweredOff"
+    assert control.hashes("wizard01") == backed_up
+    told = api.call("GET", f"/api/v2/dags/vm_restore/dagRuns/{run}")
+    assert (told["triggering_user_name"], told["conf"]["dry_run"]) == (airflow.home.user, False)
+    assert told["conf"]["as_shown"], "the run does only what was shown"
+    page.go_back()
+    page.get_by_role("button", name="Start the restore").click()
+    page.wait_for_url(f"**/vmkeep/restores/vm_restore/*")
+    assert unquote(page.url.rpartition("/")[2]) == run, "a plan is started once"
+    assert faults == []
+    context.close()
