@@ -118,7 +118,7 @@ def test_a_viewer_sees_the_fleet_and_a_vm_and_their_twins_tell_the_same(viewer):
     assert vm.status_code == 200, vm.text
     assert [point["id"] in vm.text for point in viewer.get("/vmkeep/api/vms/key-web01").json()["points"]] == [True] * 4
     schema = viewer.get("/vmkeep/openapi.json").json()
-    assert set(schema["paths"]) == {"/api/fleet", "/api/hardware", "/api/vms/{vm_key}"}
+    assert {"/api/fleet", "/api/hardware", "/api/vms/{vm_key}"} <= set(schema["paths"])
     assert "FleetPage" in json.dumps(schema["components"])
 
 

@@ -118,7 +118,7 @@ def _filled(field: Field, given: Given) -> Field:
         case FieldKind.CHECK:
             return replace(field, values=("yes",) if values else ())
         case FieldKind.SELECT:
-            values = values[:1] or ("",)
+            values = values[:1] or field.values
     known = {choice.value for choice in field.choices}
     strange = [each for each in values if each not in known]
     return replace(field, values=values, fault=f"'{strange[0]}' is not one of the choices any more" if strange else "")

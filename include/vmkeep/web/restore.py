@@ -14,7 +14,7 @@ from vmkeep.flows.restore_request import MacAddresses, OnConflict, OnFailure
 from vmkeep.model.overwrite import Undo, Verify
 from vmkeep.model.portable import PortableMachine
 from vmkeep.model.scanning import ScanFirst
-from vmkeep.web.forms import FieldGroup, check, checks, select, text, values_of, with_fault
+from vmkeep.web.forms import Field, FieldGroup, check, checks, select, text, values_of, with_fault
 from vmkeep.web.words import Moment, moment, plain, shown_size
 
 LONGEST_NAME: Final = 80
@@ -115,20 +115,19 @@ def fields_of(
 
 
 def _new(point: ListedPoint, places: Places, machine: PortableMachine, words: Words) -> Iterator[FieldGroup]:
+    rules = (OnConflict.ABORT, OnConflict.KEEP)
+    identity = "For a VM that is gone. Leave it, if the new VM runs beside the old."
+    macs = [("", "with the UUIDs"), *_worded("mac_addresses", MacAddresses, words)]
+    name = f"{point.vm_name}-restored"[:LONGEST_NAME]
     yield FieldGroup(
         title="The new VM",
         fields=(
-            text("new_name", "Name", value=f"{point.vm_name}-restored"[:LONGEST_NAME], longest=LONGEST_NAME),
-            _choose(
-                "on_conflict", "If a VM has the name already", (OnConflict.ABORT, OnConflict.KEEP), words,
-                "A restore to a new VM never writes over another one.",
-            ),
-            check(
-                "keep_identity", "Keep the UUIDs", "For a VM that is gone. Leave it, if the new VM runs beside the old."
-            ),
-            select("mac_addresses", "MAC addresses", [("", "with the UUIDs"), *_words(MacAddresses, words)]),
+            text("new_name", "Name", value=name, longest=LONGEST_NAME),
+            _choose("on_conflict", "If a VM has the name already", rules, words, "It is never written over."),
+            check("keep_identity", "Keep the UUIDs", identity),
+            select("mac_addresses", "MAC addresses", macs),
         ),
-    )  # fmt: skip
+    )
     yield FieldGroup(
         title="Where",
         fields=(
@@ -138,65 +137,57 @@ def _new(point: ListedPoint, places: Places, machine: PortableMachine, words: Wo
             select("host", "Host", [("", "one that fits"), *_hosts(places.hosts)]),
         ),
     )
-    networks = [(each.choose, f"{each.choose} ({each.kind})") for each in places.networks]
-    cards = tuple(
-        select(
-            f"card.{number}",
-            plain(card.label),
-            [("", f"as it was: {plain(card.network) or 'not known'}"), (NO_NETWORK, "no network"), *_plain(networks)],
-        )
-        for number, card in enumerate(machine.cards)
-    )
-    beside = check(
+    yield FieldGroup(title="Networks", fields=tuple(_networks(places, machine)))
+    yield FieldGroup(title="How", fields=tuple(_how(words)))
+
+
+def _networks(places: Places, machine: PortableMachine) -> Iterator[Field]:
+    """Yield a field for each network card, by which it goes to a network."""
+    networks = [(each.choose, f"{plain(each.choose)} ({plain(each.kind)})") for each in places.networks]
+    for number, card in enumerate(machine.cards):
+        before = f"as it was: {plain(card.network) or 'not known'}"
+        yield select(f"card.{number}", plain(card.label), [("", before), (NO_NETWORK, "no network"), *networks])
+    yield check(
         "connect_networks",
         "Connect the cards also while the original runs",
         "Otherwise they start disconnected then, because two machines with the same addresses disturb each other.",
     )
-    yield FieldGroup(title="Networks", fields=(*cards, beside))
-    yield FieldGroup(title="How", fields=tuple(_how(words)))
 
 
 def _over(point: ListedPoint, words: Words) -> Iterator[FieldGroup]:
+    rules = (OnConflict.PROMPT, OnConflict.OVERWRITE)
+    asked = "With a question, the run waits in Airflow's Required Actions, for up to a day."
+    costs = "A snapshot costs space, and every backup reads all until it is removed."
+    which = (
+        "Empty: the VM that was backed up, and no other. Another one: its name, or uuid:, moref: or ipaddr: and a "
+        "value."
+    )
     yield FieldGroup(
         title="What is written over",
         fields=(
-            text(
-                "vm", "VM",
-                "Empty: the VM that was backed up, and no other. Another one: its name, or uuid:, moref: or ipaddr: "
-                "and a value.",
-            ),
+            text("vm", "VM", which),
             checks("disks", "Disks", _disks(point), "None ticked: all. The others stay as they are."),
-            _choose(
-                "on_conflict", "Its present content", (OnConflict.PROMPT, OnConflict.OVERWRITE), words,
-                "With a question, the run waits in Airflow's Required Actions, for up to a day.",
-            ),
-            select(
-                "undo", "Way back", _words(Undo, words),
-                "A snapshot costs space, and every backup reads all until it is removed.",
-            ),
+            _choose("on_conflict", "Its present content", rules, words, asked),
+            _choose("undo", "Way back", tuple(Undo), words, costs),
             check("all_blocks", "Write all blocks", "Otherwise only those that changed since the point."),
         ),
-    )  # fmt: skip
+    )
     yield FieldGroup(title="How", fields=tuple(_how(words)))
 
 
 def _attach(point: ListedPoint, places: Places) -> Iterator[FieldGroup]:
+    which = "Its name, or uuid:, moref: or ipaddr: and a value. It may be running."
     yield FieldGroup(
         title="Disks",
         fields=(
             checks("disks", "Disks of the point", _disks(point), "They become new disks. Nothing is written over."),
-            text(
-                "vm", "VM that gets them",
-                "Its name, or uuid:, moref: or ipaddr: and a value. It may be running.", value=point.vm_name,
-            ),
-            select(
-                "datastore", "Datastore", [("", "that of the VM's own files"), *_stores(places)],
-            ),
+            text("vm", "VM that gets them", which, value=point.vm_name),
+            select("datastore", "Datastore", [("", "that of the VM's own files"), *_stores(places)]),
         ),
-    )  # fmt: skip
+    )
 
 
-def _how(words: Words) -> Iterator[Any]:
+def _how(words: Words) -> Iterator[Field]:
     yield select(
         "power_on", "Power on at the end", [("", "if it ran when it was backed up"), ("yes", "yes"), ("no", "no")]
     )
@@ -205,27 +196,22 @@ def _how(words: Words) -> Iterator[Any]:
     yield _choose("on_failure", "If the restore fails", tuple(OnFailure), words)
 
 
-def _choose(name: str, label: str, values: Iterable[StrEnum], words: Words, hint: str = "") -> Any:
+def _choose(name: str, label: str, values: Iterable[StrEnum], words: Words, hint: str = "") -> Field:
     """Return a field whose first choice is chosen."""
-    shown = [(each.value, words.get(name, {}).get(each.value, each.value)) for each in values]
+    shown = _worded(name, values, words)
     return select(name, label, shown, hint, value=shown[0][0])
 
 
-def _words(kind: type[StrEnum], words: Words) -> list[tuple[str, str]]:
-    name = {MacAddresses: "mac_addresses", Undo: "undo"}[kind]
-    return [(each.value, words.get(name, {}).get(each.value, each.value)) for each in kind]
+def _worded(name: str, values: Iterable[StrEnum], words: Words) -> list[tuple[str, str]]:
+    return [(each.value, words.get(name, {}).get(each.value, each.value)) for each in values]
 
 
-def _place(name: str, label: str, found: Iterable[tuple[str, str]]) -> Any:
+def _place(name: str, label: str, found: Iterable[tuple[str, str]]) -> Field:
     return select(name, label, [("", "as the original"), *_labelled(found)])
 
 
 def _labelled(found: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
     return [(each, f"{plain(each)}, {plain(more)}" if more else plain(each)) for each, more in found]
-
-
-def _plain(found: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
-    return [(value, plain(label)) for value, label in found]
 
 
 def _stores(places: Places) -> list[tuple[str, str]]:

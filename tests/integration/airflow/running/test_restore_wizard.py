@@ -70,7 +70,7 @@ def test_a_vm_is_restored_from_its_page_by_clicks_alone(airflow, api, browser, c
     assert told["conf"]["as_shown"], "the run does only what was shown"
     page.go_back()
     page.get_by_role("button", name="Start the restore").click()
-    page.wait_for_url(f"**/vmkeep/restores/vm_restore/*")
+    page.wait_for_url("**/vmkeep/restores/vm_restore/*")
     assert unquote(page.url.rpartition("/")[2]) == run, "a plan is started once"
     assert faults == []
     context.close()
