@@ -28,6 +28,7 @@ ONLY_IN_AIRFLOW = {
     "guest": "a connection, where the command has --guest-user and --guest-password-file",
     "stop_at": "the end that a window sets; a command is interrupted",
     "proxy": "the queue and the pool of a host, where the command runs on its own",
+    "as_shown": "the digest of a plan that another run has shown; the command carries out the very plan it shows",
     "days": "of repository_check, which chooses the slice of each day by it: --slice today/30",
 }
 
