@@ -55,8 +55,8 @@ def check_file_systems(repository: Repository, point: RestorePoint) -> Checked:
             )
             for number, image in point.numbered.items()
         ]
-        volumes = find_volumes(disks)
         missing = [DiskNotInBackup(label=disk.label, capacity=disk.capacity) for disk in point.skipped]
+        volumes = find_volumes(disks, missing)
         findings = check(volumes.lvm, missing)
         roots = _Roots.of(volumes)
         lost = list(lost_file_systems(repository, point, volumes))

@@ -10,6 +10,7 @@ from vmkeep.errors import NotFoundError, UnsupportedError, UsageError, VmKeepErr
 from vmkeep.flows.point_doubts import about_content
 from vmkeep.guest import DiskInGuest
 from vmkeep.guest.filesystems import open_file_system
+from vmkeep.guest.lvm import DiskNotInBackup
 from vmkeep.guest.volumes import Volume, find_volumes
 from vmkeep.model.guestfiles import FileEntry, FileKind, GuestFileSystem
 from vmkeep.model.point import RestorePoint
@@ -169,4 +170,5 @@ def open_point_files(repository: Repository, text: str, *, doing: str, tell: Tel
             )
             for number, image in point.numbered.items()
         ]
-        yield PointFiles(point, warnings, tuple(find_volumes(disks)), stack, tell)
+        missing = [DiskNotInBackup(label=disk.label, capacity=disk.capacity) for disk in point.skipped]
+        yield PointFiles(point, warnings, tuple(find_volumes(disks, missing)), stack, tell)

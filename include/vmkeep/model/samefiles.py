@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import chain
 from typing import Final
 
 from vmkeep.model.extents import Extent
@@ -21,8 +22,9 @@ def same_content(older: GuestFileSystem, before: FileEntry, newer: GuestFileSyst
     """
     if before.size != after.size:
         return False
-    doubts = list(doubtful(older.prints(before.path), newer.prints(after.path), after.size))
-    return not doubts or _read_alike(older, before, newer, after, doubts)
+    doubts = doubtful(older.prints(before.path), newer.prints(after.path), after.size)
+    first = next(doubts, None)  # a file has no bound to its ranges, so that only one is in memory
+    return first is None or _read_alike(older, before, newer, after, chain([first], doubts))
 
 
 def _read_alike(

@@ -10,6 +10,7 @@ import re
 import shutil
 import subprocess
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -130,6 +131,19 @@ def test_volumes_are_listed_with_the_names_that_the_other_commands_take(guest_po
     ]  # fmt: skip
     assert all(each["reason"] for each in listed["volumes"] if not each["has_files"])
     assert "vgdata/lv_stripe" in files(guest_points, "volumes", "latest:lvm").stdout
+
+
+def test_a_volume_of_which_a_part_lies_on_a_skipped_disk_names_that_disk(guest_points, monkeypatch):
+    with open_repository(guest_points.repository) as repository:
+        point = repository.find_point(guest_points.lvm)
+        first, second = point.numbered.values()
+        skipping = replace(point, images=(first,), skipped=(second.disk,))
+        monkeypatch.setattr(type(repository), "find_point", lambda *_: skipping)
+        with open_point_files(repository, "latest:lvm", doing="reading files", tell=lambda _line: None) as opened:
+            volumes = {each.name: each for each in opened.volumes}
+
+    assert volumes["vgdata/lv_ext4"].has_files
+    assert f"{second.disk.label}, which is not in the backup, has exactly its size" in volumes["vgdata/lv_stripe"].state
 
 
 def tree_of(folder):

@@ -1,5 +1,6 @@
 """No file system, cut or mangled anywhere, makes a reader crash, hang, or use much memory."""
 
+import mmap
 import struct
 import subprocess
 import tracemalloc
@@ -13,7 +14,7 @@ from tests.guest_disks import GuestDisks, ImageDisk, MemoryDisk
 from tests.guest_files import MangledDisk, PartOfDisk, image, walk
 from tests.patience import HANG
 from vmkeep.errors import CorruptError, NotFoundError, UnsupportedError, VmKeepError
-from vmkeep.guest.filesystems import open_file_system
+from vmkeep.guest.filesystems import open_file_system, values
 from vmkeep.guest.filesystems.btrfs import checksums
 from vmkeep.guest.filesystems.btrfs.chunks import Chunks
 from vmkeep.guest.filesystems.btrfs.compression import unpack as unpack_btrfs
@@ -174,6 +175,37 @@ def test_a_volume_of_noise_is_no_file_system():
     for kind in ("ext4", "xfs", "ntfs", "vfat", "exfat", "btrfs"):
         with pytest.raises(CorruptError), open_file_system(MemoryDisk(noise), kind, what="disk0p1"):
             pass
+
+
+@pytest.mark.parametrize("name", ["ext4-odd", "xfs-odd", "btrfs-odd"])
+def test_attributes_that_claim_to_be_huge_take_no_memory(tmp_path, name, monkeypatch):
+    disk = ImageDisk(image(name, tmp_path))
+    with open_file_system(disk, name.split("-")[0], what="disk0") as files:
+        entries, refused = list(walk(files)), 0
+        monkeypatch.setattr(values, "MOST_OF_ATTRIBUTES", 20)
+        for entry in entries:
+            try:
+                assert sum(len(key) + len(value) for key, value in files.attributes(entry.path).items()) <= 20
+            except UnsupportedError:
+                refused += 1
+        assert refused
+
+
+def test_an_access_control_list_of_xfs_with_a_tag_that_no_list_has_is_damage(tmp_path):
+    path = image("xfs-odd", tmp_path)
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as raw:
+        at = raw.find(b"SGI_ACL_FILE") + len(b"SGI_ACL_FILE")
+        assert raw[at : at + 3] == bytes(3), "the count of the list's entries"
+
+    with open_file_system(MangledDisk(ImageDisk(path), [(at + 4, b"\xff")]), "xfs", what="disk0") as files:
+        told = []
+        for entry in walk(files):
+            try:
+                files.attributes(entry.path)
+            except CorruptError as error:
+                told.append(str(error))
+    assert len(told) == 1
+    assert "contradict themselves" in told[0]
 
 
 @pytest.mark.parametrize("length", [0, 47, 48, 79])

@@ -8,11 +8,13 @@ import subprocess
 
 import pytest
 
+from tests.guest_disks import in_guest
 from tests.guest_files import image
 from tests.nbd_parts import MemoryDisk
 from tests.unit.guest.ntfsrecords import NtfsRecords, in_clusters, resident, runs_of
 from vmkeep.errors import CorruptError
 from vmkeep.guest.filesystems import open_file_system
+from vmkeep.guest.volumes import find_volumes
 from vmkeep.model.guestfiles import FileKind
 
 DATA, LIST, REPARSE = 0x80, 0x20, 0xC0
@@ -133,3 +135,42 @@ def test_a_link_or_device_with_data_beside_it_is_a_file(disk, tag):
             assert (found.kind is FileKind.FILE) is (kind is FileKind.FILE)
             if data:
                 assert files.open("/empty").readall() == data
+
+
+def log_pages(disk):
+    """The places of the two restart pages of the log."""
+    records = NtfsRecords(disk)
+    (data,) = [each for each in records.attributes(2) if struct.unpack_from("<I", each)[0] == DATA]
+    place = runs_of(data)[0][1] * records.cluster
+    return place, place + 4096
+
+
+def restart_page(sequence, *, in_use):
+    page = bytearray(4096)
+    page[:8] = b"RSTR" + struct.pack("<HH", 30, 9)
+    struct.pack_into("<IIHH", page, 16, 4096, 4096, 48, 0)
+    struct.pack_into("<QHHHH", page, 48, sequence, 1, 0, 0 if in_use else 0xFFFF, 0)
+    return bytes(page)
+
+
+@pytest.mark.parametrize(
+    ("pages", "state"),
+    [
+        ((b"\xff" * 4096, b"\xff" * 4096), "ready"),
+        ((restart_page(1, in_use=True), restart_page(2, in_use=False)), "ready"),
+        ((restart_page(3, in_use=True), restart_page(2, in_use=False)), "journal needs replay"),
+        ((b"garbage ", b"garbage "), "journal needs replay"),
+        ((restart_page(3, in_use=False)[:510] + b"??", restart_page(2, in_use=False)), "journal needs replay"),
+    ],
+    ids=["emptied", "closed", "open", "garbage", "torn"],
+)
+def test_who_lists_volumes_and_who_reads_files_judge_the_log_alike(disk, pages, state):
+    for place, page in zip(log_pages(disk), pages, strict=True):
+        disk.content[place : place + len(page)] = page
+
+    (volume,) = find_volumes(in_guest(disk))
+    with open_file_system(disk, "ntfs", what="disk0p1") as files:
+        told = any("log of NTFS was not closed" in warning for warning in files.warnings)
+
+    assert volume.state == state
+    assert told is (state != "ready")

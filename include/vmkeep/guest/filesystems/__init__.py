@@ -10,7 +10,8 @@ reader cannot read, e.g. an encrypted file, a :class:`vmkeep.errors.UnsupportedE
 missing or old, because a journal was not replayed, are in the warnings.
 """
 
+from vmkeep.guest.filesystems.ntfs import ntfs_state
 from vmkeep.guest.filesystems.opening import KINDS, open_file_system
 from vmkeep.guest.filesystems.xfs import xfs_was_unmounted
 
-__all__ = ["KINDS", "open_file_system", "xfs_was_unmounted"]
+__all__ = ["KINDS", "ntfs_state", "open_file_system", "xfs_was_unmounted"]

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+from vmkeep.guest.filesystems.volume import Volume
 from vmkeep.model.guestfiles import FileKind
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -24,6 +25,8 @@ _KINDS: Final = {
 _ACL_VERSION: Final = 2
 """The version at the head of ``system.posix_acl_access``, as Linux hands it to programs."""
 _NO_ID: Final = 0xFFFFFFFF
+MOST_OF_ATTRIBUTES: Final = 16 << 20
+"""Bytes of all extended attributes of one file. Linux takes 64 KiB of each."""
 
 
 def posix_name(name: bytes) -> str:
@@ -77,3 +80,18 @@ def posix_acl(entries: Iterable[tuple[int, int, int | None]]) -> bytes:
     """
     packed = (struct.pack("<HHI", tag, perm, _NO_ID if of is None else of) for tag, perm, of in entries)
     return struct.pack("<I", _ACL_VERSION) + b"".join(packed)
+
+
+def collected(volume: Volume, what: str, attributes: Iterable[tuple[str, bytes]]) -> dict[str, bytes]:
+    """Return extended attributes by their names. A stranger may claim any number of them.
+
+    :raises UnsupportedError: they are too large for the memory.
+    """
+    found: dict[str, bytes] = {}
+    size = 0
+    for name, value in attributes:
+        size += len(name) + len(value)
+        if size > MOST_OF_ATTRIBUTES:
+            raise volume.refused(f"{what}: its extended attributes take more than {MOST_OF_ATTRIBUTES:,} bytes")
+        found[name] = value
+    return found

@@ -10,7 +10,7 @@ from typing import Final
 from vmkeep.errors import CorruptError, UnsupportedError
 from vmkeep.guest.disks import DiskInGuest
 from vmkeep.guest.filesystems import KINDS
-from vmkeep.guest.lvm import Finding, FindingCode, LvmState, Severity, VolumeGroup, check, read_lvm
+from vmkeep.guest.lvm import DiskNotInBackup, Finding, FindingCode, LvmState, Severity, VolumeGroup, check, read_lvm
 from vmkeep.guest.partitions import PartitionPlace, PartitionTable
 from vmkeep.guest.volumes.choosing import choose
 from vmkeep.guest.volumes.detecting import READY, Content, Head, Member, detect_all, find_member, unread
@@ -32,11 +32,13 @@ _MEMBER: Final = "raid-member"
 _RAID1: Final = 1
 
 
-def find_volumes(disks: Sequence[DiskInGuest]) -> Volumes:
+def find_volumes(disks: Sequence[DiskInGuest], missing: Sequence[DiskNotInBackup] = ()) -> Volumes:
     """List all volumes on the disks of a guest.
 
     Reads a few blocks of each disk. A volume that cannot be read is in the list, with the reason. So is one of which a
     block of the repository is damaged.
+
+    :param missing: the guest's disks that are not there. A volume that may lie on one of them names it.
     """
     state = read_lvm(disks)
     by_number = {disk.number: disk for disk in disks}
@@ -56,7 +58,7 @@ def find_volumes(disks: Sequence[DiskInGuest]) -> Volumes:
     found.extend(arrays)
     found = [_with_volumes(volume, state) for volume in found]
     physical = _physical_volumes(state, by_number, {name for _, name, _ in members}, arrays)
-    found.extend(_logical_volumes(state, physical))
+    found.extend(_logical_volumes(state, physical, check(state, missing)))
     return Volumes(listed=unique(found), lvm=state)
 
 
@@ -213,15 +215,18 @@ def _member(volume: Volume) -> Member | None:
     return find_member(Head(volume.disk))
 
 
-def _logical_volumes(state: LvmState, physical: Mapping[str, RandomDisk]) -> Iterator[Volume]:
+def _logical_volumes(
+    state: LvmState, physical: Mapping[str, RandomDisk], findings: Sequence[Finding]
+) -> Iterator[Volume]:
     """Yield the logical volumes that a user of the guest sees."""
     names = Counter(group.name for group in state.groups)
-    failures = [finding for finding in check(state) if finding.severity is Severity.FAILURE]
+    failures = [finding for finding in findings if finding.severity is Severity.FAILURE]
+    absent = {each.pv: each.text for each in findings if each.code is FindingCode.PV_ON_DISK_NOT_IN_BACKUP}
     for group in state.groups:
         name = printable(group.name)
         if names[group.name] > 1:
             name = f"{name}@{printable(group.uuid[:_UUID_PART])}"
-        disks = GroupDisks(group, physical, name=name)
+        disks = GroupDisks(group, physical, name=name, absent=absent)
         doubts = tuple(_doubts(failures, group))
         for logical in shown(group):
             full = f"{name}/{printable(logical.name)}"

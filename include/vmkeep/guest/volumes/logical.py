@@ -69,13 +69,17 @@ class _Opening:
 class GroupDisks:
     """The logical volumes of one volume group as disks."""
 
-    def __init__(self, group: VolumeGroup, physical: Mapping[str, RandomDisk], *, name: str) -> None:
+    def __init__(
+        self, group: VolumeGroup, physical: Mapping[str, RandomDisk], *, name: str, absent: Mapping[str, str]
+    ) -> None:
         """Take the physical volumes that are there.
 
         :param physical: disk or partition by the UUID of the physical volume.
         :param name: the group's name in errors.
+        :param absent: what is known of a physical volume that is not there, by its UUID.
         """
         self._group = group
+        self._absent = absent
         self._name = name
         self._physical = physical
         self._volumes = {volume.name: volume for volume in group.logical_volumes}
@@ -212,6 +216,8 @@ class GroupDisks:
             source = self._sources[area.pv]
             below = self._physical.get(source.uuid)
             start = source.pe_start + self._bytes(area.start)
+            if below is None and source.uuid in self._absent:
+                raise UnsupportedError(f"{opening.what}: a disk is not in the backup: {self._absent[source.uuid]}")
             if below is None:
                 raise UnsupportedError(
                     f"{opening.what}: it lies on the physical volume {source.uuid}, which the guest saw as"

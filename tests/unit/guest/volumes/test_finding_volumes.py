@@ -9,6 +9,7 @@ from tests.nbd_parts import MemoryDisk
 from tests.unit.guest.lvmdisks import Area, Group, Label, Pv, disk_of, uuid_of
 from tests.unit.guest.volumes.disks import content_of
 from vmkeep.errors import CorruptError, NotFoundError, UnsupportedError
+from vmkeep.guest.lvm import DiskNotInBackup
 from vmkeep.guest.volumes import find_volumes
 from vmkeep.model.extents import Extent
 
@@ -59,6 +60,14 @@ def test_of_a_group_that_lacks_a_disk_only_whole_volumes_are_readable(guest_disk
     assert "/dev/vdb" in torn.refusal
     with pytest.raises(UnsupportedError, match="vgdata/lv_stripe"):
         torn.open()
+
+
+def test_a_volume_on_a_disk_that_is_not_in_the_backup_names_the_disk(guest_disks):
+    skipped = DiskNotInBackup(label="Hard disk 2", capacity=64 << 20)
+    torn = find_volumes(guest_disks.scenario("iii-missing-pv1"), [skipped]).find("vgdata/lv_stripe")
+
+    assert torn.refusal.startswith("a disk is not in the backup: pv1 of the volume group vgdata (")
+    assert "Hard disk 2, which is not in the backup, has exactly its size" in torn.refusal
 
 
 @pytest.mark.parametrize("scenario", ["ii-stale", "iv-mixed", "iv-duplicates"])

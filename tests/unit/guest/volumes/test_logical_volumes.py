@@ -44,7 +44,9 @@ def group_of(*volumes, extent=EXTENT, extents=_EXTENTS):
 
 def opened(group, below, name):
     chosen = group.logical_volume(name)
-    return GroupDisks(group, {f"uuid{number}": disk for number, disk in below.items()}, name="vg").open(chosen)
+    return GroupDisks(group, {f"uuid{number}": disk for number, disk in below.items()}, name="vg", absent={}).open(
+        chosen
+    )
 
 
 def filled(extents=_EXTENTS, extent=EXTENT):

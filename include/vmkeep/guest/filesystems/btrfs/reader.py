@@ -17,7 +17,7 @@ from vmkeep.guest.filesystems.btrfs.nodes import Root, Trees
 from vmkeep.guest.filesystems.btrfs.superblock import Superblock, read_superblock
 from vmkeep.guest.filesystems.content import Run, extents_of, print_of_whole, prints_of_runs, whole
 from vmkeep.guest.filesystems.tree import FileTree
-from vmkeep.guest.filesystems.values import posix_name
+from vmkeep.guest.filesystems.values import collected, posix_name
 from vmkeep.guest.filesystems.volume import Volume
 from vmkeep.model.extents import Extent
 from vmkeep.model.guestfiles import FileEntry, FileKind
@@ -240,8 +240,9 @@ class BtrfsReader:
         """Return the extended attributes."""
         if node.inode == _EMPTY:
             return {}
-        found = {}
-        for _, data in self._items(node, items.XATTR):
-            for _, name, value in self._entries(node, data):
-                found[posix_name(name)] = value
-        return found
+        pairs = (
+            (posix_name(name), value)
+            for _, data in self._items(node, items.XATTR)
+            for _, name, value in self._entries(node, data)
+        )
+        return collected(self._volume, f"the inode {node.inode}", pairs)

@@ -8,7 +8,7 @@ from typing import Final
 
 from vmkeep.guest.filesystems.ext.inodes import BASE, Inode
 from vmkeep.guest.filesystems.ext.superblock import Superblock
-from vmkeep.guest.filesystems.values import posix_acl, posix_name
+from vmkeep.guest.filesystems.values import collected, posix_acl, posix_name
 from vmkeep.guest.filesystems.volume import MOST_AT_ONCE, Volume
 
 _MAGIC: Final = 0xEA020000
@@ -37,19 +37,24 @@ def read_attributes(
 
     :param value_of: returns the value that another inode holds, by its number and size.
     :raises CorruptError: an entry reaches beyond its room.
+    :raises UnsupportedError: they are too large for the memory.
     """
-    values: dict[str, bytes] = {}
+    return collected(volume, f"the inode {inode.number}", _all(volume, found, inode, value_of))
+
+
+def _all(
+    volume: Volume, found: Superblock, inode: Inode, value_of: Callable[[int, int], bytes]
+) -> Iterator[tuple[str, bytes]]:
     start = BASE + inode.extra
     if inode.extra and start + 4 <= len(inode.raw) and struct.unpack_from("<I", inode.raw, start)[0] == _MAGIC:
-        values.update(_entries(volume, inode, inode.raw[start + 4 :], 0, value_of))
+        yield from _entries(volume, inode, inode.raw[start + 4 :], 0, value_of)
     if inode.attribute_block:
         if inode.attribute_block >= found.blocks:
             raise volume.damaged(f"the inode {inode.number}: its attributes lie in block {inode.attribute_block}")
         block = volume.read(inode.attribute_block * found.block_size, found.block_size)
         if struct.unpack_from("<I", block)[0] != _MAGIC:
             raise volume.damaged(f"the inode {inode.number}: its block of attributes has a wrong header")
-        values.update(_entries(volume, inode, block, _HEADER_OF_BLOCK, value_of))
-    return values
+        yield from _entries(volume, inode, block, _HEADER_OF_BLOCK, value_of)
 
 
 def _entries(

@@ -9,5 +9,6 @@ A file's alternate data streams are listed as files of their own, named ``FILE:S
 """
 
 from vmkeep.guest.filesystems.ntfs.reader import open_ntfs
+from vmkeep.guest.filesystems.ntfs.state import ntfs_state
 
-__all__ = ["open_ntfs"]
+__all__ = ["ntfs_state", "open_ntfs"]

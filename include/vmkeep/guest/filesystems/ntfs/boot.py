@@ -22,9 +22,10 @@ class Boot:
     record: int
 
 
-def read_boot(volume: Volume) -> Boot:
+def read_boot(volume: Volume, *, may_be_cut: bool = False) -> Boot:
     """Read the boot sector.
 
+    :param may_be_cut: take a file system of which the volume lacks the end.
     :raises CorruptError: there is none, or it contradicts itself.
     """
     data = volume.read(0, 512) if volume.capacity >= 512 else bytes(512)
@@ -40,7 +41,7 @@ def read_boot(volume: Volume) -> Boot:
     record = per_record * cluster if per_record > 0 else 1 << min(-per_record, 31)
     if not 512 <= record <= 1 << 16 or record & (record - 1):
         raise volume.damaged("the boot sector holds sizes that no NTFS has")
-    if sectors * sector > volume.capacity:
+    if sectors * sector > volume.capacity and not may_be_cut:
         raise volume.damaged(
             f"it has {sectors * sector} bytes, but the volume only {volume.capacity}; a part of it is missing"
         )

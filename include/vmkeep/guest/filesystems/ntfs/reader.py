@@ -18,7 +18,6 @@ from vmkeep.guest.filesystems.content import (
     print_of_whole,
     prints_of_runs,
 )
-from vmkeep.guest.filesystems.ntfs import state
 from vmkeep.guest.filesystems.ntfs.boot import Boot, read_boot
 from vmkeep.guest.filesystems.ntfs.compression import CompressedContent
 from vmkeep.guest.filesystems.ntfs.folders import names_in
@@ -32,6 +31,7 @@ from vmkeep.guest.filesystems.ntfs.records import (
     Record,
     Table,
 )
+from vmkeep.guest.filesystems.ntfs.state import read_state
 from vmkeep.guest.filesystems.ntfs.streams import Stream
 from vmkeep.guest.filesystems.tree import FileTree
 from vmkeep.guest.filesystems.values import utf16_name, windows_moment
@@ -67,7 +67,7 @@ def open_ntfs(volume: Volume) -> FileTree[NtfsNode]:
     boot = read_boot(volume)
     table = Table(volume, boot)
     reader = NtfsReader(volume, boot, table)
-    reader.warnings += state.warnings(volume, table)
+    reader.warnings += read_state(volume, table).warnings
     tree = FileTree(reader, volume)
     if _is_hibernated(reader, tree):
         reader.warnings.append("Windows was hibernated: files that it still had in memory may be missing or old.")

@@ -17,6 +17,7 @@ from vmkeep.guest.filesystems.volume import Volume
 STANDARD_INFORMATION: Final = 0x10
 ATTRIBUTE_LIST: Final = 0x20
 FILE_NAME: Final = 0x30
+VOLUME_NAME: Final = 0x60
 VOLUME_INFORMATION: Final = 0x70
 DATA: Final = 0x80
 INDEX_ROOT: Final = 0x90

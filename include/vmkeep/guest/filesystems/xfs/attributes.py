@@ -6,7 +6,7 @@ import struct
 from collections.abc import Iterator
 from typing import Final
 
-from vmkeep.guest.filesystems.values import posix_acl, posix_name
+from vmkeep.guest.filesystems.values import collected, posix_acl, posix_name
 from vmkeep.guest.filesystems.volume import MOST_AT_ONCE, Volume
 from vmkeep.guest.filesystems.xfs.inodes import LOCAL, Fork
 from vmkeep.guest.filesystems.xfs.mapping import Mapper
@@ -28,6 +28,7 @@ _ACLS: Final = {
     "trusted.SGI_ACL_DEFAULT": "system.posix_acl_default",
 }
 _WITH_ID: Final = frozenset((0x02, 0x08))
+_LARGEST_TAG: Final = 0xFFFF
 
 
 class AttributeReader:
@@ -42,16 +43,18 @@ class AttributeReader:
         """Return the attributes by their names, with their prefixes.
 
         :raises CorruptError: they contradict themselves.
+        :raises UnsupportedError: they are too large for the memory.
         """
+        return collected(self._volume, f"the inode {fork.owner}", self._named(fork))
+
+    def _named(self, fork: Fork) -> Iterator[tuple[str, bytes]]:
         found = self._local(fork) if fork.format == LOCAL else self._blocks(fork) if fork.extents else iter(())
-        values = {}
         for flags, name, value in found:
             if flags & (_PARENT | _INCOMPLETE):
                 continue
             prefix = "trusted." if flags & _ROOT else "security." if flags & _SECURE else "user."
             full = prefix + posix_name(name)
-            values[_ACLS.get(full, full)] = self._acl(fork, value) if full in _ACLS else value
-        return values
+            yield _ACLS.get(full, full), self._acl(fork, value) if full in _ACLS else value
 
     def _local(self, fork: Fork) -> Iterator[tuple[int, bytes, bytes]]:
         if len(fork.room) < 4:
@@ -134,7 +137,9 @@ class AttributeReader:
         count = int.from_bytes(value[:4], "big")
         if len(value) < 4 + count * 12:
             raise self._wrong(fork)
-        entries = struct.iter_unpack(">IIHxx", value[4 : 4 + count * 12])
+        entries = list(struct.iter_unpack(">IIHxx", value[4 : 4 + count * 12]))
+        if any(tag > _LARGEST_TAG for tag, _, _ in entries):
+            raise self._wrong(fork)
         return posix_acl((tag, perm, of if tag in _WITH_ID else None) for tag, of, perm in entries)
 
     def _wrong(self, fork: Fork) -> Exception:
