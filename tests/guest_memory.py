@@ -34,6 +34,7 @@ class MemoryFiles:
     made: Mapping[str, tuple[FileEntry, bytes]]
     kind: str = "ext4"
     warnings: tuple[str, ...] = ()
+    own_folders: tuple[str, ...] = ()
     has_prints: bool = True
     damaged: set[str] = field(default_factory=set)
     """Folders and files that contradict themselves."""

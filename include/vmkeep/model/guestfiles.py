@@ -78,6 +78,13 @@ class GuestFileSystem(Protocol):
     def warnings(self) -> tuple[str, ...]:
         """Sentences about files that may be missing or old, e.g. because a journal was not replayed."""
 
+    @property
+    def own_folders(self) -> tuple[str, ...]:
+        """Paths of folders in which the file system keeps files of its own, e.g. NTFS's ``/$Extend``.
+
+        The root's listing leaves them out, as the guest does; a guest's program may have hidden files in them.
+        """
+
     def entry(self, path: str) -> FileEntry:
         """Return the entry at a path. A symbolic link is not followed, nor are those on the way.
 

@@ -73,7 +73,8 @@ def choose_files(
 ) -> Iterator[ChosenFile | UnreadFolder]:
     """Yield all regular files, folder by folder. A file that has several names comes once.
 
-    Links are not followed, and devices, pipes and sockets are left out, because they have no content.
+    The folders in which a file system keeps its own files come first, because malware may hide there. Links are not
+    followed, and devices, pipes and sockets are left out, because they have no content.
 
     :param older: the same file system in an older point.
     :param unchanged: tells of a file that has the path of a file in the older point whether it is the same.
@@ -81,7 +82,7 @@ def choose_files(
     """
     seen_folders: set[int] = set()
     seen_files: set[int] = set()
-    folders = ["/"]
+    folders = [*files.own_folders, "/"]
     count = 0
     while folders:
         path = folders.pop()

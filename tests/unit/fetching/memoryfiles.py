@@ -29,6 +29,7 @@ class MemoryFiles:
 
     kind = "ext4"
     warnings: tuple[str, ...] = ()
+    own_folders: tuple[str, ...] = ()
 
     def __init__(self):
         self.nodes: dict[str, Node] = {}

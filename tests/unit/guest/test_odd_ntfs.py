@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import itertools
+import re
 import struct
 import subprocess
 
 import pytest
 
 from tests.guest_disks import in_guest
-from tests.guest_files import image
+from tests.guest_files import image, walk
 from tests.nbd_parts import MemoryDisk
 from tests.unit.guest.ntfsrecords import NtfsRecords, in_clusters, resident, runs_of
 from vmkeep.errors import CorruptError
 from vmkeep.guest.filesystems import open_file_system
 from vmkeep.guest.volumes import find_volumes
 from vmkeep.model.guestfiles import FileKind
+from vmkeep.scanning.walking import choose_files
 
 DATA, LIST, REPARSE = 0x80, 0x20, 0xC0
 ROOT = 5
@@ -174,3 +176,57 @@ def test_who_lists_volumes_and_who_reads_files_judge_the_log_alike(disk, pages, 
 
     assert volume.state == state
     assert told is (state != "ready")
+
+
+def with_stream(disk, number, name, value=b"hidden"):
+    """Give a record a stream."""
+    records = NtfsRecords(disk)
+    own = records.attributes(number)
+    split = next((at for at, each in enumerate(own) if struct.unpack_from("<I", each)[0] > DATA), len(own))
+    records.write(number, [*own[:split], resident(DATA, value, name), *own[split:]])
+
+
+def test_the_folder_of_ntfs_is_in_no_listing_of_the_root_and_can_be_listed_and_scanned(disk):
+    with_stream(disk, 24, "hidden")  # of $Quota
+
+    assert not [path for path in paths(disk) if "$" in path]
+    with open_file_system(disk, "ntfs", what="disk0p1") as files:
+        assert [entry.path for entry in files.entries("/$Extend")] == [
+            "/$Extend/$ObjId", "/$Extend/$Quota", "/$Extend/$Quota:hidden", "/$Extend/$Reparse"
+        ]  # fmt: skip
+        assert files.open("/$Extend/$Quota:hidden").readall() == b"hidden"
+        scanned = [chosen.entry.path for chosen in choose_files(files)]
+        assert "/$Extend/$Quota:hidden" in scanned
+        assert set(files_below(files)) < set(scanned)
+
+
+def files_below(files):
+    return [entry.path for entry in walk(files) if entry.kind is FileKind.FILE and entry.links < 2]
+
+
+def test_a_stream_that_ntfs_did_not_give_its_own_files_is_listed(disk):
+    before = paths(disk)
+    with_stream(disk, 7, "hidden")  # of $Boot
+
+    assert sorted({*paths(disk)} - {*before}) == ["/$Boot:hidden"]
+
+
+def test_bad_clusters_that_are_there_are_listed(disk):
+    before = paths(disk)
+    records = NtfsRecords(disk)
+    *rest, stream = records.attributes(8)
+    (at,) = struct.unpack_from("<H", stream, 32)
+    run = stream[at + 1 : at + 1 + stream[at]]  # without a place: a hole
+    records.write(8, [*rest, (stream[:at] + bytes([0x10 | stream[at]]) + run + b"\0\0").ljust(len(stream), b"\0")])
+
+    assert sorted({*paths(disk)} - {*before}) == ["/$BadClus:$Bad"]
+
+
+def test_a_name_of_ntfs_that_leads_to_another_record_is_listed(disk):
+    before = paths(disk)
+    name = "$UpCase".encode("utf-16-le")
+    entries = [each.start() - 82 for each in re.finditer(re.escape(name), disk.content)]
+    (entry,) = [at for at in entries if int.from_bytes(disk.content[at : at + 6], "little") == 10]
+    disk.content[entry : entry + 8] = struct.pack("<HIH", 12, 0, 0)  # one that NTFS keeps in reserve
+
+    assert sorted({*paths(disk)} - {*before}) == ["/$UpCase"]

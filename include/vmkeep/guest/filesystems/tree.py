@@ -40,6 +40,8 @@ class NodeReader(Protocol[N]):
     warnings: list[str]
     folds_case: bool
     """Names that differ only in small and capital letters are the same name, as in Windows."""
+    own_folders: tuple[str, ...]
+    """Names of folders in the root that hold the file system's own files. The root's listing leaves them out."""
 
     def root(self) -> N:
         """Return the node of the root folder."""
@@ -95,6 +97,20 @@ class FileTree(Generic[N]):
         """Sentences about files that may be missing or old."""
         return tuple(self._reader.warnings)
 
+    @property
+    def own_folders(self) -> tuple[str, ...]:
+        """Paths of the folders with the file system's own files, which the root's listing leaves out."""
+        there = []
+        for name in self._reader.own_folders:
+            try:
+                self.entry(f"/{name}")
+            except NotFoundError:
+                continue
+            except (CorruptError, UnsupportedError):
+                pass  # who lists it gets the error
+            there.append(f"/{name}")
+        return tuple(there)
+
     def entry(self, path: str) -> FileEntry:
         """Return the entry at a path."""
         path, node = self._find(path)
@@ -122,7 +138,8 @@ class FileTree(Generic[N]):
                     on_bad(path if _is_unsafe(name) else _joined(path, name), error)
                 first = first or error
                 continue
-            yield found
+            if path != "/" or name not in self._reader.own_folders:
+                yield found
         if first is not None and on_bad is None:
             raise first
 

@@ -67,6 +67,7 @@ class BtrfsReader:
 
     kind = "btrfs"
     folds_case = False
+    own_folders: tuple[str, ...] = ()
 
     def __init__(self, volume: Volume, found: Superblock, chunks: Chunks, trees: Trees) -> None:
         self.warnings: list[str] = []

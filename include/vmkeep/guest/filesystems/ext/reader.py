@@ -40,6 +40,7 @@ class ExtReader:
     """A file system of the ext family; see :class:`vmkeep.guest.filesystems.tree.NodeReader`."""
 
     folds_case = False
+    own_folders: tuple[str, ...] = ()
 
     def __init__(self, volume: Volume, found: Superblock) -> None:
         self.kind = found.kind

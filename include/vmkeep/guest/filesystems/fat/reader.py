@@ -36,6 +36,7 @@ class FatReader:
     """A file system of the FAT family; see :class:`vmkeep.guest.filesystems.tree.NodeReader`."""
 
     folds_case = True
+    own_folders: tuple[str, ...] = ()
 
     def __init__(self, volume: Volume, found: FatVolume | ExfatVolume) -> None:
         self.kind = found.kind

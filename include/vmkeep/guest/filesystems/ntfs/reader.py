@@ -41,8 +41,15 @@ from vmkeep.model.guestfiles import FileEntry, FileKind
 from vmkeep.model.prints import Prints
 
 _ROOT: Final = 5
-_FIRST_OF_USERS: Final = 16
-"""Records before this one are NTFS's own, e.g. ``$MFT``. They are not listed."""
+_EXTEND: Final = "$Extend"
+_OWN: Final = {
+    "$MFT": 0, "$MFTMirr": 1, "$LogFile": 2, "$Volume": 3, "$AttrDef": 4, ".": _ROOT, "$Bitmap": 6, "$Boot": 7,
+    "$BadClus": 8, "$Secure": 9, "$UpCase": 10,
+}  # fmt: skip
+"""Names in the root that are NTFS's own, with their records. They are not listed."""
+_BAD_CLUSTERS: Final = "$Bad"
+_OWN_STREAMS: Final = frozenset(((6, "$SRAT"), (8, _BAD_CLUSTERS), (9, "$SDS"), (10, "$Info")))
+"""Streams of those records that are NTFS's own. Somebody may have hidden others there."""
 _RECORD_BITS: Final = (1 << 48) - 1
 _DOS: Final = 2
 _HIBERNATED: Final = frozenset((b"hibr", b"HIBR"))
@@ -88,6 +95,7 @@ class NtfsReader:
 
     kind = "ntfs"
     folds_case = True
+    own_folders: tuple[str, ...] = (_EXTEND,)
 
     def __init__(self, volume: Volume, boot: Boot, table: Table) -> None:
         self.warnings: list[str] = []
@@ -106,20 +114,38 @@ class NtfsReader:
     def children(self, node: NtfsNode) -> Iterator[tuple[str, NtfsNode]]:
         """Yield the names in a folder with their nodes, each with its alternate data streams behind it.
 
-        The streams of the root folder, which is in no folder, come first, as ``:STREAM``.
+        The streams of the root folder, which is in no folder, come first, as ``:STREAM``. NTFS's own files in it are
+        left out, unless they have streams that NTFS did not make.
         """
-        if node == self.root():
+        is_root = node == self.root()
+        if is_root:
             yield from ((f":{stream}", NtfsNode(_ROOT, stream)) for stream in self._streams(self._table.follow(_ROOT)))
         for name, reference in names_in(self._volume, self._table, self._table.follow(node.reference)):
-            if reference & _RECORD_BITS < _FIRST_OF_USERS:
+            is_own = is_root and _OWN.get(name) == reference & _RECORD_BITS
+            if is_own and reference & _RECORD_BITS == _ROOT:
                 continue
-            yield name, NtfsNode(reference)
+            if not is_own:
+                yield name, NtfsNode(reference)
             try:
-                streams = self._streams(self._table.follow(reference))
+                record = self._table.follow(reference)
+                streams = [each for each in self._streams(record) if not is_own or self._is_strange(record, each)]
             except CorruptError:  # who describes the file gets the error; the other names are good
+                if is_own:
+                    yield name, NtfsNode(reference)
                 continue
             for stream in streams:
                 yield f"{name}:{stream}", NtfsNode(reference, stream)
+
+    def _is_strange(self, record: Record, stream: str) -> bool:
+        """Return whether a stream of one of NTFS's own files is none that NTFS makes, or holds more than it should.
+
+        The stream of bad clusters is as large as the volume and a hole, unless the disk has such clusters.
+        """
+        if (record.number, stream) not in _OWN_STREAMS:
+            return True
+        return stream == _BAD_CLUSTERS and any(
+            place is not None for _, _, place in self._table.stream(record, DATA, stream).clusters()
+        )
 
     def _streams(self, record: Record) -> list[str]:
         return sorted({piece.name for piece in record.pieces if piece.type == DATA and piece.name})

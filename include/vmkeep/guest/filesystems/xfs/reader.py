@@ -79,6 +79,7 @@ class XfsReader:
 
     kind = "xfs"
     folds_case = False
+    own_folders: tuple[str, ...] = ()
 
     def __init__(self, volume: Volume, found: Superblock) -> None:
         self.warnings: list[str] = []
