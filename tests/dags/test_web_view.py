@@ -118,8 +118,23 @@ def test_a_viewer_sees_the_fleet_and_a_vm_and_their_twins_tell_the_same(viewer):
     assert vm.status_code == 200, vm.text
     assert [point["id"] in vm.text for point in viewer.get("/vmkeep/api/vms/key-web01").json()["points"]] == [True] * 4
     schema = viewer.get("/vmkeep/openapi.json").json()
-    assert {"/api/fleet", "/api/hardware", "/api/vms/{vm_key}"} <= set(schema["paths"])
+    assert {"/api/fleet", "/api/hardware", "/api/policies", "/api/vms/{vm_key}"} <= set(schema["paths"])
     assert "FleetPage" in json.dumps(schema["components"])
+
+
+def test_a_faulty_policy_is_told_at_its_line_on_the_page_of_the_policies_and_leads_there_from_the_fleet(
+    client, filled, monkeypatch, tmp_path
+):
+    (tmp_path / "broken.yaml").write_text("name: broken\nselection: name:*\nwindow: {start: 25:00}\n")
+    monkeypatch.setenv("AIRFLOW__VMKEEP__POLICIES", str(tmp_path))
+    page = as_role(client, "viewer").get("/vmkeep/policies")
+
+    assert page.status_code == 200
+    assert "line 3, column 1: window.end is missing" in page.text
+    twin = client.get("/vmkeep/api/policies").json()
+    assert [row["name"] for row in twin["rows"]] == ["broken"]
+    assert twin["problems"] == [], "the page tells the fault once"
+    assert "policy file broken.yaml has faults" in client.get("/vmkeep/fleet").text
 
 
 @pytest.mark.parametrize(("role", "code"), [("viewer", 403), ("user", 404), ("op", 404), ("admin", 404)])

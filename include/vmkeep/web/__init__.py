@@ -1,15 +1,16 @@
 """The pages of the web view as pure functions: from answers of the catalog to view models, and from those to HTML.
 
 A view model is a frozen value that holds every word and number of its page. So the page and its JSON twin tell the
-same, and tests look at values. ``fleet``, ``vm`` and ``hardware`` make the models, ``charts`` draws inline SVG,
-``forms``, ``restore`` and ``restore_plan`` are the restore wizard, ``files`` is the browser of a point's files,
-``words`` writes times, sizes and names, and ``rendering`` fills the templates.
+same, and tests look at values. ``fleet``, ``vm``, ``hardware`` and ``policies`` make the models,
+``charts`` draws inline SVG, ``forms``, ``restore`` and ``restore_plan`` are the restore wizard, ``files`` is the
+browser of a point's files, ``words`` writes times, sizes and names, and ``rendering`` fills the templates.
 Nothing here knows Airflow, a request or a clock.
 """
 
 from vmkeep.web.fleet import FleetPage, FleetQuery, FleetSort, VmState, fleet_page
 from vmkeep.web.forms import Given, faults_of, filled
 from vmkeep.web.hardware import HardwarePage, hardware_page
+from vmkeep.web.policies import PoliciesPage, policies_page
 from vmkeep.web.rendering import STATIC, Frame, StaticFile, render
 from vmkeep.web.restore import (
     PointHead,
@@ -47,6 +48,7 @@ __all__ = [
     "PlanRun",
     "PlanState",
     "PointHead",
+    "PoliciesPage",
     "RestoreForm",
     "RestoreKind",
     "RestorePlanPage",
@@ -64,6 +66,7 @@ __all__ = [
     "head_of",
     "kind_of",
     "overwrites",
+    "policies_page",
     "render",
     "restore_plan_page",
     "state_of",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from airflow.models import Connection
@@ -12,7 +12,7 @@ from sqlalchemy import select
 from vmkeep.clock import now
 from vmkeep.errors import CatalogError, NotFoundError, VmKeepError
 from vmkeep.flows.fleet import ListedPoint, find_point, load_vm
-from vmkeep.policy import Policy
+from vmkeep.policy import Policy, PolicyFile
 from vmkeep_airflow.hooks.fields import MissingConnectionError
 from vmkeep_airflow.hooks.repository import RepositoryHook
 from vmkeep_airflow.policies import policy_files
@@ -24,33 +24,42 @@ class Sources:
 
     catalogs: tuple[str, ...]
     """SQLAlchemy URLs, with their passwords."""
-    policies: tuple[Policy, ...]
-    problems: tuple[str, ...]
-    """A sentence for each repository or policy whose part is missing."""
+    files: tuple[PolicyFile, ...]
+    unread: tuple[str, ...]
+    """A sentence for each repository whose points are missing."""
+
+    @property
+    def policies(self) -> tuple[Policy, ...]:
+        """The policies without faults."""
+        return tuple(read.policy for read in self.files if read.policy is not None)
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """A sentence for each repository or policy whose part is missing."""
+        faulty = sorted(read.path.name for read in self.files if read.policy is None)
+        return (*(f"policy file {name} has faults: see the page of policies" for name in faulty), *self.unread)
 
 
 def find_sources() -> Sources:
     """Read the policy files, and the connections that they name or that the database has."""
     files = policy_files()
-    policies = tuple(read.policy for read in files if read.policy is not None)
-    faulty = sorted(read.path.name for read in files if read.policy is None)
-    problems = [f"policy file {name} has faults: see the DAG policy_faults" for name in faulty]
+    unread: list[str] = []
     catalogs: list[str] = []
-    for conn_id in dict.fromkeys(_conn_ids(policies)):
+    for conn_id in dict.fromkeys(_conn_ids(read.policy for read in files if read.policy is not None)):
         try:
             place = RepositoryHook(conn_id).get_conn()
         except MissingConnectionError as error:
             if conn_id != RepositoryHook.default_conn_name:
-                problems.append(str(error))
+                unread.append(str(error))
             continue
         except VmKeepError as error:
-            problems.append(f"connection {conn_id}: {error}")
+            unread.append(f"connection {conn_id}: {error}")
             continue
         if place.catalog is None:
-            problems.append(f"connection {conn_id} names no catalog, so that its points are not shown")
+            unread.append(f"connection {conn_id} names no catalog, so that its points are not shown")
         else:
             catalogs.append(place.catalog)
-    return Sources(catalogs=tuple(dict.fromkeys(catalogs)), policies=policies, problems=tuple(problems))
+    return Sources(catalogs=tuple(dict.fromkeys(catalogs)), files=files, unread=tuple(unread))
 
 
 def find_connections() -> tuple[str, ...]:
@@ -59,7 +68,7 @@ def find_connections() -> tuple[str, ...]:
     return tuple(dict.fromkeys(_conn_ids(policies)))
 
 
-def _conn_ids(policies: tuple[Policy, ...]) -> Iterator[str]:
+def _conn_ids(policies: Iterable[Policy]) -> Iterator[str]:
     """Yield the connections to repositories: the default one, those of policies, and those that people made."""
     yield RepositoryHook.default_conn_name
     for policy in policies:

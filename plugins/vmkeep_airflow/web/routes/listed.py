@@ -6,7 +6,7 @@ from typing import Final
 
 from fastapi import APIRouter
 
-from vmkeep_airflow.web.routes import fleet, hardware, kept, restore, vms
+from vmkeep_airflow.web.routes import fleet, hardware, kept, policies, restore, vms
 
 ROUTERS: Final[tuple[APIRouter, ...]] = (
     fleet.pages,
@@ -17,5 +17,7 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     hardware.answers,
     restore.pages,
     restore.answers,
+    policies.pages,
+    policies.answers,
     kept.pages,
 )

@@ -1,0 +1,36 @@
+"""The page of the policies: their files are read when somebody looks."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from fastapi.responses import HTMLResponse, Response
+
+from vmkeep.clock import now
+from vmkeep.flows.fleet import load_fleet
+from vmkeep.web import PoliciesPage, policies_page
+from vmkeep_airflow.web.access import Viewer
+from vmkeep_airflow.web.frame import answer_router, data, html, page_router
+from vmkeep_airflow.web.sources import find_sources
+
+pages = page_router()
+answers = answer_router()
+
+
+def _load() -> PoliciesPage:
+    sources = find_sources()
+    at = now()
+    fleet = load_fleet(sources.catalogs, sources.policies, at)
+    return policies_page(sources.files, replace(fleet, problems=(*sources.unread, *fleet.problems)), now=at)
+
+
+@pages.get("/policies")
+def show_policies(user: Viewer) -> HTMLResponse:
+    """Show every policy."""
+    return html("policies.html", user, page=_load())
+
+
+@answers.get("/policies", response_model=PoliciesPage, summary="Every policy, its VMs by state, and its faults")
+def tell_policies() -> Response:
+    """Return the page of the policies as data. Times are in UTC."""
+    return data(_load())
