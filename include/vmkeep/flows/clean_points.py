@@ -5,7 +5,8 @@ the files that differ from an older point which was clean by then. The proof nam
 stands. If a later scan finds malware in one of them, the point is in doubt, because the file may be in it unchanged.
 Such a point gets a proof of its own that says so, because the older one may be deleted before it.
 A find counts until the same scanner has looked at all files again, with signatures that are not older, and found
-nothing. A scan of changed files takes nothing back, because it leaves out the very file if that is as it was.
+nothing. For a find in an older point, such a scan may have been earlier: it would have found the file here, too.
+A scan of changed files takes nothing back, because it leaves out the very file if that is as it was.
 """
 
 from __future__ import annotations
@@ -16,11 +17,13 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
+from typing import Final
 
 from vmkeep.blobs import abreast
 from vmkeep.errors import NotFoundError
+from vmkeep.flows.scan_proofs import facts_of, passed_on
 from vmkeep.model.proofs import PointProof, ProofKind, ProofResult
-from vmkeep.model.scanning import ScanScope
+from vmkeep.model.scanfacts import ScanFacts, ScannerFacts, ScanScope
 from vmkeep.repository import ProofName, Repository
 from vmkeep.repository.points import blob_of_ref, is_ahead
 
@@ -38,8 +41,6 @@ class Cleanness(StrEnum):
     UNSCANNED = "not scanned"
 
 
-FOUND_IN = "found_in"
-"""Detail of a find that was made in an older point, on which this one stands: the older one's ref."""
 _WEIGHT = (Cleanness.FOUND, Cleanness.CLEAN, Cleanness.BASED, Cleanness.UNDECIDED)
 """The order in which the words of several scans that passed count. A find that counts comes alone."""
 
@@ -113,14 +114,15 @@ class ScanStates:
             return ScanState(point=ref, cleanness=Cleanness.UNSCANNED)
         judged = [(proof, self._judge(proof)) for proof in proofs]
         proof, cleanness = min(judged, key=lambda each: _WEIGHT.index(each[1]))  # the first of equals is the newest
+        facts = facts_of(proof)
         return ScanState(
             point=ref,
             cleanness=cleanness,
             scanned_at=proof.at,
             text=proof.text,
-            whole_at=_time(proof) if cleanness is Cleanness.CLEAN else None,
-            chain=chain_of(proof),
-            left=_left(proof),
+            whole_at=facts.whole_at if cleanness is Cleanness.CLEAN else None,
+            chain=facts.chain,
+            left=facts.left,
         )
 
     def _counting(self, ref: str) -> tuple[PointProof, ...]:
@@ -133,35 +135,33 @@ class ScanStates:
         """
         scans = self._repository.proofs.load(self._scans.get(blob_of_ref(ref), ()))
         told = [proof for proof in scans if proof.result is not ProofResult.UNDECIDED]
-        whole: list[PointProof] = []
+        whole = [proof for proof in told if proof.passed and _is_whole(proof) and not is_ahead(proof.at)]
         for proof in told:  # the newest first
             if not proof.passed and self._counts(proof, whole):
                 return (proof,)
-            if proof.passed and proof.details.get("scope") == ScanScope.WHOLE and not is_ahead(proof.at):
-                whole.append(proof)
         return tuple(proof for proof in told if proof.passed) or tuple(scans[:1])
 
     def _counts(self, find: PointProof, whole: Sequence[PointProof]) -> bool:
         """Return whether a find counts.
 
-        :param whole: the later scans of all files that found nothing.
+        :param whole: the scans of all files of the point that found nothing.
         """
-        if all(any(_knows(each, finder) for each in whole) for finder in _finders(find)):
+        facts = facts_of(find)
+        if all(any(_speaks_against(find, each, finder) for each in whole) for finder in _finders(find)):
             return False
-        older = find.details.get(FOUND_IN)
-        if older is None or not self._scans.get(blob_of_ref(str(older))):
+        if facts.found_in is None or not self._scans.get(blob_of_ref(facts.found_in)):
             return True  # it was found here, or nobody can take it back there any more
-        return self.is_infected(str(older))
+        return self.is_infected(facts.found_in)
 
     def _judge(self, proof: PointProof) -> Cleanness:
+        facts = facts_of(proof)
         if proof.result is ProofResult.FAILED:
-            return Cleanness.BASED if FOUND_IN in proof.details else Cleanness.FOUND
-        scope = proof.details.get("scope")
-        if proof.passed and scope == ScanScope.WHOLE:
+            return Cleanness.FOUND if facts.found_in is None else Cleanness.BASED
+        if proof.passed and facts.scope is ScanScope.WHOLE:
             return Cleanness.CLEAN
-        if not proof.passed or scope != ScanScope.CHANGED or not chain_of(proof):
+        if not proof.passed or facts.scope is not ScanScope.CHANGED or not facts.chain:
             return Cleanness.UNDECIDED
-        return Cleanness.BASED if any(map(self.is_infected, chain_of(proof))) else Cleanness.CLEAN
+        return Cleanness.BASED if any(map(self.is_infected, facts.chain)) else Cleanness.CLEAN
 
     def last_clean(
         self, points: Iterable[tuple[str, datetime]], *, damaged: Collection[str] = frozenset()
@@ -195,80 +195,53 @@ def last_clean_of(repository: Repository, vm_key: str, *, before: datetime | Non
 def pass_on(repository: Repository, vm_key: str, find: PointProof) -> None:
     """Tell the points that stand on a point of a find in it: their scans left out the files that it was found in."""
     for ref, proofs in repository.proofs.all(vm_key).items():
-        scans = [proof for proof in proofs if proof.kind is ProofKind.MALWARE and proof.passed]
-        if ref != find.point and any(find.point in chain_of(proof) for proof in scans):
-            text = f"it may share files with {find.point}: {find.text}"
-            details = find.details | {FOUND_IN: find.point}
-            series = f"{find.series}\nfound in {find.point}"  # so that it pushes out no find of the point's own
-            told = replace(find, text=text, details=details, series=series, files={})
+        scans = [facts_of(proof) for proof in proofs if proof.kind is ProofKind.MALWARE and proof.passed]
+        if ref != find.point and any(find.point in scan.chain for scan in scans):
             with contextlib.suppress(NotFoundError):  # the point is being deleted, or left its proofs behind
-                repository.proofs.add(ref, told)
+                repository.proofs.add(ref, passed_on(find))
 
 
 def _folder(manifest: str) -> str:
     return manifest.rpartition("/")[0]
 
 
-@dataclass(frozen=True, slots=True)
-class _Scanner:
-    """A scanner as a proof names it."""
-
-    name: str
-    rules: str
-    signatures_at: datetime | None
+def _is_whole(proof: PointProof) -> bool:
+    return facts_of(proof).scope is ScanScope.WHOLE
 
 
-def _knows(passed: PointProof, finder: _Scanner) -> bool:
-    """Return whether a scan used a scanner that would find what another one has found, if it were there."""
+def _speaks_against(find: PointProof, whole: PointProof, finder: ScannerFacts) -> bool:
+    """Return whether a scan of all files of a point shows that what a scanner has found is not in it.
+
+    An earlier scan does so for a find in another point only: nothing in a point changes, so that its signatures alone
+    matter. A later find in the point itself contradicts that scan, whatever its signatures are, and so it counts.
+    """
+    later = whole.at > find.at
+    if not later and facts_of(find).found_in is None:
+        return False
+    return _knows(facts_of(whole), finder, later=later)
+
+
+_UNKNOWN: Final = ScannerFacts(name="unknown", version="")
+"""Stands for the scanners of a find that tells of none. No scan knows what it knew."""
+
+
+def _finders(find: PointProof) -> tuple[ScannerFacts, ...]:
+    """Return the scanners that have found something."""
+    facts = facts_of(find)
+    return tuple(scanner for scanner in facts.scanners if scanner.name in facts.finders) or (_UNKNOWN,)
+
+
+def _knows(passed: ScanFacts, finder: ScannerFacts, *, later: bool) -> bool:
+    """Return whether a scan used a scanner that would find what another one has found, if it were there.
+
+    :param later: the scan was later than the find, so that a scanner that does not tell its age knows as much.
+    """
     return any(
         (scanner.name, scanner.rules) == (finder.name, finder.rules)
         and (
-            finder.signatures_at is None
-            or (scanner.signatures_at is not None and scanner.signatures_at >= finder.signatures_at)
+            later
+            if finder.signatures_at is None
+            else scanner.signatures_at is not None and scanner.signatures_at >= finder.signatures_at
         )
-        for scanner in _scanners(passed)
+        for scanner in passed.scanners
     )
-
-
-def _scanners(proof: PointProof) -> set[_Scanner]:
-    """Return the scanners of a scan."""
-    return {
-        _Scanner(str(each.get("name")), str(each.get("rules", "")), _parsed(each.get("signatures_at")))
-        for each in proof.details.get("scanners") or ()
-        if isinstance(each, dict)
-    }
-
-
-def _finders(proof: PointProof) -> set[_Scanner]:
-    """Return the scanners that have found something; one that nobody knows if the proof tells of none.
-
-    Proofs of earlier programs tell them by their finds only, of which they keep the first hundred.
-    """
-    told = proof.details.get("finders")
-    findings = (each.get("scanner") for each in proof.details.get("findings") or () if isinstance(each, dict))
-    names = set(told if isinstance(told, list) else findings)
-    return {scanner for scanner in _scanners(proof) if scanner.name in names} or {_Scanner("unknown", "", None)}
-
-
-def chain_of(proof: PointProof) -> tuple[str, ...]:
-    """Return the refs of the points on which a scan of changed files stands, the newest first; empty: on none."""
-    chain = proof.details.get("chain")
-    return tuple(map(str, chain)) if isinstance(chain, list) else ()
-
-
-def _left(proof: PointProof) -> int:
-    volumes = (each for each in proof.details.get("volumes") or () if isinstance(each, dict))
-    return sum(int(each.get("unscanned") or 0) for each in volumes) + int(proof.details.get("left_before") or 0)
-
-
-def _time(proof: PointProof) -> datetime | None:
-    return _parsed(proof.details.get("whole_at"))
-
-
-def _parsed(text: object) -> datetime | None:
-    """Return an aware time; ``None``: the text is none."""
-    try:
-        at = datetime.fromisoformat(str(text))
-    except ValueError:
-        return None
-    return at if at.tzinfo is not None else None

@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Final
 
+from vmkeep.model.scanfacts import ScanFacts
+
 PICTURE: Final = "screen.png"
 """Name of the file of a proof that shows a machine's screen."""
 
@@ -74,6 +76,9 @@ class PointProof:
     and result the newest few stay; empty: the kind has only one."""
     repository: str = ""
     """Id of the repository in which the point was checked. A copy of the proof elsewhere keeps it."""
+    scan: ScanFacts | None = None
+    """For the kind ``malware``: the facts by which the point is judged. Unlike details they are never left out.
+    ``None``: an earlier program kept them in the details."""
 
     def __post_init__(self) -> None:
         """Convert the time to UTC."""

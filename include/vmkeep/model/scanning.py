@@ -7,18 +7,8 @@ from datetime import datetime
 from enum import StrEnum
 
 from vmkeep.model.proofs import ProofResult
+from vmkeep.model.scanfacts import ScannerFacts, ScanScope
 from vmkeep.model.wording import counted
-
-
-class ScanScope(StrEnum):
-    """The files of a point that a scan looks at."""
-
-    WHOLE = "whole"
-    """All files of all volumes."""
-    CHANGED = "changed"
-    """The files that differ from those of an older point."""
-    PART = "part"
-    """Files of some volumes only. Such a scan can find malware, but no point is clean by it."""
 
 
 class ScanFirst(StrEnum):
@@ -29,29 +19,6 @@ class ScanFirst(StrEnum):
     """Scan the whole point, and restore nothing if malware is found or a part cannot be scanned."""
     WARN = "warn"
     """Scan the whole point, and say the outcome in the plan's warnings."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ScannerFacts:
-    """A scanner, and the age of its knowledge."""
-
-    name: str
-    """``ClamAV`` or ``YARA``."""
-    version: str
-    signatures: str = ""
-    """Version of the signatures, or the number of rules; empty: the scanner does not tell."""
-    signatures_at: datetime | None = None
-    """Date of the newest signatures; ``None``: the scanner does not tell."""
-    rules: str = ""
-    """The places of YARA's rules; a scan by other rules takes back none of their finds."""
-
-    @property
-    def line(self) -> str:
-        """The scanner in words."""
-        dated = f" of {self.signatures_at:%Y-%m-%d}" if self.signatures_at else ", of an unknown date"
-        if self.rules:
-            return f"{self.version}, {self.signatures}{dated}"
-        return f"{self.name} {self.version}, signatures {self.signatures or 'without a version'}{dated}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

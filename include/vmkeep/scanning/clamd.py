@@ -18,7 +18,7 @@ from typing import Final
 
 from vmkeep.clock import Deadline
 from vmkeep.errors import DeadlineError, UnreachableError, UsageError
-from vmkeep.model.scanning import ScannerFacts
+from vmkeep.model.scanfacts import ScannerFacts
 from vmkeep.scanning.contract import Content, Verdict, VerdictKind
 
 _CONNECT_SECONDS: Final = 10.0

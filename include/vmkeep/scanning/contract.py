@@ -8,7 +8,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final, Protocol
 
-from vmkeep.model.scanning import ScannerFacts
+from vmkeep.model.scanfacts import ScannerFacts
 
 LARGEST: Final = 512 << 20
 """Largest file in bytes that is given to scanners. Larger ones are named as not scanned."""

@@ -13,7 +13,7 @@ from typing import Final
 
 from vmkeep.clock import now
 from vmkeep.errors import UsageError
-from vmkeep.model.scanning import ScannerFacts
+from vmkeep.model.scanfacts import ScannerFacts
 from vmkeep.model.wording import age
 from vmkeep.scanning.clamd import ClamdAddress, ask, ask_about, parse_clamd_address, parse_version, verdict_of
 from vmkeep.scanning.clamdprobes import prove

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from vmkeep.errors import UsageError
 from vmkeep.extras import needs_extra
-from vmkeep.model.scanning import ScannerFacts
+from vmkeep.model.scanfacts import ScannerFacts
 from vmkeep.model.wording import counted
 from vmkeep.scratch import writing_to
 

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from vmkeep.clock import Deadline
 from vmkeep.errors import DeadlineError, TransferError
-from vmkeep.model.scanning import ScannerFacts
+from vmkeep.model.scanfacts import ScannerFacts
 from vmkeep.scanning.contract import Content, Verdict, VerdictKind
 from vmkeep.scanning.owndaemon import find_program
 from vmkeep.scanning.yararules import CompiledRules

@@ -12,9 +12,13 @@ from vmkeep.flows.clean_points import Cleanness, ScanStates, last_clean_of, pass
 from vmkeep.flows.clean_vms import clean_vms
 from vmkeep.flows.fleet_notes import noted_proofs
 from vmkeep.flows.point_doubts import about_doubts
+from vmkeep.flows.scan_proofs import proof_of
 from vmkeep.images import import_images
+from vmkeep.model.job import to_plain
 from vmkeep.model.point import BackupMode, Consistency, Quiesce, RestorePoint, VmIdentity
 from vmkeep.model.proofs import PointProof, ProofKind, ProofResult
+from vmkeep.model.scanfacts import ScanFacts, ScannerFacts, ScanScope
+from vmkeep.model.scanning import FoundMalware, ScannedPoint, ScannedVolume
 from vmkeep.repository import create_repository, open_in, point_id
 from vmkeep.repository.unlock import descriptor
 from vmkeep.testing import MemoryStore
@@ -43,24 +47,22 @@ def made(tmp_path):
 
 
 def proved(
-    repository, ref, result, *, scope="whole", chain=(), hours=0, whole_at=None, scanner="ClamAV", rules="", dated=None
-):
-    repository.proofs.add(
-        ref,
-        PointProof(
-            kind=ProofKind.MALWARE,
-            result=result,
-            at=BEGIN + 10 * DAY + timedelta(hours=hours),
-            text=f"a scan that {result}",
-            details={
-                "scope": scope,
-                "chain": list(chain),
-                "whole_at": whole_at and whole_at.isoformat(),
-                "scanners": [{"name": scanner, "rules": rules, "signatures_at": dated and dated.isoformat()}],
-                "findings": [{"scanner": scanner}] * (result is ProofResult.FAILED),
-            },
-        ),
-    )
+    repository, ref, result, *, scope="whole", chain=(), hours=0, whole_at=None, scanner="ClamAV", rules="", dated=None,
+    before_fields=False,
+):  # fmt: skip
+    """Keep the outcome of a scan.
+
+    :param before_fields: as earlier programs did, which had no field for the facts of a scan.
+    """
+    at = BEGIN + 10 * DAY + timedelta(hours=hours)
+    facts = ScanFacts(
+        scope=ScanScope(scope), chain=tuple(chain), whole_at=whole_at,
+        scanners=(ScannerFacts(name=scanner, version="1", rules=rules, signatures_at=dated),),
+        finders=(scanner,) * (result is ProofResult.FAILED),
+    )  # fmt: skip
+    proof = PointProof(kind=ProofKind.MALWARE, result=result, at=at, text=f"a scan that {result}")
+    told = replace(proof, details=to_plain(facts)) if before_fields else replace(proof, scan=facts)
+    repository.proofs.add(ref, told)
 
 
 def states(repository, refs):
@@ -82,17 +84,21 @@ def test_a_point_is_clean_by_a_scan_of_all_its_files_or_of_those_that_changed_si
     assert [state.point for state in last.newer][-2:] == [refs[3], refs[2]]
 
 
-def test_malware_that_is_found_later_in_an_older_point_puts_those_that_stand_on_it_in_doubt(made):
+@pytest.mark.parametrize("before_fields", [False, True], ids=["now", "by an earlier program"])
+def test_malware_that_is_found_later_in_an_older_point_puts_those_that_stand_on_it_in_doubt(made, before_fields):
     repository, refs = made
-    proved(repository, refs[0], ProofResult.PASSED)
-    proved(repository, refs[1], ProofResult.PASSED, scope="changed", chain=[refs[0]])
-    proved(repository, refs[2], ProofResult.PASSED, scope="changed", chain=[refs[1], refs[0]])
-    proved(repository, refs[0], ProofResult.FAILED, hours=1)
+    by = {"before_fields": before_fields}
+    proved(repository, refs[0], ProofResult.PASSED, **by)
+    proved(repository, refs[1], ProofResult.PASSED, scope="changed", chain=[refs[0]], **by)
+    proved(
+        repository, refs[2], ProofResult.PASSED, scope="changed", chain=[refs[1], refs[0]], before_fields=before_fields
+    )
+    proved(repository, refs[0], ProofResult.FAILED, hours=1, **by)
 
     assert states(repository, refs)[:3] == [Cleanness.FOUND, Cleanness.BASED, Cleanness.BASED]
     assert last_clean_of(repository, refs[0].rpartition("/")[0]).clean is None
 
-    proved(repository, refs[0], ProofResult.PASSED, hours=2)  # it was a false alarm
+    proved(repository, refs[0], ProofResult.PASSED, hours=2, **by)  # it was a false alarm
 
     assert states(repository, refs)[:3] == [Cleanness.CLEAN] * 3
 
@@ -132,6 +138,59 @@ def test_a_point_that_is_just_being_deleted_keeps_no_find_from_the_others(made):
     remove_on_purpose(repository.blobs, refs[0])
     repository.proofs.forget(refs[0])
     assert states(repository, refs[2:]) == [Cleanness.BASED, Cleanness.BASED]
+
+
+@pytest.mark.parametrize(
+    ("dated", "cleanness"),
+    [
+        (BEGIN - DAY, Cleanness.BASED),
+        (BEGIN, Cleanness.CLEAN),
+        (BEGIN + DAY, Cleanness.CLEAN),
+        (None, Cleanness.BASED),
+    ],
+    ids=["older signatures", "the same", "newer ones", "of no date"],
+)
+def test_a_point_whose_own_scan_of_all_files_knew_as_much_is_not_doubted_by_a_later_find_in_an_older_one(
+    made, dated, cleanness
+):
+    repository, refs = made
+    vm = refs[0].rpartition("/")[0]
+    proved(repository, refs[0], ProofResult.PASSED, dated=BEGIN - DAY)
+    proved(repository, refs[1], ProofResult.PASSED, scope="changed", chain=[refs[0]], dated=BEGIN - DAY)
+    proved(repository, refs[1], ProofResult.PASSED, dated=dated, hours=1)
+    proved(repository, refs[0], ProofResult.FAILED, dated=BEGIN, hours=2)
+    pass_on(repository, vm, repository.proofs.of(refs[0])[0])
+
+    assert states(repository, refs[:2]) == [Cleanness.FOUND, cleanness]
+    assert (last_clean_of(repository, vm).clean is not None) is (cleanness is Cleanness.CLEAN)
+
+
+def test_an_earlier_scan_takes_back_no_find_in_the_point_itself(made):
+    repository, refs = made
+    proved(repository, refs[0], ProofResult.PASSED, dated=BEGIN + DAY)
+    proved(repository, refs[0], ProofResult.FAILED, dated=BEGIN, hours=1)
+
+    assert states(repository, refs[:1]) == [Cleanness.FOUND]
+
+
+def test_the_facts_that_judge_a_point_stay_if_its_details_are_too_many_to_keep(made):
+    repository, refs = made
+    rules = ":".join(f"/rules/{number:07}" for number in range(80_000))  # more than a MiB
+    scanner = ScannerFacts(name="YARA", version="1", rules=rules)
+    about = {"vm": "web", "taken_at": BEGIN, "scope": ScanScope.WHOLE, "scanners": (scanner,)}
+    volume = ScannedVolume(name="disk0", kind="ext4", files=1)
+    found = (FoundMalware(volume="disk0", path="/a", signature="Evil", scanner="YARA", size=1, sha256="0"),)
+    infected = ScannedPoint(
+        point=refs[0], volumes=(replace(volume, found=1),), findings=found, finders=("YARA",), **about
+    )
+    clean = ScannedPoint(point=refs[0], volumes=(volume,), **about)
+
+    first = repository.proofs.add(refs[0], proof_of(infected, chain=(), whole_at=None, by="test", run=""))
+    assert "scanners" not in first.details
+    assert states(repository, refs[:1]) == [Cleanness.FOUND]
+
+    repository.proofs.add(refs[0], proof_of(clean, chain=(), whole_at=None, by="test", run=""))
+    assert states(repository, refs[:1]) == [Cleanness.CLEAN]
 
 
 def test_a_find_that_is_taken_back_in_the_older_point_leaves_no_doubt(made):

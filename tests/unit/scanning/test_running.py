@@ -11,7 +11,8 @@ import pytest
 from tests.guest_memory import MemoryFiles, file, folder
 from tests.patience import HANG
 from vmkeep.errors import CancelledError, UnreachableError
-from vmkeep.model.scanning import ScannedPoint, ScannedVolume, ScannerFacts, ScanScope
+from vmkeep.model.scanfacts import ScannerFacts, ScanScope
+from vmkeep.model.scanning import ScannedPoint, ScannedVolume
 from vmkeep.scanning import Scan, Verdict, VerdictKind, contents, running
 
 CLEAN = Verdict(kind=VerdictKind.CLEAN)
