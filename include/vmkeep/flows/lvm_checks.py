@@ -22,9 +22,10 @@ from vmkeep.flows.lvm_marks import mark
 from vmkeep.flows.lvm_values import LvmCheck, LvmReport, LvmRequest, LvmSummary, summed
 from vmkeep.flows.point_choice import (
     ChosenPoint,
-    keys_of_vms,
     load,
+    names_of_vms,
     newest_of_key,
+    newest_points,
     parse_point_selector,
     points_in_order,
 )
@@ -35,6 +36,7 @@ from vmkeep.model.point import RestorePoint
 from vmkeep.model.proofs import PointProof, ProofKind, ProofResult
 from vmkeep.model.wording import counted
 from vmkeep.repository import Repository
+from vmkeep.repository.points import PointName
 from vmkeep.selection import Selector
 from vmkeep.transfer import open_views
 
@@ -93,10 +95,10 @@ def divide(repository: Repository, request: LvmRequest, *, announced: Collection
         refs = sorted(ref for ref in repository.point_refs() if ref in announced)
         return [replace(request, refs=part) for part in _parts(refs)]
     selector = parse_point_selector(request.selector) if request.selector else None
-    keys = keys_of_vms(repository)
-    if selector is not None:
-        found = abreast(repository.blobs, lambda key: newest_of_key(repository, selector, key), keys)
-        keys = [key for key, newest in zip(keys, found, strict=True) if newest]
+    if selector is None:
+        keys = list(names_of_vms(repository))
+    else:
+        keys = list(dict.fromkeys(chosen.ref.rpartition("/")[0] for chosen in newest_points(repository, selector)))
         if not keys:
             raise _nothing_fits(repository, request.selector)
     return [replace(request, keys=part) for part in _parts(keys)]
@@ -119,6 +121,8 @@ class _Work:
     key: str
     refs: tuple[str, ...] = ()
     """The points that were named; empty: those that the request means."""
+    names: list[PointName] | None = None
+    """The names of the key's points, if they were listed already."""
 
 
 def _work(repository: Repository, request: LvmRequest) -> Iterator[_Work]:
@@ -127,8 +131,10 @@ def _work(repository: Repository, request: LvmRequest) -> Iterator[_Work]:
         for ref in (*(find_ref(repository, text) for text in request.points), *request.refs):
             by_key.setdefault(ref.rpartition("/")[0], set()).add(ref)
         yield from (_Work(key, tuple(sorted(refs))) for key, refs in by_key.items())
+    elif request.keys is None:
+        yield from (_Work(key, names=names) for key, names in names_of_vms(repository).items())
     else:
-        yield from map(_Work, keys_of_vms(repository) if request.keys is None else request.keys)
+        yield from map(_Work, request.keys)
 
 
 @dataclass(slots=True)
@@ -196,7 +202,7 @@ class _Fleet:
             named = (load(self._repository, ref) for ref in work.refs)
             yield from (one for one in named if self._request.points or self._may_be_linux(one, done))
             return
-        newest = newest_of_key(self._repository, self._selector, work.key)
+        newest = newest_of_key(self._repository, self._selector, work.key, work.names)
         wanted = [chosen for chosen in newest if self._may_be_linux(chosen, done)]
         if wanted and self._request.all_points:
             yield from points_in_order(self._repository, work.key)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from functools import partial
 from itertools import groupby
 
 from vmkeep.blobs import abreast
@@ -13,7 +12,7 @@ from vmkeep.model.hostconfig import is_host_key
 from vmkeep.model.point import RestorePoint
 from vmkeep.recovery import ANSWERED, KnownPoint
 from vmkeep.repository import Repository
-from vmkeep.repository.points import ReadPoint
+from vmkeep.repository.points import PointName, ReadPoint
 from vmkeep.selection import Selector, conditions, matcher, parse_selector
 
 
@@ -39,34 +38,42 @@ def parse_point_selector(text: str) -> Selector:
     return selector
 
 
-def keys_of_vms(repository: Repository) -> list[str]:
-    """Return the key of every VM and imported image that has a point, sorted. List blobs without reading any."""
-    keys = dict.fromkeys(name.vm_key for name in repository.manifests.names() if name.taken_at is not None)
-    return sorted(key for key in keys if not is_host_key(key))
+def names_of_vms(repository: Repository) -> dict[str, list[PointName]]:
+    """Return the names of the points of every VM and imported image by its key, sorted. One list tells all."""
+    found: dict[str, list[PointName]] = {}
+    for name in repository.manifests.names():
+        if name.taken_at is not None and not is_host_key(name.vm_key):
+            found.setdefault(name.vm_key, []).append(name)
+    return dict(sorted(found.items()))
 
 
-def newest_points(
-    repository: Repository, selector: Selector | None = None, *, keys: Iterable[str] | None = None
-) -> Iterator[ChosenPoint]:
+def newest_points(repository: Repository, selector: Selector | None = None) -> Iterator[ChosenPoint]:
     """Yield the newest point of each VM that fits a selector, several at a time. VMs that share a key have one each.
 
     A newest point that cannot be read is yielded, too, unless an older one tells that its VM does not fit.
 
     :param selector: see :func:`parse_point_selector`; ``None``: every VM fits.
-    :param keys: keys of VMs to look at; ``None``: all.
     """
-    wanted = keys_of_vms(repository) if keys is None else keys
-    for found in abreast(repository.blobs, partial(newest_of_key, repository, selector), wanted):
+
+    def of_vm(listed: tuple[str, list[PointName]]) -> list[ChosenPoint]:
+        return newest_of_key(repository, selector, listed[0], listed[1])
+
+    for found in abreast(repository.blobs, of_vm, names_of_vms(repository).items()):
         yield from found
 
 
-def newest_of_key(repository: Repository, selector: Selector | None, key: str) -> list[ChosenPoint]:
-    """Return the newest point of each VM that has a key and fits; see :func:`newest_points`."""
+def newest_of_key(
+    repository: Repository, selector: Selector | None, key: str, names: Collection[PointName] | None = None
+) -> list[ChosenPoint]:
+    """Return the newest point of each VM that has a key and fits; see :func:`newest_points`.
+
+    :param names: the names of the key's points, if they were listed already.
+    """
     fits = matcher(selector) if selector is not None else lambda _facts: True
     chosen = []
-    for ref in repository.latest_refs(key):
+    for ref in repository.latest_refs(key, names):
         found = load(repository, ref)
-        known = found.point or _older(repository, key)
+        known = found.point or _older(repository, key, names)
         if known is None or fits(_known(known).facts):
             chosen.append(found)
     return chosen
@@ -110,9 +117,9 @@ def load(repository: Repository, ref: str) -> ChosenPoint:
     return ChosenPoint(ref=ref, point=found)
 
 
-def _older(repository: Repository, key: str) -> RestorePoint | None:
+def _older(repository: Repository, key: str, names: Collection[PointName] | None) -> RestorePoint | None:
     """Return the newest point of a key that can be read."""
-    return next((read.point for read in repository.newest_first(key) if read.point is not None), None)
+    return next((read.point for read in repository.newest_first(key, names) if read.point is not None), None)
 
 
 def _known(point: RestorePoint) -> KnownPoint:

@@ -42,6 +42,7 @@ from vmkeep.repository.notes import (
 )
 from vmkeep.repository.points import (
     Manifests,
+    PointName,
     ReadPoint,
     blob_of_ref,
     find_point,
@@ -296,13 +297,13 @@ class Repository:
         """Return a VM's newest restore point; ``None``: it has none."""
         return latest_point(self.manifests, vm_key)
 
-    def newest_first(self, vm_key: str) -> Iterator[ReadPoint]:
-        """Yield a VM's restore points, the newest first. Read each only when it is asked for."""
-        return newest_first(self.manifests, vm_key)
+    def newest_first(self, vm_key: str, names: Iterable[PointName] | None = None) -> Iterator[ReadPoint]:
+        """Yield a VM's restore points, the newest first; see `points.lookup.newest_first`."""
+        return newest_first(self.manifests, vm_key, names)
 
-    def latest_refs(self, vm_key: str) -> list[str]:
+    def latest_refs(self, vm_key: str, names: Iterable[PointName] | None = None) -> list[str]:
         """Return the ref of the newest restore point of each VM that has a key; see `points.lookup.latest_refs`."""
-        return latest_refs(self.manifests, vm_key)
+        return latest_refs(self.manifests, vm_key, names)
 
     def keys_of_vm(self, vm: str) -> list[str]:
         """Return the keys of the VMs that a key, a name or an inventory path means."""

@@ -92,9 +92,13 @@ def is_latest(text: str) -> bool:
     return text == _LATEST or text.startswith(f"{_LATEST}:")
 
 
-def newest_first(manifests: Manifests, vm_key: str) -> Iterator[ReadPoint]:
-    """Yield a VM's points, the newest first and those from the future last. Read each only when it is asked for."""
-    choice, ahead, left_out = _told_apart(manifests.location, manifests.names(vm_key))
+def newest_first(manifests: Manifests, vm_key: str, names: Iterable[PointName] | None = None) -> Iterator[ReadPoint]:
+    """Yield a VM's points, the newest first and those from the future last. Read each only when it is asked for.
+
+    :param names: the names of its points, if they were listed already.
+    """
+    listed = manifests.names(vm_key) if names is None else names
+    choice, ahead, left_out = _told_apart(manifests.location, listed)
     for warning in left_out:
         log.warning("%s", warning)
     for group in [*_by_second(choice), *_by_second(ahead)]:
@@ -114,16 +118,19 @@ def latest_point(manifests: Manifests, vm_key: str) -> RestorePoint | None:
     return None if newest is None else newest.told()
 
 
-def latest_refs(manifests: Manifests, vm_key: str) -> list[str]:
+def latest_refs(manifests: Manifests, vm_key: str, names: Iterable[PointName] | None = None) -> list[str]:
     """Return the ref of the newest point of each VM that has a key. The newest of all is first, even if unreadable.
 
     Reads only the newest few points of the key, so a VM is left out if all its points are older than those.
+
+    :param names: the names of the key's points, if they were listed already.
     """
-    newest = _newest(manifests, list(manifests.names(vm_key)))
+    listed = list(manifests.names(vm_key) if names is None else names)
+    newest = _newest(manifests, listed)
     if newest is None:
         return []
     first = newest.name.ref if newest.point is None else newest.told().ref
-    return list(dict.fromkeys([first, *(point.ref for point in _newest_of_each(manifests, vm_key, _FEW))]))
+    return list(dict.fromkeys([first, *(point.ref for point in _newest_of_each(manifests, vm_key, listed, _FEW))]))
 
 
 def keys_of_vm(manifests: Manifests, vm: str) -> list[str]:
@@ -237,22 +244,25 @@ def _latest(manifests: Manifests, names: Sequence[PointName], vm: str) -> Restor
 
 def _require_one_vm(manifests: Manifests, vm_key: str, named: str) -> None:
     """Refuse to choose if the newest points of one key belong to several VMs. A VM's copy has its original's UUID."""
-    newest = _newest_of_each(manifests, vm_key, _ALIKE)
+    newest = _newest_of_each(manifests, vm_key, None, _ALIKE)
     if len(newest) > 1:
         shown = "; ".join(f"{point.ref} is the newest of {point.vm.in_full}" for point in newest)
         raise AmbiguousError(f"'{named}' fits {len(newest)} VMs with one UUID: {shown}: name the restore point")
 
 
-def _newest_of_each(manifests: Manifests, vm_key: str, among: int) -> list[RestorePoint]:
+def _newest_of_each(
+    manifests: Manifests, vm_key: str, names: Iterable[PointName] | None, among: int
+) -> list[RestorePoint]:
     """Return the newest point of each VM to which the newest points of a key belong.
 
     A vCenter gives an instance UUID to one VM at a time. So if a managed object follows another one in one vCenter
     under the same UUID, both are one VM, which was registered again or restored. Managed objects that take turns are
     two VMs. So are VMs of two vCenters.
 
+    :param names: the names of the key's points; ``None``: list them.
     :param among: the number of newest points to read.
     """
-    points = [read.point for read in islice(newest_first(manifests, vm_key), among) if read.point is not None]
+    points = [read.point for read in islice(newest_first(manifests, vm_key, names), among) if read.point is not None]
     vcenters = settled_vcenters([point.vm.vcenter for point in reversed(points)])[::-1]
     vms = [(vcenter, point.vm.moref) for vcenter, point in zip(vcenters, points, strict=True)]
     turns = [vm for vm, _ in groupby(vms)]
