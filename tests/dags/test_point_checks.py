@@ -220,16 +220,30 @@ def test_nobody_is_told_if_nothing_failed_or_the_policy_says_so(monkeypatch, out
     assert (told["mail"], events, sent) == ([], [], [])
 
 
-def test_an_alarm_names_the_vms_of_a_policy_that_were_not_proved_in_time(repository, tmp_path, monkeypatch):
+def test_an_alarm_names_the_vms_that_were_not_proved_in_time_also_if_the_vcenter_is_silent(
+    repository, tmp_path, monkeypatch
+):
     point = store(repository, tmp_path)
-    context = context_of()
+    silent = {"conn_type": "vsphere", "host": "127.0.0.1", "port": 9, "login": "u", "password": "p"}
+    monkeypatch.setenv("AIRFLOW_CONN_VSPHERE_DEFAULT", json.dumps(silent))
 
-    with pytest.raises(AirflowFailException, match="policy nightly: 1 VM not proved in time: web01: never proved"):
-        FindUnprovedOperator(task_id="find_unproved").execute(context)
-    assert context["ti"].pushed == {"policy nightly": ["web01: never proved"]}
+    def alarm():
+        context = context_of()
+        with pytest.raises(AirflowFailException) as caught:
+            FindUnprovedOperator(task_id="find_unproved").execute(context)
+        return str(caught.value), context["ti"].pushed
+
+    message, pushed = alarm()
+    assert "policy nightly: 1 VM not proved in time: web01: never proved" in message
+    assert pushed == {"policy nightly": ["web01: never proved"]}
+
     verify({"point": point.ref, "name": "web01", "levels": ["all"]}).execute(context_of())
+    message, pushed = alarm()
+    assert message.startswith("policy nightly: nobody can tell which VMs have no restore point: ")
+    assert pushed == {"policy nightly": []}
 
-    assert FindUnprovedOperator(task_id="find_unproved").execute(context_of()) == {"policy nightly": []}
+    monkeypatch.delenv("AIRFLOW_CONN_VSPHERE_DEFAULT")
+    assert "nobody can tell which VMs have no restore point" in alarm()[0]
 
 
 def test_only_a_policy_that_asks_for_checks_has_a_dag_for_them(repository, tmp_path):

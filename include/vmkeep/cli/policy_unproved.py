@@ -40,9 +40,10 @@ def tell_unproved(
     watched = _watched(policies, names)
     standings = standings_at(repository, vcenter, policies, catalog=catalog) if vcenter is not None and watched else ()
     looks = {policy.name: proofs_of_policy(repository, policy, standings=standings) for policy in watched}
+    if watched and vcenter is None:
+        warn("no --vcenter tells which VMs the policies take, so that a VM without a restore point is not counted")
     for name in (name for name, look in looks.items() if not look.watched):
-        asked = "" if vcenter is not None else ", and no --vcenter tells which VMs it takes"
-        warn(f"no VM of policy {name} is known: no newest restore point names it{asked}")
+        warn(f"no VM of policy {name} is known: no newest restore point names it")
     found = [vm for look in looks.values() for vm in look.unproved]
     if as_json:
         print_json(found)

@@ -59,6 +59,8 @@ class _Evidence:
     """Hosts of the vCenters that gave no answer."""
     skipped: dict[str, str] = field(default_factory=dict)
     gaps: list[str] = field(default_factory=list)
+    unlisted: list[Policy] = field(default_factory=list)
+    """Policies of which no vCenter tells which VMs they take."""
     standings: list[VmStanding] = field(default_factory=list)
     """The VMs that are known."""
 
@@ -110,7 +112,7 @@ def check_quality(
                 judgements=judge(
                     answers,
                     skipped=evidence.skipped,
-                    gaps=dict.fromkeys(_OF_VMS, "; ".join(evidence.gaps)),
+                    gaps=_gaps(evidence),
                     namesakes=_namesakes(evidence.standings),
                 ),
                 notes=tuple(evidence.notes),
@@ -197,11 +199,29 @@ def _lay_vms(
     by_points = list(standings_by_points(check, rest, proofs))
     check.lay(by_points)
     evidence.standings += by_points
+    evidence.unlisted = rest
     if rest and policies:
         evidence.notes.append(
             f"for {counted(len(rest), 'policy', 'policies')} no vCenter tells which VMs there are: those count whose "
             "newest point names the policy"
         )
+
+
+def _gaps(evidence: _Evidence) -> dict[str, str]:
+    """Return the reasons why findings about VMs may be missing, by the expectation.
+
+    A VM that never got a point is known to its vCenter only, so that nothing is met for a policy without one.
+    """
+    gaps = dict.fromkeys(_OF_VMS, "; ".join(evidence.gaps))
+    terms = [terms_of(policy) for policy in evidence.unlisted]
+    for one, demanding in (
+        ("rpo", [each.name for each in terms if each.max_age is not None]),
+        ("proof-age", [each.name for each in terms if each.proved_within is not None]),
+    ):
+        if demanding:
+            why = f"no vCenter tells which VMs without a restore point belong to {', '.join(demanding)}"
+            gaps[one] = "; ".join(filter(None, [gaps[one], why]))
+    return gaps
 
 
 def _namesakes(standings: Iterable[VmStanding]) -> frozenset[str]:

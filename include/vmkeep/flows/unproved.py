@@ -17,6 +17,8 @@ from vmkeep.model.wording import age
 from vmkeep.policy import Policy
 from vmkeep.repository import Repository
 
+__all__ = ["PolicyProofs", "UnprovedByPolicy", "VmStanding", "proofs_of_policy", "standings_at"]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnprovedByPolicy:
@@ -46,13 +48,6 @@ class PolicyProofs:
     """Sorted by name."""
     watched: int = 0
     """Number of VMs that were looked at."""
-
-
-def unproved_of_policy(
-    repository: Repository, policy: Policy, *, at: datetime | None = None
-) -> tuple[UnprovedByPolicy, ...]:
-    """Return the VMs of a policy whose last proof is older than its ``proved_within``; see :func:`proofs_of_policy`."""
-    return proofs_of_policy(repository, policy, at=at).unproved
 
 
 def proofs_of_policy(

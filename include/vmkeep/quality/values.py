@@ -140,6 +140,8 @@ class QualityReport:
             return "failed" if self.failed else "undecided"
         if all(one.skipped for one in self.judgements):
             return "not looked at"
+        if any(one.result == "undecided" for one in self.judgements):
+            return "undecided"
         return "warned" if self.warned else "met"
 
     @property

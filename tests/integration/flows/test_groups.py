@@ -80,7 +80,8 @@ def test_unproved_names_the_vms_that_only_the_vcenter_tells_of_and_counts_all(vm
     assert isinstance(late.exception, SomeFailedError)
     assert "2 of 2 VMs not proved in time" in late.stderr
     assert {name for name in ("web01", "db01") if name in late.stdout} == {"web01", "db01"}
-    assert "no VM of policy web is known: no newest restore point names it, and no --vcenter tells" in silent.stderr
+    assert "no --vcenter tells which VMs the policies take, so that a VM without a restore point is" in silent.stderr
+    assert "no VM of policy web is known: no newest restore point names it" in silent.stderr
     assert "0 of 0 VMs not proved in time" in silent.stderr
 
 

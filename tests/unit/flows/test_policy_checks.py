@@ -15,7 +15,7 @@ from vmkeep.catalog import VmStanding
 from vmkeep.clock import now
 from vmkeep.flows.check_values import Level
 from vmkeep.flows.policy_checks import CheckJob, checks_due, do_checks, is_due, jobs_for
-from vmkeep.flows.unproved import proofs_of_policy, unproved_of_policy
+from vmkeep.flows.unproved import proofs_of_policy
 from vmkeep.model.point import BackupMode, Consistency, Quiesce, RestorePoint, VmIdentity
 from vmkeep.model.proofs import PointProof, ProofKind, ProofResult
 from vmkeep.policy import BootRules, Verification
@@ -214,7 +214,7 @@ def test_a_vm_whose_last_proof_that_counts_is_too_old_is_named_and_no_other(repo
     prove(repository, refs["c"], ProofKind.BOOT, ProofResult.UNDECIDED, at=WHEN)
     prove(repository, refs["d"], ProofKind.RESTORE, ProofResult.PASSED, at=WHEN)
 
-    late = unproved_of_policy(repository, policy_of(EVERYTHING), at=WHEN + timedelta(days=30))
+    late = proofs_of_policy(repository, policy_of(EVERYTHING), at=WHEN + timedelta(days=30)).unproved
 
     assert [vm.line for vm in late] == [
         "name of b: last proved 31 d ago, by boot",
@@ -222,5 +222,6 @@ def test_a_vm_whose_last_proof_that_counts_is_too_old_is_named_and_no_other(repo
         "name of d: never proved",  # a restore without a probe was none
     ]
     by_digests = replace(EVERYTHING, proved_by=ProofKind.DIGESTS)
-    assert [vm.vm_key for vm in unproved_of_policy(repository, policy_of(by_digests), at=WHEN)] == ["a", "c", "d"]
-    assert unproved_of_policy(repository, policy_of(Verification()), at=WHEN) == ()
+    told = proofs_of_policy(repository, policy_of(by_digests), at=WHEN)
+    assert [vm.vm_key for vm in told.unproved] == ["a", "c", "d"]
+    assert proofs_of_policy(repository, policy_of(Verification()), at=WHEN).unproved == ()

@@ -1,0 +1,27 @@
+"""A VM that a policy takes and that never got a restore point is missed by the daily watch, not forgotten."""
+
+from __future__ import annotations
+
+import json
+from types import SimpleNamespace
+
+import pytest
+from airflow.sdk.exceptions import AirflowFailException
+
+from vmkeep_airflow.operators.find_unproved import FindUnprovedOperator
+
+pytestmark = [pytest.mark.airflow, pytest.mark.slow]
+
+
+def test_a_vm_without_any_restore_point_is_named_as_never_proved(connections, tmp_path, monkeypatch):
+    for name, fields in connections.items():
+        monkeypatch.setenv(f"AIRFLOW_CONN_{name.upper()}", json.dumps(fields))
+    monkeypatch.setenv("AIRFLOW__VMKEEP__POLICIES", str(tmp_path))
+    (tmp_path / "nightly.yaml").write_text(
+        "name: nightly\nselection: name:app01\nwindow: {start: '22:00', end: '06:00', time_zone: UTC}\n"
+        "verification: {digests: always, proved_within: 30d}\n"
+    )
+    context = {"ti": SimpleNamespace(dag_id="missed_backups", run_id="by_hand", xcom_push=lambda **_told: None)}
+
+    with pytest.raises(AirflowFailException, match="policy nightly: 1 VM not proved in time: app01: never proved"):
+        FindUnprovedOperator(task_id="find_unproved").execute(context)
