@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from itertools import islice
 from typing import Any, Final
 
@@ -165,7 +166,14 @@ class QualityCheck:
             return {row.measure: row.number for row in session.execute(query)}
 
     def newest(self) -> list[tuple[str, str, str, str, int]]:
-        """Return the newest good point of each VM: its key, its name, its policy, the ref, the time."""
+        """Return the newest good point of each VM: its key, its name, its policy, the ref, the time.
+
+        The database is asked once, because points that were laid out do not change.
+        """
+        return self._newest
+
+    @cached_property
+    def _newest(self) -> list[tuple[str, str, str, str, int]]:
         row = PointEvidence
         query = select(row.vm_key, row.name, row.policy, row.ref, row.at)
         with self._session() as session:

@@ -191,6 +191,19 @@ def test_vms_of_one_name_are_told_apart(site):
     assert sorted(one.line.partition(":")[0] for one in rpo.findings) == ["twin (key0)", "twin (key1)"]
 
 
+def test_without_a_vcenter_nothing_is_met_that_a_vm_without_any_point_would_break(tmp_path):
+    (tmp_path / "nightly.yaml").write_text(POLICY)
+    policy = read_file(tmp_path / "nightly.yaml").policy
+    repository = create_repository(str(tmp_path / "repository"))
+    repository.seal(replace(point("box", 1, images=()), taken_at=now()))
+
+    report = check_quality(repository, [policy], [], catalog=None)
+
+    (rpo,) = [one for one in report.judgements if one.id == "rpo"]
+    assert (rpo.result, rpo.found, report.result, report.failed) == ("undecided", 0, "undecided", ())
+    assert rpo.gap == "no vCenter tells which VMs without a restore point belong to nightly"
+
+
 def test_a_damaged_manifest_a_lost_map_and_a_removed_point_are_found(site):
     with open_repository(str(site / "repository")) as repository:
         (ref,) = repository.point_refs()
