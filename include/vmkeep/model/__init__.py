@@ -7,5 +7,6 @@ __all__ = [
     "access", "address", "arrayhook", "audit", "aws", "blockio", "changedown", "disk", "diskaccess", "diskrule",
     "exports", "extents", "fetched", "fullreason", "guest", "guestfiles", "hostconfig", "job", "limits", "lun",
     "overwrite", "place", "point", "portable", "prints", "proofs", "quiescing", "rdm", "references", "room",
-    "samefiles", "scanning", "selector", "serving", "sinks", "site", "transport", "vmref", "wording", "writeway",
+    "samefiles", "scanfacts", "scanning", "selector", "serving", "sinks", "site", "transport", "vmref", "wording",
+    "writeway",
 ]  # fmt: skip
