@@ -19,7 +19,7 @@ WORKDIR /opt/vmkeep
 COPY requirements-site.txt ./
 # The list is complete, so nothing has to be found out: --no-deps.
 RUN pip install uv==0.13.8 \
-    && uv pip install --python python --no-cache --compile-bytecode --no-deps --require-hashes -r requirements-site.txt
+    && uv pip install --system --no-cache --compile-bytecode --no-deps --require-hashes -r requirements-site.txt
 
 COPY pyproject.toml README.md LICENSE ./
 COPY include ./include

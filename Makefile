@@ -36,7 +36,7 @@ test-fast: setup ## Run the tests that take seconds
 	$(BIN)/pytest -m "not slow and not airflow and not soak" $(ARGS)
 
 soak: setup ## Every case of some kinds; ten minutes of processes killed and stopped (ARGS="--seconds 60 --seed 7")
-	@scripts/debian.sh $(TEST_PACKAGES) redis-server
+	@scripts/debian.sh $(TEST_PACKAGES) redis-server debootstrap
 	$(BIN)/pytest -n auto -m soak
 	$(BIN)/python -m tests.soak $(ARGS)
 
