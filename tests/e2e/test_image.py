@@ -122,7 +122,9 @@ def stages(base: Path) -> dict[str, Stage]:
     return built
 
 
-def test_the_image_of_airflow_has_the_command_the_dags_and_airflow_for_a_user_without_rights(stages):
+def test_the_image_of_airflow_has_the_command_the_dags_and_airflow_for_a_user_without_rights(
+    stages: dict[str, Stage],
+) -> None:
     image = stages["airflow"]
 
     assert image.user == "airflow"
@@ -135,9 +137,9 @@ def test_the_image_of_airflow_has_the_command_the_dags_and_airflow_for_a_user_wi
     image.run("! touch /opt/vmkeep/mine 2>/dev/null")
 
 
-def test_the_image_of_the_lab_makes_the_lab(stages):
+def test_the_image_of_the_lab_makes_the_lab(stages: dict[str, Stage]) -> None:
     assert "Usage" in stages["lab"].run("gcc --version > /dev/null && vmlab --help")
 
 
-def test_the_image_of_s3_has_the_server(stages):
+def test_the_image_of_s3_has_the_server(stages: dict[str, Stage]) -> None:
     stages["s3"].run("weed version")
