@@ -8,7 +8,7 @@ import pytest
 
 from tests.guest_disks import MemoryDisk, in_guest
 from vmkeep.errors import CorruptError
-from vmkeep.flows.file_system_checks import _judge
+from vmkeep.flows.file_system_checks import _judge, _Roots
 from vmkeep.guest.lvm import check
 from vmkeep.guest.volumes import find_volumes
 from vmkeep.model.proofs import ProofResult
@@ -88,3 +88,30 @@ def test_many_data_of_no_known_kind_are_undecided_and_a_boot_loader_s_few_are_no
 
 def test_disks_with_nothing_known_are_undecided():
     assert judged(MemoryDisk(bytes(MIB)))[0] is ProofResult.UNDECIDED
+
+
+def roots_of(content):
+    return _Roots.of(find_volumes(in_guest(MemoryDisk(content))))
+
+
+def test_a_root_folder_is_listed_and_not_only_opened(ext4, tmp_path):
+    (tmp_path / "disk").write_bytes(ext4)
+    told = subprocess.run(["debugfs", "-R", "blocks /", str(tmp_path / "disk")], capture_output=True, check=True)
+    block = int(told.stdout) * 1024
+    assert roots_of(ext4).failures == []
+
+    (failure,) = roots_of(ext4[:block] + b"\xa5" * 1024 + ext4[block + 1024 :]).failures
+
+    assert failure.startswith("disk0: its ext4 cannot be read: ")
+
+
+def test_a_file_system_with_a_feature_that_nobody_knows_is_a_doubt(tmp_path):
+    path = tmp_path / "disk"
+    path.write_bytes(bytes(4 * MIB))
+    subprocess.run(["mkfs.ext4", "-q", "-O", "^metadata_csum", str(path)], check=True)
+    content = bytearray(path.read_bytes())
+    content[1024 + 0x60 + 3] |= 0x40  # s_feature_incompat
+
+    found = roots_of(content)
+
+    assert (len(found.doubts), found.failures) == (1, [])
