@@ -177,6 +177,18 @@ def test_what_mtools_copied_to_fat_comes_out(tmp_path, tree, bits, size):
     assert found == {f"/{each.relative_to(tree)}": hashlib.sha256(each.read_bytes()).hexdigest() for each in expected}
 
 
+def test_links_of_xfs_come_out_however_many_blocks_they_take(folder):
+    with open_file_system(ImageDisk(image("xfs-links", folder)), "xfs", what="disk0p1") as files:
+        found = {entry.path: entry.target for entry in walk(files)}
+
+    assert found == {
+        "/one-block": "a/" * 484 + "b",  # its header takes the other 56 bytes of the block
+        "/two-blocks": "x/" * 490 + "y",
+        "/longest": "z" * 1023,
+        "/short": "short",
+    }
+
+
 @pytest.mark.parametrize("name", ODD)
 def test_what_the_kernel_wrote_comes_out_with_all_that_it_told(folder, name):
     told = json.loads((FOLDER / f"{name}.json").read_text())

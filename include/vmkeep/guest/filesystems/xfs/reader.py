@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 from collections.abc import Iterator
 from typing import Final
 
@@ -152,13 +153,26 @@ class XfsReader:
             return posix_name(fork.room[: inode.size])
         if not self._found.has_checksums:
             return posix_name(self._mapper.read(fork, 0, inode.size))
-        size = self._found.block_size
-        blocks = -(-inode.size // (size - _HEADER_OF_LINK))
-        data = self._mapper.read(fork, 0, blocks * size)
-        parts = [data[at : at + size] for at in range(0, len(data), size)]
-        if any(part[:4] != _LINK for part in parts):
-            raise self._volume.damaged(f"the symbolic link with the inode {inode.number} has a wrong header")
-        return posix_name(b"".join(part[_HEADER_OF_LINK:] for part in parts)[: inode.size])
+        return posix_name(b"".join(self._parts_of_target(inode)))
+
+    def _parts_of_target(self, inode: Inode) -> Iterator[bytes]:
+        """Yield the parts of a long target. Each extent begins with a header, however many blocks it has."""
+        at = 0
+        for run in self._mapper.runs(inode.content):
+            if at == inode.size:
+                break
+            if run.place is None:
+                raise self._volume.damaged(f"a part of the symbolic link with the inode {inode.number} is missing")
+            room = run.length - _HEADER_OF_LINK
+            data = self._volume.read(run.place, _HEADER_OF_LINK + min(room, inode.size - at))
+            magic, offset, length = struct.unpack_from(">4sII", data)
+            part = data[_HEADER_OF_LINK:]
+            if (magic, offset, length) != (_LINK, at, len(part)):
+                raise self._volume.damaged(f"the symbolic link with the inode {inode.number} has a wrong header")
+            yield part
+            at += len(part)
+        if at != inode.size:
+            raise self._volume.damaged(f"a part of the symbolic link with the inode {inode.number} is missing")
 
     def content(self, path: str, node: int) -> io.RawIOBase:
         """Open the content of a file.
