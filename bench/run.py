@@ -27,6 +27,7 @@ from bench.ours import Limit, Vmkeep
 from bench.peer_programs import Borg, Cp, QemuImg, Restic
 from bench.programs import build_limits, build_timed, has, machine, versions
 from bench.report import Row, markdown, plain
+from bench.rows.boot import BootRow
 from bench.rows.exports import ExportRow
 from bench.rows.files import FilesRow
 from bench.rows.generations import Generations
@@ -40,7 +41,7 @@ from bench.rows.wholevm import WholeVmRow
 
 LAB = ("latency", "disks")
 STORAGE = ("s3 put", "s3 get")
-ROWS = (*STEPS, "exports", "metadata", "view", "guest", "files", *LAB, "vm", *STORAGE, "profile")
+ROWS = (*STEPS, "exports", "metadata", "view", "guest", "boot", "files", *LAB, "vm", *STORAGE, "profile")
 _QUICK_MIB = 1024
 _LARGER = 128
 """The simulated disk of the row about metadata has this many times the size: 1 TiB for 8 GiB."""
@@ -100,6 +101,8 @@ def _run(folder: Path, options: argparse.Namespace) -> list[Row]:
         rows += ViewRow(stopwatch, disk, folder).run(options.rounds)
     if "guest" in options.rows:
         rows += GuestRow(stopwatch, folder).run(options.rounds)
+    if "boot" in options.rows:
+        rows += BootRow(stopwatch, folder).run(options.rounds)
     if "files" in options.rows:
         rows += FilesRow(stopwatch, folder).run(options.rounds)
     if wanted := [name for name in LAB if name in options.rows]:
