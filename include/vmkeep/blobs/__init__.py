@@ -30,7 +30,7 @@ from vmkeep.blobs.store import (
     space_of,
     top_names,
 )
-from vmkeep.blobs.wrappers import Meter, VerbMeter
+from vmkeep.blobs.wrappers import Meter, VerbMeter, change_rate
 
 __all__ = [
     "RESERVE",
@@ -47,6 +47,7 @@ __all__ = [
     "VerbMeter",
     "Versions",
     "abreast",
+    "change_rate",
     "check_key",
     "check_prefix",
     "close_store",

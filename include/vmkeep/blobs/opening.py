@@ -16,12 +16,11 @@ from vmkeep.blobs.store import BlobStore
 from vmkeep.blobs.wrappers import (
     Meter,
     MeteredStore,
-    Pace,
     RetryingStore,
     SettlingStore,
     ThrottledStore,
+    pace_for,
     parse_rates,
-    timetable_for,
 )
 from vmkeep.errors import (
     PermissionDeniedError,
@@ -52,6 +51,7 @@ def open_store(
     :param credentials: credentials for S3; ``None``: those in the environment.
     :param limit_rate: bytes per second, in the form that :func:`~vmkeep.blobs.wrappers.parse_rates` reads. All
         processes of this user on this machine that give the same rate for this location share it.
+        :func:`~vmkeep.blobs.change_rate` changes it later.
     :param meter: counts the calls, each attempt at a call separately.
     :raises UsageError: the location or the rate does not parse.
     :raises MissingExtraError: the extra for this kind of store is not installed.
@@ -60,16 +60,24 @@ def open_store(
     :raises AuthenticationError: the server refuses the credentials, or there are none.
     :raises CertificateError: the SSH server's host key is not known, or is not the known one.
     """
+    if limit_rate:
+        parse_rates(limit_rate)  # a mistake is told before any server is asked
+
+    def settling(store: BlobStore) -> BlobStore:
+        # The meter is the innermost wrapper, so that it does not count the wait of a rate limit.
+        pace = pace_for(location, store.location, limit_rate)
+        return SettlingStore(ThrottledStore(store if meter is None else MeteredStore(store, meter), pace))
+
     if location.startswith("s3://"):
-        return RetryingStore(_settling(_open_s3(location, credentials, new=False), limit_rate, meter))
+        return RetryingStore(settling(_open_s3(location, credentials, new=False)))
     if location.startswith(_SSH):
-        return RetryingStore(_settling(_open_ssh(location, new=False), limit_rate, meter))
+        return RetryingStore(settling(_open_ssh(location, new=False)))
     folder = local_folder(location)
     if not (found := _is_folder(folder)):
         if found is None:
             raise RepositoryError(f"{folder}: no such folder; create a repository there with 'vmkeep repo init'")
         raise RepositoryError(f"{folder}: is not a folder; name the folder of a repository")
-    return _settling(LocalStore(folder), limit_rate, meter)
+    return settling(LocalStore(folder))
 
 
 def open_uploads(location: str, *, credentials: AwsCredentials | None = None) -> S3Uploads:
@@ -85,16 +93,6 @@ def open_uploads(location: str, *, credentials: AwsCredentials | None = None) ->
 
     place = parse_location(location)
     return S3Uploads(S3Access(place, credentials))
-
-
-def _settling(store: BlobStore, limit_rate: str | None, meter: Meter | None) -> BlobStore:
-    """Wrap a store. The meter is the innermost wrapper, so that it does not count the wait of a rate limit."""
-    if meter is not None:
-        store = MeteredStore(store, meter)
-    if limit_rate:
-        rates = parse_rates(limit_rate)
-        store = ThrottledStore(store, Pace(rates, timetable_for(f"{store.location} {limit_rate}")))
-    return SettlingStore(store)
 
 
 def create_store(location: str, *, credentials: AwsCredentials | None = None) -> BlobStore:

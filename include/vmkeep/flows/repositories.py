@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from vmkeep.blobs import LockMode, LockRule
+from vmkeep.blobs import change_rate as change_store_rate
 from vmkeep.blobs.wrappers import parse_rates
 from vmkeep.clock import now
 from vmkeep.model.job import Progress
@@ -27,8 +28,8 @@ from vmkeep.repository.checks import Slice, parse_slice
 from vmkeep.repository.index import default_cache
 
 __all__ = [
-    "LOCK_MODES", "Made", "Repository", "Slice", "cache_folder", "check", "choose_slice", "create", "open_repository",
-    "open_site_repository", "require_rate", "stats", "takes_passphrase",
+    "LOCK_MODES", "Made", "Repository", "Slice", "cache_folder", "change_rate", "check", "choose_slice", "create",
+    "open_repository", "open_site_repository", "require_rate", "stats", "takes_passphrase",
 ]  # fmt: skip
 
 LOCK_MODES = tuple(mode.value for mode in LockMode)
@@ -107,6 +108,16 @@ def check(
 def cache_folder() -> Path | None:
     """Return the folder for caches of the index; ``None``: this user has none."""
     return default_cache()
+
+
+def change_rate(location: str, limit_rate: str | None) -> None:
+    """Let all work of this process at a repository keep to another rate limit from now on. Any thread may call it.
+
+    :param location: as it was given when the repository was opened.
+    :param limit_rate: bytes per second, maybe by time of day, e.g. ``50MiB``; ``None``: there is no limit.
+    :raises UsageError: the text is no rate limit. Then nothing has changed.
+    """
+    change_store_rate(location, limit_rate)
 
 
 def require_rate(text: str) -> None:

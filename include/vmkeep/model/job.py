@@ -125,6 +125,24 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TaskProgress:
+    """The state of a task's work when the task last told of it, for people who look from elsewhere."""
+
+    label: str
+    """The disk or the part of the work."""
+    phase: str
+    done: int
+    total: int
+    """Zero: not known."""
+    in_bytes: bool
+    """Whether the two numbers above are bytes. Else only their share tells something."""
+    rate: float
+    """Per second, over the last half minute."""
+    idle_seconds: float
+    """Seconds since the numbers had last changed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WriteJob:
     """The order to write one disk of a restore point onto a disk of a VM."""
 

@@ -31,6 +31,7 @@ from vmkeep.model.site import Site
 from vmkeep.privacy import hide_memory
 from vmkeep.transfer.drivers import load_driver
 from vmkeep.transfer.library_clash import require_neighbours
+from vmkeep.transfer.new_rate import NewRate
 from vmkeep.transfer.protocol import Channel, ChildRequest, describe_error, parse_access_job, parse_site
 from vmkeep.transfer.renewal import receive
 from vmkeep.transfer.stop_reasons import Stop, Watch
@@ -107,9 +108,10 @@ def _run(request: ChildRequest, channel: Channel, stop: Stop, parent: int) -> An
             return asdict(access.probe(launch))
         signal.alarm(0)
         calls = partial(_calls, access)
-        Watch(stop, channel, stdin=0, parent=parent, activity=calls, renewed=renewed)
+        rate = NewRate(site.repository)
+        Watch(stop, channel, stdin=0, parent=parent, activity=calls, renewed=renewed, rate=rate)
         try:
-            return asdict(_VERBS[request.verb](request, site, access, stop, _Reporter(channel, stop)))
+            return asdict(_VERBS[request.verb](request, site, rate, access, stop, _Reporter(channel, stop)))
         finally:
             channel.send({"event": "timings", "rows": [asdict(row) for row in access.timings()]})
 
@@ -142,7 +144,12 @@ class _Reporter:
 
 
 def _copy(
-    request: ChildRequest, site: Site, access: DiskAccess, stop: Stop, report: Callable[[Progress], None]
+    request: ChildRequest,
+    site: Site,
+    rate: NewRate,
+    access: DiskAccess,
+    stop: Stop,
+    report: Callable[[Progress], None],
 ) -> DiskCopy:
     from vmkeep.model.job import Cursor, DiskCopy, DiskJob, from_plain
     from vmkeep.transfer.auditing import OnceAllocated
@@ -152,7 +159,7 @@ def _copy(
 
     job = from_plain(DiskJob, request.job)
     cursor = from_plain(Cursor, request.cursor) if request.cursor else None
-    with _open_repository(request, site) as repository:
+    with _open_repository(request, site, rate) as repository:
         area = repository.run(job.run)
         extents = area.load_extents(job.extents) if job.extents else None
         name, what = f"disk-{job.disk.key}", f"copy of {job.vm.name} {job.disk.label}"
@@ -220,7 +227,12 @@ def _copy(
 
 
 def _write(
-    request: ChildRequest, site: Site, access: DiskAccess, stop: Stop, report: Callable[[Progress], None]
+    request: ChildRequest,
+    site: Site,
+    rate: NewRate,
+    access: DiskAccess,
+    stop: Stop,
+    report: Callable[[Progress], None],
 ) -> DiskWrite:
     from vmkeep.model.job import DiskWrite, WriteJob, from_plain
     from vmkeep.transfer.permitted import permitted
@@ -228,7 +240,7 @@ def _write(
 
     job = from_plain(WriteJob, request.job)
     started = time.monotonic()
-    with _open_repository(request, site) as repository:
+    with _open_repository(request, site, rate) as repository:
         point = repository.load_point(job.point)
         root = next((image.root for image in point.images if image.disk.key == job.device_key), None)
         if root is None:
@@ -258,7 +270,12 @@ def _write(
 
 
 def _access(
-    request: ChildRequest, _site: Site, access: DiskAccess, stop: Stop, _report: Callable[[Progress], None]
+    request: ChildRequest,
+    _site: Site,
+    _rate: NewRate,
+    access: DiskAccess,
+    stop: Stop,
+    _report: Callable[[Progress], None],
 ) -> AccessDone:
     """Take or end the access holds on some VMs. A failure at one VM does not stop the others."""
     job = parse_access_job(request.job or {})
@@ -295,10 +312,12 @@ def _at_most(asked: int, limit: int | None) -> int:
     return asked if limit is None else min(asked, limit)
 
 
-def _open_repository(request: ChildRequest, site: Site) -> Repository:
+def _open_repository(request: ChildRequest, site: Site, rate: NewRate) -> Repository:
     from vmkeep.repository import open_site_repository
 
-    return open_site_repository(site, master=bytes.fromhex(request.master) if request.master else None)
+    repository = open_site_repository(site, master=bytes.fromhex(request.master) if request.master else None)
+    rate.begin()
+    return repository
 
 
 _VERBS: Final[dict[str, Callable[..., DiskCopy | DiskWrite | AccessDone]]] = {

@@ -20,6 +20,7 @@ from types import TracebackType
 from typing import IO, Any, Final, Generic, TypeVar
 
 from vmkeep.blackbox import BlackBox
+from vmkeep.blobs.wrappers import parse_rates
 from vmkeep.errors import (
     CancelledError,
     DeadlineError,
@@ -44,6 +45,7 @@ from vmkeep.model.site import Site
 from vmkeep.model.transport import AccessUsed
 from vmkeep.repository import unlock_site
 from vmkeep.transfer.drivers import DriverChoice, choose_driver
+from vmkeep.transfer.new_rate import encode_rate
 from vmkeep.transfer.protocol import CANCEL, ChildRequest, Lines, plain_site, rebuild_error
 from vmkeep.transfer.renewal import Renewer
 from vmkeep.transfer.table import render_timings
@@ -200,6 +202,16 @@ class RunningTransfer(Generic[T]):
         if isinstance(self._outcome, VmKeepError):
             raise self._outcome
         return self._outcome
+
+    def change_rate(self, limit_rate: str | None) -> None:
+        """Let the transfer keep to another limit for reading and writing the repository. Any thread may call it.
+
+        :param limit_rate: as ``Site.limit_rate``; ``None``: there is no limit any more.
+        :raises UsageError: the limit does not parse. Then nothing has changed.
+        """
+        if limit_rate:
+            parse_rates(limit_rate)
+        self._say(encode_rate(limit_rate))
 
     def cancel(self) -> None:
         """Stop the child and wait until it is gone, which takes seconds. Any thread or signal handler may call it."""

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from typing import Final
 
 from vmkeep.errors import CancelledError, DeadlineError, VmKeepError
+from vmkeep.transfer.new_rate import RATE, NewRate
 from vmkeep.transfer.protocol import Channel, Lines, describe_error
 from vmkeep.transfer.renewal import WORD, Renewed
 
@@ -59,14 +60,17 @@ class Watch:
         parent: int,
         activity: Callable[[], int],
         renewed: Renewed | None = None,
+        rate: NewRate,
     ) -> None:
         """Begin to watch.
 
         :param activity: returns the number of disk calls that returned, for phases that report no other progress.
         :param renewed: takes the new credentials that the parent sends.
+        :param rate: takes the new rate limit that the parent sends.
         """
         self._stop = stop
         self._renewed = renewed
+        self._rate = rate
         self._lines = Lines(self._on_line)
         self._activity = activity
         self._seen_activity = -1
@@ -101,6 +105,8 @@ class Watch:
     def _on_line(self, line: bytes) -> None:
         if line.startswith(WORD) and self._renewed is not None:
             self._renewed.take(line)
+        elif line.startswith(RATE):
+            self._rate.take(line)
         elif line:
             self._stop.request("cancelled")
 

@@ -3,7 +3,8 @@
 A view model is a frozen value that holds every word and number of its page. So the page and its JSON twin tell the
 same, and tests look at values. ``fleet``, ``vm``, ``hardware`` and ``policies`` make the models,
 ``charts`` draws inline SVG, ``forms``, ``restore`` and ``restore_plan`` are the restore wizard, ``files`` is the
-browser of a point's files, ``words`` writes times, sizes and names, and ``rendering`` fills the templates.
+browser of a point's files, ``running`` is everything in work, ``words`` writes times, sizes and names, and
+``rendering`` fills the templates.
 Nothing here knows Airflow, a request or a clock.
 """
 
@@ -33,12 +34,27 @@ from vmkeep.web.restore_plan import (
     restore_plan_page,
     state_of,
 )
+from vmkeep.web.running import (
+    RUNS,
+    WORKING_STATES,
+    AtWork,
+    PoolUse,
+    RateLimit,
+    RunningPage,
+    SnapshotAtWork,
+    WorkRun,
+    WorkTask,
+    running_page,
+)
 from vmkeep.web.vm import POINTS_A_PAGE, VmPage, vm_page
 
 __all__ = [
     "PLANNED_BY",
     "POINTS_A_PAGE",
+    "RUNS",
     "STATIC",
+    "WORKING_STATES",
+    "AtWork",
     "FleetPage",
     "FleetQuery",
     "FleetSort",
@@ -49,12 +65,18 @@ __all__ = [
     "PlanState",
     "PointHead",
     "PoliciesPage",
+    "PoolUse",
+    "RateLimit",
     "RestoreForm",
     "RestoreKind",
     "RestorePlanPage",
+    "RunningPage",
+    "SnapshotAtWork",
     "StaticFile",
     "VmPage",
     "VmState",
+    "WorkRun",
+    "WorkTask",
     "checked",
     "conf_of",
     "faults_of",
@@ -69,6 +91,7 @@ __all__ = [
     "policies_page",
     "render",
     "restore_plan_page",
+    "running_page",
     "state_of",
     "vm_page",
     "without_dry_run",

@@ -34,6 +34,7 @@ STATIC: Final = {
     for each in (
         StaticFile(name="vmkeep.css", media_type="text/css; charset=utf-8"),
         StaticFile(name="frame.js", media_type="text/javascript; charset=utf-8"),
+        StaticFile(name="live.js", media_type="text/javascript; charset=utf-8"),
         StaticFile(name="icon.svg", media_type="image/svg+xml"),
         StaticFile(name="icon-dark.svg", media_type="image/svg+xml"),
     )

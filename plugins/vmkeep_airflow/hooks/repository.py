@@ -66,6 +66,20 @@ class RepositoryHook(BaseHook):
             aws=load_aws(aws_conn_id) if (aws_conn_id := extra(connection, "aws_conn_id")) else None,
         )
 
+    def location(self) -> str:
+        """Return the repository's location, and ask for nothing else.
+
+        :raises vmkeep.errors.UsageError: the connection is missing, of another type, or lacks the location.
+        """
+        connection = load_connection(self.repository_conn_id, conn_type=self.conn_type)
+        location = required(connection, "host", label="repository location")
+        require_open(connection, location, label="repository location", remedy=_KEYS)
+        return location
+
+    def limit_rate(self) -> str | None:
+        """Return the connection's rate limit, and ask for nothing else; ``None``: it has none."""
+        return extra(load_connection(self.repository_conn_id, conn_type=self.conn_type), "limit_rate")
+
     def subject(self) -> Subject:
         """Return the repository as a subject of an examination.
 

@@ -11,7 +11,6 @@ from vmkeep.model.job import from_plain, to_plain
 from vmkeep_airflow.dagruns import has_ended, own_dag_run, owner_text
 from vmkeep_airflow.links import TO_VM_AND_POINT
 from vmkeep_airflow.operators.base import SiteOperator
-from vmkeep_airflow.progress import ProgressLog
 
 if TYPE_CHECKING:
     from vmkeep.flows.attach_values import AttachRequest
@@ -55,7 +54,7 @@ class AttachDisksOperator(SiteOperator):
         done = run_attach(
             self.site(),
             asked,
-            bars=lambda label: ProgressLog(self.log, label),
+            bars=self.lines,
             announce=lambda line: self.log.warning("%s", line),
             show=lambda line: self.log.info("%s", line),
             stop=self._stop,

@@ -12,8 +12,9 @@ from vmkeep.errors import CancelledError
 from vmkeep.model.job import Progress
 from vmkeep.model.site import Site
 from vmkeep_airflow.failures import airflow_failures
+from vmkeep_airflow.liveprogress import LiveTask
 from vmkeep_airflow.logfields import with_fields
-from vmkeep_airflow.progress import ProgressLog, describe_share
+from vmkeep_airflow.progress import ProgressLog, describe, describe_share
 from vmkeep_airflow.xcoms import handed
 
 T = TypeVar("T")
@@ -31,13 +32,15 @@ class RepositoryOperator(BaseOperator):
         super().__init__(**kwargs)
         self.repository_conn_id = repository_conn_id
         self.result: Any = None  # of the step, for the links of the task
+        self.live: LiveTask | None = None  # while the step runs
 
     def execute(self, context: Context) -> Any:
         """Run :meth:`step`. An error of the engine becomes a retry or a failure, by its ``recovery``.
 
         :returns: the step's result, never ``None``, because a task without a result counts as marked by hand.
         """
-        with with_fields(self), airflow_failures(context.get("ti")):
+        live = LiveTask(context.get("task_state_store"), self.limit_rate)
+        with with_fields(self), airflow_failures(context.get("ti")), live as self.live:
             self.result = self.step(context)
         return {} if self.result is None else self.result
 
@@ -46,10 +49,43 @@ class RepositoryOperator(BaseOperator):
         raise NotImplementedError
 
     def site(self) -> Site:
-        """Read the connections."""
+        """Read the connections. Work of this process follows the repository's rate limit from then on."""
         from vmkeep_airflow.site import repository_site
 
-        return repository_site(self.repository_conn_id)
+        return self._followed(repository_site(self.repository_conn_id))
+
+    def _followed(self, site: Site) -> Site:
+        def change(limit_rate: str | None) -> None:
+            from vmkeep.flows.repositories import change_rate
+
+            change_rate(site.repository, limit_rate)
+
+        self.follow_limit(site, change)
+        return site
+
+    def follow_limit(self, site: Site, to_work: Callable[[str | None], None]) -> None:
+        """Pass each change of the repository's rate limit on to the work of this task, instead of to this process."""
+        if self.live is not None:
+            self.live.pass_limit(site.limit_rate, to_work)
+
+    def limit_rate(self) -> str | None:
+        """Return the rate limit of the repository's connection as it is now; ``None``: it has none."""
+        from vmkeep_airflow.hooks.repository import RepositoryHook
+
+        return RepositoryHook(self.repository_conn_id).limit_rate()
+
+    def lines(
+        self, label: str, describe: Callable[[str, Progress], str] = describe, *, in_bytes: bool = True
+    ) -> Callable[[Progress], None]:
+        """Return a function that takes the work's progress: it logs a line now and then, and tells Airflow."""
+        lines = ProgressLog(self.log, label, describe)
+
+        def take(progress: Progress) -> None:
+            lines(progress)
+            if self.live is not None:
+                self.live.take(label, progress, in_bytes=in_bytes)
+
+        return take
 
     def handed(self, field: str, kind: type[T], *, by: str) -> T:
         """Return the value that an earlier task left for this one.
@@ -82,7 +118,9 @@ class SiteOperator(RepositoryOperator):
         """Read both connections."""
         from vmkeep_airflow.site import make_site
 
-        return make_site(vsphere_conn_id=self.vsphere_conn_id, repository_conn_id=self.repository_conn_id)
+        return self._followed(
+            make_site(vsphere_conn_id=self.vsphere_conn_id, repository_conn_id=self.repository_conn_id)
+        )
 
 
 class UpkeepOperator(RepositoryOperator):
@@ -95,7 +133,7 @@ class UpkeepOperator(RepositoryOperator):
     def follow(self, label: str) -> Callable[[Progress], None]:
         """Return a function that takes the engine's progress. It logs a line now and then, and stops a killed task."""
         self._stopped = stopped = threading.Event()
-        lines = ProgressLog(self.log, label, describe_share)
+        lines = self.lines(label, describe_share, in_bytes=False)
 
         def take(progress: Progress) -> None:
             if stopped.is_set():

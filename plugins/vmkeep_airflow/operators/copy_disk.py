@@ -10,7 +10,7 @@ from airflow.sdk import Context
 from vmkeep.model.job import DiskCopy, DiskJob, Progress, to_plain
 from vmkeep_airflow.cursor import TaskCursor
 from vmkeep_airflow.operators.ending import EndingOperator
-from vmkeep_airflow.progress import ProgressLog, mebibytes
+from vmkeep_airflow.progress import mebibytes
 
 if TYPE_CHECKING:
     from vmkeep.flows.backup import RunningTransfer
@@ -39,7 +39,7 @@ class CopyDiskOperator(EndingOperator):
 
         job = self.handed("job", DiskJob, by="plan_disks")
         cursor = TaskCursor(context, snapshot=job.snapshot)
-        lines = ProgressLog(self.log, job.disk.label)
+        lines = self.lines(job.disk.label)
 
         def follow(progress: Progress) -> None:
             cursor(progress)
@@ -48,8 +48,10 @@ class CopyDiskOperator(EndingOperator):
         start_at = cursor.load()
         if start_at is not None:
             self.log.info("%s: goes on at %s", job.disk.label, mebibytes(start_at.offset))
-        copying = backup.copy_disk(self.site(), job, cursor=start_at, on_progress=follow)
+        site = self.site()
+        copying = backup.copy_disk(site, job, cursor=start_at, on_progress=follow)
         with cursor, copying as self._running, self.stopped_in_time(self._running.cancel):
+            self.follow_limit(site, self._running.change_rate)
             copy = self._running.wait()
         rate = copy.bytes_read / copy.seconds if copy.seconds else 0.0
         self.log.info(

@@ -14,7 +14,7 @@ from vmkeep.model.job import from_plain
 from vmkeep_airflow.dagruns import clears_of, own_dag_run
 from vmkeep_airflow.links import TO_VM_AND_POINT
 from vmkeep_airflow.operators.base import RepositoryOperator
-from vmkeep_airflow.progress import ProgressLog, mebibytes
+from vmkeep_airflow.progress import mebibytes
 
 if TYPE_CHECKING:
     from vmkeep.flows.stopping import Stop
@@ -58,7 +58,7 @@ class ExportPointOperator(RepositoryOperator):
             exported = exports.export(
                 repository,
                 asked,
-                on_progress=lambda label: ProgressLog(self.log, label),
+                on_progress=self.lines,
                 tell=lambda warning: self.warn([warning]),
                 check=self._stop.check,
                 run=run,

@@ -15,7 +15,7 @@ from vmkeep.model.site import Site
 from vmkeep_airflow.dagruns import has_ended, own_dag_run, owner_text
 from vmkeep_airflow.links import TO_VM_AND_POINT
 from vmkeep_airflow.operators.base import SiteOperator
-from vmkeep_airflow.progress import ProgressLog, describe_share
+from vmkeep_airflow.progress import describe_share
 
 if TYPE_CHECKING:
     from vmkeep.flows.stopping import Stop
@@ -76,7 +76,7 @@ class PlanRestoreOperator(SiteOperator):
             site,
             request,
             own_scanners(),
-            on_progress=lambda volume: ProgressLog(self.log, volume, describe_share),
+            on_progress=lambda volume: self.lines(volume, describe_share, in_bytes=False),
             tell=lambda line: self.log.info("%s", line),
             check=self._stop.check,
             by=f"DAG {own_dag_run(context['ti']).dag_id}",

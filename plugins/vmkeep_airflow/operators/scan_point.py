@@ -12,7 +12,7 @@ from vmkeep.policy import MalwareScan
 from vmkeep_airflow.dagruns import own_dag_run
 from vmkeep_airflow.links import TO_VM_AND_POINT
 from vmkeep_airflow.operators.base import RepositoryOperator
-from vmkeep_airflow.progress import ProgressLog, describe_share
+from vmkeep_airflow.progress import describe_share
 
 if TYPE_CHECKING:
     from vmkeep.flows.stopping import Stop
@@ -59,7 +59,7 @@ class ScanPointOperator(RepositoryOperator):
             scanned = scanner.scan(
                 self.scan["point"],
                 ScanWish(changed=MalwareScan(self.rule) is MalwareScan.CHANGED),
-                on_progress=lambda volume: ProgressLog(self.log, volume, describe_share),
+                on_progress=lambda volume: self.lines(volume, describe_share, in_bytes=False),
             )
         self.warn(scanned.warnings)
         for facts in scanned.scanners:

@@ -14,7 +14,6 @@ from vmkeep.model.wording import counted
 from vmkeep_airflow.dagruns import clears_of, own_dag_run
 from vmkeep_airflow.links import TO_VM_AND_POINT
 from vmkeep_airflow.operators.base import RepositoryOperator
-from vmkeep_airflow.progress import ProgressLog
 
 if TYPE_CHECKING:
     from vmkeep.flows.stopping import Stop
@@ -58,7 +57,7 @@ class VerifyPointOperator(RepositoryOperator):
                 job,
                 by=f"DAG {own.dag_id}",
                 run=own.run_key(clears_of(context)),
-                bars=lambda label: ProgressLog(self.log, label),
+                bars=self.lines,
                 tell=self._tell,
                 check=self._stop.check,
             ):

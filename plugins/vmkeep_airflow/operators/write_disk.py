@@ -10,7 +10,7 @@ from airflow.sdk import Context
 from vmkeep.model.job import DiskWrite, WriteJob, to_plain
 from vmkeep_airflow.links import TO_VM_AND_POINT
 from vmkeep_airflow.operators.base import SiteOperator
-from vmkeep_airflow.progress import ProgressLog, mebibytes
+from vmkeep_airflow.progress import mebibytes
 
 if TYPE_CHECKING:
     from vmkeep.flows.restore import RunningTransfer
@@ -39,8 +39,9 @@ class WriteDiskOperator(SiteOperator):
         from vmkeep.flows import restore
 
         job = self.handed("job", WriteJob, by="plan_writes")
-        lines = ProgressLog(self.log, job.target_file)
-        with restore.write_disk(self.site(), job, on_progress=lines) as self._running:
+        site = self.site()
+        with restore.write_disk(site, job, on_progress=self.lines(job.target_file)) as self._running:
+            self.follow_limit(site, self._running.change_rate)
             write = self._running.wait()
         rate = write.bytes_written / write.seconds if write.seconds else 0.0
         self.log.info(

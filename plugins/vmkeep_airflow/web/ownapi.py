@@ -65,6 +65,13 @@ class OwnApi:
         """
         return anyio.from_thread.run(self._call, "POST", segments, {}, body)
 
+    def patch(self, *segments: str, body: dict[str, Any], **params: str) -> Answer:
+        """Ask for a change of something that is there.
+
+        :raises UnreachableError: no answer came in time. Whether the change was made is not known.
+        """
+        return anyio.from_thread.run(self._call, "PATCH", segments, params, body)
+
     async def _call(
         self, method: str, segments: tuple[str, ...], params: dict[str, str], body: dict[str, Any] | None
     ) -> Answer:

@@ -262,6 +262,17 @@ def test_the_sites_rate_limit_reaches_the_child(place, monkeypatch, tmp_path):
     assert done.bytes_read == len(place.content)
 
 
+def test_a_copy_that_creeps_is_set_free_while_it_runs_and_a_wrong_limit_changes_nothing(place, monkeypatch, tmp_path):
+    """Its first byte would come after hours: the limit is one byte per second."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    creeping = replace(place.site, limit_rate="1B")
+    with start_copy(creeping, place.job(), cursor=None, on_progress=lambda _: None) as running:
+        with pytest.raises(UsageError, match="rate limit 'fast'"):
+            running.change_rate("fast")
+        running.change_rate(None)
+        assert running.wait().bytes_read == len(place.content)
+
+
 def test_a_probe_tells_what_the_library_can_do(nineteen):
     found = probe_driver(Site(repository="", vddk=str(nineteen)))
     assert found.launch.version == "6.5.0"

@@ -11,8 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vmkeep.blobs.opening import open_store
-from vmkeep.blobs.wrappers.rates import parse_rates
+from vmkeep.blobs.wrappers.paces import change_rate
+from vmkeep.blobs.wrappers.rates import RateSchedule, parse_rates
 from vmkeep.blobs.wrappers.throttled import Pace, ThrottledStore
+from vmkeep.blobs.wrappers.timetables import OwnTimetable
 from vmkeep.errors import StoreError, UsageError
 from vmkeep.testing import FaultyStore, MemoryStore
 
@@ -143,6 +145,44 @@ def test_who_waits_goes_on_soon_after_the_limit_ends():
     assert clock.elapsed <= 360 + 20
 
 
+def test_who_waits_goes_on_soon_after_the_rate_is_changed_and_pays_by_the_new_one():
+    clock = Clock()
+    pace = Pace(parse_rates("1kB"), local_time=clock.local_time, monotonic=lambda: clock.now, sleep=clock.sleep)
+    store = ThrottledStore(MemoryStore(), pace)
+    store.put("a", bytes(10 * MB))  # the next one's slot begins in three hours
+    sleep = clock.sleep
+
+    def faster(seconds):
+        sleep(seconds)
+        if clock.elapsed >= 100 and not changed:
+            changed.append(clock.elapsed)
+            pace.change(parse_rates("1MB"), OwnTimetable())
+
+    changed: list[float] = []
+    pace._sleep = faster
+    store.put("b", bytes(10 * MB))
+    assert 100 <= clock.elapsed <= 104
+    begun = clock.elapsed
+    store.put("c", bytes(MB))
+    assert clock.elapsed - begun == pytest.approx(10)
+
+
+def test_who_waits_goes_on_soon_after_the_limit_is_taken_away():
+    clock = Clock()
+    pace = Pace(parse_rates("1kB"), local_time=clock.local_time, monotonic=lambda: clock.now, sleep=clock.sleep)
+    store = ThrottledStore(MemoryStore(), pace)
+    store.put("a", bytes(10 * MB))
+    sleep = clock.sleep
+
+    def free(seconds):
+        sleep(seconds)
+        pace.change(RateSchedule(), OwnTimetable())
+
+    pace._sleep = free
+    store.put("b", bytes(10 * MB))
+    assert clock.elapsed <= 5
+
+
 def test_a_call_that_fails_is_paid_for_too():
     clock = Clock()
     faulty = FaultyStore(MemoryStore())
@@ -201,3 +241,24 @@ def test_a_store_is_opened_with_a_rate_and_a_bad_one_is_refused(tmp_path, monkey
 
     with pytest.raises(UsageError, match="rate limit"):
         open_store(str(tmp_path), limit_rate="fast")
+
+
+def test_the_rate_of_an_open_store_is_changed_by_the_location_as_it_was_given(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    here, other = tmp_path / "here", tmp_path / "other"
+    for folder in (here, other):
+        folder.mkdir()
+    given = f"file://{here}"
+    stores = [open_store(given), open_store(given, limit_rate="500MiB"), open_store(str(other))]
+    paces = [store.inner._pace for store in stores]
+
+    change_rate(given, "1kB")
+
+    slots = [[pace.book(100_000), pace.book(100_000)] for pace in paces]
+    assert slots[0][1] - slots[0][0] == pytest.approx(100)
+    assert slots[1][0] - slots[0][1] == pytest.approx(100), "all stores of a location share one timetable"
+    assert slots[2][1] - slots[2][0] < 1
+    with pytest.raises(UsageError, match="rate limit"):
+        change_rate(given, "fast")
+    change_rate(given, None)
+    assert paces[0].book(100_000) < slots[0][1]

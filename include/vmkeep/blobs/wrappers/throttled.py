@@ -3,6 +3,8 @@
 Each call books a time slot that its bytes need at the given rate, and starts when its slot begins. So the first call
 starts at once, and over any longer time the rate holds. Unused time is not saved up for later. Small calls book a slot
 but never wait, because a lease that is renewed too late would end its copy.
+
+A rate may change while calls wait. They notice it within a nap, and book again by the new rate.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from vmkeep.clock import now
 
 _SMALL = 4096
 """Bytes up to which a call does not wait."""
-_NAP = 20.0
+_NAP = 2.0
 """Seconds after which a waiting call looks whether the limit still holds."""
 
 
@@ -44,25 +46,35 @@ class Pace:
         :param rates: rates by the local time of this machine.
         :param timetable: the timetable of all stores that share the rate; ``None``: a new one for this object.
         """
-        self._rates = rates
-        self._timetable = OwnTimetable() if timetable is None else timetable
+        self._plan = (rates, OwnTimetable() if timetable is None else timetable)
         self._local_time = local_time
         self._monotonic = monotonic
         self._sleep = sleep
+
+    def change(self, rates: RateSchedule, timetable: Timetable) -> None:
+        """Go by other rates, on another timetable, from now on. Any thread may call it."""
+        self._plan = (rates, timetable)
 
     def book(self, count: int, *, since: float | None = None) -> float:
         """Book the time that ``count`` bytes take; return its beginning.
 
         :param since: the time when the bytes began to move, if they have moved already.
         """
-        rate = self._rates.rate_at(self._local_time())
+        rates, timetable = self._plan
+        rate = rates.rate_at(self._local_time())
         began = self._monotonic() if since is None else since
-        return began if rate is None else self._timetable.book(count / rate, earliest=began)
+        return began if rate is None else timetable.book(count / rate, earliest=began)
 
-    def wait(self, until: float) -> None:
-        """Sleep until a booked time, or until there is no limit any more."""
+    def pay(self, count: int, *, since: float | None = None) -> None:
+        """Book the time that ``count`` bytes take, and sleep until it begins, or until there is no limit any more."""
+        plan = self._plan
+        until = self.book(count, since=since)
         while (left := until - self._monotonic()) > 0:
-            if self._rates.rate_at(self._local_time()) is None:
+            if plan is not self._plan:
+                plan = self._plan
+                until = self.book(count)
+                continue
+            if plan[0].rate_at(self._local_time()) is None:
                 return
             self._sleep(min(left, _NAP))
 
@@ -92,9 +104,7 @@ class ThrottledStore(WrappingStore):
         """Return a blob's bytes. Wait after the call, because only then the size is known."""
         began = self._pace.clock()
         data = self.inner.get(key)
-        begins = self._pace.book(len(data), since=began)
-        if len(data) > _SMALL:
-            self._pace.wait(begins)
+        self._take_turn(len(data), since=began)
         return data
 
     def get_into(self, key: str, start: int, buffer: memoryview) -> int:
@@ -107,7 +117,8 @@ class ThrottledStore(WrappingStore):
         self._take_turn(length)
         return self.inner.get_range(key, start, length)
 
-    def _take_turn(self, count: int) -> None:
-        begins = self._pace.book(count)
+    def _take_turn(self, count: int, *, since: float | None = None) -> None:
         if count > _SMALL:
-            self._pace.wait(begins)
+            self._pace.pay(count, since=since)
+        else:
+            self._pace.book(count, since=since)

@@ -6,7 +6,7 @@ from typing import Final
 
 from fastapi import APIRouter
 
-from vmkeep_airflow.web.routes import fleet, hardware, kept, policies, restore, vms
+from vmkeep_airflow.web.routes import fleet, hardware, kept, policies, restore, running, vms
 
 ROUTERS: Final[tuple[APIRouter, ...]] = (
     fleet.pages,
@@ -19,5 +19,7 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     restore.answers,
     policies.pages,
     policies.answers,
+    running.pages,
+    running.answers,
     kept.pages,
 )

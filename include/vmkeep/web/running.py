@@ -1,0 +1,377 @@
+"""The page of everything that is in work: runs with their disks, the queue, open snapshots, and rate limits. Pure.
+
+A task tells its progress every few seconds. Progress that was not told for longer is shown as what it is, the last
+that is known, without a rate and without a time that is left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Final
+
+from vmkeep.model.job import TaskProgress
+from vmkeep.model.wording import age, counted, size
+from vmkeep.web.words import Moment, moment, plain
+
+FRESH_SECONDS: Final = 30.0
+"""Age up to which told progress counts as live: six reports in a row may be lost."""
+SILENT_SECONDS: Final = 60.0
+"""Age of a worker's last sign of life from which it is shown as silent. It gives one every few seconds."""
+_STILL_SECONDS: Final = 60.0
+"""Seconds without a byte that are shown."""
+RUNS: Final = 200
+"""Runs that the page lists."""
+
+
+class TaskState(StrEnum):
+    """How a task that has not ended is doing."""
+
+    MOVING = "moving"
+    STILL = "still"
+    """It tells its progress, and nothing has moved for a while."""
+    STARTING = "starting"
+    """It runs, and has told no progress yet."""
+    UNKNOWN = "unknown"
+    """Its worker lives, and its progress was not told for a while."""
+    SILENT = "silent"
+    """Its worker gives no sign of life."""
+    FOR_SLOT = "for slot"
+    FOR_ROOM = "for room"
+    FOR_RETRY = "for retry"
+    FOR_ANSWER = "for answer"
+
+    @property
+    def label(self) -> str:
+        """The state in a few words."""
+        return _LABELS[self][0]
+
+    @property
+    def tone(self) -> str:
+        """The tone in which a page shows it: ``good``, ``warn``, ``bad`` or ``calm``."""
+        return _LABELS[self][1]
+
+
+_LABELS: Final = {
+    TaskState.MOVING: ("at work", "good"),
+    TaskState.STILL: ("nothing moves", "warn"),
+    TaskState.STARTING: ("has begun", "calm"),
+    TaskState.UNKNOWN: ("progress not known", "warn"),
+    TaskState.SILENT: ("worker is silent", "bad"),
+    TaskState.FOR_SLOT: ("waits for a slot", "calm"),
+    TaskState.FOR_ROOM: ("waits for room", "calm"),
+    TaskState.FOR_RETRY: ("waits for its next try", "warn"),
+    TaskState.FOR_ANSWER: ("waits for an answer", "warn"),
+}
+_WAITING: Final = {
+    "scheduled": TaskState.FOR_SLOT,
+    "queued": TaskState.FOR_SLOT,
+    "up_for_reschedule": TaskState.FOR_ROOM,
+    "up_for_retry": TaskState.FOR_RETRY,
+    "deferred": TaskState.FOR_ANSWER,
+    "awaiting_input": TaskState.FOR_ANSWER,
+}
+WORKING_STATES: Final = ("running", "restarting", *_WAITING)
+"""Airflow's states of tasks that are in work or wait."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkTask:
+    """A task of a run that has not ended, as Airflow knows it."""
+
+    task: str
+    map_index: int
+    name: str
+    """The name of the mapped task, such as its disk; empty: none was given yet."""
+    state: str
+    pool: str
+    host: str
+    """Name of the worker's machine; empty: it does not run."""
+    begun_at: datetime | None
+    heartbeat_at: datetime | None
+    progress: TaskProgress | None
+    told_at: datetime | None
+    """The time at which the progress reached Airflow."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkRun:
+    """A DAG run that has not ended."""
+
+    dag_id: str
+    run_id: str
+    about: str
+    """The VM, point or policy."""
+    is_running: bool
+    """``False``: it waits until another run of its DAG has ended."""
+    since: datetime | None
+    """The start of the run, or the time from which it waits."""
+    tasks: tuple[WorkTask, ...]
+    disks_done: int
+    may_stop: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolUse:
+    """The use of one pool."""
+
+    name: str
+    slots: int
+    """-1: any number."""
+    running: int
+    waiting: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SnapshotAtWork:
+    """A snapshot that a backup has taken, and that is not known to be removed."""
+
+    about: str
+    dag_id: str
+    run_id: str
+    taken_at: datetime
+    is_left: bool
+    """Its run has ended, and could not remove it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RateLimit:
+    """The limit for reading and writing one repository, as its connection names it."""
+
+    conn_id: str
+    location: str
+    limit_rate: str | None
+    may_change: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AtWork:
+    """Everything in work, as Airflow's database has it now."""
+
+    runs: tuple[WorkRun, ...]
+    total: int
+    """All runs that have not ended, those that are not listed included."""
+    pools: tuple[PoolUse, ...]
+    snapshots: tuple[SnapshotAtWork, ...]
+    limits: tuple[RateLimit, ...]
+    problems: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskRow:
+    """A task as the page shows it."""
+
+    task: str
+    map_index: int
+    name: str
+    state: TaskState
+    label: str
+    tone: str
+    detail: str
+    """The reason for the state, in a sentence; mostly empty."""
+    percent: int | None
+    done: int | None
+    total: int | None
+    """Bytes; ``None``: the work is not counted in bytes, or nothing was told."""
+    amount: str
+    rate: int | None
+    """Bytes per second; ``None``: not known now."""
+    speed: str
+    eta_seconds: int | None
+    left: str
+    host: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRow:
+    """A run as the page shows it."""
+
+    dag_id: str
+    run_id: str
+    about: str
+    is_running: bool
+    since: Moment | None
+    tasks: tuple[TaskRow, ...]
+    disks_done: int
+    may_stop: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolRow:
+    """A pool as the page shows it."""
+
+    name: str
+    slots: str
+    running: int
+    waiting: int
+    is_full: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SnapshotRow:
+    """A snapshot as the page shows it."""
+
+    about: str
+    dag_id: str
+    run_id: str
+    taken: Moment
+    is_left: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunningPage:
+    """The page of everything in work."""
+
+    at: Moment
+    sentence: str
+    runs: tuple[RunRow, ...]
+    more: int
+    """Runs that are not listed."""
+    pools: tuple[PoolRow, ...]
+    snapshots: tuple[SnapshotRow, ...]
+    limits: tuple[RateLimit, ...]
+    problems: tuple[str, ...]
+
+
+def running_page(work: AtWork, *, now: datetime) -> RunningPage:
+    """Return the page."""
+    at = moment(now, now)
+    assert at is not None
+    runs = tuple(_run_row(run, now) for run in work.runs)
+    return RunningPage(
+        at=at,
+        sentence=_sentence(work, runs),
+        runs=runs,
+        more=max(0, work.total - len(runs)),
+        pools=tuple(_pool_row(pool) for pool in work.pools),
+        snapshots=tuple(_snapshot_row(each, now) for each in sorted(work.snapshots, key=lambda one: one.taken_at)),
+        limits=work.limits,
+        problems=work.problems,
+    )
+
+
+def _sentence(work: AtWork, runs: Sequence[RunRow]) -> str:
+    if not work.total:
+        return "Nothing is in work."
+    waiting = sum(not run.is_running for run in runs)
+    words = [f"{counted(work.total, 'run')} in work" + (f", {waiting} of them waiting to begin" if waiting else "")]
+    moving = [task for run in runs for task in run.tasks if task.rate is not None]
+    if moving:
+        rate = sum(task.rate or 0 for task in moving)
+        words.append(f"{counted(len(moving), 'disk or check', 'disks and checks')} moving {size(rate)}/s")
+    if silent := sum(task.state is TaskState.SILENT for run in runs for task in run.tasks):
+        words.append(f"{counted(silent, 'task')} without a sign of life")
+    return "; ".join(words) + "."
+
+
+def _run_row(run: WorkRun, now: datetime) -> RunRow:
+    return RunRow(
+        dag_id=run.dag_id,
+        run_id=run.run_id,
+        about=plain(run.about),
+        is_running=run.is_running,
+        since=moment(run.since, now),
+        tasks=tuple(_task_row(task, now) for task in run.tasks),
+        disks_done=run.disks_done,
+        may_stop=run.may_stop,
+    )
+
+
+def _task_row(task: WorkTask, now: datetime) -> TaskRow:
+    state = state_of_task(task, now)
+    found = task.progress if _is_of_this_try(task) else None
+    is_live = state in (TaskState.MOVING, TaskState.STILL)
+    in_bytes = found is not None and found.in_bytes
+    rate = round(found.rate) if found is not None and in_bytes and is_live else None
+    eta = None
+    if found is not None and is_live and found.rate > 0 and found.total:
+        eta = round(max(0, found.total - found.done) / found.rate)
+    return TaskRow(
+        task=task.task,
+        map_index=task.map_index,
+        name=plain(found.label if found is not None else task.name),
+        state=state,
+        label=state.label,
+        tone=state.tone,
+        detail=_detail(task, state, found, now),
+        percent=_percent(found),
+        done=found.done if found is not None and in_bytes else None,
+        total=found.total if found is not None and in_bytes else None,
+        amount=_amount(found),
+        rate=rate,
+        speed="" if rate is None else f"{size(rate)}/s",
+        eta_seconds=eta,
+        left="" if eta is None else f"{age(eta)} left",
+        host=plain(task.host),
+    )
+
+
+def state_of_task(task: WorkTask, now: datetime) -> TaskState:
+    """Return how a task is doing."""
+    if task.state in _WAITING:
+        return _WAITING[task.state]
+    if task.heartbeat_at is not None and (now - task.heartbeat_at).total_seconds() > SILENT_SECONDS:
+        return TaskState.SILENT
+    if task.progress is None or not _is_of_this_try(task):
+        return TaskState.STARTING
+    if task.told_at is None or (now - task.told_at).total_seconds() > FRESH_SECONDS:
+        return TaskState.UNKNOWN
+    return TaskState.STILL if task.progress.idle_seconds > _STILL_SECONDS else TaskState.MOVING
+
+
+def _is_of_this_try(task: WorkTask) -> bool:
+    """Return whether the progress was told by this try. Airflow keeps that of an earlier one until it is replaced."""
+    return task.told_at is not None and (task.begun_at is None or task.told_at >= task.begun_at)
+
+
+def _detail(task: WorkTask, state: TaskState, found: TaskProgress | None, now: datetime) -> str:
+    match state:
+        case TaskState.SILENT if task.heartbeat_at is not None:
+            quiet = age((now - task.heartbeat_at).total_seconds())
+            return f"no sign of life for {quiet}; Airflow ends the task by itself after some minutes"
+        case TaskState.UNKNOWN if task.told_at is not None:
+            quiet = age((now - task.told_at).total_seconds())
+            return f"its worker lives, but has told nothing for {quiet}; the numbers are the last that it told"
+        case TaskState.STILL if found is not None:
+            return f"no byte for {age(found.idle_seconds)}; a transfer that stands still for half an hour fails"
+        case TaskState.FOR_ROOM:
+            return "a limit is used up; the task's log says which one, and who uses it"
+        case TaskState.FOR_SLOT:
+            return f"pool {plain(task.pool)}"
+        case _:
+            return ""
+
+
+def _percent(found: TaskProgress | None) -> int | None:
+    if found is None or not found.total:
+        return None
+    return min(100, 100 * found.done // found.total)
+
+
+def _amount(found: TaskProgress | None) -> str:
+    if found is None:
+        return ""
+    if not found.in_bytes:
+        return found.phase
+    of = f" of {size(found.total)}" if found.total else ""
+    return f"{found.phase}: {size(found.done)}{of}"
+
+
+def _pool_row(pool: PoolUse) -> PoolRow:
+    return PoolRow(
+        name=plain(pool.name),
+        slots="any number" if pool.slots < 0 else str(pool.slots),
+        running=pool.running,
+        waiting=pool.waiting,
+        is_full=0 <= pool.slots <= pool.running,
+    )
+
+
+def _snapshot_row(each: SnapshotAtWork, now: datetime) -> SnapshotRow:
+    taken = moment(each.taken_at, now)
+    assert taken is not None
+    return SnapshotRow(
+        about=plain(each.about), dag_id=each.dag_id, run_id=each.run_id, taken=taken, is_left=each.is_left
+    )

@@ -1,0 +1,252 @@
+"""Reads from Airflow's database what is in work: runs, tasks with their progress, pools, and open snapshots."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from airflow.api_fastapi.app import get_auth_manager
+from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity, DagDetails
+from airflow.models import DagRun
+from airflow.models.dag import DagTag
+from airflow.models.pool import Pool
+from airflow.models.task_state_store import TaskStateStoreModel
+from airflow.models.taskinstance import TaskInstance
+from airflow.models.xcom import XComModel
+from airflow.utils.session import create_session
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from vmkeep.model.job import TaskProgress, from_plain
+from vmkeep.web import RUNS, WORKING_STATES, PoolUse, SnapshotAtWork, WorkRun, WorkTask
+from vmkeep_airflow.liveprogress import KEY
+from vmkeep_airflow.policies import PREFIX
+from vmkeep_airflow.runnotes import subject
+
+_TAG: Final = "vmkeep"
+"""Every DAG of ours has this tag."""
+_ACTIVE: Final = ("running", "queued")
+_DISKS: Final = ("copy_disk", "write_disk", "verify")
+"""The mapped tasks that each do one disk or one point."""
+_LEFT: Final = timedelta(days=7)
+"""Time for which a snapshot that a run could not remove is shown. The sweep has looked many times by then."""
+_MOST_LEFT: Final = 50
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkFound:
+    """The work of Airflow that a user may see."""
+
+    runs: tuple[WorkRun, ...]
+    total: int
+    pools: tuple[PoolUse, ...]
+    snapshots: tuple[SnapshotAtWork, ...]
+
+
+def find_work(user: Any, now: datetime) -> WorkFound:
+    """Return the runs that have not ended, the pools that they use, and the snapshots that they hold or have left."""
+    with create_session() as session:
+        ours = session.scalars(select(DagTag.dag_id).where(DagTag.name == _TAG)).all()
+        seen = tuple(dag_id for dag_id in ours if _may(user, "GET", dag_id))
+        active = (DagRun.dag_id.in_(seen), DagRun.state.in_(_ACTIVE))
+        total = session.scalar(select(func.count()).select_from(DagRun).where(*active)) or 0
+        order = (DagRun.state.desc(), func.coalesce(DagRun.start_date, DagRun.run_after))  # running before queued
+        runs = session.scalars(select(DagRun).where(*active).order_by(*order).limit(RUNS)).all()
+        may_stop = {dag_id: _may(user, "PUT", dag_id) for dag_id in {run.dag_id for run in runs}}
+        names = _names(session, runs)
+        about = {run.id: names.get(run.id) or about_of(run) for run in runs}
+        tasks, done = _tasks(session, runs)
+        return WorkFound(
+            runs=tuple(
+                WorkRun(
+                    dag_id=run.dag_id,
+                    run_id=run.run_id,
+                    about=about[run.id],
+                    is_running=run.state == "running",
+                    since=run.start_date or run.run_after,
+                    tasks=tuple(tasks[run.dag_id, run.run_id]),
+                    disks_done=done[run.dag_id, run.run_id],
+                    may_stop=may_stop[run.dag_id],
+                )
+                for run in runs
+            ),
+            total=total,
+            pools=_pools(session),
+            snapshots=(*_held(session, runs, about), *_left(session, seen, now)),
+        )
+
+
+def find_run(user: Any, dag_id: str, run_id: str) -> tuple[str, bool] | None:
+    """Return the VM, point or policy of a run, and whether the user may stop it; ``None``: no such run is in work."""
+    with create_session() as session:
+        tagged = select(DagTag.dag_id).where(DagTag.name == _TAG, DagTag.dag_id == dag_id)
+        wanted = select(DagRun).where(DagRun.dag_id == dag_id, DagRun.run_id == run_id, DagRun.state.in_(_ACTIVE))
+        run = session.scalar(wanted)
+        if run is None or session.scalar(tagged) is None or not _may(user, "GET", dag_id):
+            return None
+        return _names(session, [run]).get(run.id) or about_of(run), _may(user, "PUT", dag_id)
+
+
+def about_of(run: DagRun) -> str:
+    """Return the VM, point or policy of a run, as far as the run itself tells; maybe empty."""
+    if run.dag_id.startswith(PREFIX):
+        return f"policy {run.dag_id.removeprefix(PREFIX)}"
+    first = (run.note or "").partition("\n")[0]
+    return first or subject(run.dag_id, run.conf or {}) or ""
+
+
+def _may(user: Any, method: Any, dag_id: str) -> bool:
+    return get_auth_manager().is_authorized_dag(
+        method=method, access_entity=DagAccessEntity.RUN, details=DagDetails(id=dag_id), user=user
+    )
+
+
+def _names(session: Session, runs: Sequence[DagRun]) -> dict[int, str]:
+    """Return the names of the VMs of backups, as their preflights have found them, by the runs' ids."""
+    found = _results(session, [run.id for run in runs if run.dag_id == "vm_backup"], "preflight")
+    names = {run: value.get("vm", {}).get("name") for run, value in found.items()}
+    return {run: str(name) for run, name in names.items() if name}
+
+
+def _results(session: Session, runs: Collection[int], task: str) -> dict[int, Mapping[str, Any]]:
+    """Return the results of a task by the ids of its runs."""
+    wanted = select(XComModel).where(
+        XComModel.dag_run_id.in_(runs), XComModel.task_id == task, XComModel.key == "return_value"
+    )
+    found = {each.dag_run_id: XComModel.deserialize_value(each) for each in session.scalars(wanted)}
+    return {run: value for run, value in found.items() if isinstance(value, Mapping)}
+
+
+def _tasks(
+    session: Session, runs: Sequence[DagRun]
+) -> tuple[defaultdict[tuple[str, str], list[WorkTask]], Counter[tuple[str, str]]]:
+    """Return the tasks that have not ended, and the number of disks that are done, by DAG and run."""
+    ids = [run.run_id for run in runs if run.state == "running"]
+    known = {(run.dag_id, run.run_id): run.id for run in runs}
+    wanted = (
+        select(TaskInstance)
+        .where(TaskInstance.run_id.in_(ids), TaskInstance.state.in_((*WORKING_STATES, "success")))
+        .order_by(TaskInstance.start_date, TaskInstance.task_id, TaskInstance.map_index)
+    )
+    told = {
+        (each.dag_run_id, each.task_id, each.map_index): each
+        for each in session.scalars(
+            select(TaskStateStoreModel).where(
+                TaskStateStoreModel.dag_run_id.in_(known.values()), TaskStateStoreModel.key == KEY
+            )
+        )
+    }
+    tasks: defaultdict[tuple[str, str], list[WorkTask]] = defaultdict(list)
+    done: Counter[tuple[str, str]] = Counter()
+    for ti in session.scalars(wanted):
+        of_run = (ti.dag_id, ti.run_id)
+        if of_run not in known:
+            continue
+        if ti.state == "success":
+            done[of_run] += ti.task_id in _DISKS and ti.map_index >= 0
+        else:
+            tasks[of_run].append(_task(ti, told.get((known[of_run], ti.task_id, ti.map_index))))
+    return tasks, done
+
+
+def _task(ti: TaskInstance, told: TaskStateStoreModel | None) -> WorkTask:
+    return WorkTask(
+        task=ti.task_id,
+        map_index=ti.map_index,
+        name=ti.rendered_map_index or "",
+        state=str(ti.state),
+        pool=ti.pool,
+        host=ti.hostname or "",
+        begun_at=ti.start_date,
+        heartbeat_at=ti.last_heartbeat_at,
+        progress=_progress(told.value) if told is not None else None,
+        told_at=told.updated_at if told is not None else None,
+    )
+
+
+def _progress(text: str) -> TaskProgress | None:
+    """Return told progress; ``None``: another version told it, or Airflow keeps such values elsewhere."""
+    try:
+        return from_plain(TaskProgress, json.loads(text))
+    except ValueError:
+        return None
+
+
+def _pools(session: Session) -> tuple[PoolUse, ...]:
+    """Return the pools that tasks use or wait for. Tasks of other DAGs count, too, because they take slots."""
+    counts = session.execute(
+        select(TaskInstance.pool, TaskInstance.state, func.sum(TaskInstance.pool_slots))
+        .where(TaskInstance.state.in_(("running", "queued", "scheduled")))
+        .group_by(TaskInstance.pool, TaskInstance.state)
+    )
+    used: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    for pool, state, slots in counts:
+        used[pool][str(state)] += int(slots)
+    sizes = session.execute(select(Pool.pool, Pool.slots).where(Pool.pool.in_(used)).order_by(Pool.pool))
+    return tuple(
+        PoolUse(
+            name=str(name),
+            slots=slots,
+            running=used[str(name)]["running"]
+            + used[str(name)]["queued"],  # a task that is queued has its slot already
+            waiting=used[str(name)]["scheduled"],
+        )
+        for name, slots in sizes
+    )
+
+
+def _held(session: Session, runs: Sequence[DagRun], about: Mapping[int, str]) -> list[SnapshotAtWork]:
+    """Return the snapshots of backups in work, from the end of the task that takes one until that which removes it."""
+    backups = {run.id: run for run in runs if run.dag_id == "vm_backup" and run.state == "running"}
+    ids = [run.run_id for run in backups.values()]
+    removed = session.scalars(
+        select(TaskInstance.run_id).where(
+            TaskInstance.dag_id == "vm_backup",
+            TaskInstance.run_id.in_(ids),
+            TaskInstance.task_id == "remove_snapshot",
+            TaskInstance.state == "success",
+        )
+    ).all()
+    open_runs = [number for number, run in backups.items() if run.run_id not in set(removed)]
+    return [
+        _snapshot(backups[number], about[number], taken, is_left=False)
+        for number, taken in _taken(session, open_runs).items()
+    ]
+
+
+def _left(session: Session, seen: Sequence[str], now: datetime) -> list[SnapshotAtWork]:
+    """Return the snapshots of ended backups whose removal has failed."""
+    if "vm_backup" not in seen:
+        return []
+    wanted = (
+        select(DagRun)
+        .join(TaskInstance, (TaskInstance.dag_id == DagRun.dag_id) & (TaskInstance.run_id == DagRun.run_id))
+        .where(DagRun.dag_id == "vm_backup", DagRun.state == "failed", DagRun.end_date >= now - _LEFT)
+        .where(TaskInstance.task_id == "remove_snapshot", TaskInstance.state == "failed")
+        .order_by(DagRun.end_date.desc())
+        .limit(_MOST_LEFT)
+    )
+    runs = {run.id: run for run in session.scalars(wanted)}
+    names = _names(session, list(runs.values()))
+    return [
+        _snapshot(runs[number], names.get(number) or about_of(runs[number]), taken, is_left=True)
+        for number, taken in _taken(session, runs).items()
+    ]
+
+
+def _taken(session: Session, runs: Collection[int]) -> dict[int, datetime]:
+    """Return the times at which runs took their snapshots, by vCenter's clock; runs that took none are left out."""
+    found = {}
+    for run, value in _results(session, runs, "snapshot").items():
+        taken = value.get("taken") or {}
+        if taken.get("snapshot") and taken.get("taken_at"):
+            found[run] = datetime.fromisoformat(taken["taken_at"])
+    return found
+
+
+def _snapshot(run: DagRun, about: str, taken_at: datetime, *, is_left: bool) -> SnapshotAtWork:
+    return SnapshotAtWork(about=about, dag_id=run.dag_id, run_id=run.run_id, taken_at=taken_at, is_left=is_left)

@@ -1,0 +1,105 @@
+"""The page of everything in work, with the forms that stop a run and change a rate limit."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final
+
+from fastapi import HTTPException, Path, status
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
+
+from vmkeep.clock import now
+from vmkeep.errors import UsageError
+from vmkeep.web import AtWork, RunningPage, running_page
+from vmkeep_airflow.policies import PREFIX
+from vmkeep_airflow.web.access import Viewer, may_administer
+from vmkeep_airflow.web.atwork import find_run, find_work
+from vmkeep_airflow.web.frame import LONGEST, answer_router, data, html, page_router
+from vmkeep_airflow.web.ownapi import OwnApiDep
+from vmkeep_airflow.web.paths import own_path
+from vmkeep_airflow.web.ratelimits import change_limit, find_limits
+from vmkeep_airflow.web.sentforms import SentForm
+
+pages = page_router()
+answers = answer_router()
+
+_Id = Annotated[str, Path(max_length=LONGEST)]
+_LONGEST_NOTE: Final = 1000
+_CONSEQUENCES: Final = {
+    "vm_backup": "Its copies end within a minute, its snapshot is removed, and no restore point is made. "
+    "Blocks that it has stored are found again by the next backup.",
+    "vm_restore": "A VM to which it wrote nothing is given back as it was. A VM that may be partly written is kept or "
+    "removed as the run's field 'If it fails' says, and is never left looking complete.",
+}
+_WINDOW: Final = "No further backup of the window starts. Those that it has started go on; stop each of them by itself."
+_OTHERS: Final = "Its work ends at its next step. Clean-up tasks still run."
+
+
+def _load(user: Any) -> RunningPage:
+    at = now()
+    found = find_work(user, at)
+    limits, problems = find_limits(user)
+    work = AtWork(
+        runs=found.runs, total=found.total, pools=found.pools, snapshots=found.snapshots, limits=limits,
+        problems=problems,
+    )  # fmt: skip
+    return running_page(work, now=at)
+
+
+@pages.get("/running")
+def show_running(user: Viewer) -> HTMLResponse:
+    """Show everything in work."""
+    return html("running.html", user, page=_load(user))
+
+
+@answers.get("/running", response_model=RunningPage, summary="Everything that is in work now")
+def tell_running(user: Viewer) -> Response:
+    """Return the page of everything in work as data. Sizes are in bytes, rates in bytes per second, times in UTC."""
+    return data(_load(user))
+
+
+@pages.get("/running/stop/{dag_id}/{run_id}")
+def ask_to_stop(user: Viewer, dag_id: _Id, run_id: _Id) -> HTMLResponse:
+    """Ask whether a run shall be stopped, and say what happens then."""
+    about = _stoppable(user, dag_id, run_id)
+    words = _WINDOW if dag_id.startswith(PREFIX) else _CONSEQUENCES.get(dag_id, _OTHERS)
+    return html("running_stop.html", user, dag_id=dag_id, run_id=run_id, about=about, consequence=words)
+
+
+@pages.post("/running/stop/{dag_id}/{run_id}")
+def stop(user: Viewer, api: OwnApiDep, dag_id: _Id, run_id: _Id) -> Response:
+    """Set a run to failed, so that it cleans up, and note who did it."""
+    _stoppable(user, dag_id, run_id)
+    known = api.get("dags", dag_id, "dagRuns", run_id)
+    line = f"stopped by {user.get_name()} in the web view"
+    before = str((known.data.get("note") if isinstance(known.data, dict) else None) or "")
+    note = "\n".join(filter(None, [before[: _LONGEST_NOTE - len(line) - 1], line]))
+    answer = api.patch("dags", dag_id, "dagRuns", run_id, body={"state": "failed", "note": note})
+    if not answer.is_good:
+        raise HTTPException(answer.code, f"Airflow did not stop it: {answer.why}")
+    return RedirectResponse(own_path("running"), status.HTTP_303_SEE_OTHER)
+
+
+@pages.post("/running/limits/{conn_id}")
+def take_limit(user: Viewer, api: OwnApiDep, sent: SentForm, conn_id: _Id) -> Response:
+    """Change the rate limit of a repository's connection."""
+    if not may_administer(user, conn_id):
+        raise HTTPException(status.HTTP_403_FORBIDDEN, "Only who may edit the connection in Airflow changes its limit.")
+    try:
+        change_limit(api, conn_id, (sent.get("limit_rate") or [""])[0].strip())
+    except UsageError as error:
+        raise HTTPException(status.HTTP_422_UNPROCESSABLE_CONTENT, str(error)) from error
+    return RedirectResponse(f"{own_path('running')}#limits", status.HTTP_303_SEE_OTHER)
+
+
+def _stoppable(user: Any, dag_id: str, run_id: str) -> str:
+    """Return the VM, point or policy of a run that the user may stop.
+
+    :raises HTTPException: 404: no such run is in work; 403: the user may not stop it.
+    """
+    found = find_run(user, dag_id, run_id)
+    if found is None:
+        raise HTTPException(status.HTTP_404_NOT_FOUND, f"No run {run_id} of {dag_id} is in work. It may have ended.")
+    about, may_stop = found
+    if not may_stop:
+        raise HTTPException(status.HTTP_403_FORBIDDEN, f"Only who may edit runs of {dag_id} in Airflow may stop one.")
+    return about
