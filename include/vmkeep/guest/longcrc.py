@@ -16,6 +16,8 @@ _POLYNOMIAL: Final = 0x82F63B78
 _REGISTER: Final = range(4)
 _LARGEST: Final = 4096
 """Bytes for which there are tables. Longer data is done in parts, because tables of 64 KiB need 64 MiB."""
+_FEW: Final = 64
+"""Parts from which on all at once are faster: that costs the same 8 ms for one part as for a hundred."""
 
 
 @lru_cache(maxsize=1)
@@ -60,10 +62,13 @@ def _halves() -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint32]]:
 
 
 def crc32c_of_each(data: bytes, size: int) -> npt.NDArray[np.uint32]:
-    """Return the CRC-32C of each part of some data, all parts at once, word by word.
+    """Return the CRC-32C of each part of some data; of many parts all at once, word by word.
 
     :param size: bytes of a part, a multiple of four; the data are whole parts.
     """
+    if len(data) < _FEW * size:
+        each = [long_crc32c(data[at : at + size], 0xFFFFFFFF) for at in range(0, len(data), size)]
+        return np.array(each, dtype=np.uint32) ^ np.uint32(0xFFFFFFFF)
     low, high = _halves()
     words = np.frombuffer(data, dtype="<u4").reshape(-1, size // 4)
     value = np.full(len(words), 0xFFFFFFFF, dtype=np.uint32)

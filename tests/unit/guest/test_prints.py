@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import io
+import mmap
 import random
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.guest_files import KINDS, image, walk
+from tests.guest_disks import ImageDisk
+from tests.guest_files import KINDS, MangledDisk, image, walk
 from tests.nbd_parts import MemoryDisk
 from vmkeep.guest.filesystems import open_file_system
 from vmkeep.guest.volumes.parts import JoinedDisk, Part, StripedDisk
@@ -25,20 +27,25 @@ IN_PLACE = ["exfat", "ext3-plain", "ext4-csum", "ntfs", "xfs-log"]
 """Images with files that lie on the disk as they are."""
 
 
-class PrintedMemory(MemoryDisk):
-    """A disk in memory that knows the digests of its blocks, as one of a restore point does."""
+class Printed:
+    """A disk that knows the digests of its blocks, as one of a restore point does."""
 
-    def __init__(self, content):
-        super().__init__(content)
-        self._content = content
+    def __init__(self, disk):
+        self.capacity, self.read_into, self.extents = disk.capacity, disk.read_into, disk.extents
+
+    def block(self, first):
+        block = bytearray(min(BLOCK, self.capacity - first))
+        self.read_into(first, memoryview(block))
+        return bytes(block)
 
     def prints(self, start, stop):
         at = start
         while at < stop:
             first = at // BLOCK * BLOCK
             end = min(stop, first + BLOCK)
-            block = self._content[first : first + BLOCK]
-            yield Extent(at, end), Print(hashlib.sha256(block).digest(), at - first) if any(block) else ZEROS
+            block = self.block(first)
+            is_zeros = block == bytes(len(block))
+            yield Extent(at, end), ZEROS if is_zeros else Print(hashlib.sha256(block).digest(), at - first)
             at = end
 
 
@@ -57,22 +64,25 @@ def folder(tmp_path_factory):
     return tmp_path_factory.mktemp("images")
 
 
-def changed_places(raw, contents):
-    """Return a place in the middle of each content that lies in an image as it is."""
-    for path, content in contents.items():
-        head = content[:4096]
-        place = raw.find(head) if len(head) > 64 and any(head) and raw.count(head) == 1 else -1
-        if place >= 0:
-            yield path, place + 32
+def place_of_one(image_path, contents):
+    """Choose a content that lies in an image as it is, and nowhere twice. Return its path, and a place within it."""
+    with image_path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as raw:
+        for path in random.Random(7).sample(sorted(contents), len(contents)):
+            head = contents[path][:4096]
+            if (
+                len(head) > 64
+                and any(head)
+                and (place := raw.find(head)) >= 0
+                and raw.find(head, place + len(head)) < 0
+            ):
+                return path, place + 32
+    raise AssertionError("no content lies in the image as it is")
 
 
 @pytest.mark.parametrize("name", ["btrfs-odd", "ext4-odd", *IN_PLACE])
 def test_the_prints_of_equal_disks_leave_no_doubt(folder, name):
-    raw, kind = image(name, folder).read_bytes(), KINDS[name]
-    with (
-        open_file_system(PrintedMemory(raw), kind, what="disk0") as old,
-        open_file_system(PrintedMemory(raw), kind, what="disk0") as new,
-    ):
+    disk, kind = Printed(ImageDisk(image(name, folder))), KINDS[name]
+    with open_file_system(disk, kind, what="disk0") as old, open_file_system(disk, kind, what="disk0") as new:
         entries = [entry for entry in walk(old) if entry.kind == "file"]
         assert entries
         assert all(same_content(Unread(old), entry, Unread(new), entry) for entry in entries)
@@ -80,14 +90,13 @@ def test_the_prints_of_equal_disks_leave_no_doubt(folder, name):
 
 @pytest.mark.parametrize("name", IN_PLACE)
 def test_a_byte_that_changes_below_the_file_system_changes_its_file_and_no_other(folder, name):
-    raw, kind = image(name, folder).read_bytes(), KINDS[name]
-    with open_file_system(PrintedMemory(raw), kind, what="disk0") as old:
+    disk, kind = ImageDisk(image(name, folder)), KINDS[name]
+    with open_file_system(Printed(disk), kind, what="disk0") as old:
         entries = {entry.path: entry for entry in walk(old) if entry.kind == "file" and entry.size < MIB}
         contents = {path: old.open(path).readall() for path in entries}
-        path, place = random.Random(7).choice(list(changed_places(raw, contents)))
-        worse = bytearray(raw)
-        worse[place] ^= 0xFF
-        with open_file_system(PrintedMemory(bytes(worse)), kind, what="disk0") as new:
+        path, place = place_of_one(image(name, folder), contents)
+        other = bytes([contents[path][32] ^ 0xFF])
+        with open_file_system(Printed(MangledDisk(disk, [(place, other)])), kind, what="disk0") as new:
             after = {each: new.open(each).readall() for each in contents}
             assert after[path] != contents[path]
             for each, entry in entries.items():
@@ -119,13 +128,13 @@ def test_only_one_range_of_a_file_is_in_memory_at_a_time():
 @given(st.data())
 def test_parts_and_stripes_tell_the_prints_of_the_bytes_that_they_read(data):
     noise = random.Random(data.draw(st.integers(0, 99)))
-    below = [PrintedMemory(noise.randbytes(4 * BLOCK) + bytes(4 * BLOCK)) for _ in range(3)]
+    below = [Printed(MemoryDisk(noise.randbytes(4 * BLOCK) + bytes(4 * BLOCK))) for _ in range(3)]
     striped = StripedDisk(below, stripe=data.draw(st.sampled_from([512, 4096, 16384])), what="striped")
     joined = JoinedDisk([Part(striped, 1024, 40960), Part(None, 0, 5000), Part(below[0], 512, 9000)], what="joined")
     start = data.draw(st.integers(0, joined.capacity - 1))
     stop = data.draw(st.integers(start + 1, joined.capacity))
-    blocks = {hashlib.sha256(each._content[at : at + BLOCK]).digest(): each._content[at : at + BLOCK]
-              for each in below for at in range(0, 8 * BLOCK, BLOCK)}  # fmt: skip
+    every = [each.block(at) for each in below for at in range(0, 8 * BLOCK, BLOCK)]
+    blocks = {hashlib.sha256(block).digest(): block for block in every}
 
     told = b""
     for extent, known in prints_of(joined, start, stop):
