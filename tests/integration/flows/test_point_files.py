@@ -207,6 +207,20 @@ def test_files_are_found_by_name_size_time_and_kind(guest_points):
     assert found("disk0p2:/compr", "--older", "2999-01-01", "--smaller", "1MiB") == {("disk0p2", "/compr/c.bin")}
 
 
+def test_a_search_of_all_volumes_names_those_that_it_cannot_search(guest_points, monkeypatch):
+    with open_repository(guest_points.repository) as repository:
+        point = repository.find_point(guest_points.lvm)
+    first, second = point.numbered.values()
+    skipping = replace(point, images=(first,), skipped=(second.disk,))
+    monkeypatch.setattr("vmkeep.repository.Repository.find_point", lambda *_: skipping)
+
+    done = files(guest_points, "find", "latest:lvm", "--name", "hostname")
+
+    assert "warning: vgdata/lv_stripe is not searched: a disk is not in the backup" in done.stderr
+    assert "vgdata/lv_ext4:/etc/hostname" in done.stdout.splitlines()
+    assert "not searched" not in files(guest_points, "find", "latest:lvm", "vgdata/lv_ext4:/", "--name", "x").stderr
+
+
 def test_a_search_without_a_hit_says_what_it_searched(guest_points):
     done = files(guest_points, "find", "latest:multi", "--name", "no such file")
 

@@ -117,6 +117,17 @@ def test_file_systems_pass_fail_or_tell_nothing_each_for_a_reason(repository):
     assert sorted(kinds.values()) == ["btrfs", "gpt", "ntfs", "vfat", "xfs"]
 
 
+def test_a_proof_names_few_volumes_and_judges_all_of_them(repository, monkeypatch):
+    monkeypatch.setattr("vmkeep.flows.file_system_checks._MOST_TOLD", 1)
+
+    _, told = verified(repository, "latest:image-windows", "latest:image-stale", "--level", "file-systems")
+
+    assert [one["proof"]["result"] for one in told] == ["passed", "failed"]
+    for one in told:
+        assert max(len(one["proof"]["details"][named]) for named in ("volumes", "findings")) == 1
+    assert len(told[0]["proof"]["details"]["file_systems"]) == 4, "a later point is compared with all of them"
+
+
 def test_a_file_system_that_is_only_a_head_fails_and_data_of_no_known_kind_are_undecided(
     repository, guest_disks, tmp_path
 ):

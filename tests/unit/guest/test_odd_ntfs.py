@@ -17,6 +17,8 @@ from vmkeep.errors import CorruptError
 from vmkeep.guest.filesystems import open_file_system
 from vmkeep.guest.volumes import find_volumes
 from vmkeep.model.guestfiles import FileKind
+from vmkeep.model.scanning import ScannerFacts
+from vmkeep.scanning import Scan, Verdict, VerdictKind
 from vmkeep.scanning.walking import choose_files
 
 DATA, LIST, REPARSE = 0x80, 0x20, 0xC0
@@ -66,7 +68,7 @@ def joined(clusters):
     return runs
 
 
-def continue_table(disk, *, parts):
+def continue_table(disk, *, parts, where=(14, 13, 12)):
     """Let the master file table's own record be continued in others, as on a volume where it grew in pieces."""
     records = NtfsRecords(disk)
     own = records.attributes(0)
@@ -77,8 +79,8 @@ def continue_table(disk, *, parts):
     pieces = []
     for number, (start, stop) in enumerate(itertools.pairwise(cuts)):
         if start < stop:
-            where = 0 if not start else 15 - number % 4
-            pieces.append((in_clusters(data, start, joined(clusters[start:stop]), 50 + number), where))
+            place = 0 if not start else where[number - 1]
+            pieces.append((in_clusters(data, start, joined(clusters[start:stop]), 50 + number), place))
     others = [(each, 0) for each in own if struct.unpack_from("<I", each)[0] not in (DATA, LIST)]
     everything = sorted([*others, *pieces], key=lambda pair: struct.unpack_from("<I", pair[0])[0])
     base = records.sequence(0) << 48
@@ -98,6 +100,16 @@ def test_a_table_of_records_that_is_continued_in_other_records_is_read(disk, par
 
     assert paths(disk) == before
     assert {f"/{name}" for name in told.stdout.split("\n") if name} >= {path for path in before if ":" not in path}
+
+
+def test_a_table_whose_parts_lead_to_one_another_in_too_many_steps_is_an_error(disk, monkeypatch):
+    before = paths(disk)
+    continue_table(disk, parts=3, where=(15, 30, 14))  # record 30 lies in the part that record 15 tells
+
+    assert paths(disk) == before
+    monkeypatch.setattr("vmkeep.guest.filesystems.ntfs.records._ROUNDS", 1)
+    with pytest.raises(CorruptError, match="continued in too many steps"):
+        paths(disk)
 
 
 def test_a_table_whose_parts_name_only_each_other_is_an_error(disk):
@@ -176,6 +188,44 @@ def test_who_lists_volumes_and_who_reads_files_judge_the_log_alike(disk, pages, 
 
     assert volume.state == state
     assert told is (state != "ready")
+
+
+@pytest.mark.parametrize(
+    ("tag", "why"),
+    [
+        (0x80000013, "Windows has deduplicated it"),
+        (0x80000017, "Windows has compressed it (WOF, Compact OS)"),
+        (0x9000601A, "its content is in a cloud"),
+        (0x90001234, "another driver keeps its content (reparse tag 0x90001234)"),
+    ],
+    ids=["deduplicated", "compressed", "cloud", "unknown"],
+)
+def test_a_file_whose_content_is_elsewhere_counts_as_not_scanned_with_the_reason(disk, tag, why, tmp_path):
+    with open_file_system(disk, "ntfs", what="disk0p1") as files:
+        number = files.entry("/resident").identity
+        total = sum(1 for _ in choose_files(files))
+    records = NtfsRecords(disk)
+    point = resident(REPARSE, struct.pack("<IHH", tag, 0, 0), number=91)
+    records.write(number, [*records.attributes(number), point])
+
+    scan = Scan([Blind()], threads=1, folder=tmp_path)
+    with open_file_system(disk, "ntfs", what="disk0p1") as files:
+        done = scan.volume("disk0p1", files, on_progress=lambda _: None)
+
+    assert (done.files, done.unscanned) == (total - 1, 1)
+    (left,) = scan.unscanned
+    assert left.path == "/resident"
+    assert why in left.why
+
+
+class Blind:
+    """A scanner that finds nothing."""
+
+    facts = ScannerFacts(name="Blind", version="1")
+    warnings = ()
+
+    def scan(self, content):
+        return Verdict(kind=VerdictKind.CLEAN)
 
 
 def with_stream(disk, number, name, value=b"hidden"):

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import io
+import itertools
 import mmap
 import random
+import subprocess
 
 import pytest
 from hypothesis import given
@@ -13,40 +15,20 @@ from hypothesis import strategies as st
 
 from tests.guest_disks import ImageDisk
 from tests.guest_files import KINDS, MangledDisk, image, walk
+from tests.guest_prints import BLOCK, Printed
 from tests.nbd_parts import MemoryDisk
+from tests.patience import HANG
+from vmkeep.errors import CorruptError
 from vmkeep.guest.filesystems import open_file_system
 from vmkeep.guest.volumes.parts import JoinedDisk, Part, StripedDisk
 from vmkeep.model.extents import Extent
 from vmkeep.model.guestfiles import FileEntry, FileKind
-from vmkeep.model.prints import UNKNOWN, ZEROS, Print, prints_of
+from vmkeep.model.prints import UNKNOWN, prints_of
 from vmkeep.model.samefiles import same_content
 
-BLOCK = 4096
 MIB = 1 << 20
 IN_PLACE = ["exfat", "ext3-plain", "ext4-csum", "ntfs", "xfs-log"]
 """Images with files that lie on the disk as they are."""
-
-
-class Printed:
-    """A disk that knows the digests of its blocks, as one of a restore point does."""
-
-    def __init__(self, disk):
-        self.capacity, self.read_into, self.extents = disk.capacity, disk.read_into, disk.extents
-
-    def block(self, first):
-        block = bytearray(min(BLOCK, self.capacity - first))
-        self.read_into(first, memoryview(block))
-        return bytes(block)
-
-    def prints(self, start, stop):
-        at = start
-        while at < stop:
-            first = at // BLOCK * BLOCK
-            end = min(stop, first + BLOCK)
-            block = self.block(first)
-            is_zeros = block == bytes(len(block))
-            yield Extent(at, end), ZEROS if is_zeros else Print(hashlib.sha256(block).digest(), at - first)
-            at = end
 
 
 class Unread:
@@ -101,6 +83,31 @@ def test_a_byte_that_changes_below_the_file_system_changes_its_file_and_no_other
             assert after[path] != contents[path]
             for each, entry in entries.items():
                 assert same_content(old, entry, new, new.entry(each)) == (after[each] == contents[each]), each
+
+
+def test_a_file_of_btrfs_with_two_copies_is_the_same_only_if_one_of_them_is_right(tmp_path):
+    tree, path = tmp_path / "tree", tmp_path / "disk"
+    tree.mkdir()
+    content = random.Random(3).randbytes(70_000)
+    (tree / "file").write_bytes(content)
+    with path.open("wb") as file:
+        file.truncate(128 << 20)
+    subprocess.run(["mkfs.btrfs", "-q", "-d", "dup", "-r", tree, path], check=True, capture_output=True, timeout=HANG)
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as raw:
+        places = [raw.find(content[:4096]), raw.rfind(content[:4096])]
+    assert 0 < places[0] < places[1]
+
+    def opened(*damaged):
+        disk = MangledDisk(ImageDisk(path), [(place + 100, b"wrong") for place in damaged])
+        return open_file_system(Printed(disk), "btrfs", what="disk0")
+
+    with opened() as good, opened(places[0]) as first, opened(places[1]) as second, opened(*places) as none:
+        entry = good.entry("/file")
+        for one, other in itertools.product((good, first, second), repeat=2):
+            assert same_content(one, entry, other, entry)
+        for one in (first, second):  # a copy has the prints that it had, but the other one is gone
+            with pytest.raises(CorruptError, match="wrong checksum"):
+                same_content(one, entry, none, entry)
 
 
 class EndlessRanges:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import struct
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.guest_prints import BLOCK, Printed
 from tests.nbd_parts import HugeDisk, MemoryDisk
 from tests.unit.guest.volumes.disks import assert_reads_as, content_of
 from tests.unit.guest.volumes.thinpools import CHUNK, make_metadata, make_pool
@@ -53,6 +55,28 @@ def test_blocks_that_were_never_written_are_those_of_the_external_origin(made):
             model[block * CHUNK : (block + 1) * CHUNK] = origin.content[block * CHUNK : (block + 1) * CHUNK]
 
     assert_reads_as(disk, bytes(model), [(24 * CHUNK + 9, 26 * CHUNK)])
+
+
+def test_a_thin_volume_tells_the_prints_of_the_bytes_that_it_reads(made):
+    origin = MemoryDisk(b"o" * (25 * CHUNK))
+    pool = ThinPool(made.metadata, Printed(made.data), what="vg/pool")
+    disk = ThinDisk(pool, 1, capacity=40 * CHUNK - 1000, what="vg/thin", origin=Printed(origin))
+    known = {hashlib.sha256(each).digest(): each for of in (made.data, origin) for each in blocks_of(of.content)}
+
+    for start, stop in ((0, disk.capacity), (CHUNK - 5, 9 * CHUNK + 5), (24 * CHUNK + 9, 26 * CHUNK)):
+        told = b""
+        for extent, each in disk.prints(start, stop):
+            assert extent.start == start + len(told)
+            block = known[each.digest][each.offset :] if each.digest else bytes(extent.length)
+            assert len(block) >= extent.length
+            told += block[: extent.length]
+        read = bytearray(stop - start)
+        disk.read_into(start, memoryview(read))
+        assert told == read
+
+
+def blocks_of(content):
+    return [bytes(content[at : at + BLOCK]) for at in range(0, len(content), BLOCK)]
 
 
 def test_holes_of_the_pool_are_holes_of_the_volume(made):
