@@ -14,42 +14,33 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from vmkeep.guest.crc32c import crc32c
+from vmkeep.guest.filesystems.ext.journalsuper import (
+    ASYNC_COMMIT,
+    CHECKSUMS_V3,
+    FAST_COMMIT,
+    HEADER,
+    MAGIC,
+    SIXTY_FOUR_BIT,
+    JournalError,
+    JournalSuper,
+    read_super,
+)
 
-_MAGIC: Final = 0xC03B3998
-_HEADER: Final = struct.Struct(">III")
 _DESCRIPTOR: Final = 1
 _COMMIT: Final = 2
-_SUPERBLOCKS: Final = (3, 4)
 _REVOKE: Final = 5
-
-_CHECKSUMS_V1: Final = 0x1  # a compatible feature
-_REVOKES: Final = 0x1
-_SIXTY_FOUR_BIT: Final = 0x2
-_ASYNC_COMMIT: Final = 0x4
-_CHECKSUMS_V2: Final = 0x8
-_CHECKSUMS_V3: Final = 0x10
-_FAST_COMMIT: Final = 0x20
-_KNOWN: Final = _REVOKES | _SIXTY_FOUR_BIT | _ASYNC_COMMIT | _CHECKSUMS_V2 | _CHECKSUMS_V3 | _FAST_COMMIT
 
 _ESCAPED: Final = 0x1
 _SAME_UUID: Final = 0x2
 _DELETED: Final = 0x4
 _LAST: Final = 0x8
 _UUID: Final = 16
-_CHECKSUM_OF_SUPERBLOCK: Final = slice(0xFC, 0x100)
 _CHECKSUM_OF_COMMIT: Final = slice(16, 20)
-_CRC32C: Final = 4
 _CRC32: Final = b"\x01\x04"
 """Kind and size of a checksum of version 1 in a commit block."""
 _MIRRORED: Final = bytes(int(f"{number:08b}"[::-1], 2) for number in range(256))
-MOST_BLOCKS: Final = 1 << 22
-"""Longest journal that is replayed: 16 GiB with blocks of 4 KiB. mke2fs makes none above 4 GiB by itself."""
 _FAST_COMMIT_HEAD: Final = 9
 """Tag at the head of a fast commit, in little-endian."""
-
-
-class JournalError(Exception):
-    """The journal cannot be replayed. The message is the end of a sentence that begins with its name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,33 +62,6 @@ class Replay:
     transactions: int = 0
     notes: list[str] = field(default_factory=list)
     """Sentences about changes that could not be replayed."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Super:
-    block_size: int
-    blocks: int
-    """Blocks of the ring's end, without the area of fast commits."""
-    first: int
-    sequence: int
-    start: int
-    """Block of the first transaction; 0: the journal is empty."""
-    features: int
-    seed: int
-    fast_commits: int
-    has_sums: bool
-    """A commit block may have the checksum of its transaction's blocks: version 1, which has no others."""
-
-    @property
-    def has_checksums(self) -> bool:
-        return bool(self.features & (_CHECKSUMS_V2 | _CHECKSUMS_V3))
-
-    @property
-    def tag_size(self) -> int:
-        if self.features & _CHECKSUMS_V3:
-            return 16
-        size = 12 + (2 if self.features & _CHECKSUMS_V2 else 0)
-        return size if self.features & _SIXTY_FOUR_BIT else size - 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,11 +88,11 @@ def read_journal(read: Callable[[int], bytes], *, block_size: int, blocks: int) 
     :param blocks: of the journal, by its inode.
     :raises JournalError: nothing of the journal can be used.
     """
-    found = _read_super(read(0), block_size=block_size, blocks=blocks)
+    found = read_super(read(0), block_size=block_size, blocks=blocks)
     replay = Replay()
     if not found.start:
         return replay
-    if found.features & _ASYNC_COMMIT and not found.has_checksums:
+    if found.features & ASYNC_COMMIT and not found.has_checksums:
         raise JournalError("commits asynchronously without checksums, so that nobody can tell its whole transactions")
     revoked: dict[int, int] = {}
     transactions = []
@@ -142,7 +106,7 @@ def read_journal(read: Callable[[int], bytes], *, block_size: int, blocks: int) 
             if not _revoked(revoked.get(tag.block), transaction.sequence) and not tag.flags & _DELETED:
                 replay.copies[tag.block] = Copy(place, bool(tag.flags & _ESCAPED))
         replay.transactions += 1
-    if found.features & _FAST_COMMIT and reading.has_fast_commit():
+    if found.features & FAST_COMMIT and reading.has_fast_commit():
         replay.notes.append("its last changes are in fast commits, which vmkeep does not replay")
     return replay
 
@@ -158,53 +122,10 @@ def _crc32_be(data: bytes, value: int) -> int:
     return int(f"{zlib.crc32(data.translate(_MIRRORED), mirrored) ^ 0xFFFFFFFF:032b}"[::-1], 2)
 
 
-def _read_super(block: bytes, *, block_size: int, blocks: int) -> _Super:
-    magic, kind, _ = _HEADER.unpack_from(block)
-    if magic != _MAGIC or kind not in _SUPERBLOCKS:
-        raise JournalError("has no superblock")
-    size, length, first, sequence, start = struct.unpack_from(">5I", block, 12)
-    features = struct.unpack_from(">I", block, 0x28)[0] if kind == _SUPERBLOCKS[1] else 0
-    unknown = features & ~_KNOWN
-    if unknown:
-        raise JournalError(f"has features that vmkeep does not know: 0x{unknown:x}")
-    if size != block_size or length > blocks or not 0 < first < length or start >= length:
-        raise JournalError("has a superblock that contradicts itself")
-    if length > MOST_BLOCKS:
-        raise JournalError(f"has {length} blocks, and vmkeep replays {MOST_BLOCKS} at most")
-    if features & (_CHECKSUMS_V2 | _CHECKSUMS_V3):
-        _check_super(block)
-    fast = (struct.unpack_from(">I", block, 0x54)[0] or 256) if features & _FAST_COMMIT else 0
-    if fast >= length - first:
-        raise JournalError("has a superblock that contradicts itself")
-    return _Super(
-        block_size=size,
-        blocks=length - fast,
-        first=first,
-        sequence=sequence,
-        start=start,
-        features=features,
-        seed=crc32c(block[0x30:0x40], 0xFFFFFFFF),
-        fast_commits=fast,
-        has_sums=kind == _SUPERBLOCKS[1]
-        and not features & (_CHECKSUMS_V2 | _CHECKSUMS_V3)
-        and bool(struct.unpack_from(">I", block, 0x24)[0] & _CHECKSUMS_V1),
-    )
-
-
-def _check_super(block: bytes) -> None:
-    if block[0x50] != _CRC32C:
-        raise JournalError(f"has checksums of the unknown kind {block[0x50]}")
-    (stored,) = struct.unpack(">I", block[_CHECKSUM_OF_SUPERBLOCK])
-    blank = bytearray(block[:1024])
-    blank[_CHECKSUM_OF_SUPERBLOCK] = bytes(4)
-    if crc32c(blank, 0xFFFFFFFF) != stored:
-        raise JournalError("has a superblock with a wrong checksum")
-
-
 class _Reading:
     """One pass over a journal."""
 
-    def __init__(self, read: Callable[[int], bytes], found: _Super, replay: Replay) -> None:
+    def __init__(self, read: Callable[[int], bytes], found: JournalSuper, replay: Replay) -> None:
         self._read = read
         self._found = found
         self._replay = replay
@@ -217,8 +138,8 @@ class _Reading:
         now = _Transaction(self._next_sequence)
         while self._seen < self._found.blocks:
             block = self._take()
-            magic, kind, sequence = _HEADER.unpack_from(block)
-            if magic != _MAGIC or sequence != now.sequence:
+            magic, kind, sequence = HEADER.unpack_from(block)
+            if magic != MAGIC or sequence != now.sequence:
                 return
             if kind == _DESCRIPTOR:
                 if not self._is_whole(block, "a descriptor block") or not self._descriptor(block, now):
@@ -272,7 +193,7 @@ class _Reading:
     def _tags(self, block: bytes) -> Iterator[_Tag]:
         size = self._found.tag_size
         end = self._found.block_size - (4 if self._found.has_checksums else 0)
-        at = _HEADER.size
+        at = HEADER.size
         while at + size <= end:
             tag = self._tag(block, at)
             yield tag
@@ -281,8 +202,8 @@ class _Reading:
             at += size + (0 if tag.flags & _SAME_UUID else _UUID)
 
     def _tag(self, block: bytes, at: int) -> _Tag:
-        wide = self._found.features & _SIXTY_FOUR_BIT
-        if self._found.features & _CHECKSUMS_V3:
+        wide = self._found.features & SIXTY_FOUR_BIT
+        if self._found.features & CHECKSUMS_V3:
             low, flags, high, checksum = struct.unpack_from(">IIII", block, at)
         else:
             low, checksum, flags = struct.unpack_from(">IHH", block, at)
@@ -292,7 +213,7 @@ class _Reading:
     def _data_fits(self, tag: _Tag, place: int, sequence: int) -> bool:
         value = crc32c(struct.pack(">I", sequence), self._found.seed)
         value = crc32c(self._read(place), value)
-        return value == tag.checksum if self._found.features & _CHECKSUMS_V3 else value & 0xFFFF == tag.checksum
+        return value == tag.checksum if self._found.features & CHECKSUMS_V3 else value & 0xFFFF == tag.checksum
 
     def _is_whole(self, block: bytes, what: str) -> bool:
         if not self._found.has_checksums:
@@ -322,10 +243,10 @@ class _Reading:
         return False
 
     def _revocations(self, block: bytes) -> Iterator[int]:
-        form, size = (">Q", 8) if self._found.features & _SIXTY_FOUR_BIT else (">I", 4)
-        (used,) = struct.unpack_from(">I", block, _HEADER.size)
+        form, size = (">Q", 8) if self._found.features & SIXTY_FOUR_BIT else (">I", 4)
+        (used,) = struct.unpack_from(">I", block, HEADER.size)
         end = min(used, len(block) - (4 if self._found.has_checksums else 0))
-        for at in range(_HEADER.size + 4, end - size + 1, size):
+        for at in range(HEADER.size + 4, end - size + 1, size):
             yield struct.unpack_from(form, block, at)[0]
 
     def has_fast_commit(self) -> bool:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from vmkeep.guest.filesystems.ext.journal import MOST_BLOCKS, JournalError, read_journal
+from vmkeep.guest.filesystems.ext.journal import read_journal
+from vmkeep.guest.filesystems.ext.journalsuper import MOST_BLOCKS, JournalError
 from vmkeep.guest.filesystems.ext.overlay import ReplayedDisk
 from vmkeep.guest.filesystems.ext.reader import ExtReader
 from vmkeep.guest.filesystems.ext.superblock import Superblock, read_superblock
