@@ -47,7 +47,6 @@ class JournalSuper:
     features: int
     seed: int
     """Of all checksums: that of the journal's UUID."""
-    fast_commits: int
     has_sums: bool
     """A commit block may have the checksum of its transaction's blocks: version 1, which has no others."""
 
@@ -98,7 +97,6 @@ def read_super(block: bytes, *, block_size: int, blocks: int) -> JournalSuper:
         start=start,
         features=features,
         seed=crc32c(block[0x30:0x40], 0xFFFFFFFF),
-        fast_commits=fast,
         has_sums=kind == _SUPERBLOCKS[1]
         and not features & (_CHECKSUMS_V2 | CHECKSUMS_V3)
         and bool(struct.unpack_from(">I", block, 0x24)[0] & _CHECKSUMS_V1),
