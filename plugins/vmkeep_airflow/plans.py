@@ -24,13 +24,20 @@ def plan_folder() -> Path:
     return Path(chosen).expanduser() if chosen else default_folder()
 
 
-def sound_plans() -> Iterator[tuple[PlanFile, RecoveryPlan]]:
-    """Yield the plans without faults."""
+def plan_files() -> tuple[list[PlanFile], list[str]]:
+    """Read all plan files. Return them, and a sentence for each that cannot be read at all."""
+    found, unread = [], []
     for path in plans_in(plan_folder()):
         try:
-            read = read_plan(path)
-        except VmKeepError:
-            continue
+            found.append(read_plan(path))
+        except VmKeepError as error:
+            unread.append(str(error))
+    return found, unread
+
+
+def sound_plans() -> Iterator[tuple[PlanFile, RecoveryPlan]]:
+    """Yield the plans without faults."""
+    for read in plan_files()[0]:
         if read.plan is not None:
             yield read, read.plan
 

@@ -11,7 +11,7 @@ sample of manifests as they are now. ``bounds`` compares each VM's newest point 
 writes one SELECT for each expectation; :mod:`vmkeep.quality` asks them.
 
 ``overview`` answers the pages of the web view. It keeps notes of what lies outside of manifests in the tables of
-``overview_tables``: marks, proofs, and VMs that no point was taken of.
+``overview_tables``: marks, proofs, and VMs that no point was taken of. ``recovery_notes`` notes recoveries and drills.
 """
 
 from vmkeep.catalog.bounds import FEWEST, HISTORY
@@ -29,6 +29,7 @@ from vmkeep.catalog.overview import (
     VmSummary,
 )
 from vmkeep.catalog.questions import SNAPSHOTS_WITHIN, Question
+from vmkeep.catalog.recovery_notes import NotedRecovery
 
 __all__ = [
     "FEWEST",
@@ -40,6 +41,7 @@ __all__ = [
     "ListedPoint",
     "NotedMark",
     "NotedProof",
+    "NotedRecovery",
     "NotedRepository",
     "NotedVm",
     "Overview",

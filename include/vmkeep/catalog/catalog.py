@@ -17,6 +17,7 @@ from vmkeep.catalog.checking import QualityCheck, kept_reports, open_check
 from vmkeep.catalog.engine import open_engine, speaking
 from vmkeep.catalog.origins import PointOrigin, origin_of
 from vmkeep.catalog.overview import Overview
+from vmkeep.catalog.recovery_notes import RecoveryNotes
 from vmkeep.catalog.rows import TABLES, disk_rows, fact_row, guest_row, point_row, source_row
 from vmkeep.catalog.schema import DiskRow, FactRow, GuestRow, PointRow, SourceRow
 from vmkeep.errors import CatalogError, CorruptError, NotFoundError
@@ -202,6 +203,10 @@ class Catalog:
     def overview(self) -> Overview:
         """Return the questions of the web view's pages."""
         return Overview(self._engine)
+
+    def recoveries(self) -> RecoveryNotes:
+        """Return the notes about recoveries and drills."""
+        return RecoveryNotes(self._engine)
 
     def kept_reports(self, repository: str, *, most: int) -> list[str]:
         """Return the newest reports (JSON) of checks of data quality, the newest first."""

@@ -76,4 +76,26 @@ class NotedVmRow(Noted):
     proved: Mapped[int | None] = mapped_column(BigInteger)
 
 
+class NotedRecoveryRow(Noted):
+    """A run of a recovery plan, or a drill of one."""
+
+    __tablename__ = "vmkeep_noted_recovery"
+
+    repository: Mapped[str] = mapped_column(String(64), primary_key=True)
+    run: Mapped[str] = mapped_column(String(190), primary_key=True)
+    plan: Mapped[str] = mapped_column(Text)
+    drill: Mapped[bool] = mapped_column(Boolean)
+    vcenter: Mapped[str] = mapped_column(Text)
+    began: Mapped[int] = mapped_column(BigInteger)
+    ended: Mapped[int | None] = mapped_column(BigInteger)
+    """``None``: it goes on, or was interrupted."""
+    healthy: Mapped[int] = mapped_column(BigInteger)
+    off: Mapped[int] = mapped_column(BigInteger)
+    failed: Mapped[int] = mapped_column(BigInteger)
+    rpo: Mapped[int | None] = mapped_column(BigInteger)
+    """Seconds."""
+    rto: Mapped[int | None] = mapped_column(BigInteger)
+    """Seconds; ``None``: not reached."""
+
+
 NOTED: Final = (NotedRepositoryRow, NotedMarkRow, NotedProofRow, NotedVmRow)

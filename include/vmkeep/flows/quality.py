@@ -23,6 +23,7 @@ from vmkeep.flows.quality_evidence import (
     terms_of,
     wishes_of,
 )
+from vmkeep.flows.recovery_overview import note_recoveries
 from vmkeep.model.job import from_json, to_json, to_plain
 from vmkeep.model.wording import counted
 from vmkeep.policy import Policy
@@ -90,6 +91,7 @@ def check_quality(
             evidence.gaps += gaps
             if is_kept:
                 note_fleet(cache, repository, evidence.standings, unasked=evidence.unasked, at=at)
+                note_recoveries(cache, repository)
             check.lay([SampledPoint(ref=line.partition(": ")[0], name=line.partition("/")[0], problem=line)
                        for line in refreshed.damaged])  # fmt: skip
             if not evidence.sampled and not refreshed.damaged:

@@ -1,7 +1,7 @@
 """The pages of the web view as pure functions: from answers of the catalog to view models, and from those to HTML.
 
 A view model is a frozen value that holds every word and number of its page. So the page and its JSON twin tell the
-same, and tests look at values. ``fleet``, ``vm``, ``hardware`` and ``policies`` make the models,
+same, and tests look at values. ``fleet``, ``vm``, ``hardware``, ``policies`` and ``recoveries`` make the models,
 ``charts`` draws inline SVG, ``forms``, ``restore`` and ``restore_plan`` are the restore wizard, ``files`` is the
 browser of a point's files, ``running`` is everything in work, ``words`` writes times, sizes and names, and
 ``rendering`` fills the templates.
@@ -12,6 +12,7 @@ from vmkeep.web.fleet import FleetPage, FleetQuery, FleetSort, VmState, fleet_pa
 from vmkeep.web.forms import Given, faults_of, filled
 from vmkeep.web.hardware import HardwarePage, hardware_page
 from vmkeep.web.policies import PoliciesPage, policies_page
+from vmkeep.web.recoveries import RecoveriesPage, recoveries_page
 from vmkeep.web.rendering import STATIC, Frame, StaticFile, render
 from vmkeep.web.restore import (
     PointHead,
@@ -67,6 +68,7 @@ __all__ = [
     "PoliciesPage",
     "PoolUse",
     "RateLimit",
+    "RecoveriesPage",
     "RestoreForm",
     "RestoreKind",
     "RestorePlanPage",
@@ -89,6 +91,7 @@ __all__ = [
     "kind_of",
     "overwrites",
     "policies_page",
+    "recoveries_page",
     "render",
     "restore_plan_page",
     "running_page",

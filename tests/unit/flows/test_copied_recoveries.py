@@ -7,8 +7,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from vmkeep.catalog import open_catalog
 from vmkeep.flows.pointcopy import copy_points
 from vmkeep.flows.recovery_journal import Journal, RecoveryOrder
+from vmkeep.flows.recovery_overview import load_recoveries, note_recoveries
 from vmkeep.flows.recovery_proofs import load_proofs
 from vmkeep.flows.recovery_records import list_reports
 from vmkeep.model.proofs import VmProof
@@ -40,7 +42,7 @@ def pair() -> tuple[Repository, Repository]:
     return made(), made()
 
 
-def test_a_copy_brings_the_reports_of_runs_that_have_ended_and_the_newest_proofs(pair):
+def test_a_copy_brings_the_reports_of_runs_that_have_ended_and_the_newest_proofs(pair, tmp_path):
     source, target = pair
     ended, at_work = Journal(source, "r1"), Journal(source, "r2")
     ended.begin(ORDER)
@@ -57,6 +59,12 @@ def test_a_copy_brings_the_reports_of_runs_that_have_ended_and_the_newest_proofs
     copy_points(source, target, [])
 
     assert list_reports(target) == (REPORT,)
+    with open_catalog(url := f"sqlite:///{tmp_path}/catalog.db") as cache:
+        note_recoveries(cache, target)
+    ((noted,), _) = load_recoveries([url])
+    assert (noted.run, noted.plan, noted.drill, noted.began) == (
+        REPORT.run, REPORT.plan, REPORT.drill, REPORT.began.replace(microsecond=0),
+    )  # fmt: skip
     assert Journal(target, "r1").order() == ORDER
     assert Journal(target, "r1").outcome(1) == VM
     assert {key: proof.at for key, proof in load_proofs(target).items()} == {"a": NOW, "b": NOW + timedelta(days=1)}

@@ -6,7 +6,7 @@ from typing import Final
 
 from fastapi import APIRouter
 
-from vmkeep_airflow.web.routes import fleet, hardware, kept, policies, restore, running, vms
+from vmkeep_airflow.web.routes import fleet, hardware, kept, policies, recoveries, restore, running, vms
 
 ROUTERS: Final[tuple[APIRouter, ...]] = (
     fleet.pages,
@@ -21,5 +21,7 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     policies.answers,
     running.pages,
     running.answers,
+    recoveries.pages,
+    recoveries.answers,
     kept.pages,
 )

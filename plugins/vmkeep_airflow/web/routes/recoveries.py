@@ -1,0 +1,35 @@
+"""The page of the recoveries: plan files are read when somebody looks, and runs are noted by the daily look."""
+
+from __future__ import annotations
+
+from fastapi.responses import HTMLResponse, Response
+
+from vmkeep.clock import now
+from vmkeep.flows.recovery_overview import load_recoveries
+from vmkeep.web import RecoveriesPage, recoveries_page
+from vmkeep_airflow.plans import plan_files
+from vmkeep_airflow.web.access import Viewer
+from vmkeep_airflow.web.frame import answer_router, data, html, page_router
+from vmkeep_airflow.web.sources import find_sources
+
+pages = page_router()
+answers = answer_router()
+
+
+def _load() -> RecoveriesPage:
+    sources = find_sources()
+    runs, problems = load_recoveries(sources.catalogs)
+    files, unread = plan_files()
+    return recoveries_page(files, runs, problems=(*unread, *sources.unread, *problems), now=now())
+
+
+@pages.get("/recoveries")
+def show_recoveries(user: Viewer) -> HTMLResponse:
+    """Show every recovery plan, and its drills and recoveries."""
+    return html("recoveries.html", user, page=_load())
+
+
+@answers.get("/recoveries", response_model=RecoveriesPage, summary="Recovery plans, their drills and recoveries")
+def tell_recoveries() -> Response:
+    """Return the page of the recoveries as data. Times are in UTC."""
+    return data(_load())
