@@ -63,6 +63,7 @@ __all__ = [
     "recovery",
     "recovery_order",
     "recovery_points",
+    "recovery_overview",
     "recovery_records",
     "reports",
     "repositories",
