@@ -424,3 +424,27 @@ def test_the_web_view_is_not_told_that_a_point_with_malware_passed(made):
     noted = {proof.ref: proof.result for proof in noted_proofs(repository)}
 
     assert (noted[refs[0]], noted[refs[1]]) == ("failed", "passed")
+
+
+def test_a_point_that_stands_on_no_point_of_a_find_is_told_nothing_of_it(made):
+    repository, refs = made
+    proved(repository, refs[0], ProofResult.PASSED, whole_at=BEGIN)
+    proved(repository, refs[1], ProofResult.PASSED, scope="changed", chain=[refs[0]], whole_at=BEGIN)
+    proved(repository, refs[2], ProofResult.PASSED, whole_at=BEGIN)
+    before = len(repository.proofs.of(refs[2]))
+    find_in_the_first(repository, refs)
+
+    assert states(repository, refs[1:3]) == [Cleanness.BASED, Cleanness.CLEAN]
+    assert len(repository.proofs.of(refs[2])) == before
+
+
+def test_a_point_from_the_future_is_not_the_last_clean_one(made):
+    repository, refs = made
+    for ref in refs[:2]:
+        proved(repository, ref, ProofResult.PASSED, whole_at=BEGIN)
+    ahead = datetime.now(UTC) + 365 * DAY
+
+    last = ScanStates(repository).last_clean([(refs[0], BEGIN), (refs[1], ahead)])
+
+    assert last.clean is not None
+    assert last.clean.point == refs[0]
