@@ -84,25 +84,25 @@ def work():
     at = now()
     begun = at - timedelta(minutes=5)
     with create_session() as session:
-        _dag(session, "vm_backup")
+        add_dag(session, "vm_backup")
         run = DagRun(dag_id="vm_backup", run_id=RUN, run_type="manual", run_after=begun, state="running",
                      start_date=begun, conf={"vm": "moref:vm-12"})  # fmt: skip
         other = DagRun(dag_id="elsewhere", run_id=RUN, run_type="manual", run_after=begun, state="running")
         session.add_all([run, other])
         session.flush()
         copying = {"state": "running", "start_date": begun, "last_heartbeat_at": at, "hostname": "proxy1"}
-        _task(session, run, "preflight", -1, state="success")
-        _task(session, run, "snapshot", -1, state="success")
-        _task(session, run, "copy_disk", 0, state="success")
-        _task(session, run, "copy_disk", 1, **copying)
-        _task(session, run, "catalog", -1, state=None)
+        add_task(session, run, "preflight", -1, state="success")
+        add_task(session, run, "snapshot", -1, state="success")
+        add_task(session, run, "copy_disk", 0, state="success")
+        add_task(session, run, "copy_disk", 1, **copying)
+        add_task(session, run, "catalog", -1, state=None)
         told = TaskProgress(label="Hard disk 2", phase="copy", done=1 << 30, total=4 << 30, in_bytes=True,
                             rate=float(1 << 20), idle_seconds=0.5)  # fmt: skip
         session.add(TaskStateStoreModel(dag_run_id=run.id, task_id="copy_disk", map_index=1, key=KEY,
                                         dag_id="vm_backup", run_id=RUN, value=json.dumps(to_plain(told)),
                                         updated_at=at))  # fmt: skip
-        _left(session, run, "preflight", {"vm": {"name": "web01"}})
-        _left(session, run, "snapshot", {"taken": {"snapshot": "snapshot-7", "taken_at": begun.isoformat()}})
+        leave(session, run, "preflight", {"vm": {"name": "web01"}})
+        leave(session, run, "snapshot", {"taken": {"snapshot": "snapshot-7", "taken_at": begun.isoformat()}})
         made = run.id, other.id
     yield
     with create_session() as session:
@@ -112,7 +112,7 @@ def work():
             session.query(kind).filter_by(run_id=RUN).delete()
 
 
-def _dag(session, dag_id):
+def add_dag(session, dag_id):
     if session.get(DagModel, dag_id) is None:
         if session.get(DagBundleModel, "test") is None:
             session.add(DagBundleModel(name="test"))
@@ -124,7 +124,7 @@ def _dag(session, dag_id):
         session.flush()
 
 
-def _task(session, run, task, index, **values):
+def add_task(session, run, task, index, **values):
     from uuid6 import uuid7
 
     fields = {"id": uuid7(), "dag_id": run.dag_id, "run_id": run.run_id, "task_id": task, "map_index": index,
@@ -132,7 +132,7 @@ def _task(session, run, task, index, **values):
     session.execute(insert(TaskInstance).values(**fields, **values))
 
 
-def _left(session, run, task, value):
+def leave(session, run, task, value):
     session.add(XComModel(dag_run_id=run.id, task_id=task, map_index=-1, key="return_value", dag_id=run.dag_id,
                           run_id=run.run_id, value=value))  # fmt: skip
 

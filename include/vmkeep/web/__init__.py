@@ -3,8 +3,8 @@
 A view model is a frozen value that holds every word and number of its page. So the page and its JSON twin tell the
 same, and tests look at values. ``fleet``, ``vm``, ``hardware``, ``policies`` and ``recoveries`` make the models,
 ``charts`` draws inline SVG, ``forms``, ``restore`` and ``restore_plan`` are the restore wizard, ``files`` is the
-browser of a point's files, ``running`` is everything in work, ``words`` writes times, sizes and names, and
-``rendering`` fills the templates.
+browser of a point's files, ``running`` is everything in work, ``windows`` is one day's windows, ``words`` writes times,
+sizes and names, and ``rendering`` fills the templates.
 Nothing here knows Airflow, a request or a clock.
 """
 
@@ -48,6 +48,7 @@ from vmkeep.web.running import (
     running_page,
 )
 from vmkeep.web.vm import POINTS_A_PAGE, VmPage, vm_page
+from vmkeep.web.windows import WindowBackup, WindowPlanned, WindowSeen, WindowsPage, bounds_of, windows_page
 
 __all__ = [
     "PLANNED_BY",
@@ -77,8 +78,13 @@ __all__ = [
     "StaticFile",
     "VmPage",
     "VmState",
+    "WindowBackup",
+    "WindowPlanned",
+    "WindowSeen",
+    "WindowsPage",
     "WorkRun",
     "WorkTask",
+    "bounds_of",
     "checked",
     "conf_of",
     "faults_of",
@@ -97,5 +103,6 @@ __all__ = [
     "running_page",
     "state_of",
     "vm_page",
+    "windows_page",
     "without_dry_run",
 ]

@@ -303,7 +303,7 @@ def _task_row(task: WorkTask, now: datetime) -> TaskRow:
         rate=rate,
         speed="" if rate is None else f"{size(rate)}/s",
         eta_seconds=eta,
-        left="" if eta is None else f"{age(eta)} left",
+        left="" if eta is None else f"{eta} s left" if eta < 60 else f"{age(eta)} left",
         host=plain(task.host),
     )
 

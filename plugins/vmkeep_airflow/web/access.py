@@ -9,7 +9,7 @@ must come from a page of this server.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 from urllib.parse import urlsplit
 
 from airflow.api_fastapi.app import get_auth_manager
@@ -37,6 +37,13 @@ def may_administer(user: Any, repository_conn_id: str) -> bool:
     """Return whether a user may overwrite and delete: who may edit the connection of the repository."""
     details = ConnectionDetails(conn_id=repository_conn_id)
     return get_auth_manager().is_authorized_connection(method="PUT", details=details, user=user)
+
+
+def may_with_runs(user: Any, method: Literal["GET", "PUT"], dag_id: str) -> bool:
+    """Return whether a user may do something with the runs of a DAG: see them (``GET``), or change them (``PUT``)."""
+    return get_auth_manager().is_authorized_dag(
+        method=method, access_entity=DagAccessEntity.RUN, details=DagDetails(id=dag_id), user=user
+    )
 
 
 def viewer(user: GetUserDep) -> Any:

@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from airflow.api_fastapi.app import get_auth_manager
-from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity, DagDetails
 from airflow.models import DagRun
 from airflow.models.dag import DagTag
 from airflow.models.pool import Pool
@@ -26,6 +24,7 @@ from vmkeep.web import RUNS, WORKING_STATES, PoolUse, SnapshotAtWork, WorkRun, W
 from vmkeep_airflow.liveprogress import KEY
 from vmkeep_airflow.policies import PREFIX
 from vmkeep_airflow.runnotes import subject
+from vmkeep_airflow.web.access import may_with_runs
 
 _TAG: Final = "vmkeep"
 """Every DAG of ours has this tag."""
@@ -51,12 +50,12 @@ def find_work(user: Any, now: datetime) -> WorkFound:
     """Return the runs that have not ended, the pools that they use, and the snapshots that they hold or have left."""
     with create_session() as session:
         ours = session.scalars(select(DagTag.dag_id).where(DagTag.name == _TAG)).all()
-        seen = tuple(dag_id for dag_id in ours if _may(user, "GET", dag_id))
+        seen = tuple(dag_id for dag_id in ours if may_with_runs(user, "GET", dag_id))
         active = (DagRun.dag_id.in_(seen), DagRun.state.in_(_ACTIVE))
         total = session.scalar(select(func.count()).select_from(DagRun).where(*active)) or 0
         order = (DagRun.state.desc(), func.coalesce(DagRun.start_date, DagRun.run_after))  # running before queued
         runs = session.scalars(select(DagRun).where(*active).order_by(*order).limit(RUNS)).all()
-        may_stop = {dag_id: _may(user, "PUT", dag_id) for dag_id in {run.dag_id for run in runs}}
+        may_stop = {dag_id: may_with_runs(user, "PUT", dag_id) for dag_id in {run.dag_id for run in runs}}
         names = _names(session, runs)
         about = {run.id: names.get(run.id) or about_of(run) for run in runs}
         tasks, done = _tasks(session, runs)
@@ -86,9 +85,9 @@ def find_run(user: Any, dag_id: str, run_id: str) -> tuple[str, bool] | None:
         tagged = select(DagTag.dag_id).where(DagTag.name == _TAG, DagTag.dag_id == dag_id)
         wanted = select(DagRun).where(DagRun.dag_id == dag_id, DagRun.run_id == run_id, DagRun.state.in_(_ACTIVE))
         run = session.scalar(wanted)
-        if run is None or session.scalar(tagged) is None or not _may(user, "GET", dag_id):
+        if run is None or session.scalar(tagged) is None or not may_with_runs(user, "GET", dag_id):
             return None
-        return _names(session, [run]).get(run.id) or about_of(run), _may(user, "PUT", dag_id)
+        return _names(session, [run]).get(run.id) or about_of(run), may_with_runs(user, "PUT", dag_id)
 
 
 def about_of(run: DagRun) -> str:
@@ -99,20 +98,14 @@ def about_of(run: DagRun) -> str:
     return first or subject(run.dag_id, run.conf or {}) or ""
 
 
-def _may(user: Any, method: Any, dag_id: str) -> bool:
-    return get_auth_manager().is_authorized_dag(
-        method=method, access_entity=DagAccessEntity.RUN, details=DagDetails(id=dag_id), user=user
-    )
-
-
 def _names(session: Session, runs: Sequence[DagRun]) -> dict[int, str]:
     """Return the names of the VMs of backups, as their preflights have found them, by the runs' ids."""
-    found = _results(session, [run.id for run in runs if run.dag_id == "vm_backup"], "preflight")
+    found = results_of(session, [run.id for run in runs if run.dag_id == "vm_backup"], "preflight")
     names = {run: value.get("vm", {}).get("name") for run, value in found.items()}
     return {run: str(name) for run, name in names.items() if name}
 
 
-def _results(session: Session, runs: Collection[int], task: str) -> dict[int, Mapping[str, Any]]:
+def results_of(session: Session, runs: Collection[int], task: str) -> dict[int, Mapping[str, Any]]:
     """Return the results of a task by the ids of its runs."""
     wanted = select(XComModel).where(
         XComModel.dag_run_id.in_(runs), XComModel.task_id == task, XComModel.key == "return_value"
@@ -241,7 +234,7 @@ def _left(session: Session, seen: Sequence[str], now: datetime) -> list[Snapshot
 def _taken(session: Session, runs: Collection[int]) -> dict[int, datetime]:
     """Return the times at which runs took their snapshots, by vCenter's clock; runs that took none are left out."""
     found = {}
-    for run, value in _results(session, runs, "snapshot").items():
+    for run, value in results_of(session, runs, "snapshot").items():
         taken = value.get("taken") or {}
         if taken.get("snapshot") and taken.get("taken_at"):
             found[run] = datetime.fromisoformat(taken["taken_at"])

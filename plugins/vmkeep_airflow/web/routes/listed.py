@@ -6,7 +6,7 @@ from typing import Final
 
 from fastapi import APIRouter
 
-from vmkeep_airflow.web.routes import fleet, hardware, kept, policies, recoveries, restore, running, vms
+from vmkeep_airflow.web.routes import fleet, hardware, kept, policies, recoveries, restore, running, vms, windows
 
 ROUTERS: Final[tuple[APIRouter, ...]] = (
     fleet.pages,
@@ -23,5 +23,7 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     running.answers,
     recoveries.pages,
     recoveries.answers,
+    windows.pages,
+    windows.answers,
     kept.pages,
 )

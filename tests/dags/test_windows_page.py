@@ -1,0 +1,102 @@
+"""A day's windows are read from Airflow's runs, and from the policies for those that have no run."""
+
+from __future__ import annotations
+
+import warnings
+from datetime import timedelta
+
+import pytest
+
+from tests.dags.test_running_page import add_dag, add_task, leave
+from tests.dags.test_web_view import as_role, filled
+from tests.dags.test_web_view import client as client  # a fixture
+from vmkeep.clock import now
+from vmkeep.flows.windows import LeftOutVm, PlannedVm, WindowPlan
+from vmkeep.model.job import to_plain
+from vmkeep.policy import Due
+from vmkeep_airflow.vmruns import run_id_of
+from vmkeep_airflow.windowruns import Ending, Outcome
+
+with warnings.catch_warnings():  # the libraries below deprecate each other
+    warnings.simplefilter("default")
+    from airflow.models import DagRun
+    from airflow.models.dag import DagTag
+    from airflow.models.xcom import XComModel
+    from airflow.utils.session import create_session
+
+pytestmark = pytest.mark.filterwarnings("default")
+__all__ = ["client", "filled"]
+POLICY = "nightly"
+
+
+def vm(number):
+    return PlannedVm(moref=f"vm-{number}", name=f"web <{number}>", last_point_at=None)
+
+
+@pytest.fixture
+def yesterday():
+    """Put a window of yesterday into Airflow's database: one backup at the second try, one failed, one not started."""
+    opens = now().replace(hour=1, minute=0, second=0, microsecond=0) - timedelta(days=1)
+    plan = WindowPlan(
+        policy=POLICY, stamp="20260101T010000Z", due=Due.OPEN, opens_at=opens, closes_at=opens + timedelta(hours=2),
+        next_opens_at=None, vms=(vm(1), vm(2), vm(3)), left_out=(LeftOutVm(moref="vm-9", name="rdm", why="x"),),
+    )  # fmt: skip
+    outcomes = [
+        Outcome(moref="vm-1", name="web", run_id="r", ending=Ending.DONE),
+        Outcome(moref="vm-2", name="web", run_id="r", ending=Ending.FAILED, why="the datastore is full"),
+        Outcome(moref="vm-3", name="web", run_id="r", ending=Ending.NOT_STARTED),
+    ]
+    ids = (run_id_of(plan, vm(1)), run_id_of(plan, vm(1), number=1), run_id_of(plan, vm(2)))
+    with create_session() as session:
+        add_dag(session, f"backup_window_{POLICY}")
+        if session.get(DagTag, {"name": "window", "dag_id": f"backup_window_{POLICY}"}) is None:
+            session.add(DagTag(name="window", dag_id=f"backup_window_{POLICY}"))
+        held = DagRun(dag_id=f"backup_window_{POLICY}", run_id="scheduled__yesterday", run_type="scheduled",
+                      run_after=opens, state="failed", start_date=opens)  # fmt: skip
+        runs = [held]
+        for number, (run_id, state) in enumerate(zip(ids, ("failed", "success", "failed"), strict=True)):
+            begun = opens + timedelta(minutes=10 * number)
+            run = DagRun(dag_id="vm_backup", run_id=run_id, run_type="manual", run_after=begun, state=state,
+                         start_date=begun)  # fmt: skip
+            run.end_date = begun + timedelta(hours=2 if state == "success" else 1)
+            runs.append(run)
+        held.end_date = opens + timedelta(hours=3)
+        session.add_all(runs)
+        session.flush()
+        for task in ("plan", "start_backups"):
+            add_task(session, held, task, -1, state="success")
+        leave(session, held, "plan", to_plain(plan))
+        leave(session, held, "start_backups", {"outcomes": [to_plain(each) for each in outcomes]})
+        made = [run.id for run in runs]
+    yield opens.date().isoformat()
+    with create_session() as session:
+        session.query(XComModel).filter(XComModel.dag_run_id.in_(made)).delete()
+        for number in made:
+            session.delete(session.get(DagRun, number))
+
+
+def test_a_window_of_yesterday_is_told_with_its_backups(client, yesterday):
+    as_role(client, "viewer")
+    answer = client.get(f"/vmkeep/api/windows?day={yesterday}")
+    assert answer.status_code == 200, answer.text
+    (row,) = [each for each in answer.json()["rows"] if each["run_id"] == "scheduled__yesterday"]
+    assert (row["policy"], row["label"], row["vms"], row["left_out"]) == (POLICY, "did not fit", 3, 1)
+    assert (row["done"], row["failed"], row["not_fit"], row["over"]) == (1, 1, 1, "10 min")
+    found = {each["name"]: each for each in row["backups"]}
+    assert found["web <1>"]["run_id"].endswith("__again-1"), "the newest run of a VM counts"
+    assert found["web <2>"]["why"] == "the datastore is full"
+    assert (found["web <3>"]["run_id"], found["web <3>"]["ending"]) == ("", "not started")
+    page = client.get(f"/vmkeep/windows?day={yesterday}").text
+    assert "web &lt;1&gt;" in page
+    assert "the datastore is full" in page
+
+
+def test_a_window_that_is_to_come_is_read_from_its_policy_and_a_wrong_day_is_told(client, yesterday):
+    as_role(client, "viewer")
+    tomorrow = (now() + timedelta(days=1)).date().isoformat()
+    rows = client.get(f"/vmkeep/api/windows?day={tomorrow}").json()["rows"]
+    assert (POLICY, "coming") in {(row["policy"], row["label"]) for row in rows}
+    assert client.get("/vmkeep/windows?day=yesterday").status_code == 422
+    far = client.get("/vmkeep/api/windows?day=9999-12-31").json()
+    assert far["day"] == tomorrow
+    assert client.get("/vmkeep/windows?day=0001-01-01").status_code == 200

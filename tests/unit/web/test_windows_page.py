@@ -1,0 +1,125 @@
+"""The page of a day's windows tells what ran when against its window, and never calls a bad window good."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vmkeep.model.job import to_json
+from vmkeep.web import Frame, WindowBackup, WindowPlanned, WindowSeen, render, windows_page
+
+DAY = date(2026, 11, 27)
+BEGIN = datetime(2026, 11, 27, tzinfo=UTC)
+NOW = BEGIN + timedelta(hours=12)
+HOSTILE = "<img src=x onerror=alert(1)>\u202eevil"
+FRAME = Frame(root="/vmkeep", airflow="", user="anna", may_operate=True)
+
+
+def at(hours):
+    return BEGIN + timedelta(hours=hours)
+
+
+def backup(name="web01", ending="done", begun=1.0, ended=2.0, why=""):
+    return WindowBackup(
+        name=name, run_id=f"run-{name}", ending=ending, why=why, begun_at=None if begun is None else at(begun),
+        ended_at=None if ended is None else at(ended),
+    )  # fmt: skip
+
+
+def window(*backups, **changes):
+    fields = {
+        "policy": "nightly", "dag_id": "backup_window_nightly", "run_id": "r", "opens_at": at(-2), "closes_at": at(4),
+        "due": "open", "is_over": True, "backups": backups, "left_out": 0,
+    }  # fmt: skip
+    return WindowSeen(**(fields | changes))
+
+
+def row_of(seen):
+    return windows_page([seen], [], DAY, now=NOW).rows[0]
+
+
+@pytest.mark.parametrize(
+    ("seen", "label"),
+    [
+        (window(backup()), "in time"),
+        (window(backup(ended=5)), "ran over"),
+        (window(backup(), backup("b", "failed")), "failures"),
+        (window(backup(), backup("b", "not started", None, None)), "did not fit"),
+        (window(backup(), backup("b", "stopped", 3, 4), backup("c", "failed")), "did not fit"),
+        (window(backup(), backup("b", "running", 3, None)), "did not fit"),
+        (window(backup(), backup("b", "running", 3, None), is_over=False, closes_at=at(14)), "open"),
+        (window(), "no VM"),
+        (window(due="missed"), "missed"),
+        (window(due="superseded"), "superseded"),
+        (window(closes_at=None, due=""), "no plan"),
+        (window(closes_at=None, due="", is_over=False), "open"),
+    ],
+)
+def test_the_worst_that_is_true_is_a_windows_state(seen, label):
+    assert row_of(seen).label == label
+
+
+def test_a_window_is_drawn_with_the_backups_at_once_and_those_after_its_end():
+    row = row_of(window(backup("a", begun=-1, ended=1), backup("b", begun=0.5, ended=5)))
+    assert row.peak == 2
+    assert (row.over, row.last_ended.iso) == ("60 min", "2026-11-27T05:00:00Z")
+    band, *bars = row.bars
+    assert (band.kind, band.x, band.width) == ("band", 0, 240)
+    assert [(bar.kind, bar.x, bar.width) for bar in bars] == [
+        ("ran", 0, 30), ("ran", 30, 30), ("ran", 60, 180), ("over", 240, 60),
+    ]  # fmt: skip
+    assert row.words == "from 22:00 to 04:00 UTC; at most 2 backups at once; the last one ended 60 min after its end"
+
+
+times = st.floats(-40, 60)
+
+
+@given(st.lists(st.tuples(times, times), max_size=8), times, st.floats(0.1, 40))
+def test_no_drawing_leaves_its_day(spans, opens, length):
+    backups = [backup(f"v{n}", begun=min(span), ended=max(span)) for n, span in enumerate(spans)]
+    seen = window(*backups, opens_at=at(opens), closes_at=at(opens + length))
+    row = row_of(seen)
+    for bar in (*row.bars, *(bar for each in row.backups for bar in each.bars)):
+        assert 0 <= bar.x <= 1440
+        assert bar.x + bar.width <= 1444  # a backup of a minute is drawn so that it is seen
+        assert 0 <= bar.y <= bar.y + bar.height <= 36.1
+    assert row.done + row.failed + row.not_fit == row.vms == len(spans)
+
+
+def test_failures_come_first_then_the_longest_and_the_rest_is_counted():
+    seen = window(
+        *(backup(f"v{n:02}", begun=0, ended=n / 60) for n in range(1, 60)), backup("lost", "not started", None, None),
+        backup("broken", "failed", why="the datastore is full"),
+    )  # fmt: skip
+    row = row_of(seen)
+    assert [each.name for each in row.backups[:3]] == ["broken", "lost", "v59"]
+    assert (len(row.backups), row.more, row.vms) == (50, 11, 61)
+    html = render("windows.html", FRAME, page=windows_page([seen], [], DAY, now=NOW))
+    assert "the datastore is full" in html
+    assert '<details class="backups" open>' in html
+
+
+def test_a_window_without_a_run_is_coming_or_missing():
+    coming = WindowPlanned(policy="late", opens_at=at(20), closes_at=at(26))
+    gone = WindowPlanned(policy="early", opens_at=at(1), closes_at=at(3))
+    page = windows_page([], [coming, gone], DAY, now=NOW)
+    assert [(row.policy, row.label, row.tone) for row in page.rows] == [
+        ("early", "no run", "warn"), ("late", "coming", "calm"),
+    ]  # fmt: skip
+    assert (page.is_today, page.now_at, page.before, page.after) == (True, 720, "2026-11-26", "2026-11-28")
+    tomorrow = windows_page([], [], DAY + timedelta(days=1), now=NOW)
+    assert (tomorrow.after, tomorrow.sentence) == ("", "No policy has a window on this day.")
+    assert "No window on this day" in render("windows.html", FRAME, page=tomorrow)
+
+
+def test_hostile_names_do_nothing():
+    seen = replace(window(backup(HOSTILE, "failed", why=HOSTILE)), policy=HOSTILE, run_id=HOSTILE)
+    page = windows_page([seen], [], DAY, now=NOW, problems=[HOSTILE])
+    html = render("windows.html", FRAME, page=page)
+    assert "<img" not in html
+    assert "\u202e" not in page.rows[0].backups[0].name
+    to_json(page)
