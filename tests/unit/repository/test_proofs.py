@@ -213,3 +213,27 @@ def test_a_file_that_no_proof_has_is_not_found(sealed):
 
     with pytest.raises(NotFoundError, match=r"no file 'screen\.png'"):
         repository.proofs.file(proof, "screen.png")
+
+
+def test_a_failure_by_a_clock_that_is_behind_counts_as_newer_than_the_success_before_it(sealed):
+    repository, ref = sealed
+    repository.proofs.add(ref, replace(BOOTED, at=now() + timedelta(days=1)))  # as a clock that is behind sees it
+
+    failed = repository.proofs.add(ref, replace(BOOTED, at=now(), result=ProofResult.FAILED, text="no system"))
+    passed = repository.proofs.add(ref, replace(BOOTED, at=now(), text="a success"))
+
+    assert [proof.result for proof in repository.proofs.of(ref)] == ["failed", "passed", "passed"]
+    assert "which is behind" in failed.text
+    assert passed.text == "a success"
+
+
+def test_a_failure_keeps_its_own_time_where_no_clock_is_behind_and_as_a_copy(sealed):
+    repository, ref = sealed
+    repository.proofs.add(ref, replace(BOOTED, at=now()))
+    at = now()
+
+    own = repository.proofs.add(ref, replace(BOOTED, at=at, result=ProofResult.FAILED))
+    repository.proofs.add(ref, replace(BOOTED, at=at + timedelta(days=1)))
+    copied = repository.proofs.add(ref, replace(BOOTED, at=at, result=ProofResult.FAILED, repository="source"))
+
+    assert (own.at, copied.at) == (at, at)

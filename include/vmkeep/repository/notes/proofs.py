@@ -19,7 +19,7 @@ import secrets
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from vmkeep.blobs import BlobStore, Bytes, abreast, is_there
@@ -93,6 +93,7 @@ class PointProofs:
         :raises CorruptError: the point's manifest cannot be read, so that the point cannot have passed.
         :raises ValueError: a file has no such name.
         """
+        proof = self._behind_the_newest(ref, proof)
         files = {name: content for name, content in (files or {}).items() if _is_kept(name, content)}
         identity = (
             f"{proof.kind},{proof.at.strftime(_STAMP)},{proof.result},{secrets.token_hex(4)}{_suffix(proof.series)}"
@@ -189,6 +190,20 @@ class PointProofs:
         """Remove all proofs of a point that is gone."""
         for blob in list(self._store.list(_prefix(ref))):
             self._store.delete(blob.key)
+
+    def _behind_the_newest(self, ref: str, proof: PointProof) -> PointProof:
+        """Return a failure with a time behind all proofs of its kind, if the clock here is behind another machine's.
+
+        Bad news must not look older than a success that came before it. A success keeps the time of the wrong clock,
+        and so takes nothing back.
+        """
+        if proof.result is not ProofResult.FAILED or proof.repository:  # a copy keeps the time of its original
+            return proof
+        newest = max((name.at for name in _parsed(self._store, _prefix(ref)) if name.kind is proof.kind), default=None)
+        if newest is None or newest <= now():
+            return proof
+        told = f"{proof.text} (by the clock of that machine at {proof.at:%Y-%m-%d %H:%M:%S} UTC, which is behind)"
+        return replace(proof, at=newest + timedelta(microseconds=1), text=told)
 
     def _note_vm(self, proof: PointProof) -> None:
         """Note a proof that passed as the last one of its VM, unless a newer one is noted.
