@@ -17,7 +17,7 @@ from vmkeep.cli.failures import SYSTEM, ending_of, tell
 from vmkeep.cli.interrupts import catch_interrupts, ignore_interrupts
 from vmkeep.cli.output import LineFormat
 from vmkeep.cli.settings import COMPLETE
-from vmkeep.cli.streams import abandon_output, flush_output, prepare_streams, reader_left, require_output
+from vmkeep.cli.streams import abandon_output, flush_output, prepare_streams, reader_left, require_output, tell_loss
 from vmkeep.cli.version import show_versions
 from vmkeep.errors import UsageError
 
@@ -109,6 +109,7 @@ def main() -> NoReturn:
     try:
         _run(sys.argv[1:])
         flush_output()
+        tell_loss()
         ignore_interrupts()  # the command is done: an interruption has nothing left to stop
         status = 0
     except SystemExit as error:

@@ -18,11 +18,22 @@ from typing import BinaryIO
 from vmkeep.errors import UsageError
 
 
+class LostOutput(io.TextIOWrapper):
+    """Stands for a standard output that is closed, and remembers whether a command has printed anything."""
+
+    is_used = False
+
+    def write(self, text: str) -> int:
+        """Lose a text."""
+        self.is_used = self.is_used or bool(text)
+        return super().write(text)
+
+
 def prepare_streams() -> None:
     """Show what an encoding lacks as an escape, and give a closed stream a place to go."""
     nowhere = Path(os.devnull)
     sys.stdin = sys.stdin or nowhere.open(encoding="utf-8")
-    sys.stdout = sys.stdout or nowhere.open("w", encoding="utf-8")
+    sys.stdout = sys.stdout or LostOutput(nowhere.open("wb"), encoding="utf-8")
     sys.stderr = sys.stderr or nowhere.open("w", encoding="utf-8")
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -43,7 +54,7 @@ def require_output() -> None:
 
     :raises UsageError: it was closed.
     """
-    if getattr(sys.stdout, "name", "") == os.devnull:  # as prepare_streams put it there
+    if isinstance(sys.stdout, LostOutput):
         raise UsageError("standard output is closed, and what belongs there would be lost: redirect it, e.g. to a file")
 
 
@@ -59,6 +70,12 @@ def reader_left() -> bool:
 def flush_output() -> None:
     """Write out what is still held back, while an error can be told."""
     sys.stdout.flush()
+
+
+def tell_loss() -> None:
+    """Say that a command's output went nowhere, if it did."""
+    if isinstance(sys.stdout, LostOutput) and sys.stdout.is_used:
+        sys.stderr.write("warning: standard output is closed, and what was to be printed there is lost\n")
 
 
 def abandon_output() -> None:

@@ -77,6 +77,18 @@ def test_data_that_would_go_to_a_closed_standard_output_are_refused_before_anyth
     assert not (home / "new").exists()
 
 
+def test_text_that_went_to_a_closed_standard_output_is_said_to_be_lost(home):
+    for arguments, lost in ((("config", "show"), True), (("nonsense",), False)):
+        done = subprocess.run(
+            [sys.executable, "-m", "vmkeep.cli.main", *arguments],
+            stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=False,
+            preexec_fn=lambda: os.close(1), env=os.environ | {"HOME": str(home)},
+        )  # fmt: skip
+
+        assert done.returncode == (0 if lost else UsageError.exit_code)
+        assert ("is lost" in only_line(done.stderr)) is lost
+
+
 def only_line(text: str) -> str:
     (line,) = text.splitlines()
     return line
