@@ -47,7 +47,7 @@ def get(
 ) -> None:
     """Fetch a file, or a folder with everything in it, out of a restore point.
 
-    OUT is a path that is free, or a folder in which the name is free; - is standard output, for a single file or a tar
+    OUT is a path that is free, or a folder in which the name is free; - is standard output, for a single file or an
     archive. Every block is checked, the result is read back, and it gets its name when it is complete. Nothing in the
     guest's names leads out of OUT, no link is followed, and devices are not made.
 

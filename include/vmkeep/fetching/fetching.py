@@ -20,7 +20,7 @@ from vmkeep.fetching.readingback import require_same
 from vmkeep.fetching.report import Report
 from vmkeep.fetching.tarwriting import Write, write_tar
 from vmkeep.fetching.walking import Step, Walk, walk
-from vmkeep.fetching.zipwriting import write_zip
+from vmkeep.fetching.zipwriting import OneWay, write_zip
 from vmkeep.model.fetched import FetchForm
 from vmkeep.model.guestfiles import FileEntry, FileKind, GuestFileSystem
 
@@ -52,8 +52,8 @@ def require_possible(entry: FileEntry, form: FetchForm | None, *, streamed: bool
         raise UnsupportedError(f"{entry.path} is a {entry.kind}, which has no content")
     if entry.kind is FileKind.FILE and form is FetchForm.FOLDER:
         raise UsageError(f"{entry.path} is a file: leave out the format, or choose tar or zip")
-    if streamed and (form is FetchForm.ZIP or (entry.kind is FileKind.FOLDER and form is not FetchForm.TAR)):
-        raise UsageError("standard output takes a single file, or a tar archive (--format tar)")
+    if streamed and entry.kind is FileKind.FOLDER and form not in (FetchForm.TAR, FetchForm.ZIP):
+        raise UsageError("standard output takes a single file, or an archive (--format tar or zip)")
 
 
 def fetch(order: Fetch, report: Report, *, stream: Callable[[bytes | memoryview], object]) -> None:
@@ -67,6 +67,8 @@ def fetch(order: Fetch, report: Report, *, stream: Callable[[bytes | memoryview]
     if order.out is None:
         if order.form is FetchForm.TAR:
             write_tar(stream, order.files, _steps(order, report), report, top=order.name)
+        elif order.form is FetchForm.ZIP:
+            write_zip(OneWay(stream), order.files, _steps(order, report), report, top=order.name)
         else:
             _alone(order, report, lambda: _stream_content(order, report, stream))
         return

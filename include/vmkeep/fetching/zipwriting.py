@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import struct
 import zipfile
+from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import BinaryIO, Final
+from io import RawIOBase
+from typing import Any, BinaryIO, Final
 
 from vmkeep.errors import UsageError, VmKeepError
 from vmkeep.fetching.content import read_through, whole
@@ -27,23 +29,55 @@ _MOST: Final = 200_000
 _OTHERS_LOST: Final = "owner, attributes, and hard links as such: a zip archive has none; a tar archive does"
 
 
-def write_zip(out: BinaryIO, files: GuestFileSystem, steps: Walk, report: Report, *, top: str) -> None:
+class OneWay(RawIOBase):
+    """A file that can only be written on. What was taken cannot be taken back.
+
+    After an error the archive ends where it is. Its list of members, which Python writes all the same, would make a
+    part of the files look like all of them.
+    """
+
+    def __init__(self, take: Callable[[bytes | memoryview], object]) -> None:
+        super().__init__()
+        self._take = take
+        self._is_cut = False
+
+    def writable(self) -> bool:
+        """Return that it can be written."""
+        return True
+
+    def write(self, data: Any) -> int:
+        """Hand bytes on."""
+        if not self._is_cut:
+            self._take(data)
+        return len(data)
+
+    def cut(self) -> None:
+        """Hand on nothing any more."""
+        self._is_cut = True
+
+
+def write_zip(out: BinaryIO | OneWay, files: GuestFileSystem, steps: Walk, report: Report, *, top: str) -> None:
     """Write all that a walk finds.
 
-    :param out: a file that can be sought.
+    :param out: a file. If it cannot be sought, the sizes stand behind the content, as the form allows.
     :param top: the name of the top folder, or of the only file, in the archive.
     """
     base: str | None = None
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED, compresslevel=_LEVEL) as archive:
-        for step, entry in steps:
-            base = entry.path if base is None else base
-            if step is Step.LEAVE:
-                continue
-            below = entry.path.removeprefix(base).strip("/")
-            try:
-                _add(archive, files, entry, "/".join(filter(None, (top, below))), report)
-            except VmKeepError as error:
-                report.fail(entry.path, error)
+        try:
+            for step, entry in steps:
+                base = entry.path if base is None else base
+                if step is Step.LEAVE:
+                    continue
+                below = entry.path.removeprefix(base).strip("/")
+                try:
+                    _add(archive, files, entry, "/".join(filter(None, (top, below))), report)
+                except VmKeepError as error:
+                    report.fail(entry.path, error)
+        except BaseException:
+            if isinstance(out, OneWay):
+                out.cut()
+            raise
 
 
 def _add(archive: zipfile.ZipFile, files: GuestFileSystem, entry: FileEntry, name: str, report: Report) -> None:

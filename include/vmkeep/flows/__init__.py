@@ -47,6 +47,7 @@ __all__ = [
     "point_file_give",
     "point_file_index",
     "point_file_list",
+    "point_file_stream",
     "point_files",
     "pointcopy",
     "pointlist",

@@ -17,7 +17,7 @@ from vmkeep.model.point import RestorePoint
 from vmkeep.repository import Repository
 from vmkeep.transfer import open_views
 
-__all__ = ["FilePath", "PointFiles", "ShownVolume", "open_point_files", "parse_file_path"]
+__all__ = ["FilePath", "PointFiles", "ShownVolume", "make_file_path", "open_point_files", "parse_file_path"]
 
 Tell = Callable[[str], None]
 
@@ -62,9 +62,17 @@ def parse_file_path(text: str) -> FilePath:
     volume, colon, path = text.partition(":")
     if not volume or (colon and path and not path.startswith("/")):
         raise UsageError(f"'{text}' is no place of files: write VOLUME:/path, e.g. disk0p1:/etc/hosts")
+    return make_file_path(volume, path)
+
+
+def make_file_path(volume: str, path: str) -> FilePath:
+    """Return a path in a volume, without its empty parts.
+
+    :raises UsageError: it leads upwards.
+    """
     parts = [part for part in path.split("/") if part not in ("", ".")]
     if ".." in parts:
-        raise UsageError(f"'{text}': write the path without '..'")
+        raise UsageError(f"'{volume}:{path}': write the path without '..'")
     return FilePath(volume=volume, path="/" + "/".join(parts))
 
 

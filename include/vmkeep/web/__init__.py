@@ -8,6 +8,7 @@ sizes and names, and ``rendering`` fills the templates.
 Nothing here knows Airflow, a request or a clock.
 """
 
+from vmkeep.web.files import FILES_A_PAGE, MOST_FOUND, FilesChoice, FilesPage, files_page, pattern_of
 from vmkeep.web.fleet import FleetPage, FleetQuery, FleetSort, VmState, fleet_page
 from vmkeep.web.forms import Given, faults_of, filled
 from vmkeep.web.hardware import HardwarePage, hardware_page
@@ -51,12 +52,16 @@ from vmkeep.web.vm import POINTS_A_PAGE, VmPage, vm_page
 from vmkeep.web.windows import WindowBackup, WindowPlanned, WindowSeen, WindowsPage, bounds_of, windows_page
 
 __all__ = [
+    "FILES_A_PAGE",
+    "MOST_FOUND",
     "PLANNED_BY",
     "POINTS_A_PAGE",
     "RUNS",
     "STATIC",
     "WORKING_STATES",
     "AtWork",
+    "FilesChoice",
+    "FilesPage",
     "FleetPage",
     "FleetQuery",
     "FleetSort",
@@ -89,6 +94,7 @@ __all__ = [
     "conf_of",
     "faults_of",
     "fields_of",
+    "files_page",
     "filled",
     "fleet_page",
     "form_of",
@@ -96,6 +102,7 @@ __all__ = [
     "head_of",
     "kind_of",
     "overwrites",
+    "pattern_of",
     "policies_page",
     "recoveries_page",
     "render",

@@ -4,6 +4,7 @@
 ``routes`` has a module for each page, ``frame`` has their common parts, ``repositories`` reads what no catalog has,
 ``vcenters`` asks about places, ``limits`` bounds what that may take, ``dagrunlinks`` leads from a point to its run,
 ``ownapi`` asks Airflow's API as the user who calls, and ``planruns`` starts restores by it.
+``pointfiles`` reads folders in points, and ``downloads`` hands files out of them.
 The pages themselves are pure, and are made in :mod:`vmkeep.web`.
 """
 

@@ -11,7 +11,13 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.exceptions import HTTPException as AnyHttpException
 
-from vmkeep.errors import CatalogError, NotFoundError, UnreachableError, VmKeepError
+from vmkeep.errors import (
+    CatalogError,
+    NotFoundError,
+    UnreachableError,
+    UnsupportedError,
+    VmKeepError,
+)
 from vmkeep.web import render
 from vmkeep_airflow.web.access import is_foreign, viewer
 from vmkeep_airflow.web.frame import frame_of, login_url
@@ -32,6 +38,12 @@ _HEADINGS: Final = {
     status.HTTP_422_UNPROCESSABLE_CONTENT: "The address has a mistake",
     status.HTTP_503_SERVICE_UNAVAILABLE: "Something that this page needs gives no answer",
 }
+
+_OF_THE_CALL: Final = {
+    NotFoundError: status.HTTP_404_NOT_FOUND,
+    UnsupportedError: status.HTTP_409_CONFLICT,
+}
+"""Errors about what was asked for. All others are noted in the log."""
 
 
 def make_app() -> FastAPI:
@@ -79,8 +91,9 @@ async def _mistaken(request: Request, error: Any) -> Response:
 
 
 async def _failed(request: Request, error: Any) -> Response:
-    if isinstance(error, NotFoundError):
-        return _answer(request, status.HTTP_404_NOT_FOUND, str(error))
+    for kind, code in _OF_THE_CALL.items():
+        if isinstance(error, kind):
+            return _answer(request, code, str(error))
     log.error("%s: %s", request.scope["path"], error)
     silent = isinstance(error, (CatalogError, UnreachableError))
     code = status.HTTP_503_SERVICE_UNAVAILABLE if silent else status.HTTP_500_INTERNAL_SERVER_ERROR

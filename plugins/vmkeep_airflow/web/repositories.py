@@ -40,7 +40,7 @@ def load_screen(repository: str, ref: str) -> bytes:
     :raises NotFoundError: no connection leads to the repository, or the point has no picture.
     :raises CorruptError: the picture is damaged.
     """
-    return _in_repository(repository, lambda opened: picture(opened, ref)[1])
+    return in_repository(repository, lambda opened: picture(opened, ref)[1])
 
 
 def load_machine(repository: str, ref: str) -> PortableMachine:
@@ -51,7 +51,7 @@ def load_machine(repository: str, ref: str) -> PortableMachine:
     :raises NotFoundError: no connection leads to the repository, or the point was removed.
     :raises CorruptError: the point or its configuration is damaged.
     """
-    return _in_repository(repository, lambda opened: saved_machine(opened, opened.find_point(ref)))
+    return in_repository(repository, lambda opened: saved_machine(opened, opened.find_point(ref)))
 
 
 def connection_to(repository: str) -> str:
@@ -60,11 +60,11 @@ def connection_to(repository: str) -> str:
     :raises UnreachableError: the repository gives no answer in time.
     :raises NotFoundError: no connection leads to it.
     """
-    _in_repository(repository, lambda _opened: None)
+    in_repository(repository, lambda _opened: None)
     return next(conn_id for conn_id, known in _known.items() if known == repository)
 
 
-def _in_repository(repository: str, work: Callable[[Repository], T]) -> T:
+def in_repository(repository: str, work: Callable[[Repository], T]) -> T:
     """Return the result of work in the repository with an id, by the connection that leads to it.
 
     A connection that led there before is tried first, so that a dead repository keeps nobody from the others.

@@ -22,6 +22,16 @@ from vmkeep.model.fetched import FetchForm
 from vmkeep.model.guestfiles import FileKind
 
 
+def streamed(files, path, form):
+    """Return what a stream has taken, and the error by which it ended."""
+    taken = bytearray()
+    try:
+        get(files, path, None, form, stream=taken.extend, name="home")
+    except CorruptError as error:
+        return bytes(taken), error
+    return bytes(taken), None
+
+
 @pytest.fixture
 def home(files):
     """Files of every kind."""
@@ -143,6 +153,29 @@ def test_a_zip_archive_keeps_names_content_modes_times_and_links(files, tmp_path
     assert stat.S_ISLNK(infos["top/l"].external_attr >> 16)
     assert infos["top/a"].date_time == (2026, 3, 4, 5, 6, 6)  # DOS counts every second second
     assert any("a tar archive does" in each.reason for each in report.left_out)
+
+
+def test_a_zip_archive_on_a_stream_is_read_by_others(home, tmp_path):
+    home.rename("/home/caf\udce9", "/home/cafe")
+    taken, _ = streamed(home, "/home", FetchForm.ZIP)
+    (tmp_path / "home.zip").write_bytes(taken)
+    done = subprocess.run(["unzip", "-tq", tmp_path / "home.zip"], check=False, capture_output=True, text=True)
+    assert (done.returncode, "No errors" in done.stdout) == (0, True), done.stdout
+    with zipfile.ZipFile(tmp_path / "home.zip") as archive:
+        assert archive.read("home/one") == b"first\n" * 200_000
+        assert archive.read("home/sparse") == home.nodes["/home/sparse"].content
+
+
+@pytest.mark.parametrize("form", [FetchForm.ZIP, FetchForm.TAR])
+def test_an_archive_on_a_stream_that_ends_early_looks_not_whole(files, form):
+    files.folder("/home")
+    files.file("/home/a", b"good" * 1000)
+    files.file("/home/b", b"bad" * 1000, damaged=True)
+    taken, error = streamed(files, "/home", form)
+    assert "/home/b" in str(error)
+    assert b"good" in taken or form is FetchForm.ZIP
+    assert not zipfile.is_zipfile(io.BytesIO(taken))
+    assert not taken.endswith(bytes(1024))
 
 
 @pytest.mark.parametrize("name", ["..\\..\\evil.exe", "caf\udce9"])

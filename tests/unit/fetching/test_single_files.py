@@ -64,7 +64,7 @@ def test_forms_that_do_not_fit_are_refused(files):
     files.file("/f")
     files.symlink("/l", "elsewhere")
 
-    for path, form, streamed in (("/f", FetchForm.FOLDER, False), ("/d", None, True), ("/f", FetchForm.ZIP, True)):
+    for path, form, streamed in (("/f", FetchForm.FOLDER, False), ("/d", None, True)):
         with pytest.raises(UsageError):
             require_possible(files.entry(path), form, streamed=streamed)
     with pytest.raises(UnsupportedError, match="symbolic link to 'elsewhere'"):

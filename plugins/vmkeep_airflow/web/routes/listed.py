@@ -6,7 +6,7 @@ from typing import Final
 
 from fastapi import APIRouter
 
-from vmkeep_airflow.web.routes import fleet, hardware, kept, policies, recoveries, restore, running, vms, windows
+from vmkeep_airflow.web.routes import files, fleet, hardware, kept, policies, recoveries, restore, running, vms, windows
 
 ROUTERS: Final[tuple[APIRouter, ...]] = (
     fleet.pages,
@@ -25,5 +25,7 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     recoveries.answers,
     windows.pages,
     windows.answers,
+    files.pages,
+    files.answers,
     kept.pages,
 )
