@@ -155,13 +155,11 @@ def test_a_zip_archive_keeps_names_content_modes_times_and_links(files, tmp_path
     assert any("a tar archive does" in each.reason for each in report.left_out)
 
 
-def test_a_zip_archive_on_a_stream_is_read_by_others(home, tmp_path):
+def test_a_zip_archive_on_a_stream_holds_the_same(home):
     home.rename("/home/caf\udce9", "/home/cafe")
     taken, _ = streamed(home, "/home", FetchForm.ZIP)
-    (tmp_path / "home.zip").write_bytes(taken)
-    done = subprocess.run(["unzip", "-tq", tmp_path / "home.zip"], check=False, capture_output=True, text=True)
-    assert (done.returncode, "No errors" in done.stdout) == (0, True), done.stdout
-    with zipfile.ZipFile(tmp_path / "home.zip") as archive:
+    with zipfile.ZipFile(io.BytesIO(taken)) as archive:
+        assert archive.testzip() is None
         assert archive.read("home/one") == b"first\n" * 200_000
         assert archive.read("home/sparse") == home.nodes["/home/sparse"].content
 

@@ -1,12 +1,18 @@
-"""The restore wizard in a real browser, within a running Airflow: from a point to a VM that holds the point's bytes."""
+"""A restore by clicks in a real browser, within a running Airflow: a VM, and a file, each with the bytes it had."""
 
 from __future__ import annotations
 
+import hashlib
+import random
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
 from playwright.sync_api import expect
 
+from tests.command_line import run_here
 from tests.integration.airflow.running.test_web_view import KINDS, PICTURES, watched
 from tests.integration.airflow.running.test_web_view import browser as browser  # a fixture
 from tests.integration.flows.restoring import back_up
@@ -23,6 +29,31 @@ def point_id(site) -> str:
     ref = str(back_up(site, "web01").point)
     with open_site_repository(site) as repository:
         return repository.find_point(ref).id
+
+
+CONTENT = random.Random(15).randbytes(18 << 20)
+"""The content of a file that is streamed, because it is larger than what is read before an answer begins."""
+
+
+@pytest.fixture(scope="module")
+def files_id(site, tmp_path_factory) -> Iterator[str]:
+    """Return the id of a point with files, which is gone after the tests."""
+    from vmkeep.catalog import open_catalog
+    from vmkeep.flows.repositories import open_site_repository
+
+    tree = tmp_path_factory.mktemp("tree")
+    (tree / "docs").mkdir()
+    (tree / "docs" / "<b>report.bin").write_bytes(CONTENT)
+    image = tree.parent / "files.raw"
+    subprocess.run(["mke2fs", "-q", "-t", "ext4", "-O", "^has_journal", "-d", tree, image, "32M"], check=True)
+    where = {"VMKEEP_REPOSITORY": site.repository, "VMKEEP_CATALOG": site.catalog}
+    done = run_here("image", "import", str(image), "--name", "files01", **where)
+    assert done.returncode == 0, done.stderr
+    with open_site_repository(site) as repository, open_catalog(site.catalog) as catalog:
+        catalog.refresh(repository)
+        point = repository.find_point("latest:files01")
+    yield point.id
+    run_here("point", "delete", point.ref, "--yes", **where)
 
 
 def test_a_vm_is_restored_from_its_page_by_clicks_alone(airflow, api, browser, control, point_id, site):
@@ -72,5 +103,34 @@ def test_a_vm_is_restored_from_its_page_by_clicks_alone(airflow, api, browser, c
     page.get_by_role("button", name="Start the restore").click()
     page.wait_for_url("**/vmkeep/restores/vm_restore/*")
     assert unquote(page.url.rpartition("/")[2]) == run, "a plan is started once"
+    assert faults == []
+    context.close()
+
+
+def test_a_file_is_found_and_fetched_by_clicks_alone(airflow, api, browser, files_id, tmp_path):
+    url = airflow.home.url
+    context = browser.new_context(viewport={"width": 1400, "height": 900}, accept_downloads=True)
+    context.set_default_timeout(HANG * 1000)
+    context.add_cookies([{"name": "_token", "value": api._token, "url": url}])
+    page = context.new_page()
+    faults = watched(page, url)
+    assert page.goto(f"{url}/vmkeep/restore/{files_id}").ok
+    page.get_by_role("link", name="Files and folders").click()
+    page.get_by_role("link", name="disk0").click()
+    page.get_by_role("link", name="docs/").click()
+    for scheme, width in KINDS:
+        page.emulate_media(color_scheme=scheme)
+        page.set_viewport_size({"width": width, "height": 900})
+        page.screenshot(path=PICTURES / f"files-{scheme}-{width}.png", full_page=True)
+        assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    page.fill("input[name=q]", "*.BIN")
+    page.get_by_role("button", name="Search").click()
+    expect(page.locator("tbody th")).to_have_text("/docs/<b>report.bin")
+    with page.expect_download() as waiting:
+        page.locator("td.fetch a").click()
+    got = tmp_path / "got"
+    waiting.value.save_as(got)
+    assert hashlib.sha256(got.read_bytes()).digest() == hashlib.sha256(CONTENT).digest()
+    assert Path(waiting.value.suggested_filename).name == waiting.value.suggested_filename
     assert faults == []
     context.close()
