@@ -5,15 +5,18 @@ from __future__ import annotations
 import os
 import random
 import shutil
+import signal
 import subprocess
 import threading
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
 from tests.life import live
 from vmkeep.blobs.opening import create_store, open_store
-from vmkeep.blobs.ssh import sftp, sftpnames
+from vmkeep.blobs.ssh import sftp, sftpnames, sshaccess
 from vmkeep.blobs.ssh.sftp import SftpStore
 from vmkeep.blobs.ssh.sshaccess import SshAccess, parse_location
 from vmkeep.blobs.store import backend
@@ -160,6 +163,47 @@ def small(tmp_path):
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", folder], check=True)
     yield folder
     subprocess.run(["umount", folder], check=True)
+
+
+def test_a_server_that_hangs_is_waited_for_only_so_long_and_used_again_later(ssh_server, location, monkeypatch):
+    """It is frozen, as a machine that swaps or whose disk hangs is."""
+    create_store(location).put("packs/ab/one", b"content")
+    access = SshAccess(parse_location(location))
+    store = SftpStore(access)
+    with access.channel() as lent:
+        with access.channel() as other:
+            other.get_channel().settimeout(0.3)
+        with frozen(ssh_server), monkeypatch.context() as patch:
+            patch.setattr(sshaccess, "_SILENCE", 0.3)
+            with pytest.raises(StoreError, match=r"packs/ab/one: the server hangs: it has not answered for 0\.3 s"):
+                store.get("packs/ab/one")
+            with pytest.raises(StoreError, match=r"opens no SFTP channel: it has not answered for 0\.3 seconds"):
+                store.get("packs/ab/one")
+        assert lent.get_channel().closed, "whoever waits for the same connection is told, too"
+
+    assert store.get("packs/ab/one") == b"content"
+    store.close()
+
+
+@contextmanager
+def frozen(server):
+    """Stop the processes of a server's sessions. The one that listens goes on."""
+    (listener,) = map(int, subprocess.check_output(["pgrep", "-f", f"{server.home.parent}/sshd_config"]).split())
+    sessions = children_of(listener)
+    for pid in sessions:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in sessions:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
+
+
+def children_of(pid):
+    tasks = Path(f"/proc/{pid}/task").glob("*/children")
+    own = [int(each) for task in tasks for each in task.read_text().split()]
+    return [*own, *(below for each in own for below in children_of(each))]
 
 
 @pytest.mark.parametrize("verb", ["put", "replace"])

@@ -22,7 +22,7 @@ import paramiko
 
 from vmkeep.blobs.ssh.sftpio import free_space, holds, read_file, write_synced
 from vmkeep.blobs.ssh.sftpnames import exists, link, name_if_free
-from vmkeep.blobs.ssh.sshaccess import SshAccess
+from vmkeep.blobs.ssh.sshaccess import SshAccess, silence
 from vmkeep.blobs.store import RESERVE, TEMPORARY, BlobInfo, Bytes, Space, check_key, check_prefix, is_temporary
 from vmkeep.errors import (
     BlobNotFoundError,
@@ -289,6 +289,8 @@ class SftpStore:
             raise PermissionDeniedError(
                 f"{self._name(key)}: the server denies access; let its user write below the folder", target=key
             ) from error
+        except TimeoutError as error:
+            raise StoreError(f"{self._name(key)}: the server hangs: {silence()}") from error
         except (OSError, EOFError, paramiko.SSHException) as error:
             untold = type(error) is OSError and error.errno is None
             if untold and writing is not None and self._is_full(writing):

@@ -94,12 +94,36 @@ class SshAccess:
                 return self._idle.pop()
             if self._client is None:
                 self._client = self._connect()
-            try:
-                opened = paramiko.SFTPClient.from_transport(self._client.get_transport(), window_size=_WINDOW)
-            except (paramiko.SSHException, OSError, EOFError) as error:
-                raise StoreError(f"{self.place.text}: the server opens no SFTP channel: {error}") from error
-            opened.get_channel().settimeout(_SILENCE)
-            return opened
+            client = self._client
+        return self._open(client)
+
+    def _open(self, client: paramiko.SSHClient) -> Any:
+        """Open a channel. A server that does not answer loses the connection, and whoever waits for it is told.
+
+        paramiko would wait for an hour, and for a part of the answer without an end.
+        """
+        silent = threading.Event()
+
+        def give_up() -> None:
+            silent.set()
+            client.close()
+
+        alarm = threading.Timer(_SILENCE, give_up)
+        alarm.daemon = True
+        alarm.start()
+        try:
+            transport = client.get_transport()
+            if transport is None:
+                raise EOFError("the connection was closed")
+            channel = transport.open_session(window_size=_WINDOW)
+            channel.settimeout(_SILENCE)
+            channel.invoke_subsystem("sftp")
+            return paramiko.SFTPClient(channel)
+        except (paramiko.SSHException, OSError, EOFError) as error:
+            why = silence() if silent.is_set() else error
+            raise StoreError(f"{self.place.text}: the server opens no SFTP channel: {why}") from error
+        finally:
+            alarm.cancel()
 
     def _give_back(self, channel: Any) -> None:
         with self._lock:
@@ -145,6 +169,11 @@ class SshAccess:
             if self._client is not None:
                 self._client.close()
             self._client, self._idle = None, []
+
+
+def silence() -> str:
+    """Return the words for a server that does not answer any more."""
+    return f"it has not answered for {_SILENCE:g} seconds"
 
 
 def _is_alive(client: paramiko.SSHClient) -> bool:
