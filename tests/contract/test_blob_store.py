@@ -21,6 +21,7 @@ from vmkeep.blobs.wrappers.rates import parse_rates
 from vmkeep.blobs.wrappers.retrying import RetryingStore
 from vmkeep.blobs.wrappers.settling import SettlingStore
 from vmkeep.blobs.wrappers.throttled import Pace, ThrottledStore
+from vmkeep.blobs.wrappers.watched import WatchedStore
 from vmkeep.testing import FaultyStore, MemoryStore
 from vmkeep.testing.blob_contract import BlobStoreContract
 from vmkeep.testing.servers import S3Server
@@ -34,6 +35,7 @@ BACKENDS: dict[str, Callable[[Path], BlobStore]] = {
     "settling": lambda _folder: SettlingStore(MemoryStore()),
     "throttled": lambda folder: ThrottledStore(LocalStore(folder), Pace(parse_rates("1GiB"))),
     "metered": lambda folder: MeteredStore(LocalStore(folder), Meter()),
+    "watched": lambda folder: WatchedStore(LocalStore(folder)),
     "limited": lambda folder: open_store(str(folder), limit_rate="500MiB", meter=Meter()),
 }
 

@@ -19,6 +19,7 @@ from vmkeep.blobs.wrappers import (
     RetryingStore,
     SettlingStore,
     ThrottledStore,
+    WatchedStore,
     pace_for,
     parse_rates,
 )
@@ -77,7 +78,7 @@ def open_store(
         if found is None:
             raise RepositoryError(f"{folder}: no such folder; create a repository there with 'vmkeep repo init'")
         raise RepositoryError(f"{folder}: is not a folder; name the folder of a repository")
-    return settling(LocalStore(folder))
+    return settling(WatchedStore(LocalStore(folder)))
 
 
 def open_uploads(location: str, *, credentials: AwsCredentials | None = None) -> S3Uploads:
@@ -115,7 +116,7 @@ def create_store(location: str, *, credentials: AwsCredentials | None = None) ->
         sync_folder(folder.parent)
     except OSError as error:
         raise RepositoryError(f"{folder}: cannot be created: {error.strerror}") from error
-    return SettlingStore(LocalStore(folder))
+    return SettlingStore(WatchedStore(LocalStore(folder)))
 
 
 def _is_folder(path: Path) -> bool | None:
