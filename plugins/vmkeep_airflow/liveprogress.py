@@ -14,6 +14,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Final, Self
 
+from airflow.sdk import Context
 from airflow.sdk.api.client import ServerResponseError
 from airflow.sdk.exceptions import AirflowRuntimeError
 
@@ -31,11 +32,23 @@ _LAST_WAIT: Final = 5.0
 log = logging.getLogger(__name__)
 
 
+def own_state(context: Context) -> Any:
+    """Return a task's state in Airflow; ``None``: there is none, or no thread may write it.
+
+    In ``airflow dags test``, task and supervisor are one process, and a thread would get the answers of another.
+    """
+    from airflow.sdk.execution_time import supervisor, task_runner
+
+    if isinstance(getattr(task_runner, "SUPERVISOR_COMMS", None), supervisor.InProcessSupervisorComms):
+        return None
+    return context.get("task_state_store")
+
+
 class LiveTask:
     """Reports the progress of one task every few seconds. Use it as a context manager.
 
-    A thread does it, because Airflow's API may not answer for minutes, and no work must wait for it. It starts with the
-    first progress, so that a task that is done at once costs nothing.
+    A thread does it, because Airflow's API may not answer for minutes, and no work must wait for it. A task that is
+    done within seconds asks for nothing.
 
     :param store: the task's state in Airflow; ``None``: there is none, so that nothing is reported.
     :param limit_rate: asks for the repository's rate limit as it is now.
@@ -60,6 +73,7 @@ class LiveTask:
         :param known: the limit with which the work began.
         """
         self._limit, self._to_work = known, to_work
+        self._begin()
 
     def take(self, label: str, progress: Progress, *, in_bytes: bool) -> None:
         """Take one event of the work. Never waits."""
@@ -72,9 +86,7 @@ class LiveTask:
                 self._samples.append((at, progress.bytes_done))
                 self._moved_at = at
             self._last = (label, progress, in_bytes)
-        if self._thread is None and self._store is not None:
-            self._thread = threading.Thread(target=self._run, name="live-progress", daemon=True)
-            self._thread.start()
+        self._begin()
 
     def __enter__(self) -> Self:
         return self
@@ -112,6 +124,11 @@ class LiveTask:
             rate=(progress.bytes_done - done) / (at - then) if at > then else 0.0,
             idle_seconds=max(0.0, at - moved_at),
         )
+
+    def _begin(self) -> None:
+        if self._thread is None and self._store is not None:
+            self._thread = threading.Thread(target=self._run, name="live-progress", daemon=True)
+            self._thread.start()
 
     def _run(self) -> None:
         while not self._ended.wait(EVERY):

@@ -9,7 +9,7 @@ import pytest
 from vmkeep.errors import UnreachableError
 from vmkeep.model.job import Progress
 from vmkeep_airflow import liveprogress
-from vmkeep_airflow.liveprogress import KEY, LiveTask
+from vmkeep_airflow.liveprogress import KEY, LiveTask, own_state
 from vmkeep_airflow.operators.base import RepositoryOperator
 
 
@@ -75,13 +75,13 @@ def test_a_new_limit_is_passed_on_once_and_a_wrong_one_leaves_the_old(clock, cap
             raise UnreachableError("rate limit 'fast': is none")
         passed.append(limit)
 
-    live = LiveTask(Store(), lambda: limits[-1])
-    live.pass_limit("50MiB", to_work)
-    live.look()
-    assert passed == []
-    for limit in ("10MiB", "10MiB", "fast", "fast", None):
-        limits.append(limit)
+    with LiveTask(Store(), lambda: limits[-1]) as live:
+        live.pass_limit("50MiB", to_work)
         live.look()
+        assert passed == []
+        for limit in ("10MiB", "10MiB", "fast", "fast", None):
+            limits.append(limit)
+            live.look()
     assert passed == ["10MiB", None]
     assert len([record for record in caplog.records if record.levelno == logging.WARNING]) == 1
 
@@ -98,6 +98,16 @@ def test_trouble_with_airflow_stops_no_work_and_is_told_once(clock, caplog):
         store.broken = False
         live.look()
         assert store.kept[KEY]["done"] == 1
+
+
+def test_where_task_and_supervisor_are_one_process_no_thread_asks_for_anything(monkeypatch):
+    from airflow.sdk.execution_time import supervisor, task_runner
+
+    together = supervisor.InProcessSupervisorComms(supervisor=None)
+    monkeypatch.setattr(task_runner, "SUPERVISOR_COMMS", together, raising=False)
+    assert own_state({"task_state_store": Store()}) is None
+    monkeypatch.setattr(task_runner, "SUPERVISOR_COMMS", object())
+    assert own_state({"task_state_store": Store()}) is not None
 
 
 def test_an_operator_reports_what_it_logs_and_its_process_follows_the_connections_limit(monkeypatch, clock):

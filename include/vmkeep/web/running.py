@@ -257,7 +257,7 @@ def _sentence(work: AtWork, runs: Sequence[RunRow]) -> str:
         return "Nothing is in work."
     waiting = sum(not run.is_running for run in runs)
     words = [f"{counted(work.total, 'run')} in work" + (f", {waiting} of them waiting to begin" if waiting else "")]
-    moving = [task for run in runs for task in run.tasks if task.rate is not None]
+    moving = [task for run in runs for task in run.tasks if task.rate]
     if moving:
         rate = sum(task.rate or 0 for task in moving)
         words.append(f"{counted(len(moving), 'disk or check', 'disks and checks')} moving {size(rate)}/s")

@@ -226,7 +226,7 @@ def bounds_of(day: date) -> tuple[datetime, datetime]:
 def _sentence(rows: Sequence[WindowRow]) -> str:
     if not rows:
         return "No policy has a window on this day."
-    bad = sum(row.tone == "bad" for row in rows)
+    bad = sum(row.tone in ("bad", "warn") for row in rows)
     vms, done = sum(row.vms for row in rows), sum(row.done for row in rows)
     windows = counted(len(rows), "window")
     good = f"{done:,} of {counted(vms, 'backup')} done" if vms else "no backup yet"

@@ -12,7 +12,7 @@ from vmkeep.errors import CancelledError
 from vmkeep.model.job import Progress
 from vmkeep.model.site import Site
 from vmkeep_airflow.failures import airflow_failures
-from vmkeep_airflow.liveprogress import LiveTask
+from vmkeep_airflow.liveprogress import LiveTask, own_state
 from vmkeep_airflow.logfields import with_fields
 from vmkeep_airflow.progress import ProgressLog, describe, describe_share
 from vmkeep_airflow.xcoms import handed
@@ -39,7 +39,7 @@ class RepositoryOperator(BaseOperator):
 
         :returns: the step's result, never ``None``, because a task without a result counts as marked by hand.
         """
-        live = LiveTask(context.get("task_state_store"), self.limit_rate)
+        live = LiveTask(own_state(context), self.limit_rate)
         with with_fields(self), airflow_failures(context.get("ti")), live as self.live:
             self.result = self.step(context)
         return {} if self.result is None else self.result

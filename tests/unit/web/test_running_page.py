@@ -92,6 +92,8 @@ def test_the_last_known_numbers_of_a_silent_worker_are_drawn_as_old():
 
 
 def test_work_that_is_not_counted_in_bytes_shows_its_share_only():
+    still = running_page(work(run(task(progress=progress(rate=0.0)))), now=NOW)
+    assert still.sentence == "1 run in work."
     row = row_of(task(progress=progress(in_bytes=False, done=3, total=12, rate=0.5)))
     assert (row.percent, row.done, row.rate, row.amount, row.eta_seconds) == (25, None, None, "copy", 18)
     assert row_of(task(progress=progress(total=0))).percent is None

@@ -110,6 +110,7 @@ def test_a_window_without_a_run_is_coming_or_missing():
     assert [(row.policy, row.label, row.tone) for row in page.rows] == [
         ("early", "no run", "warn"), ("late", "coming", "calm"),
     ]  # fmt: skip
+    assert page.sentence == "2 windows; no backup yet; 1 needs a look."
     assert (page.is_today, page.now_at, page.before, page.after) == (True, 720, "2026-11-26", "2026-11-28")
     tomorrow = windows_page([], [], DAY + timedelta(days=1), now=NOW)
     assert (tomorrow.after, tomorrow.sentence) == ("", "No policy has a window on this day.")

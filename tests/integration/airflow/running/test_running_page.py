@@ -1,0 +1,84 @@
+"""Running work in a real browser, within a running Airflow: seen while it moves, slowed, and stopped by clicks."""
+
+from __future__ import annotations
+
+from urllib.parse import quote
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.integration.airflow.running.test_web_view import KINDS, PICTURES, watched
+from tests.integration.airflow.running.test_web_view import browser as browser  # a fixture
+from tests.patience import HANG, eventually
+
+pytestmark = [pytest.mark.airflow, pytest.mark.slow]
+LIMIT = "50MiB"
+LATENCY = 2.0
+"""Seconds that the host takes for each read, so that a copy of some hundred reads lasts until somebody stops it."""
+
+
+@pytest.fixture
+def another(api, tmp_path):
+    """Return the connection to a repository of its own. It is in Airflow's database, where it can be changed."""
+    from vmkeep.repository import create_repository
+
+    with create_repository(str(tmp_path / "repo")):
+        pass
+    api.connect("another", {"conn_type": "vmkeep", "host": str(tmp_path / "repo"), "extra": {"limit_rate": LIMIT}})
+    yield "another"
+    api.call("DELETE", "/api/v2/connections/another")
+
+
+def test_a_copy_is_seen_slowed_and_stopped_from_its_page_and_leaves_no_snapshot(
+    airflow, api, browser, control, another
+):
+    PICTURES.mkdir(parents=True, exist_ok=True)
+    url = airflow.home.url
+    control.call("POST", "/fault", {"nfc": {"latency": LATENCY}})
+    run = api.trigger("vm_backup", vm="app01", repository=another)
+    context = browser.new_context(viewport={"width": 1400, "height": 900})
+    context.set_default_timeout(HANG * 1000)
+    context.add_cookies([{"name": "_token", "value": api._token, "url": url}])
+    page = context.new_page()
+    faults = watched(page, url)
+    page.goto(f"{url}/vmkeep/running")
+
+    disk = (
+        page.locator("tbody", has_text="app01").locator("tr", has_text="copy_disk").filter(has=page.locator("progress"))
+    )
+    expect(disk.first).to_be_visible(timeout=HANG * 1000)  # the page refreshes itself until then
+    expect(page.locator("li", has_text="app01").first).to_contain_text("taken")
+    for scheme, width in KINDS:
+        page.emulate_media(color_scheme=scheme)
+        page.set_viewport_size({"width": width, "height": 900})
+        page.screenshot(path=PICTURES / f"running-{scheme}-{width}.png", full_page=True)
+        assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+
+    form = page.locator(f'form[action$="/limits/{another}"]')
+    expect(form.locator("input")).to_have_value(LIMIT)
+    form.locator("input").fill("40MiB")
+    form.get_by_role("button", name="Change").click()
+    page.wait_for_url("**/vmkeep/running#limits")
+    expect(page.locator(f'form[action$="/limits/{another}"] input')).to_have_value("40MiB")
+    logs = "logs/dag_id=vm_backup/run_id=*/task_id=copy_disk/**/*.log"
+    told = "the rate limit of the repository is now 40MiB"
+    eventually(lambda: any(told in log.read_text() for log in airflow.home.folder.glob(logs)))
+
+    page.locator(f'a.stop[href$="{quote(run, safe="")}"]').click()
+    expect(page.locator("main")).to_contain_text("its snapshot is removed")
+    page.get_by_role("button", name="Stop it").click()
+    page.wait_for_url("**/vmkeep/running")
+    assert api.wait("vm_backup", run, seconds=HANG) == "failed"
+    assert control.snapshots("app01") == []
+    expect(page.locator(f'#live a[href*="{quote(run, safe="")}"]')).to_have_count(0, timeout=HANG * 1000)
+    assert "stopped by" in api.call("GET", f"/api/v2/dags/vm_backup/dagRuns/{quote(run, safe='')}")["note"]
+
+    page.goto(f"{url}/vmkeep/windows")
+    expect(page.locator("h1")).to_contain_text("(today)")
+    for scheme, width in KINDS:
+        page.emulate_media(color_scheme=scheme)
+        page.set_viewport_size({"width": width, "height": 900})
+        page.screenshot(path=PICTURES / f"windows-{scheme}-{width}.png", full_page=True)
+        assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    assert faults == []
+    context.close()
