@@ -2,8 +2,9 @@
 
 A block that cannot be read, a volume group that contradicts itself, and a file system whose root folder cannot be
 listed are failures. Undecided are a partition table that contradicts itself, a file system that is larger than its
-volume, a volume with data of which no kind is known, and a point that lacks a file system of the point before. A
-journal that was not replayed is a note, because every copy of a running machine has one.
+volume, a volume that may hide files and cannot be looked into, such as an encrypted one or data of which no kind is
+known, and a point that lacks a file system of the point before or has none at all. A journal that was not replayed is a
+note, because every copy of a running machine has one.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from itertools import islice
 from vmkeep.errors import CorruptError, NotFoundError, UnsupportedError
 from vmkeep.flows.check_values import Checked
 from vmkeep.flows.file_system_history import lost_file_systems, remembered
+from vmkeep.flows.scan_volumes import is_too_small
 from vmkeep.guest import DiskInGuest
 from vmkeep.guest.filesystems import open_file_system
 from vmkeep.guest.lvm import DiskNotInBackup, Finding, Severity, check
@@ -32,11 +34,7 @@ _MOST_TOLD = 200
 """Most volumes and findings that a proof names."""
 _LISTED = 1000
 """Names of a root folder that are listed, at most."""
-_SMALL = 32 << 20
-"""Bytes of the largest volume without a known kind that says nothing, e.g. the loader of a boot."""
 _READY = "ready"
-_SAYS_NOTHING = frozenset({"empty", "unknown", "mbr", "gpt", "lvm-pv"})
-"""Kinds of volumes that tell nothing about what they hold."""
 
 
 def check_file_systems(repository: Repository, point: RestorePoint) -> Checked:
@@ -125,12 +123,11 @@ def _judge(
 ) -> tuple[ProofResult, str]:
     if failures := [*damage, *_failures(volumes, findings), *failed]:
         return ProofResult.FAILED, _summed(failures)
-    known = [volume for volume in volumes if volume.kind not in _SAYS_NOTHING]
     if unclear := [*_doubts(volumes), *doubts]:
         return ProofResult.UNDECIDED, _summed(unclear)
-    if not known:
-        return ProofResult.UNDECIDED, "no file system that is known is on the disks"
     readable = [volume for volume in volumes if volume.has_files]
+    if not readable:
+        return ProofResult.UNDECIDED, "no file system that can be read is on the disks"
     replay = [volume.name for volume in readable if volume.state != _READY]
     notes = f"; {counted(len(replay), 'journal')} to replay ({', '.join(replay[:5])})" if replay else ""
     what = f"{counted(len(readable), 'file system')}, {counted(len(volumes.lvm.groups), 'volume group')}"
@@ -153,8 +150,12 @@ def _doubts(volumes: Volumes) -> Iterator[str]:
             yield f"{volume.name}: its {volume.kind} is larger than the volume, so that it is cut off"
         elif volume.is_ambiguous:
             yield f"{volume.name}: {volume.warnings[-1]}"
-        elif volume.kind == "unknown" and (volume.size > _SMALL or volume.disk is None):
+        elif not volume.may_hide_files or is_too_small(volume):
+            continue
+        elif volume.kind == "unknown":
             yield f"{volume.name} has data of which no kind is known ({size(volume.size)})"
+        else:
+            yield f"{volume.name}: nobody can look into its {volume.kind}: {volume.refusal}"
 
 
 def _summed(sentences: Sequence[str]) -> str:

@@ -115,3 +115,22 @@ def test_a_file_system_with_a_feature_that_nobody_knows_is_a_doubt(tmp_path):
     found = roots_of(content)
 
     assert (len(found.doubts), found.failures) == (1, [])
+
+
+LUKS = b"LUKS\xba\xbe\0\1" + bytes(MIB)
+
+
+@pytest.mark.parametrize("content", [LUKS, bytes(4086) + b"SWAPSPACE2" + bytes(MIB)], ids=["luks", "swap"])
+def test_disks_that_nobody_can_look_into_are_undecided(content):
+    assert judged(MemoryDisk(content))[0] is ProofResult.UNDECIDED
+
+
+def test_an_encrypted_volume_beside_a_sound_one_is_undecided_and_named(ext4):
+    result, text = judged(MemoryDisk(ext4), MemoryDisk(LUKS))
+
+    assert result is ProofResult.UNDECIDED
+    assert text.startswith("disk1: nobody can look into its luks")
+
+
+def test_swap_beside_a_sound_file_system_is_no_doubt(ext4):
+    assert judged(MemoryDisk(ext4), MemoryDisk(bytes(4086) + b"SWAPSPACE2" + bytes(MIB)))[0] is ProofResult.PASSED
