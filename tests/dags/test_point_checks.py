@@ -13,6 +13,7 @@ import pytest
 from airflow.dag_processing.dagbag import DagBag
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 
+from vmkeep.errors import UnsupportedError
 from vmkeep.images import import_images
 from vmkeep.model.point import RestorePoint
 from vmkeep.model.proofs import ProofKind
@@ -133,6 +134,28 @@ def test_a_point_that_does_not_pass_fails_its_task_at_once_after_all_its_checks(
 
     assert [check["result"] for check in context["ti"].pushed["checks"]] == ["failed", "failed"]
     assert len(repository.proofs.of(point.ref)) == 2
+
+
+def test_a_check_that_cannot_be_done_hides_none_that_failed_before_it(repository, tmp_path, monkeypatch):
+    from vmkeep.flows import policy_checks
+
+    point = store(repository, tmp_path)
+    for blob in list(repository.blobs.list("packs/")):
+        repository.blobs.delete(blob.key)
+    real = policy_checks.verify
+
+    def broken(opened, ref, request, **rest):
+        if request.level == "boot":
+            raise UnsupportedError("QEMU is not installed")
+        return real(opened, ref, request, **rest)
+
+    monkeypatch.setattr(policy_checks, "verify", broken)
+    context = context_of()
+
+    with pytest.raises(AirflowFailException, match="QEMU is not installed"):
+        verify({"point": point.ref, "name": "web01", "levels": ["all", "boot"]}).execute(context)
+
+    assert [(check["kind"], check["result"]) for check in context["ti"].pushed["checks"]] == [("digests", "failed")]
 
 
 def test_a_task_that_is_killed_leaves_no_proof(repository, tmp_path, monkeypatch):

@@ -85,21 +85,20 @@ def scan(
     if bool(refs) == (selector is not None):
         raise UsageError("say which points to scan: POINT, or -s SELECTOR for the newest point of each VM that fits")
     wish = malware.ScanWish(changed=changed, since=since, volumes=volumes)
-    scanned = []
     with open_given(repository) as opened:
         chosen = _chosen(opened, refs, selector)
         with (
             malware.open_point_scanner(opened, places_of(clamav, yara), by=who()) as scanner,
             progress_bars(hidden=as_json) as bars,
         ):
-            for ref in chosen:
-                done = scanner.scan(ref, wish, on_progress=bars, tell=warn)
-                scanned.append(done)
-                if not as_json:
-                    show(done)
+            done = scanner.scan_each(chosen, wish, on_progress=bars, tell=warn, on_done=_drop if as_json else show)
+    unread = {ref: str(error) for ref, error in done.unread.items()}
+    for ref, why in unread.items():
+        warn(f"{ref} could not be scanned: {why}")
     if as_json:
-        print_json({"points": [plain(done) for done in scanned]})
-    malware.require_clean(tuple(scanned))
+        told = [{"point": ref, "problem": why} for ref, why in unread.items()]
+        print_json({"points": [plain(each) for each in done.scanned], "unread": told})
+    done.require_clean()
 
 
 def _chosen(repository: Repository, refs: tuple[str, ...], selector: str | None) -> tuple[str, ...]:
@@ -159,6 +158,10 @@ def show(done: ScannedPoint) -> None:
         place = one_line(f"{left.volume}:{left.path}")
         click.echo(f"  not scanned   {place} ({size(left.size)}): {one_line(left.why)}")
     _tell_more(done.left, len(done.unscanned), "file")
+
+
+def _drop(_done: ScannedPoint) -> None:
+    """Take an outcome that the JSON document has."""
 
 
 def _tell_more(number: int, told: int, what: str) -> None:

@@ -229,7 +229,7 @@ class _Fleet:
         if look.failures:
             look = self._confirmed(look, known)
             if self._request.mark:
-                marked, why = mark(self._repository, look, known)
+                marked, why = self._mark(look, known)
                 told += [why] if why else []
         if look.unread:
             done.unread[point.ref] = "; ".join(look.unread)
@@ -244,9 +244,29 @@ class _Fleet:
             told=tuple(told),
         )
         if self._request.record:
-            self._repository.proofs.add(point.ref, self._proof(made, look))
+            self._keep(point.ref, self._proof(made, look), done)
         done.checks.append(made)
         return look
+
+    def _keep(self, ref: str, proof: PointProof, done: _Done) -> None:
+        """Keep an outcome. A store that is full or read-only must not hide what this check and the others have found.
+
+        :raises NotFoundError: the point is gone.
+        :raises CorruptError: its manifest is damaged.
+        """
+        try:
+            self._repository.proofs.add(ref, proof)
+        except (CorruptError, NotFoundError):
+            raise
+        except VmKeepError as error:
+            done.unread[ref] = f"the outcome is not kept with it: {error}"
+
+    def _mark(self, look: Look, known: Before | None) -> tuple[tuple[str, ...], str]:
+        """Mark a point as :func:`mark` does. An error is a reason: it must not hide what the check has found."""
+        try:
+            return mark(self._repository, look, known)
+        except VmKeepError as error:
+            return (), f"it could not be marked as suspect: {error}"
 
     def _confirmed(self, first: Look, known: Before | None) -> Look:
         """Look once more at a point that seems to contradict itself. Add to each failure what that has confirmed."""

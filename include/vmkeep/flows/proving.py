@@ -3,14 +3,40 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
+from dataclasses import replace
 
+from vmkeep.blobs import Bytes
 from vmkeep.clock import now
-from vmkeep.errors import VmKeepError
+from vmkeep.errors import NotFoundError, VmKeepError
 from vmkeep.flows.check_values import Checked
-from vmkeep.model.proofs import PointProof
+from vmkeep.model.proofs import PointProof, ProofResult
 from vmkeep.repository import Repository
 
 log = logging.getLogger(__name__)
+
+
+def keep(repository: Repository, ref: str, proof: PointProof, files: Mapping[str, Bytes] | None = None) -> PointProof:
+    """Keep a proof with its point, and return it with all fields. A failure is returned even if it cannot be kept.
+
+    Its text then says so, because a store that is full or read-only must not hide what a check has found.
+
+    :param ref: a full ref.
+    :param files: see :meth:`~vmkeep.repository.PointProofs.add`.
+    :raises NotFoundError: the point is gone.
+    :raises VmKeepError: the proof tells of no failure, and cannot be kept. The message tells its outcome, too.
+    """
+    try:
+        return repository.proofs.add(ref, proof, files)
+    except NotFoundError:
+        raise
+    except VmKeepError as error:
+        unkept = f"this is not kept with the point: {error}"
+        if proof.result is ProofResult.FAILED:
+            log.warning("%s: %s", ref, unkept)
+            return replace(proof, point=ref, text=f"{proof.text}; {unkept}")
+        error.args = (f"{ref}: {proof.kind} {proof.result}: {proof.text}; {unkept}",)
+        raise
 
 
 def record(repository: Repository, ref: str, checked: Checked, *, by: str, run: str = "") -> PointProof:
@@ -19,8 +45,7 @@ def record(repository: Repository, ref: str, checked: Checked, *, by: str, run: 
     :param ref: a full ref.
     :param by: the person, the policy or the DAG that asked for the check; empty: nobody is known.
     :param run: the run that did it; empty: a command did.
-    :raises NotFoundError: the point is gone.
-    :raises StoreError: the store took no note.
+    :raises VmKeepError: as :func:`keep` raises it.
     """
     proof = PointProof(
         kind=checked.kind,
@@ -31,7 +56,7 @@ def record(repository: Repository, ref: str, checked: Checked, *, by: str, run: 
         text=checked.text,
         details=checked.details,
     )
-    return repository.proofs.add(ref, proof, checked.files)
+    return keep(repository, ref, proof, checked.files)
 
 
 def try_to_record(repository: Repository, ref: str, checked: Checked, *, by: str, run: str = "") -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import Context
 
-from vmkeep.errors import VerificationError
+from vmkeep.errors import VerificationError, VmKeepError
 from vmkeep.model.job import from_plain
 from vmkeep.model.proofs import ProofResult
 from vmkeep.model.wording import counted
@@ -16,6 +16,7 @@ from vmkeep_airflow.links import TO_VM_AND_POINT
 from vmkeep_airflow.operators.base import RepositoryOperator
 
 if TYPE_CHECKING:
+    from vmkeep.flows.policy_checks import CheckJob
     from vmkeep.flows.stopping import Stop
     from vmkeep.model.proofs import PointProof
 
@@ -51,36 +52,41 @@ class VerifyPointOperator(RepositoryOperator):
         own = own_dag_run(context["ti"])
         self._stop = Stop()
         proofs: list[PointProof] = []
-        with open_site_repository(self.site()) as repository:
-            for proof in do_checks(
-                repository,
-                job,
-                by=f"DAG {own.dag_id}",
-                run=own.run_key(clears_of(context)),
-                bars=self.lines,
-                tell=self._tell,
-                check=self._stop.check,
-            ):
-                self._log(proof)
-                proofs.append(proof)
-            files = None
-            if job.file_index:
-                files, left = index_files_of(repository, job, tell=lambda line: self._tell(line, True))
-                self.warn(left)
-                self.log.info("names of %s kept with the point", counted(files, "file"))
-        result = {
-            "point": job.point,
-            "vm": job.name,
-            "checks": [{"kind": proof.kind, "result": proof.result, "text": proof.text} for proof in proofs],
-            "files": files,
-        }
+        files = None
+        try:
+            with open_site_repository(self.site()) as repository:
+                for proof in do_checks(
+                    repository,
+                    job,
+                    by=f"DAG {own.dag_id}",
+                    run=own.run_key(clears_of(context)),
+                    bars=self.lines,
+                    tell=self._tell,
+                    check=self._stop.check,
+                ):
+                    self._log(proof)
+                    proofs.append(proof)
+                if job.file_index:
+                    files, left = index_files_of(repository, job, tell=lambda line: self._tell(line, True))
+                    self.warn(left)
+                    self.log.info("names of %s kept with the point", counted(files, "file"))
+            self._require_passed(job, proofs)
+        except VmKeepError:
+            # Pushed by hand, because Airflow keeps no result of a task that raises. A check that cannot be done must
+            # not hide one that failed before it.
+            context["ti"].xcom_push(key="return_value", value=_result(job, proofs, files))
+            raise
+        return _result(job, proofs, files)
+
+    def _require_passed(self, job: CheckJob, proofs: list[PointProof]) -> None:
+        """Return if no check failed.
+
+        :raises VerificationError: one did.
+        """
         failed = [proof for proof in proofs if proof.result is ProofResult.FAILED]
         if failed:
-            # Pushed by hand, because Airflow keeps no result of a task that raises.
-            context["ti"].xcom_push(key="return_value", value=result)
             told = "; ".join(f"{proof.kind}: {proof.text}" for proof in failed)
             raise VerificationError(f"{job.name}, restore point {job.point}, did not pass: {told}")
-        return result
 
     def on_kill(self) -> None:
         """Stop the check. It leaves no proof."""
@@ -94,3 +100,12 @@ class VerifyPointOperator(RepositoryOperator):
     def _log(self, proof: PointProof) -> None:
         log = self.log.info if proof.passed else self.log.warning
         log("%s %s: %s", proof.kind, proof.result, proof.text)
+
+
+def _result(job: CheckJob, proofs: list[PointProof], files: int | None) -> dict[str, Any]:
+    return {
+        "point": job.point,
+        "vm": job.name,
+        "checks": [{"kind": proof.kind, "result": proof.result, "text": proof.text} for proof in proofs],
+        "files": files,
+    }
