@@ -11,10 +11,12 @@ sample of manifests as they are now. ``bounds`` compares each VM's newest point 
 writes one SELECT for each expectation; :mod:`vmkeep.quality` asks them.
 
 ``overview`` answers the pages of the web view. It keeps notes of what lies outside of manifests in the tables of
-``overview_tables``: marks, proofs, and VMs that no point was taken of. ``recovery_notes`` notes recoveries and drills.
+``overview_tables``: marks, proofs, and VMs that no point was taken of. ``recovery_notes`` notes recoveries and drills,
+and ``capacity_notes`` the sizes of a repository day by day, its checks, and the points that retention lets go next.
 """
 
 from vmkeep.catalog.bounds import FEWEST, HISTORY
+from vmkeep.catalog.capacity_notes import CataloguedPoint, NotedCheck, NotedDay, NotedLeaving, RepositoryNotes, Totals
 from vmkeep.catalog.catalog import Catalog, CatalogEntry, Refreshed, ask_catalog, open_catalog
 from vmkeep.catalog.checking import PolicyTerms, QualityCheck, SampledDisk, SampledPoint, VmStanding, Wish
 from vmkeep.catalog.origins import PointOrigin
@@ -37,8 +39,12 @@ __all__ = [
     "SNAPSHOTS_WITHIN",
     "Catalog",
     "CatalogEntry",
+    "CataloguedPoint",
     "ListedDisk",
     "ListedPoint",
+    "NotedCheck",
+    "NotedDay",
+    "NotedLeaving",
     "NotedMark",
     "NotedProof",
     "NotedRecovery",
@@ -50,8 +56,10 @@ __all__ = [
     "QualityCheck",
     "Question",
     "Refreshed",
+    "RepositoryNotes",
     "SampledDisk",
     "SampledPoint",
+    "Totals",
     "VmStanding",
     "VmSummary",
     "Wish",

@@ -13,6 +13,7 @@ from sqlalchemy import Engine, delete, select
 from sqlalchemy.exc import DataError, IntegrityError
 from sqlalchemy.orm import Session
 
+from vmkeep.catalog.capacity_notes import CapacityNotes
 from vmkeep.catalog.checking import QualityCheck, kept_reports, open_check
 from vmkeep.catalog.engine import open_engine, speaking
 from vmkeep.catalog.origins import PointOrigin, origin_of
@@ -203,6 +204,10 @@ class Catalog:
     def overview(self) -> Overview:
         """Return the questions of the web view's pages."""
         return Overview(self._engine)
+
+    def capacity(self) -> CapacityNotes:
+        """Return the notes about the sizes and the checks of repositories."""
+        return CapacityNotes(self._engine)
 
     def recoveries(self) -> RecoveryNotes:
         """Return the notes about recoveries and drills."""

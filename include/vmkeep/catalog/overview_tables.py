@@ -98,4 +98,60 @@ class NotedRecoveryRow(Noted):
     """Seconds; ``None``: not reached."""
 
 
+class NotedDayRow(Noted):
+    """The sizes of a repository as the last look of a day found them. These rows stay, because they are its history."""
+
+    __tablename__ = "vmkeep_noted_day"
+
+    repository: Mapped[str] = mapped_column(String(64), primary_key=True)
+    day: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    """Days since 1970, UTC."""
+    at: Mapped[int] = mapped_column(BigInteger)
+    points: Mapped[int] = mapped_column(BigInteger)
+    protected: Mapped[int] = mapped_column(BigInteger)
+    """Bytes of all disks in all points."""
+    bytes_read: Mapped[int] = mapped_column(BigInteger)
+    """Bytes that the backups of these points read."""
+    bytes_added: Mapped[int] = mapped_column(BigInteger)
+    """Bytes that they added."""
+    bytes_stored: Mapped[int] = mapped_column(BigInteger)
+    """Bytes of all packs and of the index."""
+    free: Mapped[int | None] = mapped_column(BigInteger)
+    """Bytes that the place has left; ``None``: it does not tell."""
+    locked_for: Mapped[int | None] = mapped_column(BigInteger)
+    """Seconds for which the repository locks blobs; ``None``: it locks none."""
+    locked: Mapped[int | None] = mapped_column(BigInteger)
+    """Points whose manifest is locked; ``None``: the store keeps no locks."""
+    locked_until: Mapped[int | None] = mapped_column(BigInteger)
+    """The end of the last of these locks; ``None``: there is none."""
+
+
+class NotedCheckRow(Noted):
+    """A check of a repository that came to its end."""
+
+    __tablename__ = "vmkeep_noted_check"
+
+    repository: Mapped[str] = mapped_column(String(64), primary_key=True)
+    at: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    part: Mapped[int] = mapped_column(BigInteger)
+    """Number of the part whose data was read, from 1; 0: no data was read."""
+    parts: Mapped[int] = mapped_column(BigInteger)
+    """Number of parts that make up all data; 1: all was read."""
+    findings: Mapped[int] = mapped_column(BigInteger)
+
+
+class NotedLeavingRow(Noted):
+    """The points that retention lets go at one of the next days."""
+
+    __tablename__ = "vmkeep_noted_leaving"
+
+    repository: Mapped[str] = mapped_column(String(64), primary_key=True)
+    day: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    """Days since 1970, UTC."""
+    points: Mapped[int] = mapped_column(BigInteger)
+    vms: Mapped[int] = mapped_column(BigInteger)
+    bytes_added: Mapped[int] = mapped_column(BigInteger)
+    """Bytes that the backups of these points added. Fewer get free, because newer points need some of them."""
+
+
 NOTED: Final = (NotedRepositoryRow, NotedMarkRow, NotedProofRow, NotedVmRow)

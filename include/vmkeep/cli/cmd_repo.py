@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from vmkeep.cli.options import json_option, location_from, open_given, repository_option
+from vmkeep.cli.options import catalog_url, json_option, location_from, open_given, repository_option
 from vmkeep.cli.output import print_json, print_table, progress_bars, show_recovery_key
 from vmkeep.cli.pages import Section, Verbs, option
 from vmkeep.cli.passphrases import given_passphrase, new_passphrase
@@ -160,9 +160,12 @@ def check(repository: str | None, read_data: bool, part: str | None, as_json: bo
     """
     if read_data and part:
         raise UsageError("--read-data reads all data: leave out --slice")
+    from vmkeep.flows.capacity import note_check  # takes time to import
+
     chosen = repositories.choose_slice(part) if part else None
     with open_given(repository) as opened, progress_bars(hidden=as_json) as bars:
         findings = repositories.check(opened, read_data=read_data, part=chosen, on_progress=bars("check"))
+        note_check(catalog_url(), opened, chosen, all_data=read_data, findings=len(findings))
     if as_json:
         print_json({"healthy": not findings, "findings": [dict(_fields(finding)) for finding in findings]})
     else:

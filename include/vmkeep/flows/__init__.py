@@ -16,6 +16,7 @@ __all__ = [
     "backup",
     "backup_values",
     "booting",
+    "capacity",
     "choices",
     "clean_points",
     "clean_vms",

@@ -13,6 +13,7 @@ from typing import Any, Final
 from vmkeep.catalog import FEWEST, Catalog, QualityCheck, SampledPoint, VmStanding, open_catalog
 from vmkeep.clock import now
 from vmkeep.errors import VmKeepError
+from vmkeep.flows.capacity import RetentionTerms, note_capacity
 from vmkeep.flows.fleet_notes import note_fleet
 from vmkeep.flows.quality_evidence import (
     Inventory,
@@ -73,6 +74,7 @@ def check_quality(
     *,
     catalog: str | None,
     gaps: Sequence[str] = (),
+    retention: RetentionTerms | None = None,
 ) -> QualityReport:
     """Check the points of a repository against the suite, and keep the report in the catalog.
 
@@ -80,6 +82,7 @@ def check_quality(
     :param inventories: the vCenters that are asked for their VMs; none: the points tell which VMs there are.
     :param catalog: its SQLAlchemy URL; ``None`` or in memory: a catalog is made for this check alone.
     :param gaps: things that are already known not to be looked at, e.g. a policy with faults, as sentences.
+    :param retention: for the notes about the points that go next; ``None``: the caller does not know it.
     :raises CatalogError: the catalog cannot be used.
     :raises MissingExtraError: Great Expectations is not installed.
     """
@@ -92,6 +95,7 @@ def check_quality(
             if is_kept:
                 note_fleet(cache, repository, evidence.standings, unasked=evidence.unasked, at=at)
                 note_recoveries(cache, repository)
+                note_capacity(cache, repository, retention, at=at)
             check.lay([SampledPoint(ref=line.partition(": ")[0], name=line.partition("/")[0], problem=line)
                        for line in refreshed.damaged])  # fmt: skip
             if not evidence.sampled and not refreshed.damaged:

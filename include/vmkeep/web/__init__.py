@@ -1,13 +1,14 @@
 """The pages of the web view as pure functions: from answers of the catalog to view models, and from those to HTML.
 
 A view model is a frozen value that holds every word and number of its page. So the page and its JSON twin tell the
-same, and tests look at values. ``fleet``, ``vm``, ``hardware``, ``policies`` and ``recoveries`` make the models,
-``charts`` draws inline SVG, ``forms``, ``restore`` and ``restore_plan`` are the restore wizard, ``files`` is the
-browser of a point's files, ``running`` is everything in work, ``windows`` is one day's windows, ``words`` writes times,
-sizes and names, and ``rendering`` fills the templates.
+same, and tests look at values. ``fleet``, ``vm``, ``hardware``, ``policies``, ``recoveries`` and ``capacity`` make the
+models, ``charts`` draws inline SVG, ``forms``, ``restore`` and ``restore_plan`` are the restore wizard, ``files`` is
+the browser of a point's files, ``running`` is everything in work, ``windows`` is one day's windows, ``words`` writes
+times, sizes and names, and ``rendering`` fills the templates.
 Nothing here knows Airflow, a request or a clock.
 """
 
+from vmkeep.web.capacity import RepositoriesPage, repositories_page
 from vmkeep.web.files import FILES_A_PAGE, MOST_FOUND, FilesChoice, FilesPage, files_page, pattern_of
 from vmkeep.web.fleet import FleetPage, FleetQuery, FleetSort, VmState, fleet_page
 from vmkeep.web.forms import Given, faults_of, filled
@@ -75,6 +76,7 @@ __all__ = [
     "PoolUse",
     "RateLimit",
     "RecoveriesPage",
+    "RepositoriesPage",
     "RestoreForm",
     "RestoreKind",
     "RestorePlanPage",
@@ -106,6 +108,7 @@ __all__ = [
     "policies_page",
     "recoveries_page",
     "render",
+    "repositories_page",
     "restore_plan_page",
     "running_page",
     "state_of",

@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator, Context
 from airflow.sdk.exceptions import AirflowFailException
 
-from vmkeep.errors import VmKeepError
+from vmkeep.errors import UsageError, VmKeepError
 from vmkeep.model.wording import counted
 from vmkeep.policy import NotifyWhen, Policy
+from vmkeep.retention import parse_rule, parse_zone
 from vmkeep_airflow.alarms import tell_each
 from vmkeep_airflow.assets import ANNOUNCED, WINDOWS
 from vmkeep_airflow.hooks.fields import MissingConnectionError
+from vmkeep_airflow.hooks.repository import RepositoryHook
 from vmkeep_airflow.hooks.vsphere import VsphereHook
 from vmkeep_airflow.notices import Notice, NoticeKind
 from vmkeep_airflow.policies import policy_files
 from vmkeep_airflow.site import repository_site
 
 if TYPE_CHECKING:
+    from vmkeep.flows.capacity import RetentionTerms
     from vmkeep.flows.quality import Inventory, QualityReport
+
+log = logging.getLogger(__name__)
 
 _SHOWN = 20
 """Findings of one expectation that the log and a mail list. The page that the command line writes has more."""
@@ -73,7 +79,22 @@ def _checked(repository: str, policies: Sequence[Policy]) -> QualityReport:
     own = [policy for policy in policies if policy.repository == repository]
     inventories = list(_inventories(own, policies))
     with open_site_repository(site) as opened:
-        return check_quality(opened, own, inventories, catalog=site.catalog)
+        return check_quality(opened, own, inventories, catalog=site.catalog, retention=_retention(repository))
+
+
+def _retention(repository: str) -> RetentionTerms | None:
+    """Return the retention that a prune of the repository goes by; ``None``: the connection's own rule has a fault."""
+    from vmkeep.flows.capacity import RetentionTerms
+    from vmkeep.flows.pruning import rules_of
+
+    place = RepositoryHook(repository).get_conn()
+    try:
+        rule = parse_rule(place.retention) if place.retention else None
+        zone = parse_zone(place.time_zone)
+    except UsageError as error:
+        log.warning("the points that go next are not noted, because connection %s has a fault: %s", repository, error)
+        return None
+    return RetentionTerms(rule=rule, zone=zone, policies=rules_of(policy_files()))
 
 
 def _inventories(own: Sequence[Policy], policies: Sequence[Policy]) -> Iterator[Inventory]:

@@ -39,13 +39,15 @@ class CheckRepositoryOperator(UpkeepOperator):
 
     def step(self, context: Context) -> Any:
         """Check the repository."""
-        from vmkeep.flows import upkeep
+        from vmkeep.flows import capacity, upkeep
         from vmkeep.flows.repositories import open_site_repository
 
         day = context["dag_run"].run_after  # not today, so that a retry after midnight reads the same slice
         part = None if self.read_data else upkeep.choose_slice(self.part, day=day, days=int(self.days))
-        with open_site_repository(self.site()) as repository:
+        site = self.site()
+        with open_site_repository(site) as repository:
             findings, counts = upkeep.check(repository, part, on_progress=self.follow("check"))
+            capacity.note_check(site.catalog, repository, part, all_data=part is None, findings=len(findings))
         self.log.info("checked %s: %s, %d findings", counts.data, mebibytes(counts.bytes_checked), counts.findings)
         for finding in findings[:_LINES]:
             self.log.error("%s", finding)

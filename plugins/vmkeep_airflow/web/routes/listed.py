@@ -6,7 +6,19 @@ from typing import Final
 
 from fastapi import APIRouter
 
-from vmkeep_airflow.web.routes import files, fleet, hardware, kept, policies, recoveries, restore, running, vms, windows
+from vmkeep_airflow.web.routes import (
+    files,
+    fleet,
+    hardware,
+    kept,
+    policies,
+    recoveries,
+    repositories,
+    restore,
+    running,
+    vms,
+    windows,
+)
 
 ROUTERS: Final[tuple[APIRouter, ...]] = (
     fleet.pages,
@@ -23,6 +35,8 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     running.answers,
     recoveries.pages,
     recoveries.answers,
+    repositories.pages,
+    repositories.answers,
     windows.pages,
     windows.answers,
     files.pages,

@@ -10,8 +10,8 @@ from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
-from playwright.sync_api import expect
 
+from tests.browsing import expect
 from tests.command_line import run_here
 from tests.integration.airflow.running.test_web_view import KINDS, PICTURES, watched
 from tests.integration.airflow.running.test_web_view import browser as browser  # a fixture

@@ -5,8 +5,8 @@ from __future__ import annotations
 from urllib.parse import quote
 
 import pytest
-from playwright.sync_api import expect
 
+from tests.browsing import expect
 from tests.integration.airflow.running.test_web_view import KINDS, PICTURES, watched
 from tests.integration.airflow.running.test_web_view import browser as browser  # a fixture
 from tests.patience import HANG, eventually

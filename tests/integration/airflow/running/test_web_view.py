@@ -6,8 +6,9 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Page, sync_playwright
 
+from tests.browsing import expect
 from tests.integration.flows.restoring import back_up
 from tests.patience import HANG
 from tests.unit.web import fleets
@@ -65,14 +66,11 @@ def test_the_pages_load_only_what_is_here_and_are_pictured(airflow, api, browser
         faults = watched(page, url)
         page.goto(f"{url}/vmkeep/fleet")
         page.screenshot(path=PICTURES / f"fleet-{scheme}-{width}.png", full_page=True)
-        page.get_by_role("link", name="Policies").click()
-        expect(page.locator("h1")).to_have_text("Policies")
-        page.screenshot(path=PICTURES / f"policies-{scheme}-{width}.png", full_page=True)
-        assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
-        page.get_by_role("link", name="Recoveries").click()
-        expect(page.locator("h1")).to_have_text("Recoveries")
-        page.screenshot(path=PICTURES / f"recoveries-{scheme}-{width}.png", full_page=True)
-        assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+        for name in ("Policies", "Repositories", "Recoveries"):
+            page.get_by_role("link", name=name, exact=True).click()
+            expect(page.locator("h1")).to_have_text(name)
+            page.screenshot(path=PICTURES / f"{name.lower()}-{scheme}-{width}.png", full_page=True)
+            assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), name
         page.goto(f"{url}/vmkeep/fleet")
         page.fill("input[type=search]", web01)
         page.get_by_role("button", name="Show").click()
