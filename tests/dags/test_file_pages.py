@@ -21,7 +21,7 @@ from urllib.parse import unquote
 import pytest
 
 from tests.command_line import run_here
-from tests.patience import HANG
+from tests.patience import HANG, eventually
 from vmkeep.catalog import open_catalog
 from vmkeep.flows.point_file_stream import StreamRequest
 from vmkeep.flows.point_files import make_file_path
@@ -29,7 +29,10 @@ from vmkeep.repository import create_repository, open_repository
 
 with warnings.catch_warnings():  # the libraries below deprecate each other
     warnings.simplefilter("default")
-    from airflow.api_fastapi.app import create_auth_manager
+    import httpx
+    import uvicorn
+    from airflow.api_fastapi.app import create_auth_manager, init_auth_manager
+    from airflow.api_fastapi.core_api.app import init_middlewares
     from airflow.models.log import Log
     from airflow.utils.session import create_session
     from fastapi import FastAPI
@@ -251,16 +254,15 @@ def test_each_download_stands_in_the_audit_log_with_its_user(client, files, plac
 
 @pytest.fixture
 def damaged(place):
-    """Destroy the packs of the repository for the time of a test."""
+    """Damage one block of the large file, three quarters into it, for the time of a test."""
+    inside = LARGE[(15 << 20) + 1000 :][:64]
     packs = [each for each in (place[0] / "repo" / "packs").rglob("*") if each.is_file()]
-    kept = {each: each.read_bytes() for each in packs}
-    for each, content in kept.items():
-        middle = len(content) // 2
-        each.chmod(0o600)
-        each.write_bytes(content[:middle] + bytes(64) + content[middle + 64 :])
+    (pack,) = [each for each in packs if inside in each.read_bytes()]
+    content = pack.read_bytes()
+    pack.chmod(0o600)
+    pack.write_bytes(content.replace(inside, bytes(64)))
     yield
-    for each, content in kept.items():
-        each.write_bytes(content)
+    pack.write_bytes(content)
 
 
 def test_a_damaged_file_is_never_handed_out_as_whole(files, damaged):
@@ -270,6 +272,45 @@ def test_a_damaged_file_is_never_handed_out_as_whole(files, damaged):
     assert packed.status_code != 200 or not zipfile.is_zipfile(io.BytesIO(packed.content))
     packed = files("fetch", volume="disk0", form="tar")
     assert packed.status_code != 200 or not packed.content.endswith(bytes(1024)), "the end of an archive is zeros"
+
+
+@pytest.fixture
+def served(client):
+    """Serve the app over HTTP, behind the middlewares that Airflow has, and return a client of it."""
+    outer = FastAPI()
+    outer.mount(FASTAPI_APPS[0]["url_prefix"], FASTAPI_APPS[0]["app"])
+    init_auth_manager(outer)
+    init_middlewares(outer)
+    server = uvicorn.Server(uvicorn.Config(outer, port=0, log_level="critical", lifespan="off"))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    assert eventually(lambda: server.started)
+    port = server.servers[0].sockets[0].getsockname()[1]
+    with httpx.Client(base_url=f"http://127.0.0.1:{port}", cookies=dict(client.cookies), timeout=HANG) as made:
+        yield made
+    server.should_exit = True
+    thread.join(HANG)
+
+
+def test_a_browser_sees_that_a_file_was_cut_off(served, place, damaged, monkeypatch):
+    monkeypatch.setattr(downloads, "SMALL", 1)
+    with pytest.raises(httpx.RemoteProtocolError):
+        served.get(f"/vmkeep/fetch/{place[1]}?volume=disk0&path=/large")
+
+
+def test_an_archive_that_was_cut_off_is_none_to_whoever_unpacks_it(served, place, damaged, monkeypatch, tmp_path):
+    monkeypatch.setattr(downloads, "SMALL", 1)  # its end is the only thing that tells, because its length is not known
+    for form in ("tar", "zip"):
+        (tmp_path / form).write_bytes(served.get(f"/vmkeep/fetch/{place[1]}?volume=disk0&form={form}").content)
+
+    assert subprocess.run(["tar", "-tf", tmp_path / "tar"], capture_output=True, check=False).returncode != 0
+    assert not zipfile.is_zipfile(tmp_path / "zip")
+
+
+def test_a_whole_download_is_called_whole(served, place):
+    answer = served.get(f"/vmkeep/fetch/{place[1]}?volume=disk0&path=/large")
+    assert answer.headers["content-length"] == str(len(LARGE))
+    assert answer.content == LARGE
 
 
 def download(ref, path):
