@@ -7,6 +7,7 @@ import socket
 import warnings
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC
 from html.parser import HTMLParser
 
 import pytest
@@ -16,12 +17,15 @@ from tests.quality_world import BROKEN, NOW, answers, check_over, fresh_catalog,
 from vmkeep.catalog import open_catalog
 from vmkeep.clock import now
 from vmkeep.errors import CatalogError
+from vmkeep.flows.capacity import RetentionTerms, load_capacity, note_check
 from vmkeep.flows.fleet import load_fleet, load_vm
 from vmkeep.flows.quality import check_quality, document_of, page, past_reports
 from vmkeep.model.proofs import PICTURE, PointProof, ProofKind, ProofResult
 from vmkeep.policy import read_file
 from vmkeep.quality import SUITE, Severity, ask, judge
 from vmkeep.repository import create_repository, open_repository
+from vmkeep.repository.checks import parse_slice
+from vmkeep.retention import NO_POLICIES, parse_rule
 from vmkeep.testing.servers import postgres_server
 
 SEVERITIES = {one.id: one.severity.value for one in SUITE}
@@ -242,7 +246,11 @@ def test_a_check_notes_marks_proofs_and_vms_for_the_pages(site):
         for result in (ProofResult.FAILED, ProofResult.PASSED):
             proof = PointProof(kind=ProofKind.BOOT, result=result, at=now())
             repository.proofs.add(ref, proof, {PICTURE: b"png"} if proof.passed else {})
-        check_quality(repository, [policy], [], catalog=url)
+        terms = RetentionTerms(rule=parse_rule("last 1"), zone=UTC, policies=NO_POLICIES)
+        check_quality(repository, [policy], [], catalog=url, retention=terms)
+        note_check(url, repository, parse_slice("2/30", today=now()), all_data=False, findings=1)
+        stored = repository.stats()
+        ((noted,), problems) = load_capacity([url], now())
         found = load_vm([url], ref.rpartition("/")[0], [policy], now())
         fleet = load_fleet([url], [policy], now())
 
@@ -252,3 +260,9 @@ def test_a_check_notes_marks_proofs_and_vms_for_the_pages(site):
     assert len({proof.kind for proof in listed.proofs}) == len(listed.proofs), "of each kind the newest"
     assert [(each.location, each.at is not None) for each in fleet.repositories] == [(str(site / "repository"), True)]
     assert [vm.name for vm in fleet.vms] == ["box"]
+    (day,) = noted.days
+    assert (day.points, day.bytes_stored, day.locked_for) == (1, stored.pack_bytes + stored.index_bytes, None)
+    assert day.free
+    assert [(each.part, each.parts, each.findings) for each in noted.checks] == [(2, 30, 1)]
+    assert [each.points for each in noted.leaving or ()] == [0] * 15, "the point is pinned"
+    assert problems == ()
