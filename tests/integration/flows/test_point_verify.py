@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+from dataclasses import replace
 
 import pytest
 
@@ -14,7 +15,7 @@ from tests.patience import HANG
 from vmkeep.guest.volumes import find_volumes
 from vmkeep.images import import_images
 from vmkeep.model.proofs import ProofKind, ProofResult
-from vmkeep.repository import Kind, Repository, create_repository
+from vmkeep.repository import Kind, Repository, create_repository, point_id
 from vmkeep.repository.frames.packs import pack_key
 
 VERIFY = ("point", "verify", "--json")
@@ -115,6 +116,20 @@ def test_file_systems_pass_fail_or_tell_nothing_each_for_a_reason(repository):
     assert "sequence numbers of the volume group vgdata" in proofs["stale"]["text"]
     kinds = {volume["name"]: volume["kind"] for volume in proofs["windows"]["details"]["volumes"]}
     assert sorted(kinds.values()) == ["btrfs", "gpt", "ntfs", "vfat", "xfs"]
+
+
+def test_a_volume_group_of_which_a_disk_was_skipped_is_no_damage_and_not_called_good(repository):
+    good = repository.find_point("latest:image-good")
+    vm = replace(good.vm, name="half", key="image-half")
+    half = replace(
+        good, id=point_id("half", vm.key), vm=vm, run="half", images=good.images[:1], skipped=(good.images[1].disk,)
+    )
+    repository.seal(half)
+
+    _, (told,) = verified(repository, "latest:image-half", "--level", "file-systems")
+
+    assert told["proof"]["result"] == "undecided"
+    assert "Hard disk 2" in told["proof"]["text"]
 
 
 def test_a_proof_names_few_volumes_and_judges_all_of_them(repository, monkeypatch):

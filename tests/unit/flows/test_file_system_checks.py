@@ -134,3 +134,13 @@ def test_an_encrypted_volume_beside_a_sound_one_is_undecided_and_named(ext4):
 
 def test_swap_beside_a_sound_file_system_is_no_doubt(ext4):
     assert judged(MemoryDisk(ext4), MemoryDisk(bytes(4086) + b"SWAPSPACE2" + bytes(MIB)))[0] is ProofResult.PASSED
+
+
+def test_a_partition_table_that_contradicts_itself_leaves_it_undecided(ext4):
+    beyond = bytes(4) + b"\x83" + bytes(3) + (1).to_bytes(4, "little") + (1 << 20).to_bytes(4, "little")
+    table = bytes(446) + beyond + bytes(48) + b"\x55\xaa" + bytes(MIB)
+
+    result, text = judged(MemoryDisk(ext4), MemoryDisk(table))
+
+    assert result is ProofResult.UNDECIDED
+    assert "disk1p1 reaches beyond the end of the disk" in text
