@@ -55,8 +55,10 @@ class Words:
     def __init__(self, *, falls=UnreachableError, finds=True):
         self.falls = falls
         self.finds = finds
+        self.asked = 0
 
     def scan(self, content):
+        self.asked += 1
         data = b"".join(content.pieces())
         if b"CRASH" in data and self.falls is not None:
             raise self.falls("the scanner is gone")
@@ -145,6 +147,7 @@ def test_a_scanner_that_is_gone_is_not_asked_for_every_further_point(repository,
         point: "the scanner is gone",
         "latest:web": "the scanner is gone",
     }
+    assert words.asked == 2, "the files of one point"
 
 
 def test_torn_groups_are_told_if_they_can_neither_be_kept_nor_marked(store, repository, guest_disks):
