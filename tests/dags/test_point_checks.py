@@ -157,6 +157,11 @@ def test_a_check_that_cannot_be_done_hides_none_that_failed_before_it(repository
 
     assert [(check["kind"], check["result"]) for check in context["ti"].pushed["checks"]] == [("digests", "failed")]
 
+    alone = context_of()
+    with pytest.raises(AirflowFailException, match="QEMU is not installed"):
+        verify({"point": point.ref, "name": "web01", "levels": ["boot"]}).execute(alone)
+    assert not alone["ti"].pushed, "a point of which no check said anything is not counted as one that was checked"
+
 
 def test_a_task_that_is_killed_leaves_no_proof(repository, tmp_path, monkeypatch):
     from vmkeep.flows import policy_checks

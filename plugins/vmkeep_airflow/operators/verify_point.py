@@ -74,7 +74,8 @@ class VerifyPointOperator(RepositoryOperator):
         except VmKeepError:
             # Pushed by hand, because Airflow keeps no result of a task that raises. A check that cannot be done must
             # not hide one that failed before it.
-            context["ti"].xcom_push(key="return_value", value=_result(job, proofs, files))
+            if any(proof.result is ProofResult.FAILED for proof in proofs):
+                context["ti"].xcom_push(key="return_value", value=_result(job, proofs, files))
             raise
         return _result(job, proofs, files)
 
