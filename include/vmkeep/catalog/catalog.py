@@ -256,15 +256,15 @@ def ask_catalog(url: str, question: Callable[[Catalog], T]) -> T:
 def _complete_refs(session: Session, repository: str) -> tuple[set[str], set[str]]:
     """Return the refs of the points that are entered in full, and of those of which a part is missing."""
     parts = (SourceRow, GuestRow, FactRow)
+    found: set[str] = set()
+    for table in (PointRow, *parts):
+        found.update(session.scalars(select(table.ref).where(table.repository == repository)))
+    # Asked for last, because another process may enter a point between two questions, and that has all its parts.
     query = select(PointRow.ref).where(PointRow.repository == repository)
     for part in parts:
         query = query.join(part, (part.repository == PointRow.repository) & (part.ref == PointRow.ref))
     complete = set(session.scalars(query))
-    others: set[str] = set()
-    for table in (PointRow, *parts):
-        found = session.scalars(select(table.ref).where(table.repository == repository))
-        others.update(ref for ref in found if ref not in complete)
-    return complete, others
+    return complete, found - complete
 
 
 def _entry(row: PointRow, source: SourceRow, disks: list[DiskRow]) -> CatalogEntry:

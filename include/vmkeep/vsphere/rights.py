@@ -342,7 +342,13 @@ STEPS: Mapping[Purpose, tuple[Step, ...]] = {
 
 SETTING_UP = Step(
     name="make the role, and grant it",
-    calls=("AddAuthorizationRole", "UpdateAuthorizationRole", "RetrieveEntityPermissions", "SetEntityPermissions"),
+    calls=(
+        "AddAuthorizationRole",
+        "FetchUserPrivilegeOnEntities",
+        "RetrieveEntityPermissions",
+        "SetEntityPermissions",
+        "UpdateAuthorizationRole",
+    ),
 )
 """No run does this, but the person who sets up the backup user."""
 

@@ -12,9 +12,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy.orm import Session
 
 from tests.unit.catalog.test_catalog import Manifests, point
-from vmkeep.catalog import ask_catalog, engine, open_catalog
+from vmkeep.catalog import Catalog, ask_catalog, engine, open_catalog
 from vmkeep.catalog.engine import write_ahead
 from vmkeep.errors import CatalogError, UnreachableError
 from vmkeep.testing.servers import Postgres, free_ports, postgres_server
@@ -66,6 +67,26 @@ def test_processes_that_make_the_tables_at_once_all_succeed(kind, sqlite_url, po
     assert said == [""] * STARTERS
     with open_catalog(url) as catalog:
         assert len(catalog.points("repo")) == 5
+
+
+def test_a_point_that_another_process_enters_meanwhile_is_not_taken_for_half_entered(postgres, monkeypatch):
+    real, forgotten = Session.scalars, []
+
+    with open_catalog(postgres.url) as catalog, open_catalog(postgres.url) as another:
+        catalog.rebuild(Manifests())
+
+        def scalars(self, query):
+            found = list(real(self, query))
+            monkeypatch.setattr(Session, "scalars", real)
+            another.record("repo", point(0))  # between the first question of the refresh and the next
+            return found
+
+        monkeypatch.setattr(Session, "scalars", scalars)
+        monkeypatch.setattr(Catalog, "_forget", lambda self, repository, refs: forgotten.extend(refs))
+        catalog.refresh(Manifests(point(0)))
+
+        assert forgotten == []
+        assert len(catalog.points("repo")) == 1
 
 
 class LetsGoAfterAFailure(sqlite3.Connection):
