@@ -12,9 +12,7 @@ from vmkeep.repository.checks.slices import Slice, parse_slice, slice_of_day
 TODAY = datetime(2026, 5, 4, 12, tzinfo=UTC)
 
 
-@given(
-    st.binary(min_size=16, max_size=16), st.integers(1, 60), st.datetimes(datetime(2000, 1, 1), datetime(2100, 1, 1))
-)
+@given(st.binary(min_size=16, max_size=16), st.integers(1, 60), st.integers(0, 40_000))
 def test_every_pack_has_its_turn_once_in_as_many_days_as_there_are_slices(pack, of, later):
     turns = [slice_of_day(TODAY + timedelta(days=later + day), of).holds(pack) for day in range(of)]
     assert turns.count(True) == 1
