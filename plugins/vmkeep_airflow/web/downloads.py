@@ -1,8 +1,8 @@
 """Hands files out of points to browsers, piece by piece, so that no download is kept in memory or holds a thread.
 
 A thread of the download's own reads and checks the blocks. A small file or archive is read whole before the answer
-begins, so that an error becomes a page. The answer of a larger one is cut off at an error: the browser then says that
-the download has failed, and the reason is in the log of the API server.
+begins, so that an error becomes a page. The answer of a larger one ends at an error, and the reason is in the log of
+the API server. The browser calls a file failed that is shorter than its length; an archive lacks its end.
 """
 
 from __future__ import annotations
