@@ -95,6 +95,8 @@ def find_marked(session: Session, moref: str) -> MarkedVm | None:
 def settle(session: Session, marked: MarkedVm) -> MarkedVm | None:
     """Wait for a suspension that vSphere still works on, and look again, because its caller may have died.
 
+    Also without one: it may have ended since the caller looked.
+
     Writing out the memory of a large VM takes minutes, and until its end the VM counts as running.
 
     :returns: the VM as it is now; ``None``: its mark is gone.
@@ -107,8 +109,6 @@ def settle(session: Session, marked: MarkedVm) -> MarkedVm | None:
         for task, info in tasks
         if info["info.descriptionId"] == _SUSPENDS and info["info.state"] in ("queued", "running")
     ]
-    if not going_on:
-        return marked
     for task in going_on:
         log.warning("VM %s: run %s began to suspend it; waiting for the end of that", marked.vm, marked.mark.run)
         try:

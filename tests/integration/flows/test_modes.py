@@ -181,6 +181,22 @@ def test_the_clean_up_waits_for_a_suspension_that_vsphere_still_works_on(bench, 
     assert (bench.lab.vm(web)["power"], mark_of(bench.lab, web)) == ("poweredOn", None)
 
 
+def test_a_suspension_that_ends_between_two_looks_is_seen(bench, web):
+    with hands(bench.lab) as session:
+        managed = session.vm(inventory.find_vm(session, web).moref)
+        mark = suspensions.SuspendMark(run="killed", began=session.server_time(), repository=repository_id(bench.site))
+        settings = [vim.option.OptionValue(key=key, value=value) for key, value in mark.settings.items()]
+        wait_task(session, managed.ReconfigVM_Task(vim.vm.ConfigSpec(extraConfig=settings)), what="mark", timeout=HANG)
+        before = suspensions.find_marked(session, bench.lab.vm(web)["moref"])
+        wait_task(session, managed.SuspendVM_Task(), what="suspend", timeout=HANG)
+
+        assert not before.suspended_by_run
+        assert suspensions.settle(session, before).suspended_by_run
+        backup.remove_snapshot(bench.site, before.vm.moref, "killed")
+
+    assert bench.lab.vm(web)["power"] == "poweredOn"
+
+
 def test_the_next_backup_resumes_the_vm_of_a_dead_run_and_has_to_be_started_again(bench, web):
     suspend(bench.lab, web, run="killed", repository=repository_id(bench.site), age=timedelta(minutes=20))
 
