@@ -8,6 +8,7 @@ from functools import partial
 
 from vmkeep.errors import BlobNotFoundError, CorruptError, NotFoundError
 from vmkeep.flows.check_values import Checked
+from vmkeep.model.hostconfig import is_host_key
 from vmkeep.model.job import Progress
 from vmkeep.model.point import RestorePoint
 from vmkeep.model.proofs import ProofKind, ProofResult
@@ -59,9 +60,17 @@ def check_digests(
         return Checked(
             kind=kind, result=ProofResult.FAILED, text=text, details=details | {"faults": faults[:_MOST_TOLD]}
         )
+    if is_without_data(point):
+        text = "the point holds no disk, so that nothing of the VM's data could be read back"
+        return Checked(kind=kind, result=ProofResult.UNDECIDED, text=text, details=details)
     what = "every block" if sample >= 1 else f"{sample:.0%} of the blocks"
     text = f"{what} ({size(checked)}) and {counted(len(point.attachments), 'saved file')} match their digests"
     return Checked(kind=kind, result=ProofResult.PASSED, text=text, details=details)
+
+
+def is_without_data(point: RestorePoint) -> bool:
+    """Return whether every disk of a VM was left out of its point. The point of an ESXi host needs none."""
+    return not point.images and not is_host_key(point.vm.key)
 
 
 def _damaged_files(repository: Repository, point: RestorePoint) -> Iterator[str]:

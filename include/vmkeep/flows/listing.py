@@ -57,15 +57,6 @@ class ListedVm:
     last_point_age_seconds: int | None = None
 
 
-def require_login(vcenter: VCenter) -> None:
-    """Log in to a vCenter or host, and out again.
-
-    :raises VmKeepError: the server cannot be reached, is not the one of its certificate, or refuses the login.
-    """
-    with open_session(vcenter):
-        return
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VmList:
     """VMs of a vCenter, sorted by name."""

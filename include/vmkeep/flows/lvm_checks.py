@@ -284,6 +284,8 @@ class _Fleet:
             text = f"LVM contradicts itself: {'; '.join(found.text for found in made.failures)}"
         elif look.unread:
             result, text = ProofResult.UNDECIDED, f"LVM could not be read: {look.unread[0]}"
+        elif not made.disks:
+            result, text = ProofResult.UNDECIDED, "the point holds no disk, so that nothing could be looked at"
         else:
             result = ProofResult.PASSED
             text = f"{counted(len(made.vgs), 'volume group')} on {counted(made.disks, 'disk')}, all consistent"

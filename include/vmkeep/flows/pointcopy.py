@@ -31,6 +31,7 @@ from vmkeep.flows.copied_file_lists import bring_file_lists
 from vmkeep.flows.copied_marks import bring_marks, bring_marks_of
 from vmkeep.flows.copied_proofs import bring_proofs
 from vmkeep.flows.copied_recoveries import bring_recoveries
+from vmkeep.flows.digest_checks import is_without_data
 from vmkeep.flows.proving import try_to_record
 from vmkeep.model.point import DiskImage, RestorePoint
 from vmkeep.model.proofs import ProofKind, ProofResult
@@ -272,7 +273,7 @@ class _PointJob:
         share = 1.0 if self._verify is Verify.ALL else _SAMPLE
         checked = Checked(
             kind=ProofKind.DIGESTS if self._verify is Verify.ALL else ProofKind.WRITTEN,
-            result=ProofResult.PASSED,
+            result=ProofResult.UNDECIDED if is_without_data(copy) else ProofResult.PASSED,
             text=f"{counted(blocks, 'block')} ({share:.0%}) of the copy match their digests",
             details={"share": share, "blocks": blocks},
         )

@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import update
 
 from tests.quality_world import (
     ALONG,
@@ -22,6 +23,7 @@ from tests.quality_world import (
     standing,
 )
 from vmkeep.catalog import QualityCheck, SampledDisk, SampledPoint, open_catalog
+from vmkeep.catalog.schema import DiskFactRow, DiskRow
 from vmkeep.model.disk import SkipReason
 from vmkeep.model.point import BackupKind, BackupMode
 from vmkeep.quality import SUITE
@@ -164,6 +166,28 @@ def sampled_disk(each, **fields) -> SampledDisk:
         map_blocks=-(-image.disk.capacity // block),
     )  # fmt: skip
     return replace(usual, **fields)
+
+
+ODD_SIZES = {
+    "empty": (DiskRow, {"capacity": 0}),
+    "half a sector": (DiskRow, {"capacity": (100 << 30) + 256}),
+    "without a map": (DiskRow, {"root": None}),
+    "less than nothing read": (DiskFactRow, {"bytes_read": -1}),
+    "far more read than there is": (DiskFactRow, {"bytes_read": (100 << 30) + (5 << 20)}),
+}
+
+
+def test_each_size_that_makes_no_sense_is_found(catalog):
+    usual = nights("whole blocks", bytes_read=(100 << 30) + (4 << 20))
+    points = [each for name in ODD_SIZES for each in nights(name, bytes_read=0)]
+
+    with check_over(catalog, [*points, *usual]) as check:
+        with catalog._engine.begin() as connection:  # no point can be made with such sizes
+            for name, (table, fields) in ODD_SIZES.items():
+                connection.execute(update(table).where(table.ref == point(name, 0).ref).values(fields))
+        rows = answers(catalog, check)["disk-size"]
+
+    assert {row["vm"] for row in rows} == {*ODD_SIZES}
 
 
 WRONG_ROWS = [
