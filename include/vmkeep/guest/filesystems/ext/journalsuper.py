@@ -33,7 +33,7 @@ class JournalError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JournalSuper:
-    """What the superblock tells. Places are numbers of blocks of the journal."""
+    """The facts of a journal's superblock. Places are numbers of blocks of the journal."""
 
     block_size: int
     blocks: int

@@ -32,7 +32,7 @@ _WAY_OUT: Final = "Boot or restore the machine to see them."
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NtfsState:
-    """What an NTFS tells of itself."""
+    """The facts that an NTFS keeps about itself."""
 
     name: bytes
     """In UTF-16; empty: it has none."""
