@@ -6,10 +6,12 @@ strangers wrote.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
+from io import BytesIO
 from pathlib import Path
 from typing import Any, Final
 
@@ -34,6 +36,22 @@ class CompiledRules:
     facts: ScannerFacts
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Source:
+    file: Path
+    text: str
+    changed: float
+    """When the file was changed, in seconds since the epoch."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Built:
+    compiled: bytes = b""
+    number: int = 0
+    """Rules in it."""
+    errors: Sequence[dict[str, Any]] = ()
+
+
 def compile_rules(places: Iterable[Path], folder: Path) -> CompiledRules:
     """Compile the rules in files, and in all files ``*.yar`` and ``*.yara`` below folders.
 
@@ -44,38 +62,24 @@ def compile_rules(places: Iterable[Path], folder: Path) -> CompiledRules:
     :raises MissingExtraError: YARA-X is not installed.
     """
     with needs_extra("malware", "YARA rules"):
-        import yara_x
+        import yara_x  # noqa: F401
 
-    compiler: Any = yara_x.Compiler()
-    for name in NAMES:
-        compiler.define_global(name, "")
     places = [place.expanduser().absolute() for place in places]
-    files = list(dict.fromkeys(_files(places)))
-    newest = 0.0
-    for file in files:
-        compiler.new_namespace(str(file))
-        compiler.add_include_dir(str(file.parent))
-        text, changed = _read(file)
-        newest = max(newest, changed)
-        try:
-            compiler.add_source(text, origin=str(file))
-        except yara_x.CompileError:
-            continue  # the compiler keeps its errors, and goes on to those of the other files
-    if errors := compiler.errors():
+    sources = [_read(file) for file in dict.fromkeys(_files(places))]
+    built = _build(sources)
+    if errors := built.errors:
         more = f" (and {len(errors) - _SHOWN} more)" if len(errors) > _SHOWN else ""
         raise UsageError(f"YARA rules: {'; '.join(map(_words, errors[:_SHOWN]))}{more}")
-    rules = compiler.build()
-    number = sum(1 for _ in rules)
-    if not number:
+    if not built.number:
         raise UsageError(f"YARA: no rules in {', '.join(map(str, places))}: give files, or folders of *.yar and *.yara")
     compiled = folder / "rules"
     with writing_to(folder), compiled.open("wb") as output:
-        rules.serialize_into(output)
+        output.write(built.compiled)
     facts = ScannerFacts(
         name="YARA",
         version=f"YARA-X {version('yara-x')}",
-        signatures=counted(number, "rule"),
-        signatures_at=datetime.fromtimestamp(newest, UTC),
+        signatures=counted(built.number, "rule"),
+        signatures_at=datetime.fromtimestamp(max(source.changed for source in sources), UTC),
         rules=":".join(map(str, places)),
     )
     return CompiledRules(file=compiled, facts=facts)
@@ -89,14 +93,37 @@ def _files(places: Iterable[Path]) -> Iterator[Path]:
             yield path
 
 
-def _read(file: Path) -> tuple[str, float]:
-    """Return the text of a file, and when it was changed."""
+def _read(file: Path) -> _Source:
     try:
-        return file.read_text(encoding="utf-8"), file.stat().st_mtime
+        return _Source(file=file, text=file.read_text(encoding="utf-8"), changed=file.stat().st_mtime)
     except UnicodeDecodeError as error:
         raise UsageError(f"YARA rules {file}: byte {error.start} is not UTF-8") from error
     except OSError as error:
         raise UsageError(f"YARA rules {file}: cannot be read: {error.strerror}") from error
+
+
+def _build(sources: Iterable[_Source]) -> _Built:
+    """Compile sources, and raise nothing because of them.
+
+    A compiler may only be dropped in the thread that made it. An error that went through this frame would keep the
+    compiler, and whichever thread drops the error last, or collects garbage, would drop the compiler, too.
+    """
+    import yara_x
+
+    compiler: Any = yara_x.Compiler()
+    for name in NAMES:
+        compiler.define_global(name, "")
+    for source in sources:
+        compiler.new_namespace(str(source.file))
+        compiler.add_include_dir(str(source.file.parent))
+        with suppress(yara_x.CompileError):  # the compiler keeps its errors, and goes on to those of the other files
+            compiler.add_source(source.text, origin=str(source.file))
+    if errors := compiler.errors():
+        return _Built(errors=errors)
+    rules = compiler.build()
+    compiled = BytesIO()
+    rules.serialize_into(compiled)
+    return _Built(compiled=compiled.getvalue(), number=sum(1 for _ in rules))
 
 
 def _words(error: dict[str, Any]) -> str:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
+import sys
+import threading
 
 import pytest
 
 from tests.integration.scanning.conftest import content
 from vmkeep.errors import TransferError, UsageError
 from vmkeep.scanning import ScannerPlaces, VerdictKind, open_scanners, yarascanner
+from vmkeep.scanning.yararules import compile_rules
 
 RULE = 'rule Evil { strings: $a = "EVIL" condition: $a }\n'
 
@@ -63,6 +67,26 @@ def test_wrong_rules_are_told_with_file_line_and_column(tmp_path):
 
     assert f"{tmp_path}/a.yar:2:13: unknown identifier `nobody`" in str(raised.value)
     assert f"{tmp_path}/b.yar:1:21: syntax error" in str(raised.value)
+
+
+def test_an_error_about_rules_may_be_dropped_by_any_thread(tmp_path, monkeypatch):
+    """YARA-X's compiler complains if another thread than its own drops it; an error that keeps it brings that about."""
+    complaints: list[object] = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda unraisable: complaints.append(unraisable.exc_value))
+    (tmp_path / "a.yar").write_text("rule A { condition: nobody }\n")
+    errors = []
+    for place in (tmp_path, tmp_path / "missing"):
+        with pytest.raises(UsageError) as raised:
+            compile_rules([place], tmp_path)
+        errors.append(raised.value)
+        del raised
+
+    dropping = threading.Thread(target=errors.clear)
+    dropping.start()
+    dropping.join()
+    gc.collect()
+
+    assert complaints == []
 
 
 @pytest.mark.parametrize("made", [None, "", b"\xff"], ids=["no file", "no rule", "no text"])
