@@ -17,7 +17,7 @@ from xdist.scheduler import LoadFileScheduling
 
 from tests import guest_disks as real_disks
 from tests import guest_image as guests
-from tests import kinds, labs
+from tests import kinds, labs, transfers
 from vmkeep.model.disk import ControllerKind, Disk
 from vmkeep.model.job import DiskJob
 from vmkeep.model.point import BackupKind
@@ -195,6 +195,14 @@ def unused_lab(tmp_path_factory):
     folder = tmp_path_factory.mktemp("unused") / "lab"
     labs.make_unused(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def transfer_server():
+    """The process from which children of transfers are forked; see tests.transfers."""
+    server = transfers.Server()
+    yield server
+    server.stop()
 
 
 @pytest.fixture(scope="session")

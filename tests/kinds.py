@@ -21,12 +21,12 @@ class Kind:
 
 
 KINDS: Final = (
-    Kind(name="unit", budget=310, folders=("tests/unit/",)),
-    Kind(name="contract", budget=75, folders=("tests/contract/", "tests/compat/")),
-    Kind(name="airflow", budget=760, folders=("tests/integration/airflow/", "tests/dags/")),
-    Kind(name="integration", budget=1750, folders=("tests/integration/", "tests/exports/")),
-    Kind(name="faults", budget=400, folders=("tests/faults/",)),
-    Kind(name="e2e", budget=220, folders=("tests/e2e/",)),
+    Kind(name="unit", budget=650, folders=("tests/unit/",)),
+    Kind(name="contract", budget=65, folders=("tests/contract/", "tests/compat/")),
+    Kind(name="airflow", budget=640, folders=("tests/integration/airflow/", "tests/dags/")),
+    Kind(name="integration", budget=1770, folders=("tests/integration/", "tests/exports/")),
+    Kind(name="faults", budget=320, folders=("tests/faults/",)),
+    Kind(name="e2e", budget=155, folders=("tests/e2e/",)),
 )
 """A test belongs to the first kind that has a folder of it. ``tests/README.md`` explains the budgets."""
 

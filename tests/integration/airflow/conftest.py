@@ -31,6 +31,13 @@ def _open_memory() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _forked_transfers(transfer_server) -> Iterator[None]:
+    """Fork the children of transfers of tasks that run in this process."""
+    with transfer_server.in_use():
+        yield
+
+
 @pytest.fixture(scope="session")
 def lab(tmp_path_factory) -> Iterator[Lab]:
     lab = Lab(tmp_path_factory.mktemp("vmlab") / "lab", options=["--data-disk-gib", "0.25"], env=os.environ)

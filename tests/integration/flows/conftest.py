@@ -17,6 +17,13 @@ from vmkeep.repository import create_repository
 from vmlab.testing import Lab
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _forked_transfers(transfer_server):
+    """Fork the children of transfers, because these tests are of what children do, and none of how they start."""
+    with transfer_server.in_use():
+        yield
+
+
 @pytest.fixture(scope="module")
 def lab(unused_lab, tmp_path_factory):
     with small_lab(unused_lab, tmp_path_factory.mktemp("lab")) as started:
