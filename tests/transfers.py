@@ -21,6 +21,7 @@ import subprocess
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import import_module
@@ -30,7 +31,9 @@ from typing import Any, Final
 import pytest
 
 COMMAND: Final = [sys.executable, "-P", "-m", "vmkeep.transfer"]
-_READ_AT_A_START: Final = ("PYTHONPATH", "LD_PRELOAD")
+_READ_AT_A_START: Final = ("PYTHON", "LD_PRELOAD", "MALLOC_", "GLIBC_")
+"""Beginnings of the names of variables that only a start reads. The path of libraries is none of them, because a
+library that is loaded here is named by its whole path."""
 _TAKE_ORPHANS: Final = 36
 """``PR_SET_CHILD_SUBREAPER``."""
 _MOST: Final = 1 << 16
@@ -67,11 +70,11 @@ class Server:
         self._process: subprocess.Popen[bytes] | None = None
         self._one_at_a_time = threading.Lock()
         self._prctl = ctypes.CDLL(None).prctl
-        self._usual = {name: os.environ.get(name) for name in _READ_AT_A_START}
+        self._usual = _read_at_a_start(os.environ)
 
     def Popen(self, command: list[str], *, env: Mapping[str, str], pass_fds: Sequence[int], **options: Any) -> Any:
         """Fork a child of a transfer, or start it as ever if a test has changed what only a start reads."""
-        if command != COMMAND or any(env.get(name) != value for name, value in self._usual.items()):
+        if command != COMMAND or _read_at_a_start(env) != self._usual:
             return subprocess.Popen(command, env=env, pass_fds=pass_fds, **options)
         (stdin, to_child), (from_child, stdout), (errors, stderr) = os.pipe(), os.pipe(), os.pipe()
         given = {0: stdin, 1: stdout, 2: stderr, **{number: number for number in pass_fds}}
@@ -119,6 +122,10 @@ class Server:
         return self._line
 
 
+def _read_at_a_start(environment: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in environment.items() if name.startswith(_READ_AT_A_START)}
+
+
 def _serve(line: socket.socket) -> None:
     """Fork a child for each message, until there is nobody who could send one."""
     for name in _LOADED:
@@ -144,6 +151,7 @@ def _fork_child(asked: dict[str, Any], descriptors: list[int], telling: int) -> 
     parent = os.getpid()
     child = os.fork()
     if child:
+        os.setpgid(child, child)  # here, because the test may ask for its group at once
         os.write(telling, str(child).encode())
         os._exit(0)
     while os.getppid() == parent:  # because the child remembers its parent
@@ -155,7 +163,6 @@ def _be_child(asked: dict[str, Any], descriptors: list[int]) -> None:
     """Be ``python -m vmkeep.transfer``, with some environment, folder and descriptors."""
     status = 1
     try:
-        os.setpgid(0, 0)
         os.chdir(asked["folder"])
         os.environ.clear()
         os.environ.update(asked["environment"])
@@ -169,6 +176,8 @@ def _be_child(asked: dict[str, Any], descriptors: list[int]) -> None:
 
         status = main()
         sys.stderr.flush()
+    except BaseException:  # noqa: BLE001 - the process ends here
+        traceback.print_exc()  # as a process that ends by an error would
     finally:
         os._exit(status)
 
