@@ -11,16 +11,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 
 from vmkeep.errors import CorruptError, NotFoundError, UnsupportedError
 from vmkeep.flows.check_values import Checked
 from vmkeep.flows.file_system_history import lost_file_systems, remembered
+from vmkeep.flows.guest_disks import disks_in_guest, disks_not_in_backup
 from vmkeep.flows.scan_volumes import is_too_small
-from vmkeep.guest import DiskInGuest
 from vmkeep.guest.filesystems import open_file_system
-from vmkeep.guest.lvm import DiskNotInBackup, Finding, Severity, check
+from vmkeep.guest.lvm import Finding, Severity, check
 from vmkeep.guest.volumes import Volume, Volumes, find_volumes
 from vmkeep.model.blockio import RandomDisk
 from vmkeep.model.extents import Extent
@@ -45,15 +45,8 @@ def check_file_systems(repository: Repository, point: RestorePoint) -> Checked:
     began = time.monotonic()
     damage: list[str] = []
     with open_views(repository) as views:
-        disks = [
-            DiskInGuest(
-                number=number,
-                label=image.disk.label,
-                disk=_Watched(views.open(image.root, what=f"restore point {point.ref}, {image.disk.label}"), damage),
-            )
-            for number, image in point.numbered.items()
-        ]
-        missing = [DiskNotInBackup(label=disk.label, capacity=disk.capacity) for disk in point.skipped]
+        disks = [replace(each, disk=_Watched(each.disk, damage)) for each in disks_in_guest(views, point)]
+        missing = disks_not_in_backup(point)
         volumes = find_volumes(disks, missing)
         findings = check(volumes.lvm, missing)
         roots = _Roots.of(volumes)

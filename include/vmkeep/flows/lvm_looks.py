@@ -7,10 +7,9 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from vmkeep.errors import CorruptError
+from vmkeep.flows.guest_disks import disks_in_guest, disks_not_in_backup
 from vmkeep.flows.lvm_values import CheckedGroup
-from vmkeep.guest import DiskInGuest
 from vmkeep.guest.lvm import (
-    DiskNotInBackup,
     Finding,
     FindingCode,
     GroupRecord,
@@ -129,14 +128,7 @@ def explained(look: Look, finding: Finding, *, before: str) -> Finding:
 
 
 def _look(views: DiskViews, point: RestorePoint, previous: Sequence[GroupRecord]) -> Look:
-    disks = [
-        DiskInGuest(
-            number=number,
-            label=image.disk.label,
-            disk=views.open(image.root, what=f"restore point {point.ref}, {image.disk.label}"),
-        )
-        for number, image in point.numbered.items()
-    ]
+    disks = disks_in_guest(views, point)
     state = read_lvm(disks)
-    absent = [DiskNotInBackup(label=disk.label, capacity=disk.capacity) for disk in point.skipped]
+    absent = disks_not_in_backup(point)
     return Look(point=point, state=state, findings=check(state, absent, previous))

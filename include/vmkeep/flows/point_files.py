@@ -7,10 +7,9 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 
 from vmkeep.errors import NotFoundError, UnsupportedError, UsageError, VmKeepError
+from vmkeep.flows.guest_disks import disks_in_guest, disks_not_in_backup
 from vmkeep.flows.point_doubts import about_content
-from vmkeep.guest import DiskInGuest
 from vmkeep.guest.filesystems import open_file_system
-from vmkeep.guest.lvm import DiskNotInBackup
 from vmkeep.guest.volumes import Volume, find_volumes
 from vmkeep.model.guestfiles import FileEntry, FileKind, GuestFileSystem
 from vmkeep.model.point import RestorePoint
@@ -134,7 +133,8 @@ class PointFiles:
         try:
             return files.entry(at.path)
         except NotFoundError as error:
-            raise NotFoundError(f"{at} is not in {self.point.ref}{_link_on_the_way(files, at)}") from error
+            hint = _link_on_the_way(files, at) or _escapes(at)
+            raise NotFoundError(f"{at} is not in {self.point.ref}{hint}") from error
 
 
 def _link_on_the_way(files: GuestFileSystem, at: FilePath) -> str:
@@ -170,13 +170,13 @@ def open_point_files(repository: Repository, text: str, *, doing: str, tell: Tel
     with ExitStack() as stack:
         stack.enter_context(repository.uses.open(point.ref, doing=doing))
         views = stack.enter_context(open_views(repository))
-        disks = [
-            DiskInGuest(
-                number=number,
-                label=image.disk.label,
-                disk=views.open(image.root, what=f"restore point {point.ref}, {image.disk.label}"),
-            )
-            for number, image in point.numbered.items()
-        ]
-        missing = [DiskNotInBackup(label=disk.label, capacity=disk.capacity) for disk in point.skipped]
+        disks = disks_in_guest(views, point)
+        missing = disks_not_in_backup(point)
         yield PointFiles(point, warnings, tuple(find_volumes(disks, missing)), stack, tell)
+
+
+def _escapes(at: FilePath) -> str:
+    """Return a hint if a path may have been copied from a listing, which shows some characters as escapes."""
+    if "\\" not in at.path:
+        return ""
+    return ": a listing shows a backslash and what a terminal would obey as escapes; --json has the names as they are"

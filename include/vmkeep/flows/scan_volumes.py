@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Final
 
 from vmkeep.errors import CorruptError, UnsupportedError
-from vmkeep.guest import DiskInGuest
+from vmkeep.flows.guest_disks import disks_in_guest, disks_not_in_backup
 from vmkeep.guest.filesystems import open_file_system
 from vmkeep.guest.lvm import FindingCode, Severity
 from vmkeep.guest.lvm import check as check_lvm
@@ -17,7 +17,9 @@ from vmkeep.model.point import RestorePoint
 from vmkeep.model.scanning import ScannedVolume
 from vmkeep.transfer import DiskViews
 
-_MAY_HIDE_FILES: Final = frozenset({FindingCode.TABLE_DAMAGED, FindingCode.UNREADABLE, FindingCode.PV_ON_RAID})
+_MAY_HIDE_FILES: Final = frozenset(
+    {FindingCode.TABLE_DAMAGED, FindingCode.UNREADABLE, FindingCode.PV_ON_RAID, FindingCode.PV_ON_DISK_NOT_IN_BACKUP}
+)
 """Findings about places whose volumes may not all be listed, though LVM itself is in order."""
 _LVM_OWN: Final = 1 << 20
 _SMALL: Final = 32 << 20
@@ -26,21 +28,12 @@ _SMALL: Final = 32 << 20
 
 def volumes_of(views: DiskViews, point: RestorePoint) -> Volumes:
     """Return the volumes on the disks of a point."""
-    return find_volumes(
-        [
-            DiskInGuest(
-                number=number,
-                label=image.disk.label,
-                disk=views.open(image.root, what=f"restore point {point.ref}, {image.disk.label}"),
-            )
-            for number, image in point.numbered.items()
-        ]
-    )
+    return find_volumes(disks_in_guest(views, point), disks_not_in_backup(point))
 
 
-def lost_volumes(volumes: Volumes) -> Iterator[ScannedVolume]:
+def lost_volumes(point: RestorePoint, volumes: Volumes) -> Iterator[ScannedVolume]:
     """Yield a volume that cannot be scanned for each place where some may be that nobody can list."""
-    for finding in check_lvm(volumes.lvm):
+    for finding in check_lvm(volumes.lvm, disks_not_in_backup(point)):
         if finding.severity is Severity.FAILURE or finding.code in _MAY_HIDE_FILES:
             yield ScannedVolume(name=finding.disk or finding.vg, kind="lvm", problem=finding.text)
     listed = {volume.uuid for group in volumes.lvm.groups for volume in group.physical_volumes}

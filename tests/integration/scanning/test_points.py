@@ -286,3 +286,15 @@ def test_a_point_is_not_clean_if_volumes_are_lost_with_the_metadata_of_their_gro
 
     assert (scanned["result"], scanned["found"]) == ("undecided", 0)
     assert any(each["kind"].startswith("lvm") and each["problem"] for each in scanned["volumes"])
+
+
+def test_a_volume_that_cannot_be_scanned_because_of_a_skipped_disk_names_that_disk(world, guest_disks):
+    ref = world.point("half", *(guest_disks.path(name) for name in ("iva", "ivb")))
+    whole = world.repository.load_point(ref)
+    first, second = whole.images
+    part = replace(whole, id=point_id("part", whole.vm.key), run="part", images=(first,), skipped=(second.disk,))
+
+    [scanned] = world.json("point", "scan", world.repository.seal(part), code=97)["points"]
+
+    assert scanned["result"] == "undecided"
+    assert any(f"{second.disk.label}, which is not in the backup" in each["problem"] for each in scanned["volumes"])
