@@ -42,13 +42,13 @@ GIB = 1 << 30
 REPOSITORY = "11111111-2222-4333-8444-555555555555"
 TEMPLATE, VM = "template", "the-vm"
 TABLES = (PointRow, SourceRow, GuestRow, FactRow, DiskRow, DiskFactRow)
-NAMED = {"ref", "vm_key", "vm_name", "run", "moref", "inventory_path", "dns_name"}
+NAMED = {"id", "ref", "vm_key", "vm_name", "run", "moref", "inventory_path", "dns_name"}
 """Columns that hold the VM's name."""
 
 
-def rows_of(night: int) -> dict[type, dict[str, Any]]:
+def rows_of(night: int, now: int = AT) -> dict[type, dict[str, Any]]:
     """Return the rows of the point of a night, 0 the newest, of the VM that is copied for all others."""
-    at = AT - 8 * 3600 - night * DAY
+    at = now - 8 * 3600 - night * DAY
     ref = f"{VM}/{datetime.fromtimestamp(at, UTC):%Y%m%dT%H%M%SZ}-{night:032x}"
     wobble = 1 + (night * 7 % 11 - 5) / 50
     sums = {"bytes_read": int(GIB * wobble), "bytes_stored": int(GIB * wobble * 0.3)}
@@ -57,7 +57,7 @@ def rows_of(night: int) -> dict[type, dict[str, Any]]:
     disk = {"key": 2000, "label": "Hard disk 1", "address": "scsi0:0", "capacity": 100 * GIB, "backing": "FlatVer2",
             "kind": "incremental", "reason": "the night before", "root": "ab" * 32, "skipped": None}  # fmt: skip
     return {
-        PointRow: own | point | sums | {"id": f"{night:032x}", "taken_at": datetime.fromtimestamp(at, UTC),
+        PointRow: own | point | sums | {"id": f"{night:x}-{VM}", "taken_at": datetime.fromtimestamp(at, UTC),
                                         "run": f"run{night}/{VM}", "consistency": "crash", "warnings": 0},
         SourceRow: own | {"vcenter": "vc", "moref": VM, "inventory_path": f"/DC/vm/{VM}", "server": "vc01"},
         GuestRow: own | {"addresses": "10.0.0.1", "dns_name": VM},
@@ -69,9 +69,12 @@ def rows_of(night: int) -> dict[type, dict[str, Any]]:
     }  # fmt: skip
 
 
-def fill(engine: Engine, vms: int, points: int) -> None:
-    """Enter the points of one VM, and copy them for all others within the database."""
-    made = [rows_of(night) for night in range(points)]
+def fill(engine: Engine, vms: int, points: int, now: int = AT) -> None:
+    """Enter the points of one VM, and copy them for all others within the database.
+
+    :param now: the newest points are eight hours older.
+    """
+    made = [rows_of(night, now) for night in range(points)]
     numbers = Table("bench_vm", MetaData(), Column("name", String(64), primary_key=True))
     with engine.begin() as connection:
         numbers.create(connection)
@@ -90,7 +93,7 @@ def fill(engine: Engine, vms: int, points: int) -> None:
             connection.execute(delete(table).where(table.repository == TEMPLATE))
         odd = [name_of(vm) for vm in range(0, vms, 100)]
         changed = {"bytes_read": 40 * GIB, "bytes_stored": 39 * GIB}
-        newest = (FactRow.vm_key.in_(odd)) & (FactRow.at == AT - 8 * 3600)
+        newest = (FactRow.vm_key.in_(odd)) & (FactRow.at == now - 8 * 3600)
         connection.execute(update(FactRow).where(newest).values(**changed))
         numbers.drop(connection)
 

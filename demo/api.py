@@ -33,6 +33,12 @@ class AirflowApi:
         self._token: str | None = None
         self._token = self.call("POST", "/auth/token", {"username": user, "password": password})["access_token"]
 
+    @property
+    def token(self) -> str:
+        """The token that goes with each call."""
+        assert self._token is not None
+        return self._token
+
     def call(self, method: str, path: str, body: object | None = None) -> Any:
         """Send one request and return the answer's JSON.
 

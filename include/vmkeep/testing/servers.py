@@ -241,8 +241,11 @@ class Postgres:
 
 
 @contextmanager
-def postgres_server() -> Iterator[Postgres]:
-    """Run PostgreSQL with an empty database."""
+def postgres_server(*more: str) -> Iterator[Postgres]:
+    """Run PostgreSQL with an empty database.
+
+    :param more: further settings, as in ``postgresql.conf``.
+    """
     programs = max(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name))
     folder = Path(tempfile.mkdtemp(prefix="postgres-", dir="/tmp"))  # its user may not enter pytest's folders
     as_postgres = ["--reuid=postgres", "--regid=postgres", "--clear-groups"]
@@ -251,7 +254,7 @@ def postgres_server() -> Iterator[Postgres]:
         shutil.chown(folder, "postgres", "postgres")
         initdb = [str(programs / "initdb"), "-D", data, "-A", "trust", "--no-sync", "-E", "UTF8"]
         subprocess.run(["setpriv", *as_postgres, *initdb], check=True, capture_output=True, cwd="/")
-        settings = [f"port={port}", "listen_addresses=127.0.0.1", "unix_socket_directories=", "fsync=off"]
+        settings = [f"port={port}", "listen_addresses=127.0.0.1", "unix_socket_directories=", "fsync=off", *more]
         flags = [part for setting in settings for part in ("-c", setting)]
         with running([*as_postgres, str(programs / "postgres"), "-D", data, *flags], log) as process:
             wait_until(lambda: b"ready to accept" in log.read_bytes(), process, log)
