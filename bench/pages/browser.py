@@ -1,4 +1,4 @@
-"""Shows each page in Chromium: how long it takes to load, whether anything fails or comes from elsewhere, and a picture.
+"""Shows each page in Chromium: its time to load, everything that fails or comes from elsewhere, and a picture.
 
 Chromium is Debian's, and Playwright drives it; both come with ``make setup`` for the tests.
 """
@@ -36,10 +36,10 @@ def look_at(site: PagesSite, paths: Sequence[tuple[str, str]], pictures: Path) -
         for scheme, width in _KINDS:
             context = browser.new_context(color_scheme=scheme, viewport={"width": width, "height": 900})
             context.add_cookies([{"name": "_token", "value": site.token, "url": url}])
-            page = context.new_page()
             for name, path in paths:
                 if "/api/" in path or "/runs/" in path:
                     continue
+                page = context.new_page()
                 picture = pictures / f"{re.sub('[^a-z0-9]+', '-', name.lower())}-{scheme}-{width}.png"
                 row = _look(page, url, path, times=_TIMES if (scheme, width) == _KINDS[0] else 1)
                 page.screenshot(path=picture, full_page=True)
@@ -48,6 +48,7 @@ def look_at(site: PagesSite, paths: Sequence[tuple[str, str]], pictures: Path) -
                     print(f"| {name} | {row}", flush=True)
                 if wide:
                     print(f"    {name} is wider than a window of {width}")
+                page.close()
         browser.close()
 
 
@@ -64,17 +65,15 @@ def _look(page: Page, url: str, path: str, *, times: int) -> str:
         if message.type in ("error", "warning"):
             faults.append(message.text)
 
-    listeners = {"request": lambda call: calls.append(call.url), "response": failed, "console": said,
-                 "pageerror": lambda error: faults.append(str(error))}  # fmt: skip
-    for event, listener in listeners.items():
-        page.on(event, listener)
+    page.on("request", lambda call: calls.append(call.url))
+    page.on("response", failed)
+    page.on("console", said)
+    page.on("pageerror", lambda error: faults.append(str(error)))
     found = []
     for _ in range(times):
         calls.clear()
         page.goto(url + path, wait_until="load", timeout=120_000)
         found.append(page.evaluate(_LOADED))
-    for event, listener in listeners.items():
-        page.remove_listener(event, listener)
     faults += [f"from elsewhere: {each}" for each in calls if urlsplit(each).netloc != own]
     found.sort(key=lambda one: float(one[2]))
     answered, parsed, loaded = (each / 1000 for each in found[min(1, times - 1)])

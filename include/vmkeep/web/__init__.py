@@ -3,12 +3,14 @@
 A view model is a frozen value that holds every word and number of its page. So the page and its JSON twin tell the
 same, and tests look at values. ``fleet``, ``vm``, ``hardware``, ``policies``, ``recoveries`` and ``capacity`` make the
 models, ``charts`` draws inline SVG, ``forms``, ``restore`` and ``restore_plan`` are the restore wizard, ``files`` is
-the browser of a point's files, ``running`` is everything in work, ``windows`` is one day's windows, ``words`` writes
-times, sizes and names, and ``rendering`` fills the templates.
+the browser of a point's files, ``running`` is everything in ``work``, ``windows`` is one day's windows, drawn by
+``day_bars``, ``states`` has the words of their states, ``words`` writes times, sizes and names, and ``rendering`` fills
+the templates.
 Nothing here knows Airflow, a request or a clock.
 """
 
 from vmkeep.web.capacity import RepositoriesPage, repositories_page
+from vmkeep.web.day_bars import bounds_of
 from vmkeep.web.files import FILES_A_PAGE, MOST_FOUND, FilesChoice, FilesPage, files_page, pattern_of
 from vmkeep.web.fleet import FleetPage, FleetQuery, FleetSort, VmState, fleet_page
 from vmkeep.web.forms import Given, faults_of, filled
@@ -37,20 +39,10 @@ from vmkeep.web.restore_plan import (
     restore_plan_page,
     state_of,
 )
-from vmkeep.web.running import (
-    RUNS,
-    WORKING_STATES,
-    AtWork,
-    PoolUse,
-    RateLimit,
-    RunningPage,
-    SnapshotAtWork,
-    WorkRun,
-    WorkTask,
-    running_page,
-)
+from vmkeep.web.running import RUNS, RunningPage, running_page
 from vmkeep.web.vm import POINTS_A_PAGE, VmPage, vm_page
-from vmkeep.web.windows import WindowBackup, WindowPlanned, WindowSeen, WindowsPage, bounds_of, windows_page
+from vmkeep.web.windows import WindowBackup, WindowPlanned, WindowSeen, WindowsPage, windows_page
+from vmkeep.web.work import WORKING_STATES, AtWork, PoolUse, RateLimit, SnapshotAtWork, WorkRun, WorkTask
 
 __all__ = [
     "FILES_A_PAGE",

@@ -9,154 +9,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
 from typing import Final
 
 from vmkeep.model.job import TaskProgress
 from vmkeep.model.wording import age, counted, size
+from vmkeep.web.states import TaskState
 from vmkeep.web.words import Moment, moment, plain
+from vmkeep.web.work import AtWork, PoolUse, RateLimit, SnapshotAtWork, WorkRun, WorkTask, is_of_this_try, state_of_task
 
-FRESH_SECONDS: Final = 30.0
-"""Age up to which told progress counts as live: six reports in a row may be lost."""
-SILENT_SECONDS: Final = 60.0
-"""Age of a worker's last sign of life from which it is shown as silent. It gives one every few seconds."""
-_STILL_SECONDS: Final = 60.0
-"""Seconds without a byte that are shown."""
 RUNS: Final = 200
 """Runs that the page lists."""
-
-
-class TaskState(StrEnum):
-    """How a task that has not ended is doing."""
-
-    MOVING = "moving"
-    STILL = "still"
-    """It tells its progress, and nothing has moved for a while."""
-    STARTING = "starting"
-    """It runs, and has told no progress yet."""
-    UNKNOWN = "unknown"
-    """Its worker lives, and its progress was not told for a while."""
-    SILENT = "silent"
-    """Its worker gives no sign of life."""
-    FOR_SLOT = "for slot"
-    FOR_ROOM = "for room"
-    FOR_RETRY = "for retry"
-    FOR_ANSWER = "for answer"
-
-    @property
-    def label(self) -> str:
-        """The state in a few words."""
-        return _LABELS[self][0]
-
-    @property
-    def tone(self) -> str:
-        """The tone in which a page shows it: ``good``, ``warn``, ``bad`` or ``calm``."""
-        return _LABELS[self][1]
-
-
-_LABELS: Final = {
-    TaskState.MOVING: ("at work", "good"),
-    TaskState.STILL: ("nothing moves", "warn"),
-    TaskState.STARTING: ("has begun", "calm"),
-    TaskState.UNKNOWN: ("progress not known", "warn"),
-    TaskState.SILENT: ("worker is silent", "bad"),
-    TaskState.FOR_SLOT: ("waits for a slot", "calm"),
-    TaskState.FOR_ROOM: ("waits for room", "calm"),
-    TaskState.FOR_RETRY: ("waits for its next try", "warn"),
-    TaskState.FOR_ANSWER: ("waits for an answer", "warn"),
-}
-_WAITING: Final = {
-    "scheduled": TaskState.FOR_SLOT,
-    "queued": TaskState.FOR_SLOT,
-    "up_for_reschedule": TaskState.FOR_ROOM,
-    "up_for_retry": TaskState.FOR_RETRY,
-    "deferred": TaskState.FOR_ANSWER,
-    "awaiting_input": TaskState.FOR_ANSWER,
-}
-WORKING_STATES: Final = ("running", "restarting", *_WAITING)
-"""Airflow's states of tasks that are in work or wait."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WorkTask:
-    """A task of a run that has not ended, as Airflow knows it."""
-
-    task: str
-    map_index: int
-    name: str
-    """The name of the mapped task, such as its disk; empty: none was given yet."""
-    state: str
-    pool: str
-    host: str
-    """Name of the worker's machine; empty: it does not run."""
-    begun_at: datetime | None
-    heartbeat_at: datetime | None
-    progress: TaskProgress | None
-    told_at: datetime | None
-    """The time at which the progress reached Airflow."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WorkRun:
-    """A DAG run that has not ended."""
-
-    dag_id: str
-    run_id: str
-    about: str
-    """The VM, point or policy."""
-    is_running: bool
-    """``False``: it waits until another run of its DAG has ended."""
-    since: datetime | None
-    """The start of the run, or the time from which it waits."""
-    tasks: tuple[WorkTask, ...]
-    disks_done: int
-    may_stop: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PoolUse:
-    """The use of one pool."""
-
-    name: str
-    slots: int
-    """-1: any number."""
-    running: int
-    waiting: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SnapshotAtWork:
-    """A snapshot that a backup has taken, and that is not known to be removed."""
-
-    about: str
-    dag_id: str
-    run_id: str
-    taken_at: datetime
-    is_left: bool
-    """Its run has ended, and could not remove it."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RateLimit:
-    """The limit for reading and writing one repository, as its connection names it."""
-
-    conn_id: str
-    location: str
-    limit_rate: str | None
-    may_change: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AtWork:
-    """Everything in work, as Airflow's database has it now."""
-
-    runs: tuple[WorkRun, ...]
-    total: int
-    """All runs that have not ended, those that are not listed included."""
-    pools: tuple[PoolUse, ...]
-    snapshots: tuple[SnapshotAtWork, ...]
-    limits: tuple[RateLimit, ...]
-    problems: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -281,7 +143,7 @@ def _run_row(run: WorkRun, now: datetime) -> RunRow:
 
 def _task_row(task: WorkTask, now: datetime) -> TaskRow:
     state = state_of_task(task, now)
-    found = task.progress if _is_of_this_try(task) else None
+    found = task.progress if is_of_this_try(task) else None
     is_live = state in (TaskState.MOVING, TaskState.STILL)
     in_bytes = found is not None and found.in_bytes
     rate = round(found.rate) if found is not None and in_bytes and is_live else None
@@ -306,24 +168,6 @@ def _task_row(task: WorkTask, now: datetime) -> TaskRow:
         left="" if eta is None else f"{eta} s left" if eta < 60 else f"{age(eta)} left",
         host=plain(task.host),
     )
-
-
-def state_of_task(task: WorkTask, now: datetime) -> TaskState:
-    """Return how a task is doing."""
-    if task.state in _WAITING:
-        return _WAITING[task.state]
-    if task.heartbeat_at is not None and (now - task.heartbeat_at).total_seconds() > SILENT_SECONDS:
-        return TaskState.SILENT
-    if task.progress is None or not _is_of_this_try(task):
-        return TaskState.STARTING
-    if task.told_at is None or (now - task.told_at).total_seconds() > FRESH_SECONDS:
-        return TaskState.UNKNOWN
-    return TaskState.STILL if task.progress.idle_seconds > _STILL_SECONDS else TaskState.MOVING
-
-
-def _is_of_this_try(task: WorkTask) -> bool:
-    """Return whether the progress was told by this try. Airflow keeps that of an earlier one until it is replaced."""
-    return task.told_at is not None and (task.begun_at is None or task.told_at >= task.begun_at)
 
 
 def _detail(task: WorkTask, state: TaskState, found: TaskProgress | None, now: datetime) -> str:

@@ -1,0 +1,57 @@
+"""The states that pages show of tasks and windows: for each a value for programs, words and a tone for people."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Self
+
+
+class ShownState(StrEnum):
+    """A state with its words. A member is written as its value, its label, its tone and its meaning."""
+
+    label: str
+    """The state in a few words."""
+    tone: str
+    """The tone in which a page shows it: ``good``, ``warn``, ``bad`` or ``calm``."""
+    meaning: str
+    """The state in a sentence; empty: the label says all."""
+
+    def __new__(cls, value: str, label: str, tone: str, meaning: str = "") -> Self:
+        """Make a member."""
+        made = str.__new__(cls, value)
+        made._value_ = value
+        made.label, made.tone, made.meaning = label, tone, meaning
+        return made
+
+
+class TaskState(ShownState):
+    """How a task that has not ended is doing."""
+
+    MOVING = "moving", "at work", "good"
+    STILL = "still", "nothing moves", "warn", "it tells its progress, and nothing has moved for a while"
+    STARTING = "starting", "has begun", "calm", "it runs, and has told no progress yet"
+    UNKNOWN = "unknown", "progress not known", "warn", "its worker lives, and its progress was not told for a while"
+    SILENT = "silent", "worker is silent", "bad", "its worker gives no sign of life"
+    FOR_SLOT = "for slot", "waits for a slot", "calm"
+    FOR_ROOM = "for room", "waits for room", "calm"
+    FOR_RETRY = "for retry", "waits for its next try", "warn"
+    FOR_ANSWER = "for answer", "waits for an answer", "warn"
+
+
+class WindowState(ShownState):
+    """How a window went, the worst that is true."""
+
+    MISSED = "missed", "missed", "bad", "nothing ran while it was open, and its policy does not catch up"
+    NO_PLAN = "no plan", "no plan", "bad", "its run knew no VMs; its task 'plan' tells why"
+    NOT_FIT = "not fit", "did not fit", "bad", "VMs of it were not backed up before it closed"
+    FAILED = "failed", "failures", "bad", "backups of it have failed"
+    EMPTY = "empty", "no VM", "warn", "its policy takes no VM that can be backed up"
+    NO_RUN = (
+        "no run", "no run", "warn",
+        "the policy has it, as its file is now, and Airflow has no run: its DAG was paused, is newer, or was changed",
+    )  # fmt: skip
+    LATE = "late", "ran over", "warn", "its last backup ended after it had closed"
+    OPEN = "open", "open", "calm", "its backups are at work"
+    DONE = "done", "in time", "good", "all its backups ended before it closed"
+    SUPERSEDED = "superseded", "superseded", "calm", "a later window has backed up the same VMs"
+    COMING = "coming", "coming", "calm", "it has not opened yet"
