@@ -23,7 +23,7 @@ from urllib.parse import quote
 
 from bench.pages.airflowrows import PLANNING
 from bench.pages.browser import look_at
-from bench.pages.meter import Cost, Meter
+from bench.pages.meter import BrokenPageError, Cost, Meter
 from bench.pages.site import PagesSite, pages_site
 from bench.programs import machine
 from bench.quality import name_of
@@ -103,7 +103,11 @@ def _measured(site: PagesSite, paths: list[tuple[str, str]], times: int, explain
     print("|---|---|---|---|---|---|---|---|---|")
     costs = []
     for name, path in paths:
-        cost = Meter(site).measure(name, path, times)
+        try:
+            cost = Meter(site).measure(name, path, times)
+        except BrokenPageError as error:
+            print(f"    {name} is broken: {error}", flush=True)
+            continue
         costs.append(cost)
         print(line_of(cost), flush=True)
         for each in cost.statements[:explain]:

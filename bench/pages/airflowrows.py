@@ -44,9 +44,9 @@ _RUNS: Final = """
 INSERT INTO dag_run (dag_id, run_id, run_type, state, queued_at, run_after, start_date, end_date, conf, created_at,
                      updated_at, clear_number, span_status, triggered_by)
 SELECT 'vm_backup', :policy || '__' || :stamp || '__' || '5029ab12-0000-4000-8000-' || lpad(vm::text, 12, '0')
-       || '__vm-' || vm, 'manual', 'success', began, began, began, began + interval '4 minutes',
-       json_build_object('vm', 'moref:vm-' || vm, 'policy', :policy), began, began, 0, 'ended', 'rest_api'
-FROM (SELECT vm, CAST(:opens AS timestamptz) + vm * interval '5 seconds' AS began
+       || '__' || '5029ab12-0000-4000-8000-' || lpad(vm::text, 12, '0'), 'manual', 'success', began, began, began, began + interval '4 minutes',
+       json_build_object('vm', 'moref:vm-' || vm, 'policy', :policy), began, began, 0, 'ended', 'REST_API'
+FROM (SELECT vm, CAST(:opens AS timestamptz) + vm * interval '500 milliseconds' AS began
       FROM generate_series(0, :vms - 1) AS vm) AS each
 """
 _INSTANCES: Final = """
@@ -140,7 +140,7 @@ def _plan(now: datetime, night: int, vms: int) -> WindowPlan:
 
 
 def _planned(vm: int) -> PlannedVm:
-    return PlannedVm(moref=f"vm-{vm}", name=name_of(vm), last_point_at=None)
+    return PlannedVm(moref=name_of(vm), name=name_of(vm), last_point_at=None)
 
 
 def _enter_window(connection: Connection, plan: WindowPlan, *, is_open: bool) -> None:
@@ -181,7 +181,7 @@ def _enter_run(
         "INSERT INTO dag_run (dag_id, run_id, run_type, state, queued_at, run_after, start_date, end_date, conf,"
         " created_at, updated_at, clear_number, span_status, logical_date, triggered_by) VALUES (:dag, :run,"
         " 'scheduled', :state, :began, :began, :began, :ended, CAST(:conf AS jsonb), :began, :began, 0, 'ended',"
-        " :began, 'timetable') RETURNING id"
+        " :began, 'TIMETABLE') RETURNING id"
     ), values).scalar_one())  # fmt: skip
 
 

@@ -8,14 +8,14 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 from urllib.parse import urlsplit
 
 from playwright.sync_api import Page, sync_playwright
 
 from bench.pages.site import PagesSite
 
-_KINDS: Final = (("light", 1400), ("dark", 1400), ("light", 390))
+_KINDS: Final[tuple[tuple[Literal["light", "dark"], int], ...]] = (("light", 1400), ("dark", 1400), ("light", 390))
 _TIMES: Final = 3
 """Loads of a page, of which the second fastest counts: the first one loads the style sheet, too."""
 _LOADED: Final = """() => {

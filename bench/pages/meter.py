@@ -68,6 +68,10 @@ class Cost:
         return sum(each.blocks for each in self.statements)
 
 
+class BrokenPageError(Exception):
+    """A page has answered with an error."""
+
+
 class Meter:
     """Measures pages of one site."""
 
@@ -104,7 +108,7 @@ class Meter:
         except urllib.error.HTTPError as error:
             if error.code // 100 == 3:  # a page that only leads elsewhere
                 return 0
-            raise SystemExit(f"{path}: {error.code} {error.read()[-800:]!r}") from error
+            raise BrokenPageError(f"{path}: {error.code} {error.read()[-800:]!r}") from error
 
     def _spent(self) -> tuple[float, float]:
         """Return the CPU seconds so far of the API server and of PostgreSQL, ended processes included."""

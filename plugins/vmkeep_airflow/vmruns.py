@@ -24,6 +24,15 @@ def run_id_of(plan: WindowPlan, vm: PlannedVm, *, number: int = 0) -> str:
     return f"{plan.policy}__{plan.stamp}__{name}__{_NOT_PLAIN.sub('-', vm.moref)}{again}"
 
 
+def patterns_of_runs(moref: str, *, escape: str) -> tuple[str, ...]:
+    """Return the patterns of SQL's LIKE that the ids of all runs of a VM fit which windows have started.
+
+    :param escape: a sign that no run's id has.
+    """
+    ending = f"__{_NOT_PLAIN.sub('-', moref)}".replace("_", f"{escape}_")
+    return f"%{ending}", f"%{ending}{escape}_{escape}_again-%"
+
+
 def conf_of(policy: Policy, plan: WindowPlan, vm: PlannedVm) -> dict[str, Any]:
     """Return the fields of ``vm_backup`` for a VM of a policy."""
     return {

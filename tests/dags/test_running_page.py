@@ -15,6 +15,7 @@ from tests.dags.test_web_view import as_role, filled, token_of
 from tests.dags.test_web_view import client as client  # a fixture
 from vmkeep.clock import now
 from vmkeep.model.job import TaskProgress, to_plain
+from vmkeep.web import TASKS
 from vmkeep_airflow.liveprogress import KEY
 
 with warnings.catch_warnings():  # the libraries below deprecate each other
@@ -30,7 +31,7 @@ with warnings.catch_warnings():  # the libraries below deprecate each other
     from fastapi import FastAPI, Request
     from fastapi.responses import JSONResponse
     from fastapi.testclient import TestClient
-    from sqlalchemy import insert
+    from sqlalchemy import Engine, event, insert
 
     from vmkeep_airflow.web import FASTAPI_APPS
 
@@ -154,6 +155,66 @@ def test_a_backup_in_work_is_shown_with_its_disk_its_snapshot_and_the_pool(view)
     html = view.get("/vmkeep/running").text
     assert "Hard disk 2" in html
     assert "1.0 GiB of 4.0 GiB" in html
+
+
+@pytest.fixture
+def points_checked():
+    """Put a check of many points into Airflow's database: two points are at work, and the others wait."""
+    with create_session() as session:
+        add_dag(session, "verify_points")
+        run = DagRun(dag_id="verify_points", run_id="many", run_type="manual", run_after=now(), state="running",
+                     start_date=now(), note="all of them", conf={"points": []})  # fmt: skip
+        session.add(run)
+        session.flush()
+        for index in range(TASKS + 9):
+            at_work = index >= TASKS + 7
+            add_task(session, run, "verify", index, state="running" if at_work else "scheduled",
+                     start_date=now() if at_work else None)  # fmt: skip
+        number = run.id
+    yield number
+    with create_session() as session:
+        session.delete(session.get(DagRun, number))
+
+
+def asked(view) -> tuple[dict[str, Any], int]:
+    """Return the page as data, and the number of statements for it."""
+    statements: list[str] = []
+
+    def note(_connection, _cursor, statement, *_rest):
+        statements.append(statement)
+
+    event.listen(Engine, "before_cursor_execute", note)
+    try:
+        page = as_role(view, "viewer").get("/vmkeep/api/running").json()
+    finally:
+        event.remove(Engine, "before_cursor_execute", note)
+    return page, len(statements)
+
+
+@pytest.mark.usefixtures("work")
+def test_a_run_of_many_tasks_lists_those_at_work_first_and_counts_the_others(view, points_checked):
+    page, _ = asked(view)
+    (run,) = [each for each in page["runs"] if each["run_id"] == "many"]
+    assert [task["map_index"] for task in run["tasks"]][:3] == [TASKS + 7, TASKS + 8, 0]
+    assert (len(run["tasks"]), run["more_tasks"], run["about"]) == (TASKS, 9, "all of them")
+    assert "9 more tasks of this run" in view.get("/vmkeep/running").text
+
+
+@pytest.mark.usefixtures("work")
+def test_the_page_asks_as_often_however_many_runs_are_in_work(view, points_checked):
+    _, few = asked(view)
+    with create_session() as session:
+        more = [DagRun(dag_id="verify_points", run_id=f"more-{number}", run_type="manual", run_after=now(),
+                       state="running", start_date=now(), note=f"check {number}") for number in range(5)]  # fmt: skip
+        session.add_all(more)
+    try:
+        page, many = asked(view)
+        assert {run["about"] for run in page["runs"]} >= {f"check {number}" for number in range(5)}
+        assert many == few
+    finally:
+        with create_session() as session:
+            for run in more:
+                session.delete(session.merge(run))
 
 
 @pytest.mark.usefixtures("work")

@@ -11,6 +11,8 @@ from urllib.parse import quote
 import pytest
 
 from tests.unit.web.fleets import HOSTILE, fill, nightly
+from vmkeep.flows.windows import PlannedVm, WindowPlan
+from vmkeep.policy import Due
 from vmkeep_airflow.dagruns import DagRunId
 from vmkeep_airflow.web import EXTERNAL_VIEWS, FASTAPI_APPS
 
@@ -227,6 +229,34 @@ def test_a_point_leads_to_its_vm(viewer, filled):
     assert answer.headers["location"] == f"/vmkeep/vms/key-web01?first=0#p-{point.id}"
 
 
+@pytest.mark.parametrize("number", [0, 3])
+def test_a_point_leads_to_its_run_however_many_others_a_night_has(filled, monkeypatch, number):
+    from airflow.models import DagRun
+    from airflow.utils.session import create_session
+
+    from vmkeep_airflow.vmruns import run_id_of
+    from vmkeep_airflow.web import dagrunlinks
+
+    monkeypatch.setattr(dagrunlinks, "_MOST", 2)
+    opens = filled[2][0].taken_at
+    plan = WindowPlan(policy="nightly", stamp="20260101T010000Z", due=Due.OPEN, opens_at=opens, closes_at=opens,
+                      next_opens_at=None)  # fmt: skip
+    vms = [PlannedVm(moref=moref, name="a_b", last_point_at=None) for moref in ("vm-1", "vm-11", "vm-12", "xvm-1")]
+    ids = [run_id_of(plan, vms[0], number=number), *(run_id_of(plan, vm) for vm in vms[1:])]
+    runs = [DagRun(dag_id="vm_backup", run_id=run_id, run_type="manual", state="success",
+                   run_after=opens + timedelta(minutes=place)) for place, run_id in enumerate(ids)]  # fmt: skip
+    with create_session() as session:
+        session.add_all(runs)
+    try:
+        key = DagRunId(dag_id="vm_backup", run_id=ids[0]).run_key(1)
+        assert dagrunlinks.path_of_run(key, opens, "vm-1") == f"/dags/vm_backup/runs/{ids[0]}"
+        assert dagrunlinks.path_of_run(key, opens, "vm-9") is None
+    finally:
+        with create_session() as session:
+            for run in runs:
+                session.delete(session.merge(run))
+
+
 def test_a_point_leads_to_its_run_in_airflow(filled):
     from airflow.models import DagRun
     from airflow.utils.session import create_session
@@ -239,10 +269,10 @@ def test_a_point_leads_to_its_run_in_airflow(filled):
         run = DagRun(dag_id=made.dag_id, run_id=made.run_id, run_type="manual", run_after=taken_at, state="success")
         session.add(run)
     try:
-        path = path_of_run(made.run_key(2), taken_at + timedelta(hours=2))
+        path = path_of_run(made.run_key(2), taken_at + timedelta(hours=2), "vm-1")
         assert path == "/dags/vm_backup/runs/manual__2026-01-01T00%3A00%3A00%2B00%3A00"
-        assert path_of_run(made.run_key(2), taken_at + timedelta(days=9)) is None
-        assert path_of_run("by-hand", taken_at) is None
+        assert path_of_run(made.run_key(2), taken_at + timedelta(days=9), None) is None
+        assert path_of_run("by-hand", taken_at, None) is None
     finally:
         with create_session() as session:
             session.delete(session.merge(run))

@@ -23,6 +23,7 @@ with warnings.catch_warnings():  # the libraries below deprecate each other
     from airflow.models.dag import DagTag
     from airflow.models.xcom import XComModel
     from airflow.utils.session import create_session
+    from sqlalchemy import select
 
 pytestmark = pytest.mark.filterwarnings("default")
 __all__ = ["client", "filled"]
@@ -89,6 +90,42 @@ def test_a_window_of_yesterday_is_told_with_its_backups(client, yesterday):
     page = client.get(f"/vmkeep/windows?day={yesterday}").text
     assert "web &lt;1&gt;" in page
     assert "the datastore is full" in page
+
+
+def test_a_window_is_shown_on_the_day_of_a_backup_that_ended_long_after_it_had_closed(client, yesterday):
+    as_role(client, "viewer")
+
+    def shown_today():
+        rows = client.get("/vmkeep/api/windows").json()["rows"]
+        return [row for row in rows if row["run_id"] == "scheduled__yesterday"]
+
+    assert shown_today() == []
+    with create_session() as session:
+        late = session.scalar(select(DagRun).where(DagRun.run_id.endswith("__again-1")))
+        late.end_date = now().replace(hour=0, minute=0, second=0, microsecond=0)
+    (row,) = shown_today()
+    assert len(row["backups"]) == 3, "all its backups are told, and not the late one alone"
+
+
+def test_backups_that_a_window_started_a_month_later_are_its_own_and_nothing_between_is_read(client, yesterday):
+    as_role(client, "viewer")
+    with create_session() as session:
+        held = session.scalar(select(DagRun).where(DagRun.run_id == "scheduled__yesterday"))
+        first, held.start_date = held.start_date, held.start_date + timedelta(days=30)
+        again = session.scalar(select(DagRun).where(DagRun.run_id.endswith("__again-1")))
+        again.run_after = held.start_date + timedelta(minutes=1)
+        again.start_date = again.run_after
+        elsewhere = DagRun(dag_id="vm_backup", run_id=again.run_id.replace("__again-1", "__again-9"), state="success",
+                           run_type="manual", run_after=first + timedelta(days=15))  # fmt: skip
+        session.add(elsewhere)
+    try:
+        rows = client.get(f"/vmkeep/api/windows?day={yesterday}").json()["rows"]
+        (row,) = [each for each in rows if each["run_id"] == "scheduled__yesterday"]
+        found = {each["name"]: each["run_id"] for each in row["backups"]}
+        assert found["web <1>"].endswith("__again-1")
+    finally:
+        with create_session() as session:
+            session.delete(session.merge(elsewhere))
 
 
 def test_a_window_that_is_to_come_is_read_from_its_policy_and_a_wrong_day_is_told(client, yesterday):

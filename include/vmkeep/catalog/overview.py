@@ -293,10 +293,19 @@ class Overview:
             chosen = select(PointRow).where(PointRow.vm_key == vm_key).order_by(*order).offset(first).limit(most)
             return _listed(session, list(session.scalars(chosen)))
 
+    def points_named(self, point_ids: Collection[str]) -> dict[str, ListedPoint]:
+        """Return some points by their ids; those that are not there are left out."""
+        with self._session() as session:
+            # The last of two copies of a point wins, and it is that of the first repository.
+            query = select(PointRow).where(PointRow.id.in_(point_ids)).order_by(PointRow.repository.desc())
+            found = {row.id: row for row in session.scalars(query)}
+            return {each.id: each for each in _listed(session, list(found.values()))}
+
     def place_of(self, point_id: str) -> tuple[str, int] | None:
         """Return the key of a point's VM, and the number of the VM's newer points; ``None``: there is no such point."""
         with self._session() as session:
-            found = session.scalar(select(PointRow).where(PointRow.id == point_id).order_by(PointRow.repository))
+            query = select(PointRow).where(PointRow.id == point_id).order_by(PointRow.repository).limit(1)
+            found = session.scalar(query)
             if found is None:
                 return None
             newer = or_(

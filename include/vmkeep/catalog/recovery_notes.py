@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
-from sqlalchemy import Engine, delete, insert, select
+from sqlalchemy import Engine, delete, func, insert, select
 from sqlalchemy.orm import Session
 
 from vmkeep.catalog.engine import make_tables, speaking
@@ -56,12 +56,16 @@ class RecoveryNotes:
     def newest(self, most: int) -> list[NotedRecovery]:
         """Return the newest runs of each plan, at most so many of each, the newest first."""
         row = NotedRecoveryRow
-        found: list[NotedRecovery] = []
+        place = func.row_number().over(partition_by=row.plan, order_by=(row.began.desc(), row.run)).label("place")
+        ranked = select(row.repository, row.run, place).subquery()
+        query = (
+            select(row)
+            .join(ranked, (ranked.c.repository == row.repository) & (ranked.c.run == row.run))
+            .where(ranked.c.place <= most)
+            .order_by(row.began.desc(), row.run.desc())
+        )
         with speaking(self._engine.url), Session(self._engine) as session:
-            for plan in session.scalars(select(row.plan).distinct()):
-                query = select(row).where(row.plan == plan).order_by(row.began.desc(), row.run).limit(most)
-                found += map(_noted, session.scalars(query))
-        return sorted(found, key=lambda each: (each.began, each.run), reverse=True)
+            return list(map(_noted, session.scalars(query)))
 
 
 def _noted(row: NotedRecoveryRow) -> NotedRecovery:

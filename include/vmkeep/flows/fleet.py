@@ -27,7 +27,7 @@ from vmkeep.policy import Policy
 
 __all__ = [
     "Fleet", "FleetVm", "ListedDisk", "ListedPoint", "NotedMark", "NotedProof", "NotedRepository", "VmPoints",
-    "find_point", "load_fleet", "load_trends", "load_vm",
+    "find_point", "load_fleet", "load_points", "load_trends", "load_vm",
 ]  # fmt: skip
 
 TREND: Final = 14
@@ -189,6 +189,26 @@ def find_point(catalogs: Iterable[str], point_id: str) -> tuple[str, int]:
     if not found:
         raise NotFoundError(f"no catalog has a restore point '{point_id}'")
     return found[0]
+
+
+def load_points(catalogs: Iterable[str], *point_ids: str) -> tuple[ListedPoint, ...]:
+    """Return points, in the order of their ids.
+
+    :raises NotFoundError: no catalog has one of them.
+    :raises CatalogError: no catalog can be read.
+    """
+    found: dict[str, ListedPoint] = {}
+
+    def ask(url: str) -> None:
+        if wanted := set(point_ids) - set(found):
+            with open_catalog(url) as cache:
+                found.update(cache.overview().points_named(wanted))
+
+    _ask_each(catalogs, ask)
+    for each in point_ids:
+        if each not in found:
+            raise NotFoundError(f"no catalog has a restore point '{each}'")
+    return tuple(found[each] for each in point_ids)
 
 
 def _ask_each(catalogs: Iterable[str], ask: Callable[[str], None]) -> tuple[str, ...]:

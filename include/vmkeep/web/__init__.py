@@ -39,7 +39,7 @@ from vmkeep.web.restore_plan import (
     restore_plan_page,
     state_of,
 )
-from vmkeep.web.running import RUNS, RunningPage, running_page
+from vmkeep.web.running import RUNS, TASKS, RunningPage, running_page
 from vmkeep.web.vm import POINTS_A_PAGE, VmPage, vm_page
 from vmkeep.web.windows import WindowBackup, WindowPlanned, WindowSeen, WindowsPage, windows_page
 from vmkeep.web.work import WORKING_STATES, AtWork, PoolUse, RateLimit, SnapshotAtWork, WorkRun, WorkTask
@@ -51,6 +51,7 @@ __all__ = [
     "POINTS_A_PAGE",
     "RUNS",
     "STATIC",
+    "TASKS",
     "WORKING_STATES",
     "AtWork",
     "FilesChoice",

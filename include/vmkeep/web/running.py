@@ -19,6 +19,8 @@ from vmkeep.web.work import AtWork, PoolUse, RateLimit, SnapshotAtWork, WorkRun,
 
 RUNS: Final = 200
 """Runs that the page lists."""
+TASKS: Final = 50
+"""Tasks of a run that the page lists, those at work first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +58,8 @@ class RunRow:
     is_running: bool
     since: Moment | None
     tasks: tuple[TaskRow, ...]
+    more_tasks: int
+    """Tasks that have not ended and are not listed."""
     disks_done: int
     may_stop: bool
 
@@ -136,6 +140,7 @@ def _run_row(run: WorkRun, now: datetime) -> RunRow:
         is_running=run.is_running,
         since=moment(run.since, now),
         tasks=tuple(_task_row(task, now) for task in run.tasks),
+        more_tasks=run.more_tasks,
         disks_done=run.disks_done,
         may_stop=run.may_stop,
     )

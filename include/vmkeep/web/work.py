@@ -63,6 +63,8 @@ class WorkRun:
     since: datetime | None
     """The start of the run, or the time from which it waits."""
     tasks: tuple[WorkTask, ...]
+    more_tasks: int
+    """Tasks that have not ended and are not listed."""
     disks_done: int
     may_stop: bool
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -17,10 +17,10 @@ from airflow.models.taskinstance import TaskInstance
 from airflow.models.xcom import XComModel
 from airflow.utils.session import create_session
 from sqlalchemy import func, select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, selectinload
 
 from vmkeep.model.job import TaskProgress, from_plain
-from vmkeep.web import RUNS, WORKING_STATES, PoolUse, SnapshotAtWork, WorkRun, WorkTask
+from vmkeep.web import RUNS, TASKS, WORKING_STATES, PoolUse, SnapshotAtWork, WorkRun, WorkTask
 from vmkeep_airflow.liveprogress import KEY
 from vmkeep_airflow.policies import PREFIX
 from vmkeep_airflow.runnotes import subject
@@ -31,6 +31,9 @@ _TAG: Final = "vmkeep"
 _ACTIVE: Final = ("running", "queued")
 _DISKS: Final = ("copy_disk", "write_disk", "verify")
 """The mapped tasks that each do one disk or one point."""
+_COLUMNS: Final = (
+    "task_id", "map_index", "rendered_map_index", "state", "pool", "hostname", "start_date", "last_heartbeat_at",
+)  # fmt: skip
 _LEFT: Final = timedelta(days=7)
 """Time for which a snapshot that a run could not remove is shown. The sweep has looked many times by then."""
 _MOST_LEFT: Final = 50
@@ -54,11 +57,12 @@ def find_work(user: Any, now: datetime) -> WorkFound:
         active = (DagRun.dag_id.in_(seen), DagRun.state.in_(_ACTIVE))
         total = session.scalar(select(func.count()).select_from(DagRun).where(*active)) or 0
         order = (DagRun.state.desc(), func.coalesce(DagRun.start_date, DagRun.run_after))  # running before queued
-        runs = session.scalars(select(DagRun).where(*active).order_by(*order).limit(RUNS)).all()
+        listed = select(DagRun).where(*active).order_by(*order).limit(RUNS)
+        runs = session.scalars(listed.options(selectinload(DagRun.dag_run_note))).all()
         may_stop = {dag_id: may_with_runs(user, "PUT", dag_id) for dag_id in {run.dag_id for run in runs}}
         names = _names(session, runs)
         about = {run.id: names.get(run.id) or about_of(run) for run in runs}
-        tasks, done = _tasks(session, runs)
+        tasks = _tasks(session, runs)
         return WorkFound(
             runs=tuple(
                 WorkRun(
@@ -67,8 +71,9 @@ def find_work(user: Any, now: datetime) -> WorkFound:
                     about=about[run.id],
                     is_running=run.state == "running",
                     since=run.start_date or run.run_after,
-                    tasks=tuple(tasks[run.dag_id, run.run_id]),
-                    disks_done=done[run.dag_id, run.run_id],
+                    tasks=tuple(tasks[run.id].tasks),
+                    more_tasks=tasks[run.id].number - len(tasks[run.id].tasks),
+                    disks_done=tasks[run.id].disks_done,
                     may_stop=may_stop[run.dag_id],
                 )
                 for run in runs
@@ -107,46 +112,77 @@ def _names(session: Session, runs: Sequence[DagRun]) -> dict[int, str]:
 
 def results_of(session: Session, runs: Collection[int], task: str) -> dict[int, Mapping[str, Any]]:
     """Return the results of a task by the ids of its runs."""
-    wanted = select(XComModel).where(
+    wanted = select(XComModel.dag_run_id, XComModel.value).where(
         XComModel.dag_run_id.in_(runs), XComModel.task_id == task, XComModel.key == "return_value"
     )
-    found = {each.dag_run_id: XComModel.deserialize_value(each) for each in session.scalars(wanted)}
+    found = {each.dag_run_id: XComModel.deserialize_value(each) for each in session.execute(wanted)}
     return {run: value for run, value in found.items() if isinstance(value, Mapping)}
 
 
-def _tasks(
-    session: Session, runs: Sequence[DagRun]
-) -> tuple[defaultdict[tuple[str, str], list[WorkTask]], Counter[tuple[str, str]]]:
-    """Return the tasks that have not ended, and the number of disks that are done, by DAG and run."""
-    ids = [run.run_id for run in runs if run.state == "running"]
-    known = {(run.dag_id, run.run_id): run.id for run in runs}
-    wanted = (
-        select(TaskInstance)
-        .where(TaskInstance.run_id.in_(ids), TaskInstance.state.in_((*WORKING_STATES, "success")))
-        .order_by(TaskInstance.start_date, TaskInstance.task_id, TaskInstance.map_index)
-    )
-    told = {
-        (each.dag_run_id, each.task_id, each.map_index): each
-        for each in session.scalars(
-            select(TaskStateStoreModel).where(
-                TaskStateStoreModel.dag_run_id.in_(known.values()), TaskStateStoreModel.key == KEY
-            )
+@dataclass(slots=True)
+class _OfRun:
+    """The tasks of one run that have not ended."""
+
+    tasks: list[WorkTask] = field(default_factory=list)
+    number: int = 0
+    """All of them, those that are not listed included."""
+    disks_done: int = 0
+
+
+def _tasks(session: Session, runs: Sequence[DagRun]) -> defaultdict[int, _OfRun]:
+    """Return the tasks of runs by the runs' ids.
+
+    A run may have a thousand tasks that wait, one for each point. So those at work go first, and the rest is counted.
+    """
+    ids = [run.id for run in runs if run.state == "running"]
+    found: defaultdict[int, _OfRun] = defaultdict(_OfRun)
+    ti = TaskInstance
+    of_run = (ti.dag_id == DagRun.dag_id) & (ti.run_id == DagRun.run_id)
+    order = (ti.start_date.is_(None), ti.start_date, ti.task_id, ti.map_index)
+    ranked = (
+        select(
+            DagRun.id.label("run"), ti.id.label("task"),
+            func.row_number().over(partition_by=DagRun.id, order_by=order).label("place"),
+            func.count().over(partition_by=DagRun.id).label("number"),
         )
-    }
-    tasks: defaultdict[tuple[str, str], list[WorkTask]] = defaultdict(list)
-    done: Counter[tuple[str, str]] = Counter()
-    for ti in session.scalars(wanted):
-        of_run = (ti.dag_id, ti.run_id)
-        if of_run not in known:
-            continue
-        if ti.state == "success":
-            done[of_run] += ti.task_id in _DISKS and ti.map_index >= 0
-        else:
-            tasks[of_run].append(_task(ti, told.get((known[of_run], ti.task_id, ti.map_index))))
-    return tasks, done
+        .select_from(DagRun)
+        .join(ti, of_run)
+        .where(DagRun.id.in_(ids), ti.state.in_(WORKING_STATES))
+        .subquery()
+    )  # fmt: skip
+    listed = (
+        select(ranked.c.run, ranked.c.number, *(getattr(ti, name) for name in _COLUMNS))
+        .join(ti, ti.id == ranked.c.task)
+        .where(ranked.c.place <= TASKS)
+        .order_by(ranked.c.place)
+    )
+    told = _told(session, ids)
+    for row in session.execute(listed):
+        of_it = found[row.run]
+        of_it.number = row.number
+        of_it.tasks.append(_task(row, told.get((row.run, row.task_id, row.map_index))))
+    done = (
+        select(DagRun.id, func.count())
+        .join(ti, of_run)
+        .where(DagRun.id.in_(ids), ti.state == "success", ti.task_id.in_(_DISKS), ti.map_index >= 0)
+        .group_by(DagRun.id)
+    )
+    for run, number in session.execute(done):
+        found[run].disks_done = number
+    return found
 
 
-def _task(ti: TaskInstance, told: TaskStateStoreModel | None) -> WorkTask:
+def _told(session: Session, runs: Collection[int]) -> dict[tuple[int, str, int], tuple[str, datetime]]:
+    """Return the progress that the tasks of runs have told, each with its time."""
+    row = TaskStateStoreModel
+    wanted = select(row.dag_run_id, row.task_id, row.map_index, row.value, row.updated_at).where(
+        row.dag_run_id.in_(runs), row.key == KEY
+    )
+    return {(each.dag_run_id, each.task_id, each.map_index): (each.value, each.updated_at)
+            for each in session.execute(wanted)}  # fmt: skip
+
+
+def _task(ti: Any, told: tuple[str, datetime] | None) -> WorkTask:
     return WorkTask(
         task=ti.task_id,
         map_index=ti.map_index,
@@ -156,8 +192,8 @@ def _task(ti: TaskInstance, told: TaskStateStoreModel | None) -> WorkTask:
         host=ti.hostname or "",
         begun_at=ti.start_date,
         heartbeat_at=ti.last_heartbeat_at,
-        progress=_progress(told.value) if told is not None else None,
-        told_at=told.updated_at if told is not None else None,
+        progress=_progress(told[0]) if told is not None else None,
+        told_at=told[1] if told is not None else None,
     )
 
 
@@ -222,6 +258,7 @@ def _left(session: Session, seen: Sequence[str], now: datetime) -> list[Snapshot
         .where(TaskInstance.task_id == "remove_snapshot", TaskInstance.state == "failed")
         .order_by(DagRun.end_date.desc())
         .limit(_MOST_LEFT)
+        .options(selectinload(DagRun.dag_run_note))
     )
     runs = {run.id: run for run in session.scalars(wanted)}
     names = _names(session, list(runs.values()))

@@ -11,10 +11,10 @@ from typing import Any, Final
 from airflow.models import DagRun
 from airflow.models.dag import DagTag
 from airflow.utils.session import create_session
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, or_, select
 from sqlalchemy.orm import Session
 
-from vmkeep.flows.windows import WindowPlan
+from vmkeep.flows.windows import PlannedVm, WindowPlan
 from vmkeep.model.job import from_plain
 from vmkeep.policy import Opening, Policy
 from vmkeep.web import WindowBackup, WindowPlanned, WindowSeen, bounds_of
@@ -28,6 +28,8 @@ _EARLIER: Final = timedelta(days=2)
 """A window and the wait for its backups last no longer."""
 _TAG: Final = "window"
 _ACTIVE: Final = ("running", "queued")
+_Held = tuple[DagRun, WindowPlan | None]
+"""The run of a window, and its plan."""
 _AGAIN: Final = re.compile(r"__again-\d+$")
 
 
@@ -44,9 +46,9 @@ def find_windows(user: Any, day: date) -> tuple[list[WindowSeen], list[WindowPla
             DagRun.dag_id.in_(dag_ids), DagRun.run_after >= begin - _EARLIER, DagRun.run_after < end
         )
         runs = session.scalars(query.order_by(DagRun.run_after)).all()
-        seen = _windows(session, runs)
-    touching = [each for each in seen if _touches(each, begin, end)]
-    stamps = {(each.policy, Opening(opens_at=each.opens_at, closes_at=each.opens_at).stamp) for each in seen}
+        held = _held(session, runs)
+        seen = _windows(session, _touching(session, held, begin))
+    stamps = {(policy, Opening(opens_at=at, closes_at=at).stamp) for policy, at in map(_opened, held)}
     planned = [
         WindowPlanned(policy=policy.name, opens_at=opening.opens_at, closes_at=opening.closes_at)
         for policy in (read.policy for read in files if read.policy is not None)
@@ -54,7 +56,7 @@ def find_windows(user: Any, day: date) -> tuple[list[WindowSeen], list[WindowPla
         for opening in _openings(policy, begin, end)
         if (policy.name, opening.stamp) not in stamps
     ]
-    return touching, planned, problems
+    return [each for each in seen if _touches(each, begin, end)], planned, problems
 
 
 def _touches(each: WindowSeen, begin: datetime, end: datetime) -> bool:
@@ -73,21 +75,47 @@ def _openings(policy: Policy, begin: datetime, end: datetime) -> Iterator[Openin
         at = coming.opens_at
 
 
-def _windows(session: Session, runs: Sequence[DagRun]) -> list[WindowSeen]:
-    ids = [run.id for run in runs]
-    plans = {run: plan for run, value in results_of(session, ids, "plan").items() if (plan := _plan(value))}
-    started = results_of(session, ids, "start_backups")
-    backups = _backups(session, runs, plans)
+def _held(session: Session, runs: Sequence[DagRun]) -> list[_Held]:
+    """Return the runs with their plans; ``None``: the run has made none."""
+    results = results_of(session, [run.id for run in runs], "plan")
+    return [(run, _plan(results[run.id]) if results.get(run.id) else None) for run in runs]
+
+
+def _opened(held: _Held) -> tuple[str, datetime]:
+    """Return the policy of a window, and the time at which it opened."""
+    run, plan = held
+    return run.dag_id.removeprefix(PREFIX), plan.opens_at if plan else (run.logical_date or run.run_after)
+
+
+def _touching(session: Session, held: Sequence[_Held], begin: datetime) -> list[_Held]:
+    """Return the windows that may touch a day: those that had not closed before it, and those with a later backup.
+
+    A window of a large site has thousands of backups, so those of an earlier window are not read without need.
+    """
+    earlier = [(run, plan) for run, plan in held if plan is not None and plan.closes_at < begin]
+    late: set[str] = set()
+    if earlier:
+        plans = [plan for _, plan in earlier]
+        ended_late = or_(DagRun.end_date.is_(None), DagRun.end_date >= begin)
+        query = select(DagRun.run_id).where(*_started_by(earlier), ended_late)
+        ids = session.scalars(query).all()
+        late = {stem for stem in map(_stem, plans) if any(run_id.startswith(stem) for run_id in ids)}
+    return [(run, plan) for run, plan in held if plan is None or plan.closes_at >= begin or _stem(plan) in late]
+
+
+def _windows(session: Session, held: Sequence[_Held]) -> list[WindowSeen]:
+    started = results_of(session, [run.id for run, _ in held], "start_backups")
+    backups = _backups(session, held)
     found = []
-    for run in runs:
-        plan = plans.get(run.id)
+    for run, plan in held:
         is_over = run.state not in _ACTIVE
+        policy, opens_at = _opened((run, plan))
         found.append(
             WindowSeen(
-                policy=run.dag_id.removeprefix(PREFIX),
+                policy=policy,
                 dag_id=run.dag_id,
                 run_id=run.run_id,
-                opens_at=plan.opens_at if plan else (run.logical_date or run.run_after),
+                opens_at=opens_at,
                 closes_at=plan.closes_at if plan else None,
                 due=plan.due.value if plan else "",
                 is_over=is_over,
@@ -107,20 +135,38 @@ def _plan(value: Mapping[str, Any]) -> WindowPlan | None:
 
 
 def _backups(
-    session: Session, runs: Sequence[DagRun], plans: Mapping[int, WindowPlan]
+    session: Session, held: Sequence[_Held]
 ) -> dict[str, list[tuple[str, str, datetime | None, datetime | None]]]:
     """Return the runs of backups by the id of the first run of their VM in the window: id, state, start and end."""
     found: defaultdict[str, list[tuple[str, str, datetime | None, datetime | None]]] = defaultdict(list)
-    if not plans:
+    planned = [(run, plan) for run, plan in held if plan is not None]
+    if not planned:
         return found
-    begin = min(plan.opens_at for plan in plans.values())
-    end = max(run.end_date or run.run_after + 2 * _EARLIER for run in runs)
-    query = select(DagRun.run_id, DagRun.state, DagRun.start_date, DagRun.end_date).where(
-        DagRun.dag_id == "vm_backup", DagRun.run_after >= begin, DagRun.run_after <= end
-    )
+    query = select(DagRun.run_id, DagRun.state, DagRun.start_date, DagRun.end_date).where(*_started_by(planned))
     for run_id, state, start, stop in session.execute(query.order_by(DagRun.run_after)):
         found[_AGAIN.sub("", run_id)].append((run_id, str(state), start, stop))
     return found
+
+
+def _started_by(planned: Sequence[tuple[DagRun, WindowPlan]]) -> tuple[ColumnElement[bool], ...]:
+    """Return the conditions on the backups that windows have started, of which an index serves that on the time.
+
+    Somebody may let a window start backups once more, long after it. So the time is that of each of its two passes, and
+    not all that lies between.
+    """
+    opens = [plan.opens_at for _, plan in planned]
+    first = DagRun.run_after.between(min(opens), max(opens) + 2 * _EARLIER)
+    again = [
+        at for at, plan in ((run.start_date, plan) for run, plan in planned) if at and at > plan.opens_at + _EARLIER
+    ]
+    times = [first, *(DagRun.run_after.between(at, at + 2 * _EARLIER) for at in again)]
+    stems = [DagRun.run_id.startswith(_stem(plan), autoescape=True) for _, plan in planned]
+    return DagRun.dag_id == "vm_backup", or_(*times), or_(*stems)
+
+
+def _stem(plan: WindowPlan) -> str:
+    """Return the beginning of the ids of all runs that a window starts."""
+    return run_id_of(plan, PlannedVm(moref="", name="", last_point_at=None)).removesuffix("__")
 
 
 def _of_window(

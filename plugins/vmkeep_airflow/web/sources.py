@@ -9,9 +9,8 @@ from airflow.models import Connection
 from airflow.utils.session import create_session
 from sqlalchemy import select
 
-from vmkeep.clock import now
-from vmkeep.errors import CatalogError, NotFoundError, VmKeepError
-from vmkeep.flows.fleet import ListedPoint, find_point, load_vm
+from vmkeep.errors import CatalogError, VmKeepError
+from vmkeep.flows.fleet import ListedPoint, load_points
 from vmkeep.policy import Policy, PolicyFile
 from vmkeep_airflow.hooks.fields import MissingConnectionError
 from vmkeep_airflow.hooks.repository import RepositoryHook
@@ -96,9 +95,4 @@ def load_point(point_id: str) -> ListedPoint:
     :raises NotFoundError: no catalog has it.
     :raises CatalogError: no catalog can be read.
     """
-    catalogs = required_sources().catalogs
-    vm_key, newer = find_point(catalogs, point_id)
-    for point in load_vm(catalogs, vm_key, (), now(), first=newer, most=1).points:
-        if point.id == point_id:
-            return point
-    raise NotFoundError(f"restore point '{point_id}' was removed just now")
+    return load_points(required_sources().catalogs, point_id)[0]

@@ -38,7 +38,7 @@ def task(**changes):
 def run(*tasks, **changes):
     fields = {
         "dag_id": "vm_backup", "run_id": "nightly__1", "about": "web01", "is_running": True, "since": ago(700),
-        "tasks": tasks, "disks_done": 1, "may_stop": True,
+        "tasks": tasks, "more_tasks": 0, "disks_done": 1, "may_stop": True,
     }  # fmt: skip
     return WorkRun(**(fields | changes))
 

@@ -9,11 +9,12 @@ from fastapi.responses import HTMLResponse, Response
 
 from vmkeep.clock import now
 from vmkeep.errors import NotFoundError
+from vmkeep.flows.fleet import load_points
 from vmkeep.web import HardwarePage, hardware_page
 from vmkeep_airflow.web.access import Viewer
 from vmkeep_airflow.web.frame import LONGEST, answer_router, data, html, page_router
 from vmkeep_airflow.web.repositories import load_machine
-from vmkeep_airflow.web.sources import load_point
+from vmkeep_airflow.web.sources import required_sources
 
 pages = page_router()
 answers = answer_router()
@@ -30,7 +31,8 @@ def _load(before: str, after: str) -> HardwarePage:
     :raises NotFoundError: a point is gone, or no connection leads to its repository.
     :raises CorruptError: a point is damaged.
     """
-    points = sorted((load_point(before), load_point(after)), key=lambda point: point.taken_at)
+    found = load_points(required_sources().catalogs, before, after)
+    points = sorted(found, key=lambda point: point.taken_at)
     if points[0].vm_key != points[1].vm_key:
         raise NotFoundError("these are points of two VMs, which have nothing to compare")
     older, newer = ((point, load_machine(point.repository, point.ref)) for point in points)

@@ -69,7 +69,7 @@ def show_point(point_id: str) -> Response:
 def show_run(point_id: str) -> Response:
     """Lead to the DAG run that made a point."""
     point = load_point(point_id)
-    path = path_of_run(point.run, point.taken_at)
+    path = path_of_run(point.run, point.taken_at, point.moref)
     if path is None:
         raise HTTPException(
             status.HTTP_404_NOT_FOUND,
