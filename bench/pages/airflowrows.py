@@ -43,10 +43,11 @@ _RUNNING, _QUEUED, _LEFT = 200, 300, 50
 _RUNS: Final = """
 INSERT INTO dag_run (dag_id, run_id, run_type, state, queued_at, run_after, start_date, end_date, conf, created_at,
                      updated_at, clear_number, span_status, triggered_by)
-SELECT 'vm_backup', :policy || '__' || :stamp || '__' || '5029ab12-0000-4000-8000-' || lpad(vm::text, 12, '0')
-       || '__' || '5029ab12-0000-4000-8000-' || lpad(vm::text, 12, '0'), 'manual', 'success', began, began, began, began + interval '4 minutes',
-       json_build_object('vm', 'moref:vm-' || vm, 'policy', :policy), began, began, 0, 'ended', 'REST_API'
-FROM (SELECT vm, CAST(:opens AS timestamptz) + vm * interval '500 milliseconds' AS began
+SELECT 'vm_backup', concat_ws('__', :policy, :stamp, name, name), 'manual', 'success', began, began, began,
+       began + interval '4 minutes', json_build_object('vm', 'moref:' || name, 'policy', :policy), began, began, 0,
+       'ended', 'REST_API'
+FROM (SELECT '5029ab12-0000-4000-8000-' || lpad(vm::text, 12, '0') AS name,
+             CAST(:opens AS timestamptz) + vm * interval '500 milliseconds' AS began
       FROM generate_series(0, :vms - 1) AS vm) AS each
 """
 _INSTANCES: Final = """
