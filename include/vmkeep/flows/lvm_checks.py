@@ -233,6 +233,7 @@ class _Fleet:
                 told += [why] if why else []
         if look.unread:
             done.unread[point.ref] = "; ".join(look.unread)
+        told += look.closed
         made = LvmCheck(
             point=point.ref,
             vm=point.vm.name,
@@ -286,12 +287,21 @@ class _Fleet:
             result, text = ProofResult.UNDECIDED, f"LVM could not be read: {look.unread[0]}"
         elif not made.disks:
             result, text = ProofResult.UNDECIDED, "the point holds no disk, so that nothing could be looked at"
+        elif look.doubts:
+            result, text = ProofResult.UNDECIDED, "; ".join(look.doubts)
         else:
-            result = ProofResult.PASSED
-            text = f"{counted(len(made.vgs), 'volume group')} on {counted(made.disks, 'disk')}, all consistent"
+            result, text = ProofResult.PASSED, _consistent(made, look)
         return PointProof(
             kind=ProofKind.LVM, result=result, at=now(), run=self._run, by=self._by, text=text, details=details_of(look)
         )
+
+
+def _consistent(made: LvmCheck, look: Look) -> str:
+    disks = counted(made.disks, "disk")
+    if not made.vgs:
+        return f"no volume group on {disks}"
+    absent = f"; not in the backup: {counted(look.absent, 'physical volume')}" if look.absent else ""
+    return f"{counted(len(made.vgs), 'volume group')} on {disks}, all consistent{absent}"
 
 
 def _of_the_point_before(look: Look, known: Before | None) -> str:

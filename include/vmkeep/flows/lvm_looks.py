@@ -48,6 +48,23 @@ class Look:
         return tuple(found.text for found in self.findings if found.code is FindingCode.UNREADABLE)
 
     @property
+    def doubts(self) -> tuple[str, ...]:
+        """A sentence for each thing for which nobody can tell whether LVM is in order."""
+        return (*(found.text for found in self.findings if found.severity is Severity.WARNING), *self.closed)
+
+    @property
+    def closed(self) -> tuple[str, ...]:
+        """A sentence for each place into which only the guest can look."""
+        kinds = [(place, "is encrypted") for place in self.state.encrypted]
+        kinds += [(place, "is a member of a software RAID") for place in self.state.raids]
+        return tuple(f"{place.name} {how}, and volume groups in it cannot be looked at" for place, how in kinds)
+
+    @property
+    def absent(self) -> int:
+        """The number of physical volumes that are on disks which the point leaves out."""
+        return sum(found.code is FindingCode.PV_ON_DISK_NOT_IN_BACKUP for found in self.findings)
+
+    @property
     def groups(self) -> tuple[CheckedGroup, ...]:
         """The volume groups, by name."""
         groups = (

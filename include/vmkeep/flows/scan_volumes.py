@@ -18,8 +18,11 @@ from vmkeep.model.scanning import ScannedVolume
 from vmkeep.transfer import DiskViews
 
 _MAY_HIDE_FILES: Final = frozenset(
-    {FindingCode.TABLE_DAMAGED, FindingCode.UNREADABLE, FindingCode.PV_ON_RAID, FindingCode.PV_ON_DISK_NOT_IN_BACKUP}
-)
+    {
+        FindingCode.TABLE_DAMAGED, FindingCode.UNREADABLE, FindingCode.PV_ON_RAID, FindingCode.PV_ENCRYPTED,
+        FindingCode.PV_ON_DISK_NOT_IN_BACKUP,
+    }
+)  # fmt: skip
 """Findings about places whose volumes may not all be listed, though LVM itself is in order."""
 _LVM_OWN: Final = 1 << 20
 _SMALL: Final = 32 << 20

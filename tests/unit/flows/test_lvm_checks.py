@@ -202,6 +202,62 @@ def test_a_check_is_kept_with_its_point_if_that_is_asked_for(repository, store):
     assert "sequence numbers" in failed.text
 
 
+def luks(folder: Path) -> Path:
+    image = folder / "luks.img"
+    image.write_bytes(b"LUKS\xba\xbe\0\2".ljust(MIB, b"\1"))
+    return image
+
+
+@pytest.mark.parametrize("beside", [(), CONSISTENT], ids=["alone", "beside a volume group"])
+def test_an_encrypted_place_that_may_hide_volume_groups_makes_the_proof_undecided_and_is_named(
+    repository, guest_disks, tmp_path, beside
+):
+    images = [*(guest_disks.path(name) for name in beside), luks(tmp_path)]
+    point = import_images(repository, images, name="sealed")
+
+    report = check(repository, record=True)
+
+    [proof] = repository.proofs.of(point.ref)
+    assert proof.result is ProofResult.UNDECIDED
+    assert f"disk{len(beside)} is encrypted, and volume groups in it cannot be looked at" in proof.text
+    assert report.checks[0].told == (proof.text,)
+    assert codes(report) == []
+
+
+def test_a_warning_makes_the_proof_undecided(repository, guest_disks, tmp_path, monkeypatch):
+    """It means that the check cannot tell."""
+    image = guest_disks.path("ia")
+    state = lvm_looks.read_lvm
+    warning = Finding(code=FindingCode.PV_ON_RAID, severity=Severity.WARNING, text="it may lie on a RAID")
+    monkeypatch.setattr(lvm_looks, "read_lvm", lambda disks: replace(state(disks), problems=(warning,)))
+    point = import_images(repository, [image, guest_disks.path("ib")], name="raid")
+
+    check(repository, record=True)
+
+    assert [(proof.result, proof.text) for proof in repository.proofs.of(point.ref)] == [
+        (ProofResult.UNDECIDED, "it may lie on a RAID")
+    ]
+
+
+def test_a_proof_says_that_a_volume_is_not_in_the_backup_and_that_a_guest_has_no_volume_group(
+    repository, store, tmp_path
+):
+    whole = store("half", *CONSISTENT)
+    first, second = whole.images
+    part = replace(whole, id=point_id("part", whole.vm.key), run="part", images=(first,), skipped=(second.disk,))
+    half = repository.seal(part)
+    (tmp_path / "plain.img").write_bytes(b"\1" * MIB)
+    plain = import_images(repository, [tmp_path / "plain.img"], name="plain")
+
+    check(repository, half, plain.ref, record=True)
+
+    texts = [proof.text for ref in (half, plain.ref) for proof in repository.proofs.of(ref)]
+    assert texts == [
+        "1 volume group on 1 disk, all consistent; not in the backup: 1 physical volume",
+        "no volume group on 1 disk",
+    ]
+
+
 def test_a_point_that_cannot_be_read_is_named_and_stops_no_other(repository, store):
     lost, good = store("db01", "iva", "ivb"), store("web01", *CONSISTENT)
     gone = store("app01", *CONSISTENT)

@@ -430,6 +430,19 @@ def test_a_volume_on_a_raid_that_is_not_read_is_no_failure():
     assert codes(disk_of(label(A, BOTH)), member) == ["missing-pv"]
 
 
+@pytest.mark.parametrize(
+    ("device", "code"),
+    [("/dev/mapper/luks-1", "pv-encrypted"), ("/dev/dm-3", "pv-encrypted"), ("/dev/sdb1", "missing-pv")],
+)
+def test_a_volume_below_encryption_is_no_failure_if_the_guest_saw_it_on_its_mapper(device, code):
+    sealed = disk_of()
+    sealed.content[:8] = b"LUKS\xba\xbe\0\2"
+    group = Group(pvs=(A, replace(B, device=device)))
+
+    assert codes(disk_of(label(A, group)), sealed) == [code]
+    assert codes(disk_of(label(A, group)), disk_of()) == ["missing-pv"]
+
+
 def test_history_shows_what_a_group_lost():
     keep, gone = (uuid_of(71), "root"), (uuid_of(72), "data")
     before = record_groups(read_lvm(in_guest(disk_of(label(A, replace(BOTH, lvs=(keep, gone)))))))

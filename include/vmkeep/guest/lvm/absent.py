@@ -19,6 +19,7 @@ from vmkeep.guest.lvm.values import (
 from vmkeep.guest.partitions import PartitionPlace
 
 _MISSING = "MISSING"
+_MAPPED = ("/dev/mapper/", "/dev/dm-")
 
 
 def absent_volumes(state: LvmState, missing_disks: Sequence[DiskNotInBackup]) -> Iterator[Finding]:
@@ -97,6 +98,9 @@ def _absent(state: LvmState, group: VolumeGroup, volume: PhysicalVolume, disk: D
     elif state.raids and volume.device.startswith("/dev/md"):
         code, severity, name = FindingCode.PV_ON_RAID, Severity.WARNING, state.raids[0].name
         text += f"; it lay on a software RAID, of which {name} is a member, and only mirrors are looked into"
+    elif state.encrypted and volume.device.startswith(_MAPPED):
+        code, severity, name = FindingCode.PV_ENCRYPTED, Severity.WARNING, state.encrypted[0].name
+        text += f"; it may lie in {name}, which is encrypted, so that only the guest can look into it"
     elif unread:
         code, severity, name = FindingCode.UNREADABLE, Severity.WARNING, unread[0].name
         text += f" that can be read; it may be on {name}"

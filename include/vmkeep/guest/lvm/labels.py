@@ -26,6 +26,7 @@ _ID: Final = b"LABELONE"
 _TYPE: Final = b"LVM2 001"
 _SUMMED_FROM: Final = 20
 _USED: Final = 1
+_LUKS: Final = b"LUKS\xba\xbe"
 _GROUPS: Final = (6, 10, 14, 18, 22, 26)
 _CRC_START: Final = 0xF597A6CF ^ 0xFFFFFFFF
 
@@ -50,6 +51,11 @@ def checksum(data: bytes, start: int | None = None) -> int:
     :param start: the checksum of the bytes before.
     """
     return zlib.crc32(data, _CRC_START if start is None else start ^ 0xFFFFFFFF) ^ 0xFFFFFFFF
+
+
+def is_encrypted(head: bytes) -> bool:
+    """Return whether a disk or partition begins with the header of LUKS, version 1 or 2 (cryptsetup's formats)."""
+    return head.startswith(_LUKS)
 
 
 def find_label(head: bytes) -> RawLabel | None:

@@ -10,7 +10,7 @@ from typing import Final
 from vmkeep.errors import CorruptError
 from vmkeep.guest.disks import Contradiction, DiskInGuest, MetadataReader
 from vmkeep.guest.lvm.areas import read_area, read_text
-from vmkeep.guest.lvm.labels import LABEL_SECTORS, SECTOR, RawLabel, find_label
+from vmkeep.guest.lvm.labels import LABEL_SECTORS, SECTOR, RawLabel, find_label, is_encrypted
 from vmkeep.guest.lvm.metadata import read_group
 from vmkeep.guest.lvm.raid import MIRROR, RaidMember, member_at_end, member_at_start
 from vmkeep.guest.lvm.values import (
@@ -50,6 +50,7 @@ class _Reading:
         self._readers: dict[int, MetadataReader] = {}
         self._arrays: set[bytes] = set()
         self._raids: list[PartitionPlace] = []
+        self._encrypted: list[PartitionPlace] = []
         self._parsed: dict[bytes, VolumeGroup | Contradiction] = {}
         self._left = _MOST_PARSED
 
@@ -70,6 +71,7 @@ class _Reading:
             unread=tuple(self._unread),
             problems=tuple(self._problems),
             raids=tuple(self._raids),
+            encrypted=tuple(self._encrypted),
             bytes_read=sum(reader.bytes_read for reader in self._readers.values()),
         )
 
@@ -94,8 +96,12 @@ class _Reading:
             if not is_passed_over:
                 self._note(FindingCode.METADATA_TORN, Severity.FAILURE, place, f"{place.name}: {error}")
             return
+        if raw is None and is_passed_over:
+            return
         if raw is None:
-            if not is_passed_over:
+            if is_encrypted(head):
+                self._encrypted.append(place)
+            else:
                 self._look_below(reader, place)
         elif is_passed_over:
             text = f"{place.name} has a label of LVM, but also partitions, so LVM passes over the label"
@@ -115,13 +121,16 @@ class _Reading:
         elif member.array not in self._arrays:
             self._arrays.add(member.array)
             inner = replace(place, start=place.start + member.data_start, size=member.data_size)
+            head = reader.read(inner.start, min(inner.size, LABEL_SECTORS * SECTOR))
             try:
-                raw = find_label(reader.read(inner.start, min(inner.size, LABEL_SECTORS * SECTOR)))
+                raw = find_label(head)
             except Contradiction as error:
                 self._note(FindingCode.METADATA_TORN, Severity.FAILURE, place, f"{place.name}: {error}")
                 return
             if raw is not None:
                 self._read_volume(reader, inner, raw)
+            elif is_encrypted(head):
+                self._encrypted.append(place)
 
     def _leave_out_mirrors(self) -> None:
         """Keep one of several labels that are alike because a RAID mirrors them."""

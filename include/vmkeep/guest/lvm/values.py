@@ -185,6 +185,8 @@ class LvmState:
     """What is wrong with labels; :func:`vmkeep.guest.lvm.check` passes it on."""
     raids: tuple[PartitionPlace, ...] = ()
     """Members of software RAIDs that are no mirrors, below which nothing is looked for."""
+    encrypted: tuple[PartitionPlace, ...] = ()
+    """Places that LUKS encrypts, below which nobody but the guest can look."""
     bytes_read: int = 0
 
     @property
@@ -252,6 +254,8 @@ class FindingCode(StrEnum):
     """A physical volume fits a disk that is not part of the backup."""
     PV_ON_RAID = "pv-on-raid"
     """A physical volume lay on a Linux software RAID whose level is not read here."""
+    PV_ENCRYPTED = "pv-encrypted"
+    """A physical volume lay on a device that the guest's own mapper made, and a place of the guest is encrypted."""
     NOT_INITIALISED = "not-initialised"
     """A partition has the type of LVM and no label."""
     ORPHAN_PV = "orphan-pv"
