@@ -51,7 +51,10 @@ def plan_restore(site: Site, request: RestoreRequest, *, has_ended: HasEnded = n
             plan = plan_new(basis, saved)
         if not plan.nothing_to_do:
             plan = replace(plan, way=way_over(session, plan, driver.transports))
-            doubts = (*about_doubts(repository, point), *about_scan(repository, point, request.scan))
+            doubts = (
+                *about_doubts(repository, point),
+                *about_scan(repository, point, request.scan, found=request.found),
+            )
             memory = about_the_memory(point, powers_on=plan.power_on)
             plan = replace(plan, warnings=(*doubts, *memory, *plan.warnings, *about_way(plan)))
             if not request.dry_run:

@@ -125,6 +125,9 @@ class RestoreRequest:
     on_failure: OnFailure = OnFailure.REMOVE
     scan: ScanFirst = ScanFirst.NO
     """Whether the point is scanned for malware before anything else."""
+    found: str = ""
+    """The find of that scan in one sentence; empty: it found nothing, or was not made. A store that takes no notes
+    would lose it."""
     over: OverOptions = OverOptions()
     new_vm: NewVmOptions = NewVmOptions()
     transports: tuple[TransportMode, ...] = DEFAULT_MODES

@@ -44,4 +44,4 @@ def scan_first(
     ):
         scanned = scanner.scan(request.point, ScanWish(), on_progress=on_progress)
     tell(f"{scanned.point}: {scanned.line}")
-    return replace(request, point=scanned.point)
+    return replace(request, point=scanned.point, found=scanned.line if scanned.found else "")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+from types import SimpleNamespace
+
 import pytest
 
 from tests.integration.flows.restoring import new_run, silent
@@ -74,6 +77,23 @@ def test_a_point_with_malware_is_refused_also_if_another_scanner_does_not_find_i
     with pytest.raises(MalwareFoundError, match="told by a test"):
         plan_restore(site, scanned(site, request(point, scan="refuse"), rules))
     assert any("told by a test" in warning for warning in plan_restore(site, request(point)).warnings)
+
+
+@pytest.mark.parametrize("before", [None, ProofResult.PASSED])
+def test_a_find_counts_although_the_store_takes_no_note_of_it(unscanned, monkeypatch, before):
+    """Also beside an older proof that the point is clean, which the find refutes."""
+    site, point = unscanned
+    if before is not None:
+        proved(site, point, before)
+    outcome = SimpleNamespace(point=point, line="malware in 1 file: disk0:/evil (Evil)", found=1)
+    scanner = SimpleNamespace(scan=lambda *_args, **_kwargs: outcome)
+    monkeypatch.setattr("vmkeep.flows.scan_first.open_point_scanner", lambda *_args, **_kwargs: nullcontext(scanner))
+    places = ScannerPlaces()
+
+    with pytest.raises(MalwareFoundError, match=r"is not clean: malware in 1 file"):
+        plan_restore(site, scanned(site, request(point, scan="refuse"), places))
+    plan = plan_restore(site, scanned(site, request(point, scan="warn"), places))
+    assert any("is not clean: malware in 1 file" in warning for warning in plan.warnings)
 
 
 def test_a_restore_that_cannot_be_done_is_refused_before_anything_is_scanned(kept):
