@@ -94,8 +94,8 @@ class VmSummary:
     newest: datetime | None
     bad: int
     """Number of points that are damaged or suspect."""
-    place: str
-    """Host of the vCenter and managed object id, as of the newest good point; empty: not recorded."""
+    told_by: str
+    """The point that name, policy and capacity are of: the newest good one, or else the newest."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -222,14 +222,13 @@ class Overview:
             .subquery()
         )  # fmt: skip
         query = (
-            select(numbers, fact.ref, fact.vm_name, fact.policy, fact.capacity, SourceRow.server, SourceRow.moref)
+            select(numbers, fact.ref, fact.vm_name, fact.policy, fact.capacity)
             .join(
                 fact,
                 (fact.repository == numbers.c.repository)
                 & (fact.vm_key == numbers.c.vm_key)
                 & (fact.at == func.coalesce(numbers.c.good, numbers.c.newest)),
             )
-            .outerjoin(SourceRow, (SourceRow.repository == fact.repository) & (SourceRow.ref == fact.ref))
             .order_by(fact.ref)
         )
         with self._session() as session:
@@ -242,6 +241,21 @@ class Overview:
             return [FactRow.vm_key.not_like(_HOSTS)]
         ids = [each.repository for each in self.repositories()]
         return [FactRow.repository.in_(ids), FactRow.vm_key == vm_key]
+
+    def places(self, vms: Collection[VmSummary]) -> dict[str, str]:
+        """Return where VMs were when they were backed up: host of the vCenter and managed object id, by the VM's key.
+
+        Those of which nothing is recorded are left out.
+        """
+        keys = {(each.repository, each.told_by): each.vm_key for each in vms}
+        found: dict[str, str] = {}
+        with self._session() as session:
+            for some in _parted(keys):
+                wanted = tuple_(SourceRow.repository, SourceRow.ref).in_(some)
+                for row in session.scalars(select(SourceRow).where(wanted)):
+                    if row.server and row.moref:
+                        found[keys[row.repository, row.ref]] = f"{row.server}/{row.moref}"
+        return found
 
     def noted_vms(self, vm_key: str | None = None, places: Collection[str] = ()) -> list[tuple[str, NotedVm]]:
         """Return the VMs of the last look at each repository, each with the repository.
@@ -340,7 +354,7 @@ def _summary(row: Any) -> VmSummary:
         ref=row.ref if is_good else None,
         newest=_time(row.good) if is_good else None,
         bad=row.bad,
-        place=f"{row.server}/{row.moref}" if row.server and row.moref else "",
+        told_by=row.ref,
     )
 
 

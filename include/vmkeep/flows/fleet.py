@@ -19,6 +19,7 @@ from vmkeep.catalog import (
     NotedProof,
     NotedRepository,
     NotedVm,
+    Overview,
     VmSummary,
     open_catalog,
 )
@@ -92,6 +93,13 @@ class _Found:
     summaries: list[VmSummary] = field(default_factory=list)
     vms: list[tuple[str, NotedVm]] = field(default_factory=list)
     repositories: list[NotedRepository] = field(default_factory=list)
+    places: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+    """The places of VMs by their keys; see :meth:`vmkeep.catalog.Overview.places`."""
+
+    def add_places(self, overview: Overview, summaries: Iterable[VmSummary]) -> None:
+        """Ask for the places of VMs."""
+        for key, place in overview.places(list(summaries)).items():
+            self.places[key].add(place)
 
 
 def load_fleet(catalogs: Iterable[str], policies: Sequence[Policy], now: datetime) -> Fleet:
@@ -107,9 +115,12 @@ def load_fleet(catalogs: Iterable[str], policies: Sequence[Policy], now: datetim
         try:
             with open_catalog(url) as cache:
                 overview = cache.overview()
-                found.summaries += overview.summaries(now)
-                found.vms += overview.noted_vms()
+                summaries, vms = overview.summaries(now), overview.noted_vms()
+                found.summaries += summaries
+                found.vms += vms
                 found.repositories += overview.repositories()
+                known = {_key_of(vm) for _, vm in vms}
+                found.add_places(overview, (each for each in summaries if each.vm_key not in known))
                 read += 1
         except CatalogError as error:
             problems.append(str(error))
@@ -161,7 +172,8 @@ def load_vm(
                 points.extend(overview.points(vm_key, first=skipped, most=most - len(points)))
             total += number
             found.summaries += overview.summaries(now, vm_key)
-            found.vms += overview.noted_vms(vm_key, [each.place for each in found.summaries])
+            found.add_places(overview, found.summaries)
+            found.vms += overview.noted_vms(vm_key, found.places[vm_key])
 
     problems = _ask_each(catalogs, ask)
     if not total:
@@ -238,7 +250,7 @@ def _vms_of(found: _Found, policies: Mapping[str, Policy]) -> list[FleetVm]:
     vms = []
     for key, summaries in by_key.items():
         # A VM that was backed up since the last look had no point then, and is found by its place.
-        places = [without.pop(each.place) for each in summaries if each.place in without]
+        places = [without.pop(each) for each in found.places[key] if each in without]
         vms.append(_with_points(summaries, noted.pop(key, None) or next(iter(places), None), policies))
     vms += [_without_points(each, policies) for each in (*without.values(), *noted.values())]
     return vms
@@ -260,10 +272,15 @@ def _best(vms: Iterable[tuple[str, NotedVm]]) -> tuple[dict[str, NotedVm], dict[
         if vm.ref is None:
             without[vm.vm] = vm
             continue
-        key = vm.ref.rpartition("/")[0]
+        key = _key_of(vm)
         if key not in by_key or _knows(vm) > _knows(by_key[key]):
             by_key[key] = vm
     return by_key, without
+
+
+def _key_of(vm: NotedVm) -> str:
+    """Return the key of a VM that had a point; empty: it had none."""
+    return (vm.ref or "").rpartition("/")[0]
 
 
 def _knows(vm: NotedVm) -> tuple[bool, bool, bool, int]:
