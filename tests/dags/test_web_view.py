@@ -229,6 +229,29 @@ def test_a_point_leads_to_its_vm(viewer, filled):
     assert answer.headers["location"] == f"/vmkeep/vms/key-web01?first=0#p-{point.id}"
 
 
+def test_no_page_asks_databases_more_than_twenty_times(viewer, filled):
+    from sqlalchemy import Engine, event
+
+    points = filled[2]
+    paths = ["fleet", "vms/key-web01", f"points/{points[0].id}", f"runs/{points[0].id}", "policies", "repositories",
+             "recoveries", "running", "windows", f"restore/{points[0].id}",
+             f"hardware?from={points[0].id}&to={points[1].id}"]  # fmt: skip
+    asked: list[str] = []
+
+    def note(_connection, _cursor, statement, *_rest):
+        if statement.lstrip().startswith("SELECT"):
+            asked.append(statement)
+
+    event.listen(Engine, "before_cursor_execute", note)
+    try:
+        for path in paths:
+            asked.clear()
+            as_role(viewer, "op").get(f"/vmkeep/{path}")
+            assert 0 < len(asked) <= 20, (path, len(asked))
+    finally:
+        event.remove(Engine, "before_cursor_execute", note)
+
+
 @pytest.mark.parametrize("number", [0, 3])
 def test_a_point_leads_to_its_run_however_many_others_a_night_has(filled, monkeypatch, number):
     from airflow.models import DagRun
