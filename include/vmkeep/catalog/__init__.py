@@ -19,6 +19,7 @@ from vmkeep.catalog.bounds import FEWEST, HISTORY
 from vmkeep.catalog.capacity_notes import CataloguedPoint, NotedCheck, NotedDay, NotedLeaving, RepositoryNotes, Totals
 from vmkeep.catalog.catalog import Catalog, CatalogEntry, Refreshed, ask_catalog, open_catalog
 from vmkeep.catalog.checking import PolicyTerms, QualityCheck, SampledDisk, SampledPoint, VmStanding, Wish
+from vmkeep.catalog.failures import NotedFailure
 from vmkeep.catalog.origins import PointOrigin
 from vmkeep.catalog.overview import (
     ListedDisk,
@@ -44,6 +45,7 @@ __all__ = [
     "ListedPoint",
     "NotedCheck",
     "NotedDay",
+    "NotedFailure",
     "NotedLeaving",
     "NotedMark",
     "NotedProof",

@@ -18,7 +18,16 @@ from sqlalchemy import ColumnElement, Engine, and_, case, delete, func, insert, 
 from sqlalchemy.orm import Session
 
 from vmkeep.catalog.engine import make_tables, speaking
-from vmkeep.catalog.overview_tables import NOTED, Noted, NotedMarkRow, NotedProofRow, NotedRepositoryRow, NotedVmRow
+from vmkeep.catalog.failures import NotedFailure, failures_of
+from vmkeep.catalog.overview_tables import (
+    NOTED,
+    Noted,
+    NotedFailureRow,
+    NotedMarkRow,
+    NotedProofRow,
+    NotedRepositoryRow,
+    NotedVmRow,
+)
 from vmkeep.catalog.schema import DiskFactRow, DiskRow, FactRow, GuestRow, PointRow, SourceRow
 
 T = TypeVar("T")
@@ -177,8 +186,10 @@ class Overview:
                 of_it = delete(table).where(table.repository == repository)
                 session.execute(of_it.where(~or_(*stays)) if stays and table is NotedVmRow else of_it)
             session.add(NotedRepositoryRow(repository=repository, location=location, at=int(at.timestamp())))
-            kinds: tuple[tuple[Iterable[NotedMark | NotedProof | NotedVm], type[Noted]], ...] = (
-                (marks, NotedMarkRow), (proofs, NotedProofRow), (vms, NotedVmRow),
+            proofs = list(proofs)
+            kinds: tuple[tuple[Iterable[NotedMark | NotedProof | NotedFailure | NotedVm], type[Noted]], ...] = (
+                (marks, NotedMarkRow), (proofs, NotedProofRow), (failures_of(proofs), NotedFailureRow),
+                (vms, NotedVmRow),
             )  # fmt: skip
             for rows, row in kinds:
                 for some in _parted(rows):
@@ -271,6 +282,18 @@ class Overview:
             return [
                 (each["repository"], NotedVm(**_fields(NotedVm, each))) for each in session.execute(query).mappings()
             ]
+
+    def failures(self, vm_key: str | None = None) -> list[NotedFailure]:
+        """Return the checks that VMs have failed and not passed since, as of the last look at each repository.
+
+        :param vm_key: only those of this VM; ``None``: all.
+        """
+        row = NotedFailureRow
+        query = select(row.vm_key, row.kind, row.ref, row.at).order_by(row.vm_key, row.kind)
+        if vm_key is not None:
+            query = query.where(row.vm_key == vm_key)
+        with self._session() as session:
+            return [NotedFailure(**each) for each in session.execute(query).mappings()]
 
     def trends(self, vms: Collection[tuple[str, str]], most: int) -> dict[tuple[str, str], list[int]]:
         """Return the bytes that the newest points of some VMs have stored, the oldest first.

@@ -56,6 +56,19 @@ class NotedProofRow(Noted):
     """A picture of a screen is kept with it."""
 
 
+class NotedFailureRow(Noted):
+    """A kind of check that a VM has failed and not passed since."""
+
+    __tablename__ = "vmkeep_noted_failure"
+
+    repository: Mapped[str] = mapped_column(String(64), primary_key=True)
+    vm_key: Mapped[str] = mapped_column(String(190), primary_key=True)
+    kind: Mapped[str] = mapped_column(String(32), primary_key=True)
+    ref: Mapped[str] = mapped_column(String(255))
+    """The point in which it failed last."""
+    at: Mapped[int] = mapped_column(BigInteger)
+
+
 class NotedVmRow(Noted):
     """A VM, with the policy that has it and its last proof."""
 
@@ -154,4 +167,4 @@ class NotedLeavingRow(Noted):
     """Bytes that the backups of these points added. Fewer get free, because newer points need some of them."""
 
 
-NOTED: Final = (NotedRepositoryRow, NotedMarkRow, NotedProofRow, NotedVmRow)
+NOTED: Final = (NotedRepositoryRow, NotedMarkRow, NotedProofRow, NotedFailureRow, NotedVmRow)

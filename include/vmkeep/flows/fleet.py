@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from vmkeep.catalog import (
     ListedDisk,
     ListedPoint,
+    NotedFailure,
     NotedMark,
     NotedProof,
     NotedRepository,
@@ -60,6 +61,8 @@ class FleetVm:
     bytes_stored: int
     points: int
     bad: int
+    failed: tuple[str, ...] = ()
+    """The kinds of checks that one of its points has failed, and that none has passed since."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +95,7 @@ class VmPoints:
 class _Found:
     summaries: list[VmSummary] = field(default_factory=list)
     vms: list[tuple[str, NotedVm]] = field(default_factory=list)
+    failures: list[NotedFailure] = field(default_factory=list)
     repositories: list[NotedRepository] = field(default_factory=list)
     places: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     """The places of VMs by their keys; see :meth:`vmkeep.catalog.Overview.places`."""
@@ -118,6 +122,7 @@ def load_fleet(catalogs: Iterable[str], policies: Sequence[Policy], now: datetim
                 summaries, vms = overview.summaries(now), overview.noted_vms()
                 found.summaries += summaries
                 found.vms += vms
+                found.failures += overview.failures()
                 found.repositories += overview.repositories()
                 known = {_key_of(vm) for _, vm in vms}
                 found.add_places(overview, (each for each in summaries if each.vm_key not in known))
@@ -174,6 +179,7 @@ def load_vm(
             found.summaries += overview.summaries(now, vm_key)
             found.add_places(overview, found.summaries)
             found.vms += overview.noted_vms(vm_key, found.places[vm_key])
+            found.failures += overview.failures(vm_key)
 
     problems = _ask_each(catalogs, ask)
     if not total:
@@ -246,12 +252,16 @@ def _vms_of(found: _Found, policies: Mapping[str, Policy]) -> list[FleetVm]:
     by_key: defaultdict[str, list[VmSummary]] = defaultdict(list)
     for summary in found.summaries:
         by_key[summary.vm_key].append(summary)
+    failed: defaultdict[str, set[str]] = defaultdict(set)
+    for failure in found.failures:
+        failed[failure.vm_key].add(failure.kind)
     noted, without = _best(found.vms)
     vms = []
     for key, summaries in by_key.items():
         # A VM that was backed up since the last look had no point then, and is found by its place.
         places = [without.pop(each) for each in found.places[key] if each in without]
-        vms.append(_with_points(summaries, noted.pop(key, None) or next(iter(places), None), policies))
+        known = noted.pop(key, None) or next(iter(places), None)
+        vms.append(replace(_with_points(summaries, known, policies), failed=tuple(sorted(failed[key]))))
     vms += [_without_points(each, policies) for each in (*without.values(), *noted.values())]
     return vms
 

@@ -30,6 +30,7 @@ class VmState(StrEnum):
     NEVER = "never"
     LATE = "late"
     DAMAGED = "damaged"
+    FAILED = "failed"
     UNPROTECTED = "unprotected"
     BLOCKED = "blocked"
     ORPHANED = "orphaned"
@@ -56,6 +57,7 @@ _LABELS: Final = {
     VmState.NEVER: "no backup yet",
     VmState.LATE: "late",
     VmState.DAMAGED: "no good point",
+    VmState.FAILED: "check failed",
     VmState.UNPROTECTED: "not protected",
     VmState.BLOCKED: "cannot be backed up",
     VmState.ORPHANED: "no policy now",
@@ -66,6 +68,7 @@ _TONES: Final = {
     VmState.NEVER: "bad",
     VmState.LATE: "bad",
     VmState.DAMAGED: "bad",
+    VmState.FAILED: "bad",
     VmState.UNPROTECTED: "warn",
     VmState.BLOCKED: "warn",
     VmState.ORPHANED: "warn",
@@ -76,6 +79,7 @@ _MEANINGS: Final = {
     VmState.NEVER: "A policy has the VM, and there is no restore point of it.",
     VmState.LATE: "The newest good point is older than the policy's max_age.",
     VmState.DAMAGED: "Every restore point of the VM is damaged, suspect or dated in the future.",
+    VmState.FAILED: "A point of the VM has failed a check, and no point has passed that check since.",
     VmState.UNPROTECTED: "No policy without faults has the VM, and there is no restore point of it.",
     VmState.BLOCKED: "vSphere or the VM's kind keeps it from being backed up.",
     VmState.ORPHANED: "There are restore points, and no policy without faults has the VM now.",
@@ -214,7 +218,7 @@ class FleetPage:
         if not self.total:
             return "No VM is known yet."
         words = [f"{counted(self.total, 'VM')}: "]
-        words.append(f"{bad:,} late or without a good point" if bad else "none late")
+        words.append(f"{bad:,} late, without a good point or with a failed check" if bad else "none late")
         words.append(f", {bare:,} without protection" if bare else "")
         return "".join(words) + "."
 
@@ -265,11 +269,13 @@ def state_of(vm: FleetVm, now: datetime) -> VmState:
         if vm.obstacle:
             return VmState.BLOCKED
         return VmState.NEVER if vm.is_in_policy else VmState.UNPROTECTED
+    if vm.is_in_policy and vm.max_age is not None and now - vm.newest > vm.max_age:
+        return VmState.LATE
+    if vm.failed:
+        return VmState.FAILED
     if not vm.is_in_policy:
         return VmState.ORPHANED
-    if vm.max_age is None:
-        return VmState.NO_LIMIT
-    return VmState.LATE if now - vm.newest > vm.max_age else VmState.IN_TIME
+    return VmState.NO_LIMIT if vm.max_age is None else VmState.IN_TIME
 
 
 def _fits(vm: FleetVm, state: VmState, query: FleetQuery) -> bool:
@@ -316,7 +322,8 @@ def detail_of(vm: FleetVm, state: VmState, now: datetime) -> str:
     """Return the reason of a state in words."""
     if state is VmState.BLOCKED:
         return plain(vm.obstacle or "")
+    failed = f"failed, and not passed since: {', '.join(vm.failed)}" if vm.failed else ""
     if vm.newest is None or vm.max_age is None:
-        return state.meaning
+        return failed or state.meaning
     passed, allowed = (now - vm.newest).total_seconds(), vm.max_age.total_seconds()
-    return f"{age(passed)} old, {age(allowed)} allowed"
+    return f"{age(passed)} old, {age(allowed)} allowed{'; ' if failed else ''}{failed}"

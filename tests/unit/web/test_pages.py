@@ -65,13 +65,19 @@ def parsed(text: str):
 def test_every_vm_is_judged_the_worst_first(look):
     page = look()
     assert [(row.name, row.state) for row in page.rows[:4]] == [
-        ("new01", VmState.NEVER), ("db01", VmState.LATE), ("bad01", VmState.DAMAGED), ("bare01", VmState.UNPROTECTED),
+        ("new01", VmState.NEVER), ("db01", VmState.LATE), ("bad01", VmState.DAMAGED), ("web01", VmState.FAILED),
     ]  # fmt: skip
     states = {row.name: row.state for row in page.rows}
     assert states["tmpl01"] is VmState.BLOCKED
     assert states["lab01"] is VmState.ORPHANED
-    assert states["web01"] is VmState.IN_TIME
-    assert page.sentence == "8 VMs: 3 late or without a good point, 2 without protection."
+    assert states["web01"] is VmState.FAILED
+    assert page.sentence == "8 VMs: 4 late, without a good point or with a failed check, 2 without protection."
+
+
+def test_a_vm_in_time_that_has_failed_a_check_says_which(look):
+    row = next(row for row in look(state=VmState.FAILED).rows)
+    assert (row.name, row.state.tone) == ("web01", "bad")
+    assert row.detail == "8 h old, 26 h allowed; failed, and not passed since: digests"
 
 
 def test_a_row_tells_age_limit_proof_sizes_and_trend(look):
@@ -147,7 +153,7 @@ def test_the_sorted_column_says_so(look):
 
 def test_a_vm_shows_why_what_is_held_and_what_was_proved(url, points, policy):
     page = shown_vm(url, policy, "key-web01")
-    assert (page.name, page.state, page.total) == ("web01", VmState.IN_TIME, 4)
+    assert (page.name, page.state, page.total) == ("web01", VmState.FAILED, 4)
     newest, *_, oldest = page.points
     assert [badge.label for badge in newest.proofs] == ["digests failed", "boot passed"]
     assert newest.skipped[0].why == "physical-mode RDM: vSphere cannot snapshot it"
