@@ -6,18 +6,23 @@ import random
 import uuid
 from collections import Counter
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Event, Thread
 
 import pytest
 
 from tests.fronts import NotAtOnce, Request, front, overwriting, refusal, refusing
+from tests.patience import HANG
 from vmkeep.blobs.opening import create_store
+from vmkeep.blobs.s3 import s3access
 from vmkeep.blobs.s3.answers import dissect
 from vmkeep.blobs.s3.s3access import S3Access, S3Location
 from vmkeep.blobs.s3.s3store import S3BlobStore
 from vmkeep.errors import (
     AuthenticationError,
     PermissionDeniedError,
+    Recovery,
     RepositoryError,
     StoreError,
     StoreFullError,
@@ -95,6 +100,54 @@ def test_an_answer_of_another_length_than_it_says_is_a_failure_and_no_damage(mot
             store.get_range("packs/a", 2, 6)
         with pytest.raises(StoreError):
             store.get_into("packs/a", 2, memoryview(bytearray(6)))
+
+
+@pytest.fixture(params=["is silent", "ends"])
+def half(request):
+    """A server that sends half of every object and is silent then, or ends the connection; and the words of that."""
+    done = Event()
+
+    class Half(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            first, _, last = self.headers.get("Range", "bytes=0-999").removeprefix("bytes=").partition("-")
+            self.send_response(206 if "Range" in self.headers else 200)
+            self.send_header("Content-Range", f"bytes {first}-{last}/1000")
+            self.send_header("Content-Length", str(int(last) + 1 - int(first)))
+            self.send_header("Last-Modified", "Fri, 01 May 2026 00:00:00 GMT")
+            self.send_header("ETag", '"x"')
+            self.end_headers()
+            self.wfile.write(bytes((int(last) + 1 - int(first)) // 2))
+            self.wfile.flush()
+            if request.param == "is silent":
+                done.wait(HANG)
+
+        def log_message(self, *arguments: object) -> None:
+            """Say nothing."""
+
+    listening = ThreadingHTTPServer(("127.0.0.1", 0), Half)
+    listening.daemon_threads = True
+    thread = Thread(target=listening.serve_forever, args=(0.05,))
+    thread.start()
+    place = S3Location(bucket="bucket", prefix="half")
+    credentials = AwsCredentials(access_key="a", secret_key="b", endpoint=f"http://127.0.0.1:{listening.server_port}")
+    told = {"is silent": "did not answer in time", "ends": "broke off in the middle of its answer"}[request.param]
+    try:
+        yield S3BlobStore(place, S3Access(place, credentials)), f"packs/a: {credentials.endpoint} {told}"
+    finally:
+        done.set()
+        listening.shutdown()
+        thread.join()
+        listening.server_close()
+
+
+def test_a_server_that_stops_in_the_middle_of_an_object_is_named_and_not_waited_for(half, monkeypatch):
+    monkeypatch.setattr(s3access, "_SILENCE", timedelta(seconds=0.1))
+    store, told = half
+
+    for call in (lambda: store.get("packs/a"), lambda: store.get_range("packs/a", 0, 1000)):
+        with pytest.raises(StoreError, match=told) as raised:
+            call()
+        assert raised.value.recovery is Recovery.RETRY
 
 
 def test_what_a_client_says_in_words_is_no_answer():

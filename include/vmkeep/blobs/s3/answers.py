@@ -15,7 +15,7 @@ from obstore.exceptions import PermissionDeniedError
 _STRUCTURE = "\nDebug source:\n"
 _STATUS = re.compile(r"^ *status: (\d{3}),$", re.MULTILINE)
 _BODY = re.compile(r'^ *body: Some\(\n *"(.*)",$', re.MULTILINE)
-_KIND = re.compile(r"^ *HttpError \{\n *kind: (\w+),$", re.MULTILINE)
+_KIND = re.compile(r"^ *(?:source: )?HttpError \{\n *kind: (\w+),$", re.MULTILINE)
 _REDIRECT = re.compile(r"^ *inner: BareRedirect,$", re.MULTILINE)
 _DELETE_CODE = re.compile(r'^ *source: DeleteFailed \{\n.*\n *code: "(\w+)",$', re.MULTILINE)
 _CODE = re.compile(r"<Code>([\w.]+)</Code>")
@@ -34,7 +34,7 @@ class Answer:
     code: str = ""
     """The error code in the answer's body; empty: the body had none."""
     failure: str = ""
-    """The reason why no answer came, in the client's words: ``Connect``, ``Timeout`` …"""
+    """The reason why no whole answer came, in the client's words: ``Connect``, ``Timeout``, ``Interrupted`` …"""
     words: str = ""
     """The error's text, to be shown to people only."""
 

@@ -79,4 +79,6 @@ def _of_one_object(answer: Answer, *, endpoint: str, what: str, needs: str) -> V
         return StoreError(f"{what}: {endpoint} cannot be reached; check the endpoint and the network")
     if answer.failure == "Timeout":
         return StoreError(f"{what}: {endpoint} did not answer in time")
+    if answer.failure == "Interrupted":
+        return StoreError(f"{what}: {endpoint} broke off in the middle of its answer")
     return StoreError(f"{what}: {answer.words[:300]}")
