@@ -98,6 +98,9 @@ def _worded(name: str, param: Param) -> Param:
     """Return a copy of a param for one DAG, because a run's values go into it, with plain words for its choices."""
     own = copy(param)
     own.value, own.schema = deepcopy(param.value) if param.has_value else param.value, deepcopy(param.schema)
+    if own.has_value and isinstance(kind := own.schema.get("type"), str):
+        # Airflow's form shows a red star at each field whose type has no null. A run without a value is refused anyhow.
+        own.schema["type"], own.schema["allOf"] = ["null", kind], [{"type": kind}]
     if name in WORDS and ("enum" in own.schema or "enum" in own.schema.get("items", {})):
         own.schema["values_display"] = dict(WORDS[name])
     if name in _LOOKED_UP:

@@ -9,6 +9,7 @@ import pytest
 from airflow.dag_processing.dagbag import DagBag
 from airflow.sdk import Param
 from airflow.sdk.definitions._internal.types import NOTSET
+from airflow.sdk.exceptions import ParamValidationError
 
 # Airflow's loader of plugins uses a function that a library of its own has deprecated.
 pytestmark = pytest.mark.filterwarnings("default:GitWildMatchPattern:DeprecationWarning")
@@ -42,3 +43,18 @@ def test_every_default_fits_its_field(fields):
     for param in fields.values():
         if param.value is not NOTSET:
             jsonschema.validate(param.value, param.schema)
+
+
+def test_a_star_stands_only_at_a_field_that_has_to_be_filled_in(fields):
+    # As Airflow's form decides it: a field is required if its type is named, and null is not among its types.
+    starred = {
+        name for name, param in fields.items() if (kind := param.schema.get("type")) and "null" not in kind
+    }
+    assert starred == {name for name, param in fields.items() if param.value is NOTSET}
+    assert "vm_restore.point" in starred
+
+
+def test_a_field_that_was_emptied_is_refused_where_it_needs_a_value(fields):
+    for name in ("vm_restore.verify", "vm_restore.dry_run", "vm_restore.transports", "vm_backup.vsphere"):
+        with pytest.raises(ParamValidationError, match="None is not"):
+            fields[name].resolve(None)
