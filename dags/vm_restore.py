@@ -14,6 +14,7 @@ Writes a restore point over an existing VM, or to a new VM that it creates.
 Leave *Target VM* and *New VM name* empty to restore over the VM that was backed up.
 Nothing that exists is written over,
 unless *If the target exists* says `overwrite`, or says `prompt` and a person approves (Required Actions in this UI).
+Both need the right to edit the connection of the repository.
 
 ## What the tasks do
 

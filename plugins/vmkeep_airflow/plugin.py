@@ -7,7 +7,7 @@ from typing import Any
 from airflow.plugins_manager import AirflowPlugin
 
 from vmkeep_airflow import pools, preload, runnotes, starts, tasknotes, timetables, verdict
-from vmkeep_airflow.web import EXTERNAL_VIEWS, FASTAPI_APPS
+from vmkeep_airflow.web import EXTERNAL_VIEWS, FASTAPI_APPS, ROOT_MIDDLEWARES
 
 _LISTENERS: list[Any] = [runnotes, tasknotes, pools, starts, verdict, preload]
 _TIMETABLES: list[Any] = [timetables.WindowTimetable]
@@ -16,13 +16,14 @@ _TIMETABLES: list[Any] = [timetables.WindowTimetable]
 class VmkeepPlugin(AirflowPlugin):
     """Makes pools and imports the engine when a scheduler starts. Checks a run at its start, judges it at its end.
 
-    Adds the web view to the API server.
+    Adds the web view to the API server, and keeps those from overwriting there who may not.
     """
 
     name = "vmkeep"
     listeners = _LISTENERS
     timetables = _TIMETABLES
     fastapi_apps = FASTAPI_APPS
+    fastapi_root_middlewares = ROOT_MIDDLEWARES
     external_views = EXTERNAL_VIEWS
 
     @classmethod

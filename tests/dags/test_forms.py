@@ -47,9 +47,7 @@ def test_every_default_fits_its_field(fields):
 
 def test_a_star_stands_only_at_a_field_that_has_to_be_filled_in(fields):
     # As Airflow's form decides it: a field is required if its type is named, and null is not among its types.
-    starred = {
-        name for name, param in fields.items() if (kind := param.schema.get("type")) and "null" not in kind
-    }
+    starred = {name for name, param in fields.items() if (kind := param.schema.get("type")) and "null" not in kind}
     assert starred == {name for name, param in fields.items() if param.value is NOTSET}
     assert "vm_restore.point" in starred
 

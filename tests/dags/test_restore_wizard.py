@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import warnings
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,6 +15,8 @@ from tests.dags.test_web_view import client as client  # a fixture
 from tests.unit.web.wizards import MACHINE, PLACES, planned
 from vmkeep.flows.restore_ledger import shown_id
 from vmkeep.model.job import to_plain
+from vmkeep.model.scanning import ScanFirst
+from vmkeep.model.site import Site
 
 with warnings.catch_warnings():  # the libraries below deprecate each other
     warnings.simplefilter("default")
@@ -194,6 +197,21 @@ def test_a_shown_plan_is_started_once_with_its_own_params_and_its_digest(wizard,
     assert wizard.post("/vmkeep/restore-plans/vm_restore/plan__7", headers=OWN).status_code == 403
     page = wizard.get(answer.headers["location"])
     assert 'href="/dags/vm_restore/runs/restore__7"' in page.text
+
+
+@pytest.mark.parametrize(("as_shown", "scans"), [("", 1), ("digest", 0)])
+def test_a_restore_whose_plan_was_shown_scans_no_second_time(monkeypatch, as_shown, scans):
+    from vmkeep.flows import scan_first
+    from vmkeep_airflow.operators import plan_restore
+
+    scanned: list[Any] = []
+    monkeypatch.setattr(plan_restore, "own_dag_run", lambda _ti: SimpleNamespace(dag_id="vm_restore"))
+    monkeypatch.setattr(plan_restore, "has_ended", lambda _ti: None)
+    monkeypatch.setattr(scan_first, "scan_first", lambda _site, request, *_, **__: scanned.append(request) or request)
+    operator = plan_restore.PlanRestoreOperator(task_id="plan", request={}, as_shown=as_shown)
+    request = replace(planned().request, scan=ScanFirst.REFUSE)
+    assert operator._scanned(Site(repository="/r"), request, {"ti": None}) is request
+    assert len(scanned) == scans
 
 
 @pytest.mark.parametrize(("task", "code"), [("failed", 409), ("running", 409), ("success", 409)])

@@ -2,10 +2,10 @@
 
 A view model is a frozen value that holds every word and number of its page. So the page and its JSON twin tell the
 same, and tests look at values. ``fleet``, ``vm``, ``hardware``, ``policies``, ``recoveries`` and ``capacity`` make the
-models, ``charts`` draws inline SVG, ``forms``, ``restore`` and ``restore_plan`` are the restore wizard, ``files`` is
-the browser of a point's files, ``running`` is everything in ``work``, ``windows`` is one day's windows, drawn by
-``day_bars``, ``states`` has the words of their states, ``words`` writes times, sizes and names, and ``rendering`` fills
-the templates.
+models, ``charts`` draws inline SVG, ``forms``, ``restore_fields``, ``restore`` and ``restore_plan`` are the restore
+wizard, ``files`` is the browser of a point's files, ``running`` is everything in ``work``, ``windows`` is one day's
+windows, drawn by ``day_bars``, ``states`` has the words of their states, ``words`` writes times, sizes and names, and
+``rendering`` fills the templates.
 Nothing here knows Airflow, a request or a clock.
 """
 
@@ -21,14 +21,13 @@ from vmkeep.web.rendering import STATIC, Frame, StaticFile, render
 from vmkeep.web.restore import (
     PointHead,
     RestoreForm,
-    RestoreKind,
     checked,
     conf_of,
-    fields_of,
     form_of,
     head_of,
     without_dry_run,
 )
+from vmkeep.web.restore_fields import RestoreKind, fields_of
 from vmkeep.web.restore_plan import (
     PLANNED_BY,
     PlanRun,

@@ -1,55 +1,17 @@
-"""The forms of the restore wizard: what can be restored from a point, where to, and the run that is asked for. Pure."""
+"""The pages of the restore wizard's forms, their faults, and the run that a form asks for. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
 from typing import Any, Final
 
-from vmkeep.flows.choices import Host, Places, Store
 from vmkeep.flows.fleet import ListedPoint
-from vmkeep.flows.restore_request import MacAddresses, OnConflict, OnFailure
-from vmkeep.model.overwrite import Undo, Verify
 from vmkeep.model.portable import PortableMachine
-from vmkeep.model.scanning import ScanFirst
-from vmkeep.web.forms import Field, FieldGroup, check, checks, select, text, values_of, with_fault
-from vmkeep.web.words import Moment, moment, plain, shown_size
-
-LONGEST_NAME: Final = 80
-"""Characters of a VM's name in vSphere."""
-NO_NETWORK: Final = "none"
-Words = Mapping[str, Mapping[str, str]]
-"""Plain words for values, by the name of the field."""
-
-
-class RestoreKind(StrEnum):
-    """The thing that is restored, and the way."""
-
-    NEW = "new"
-    """The whole VM as a new one."""
-    OVER = "over"
-    """The VM over itself, or over another one."""
-    ATTACH = "attach"
-    """Single disks as new disks of a VM."""
-
-    @property
-    def heading(self) -> str:
-        """The heading of its form."""
-        return _HEADINGS[self]
-
-    @property
-    def dag_id(self) -> str:
-        """The DAG that does it."""
-        return "disk_attach" if self is RestoreKind.ATTACH else "vm_restore"
-
-
-_HEADINGS: Final = {
-    RestoreKind.NEW: "Restore to a new VM",
-    RestoreKind.OVER: "Restore over an existing VM",
-    RestoreKind.ATTACH: "Attach disks to a VM",
-}
+from vmkeep.web.forms import FieldGroup, values_of, with_fault
+from vmkeep.web.restore_fields import CARD, STORE, RestoreKind, disks_of
+from vmkeep.web.words import Moment, moment, plain
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,153 +56,6 @@ def head_of(point: ListedPoint, now: datetime) -> PointHead:
 _HARMLESS_MARKS: Final = frozenset({"pinned", "locked"})
 
 
-def fields_of(
-    kind: RestoreKind, point: ListedPoint, *, places: Places | None, machine: PortableMachine | None, words: Words
-) -> tuple[FieldGroup, ...]:
-    """Return the fields of a form, as they are at first.
-
-    :param places: for all but :attr:`RestoreKind.OVER`.
-    :param machine: the machine of the point, for :attr:`RestoreKind.NEW`.
-    """
-    match kind:
-        case RestoreKind.NEW:
-            assert places is not None
-            assert machine is not None
-            return tuple(_new(point, places, machine, words))
-        case RestoreKind.OVER:
-            return tuple(_over(point, words))
-        case RestoreKind.ATTACH:
-            assert places is not None
-            return tuple(_attach(point, places))
-
-
-def _new(point: ListedPoint, places: Places, machine: PortableMachine, words: Words) -> Iterator[FieldGroup]:
-    rules = (OnConflict.ABORT, OnConflict.KEEP)
-    identity = "For a VM that is gone. Leave it, if the new VM runs beside the old."
-    macs = [("", "with the UUIDs"), *_worded("mac_addresses", MacAddresses, words)]
-    name = f"{point.vm_name}-restored"[:LONGEST_NAME]
-    yield FieldGroup(
-        title="The new VM",
-        fields=(
-            text("new_name", "Name", value=name, longest=LONGEST_NAME),
-            _choose("on_conflict", "If a VM has the name already", rules, words, "It is never written over."),
-            check("keep_identity", "Keep the UUIDs", identity),
-            select("mac_addresses", "MAC addresses", macs),
-        ),
-    )
-    yield FieldGroup(
-        title="Where",
-        fields=(
-            _place("folder", "Folder", ((each.choose, "") for each in places.folders)),
-            _place("resource_pool", "Resource pool", ((each.choose, f"of {each.of}") for each in places.pools)),
-            select("datastore", "Datastore", [("", "as the original"), *_stores(places)]),
-            select("host", "Host", [("", "one that fits"), *_hosts(places.hosts)]),
-        ),
-    )
-    yield FieldGroup(title="Networks", fields=tuple(_networks(places, machine)))
-    yield FieldGroup(title="How", fields=tuple(_how(words)))
-
-
-def _networks(places: Places, machine: PortableMachine) -> Iterator[Field]:
-    """Yield a field for each network card, by which it goes to a network."""
-    networks = [(each.choose, f"{plain(each.choose)} ({plain(each.kind)})") for each in places.networks]
-    for number, card in enumerate(machine.cards):
-        before = f"as it was: {plain(card.network) or 'not known'}"
-        yield select(f"card.{number}", plain(card.label), [("", before), (NO_NETWORK, "no network"), *networks])
-    yield check(
-        "connect_networks",
-        "Connect the cards also while the original runs",
-        "Otherwise they start disconnected then, because two machines with the same addresses disturb each other.",
-    )
-
-
-def _over(point: ListedPoint, words: Words) -> Iterator[FieldGroup]:
-    rules = (OnConflict.PROMPT, OnConflict.OVERWRITE)
-    asked = "With a question, the run waits in Airflow's Required Actions, for up to a day."
-    costs = "A snapshot costs space, and every backup reads all until it is removed."
-    which = (
-        "Empty: the VM that was backed up, and no other. Another one: its name, or uuid:, moref: or ipaddr: and a "
-        "value."
-    )
-    yield FieldGroup(
-        title="What is written over",
-        fields=(
-            text("vm", "VM", which),
-            checks("disks", "Disks", _disks(point), "None ticked: all. The others stay as they are."),
-            _choose("on_conflict", "Its present content", rules, words, asked),
-            _choose("undo", "Way back", tuple(Undo), words, costs),
-            check("all_blocks", "Write all blocks", "Otherwise only those that changed since the point."),
-        ),
-    )
-    yield FieldGroup(title="How", fields=tuple(_how(words)))
-
-
-def _attach(point: ListedPoint, places: Places) -> Iterator[FieldGroup]:
-    which = "Its name, or uuid:, moref: or ipaddr: and a value. It may be running."
-    yield FieldGroup(
-        title="Disks",
-        fields=(
-            checks("disks", "Disks of the point", _disks(point), "They become new disks. Nothing is written over."),
-            text("vm", "VM that gets them", which, value=point.vm_name),
-            select("datastore", "Datastore", [("", "that of the VM's own files"), *_stores(places)]),
-        ),
-    )
-
-
-def _how(words: Words) -> Iterator[Field]:
-    yield select(
-        "power_on", "Power on at the end", [("", "if it ran when it was backed up"), ("yes", "yes"), ("no", "no")]
-    )
-    yield _choose("verify", "Compare afterwards", (Verify.SAMPLE, Verify.ALL, Verify.NONE), words)
-    yield _choose("scan", "Scan for malware first", tuple(ScanFirst), words)
-    yield _choose("on_failure", "If the restore fails", tuple(OnFailure), words)
-
-
-def _choose(name: str, label: str, values: Iterable[StrEnum], words: Words, hint: str = "") -> Field:
-    """Return a field whose first choice is chosen."""
-    shown = _worded(name, values, words)
-    return select(name, label, shown, hint, value=shown[0][0])
-
-
-def _worded(name: str, values: Iterable[StrEnum], words: Words) -> list[tuple[str, str]]:
-    return [(each.value, words.get(name, {}).get(each.value, each.value)) for each in values]
-
-
-def _place(name: str, label: str, found: Iterable[tuple[str, str]]) -> Field:
-    return select(name, label, [("", "as the original"), *_labelled(found)])
-
-
-def _labelled(found: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
-    return [(each, f"{plain(each)}, {plain(more)}" if more else plain(each)) for each, more in found]
-
-
-def _stores(places: Places) -> list[tuple[str, str]]:
-    return _labelled((each.choose, _store(each)) for each in places.datastores)
-
-
-def _store(store: Store) -> str:
-    if not store.accessible:
-        return "NOT ACCESSIBLE"
-    if store.maintenance:
-        return f"in maintenance ({store.maintenance})"
-    if store.free is None or store.capacity is None:
-        return "free space not known"
-    return f"{shown_size(store.free)} free of {shown_size(store.capacity)}"
-
-
-def _hosts(hosts: Iterable[Host]) -> list[tuple[str, str]]:
-    return _labelled((each.choose, f"{each.cluster or 'no cluster'}, {each.state}") for each in hosts)
-
-
-def _disks(point: ListedPoint) -> list[tuple[str, str]]:
-    """Return the disks that the point holds, by address."""
-    return [
-        (disk.address, f"{plain(disk.label)} ({disk.address}), {shown_size(disk.capacity)}")
-        for disk in point.disks
-        if disk.skipped is None
-    ]
-
-
 def checked(kind: RestoreKind, groups: tuple[FieldGroup, ...]) -> tuple[FieldGroup, ...]:
     """Return the fields, each with its fault, as far as one can be told from the form alone."""
     values = values_of(groups)
@@ -270,7 +85,7 @@ def conf_of(
     values = values_of(groups)
     conf: dict[str, Any] = {"point": point.ref, "vsphere": vsphere, "repository": repository, "dry_run": True}
     for name, given in values.items():
-        if name.startswith("card."):
+        if name.startswith((CARD, STORE)):
             continue
         if name == "disks":
             conf[name] = list(given)
@@ -281,8 +96,11 @@ def conf_of(
         elif given and given[0]:
             conf[name] = given[0]
     if machine is not None:
-        chosen = ((card, values.get(f"card.{number}", ())) for number, card in enumerate(machine.cards))
-        conf["networks"] = [f"{card.label}={given[0]}" for card, given in chosen if given and given[0]]
+        cards = [(f"{CARD}{number}", card.label) for number, card in enumerate(machine.cards)]
+        stores = [(f"{STORE}{number}", disk.address) for number, disk in enumerate(disks_of(point))]
+        for param, parts in (("networks", cards), ("disk_datastores", stores)):
+            chosen = ((label, values.get(name, ())) for name, label in parts)
+            conf[param] = [f"{label}={given[0]}" for label, given in chosen if given and given[0]]
     return conf
 
 

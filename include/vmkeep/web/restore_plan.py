@@ -10,7 +10,8 @@ from typing import Any, Final
 from vmkeep.flows.attach_values import AttachPreview
 from vmkeep.flows.restore_values import RestorePlan
 from vmkeep.flows.restore_wording import plan_lines
-from vmkeep.web.restore import RestoreKind
+from vmkeep.model.scanning import ScanFirst
+from vmkeep.web.restore_fields import RestoreKind
 from vmkeep.web.words import plain
 
 PLANNED_BY: Final = {"vm_restore": "plan", "disk_attach": "attach"}
@@ -152,7 +153,15 @@ def restore_plan_page(run: PlanRun, *, overwritten: Sequence[str] = (), may_over
     )
 
 
+_SCANNED: Final = {
+    ScanFirst.REFUSE: "all files of the point were scanned for malware for this plan, and nothing was found",
+    ScanFirst.WARN: "the point was scanned for malware for this plan, and the warnings tell what was found",
+}
+
+
 def _told(result: RestorePlan | AttachPreview | None) -> tuple[Sequence[str], Sequence[str]]:
     if isinstance(result, RestorePlan):
-        return plan_lines(result), result.warnings
+        scanned = _SCANNED.get(result.request.scan)
+        once = (f"{scanned}; the restore counts on this scan and makes no second one",) if scanned else ()
+        return (*plan_lines(result), *once), result.warnings
     return ((), ()) if result is None else (result.lines, result.warnings)

@@ -64,8 +64,11 @@ class PlanRestoreOperator(SiteOperator):
         return to_plain(plan)
 
     def _scanned(self, site: Site, request: RestoreRequest, context: Context) -> RestoreRequest:
-        """Scan the point first, if the request says so. Return the request for the very point that was scanned."""
-        if request.scan is ScanFirst.NO:
+        """Scan the point first, if the request says so. Return the request for the very point that was scanned.
+
+        A plan that was shown had its scan, and this plan is refused unless that one lets the point pass.
+        """
+        if request.scan is ScanFirst.NO or self.as_shown:
             return request
         from vmkeep.flows.scan_first import scan_first
         from vmkeep.flows.stopping import Stop

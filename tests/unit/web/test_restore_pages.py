@@ -14,6 +14,7 @@ from vmkeep.flows.attach_values import AttachPreview
 from vmkeep.flows.restore_ledger import require_as_seen, shown_id
 from vmkeep.model.overwrite import BlockChoice, Blocks
 from vmkeep.model.room import StoreNeed
+from vmkeep.model.scanning import ScanFirst
 from vmkeep.web import (
     PlanRun,
     PlanState,
@@ -66,7 +67,7 @@ def test_a_form_as_it_comes_asks_for_a_restore_that_overwrites_nothing(point):
     assert conf == {
         "point": point.ref, "vsphere": "vc1", "repository": "repo1", "dry_run": True, "new_name": "web01-restored",
         "on_conflict": "abort", "keep_identity": False, "connect_networks": False, "power_on": None,
-        "verify": "sample", "scan": "no", "on_failure": "remove", "networks": [],
+        "verify": "sample", "scan": "no", "on_failure": "remove", "networks": [], "disk_datastores": [],
     }  # fmt: skip
     assert sent(RestoreKind.OVER, point)[0]["on_conflict"] == "prompt", "nobody overwrites without being asked"
 
@@ -84,6 +85,21 @@ def test_everything_that_was_chosen_is_asked_for(point):
     assert [conf[name] for name in chosen] == wanted
     conf, faults = sent(RestoreKind.ATTACH, point, disks=[point.disks[0].address], datastore=["ds1"])
     assert (conf["disks"], conf["vm"], conf["datastore"], faults) == ([point.disks[0].address], "web01", "ds1", ())
+
+
+def test_each_of_several_disks_can_go_to_a_datastore_of_its_own(point):
+    assert not {name for name in names_of(point) if name.startswith("store.")}, "the VM has a single disk"
+    disk, *_ = point.disks
+    skipped, second = replace(disk, address="scsi0:7", skipped="no"), replace(disk, address="scsi0:1", label=HOSTILE)
+    several = replace(point, disks=(disk, skipped, second))
+    assert {name for name in names_of(several) if name.startswith("store.")} == {"store.0", "store.1"}
+    conf, faults = sent(RestoreKind.NEW, several, **{"store.0": [""], "store.1": ["ds1"]})
+    assert (conf["disk_datastores"], faults) == (["scsi0:1=ds1"], ())
+    assert sent(RestoreKind.NEW, several, **{"store.1": ["gone"]})[1]
+
+
+def names_of(point):
+    return [each.name for group in groups_of(RestoreKind.NEW, point) for each in group.fields]
 
 
 @pytest.mark.parametrize(
@@ -159,6 +175,16 @@ def test_only_who_may_overwrite_can_start_a_plan_that_overwrites(may_overwrite):
     assert "it is running" in text
     assert ("<button" in text) is may_overwrite
     assert restore_plan_page(run_of(planned(), new_name="new01"), may_overwrite=False).may_start
+
+
+def test_a_plan_says_whether_the_scan_for_it_was_the_only_one():
+    def lines(scan):
+        request = replace(planned().request, scan=scan)
+        return restore_plan_page(run_of(planned(request=request), new_name="n"), may_overwrite=True).lines
+
+    assert not any("scan" in line for line in lines(ScanFirst.NO))
+    assert "nothing was found; the restore counts on this scan" in lines(ScanFirst.REFUSE)[-1]
+    assert "the warnings tell" in lines(ScanFirst.WARN)[-1]
 
 
 def test_a_lun_that_is_written_over_counts_as_overwriting():

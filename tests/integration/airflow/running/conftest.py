@@ -29,6 +29,7 @@ def airflow_home(tmp_path_factory, connections, policies) -> AirflowHome:
     home.set("scheduler", "scheduler_health_check_threshold", 30)
     home.set("scheduler", "scheduler_idle_sleep_time", 0.4)  # each look for work costs 0.02 CPU seconds
     home.set("vmkeep", "policies", policies)
+    home.set("core", "simple_auth_manager_users", "admin:admin,operator:user")
     rules = tmp_path_factory.mktemp("rules") / "rules.yar"
     rules.write_text('rule Mark { strings: $a = "HOSTILE-MALWARE-MARK" condition: $a }')
     home.give("VMKEEP_YARA", rules)

@@ -128,6 +128,15 @@ def test_a_wrong_password_is_refused(airflow):
     assert caught.value.status == 401
 
 
+def test_an_operator_starts_restores_and_overwrites_nothing(airflow):
+    passwords = json.loads((airflow.home.folder / "passwords.json").read_text())
+    operator = AirflowApi(airflow.home.url, user="operator", password=passwords["operator"])
+    for rule, status in (("overwrite", 403), ("prompt", 400)):  # the second one lacks a point, as Airflow itself finds
+        with pytest.raises(ApiError) as caught:
+            operator.trigger("vm_restore", on_conflict=rule)
+        assert caught.value.status == status, caught.value.text
+
+
 def test_the_pool_exists_without_anybody_creating_it(api):
     assert api.call("GET", "/api/v2/pools/backup_proxy")["slots"] > 0
 

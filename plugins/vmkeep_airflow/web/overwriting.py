@@ -1,0 +1,133 @@
+"""Says which calls of Airflow's API may lose what a VM holds now, and so need the right to overwrite. Pure.
+
+A run loses something only by its params, by the answer to its question, or by running again. So a call is harmless if
+it starts a run whose params lose nothing, stops a run, or is about a run that can lose nothing. A call that is not
+known here needs the right, so that a later version of Airflow opens no other way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from vmkeep.flows.restore_request import OnConflict
+
+DEFAULT_REPOSITORY: Final = "vmkeep_default"
+"""Connection of a run whose params name none."""
+RESTORES: Final = "vm_restore"
+ENDS: Final = frozenset({"restore_undo", "restore_accept"})
+"""DAGs that end a restore which keeps a snapshot: one of both states of the VM is lost."""
+GUARDED: Final = frozenset({RESTORES, *ENDS})
+_SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+_ANY: Final = "~"
+"""Airflow's word for all DAGs, or all runs, in a path."""
+_READING: Final = frozenset({"list", "favorite", "unfavorite", "dry_run"})
+"""Last parts of paths whose calls change no run."""
+_STOPPING: Final = frozenset({"success", "failed", "skipped", None})
+_CLEARING: Final = frozenset({"clear", "clearTaskInstances"})
+_SPREADING: Final = ("include_future", "include_past")
+"""Fields by which a call clears tasks of other runs, too."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """A call of Airflow's API about DAGs that may overwrite."""
+
+    method: str
+    parts: tuple[str, ...]
+    """The path below ``dags``, the DAG's id first."""
+    body: Any = None
+
+    @property
+    def dag_id(self) -> str:
+        """The DAG that it is about; ``~``: several, which its body names."""
+        return self.parts[0]
+
+    @property
+    def run_id(self) -> str | None:
+        """The only run that it is about; ``None``: there is none, or there may be others."""
+        match self.parts[1:]:
+            case ("dagRuns", run_id, *_) if run_id != _ANY:
+                return run_id
+            case ("clearTaskInstances",) if not any(self._field(each) for each in _SPREADING):
+                run_id = self._field("dag_run_id")
+                return run_id if isinstance(run_id, str) else None
+        return None
+
+    def _field(self, name: str, default: Any = None) -> Any:
+        return self.body.get(name, default) if isinstance(self.body, Mapping) else default
+
+    def is_harmless(self) -> bool:
+        """Return whether it loses nothing, whatever the run is that it is about."""
+        if self.parts[-1] in _READING or (self.method == "PATCH" and len(self.parts) == 1):
+            return True
+        if self.dag_id == _ANY:
+            return GUARDED.isdisjoint(_texts(self.body))
+        match self.parts[1:]:
+            case ("dagRuns",) if self.method == "POST":
+                conf = self._field("conf")
+                return conf is None or (isinstance(conf, Mapping) and not loses(self.dag_id, conf))
+            case ("dagRuns", _) if self.method == "PATCH":
+                return self._field("state") in _STOPPING
+            case ("dagRuns", _, "taskInstances", _, *more) if self.method == "PATCH" and len(more) <= 1:
+                return "hitlDetails" not in more and self._field("new_state") in _STOPPING
+            case (*_, last) if last in _CLEARING:
+                return self._field("dry_run", default=True) is True
+        return False
+
+
+def call_of(method: str, path: str) -> Call | None:
+    """Return a call without its body; ``None``: it is about no DAG that may overwrite, or it only reads."""
+    _, found, below = path.partition("/api/v2/dags/")
+    parts = tuple(part for part in below.split("/") if part)
+    if method in _SAFE or not found or not parts or parts[0] not in {*GUARDED, _ANY}:
+        return None
+    return Call(method=method, parts=parts)
+
+
+def loses(dag_id: str, conf: Mapping[str, Any]) -> bool:
+    """Return whether a run with these params loses something without asking anybody."""
+    if dag_id == RESTORES:
+        return conf.get("on_conflict") == OnConflict.OVERWRITE and conf.get("dry_run") is not True
+    return conf.get("yes") not in (None, False)
+
+
+def may_lose(dag_id: str, conf: Mapping[str, Any]) -> bool:
+    """Return whether a run with these params loses something, at once or once somebody says yes."""
+    if dag_id == RESTORES:
+        asked = conf.get("on_conflict") in (OnConflict.OVERWRITE, OnConflict.PROMPT)
+        return asked and conf.get("dry_run") is not True
+    return True
+
+
+def right_needed(call: Call, conf_of: Callable[[str, str], Mapping[str, Any]]) -> str | None:
+    """Return the connection of the repository that a user has to administer for a call; ``None``: none.
+
+    :param conf_of: returns the params of a run by its DAG and id. It is asked only if the answer depends on them.
+    """
+    if call.is_harmless():
+        return None
+    if call.run_id is None:
+        conf = call.body.get("conf") if isinstance(call.body, Mapping) else None
+        return _repository(conf)
+    conf = conf_of(call.dag_id, call.run_id)
+    forged = "xcomEntries" in call.parts  # by results that somebody wrote, any run could be led to overwrite
+    return _repository(conf) if forged or may_lose(call.dag_id, conf) else None
+
+
+def _repository(conf: Any) -> str:
+    named = conf.get("repository") if isinstance(conf, Mapping) else None
+    return named if isinstance(named, str) and named else DEFAULT_REPOSITORY
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Yield every text in a JSON document."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for each in value.values():
+            yield from _texts(each)
+    elif isinstance(value, list):
+        for each in value:
+            yield from _texts(each)

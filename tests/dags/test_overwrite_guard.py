@@ -1,0 +1,143 @@
+"""Nobody overwrites by Airflow's own API and forms who may not by the restore wizard."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import pytest
+
+from tests.dags.test_web_view import token_of
+from vmkeep_airflow.web.guard import LARGEST, ROOT_MIDDLEWARES, OverwriteGuard
+from vmkeep_airflow.web.overwriting import GUARDED, call_of
+
+with warnings.catch_warnings():  # the libraries below deprecate each other
+    warnings.simplefilter("default")
+    from airflow.api_fastapi.app import create_auth_manager
+    from fastapi import FastAPI, Request
+    from fastapi.testclient import TestClient
+
+pytestmark = pytest.mark.filterwarnings("default")
+
+OVER = {"point": "p", "on_conflict": "overwrite"}
+ASKS = {"point": "p", "on_conflict": "prompt"}
+NEW = {"point": "p", "new_name": "copy01"}
+RUNS = {"over": OVER, "asks": ASKS, "new": NEW, "plan": {**OVER, "dry_run": True}}
+RUN = "vm_restore/dagRuns"
+TASK = "taskInstances/approve"
+
+
+@pytest.fixture
+def passed() -> list[tuple[str, Any]]:
+    """Return the calls that Airflow got: method with path, and body."""
+    return []
+
+
+@pytest.fixture
+def client(passed) -> TestClient:
+    """Return a client at an app that stands for Airflow's API behind the guard."""
+    create_auth_manager()
+    app = FastAPI()
+
+    @app.get("/api/v2/dags/{dag_id}/dagRuns/{run_id}")
+    def run(run_id: str) -> Any:
+        return {"conf": RUNS[run_id]}
+
+    @app.api_route("/{path:path}", methods=["POST", "PATCH", "DELETE"])
+    async def anything(path: str, request: Request) -> Any:
+        passed.append((f"{request.method} {path}", await request.body()))
+        return {}
+
+    for each in ROOT_MIDDLEWARES:
+        app.add_middleware(each["middleware"])
+    return TestClient(app, raise_server_exceptions=False)
+
+
+def called(client: TestClient, role: str, method: str, path: str, body: Any = None) -> int:
+    headers = {"authorization": f"Bearer {token_of(role)}"}
+    return client.request(method, f"/api/v2/dags/{path}", json=body, headers=headers).status_code
+
+
+LOSING = [
+    ("POST", RUN, {"conf": OVER}),
+    ("POST", RUN, {"conf": {**OVER, "dry_run": False}}),
+    ("POST", RUN, {"conf": [OVER]}),
+    ("POST", "restore_undo/dagRuns", {"conf": {"vm": "a", "yes": True}}),
+    ("POST", "restore_accept/dagRuns", {"conf": {"vm": "a", "yes": True}}),
+    ("POST", f"{RUN}/over/clear", {"dry_run": False}),
+    ("POST", f"{RUN}/asks/clear", {"dry_run": "no"}),
+    ("POST", "vm_restore/clearTaskInstances", {"dry_run": False, "dag_run_id": "over"}),
+    ("POST", "vm_restore/clearTaskInstances", {"dry_run": False}),
+    ("POST", "vm_restore/clearTaskInstances", {"dry_run": False, "dag_run_id": "new", "include_past": True}),
+    ("POST", "vm_restore/clearDagRuns", {"dry_run": False, "dag_runs": [{"dag_run_id": "over"}]}),
+    ("POST", "~/clearDagRuns", {"dag_runs": [{"dag_id": "vm_restore", "dag_run_id": "over"}]}),
+    ("PATCH", f"{RUN}/asks/{TASK}/-1/hitlDetails", {"chosen_options": ["Approve"]}),
+    ("PATCH", f"{RUN}/over", {"state": "queued"}),
+    ("POST", f"{RUN}/new/taskInstances/plan/xcomEntries", {"key": "return_value", "value": {}}),
+    ("PATCH", f"{RUN}/new/taskInstances/plan/xcomEntries/return_value", {"value": {}}),
+    ("DELETE", f"{RUN}/over", None),
+    ("POST", "vm_restore/something-new", {}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("method", "path", "body"), LOSING)
+def test_a_call_that_may_lose_something_needs_the_right_to_overwrite(client, passed, method, path, body):
+    assert called(client, "user", method, path, body) == 403
+    assert passed == []
+    assert called(client, "op", method, path, body) == 200
+    assert [call for call, _ in passed] == [f"{method} api/v2/dags/{path}"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("POST", RUN, {"conf": NEW}),
+        ("POST", RUN, {"conf": ASKS}),
+        ("POST", RUN, {"conf": {**OVER, "dry_run": True}}),
+        ("POST", "restore_undo/dagRuns", {"conf": {"vm": "a"}}),
+        ("POST", f"{RUN}/new/clear", {"dry_run": False}),
+        ("POST", f"{RUN}/plan/clear", {"dry_run": False}),
+        ("POST", f"{RUN}/over/clear", {}),
+        ("POST", "vm_restore/clearTaskInstances", {"dry_run": False, "dag_run_id": "new"}),
+        ("POST", "~/clearDagRuns", {"dag_runs": [{"dag_id": "vm_backup", "dag_run_id": "a"}]}),
+        ("POST", "~/dagRuns/list", {"dag_ids": ["vm_restore"]}),
+        ("PATCH", f"{RUN}/over", {"state": "failed"}),
+        ("PATCH", f"{RUN}/over/{TASK}", {"new_state": "failed"}),
+        ("PATCH", "vm_restore", {"is_paused": True}),
+        ("POST", "vm_backup/dagRuns", {"conf": {"vm": "a", "on_conflict": "overwrite"}}),
+    ],
+)  # fmt: skip
+def test_a_call_that_loses_nothing_passes_with_its_body(client, passed, method, path, body):
+    assert called(client, "user", method, path, body) == 200
+    ((_, got),) = passed
+    assert got == TestClient(FastAPI()).build_request(method, "/", json=body).content
+
+
+def test_a_call_that_cannot_be_judged_is_refused(client, passed):
+    way = "/api/v2/dags/vm_restore/dagRuns"
+    assert client.post(way, json={"conf": OVER}).status_code == 401
+    assert client.post(way, json={"conf": OVER}, headers={"authorization": "Bearer guess"}).status_code == 403
+    assert called(client, "user", "DELETE", f"{RUN}/unknown") == 500
+    client.cookies.set("_token", token_of("admin"))
+    assert client.post(way, content=b" " * (LARGEST + 1)).status_code == 413
+    assert passed == []
+
+
+def test_a_path_in_other_words_is_the_same_path(client, passed):
+    client.cookies.set("_token", token_of("user"))
+    for path in ("/api/v2/dags/vm%5Frestore/dagRuns", "/vmkeep-site/api/v2/dags/vm_restore//dagRuns/"):
+        assert client.post(path, json={"conf": OVER}).status_code == 403, path
+    assert client.post("/api/v2/dags/~/clearDagRuns", content=rb'{"a": ["vm\u005frestore"]}').status_code == 403
+    assert passed == []
+
+
+def test_the_guard_stands_before_airflows_api_and_knows_its_dags():
+    from airflow.dag_processing.dagbag import DagBag
+
+    from vmkeep_airflow.plugin import VmkeepPlugin
+
+    assert [each["middleware"] for each in VmkeepPlugin.fastapi_root_middlewares] == [OverwriteGuard]
+    for dag_id in GUARDED:
+        (dag,) = DagBag(f"dags/{dag_id}.py").dags.values()
+        assert dag.dag_id == dag_id
+        assert call_of("POST", f"/api/v2/dags/{dag_id}/dagRuns")
