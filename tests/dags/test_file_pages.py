@@ -37,10 +37,11 @@ with warnings.catch_warnings():  # the libraries below deprecate each other
     from airflow.utils.session import create_session
     from fastapi import FastAPI
     from fastapi.testclient import TestClient
-    from sqlalchemy import select
+    from sqlalchemy import func, select
 
     from tests.dags.test_web_view import as_role
     from vmkeep_airflow.web import FASTAPI_APPS, downloads, pointfiles
+    from vmkeep_airflow.web.routes import files as files_routes
     from vmkeep_airflow.web.routes.files import disposition
 
 pytestmark = pytest.mark.filterwarnings("default")
@@ -314,7 +315,14 @@ def test_a_whole_download_is_called_whole(served, place):
 
 
 def download(ref, path):
-    return downloads.Download("vmkeep_default", StreamRequest(point=ref, at=make_file_path("disk0", path)), what=path)
+    return downloads.Download(
+        lambda: "vmkeep_default", StreamRequest(point=ref, at=make_file_path("disk0", path)), what=path
+    )
+
+
+def fetches_noted() -> int:
+    with create_session() as session:
+        return session.scalar(select(func.count()).select_from(Log).where(Log.event == "vmkeep_fetch_file"))
 
 
 def test_downloads_have_a_number_and_one_that_nobody_takes_ends(files, monkeypatch):
@@ -324,9 +332,13 @@ def test_downloads_have_a_number_and_one_that_nobody_takes_ends(files, monkeypat
     ref = files().json()["point"]["ref"]
     held = download(ref, "/large")
     held.start()
-    refused = files("fetch", volume="disk0", path="/empty")
+    noted = fetches_noted()
+    with monkeypatch.context() as without:
+        without.setattr(files_routes, "connection_to", lambda _repository: pytest.fail("it costs nothing"))
+        refused = files("fetch", volume="disk0", path="/empty")
     assert refused.status_code == 503
     assert "downloads are under way already" in refused.text
+    assert fetches_noted() == noted
     held.stop()
     assert slots.acquire(timeout=HANG)
     slots.release()

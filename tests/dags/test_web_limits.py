@@ -11,7 +11,7 @@ from tests.patience import HANG, eventually
 from vmkeep.errors import NotFoundError, UnreachableError
 from vmkeep.repository import create_repository
 from vmkeep_airflow.web import limits, repositories
-from vmkeep_airflow.web.limits import within
+from vmkeep_airflow.web.limits import from_catalogs, within
 
 
 def test_work_that_ends_in_time_gives_its_result_or_its_error():
@@ -35,6 +35,22 @@ def test_work_that_hangs_is_left_and_too_much_of_it_is_refused_until_some_of_it_
     for_ever.set()
     eventually(lambda: limits._slots._value == limits._AT_ONCE)
     assert within(lambda: 5, "reading it") == 5
+
+
+def test_catalogs_that_hang_take_a_bounded_number_of_threads_and_none_of_the_other_looks(monkeypatch):
+    monkeypatch.setattr(limits, "_MOMENT", 0.0)
+    for_ever = threading.Event()
+    for _ in range(limits._CATALOGS_AT_ONCE):
+        with pytest.raises(UnreachableError, match="reading the catalog: no answer within 0 s"):
+            from_catalogs(for_ever.wait, seconds=0.01)
+
+    with pytest.raises(UnreachableError, match="wait for the catalog already"):
+        from_catalogs(lambda: 5)
+    assert within(lambda: 5, "reading a repository") == 5
+
+    for_ever.set()
+    eventually(lambda: limits._catalog_slots._value == limits._CATALOGS_AT_ONCE)
+    assert from_catalogs(lambda: 5) == 5
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import threading
 import warnings
 from datetime import timedelta
 from urllib.parse import quote
@@ -14,7 +15,7 @@ from tests.unit.web.fleets import HOSTILE, fill, nightly
 from vmkeep.flows.windows import PlannedVm, WindowPlan
 from vmkeep.policy import Due
 from vmkeep_airflow.dagruns import DagRunId
-from vmkeep_airflow.web import EXTERNAL_VIEWS, FASTAPI_APPS
+from vmkeep_airflow.web import EXTERNAL_VIEWS, FASTAPI_APPS, limits
 
 with warnings.catch_warnings():  # the libraries below deprecate each other
     warnings.simplefilter("default")
@@ -312,6 +313,26 @@ def test_a_catalog_that_cannot_be_read_is_named_on_the_page_without_its_password
     vm = client.get("/vmkeep/vms/key-web01")
     assert vm.status_code == 503
     assert "Something that this page needs gives no answer" in vm.text
+
+
+@pytest.mark.parametrize("place", ["fleet?q=a%00b", "vms/%00", "api/points/%00", "files/x?volume=v&q=%00"])
+def test_a_zero_byte_in_an_address_is_a_mistake_of_the_address(client, place):
+    answer = as_role(client, "op").get(f"/vmkeep/{place}")
+    assert answer.status_code == 422
+    assert "zero byte" in answer.text
+
+
+def test_every_page_bounds_its_look_at_the_catalog(client, monkeypatch):
+    monkeypatch.setattr(limits, "_MOMENT", 0.0)
+    monkeypatch.setattr(limits, "_catalog_slots", threading.BoundedSemaphore(1))
+    limits._catalog_slots.acquire()
+    as_role(client, "op")
+    for place in (
+        "fleet", "policies", "recoveries", "repositories", "vms/x", "points/x", "runs/x", "files/x", "restore/x",
+        "hardware?from=x&to=y", "fetch/x?volume=v",
+    ):  # fmt: skip
+        answer = client.get(f"/vmkeep/{place}")
+        assert (answer.status_code, "wait for the catalog already" in answer.text) == (503, True), place
 
 
 def test_a_vm_is_not_called_unknown_if_no_catalog_could_be_asked(client, monkeypatch):

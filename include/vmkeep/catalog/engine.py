@@ -8,7 +8,7 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,12 +22,17 @@ from vmkeep.extras import how_to_install
 
 _PATIENCE: Final[dict[str, dict[str, Any]]] = {
     "pysqlite": {"timeout": 30},
-    "psycopg2": {"connect_timeout": 10},
-    "psycopg": {"connect_timeout": 10},
+    "psycopg2": {"connect_timeout": 10, "tcp_user_timeout": 60_000, "keepalives_idle": 30, "keepalives_interval": 10},
+    "psycopg": {"connect_timeout": 10, "tcp_user_timeout": 60_000, "keepalives_idle": 30, "keepalives_interval": 10},
     "pymysql": {"connect_timeout": 10},
     "mysqldb": {"connect_timeout": 10},
 }
-"""Seconds that each driver waits for a server or for another writer, because a cache must not delay a backup."""
+"""The time that each driver waits for a server or for another writer, because a cache must not delay a backup: seconds,
+and milliseconds in ``tcp_user_timeout``."""
+_LOCK_SECONDS: Final = 30.0
+"""Seconds that PostgreSQL lets a statement wait for a lock of somebody else: a migration, or a forgotten session."""
+_STATEMENT_SECONDS: Final = 900.0
+"""Seconds that PostgreSQL gives to one statement. The longest that is sound takes a tenth of it."""
 _PAUSE: Final = 0.02
 """Seconds between two tries to switch a SQLite file to its write-ahead log."""
 _PRIMARY_CODE: Final = 0xFF
@@ -67,7 +72,17 @@ def _engine(url: URL) -> Engine:
     engine = create_engine(url, connect_args=_PATIENCE.get(url.get_driver_name(), {}))
     if is_file:
         event.listen(engine, "connect", lambda connection, _: write_ahead(connection))
+    elif url.get_backend_name() == "postgresql":
+        event.listen(engine, "connect", lambda connection, _: _bound_waits(connection))
     return engine
+
+
+def _bound_waits(connection: Any) -> None:
+    """Bound how long a statement may wait for a lock, and take at all. By itself, PostgreSQL waits for ever."""
+    with closing(connection.cursor()) as cursor:
+        cursor.execute(f"SET lock_timeout = {_LOCK_SECONDS * 1000:.0f}")
+        cursor.execute(f"SET statement_timeout = {_STATEMENT_SECONDS * 1000:.0f}")
+    connection.commit()
 
 
 def write_ahead(connection: sqlite3.Connection) -> None:
@@ -90,6 +105,7 @@ def write_ahead(connection: sqlite3.Connection) -> None:
 def make_tables(engine: Engine, tables: MetaData) -> None:
     """Make the missing tables. Another process may make the same tables at the same time."""
     wanted = set(tables.tables)
+    engine.connect().close()  # so that a server that is away is waited for once, and not at each try
     for _ in wanted:  # because each failed try means that another process made at least one table
         try:
             tables.create_all(engine)

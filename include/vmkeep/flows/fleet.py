@@ -141,7 +141,7 @@ def load_trends(catalogs: Iterable[str], vms: Sequence[FleetVm]) -> dict[str, li
     """Return the bytes that the newest points of some VMs have stored, the oldest first, by the VM's key."""
     wanted = [(vm.repository, vm.vm_key) for vm in vms if vm.repository and vm.vm_key]
     found: dict[str, list[int]] = {}
-    for url in dict.fromkeys(catalogs):
+    for url in dict.fromkeys(catalogs) if wanted else ():
         try:
             with open_catalog(url) as cache:
                 trends = cache.overview().trends(wanted, TREND)

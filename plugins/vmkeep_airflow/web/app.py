@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
+from urllib.parse import unquote_plus
 
 from fastapi import Depends, FastAPI, Request, status
 from fastapi.exceptions import RequestValidationError
@@ -71,6 +72,9 @@ async def _guarded(request: Request, call: Callable[[Request], Awaitable[Respons
             {"detail": "This call came from a page of another server, or from an old browser that does not tell."},
             status.HTTP_403_FORBIDDEN,
         )
+    elif "\0" in unquote_plus(f"{request.scope['path']}?{request.url.query}"):
+        message = "The address has a zero byte, which is in no name."
+        response = _answer(request, status.HTTP_422_UNPROCESSABLE_CONTENT, message)
     else:
         response = await call(request)
     for name, value in _HEADERS.items():

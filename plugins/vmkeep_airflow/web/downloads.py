@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from queue import Empty, Full, Queue
 from threading import BoundedSemaphore, Event, Thread
 from typing import Final
@@ -48,8 +48,8 @@ _Item = StreamHead | bytes | BaseException | None
 class Download:
     """One download. Whoever made it calls :meth:`stop`, or goes through :meth:`pieces`, which does so."""
 
-    def __init__(self, conn_id: str, request: StreamRequest, *, what: str) -> None:
-        """:param conn_id: Airflow connection to the repository.
+    def __init__(self, find_connection: Callable[[], str], request: StreamRequest, *, what: str) -> None:
+        """:param find_connection: it returns the Airflow connection to the repository. It is called once there is room.
 
         :param what: the file and the point, for messages.
         :raises UnreachableError: too many downloads are under way.
@@ -61,7 +61,7 @@ class Download:
         """The first pieces, as :meth:`start` has taken them."""
         self.is_whole = False
         """Whether these are all."""
-        self._conn_id = conn_id
+        self._find_connection = find_connection
         self._request = request
         self._queue: Queue[_Item] = Queue(_AHEAD)
         self._stopped = Event()
@@ -125,7 +125,7 @@ class Download:
     def _run(self) -> None:
         """Read everything, in a thread of its own."""
         try:
-            with open_site_repository(repository_site(self._conn_id)) as repository:
+            with open_site_repository(repository_site(self._find_connection())) as repository:
                 stream_files(repository, self._request, begin=self._put, write=self._write, check=self._check)
             if self._held:
                 self._put(bytes(self._held))

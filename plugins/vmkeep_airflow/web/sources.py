@@ -15,6 +15,7 @@ from vmkeep.policy import Policy, PolicyFile
 from vmkeep_airflow.hooks.fields import MissingConnectionError
 from vmkeep_airflow.hooks.repository import RepositoryHook
 from vmkeep_airflow.policies import policy_files
+from vmkeep_airflow.web.limits import from_catalogs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,4 +96,5 @@ def load_point(point_id: str) -> ListedPoint:
     :raises NotFoundError: no catalog has it.
     :raises CatalogError: no catalog can be read.
     """
-    return load_points(required_sources().catalogs, point_id)[0]
+    catalogs = required_sources().catalogs
+    return from_catalogs(lambda: load_points(catalogs, point_id))[0]

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from sqlalchemy.orm import Session
 
+from tests.patience import HANG
 from tests.unit.catalog.test_catalog import Manifests, point
 from vmkeep.catalog import Catalog, ask_catalog, engine, open_catalog
 from vmkeep.catalog.engine import write_ahead
@@ -192,6 +196,14 @@ def test_a_repository_that_fails_is_not_taken_for_a_catalog_that_does(sqlite_url
         ask_catalog(sqlite_url, lambda catalog: catalog.refresh(Gone()))
 
 
+def test_a_table_that_somebody_has_locked_ends_the_question_with_an_error(postgres, monkeypatch):
+    monkeypatch.setattr(engine, "_LOCK_SECONDS", 0.05)
+    with open_catalog(postgres.url) as catalog, engine.open_engine(postgres.url) as other, other.begin() as held:
+        held.exec_driver_sql("LOCK TABLE vmkeep_point IN ACCESS EXCLUSIVE MODE")
+        with pytest.raises(CatalogError, match="lock timeout"):
+            catalog.points("repo")
+
+
 def test_a_database_that_stops_answering_hides_no_point_and_holds_nobody_up(postgres, monkeypatch):
     monkeypatch.setitem(engine._PATIENCE["psycopg2"], "connect_timeout", 2)
     assert listed(postgres.url) >= 2
@@ -207,3 +219,23 @@ def test_a_database_that_is_gone_hides_no_point(postgres):
     postgres.process.wait()
 
     assert listed(postgres.url) == 2
+
+
+def test_a_server_that_is_away_is_asked_once():
+    asked = []
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def hang_up() -> None:
+            with contextlib.suppress(OSError):  # the server has ended
+                while True:
+                    server.accept()[0].close()
+                    asked.append(1)
+
+        thread = threading.Thread(target=hang_up, daemon=True)
+        thread.start()
+        url = f"postgresql+psycopg2://vmkeep@127.0.0.1:{server.getsockname()[1]}/x?sslmode=disable&gssencmode=disable"
+        with pytest.raises(CatalogError), open_catalog(url):
+            pass
+        server.shutdown(socket.SHUT_RDWR)
+        thread.join(HANG)
+    assert asked == [1]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import unicodedata
+from functools import partial
 from typing import Annotated, Any, Final, Literal
 from urllib.parse import quote
 
@@ -86,10 +87,13 @@ def fetch(
         raise HTTPException(status.HTTP_403_FORBIDDEN, "This download was asked for by a page of another server.")
     point = load_point(point_id)
     at = _place(volume, path)
-    conn_id = connection_to(point.repository)
-    _note(user, point=point.ref, volume=volume, path=path, form=form)
     asked = StreamRequest(point=point.ref, at=at, form=FetchForm(form) if form else None)
-    download = Download(conn_id, asked, what=f"{volume}:{path} of {point.ref}")
+    download = Download(partial(connection_to, point.repository), asked, what=f"{volume}:{path} of {point.ref}")
+    try:
+        _note(user, point=point.ref, volume=volume, path=path, form=form)
+    except BaseException:
+        download.stop()
+        raise
     head = download.start()
     headers = {
         "Content-Disposition": disposition(head.name),

@@ -13,6 +13,7 @@ from vmkeep.flows.fleet import load_fleet, load_trends
 from vmkeep.web import FleetPage, FleetQuery, FleetSort, VmState, fleet_page
 from vmkeep_airflow.web.access import Viewer, viewer
 from vmkeep_airflow.web.frame import answer_router, data, html, page_router
+from vmkeep_airflow.web.limits import from_catalogs
 from vmkeep_airflow.web.paths import own_path
 from vmkeep_airflow.web.sources import find_sources
 
@@ -46,9 +47,13 @@ FleetChoice = Annotated[FleetQuery, Depends(_choice)]
 def _load(choice: FleetQuery) -> FleetPage:
     sources = find_sources()
     at = now()
-    fleet = load_fleet(sources.catalogs, sources.policies, at)
-    fleet = replace(fleet, problems=(*sources.problems, *fleet.problems))
-    return fleet_page(fleet, choice, now=at, trends=lambda vms: load_trends(sources.catalogs, vms))
+
+    def read() -> FleetPage:
+        fleet = load_fleet(sources.catalogs, sources.policies, at)
+        fleet = replace(fleet, problems=(*sources.problems, *fleet.problems))
+        return fleet_page(fleet, choice, now=at, trends=lambda vms: load_trends(sources.catalogs, vms))
+
+    return from_catalogs(read)
 
 
 @pages.get("/", dependencies=[Depends(viewer)])

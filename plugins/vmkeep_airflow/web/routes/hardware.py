@@ -13,6 +13,7 @@ from vmkeep.flows.fleet import load_points
 from vmkeep.web import HardwarePage, hardware_page
 from vmkeep_airflow.web.access import Viewer
 from vmkeep_airflow.web.frame import LONGEST, answer_router, data, html, page_router
+from vmkeep_airflow.web.limits import from_catalogs
 from vmkeep_airflow.web.repositories import load_machine
 from vmkeep_airflow.web.sources import required_sources
 
@@ -31,7 +32,8 @@ def _load(before: str, after: str) -> HardwarePage:
     :raises NotFoundError: a point is gone, or no connection leads to its repository.
     :raises CorruptError: a point is damaged.
     """
-    found = load_points(required_sources().catalogs, before, after)
+    catalogs = required_sources().catalogs
+    found = from_catalogs(lambda: load_points(catalogs, before, after))
     points = sorted(found, key=lambda point: point.taken_at)
     if points[0].vm_key != points[1].vm_key:
         raise NotFoundError("these are points of two VMs, which have nothing to compare")

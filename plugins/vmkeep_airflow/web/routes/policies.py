@@ -11,6 +11,7 @@ from vmkeep.flows.fleet import load_fleet
 from vmkeep.web import PoliciesPage, policies_page
 from vmkeep_airflow.web.access import Viewer
 from vmkeep_airflow.web.frame import answer_router, data, html, page_router
+from vmkeep_airflow.web.limits import from_catalogs
 from vmkeep_airflow.web.sources import find_sources
 
 pages = page_router()
@@ -20,7 +21,7 @@ answers = answer_router()
 def _load() -> PoliciesPage:
     sources = find_sources()
     at = now()
-    fleet = load_fleet(sources.catalogs, sources.policies, at)
+    fleet = from_catalogs(lambda: load_fleet(sources.catalogs, sources.policies, at))
     return policies_page(sources.files, replace(fleet, problems=(*sources.unread, *fleet.problems)), now=at)
 
 

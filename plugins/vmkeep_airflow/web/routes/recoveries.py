@@ -10,6 +10,7 @@ from vmkeep.web import RecoveriesPage, recoveries_page
 from vmkeep_airflow.plans import plan_files
 from vmkeep_airflow.web.access import Viewer
 from vmkeep_airflow.web.frame import answer_router, data, html, page_router
+from vmkeep_airflow.web.limits import from_catalogs
 from vmkeep_airflow.web.sources import find_sources
 
 pages = page_router()
@@ -18,7 +19,7 @@ answers = answer_router()
 
 def _load() -> RecoveriesPage:
     sources = find_sources()
-    runs, problems = load_recoveries(sources.catalogs)
+    runs, problems = from_catalogs(lambda: load_recoveries(sources.catalogs))
     files, unread = plan_files()
     return recoveries_page(files, runs, problems=(*unread, *sources.unread, *problems), now=now())
 

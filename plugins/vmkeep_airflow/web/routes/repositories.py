@@ -9,6 +9,7 @@ from vmkeep.flows.capacity import load_capacity
 from vmkeep.web import RepositoriesPage, repositories_page
 from vmkeep_airflow.web.access import Viewer
 from vmkeep_airflow.web.frame import answer_router, data, html, page_router
+from vmkeep_airflow.web.limits import from_catalogs
 from vmkeep_airflow.web.sources import find_sources
 
 pages = page_router()
@@ -17,7 +18,7 @@ answers = answer_router()
 
 def _load() -> RepositoriesPage:
     sources, at = find_sources(), now()
-    notes, problems = load_capacity(sources.catalogs, at)
+    notes, problems = from_catalogs(lambda: load_capacity(sources.catalogs, at))
     return repositories_page(notes, problems=(*sources.unread, *problems), now=at)
 
 

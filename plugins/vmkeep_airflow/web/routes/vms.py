@@ -15,6 +15,7 @@ from vmkeep.web import POINTS_A_PAGE, VmPage, vm_page
 from vmkeep_airflow.web.access import Viewer, viewer
 from vmkeep_airflow.web.dagrunlinks import path_of_run
 from vmkeep_airflow.web.frame import LONGEST, answer_router, data, html, page_router
+from vmkeep_airflow.web.limits import from_catalogs
 from vmkeep_airflow.web.paths import outer_path, own_path
 from vmkeep_airflow.web.sources import load_point, required_sources
 
@@ -37,7 +38,9 @@ def _load(vm_key: str, *, first: int, before: str | None, after: str | None) -> 
     """
     sources = required_sources()
     at = now()
-    found = load_vm(sources.catalogs, vm_key, sources.policies, at, first=first, most=POINTS_A_PAGE + 1)
+    found = from_catalogs(
+        lambda: load_vm(sources.catalogs, vm_key, sources.policies, at, first=first, most=POINTS_A_PAGE + 1)
+    )
     found = replace(found, problems=(*sources.problems, *found.problems))
     if not found.points:
         raise NotFoundError(f"the VM has {found.total} points, and none is left after the first {first}")
@@ -60,7 +63,8 @@ def tell_vm(vm_key: str, first: _First = 0, before: _From = None, after: _To = N
 @pages.get("/points/{point_id}", dependencies=[Depends(viewer)])
 def show_point(point_id: str) -> Response:
     """Lead to a point on the page of its VM."""
-    vm_key, newer = find_point(required_sources().catalogs, point_id)
+    catalogs = required_sources().catalogs
+    vm_key, newer = from_catalogs(lambda: find_point(catalogs, point_id))
     first = newer // POINTS_A_PAGE * POINTS_A_PAGE
     return RedirectResponse(f"{own_path('vms', vm_key)}?first={first}#p-{point_id}", status.HTTP_303_SEE_OTHER)
 
