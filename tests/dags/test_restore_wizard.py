@@ -59,6 +59,8 @@ class Airflow:
 
         @outer.get(runs + "/{run_id}")
         def run(run_id: str) -> Any:
+            if run_id == "gone":
+                return JSONResponse({"detail": "no such run"}, 404)
             return {"state": "success", "conf": self.conf, "triggering_user_name": "anna"}
 
         @outer.get(runs + "/{run_id}/taskInstances/{task}")
@@ -197,6 +199,8 @@ def test_a_shown_plan_is_started_once_with_its_own_params_and_its_digest(wizard,
     assert wizard.post("/vmkeep/restore-plans/vm_restore/plan__7", headers=OWN).status_code == 403
     page = wizard.get(answer.headers["location"])
     assert 'href="/dags/vm_restore/runs/restore__7"' in page.text
+    for other in ("vm_restore/gone", "vm_backup/restore__7"):
+        assert wizard.get(f"/vmkeep/restores/{other}").status_code == 404, "nothing has started"
 
 
 @pytest.mark.parametrize(("as_shown", "scans"), [("", 1), ("digest", 0)])

@@ -310,6 +310,10 @@ def test_a_catalog_that_cannot_be_read_is_named_on_the_page_without_its_password
     page = as_role(client, "viewer").get("/vmkeep/fleet")
     assert page.status_code == 200
     assert "Some facts are missing" in page.text
+    assert "Nothing is known of any VM, because no catalog can be read." in page.text
+    repositories = client.get("/vmkeep/repositories").text
+    assert "Nothing is known of any repository, because no catalog can be read." in repositories
+    assert "No repository was looked at yet" not in repositories
     vm = client.get("/vmkeep/vms/key-web01")
     assert vm.status_code == 503
     assert "Something that this page needs gives no answer" in vm.text

@@ -82,6 +82,8 @@ class RepositoriesPage:
     @property
     def sentence(self) -> str:
         """The page in one sentence."""
+        if self.problems and not self.rows:
+            return "Nothing is known of any repository, because no catalog can be read."
         wrong = sum(any(fact.tone in ("warn", "bad") for fact in row.facts) for row in self.rows)
         number = counted(len(self.rows), "repository", "repositories")
         return f"{number}; {wrong:,} {agreeing(wrong, 'has', 'have')} something to look at." if wrong else f"{number}."

@@ -216,6 +216,8 @@ class FleetPage:
         bad = sum(each.vms for each in self.counts if each.state.tone == "bad")
         bare = sum(each.vms for each in self.counts if each.state in (VmState.UNPROTECTED, VmState.BLOCKED))
         if not self.total:
+            if self.problems and not self.has_catalog:
+                return "Nothing is known of any VM, because no catalog can be read."
             return "No VM is known yet."
         words = [f"{counted(self.total, 'VM')}: "]
         words.append(f"{bad:,} late, without a good point or with a failed check" if bad else "none late")

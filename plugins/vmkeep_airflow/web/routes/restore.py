@@ -39,7 +39,7 @@ from vmkeep_airflow.web.access import Operator, may_administer, operator
 from vmkeep_airflow.web.frame import LONGEST, answer_router, data, html, page_router
 from vmkeep_airflow.web.ownapi import OwnApiDep
 from vmkeep_airflow.web.paths import own_path
-from vmkeep_airflow.web.planruns import load_plan_run, start_plan, start_restore
+from vmkeep_airflow.web.planruns import load_plan_run, require_run, start_plan, start_restore
 from vmkeep_airflow.web.repositories import connection_to, load_machine
 from vmkeep_airflow.web.sentforms import SentForm
 from vmkeep_airflow.web.sources import load_point
@@ -107,8 +107,9 @@ def start(user: Operator, api: OwnApiDep, dag_id: str, run_id: str) -> Response:
 
 
 @pages.get("/restores/{dag_id}/{run_id}")
-def show_started(user: Operator, dag_id: str, run_id: str) -> HTMLResponse:
+def show_started(user: Operator, api: OwnApiDep, dag_id: str, run_id: str) -> HTMLResponse:
     """Say that a restore has started, and lead to its run."""
+    require_run(api, dag_id, run_id)
     return html("restore_started.html", user, dag_id=dag_id, run_id=run_id)
 
 
