@@ -72,6 +72,8 @@ def _show(report: LvmReport, *, as_json: bool) -> None:
     for check in report.checks:
         for sentence in check.told:
             warn(f"{check.point}: {sentence}")
+        for place in check.unopened:
+            warn(f"{check.point}: LVM may lie unseen in {place}")
     for ref, why in sorted(report.summary.unread.items()):
         warn(f"{ref} could not be checked: {why}")
     if as_json:
@@ -90,6 +92,8 @@ def _row(check: LvmCheck) -> tuple[str, str, int, str, str]:
     groups = ", ".join(f"{one_line(vg.name)} ({counted(vg.pvs, 'PV')}, seqno {vg.seqno})" for vg in check.vgs)
     if check.failures:
         outcome = "INCONSISTENT"
+    elif check.unopened:
+        outcome = "undecided"
     else:
         outcome = counted(len(check.findings), "note") if check.findings else "consistent" if check.vgs else "no LVM"
     return check.point, one_line(shown_name(check.vm)), check.disks, groups, outcome

@@ -13,12 +13,11 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from vmkeep.blobs import abreast
-from vmkeep.clock import now
 from vmkeep.errors import CorruptError, NotFoundError, VmKeepError
 from vmkeep.flows.guest_kinds import guest_of_point
-from vmkeep.flows.lvm_history import Before, before, details_of, failure_keys, same_vm
-from vmkeep.flows.lvm_looks import Look, Looks, explained
-from vmkeep.flows.lvm_marks import mark
+from vmkeep.flows.lvm_history import Before, same_vm
+from vmkeep.flows.lvm_looks import Look, Looks
+from vmkeep.flows.lvm_points import PointLvm
 from vmkeep.flows.lvm_values import LvmCheck, LvmReport, LvmRequest, LvmSummary, summed
 from vmkeep.flows.point_choice import (
     ChosenPoint,
@@ -30,11 +29,7 @@ from vmkeep.flows.point_choice import (
     points_in_order,
 )
 from vmkeep.flows.points import find_ref
-from vmkeep.guest.lvm import Severity
 from vmkeep.model.job import Progress
-from vmkeep.model.point import RestorePoint
-from vmkeep.model.proofs import PointProof, ProofKind, ProofResult
-from vmkeep.model.wording import counted
 from vmkeep.repository import Repository
 from vmkeep.repository.points import PointName
 from vmkeep.selection import Selector
@@ -151,6 +146,7 @@ class _Done:
             vms={check.key: check.vm for check in self.checks},
             points=len(self.checks),
             disks=sum(check.disks for check in self.checks),
+            unopened={check.point: check.unopened[0] for check in self.checks if check.unopened},
             inconsistent={check.key: check.vm for check in self.checks if check.failures},
             skipped=self.skipped,
             unread=self.unread,
@@ -165,11 +161,9 @@ class _Fleet:
         self, repository: Repository, looks: Looks, request: LvmRequest, selector: Selector | None, *, by: str, run: str
     ) -> None:
         self._repository = repository
-        self._looks = looks
+        self._points = PointLvm(repository, looks, request, by=by, run=run)
         self._request = request
         self._selector = selector
-        self._by = by
-        self._run = run
 
     def check(self, work: _Work) -> _Done:
         """Check the points of one key."""
@@ -181,7 +175,11 @@ class _Fleet:
                 continue
             try:
                 known = Before.of(last) if last is not None and same_vm(last.point, chosen.point) else None
-                look = self._check(chosen.point, known, done)
+                checked = self._points.check(chosen.point, known)
+                done.checks.append(checked.check)
+                if checked.unread:
+                    done.unread[chosen.ref] = checked.unread
+                look = checked.look
                 last = look if self._request.all_points else None  # else points of the VM may lie between
             except (CorruptError, NotFoundError) as error:
                 done.unread[chosen.ref] = self._why(chosen.ref, error)
@@ -217,97 +215,3 @@ class _Fleet:
             return True
         done.skipped[point.vm.key] = f"{point.vm.name} ({guest.id})"
         return False
-
-    def _check(self, point: RestorePoint, known: Before | None, done: _Done) -> Look:
-        """Check one point, keep the outcome where that is asked for, and return what was seen."""
-        told: list[str] = []
-        if known is None:
-            known, why = before(self._repository, self._looks, point)
-            told += [why] if why else []
-        look = self._looks.at(point, known.groups if known is not None else ())
-        marked: tuple[str, ...] = ()
-        if look.failures:
-            look = self._confirmed(look, known)
-            if self._request.mark:
-                marked, why = self._mark(look, known)
-                told += [why] if why else []
-        if look.unread:
-            done.unread[point.ref] = "; ".join(look.unread)
-        told += look.closed
-        made = LvmCheck(
-            point=point.ref,
-            vm=point.vm.name,
-            key=point.vm.key,
-            disks=len(point.images),
-            vgs=look.groups,
-            findings=look.findings,
-            marked=marked,
-            told=tuple(told),
-        )
-        if self._request.record:
-            self._keep(point.ref, self._proof(made, look), done)
-        done.checks.append(made)
-        return look
-
-    def _keep(self, ref: str, proof: PointProof, done: _Done) -> None:
-        """Keep an outcome. A store that is full or read-only must not hide what this check and the others have found.
-
-        :raises NotFoundError: the point is gone.
-        :raises CorruptError: its manifest is damaged.
-        """
-        try:
-            self._repository.proofs.add(ref, proof)
-        except (CorruptError, NotFoundError):
-            raise
-        except VmKeepError as error:
-            done.unread[ref] = f"the outcome is not kept with it: {error}"
-
-    def _mark(self, look: Look, known: Before | None) -> tuple[tuple[str, ...], str]:
-        """Mark a point as :func:`mark` does. An error is a reason: it must not hide what the check has found."""
-        try:
-            return mark(self._repository, look, known)
-        except VmKeepError as error:
-            return (), f"it could not be marked as suspect: {error}"
-
-    def _confirmed(self, first: Look, known: Before | None) -> Look:
-        """Look once more at a point that seems to contradict itself. Add to each failure what that has confirmed."""
-        look = self._looks.again(first, known.groups if known is not None else ())
-        clause = _of_the_point_before(look, known)
-        findings = (
-            explained(look, found, before=clause) if found.severity is Severity.FAILURE else found
-            for found in look.findings
-        )
-        return replace(look, findings=tuple(findings))
-
-    def _proof(self, made: LvmCheck, look: Look) -> PointProof:
-        if made.failures:
-            result = ProofResult.FAILED
-            text = f"LVM contradicts itself: {'; '.join(found.text for found in made.failures)}"
-        elif look.unread:
-            result, text = ProofResult.UNDECIDED, f"LVM could not be read: {look.unread[0]}"
-        elif not made.disks:
-            result, text = ProofResult.UNDECIDED, "the point holds no disk, so that nothing could be looked at"
-        elif look.doubts:
-            result, text = ProofResult.UNDECIDED, "; ".join(look.doubts)
-        else:
-            result, text = ProofResult.PASSED, _consistent(made, look)
-        return PointProof(
-            kind=ProofKind.LVM, result=result, at=now(), run=self._run, by=self._by, text=text, details=details_of(look)
-        )
-
-
-def _consistent(made: LvmCheck, look: Look) -> str:
-    disks = counted(made.disks, "disk")
-    if not made.vgs:
-        return f"no volume group on {disks}"
-    absent = f"; not in the backup: {counted(look.absent, 'physical volume')}" if look.absent else ""
-    return f"{counted(len(made.vgs), 'volume group')} on {disks}, all consistent{absent}"
-
-
-def _of_the_point_before(look: Look, known: Before | None) -> str:
-    """Return a clause about the point before; empty: nothing is known of it."""
-    if known is None:
-        return ""
-    if failure_keys(look.failures) <= known.failures:
-        return f"the point before, {known.ref}, has it, too"
-    return f"the point before, {known.ref}, has no such failure"

@@ -13,7 +13,7 @@ from typing import Any, Final
 from vmkeep.errors import CorruptError
 from vmkeep.flows.lvm_looks import Look, Looks
 from vmkeep.flows.point_choice import points_in_order
-from vmkeep.guest.lvm import Finding, GroupRecord, Severity
+from vmkeep.guest.lvm import Finding, FindingCode, GroupRecord, Severity
 from vmkeep.model.job import from_plain, to_plain
 from vmkeep.model.point import RestorePoint
 from vmkeep.model.proofs import PointProof, ProofKind, ProofResult
@@ -84,12 +84,14 @@ def _earlier(repository: Repository, point: RestorePoint) -> Iterator[RestorePoi
 
 def _kept(proof: PointProof) -> Before | None:
     """Return what a proof tells of the volume groups; ``None``: it is of another kind, or does not tell all."""
-    if proof.kind is not ProofKind.LVM or proof.result is ProofResult.UNDECIDED:
+    if proof.kind is not ProofKind.LVM:
         return None
     try:
         groups = from_plain(tuple[GroupRecord, ...], proof.details["groups"])
         findings = from_plain(tuple[Finding, ...], proof.details["findings"])
     except (KeyError, ValueError):
+        return None
+    if proof.result is ProofResult.UNDECIDED and any(found.code is FindingCode.UNREADABLE for found in findings):
         return None
     if any(found.vg and not found.vg_uuid for found in findings):
         return None  # an earlier program kept the group's name only, which another group may have, too

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
 from vmkeep.errors import CorruptError
 from vmkeep.flows.guest_disks import disks_in_guest, disks_not_in_backup
 from vmkeep.flows.lvm_values import CheckedGroup
+from vmkeep.flows.scan_volumes import is_too_small
 from vmkeep.guest.lvm import (
     Finding,
     FindingCode,
@@ -19,6 +20,7 @@ from vmkeep.guest.lvm import (
     read_lvm,
     record_groups,
 )
+from vmkeep.guest.volumes import find_unopened
 from vmkeep.model.point import BackupKind, DiskImage, RestorePoint
 from vmkeep.repository import Repository
 from vmkeep.transfer import DiskViews, open_views
@@ -49,15 +51,8 @@ class Look:
 
     @property
     def doubts(self) -> tuple[str, ...]:
-        """A sentence for each thing for which nobody can tell whether LVM is in order."""
-        return (*(found.text for found in self.findings if found.severity is Severity.WARNING), *self.closed)
-
-    @property
-    def closed(self) -> tuple[str, ...]:
-        """A sentence for each place into which only the guest can look."""
-        kinds = [(place, "is encrypted") for place in self.state.encrypted]
-        kinds += [(place, "is a member of a software RAID") for place in self.state.raids]
-        return tuple(f"{place.name} {how}, and volume groups in it cannot be looked at" for place, how in kinds)
+        """A sentence for each finding that says that nobody can tell whether LVM is in order."""
+        return tuple(found.text for found in self.findings if found.severity is Severity.WARNING)
 
     @property
     def absent(self) -> int:
@@ -117,6 +112,18 @@ class Looks:
                 "digest: test the memory of this machine, then check again"
             )
         return second
+
+    def unopened(self, look: Look) -> Iterator[str]:
+        """Yield a sentence for each place in which LVM may lie unseen: an encrypted one, or one of no known kind.
+
+        Places that could not be read are findings already, and left out.
+
+        :raises CorruptError: the root of a disk's map is damaged.
+        """
+        unread = {each.place.name for each in look.state.unread}
+        for volume in find_unopened(disks_in_guest(self._views, look.point), look.state):
+            if volume.name not in unread and not is_too_small(volume):
+                yield f"{volume.name} ({volume.kind}): {volume.refusal or volume.warnings[-1]}"
 
 
 def tracked(image: DiskImage) -> bool:

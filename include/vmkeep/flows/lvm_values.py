@@ -59,6 +59,8 @@ class LvmCheck:
     """Number of disks that were looked at."""
     vgs: tuple[CheckedGroup, ...] = ()
     findings: tuple[Finding, ...] = ()
+    unopened: tuple[str, ...] = ()
+    """A sentence for each place in which LVM may lie that nobody can see, e.g. because it is encrypted."""
     marked: tuple[str, ...] = ()
     """Refs of the points that were marked as suspect."""
     told: tuple[str, ...] = ()
@@ -107,6 +109,8 @@ class LvmSummary:
     """Guests that are no Linux, and were not looked at: the name of the VM and of its guest, by key."""
     unread: dict[str, str] = field(default_factory=dict)
     """The points that could not be checked, with the reason, by ref."""
+    unopened: dict[str, str] = field(default_factory=dict)
+    """A place of each point in which LVM may lie that nobody can see, by ref."""
     marked: tuple[str, ...] = ()
     """Refs of the points that were marked as suspect."""
 
@@ -152,6 +156,11 @@ class LvmSummary:
             )
         if self.unread:
             lines.append(f"{counted(len(self.unread), 'point')} could not be checked: {_listed(sorted(self.unread))}")
+        if self.unopened:
+            lines.append(
+                f"{counted(len(self.unopened), 'point')} may have LVM in volumes that nobody can open: "
+                f"{_listed(sorted(self.unopened))}"
+            )
         if self.marked:
             lines.append(f"{counted(len(self.marked), 'point')} marked suspect: {_listed(sorted(self.marked))}")
         return tuple(lines)
@@ -172,6 +181,9 @@ class LvmReport:
             "summary": self.summary.document,
             "skipped": [{"vm": name} for name in sorted(self.summary.skipped.values())],
             "unread": [{"point": ref, "problem": why} for ref, why in sorted(self.summary.unread.items())],
+            "unopened": [
+                {"point": check.point, "places": list(check.unopened)} for check in self.checks if check.unopened
+            ],
             "marked": sorted(self.summary.marked),
         }
 
@@ -187,6 +199,7 @@ def summed(parts: Iterable[LvmSummary]) -> LvmSummary:
         inconsistent=_merged(part.inconsistent for part in every),
         skipped=_merged(part.skipped for part in every),
         unread=_merged(part.unread for part in every),
+        unopened=_merged(part.unopened for part in every),
         marked=tuple(sorted({ref for part in every for ref in part.marked})),
     )
 

@@ -41,5 +41,7 @@ class CheckGuestsOperator(UpkeepOperator):
                 level = self.log.error if found in check.failures else self.log.info
                 level("%s, %s: %s: %s", check.vm, check.point, found.code.value, found.text)
             self.warn([f"{check.point}: {sentence}" for sentence in check.told])
+            for place in check.unopened:
+                self.log.info("%s, %s: LVM may lie unseen in %s", check.vm, check.point, place)
         self.warn([f"{ref} could not be checked: {why}" for ref, why in report.summary.unread.items()])
         return to_plain(report.summary)

@@ -67,3 +67,16 @@ def test_a_point_that_cannot_be_checked_ends_with_90_and_is_named(tmp_path, gues
     assert done.returncode == 90
     assert json.loads(done.stdout)["unread"][0]["point"] == point.ref
     assert f"{point.ref} could not be checked" in done.stderr
+
+
+def test_a_volume_in_which_lvm_may_lie_unseen_is_warned_of_and_changes_no_exit_code(tmp_path):
+    image = tmp_path / "luks.raw"
+    image.write_bytes(b"LUKS\xba\xbe\0\2".ljust(1 << 20, b"\0"))
+    location = tmp_path / "repository"
+    point = import_images(create_repository(str(location)), [image], name="web01")
+
+    done = run_here("guest", "lvm-check", "-r", str(location))
+
+    assert done.returncode == 0
+    assert f"{point.ref}: LVM may lie unseen in disk0 (luks2)" in done.stderr
+    assert "undecided" in done.stdout

@@ -202,26 +202,83 @@ def test_a_check_is_kept_with_its_point_if_that_is_asked_for(repository, store):
     assert "sequence numbers" in failed.text
 
 
-def luks(folder: Path) -> Path:
-    image = folder / "luks.img"
-    image.write_bytes(b"LUKS\xba\xbe\0\2".ljust(MIB, b"\1"))
-    return image
+@pytest.fixture
+def luks(tmp_path) -> Path:
+    """A disk that is encrypted as a whole."""
+    path = tmp_path / "luks.raw"
+    path.write_bytes((b"LUKS\xba\xbe\0\2" + bytes(MIB) + b"noise").ljust(2 * MIB, b"\1"))
+    return path
 
 
-@pytest.mark.parametrize("beside", [(), CONSISTENT], ids=["alone", "beside a volume group"])
-def test_an_encrypted_place_that_may_hide_volume_groups_makes_the_proof_undecided_and_is_named(
-    repository, guest_disks, tmp_path, beside
+def judged(repository: Repository, point: RestorePoint) -> tuple[ProofResult, str]:
+    (proof,) = repository.proofs.of(point.ref)
+    return proof.result, proof.text
+
+
+def test_only_groups_that_were_seen_pass_and_no_group_that_may_lie_unseen_is_called_consistent(
+    repository, store, guest_disks, luks, tmp_path
 ):
-    images = [*(guest_disks.path(name) for name in beside), luks(tmp_path)]
-    point = import_images(repository, images, name="sealed")
+    plain = tmp_path / "plain.raw"
+    plain.write_bytes((bytes(4086) + b"SWAPSPACE2").ljust(MIB, b"\0"))
+    without = import_images(repository, [plain], name="without")
+    hidden = import_images(repository, [luks], name="hidden")
+    beside = import_images(repository, [guest_disks.path("ia"), guest_disks.path("ib"), luks], name="beside")
 
     report = check(repository, record=True)
 
-    [proof] = repository.proofs.of(point.ref)
-    assert proof.result is ProofResult.UNDECIDED
-    assert f"disk{len(beside)} is encrypted, and volume groups in it cannot be looked at" in proof.text
-    assert report.checks[0].told == (proof.text,)
-    assert codes(report) == []
+    assert judged(repository, without) == (
+        ProofResult.UNDECIDED, "it has no LVM: no volume group is on its 1 disk",
+    )  # fmt: skip
+    result, text = judged(repository, hidden)
+    assert result is ProofResult.UNDECIDED
+    assert text.startswith("LVM may lie unseen in disk0 (luks2)")
+    result, text = judged(repository, beside)
+    assert result is ProofResult.UNDECIDED
+    assert text.startswith("1 volume group on 3 disks, consistent, but LVM may lie unseen in disk2 (luks2)")
+    told = {one["point"]: one["places"] for one in report.document["unopened"]}
+    assert told.keys() == {hidden.ref, beside.ref} == report.summary.unopened.keys()
+    assert "2 points may have LVM in volumes that nobody can open" in "\n".join(report.summary.lines)
+    assert report.summary.unread == {}, "each of them was checked as far as anybody can"
+
+
+def test_a_check_that_saw_all_there_is_tells_the_groups_of_the_point_before_though_it_is_undecided(
+    repository, guest_disks, luks, monkeypatch
+):
+    import_images(repository, [guest_disks.path("ia"), guest_disks.path("ib"), luks], name="web01")
+    check(repository, record=True)
+    import_images(repository, [guest_disks.path("vi"), luks], name="web01")
+    looks: list[Any] = []
+    real = lvm_looks.read_lvm
+    monkeypatch.setattr(lvm_looks, "read_lvm", lambda disks: looks.append(disks) or real(disks))
+
+    assert "vg-lost-pv" in codes(check(repository))
+    assert len(looks) == 1, "the undecided proof tells the groups"
+
+
+def test_a_check_that_could_not_read_a_disk_tells_nothing_about_the_point_before(repository, store):
+    lost = store("web01", *CONSISTENT)
+    lose(repository, repository.open_map(lost.images[1].root).lookup(0))
+    check(repository, record=True)
+    store("web01", *CONSISTENT)
+
+    (again,) = check(repository).checks
+
+    assert any("not compared with the point before" in sentence for sentence in again.told)
+
+
+def test_points_that_are_named_are_compared_with_their_own_neighbour_and_all_points_are_looked_at_once(
+    repository, store, monkeypatch
+):
+    first, _, last = store("web01", *CONSISTENT), store("web01", "vi"), store("web01", "vi")
+    looks: list[Any] = []
+    real = lvm_looks.read_lvm
+    monkeypatch.setattr(lvm_looks, "read_lvm", lambda disks: looks.append(disks) or real(disks))
+
+    assert codes(check(repository, first.ref, last.ref)) == [], "the point between them has lost it already"
+    looks.clear()
+    check(repository, all_points=True)
+
+    assert len(looks) == 3
 
 
 def test_a_warning_makes_the_proof_undecided(repository, guest_disks, tmp_path, monkeypatch):
@@ -235,7 +292,7 @@ def test_a_warning_makes_the_proof_undecided(repository, guest_disks, tmp_path, 
     check(repository, record=True)
 
     assert [(proof.result, proof.text) for proof in repository.proofs.of(point.ref)] == [
-        (ProofResult.UNDECIDED, "it may lie on a RAID")
+        (ProofResult.UNDECIDED, "1 volume group on 2 disks, consistent, but it may lie on a RAID")
     ]
 
 
@@ -254,7 +311,7 @@ def test_a_proof_says_that_a_volume_is_not_in_the_backup_and_that_a_guest_has_no
     texts = [proof.text for ref in (half, plain.ref) for proof in repository.proofs.of(ref)]
     assert texts == [
         "1 volume group on 1 disk, all consistent; not in the backup: 1 physical volume",
-        "no volume group on 1 disk",
+        "it has no LVM: no volume group is on its 1 disk",
     ]
 
 

@@ -8,7 +8,7 @@ after the other, stripes, the leg of a mirror (``raid1``), or blocks of a thin p
 A volume that cannot be read is in the list all the same, with the reason and the way out.
 """
 
-from vmkeep.guest.volumes.finding import find_volumes
+from vmkeep.guest.volumes.finding import find_unopened, find_volumes
 from vmkeep.guest.volumes.volume import Volume, Volumes
 
-__all__ = ["Volume", "Volumes", "find_volumes"]
+__all__ = ["Volume", "Volumes", "find_unopened", "find_volumes"]

@@ -41,25 +41,54 @@ def find_volumes(disks: Sequence[DiskInGuest], missing: Sequence[DiskNotInBackup
     :param missing: the guest's disks that are not there. A volume that may lie on one of them names it.
     """
     state = read_lvm(disks)
-    by_number = {disk.number: disk for disk in disks}
-    tables = {table.whole.disk: table for table in state.tables}
-    found: list[Volume] = []
-    members: list[tuple[Member, str, RandomDisk]] = []
-    for number, disk in by_number.items():
-        if number not in tables:
-            found.append(_unreadable_disk(disk, state))
-            continue
-        for place in tables[number].places:
-            volume = _place(disk, place, tables[number])
-            found.append(volume)
-            if volume.disk is not None and (member := _member(volume)) is not None:
-                members.append((member, volume.name, volume.disk))
+    found, members = _outside_lvm(disks, state)
     arrays = tuple(_arrays(members))
     found.extend(arrays)
     found = [_with_volumes(volume, state) for volume in found]
+    by_number = {disk.number: disk for disk in disks}
     physical = _physical_volumes(state, by_number, {name for _, name, _ in members}, arrays)
     found.extend(_logical_volumes(state, physical, check(state, missing)))
     return Volumes(listed=unique(found), lvm=state)
+
+
+def find_unopened(disks: Sequence[DiskInGuest], state: LvmState) -> tuple[Volume, ...]:
+    """List the disks, partitions and arrays in which physical volumes may lie that nobody can see.
+
+    Places with a label of LVM are passed over, and logical volumes are not looked into: LVM takes no physical volume
+    from one unless it is told to.
+
+    :param state: all that LVM has on these disks.
+    """
+    labelled = {(label.place.disk, label.place.number) for label in state.labels}
+    found, members = _outside_lvm(disks, state, but=labelled)
+    return tuple(volume for volume in (*found, *_arrays(members)) if volume.may_hide_lvm)
+
+
+_Members = list[tuple[Member, str, RandomDisk]]
+
+
+def _outside_lvm(
+    disks: Sequence[DiskInGuest], state: LvmState, *, but: Container[tuple[int, int]] = ()
+) -> tuple[list[Volume], _Members]:
+    """Return the disks and partitions of a guest, and those that are members of arrays, with their names.
+
+    :param but: numbers of the disk and the partition of each place to pass over.
+    """
+    tables = {table.whole.disk: table for table in state.tables}
+    found: list[Volume] = []
+    members: _Members = []
+    for disk in disks:
+        if disk.number not in tables:
+            found.append(_unreadable_disk(disk, state))
+            continue
+        for place in tables[disk.number].places:
+            if (place.disk, place.number) in but:
+                continue
+            volume = _place(disk, place, tables[disk.number])
+            found.append(volume)
+            if volume.disk is not None and (member := _member(volume)) is not None:
+                members.append((member, volume.name, volume.disk))
+    return found, members
 
 
 def _unreadable_disk(disk: DiskInGuest, state: LvmState) -> Volume:

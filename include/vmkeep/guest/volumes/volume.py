@@ -15,6 +15,8 @@ _LISTED: Final = 20
 """Names that an error lists."""
 NO_FILES: Final = frozenset({"empty", "swap", "lvm-pv", "raid-member", "gpt", "mbr"})
 """Kinds that have no files of their own. Those in partitions, arrays and logical volumes are in other volumes."""
+_LAYERS: Final = frozenset({"luks1", "luks2", "bitlocker", "raid", "bcache", "vdo", "dm-integrity", "unknown"})
+"""Kinds in which a physical volume of LVM may lie that nobody sees. An unknown one may be encrypted without a head."""
 _FORBIDDEN: Final = re.compile(r"[^A-Za-z0-9+_.-]")
 
 
@@ -54,6 +56,11 @@ class Volume:
     def may_hide_files(self) -> bool:
         """Whether it may have files that cannot be read, because of its kind or of a doubt about that."""
         return self.is_ambiguous or (not self.has_files and self.kind not in NO_FILES)
+
+    @property
+    def may_hide_lvm(self) -> bool:
+        """Whether a physical volume of LVM may lie in it that cannot be seen, because of its kind or of a doubt."""
+        return self.is_ambiguous or self.kind in _LAYERS
 
     def open(self) -> RandomDisk:
         """Return its bytes as a disk, for a reader of file systems.
