@@ -14,7 +14,6 @@ from dataclasses import dataclass
 import pytest
 
 from tests.unit.maintenance.conftest import BLOCK, NONE, NOW, AgingStore, Vault, block, described, read, write
-from vmkeep.blobs import parallel
 from vmkeep.errors import StaleError
 from vmkeep.flows.pointcopy import CopyState, Verify, copy_points
 from vmkeep.maintenance.merge import execute_merge, plan_merge
@@ -62,42 +61,6 @@ class World:
     here: Vault
     there: Vault
     runs: int = 0
-
-
-class Asked:
-    """A call that is made when its result is asked for."""
-
-    def __init__(self, call, item):
-        self._call = call
-        self._item = item
-
-    def result(self):
-        return self._call(self._item)
-
-    def cancel(self):
-        """Need nothing, because it has not begun."""
-
-
-class OneThread:
-    """Makes each call on the thread that asks for its result."""
-
-    def __init__(self, _width):
-        pass
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_error):
-        pass
-
-    def submit(self, call, item):
-        return Asked(call, item)
-
-
-@pytest.fixture(autouse=True)
-def one_thread(monkeypatch):
-    """Calls have the same order in every run, so that each position is the same place of Y; threads cost time, too."""
-    monkeypatch.setattr(parallel, "ThreadPoolExecutor", OneThread)
 
 
 @functools.cache
