@@ -122,18 +122,39 @@ class PointCheck:
         self._blocks = blocks
         self._places = places
         self._good: set[bytes] = set()
+        self._whole: set[str] = set()
+        """The roots of maps that were found good. No page is among them, because a root may not name one instead."""
 
     def check(self, point: RestorePoint) -> PointDamage | None:
         """Check every disk and every attachment of a point; ``None`` if all of it can be restored."""
         maps = [(image.disk.label, image.root) for image in point.images] + list(point.attachments.items())
-        parts = (self._check_map(name, root) for name, root in maps)
+        unknown = [(name, root) for name, root in maps if root not in self._whole]
+        roots = self._read_roots(dict.fromkeys(root for _, root in unknown))
+        parts = (self._check_map(name, root, roots[root]) for name, root in unknown)
         damaged = tuple(part for part in parts if part is not None)
         return PointDamage(ref=point.ref, parts=damaged) if damaged else None
 
-    def _check_map(self, name: str, root: str) -> DamagedPart | None:
+    def _read_roots(self, roots: Iterable[str]) -> dict[str, bytes | CorruptError | ValueError]:
+        """Return each root, or why it cannot be read. All of them are read together as long as all are good."""
+        wanted = list(roots)
+        try:
+            found = self._blocks.get_pages([bytes.fromhex(root) for root in wanted], size=ROOT_SIZE)
+            return {root: found[bytes.fromhex(root)] for root in wanted}
+        except (CorruptError, ValueError):
+            return {root: self._read_root(root) for root in wanted}
+
+    def _read_root(self, root: str) -> bytes | CorruptError | ValueError:
         try:
             digest = bytes.fromhex(root)
-            shape, top = parse_root(self._blocks.get_pages([digest], size=ROOT_SIZE)[digest])
+            return self._blocks.get_pages([digest], size=ROOT_SIZE)[digest]
+        except (CorruptError, ValueError) as error:
+            return error
+
+    def _check_map(self, name: str, root: str, content: bytes | CorruptError | ValueError) -> DamagedPart | None:
+        try:
+            if isinstance(content, Exception):
+                raise content
+            shape, top = parse_root(content)
         except (CorruptError, ValueError) as error:
             return DamagedPart(name=name, extents=(), places=((-1, f"map root: {error}"),), count=1)
         losses = _Losses(shape)
@@ -141,6 +162,8 @@ class PointCheck:
             self._check_blocks([(0, top)], shape, losses)
         elif top != ZERO:
             self._check_pages([(0, top)], shape.levels, shape, losses)
+        if not losses.count and len(self._whole) < _REMEMBERED:
+            self._whole.add(root)
         return losses.part(name)
 
     def _check_pages(self, pages: Sequence[tuple[int, bytes]], level: int, shape: Shape, losses: _Losses) -> None:

@@ -1,0 +1,203 @@
+"""Calls and bytes of single steps, as what is there grows by 4 and by 16: they ought to grow with what changed only.
+
+    python -m bench.growth [--rows increment,latest,check,leftovers,rebuild,list] [--base 16]
+
+Counts are exact, so that a busy machine changes none of them; CPU seconds are those of this process. The exponent is
+that of the growth: 0 is none, 1 is in proportion. Each row makes a repository of its own in a folder below --dir.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Final
+
+from bench.measure import say
+from bench.programs import machine
+from vmkeep.catalog import open_catalog
+from vmkeep.flows import disk_images
+from vmkeep.flows.pointlist import list_points
+from vmkeep.model.extents import Extent
+from vmkeep.model.point import RestorePoint
+from vmkeep.repository import Repository, create_repository, open_repository, point_id
+
+_TIMES: Final = (1, 4, 16)
+_CAPACITY: Final = 4 << 20
+_POINTS_OF_A_VM: Final = 4
+
+Counts = dict[str, float]
+Row = Callable[[Path, int], Counts]
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=lambda text: text.split(","), default=list(ROWS), help="of " + ", ".join(ROWS))
+    parser.add_argument("--base", type=int, default=16, help="the smallest number of what is there (default: 16)")
+    parser.add_argument("--dir", type=Path, default=Path(tempfile.gettempdir()))
+    options = parser.parse_args()
+    print(f"{machine()}\n\n| row | figure | " + " | ".join(f"{options.base * times:,}" for times in _TIMES), end="")
+    print(" | exponent |\n|---|---|---|---|---|---|")
+    for name in options.rows:
+        found = [measured(ROWS[name], options.base * times, options.dir) for times in _TIMES]
+        for figure in found[0]:
+            told = [counts[figure] for counts in found]
+            print(f"| `{name}` | {figure} | {' | '.join(f'{value:,.6g}' for value in told)} | {exponent(told):.2f} |")
+
+
+def measured(row: Row, size: int, folder: Path) -> Counts:
+    """Return the figures of a row at one size, with a cache that nobody has used."""
+    with tempfile.TemporaryDirectory(prefix="vmkeep-growth-", dir=folder) as made:
+        os.environ["VMKEEP_CACHE"] = f"{made}/cache"
+        return row(Path(made), size)
+
+
+def exponent(values: list[float]) -> float:
+    """Return the exponent with which the last value has grown from the first."""
+    if not values[0] or not values[-1]:
+        return 0.0
+    return math.log(values[-1] / values[0]) / math.log(_TIMES[-1] / _TIMES[0])
+
+
+def increment(folder: Path, earlier: int) -> Counts:
+    """A changed block is stored after some earlier increments: without a cache, and right after that once more."""
+    disk = _disk(folder)
+    with create_repository(str(folder / "repository")):
+        pass
+    for at in range(earlier + 1):
+        store_change(folder, disk, at)
+    first = store_change(folder, disk, earlier + 1, cache=folder / "cold")
+    second = store_change(folder, disk, earlier + 2, cache=folder / "cold")
+    return {"calls without a cache": first, "calls with that cache": second}
+
+
+def store_change(folder: Path, disk: Path, number: int, *, cache: Path | None = None) -> float:
+    """Store one changed block of a disk as an increment; return the calls to the store."""
+    with disk.open("r+b") as file:
+        file.seek(number * 4096 % _CAPACITY)
+        file.write(os.urandom(4096))
+    start = number * 4096 % _CAPACITY
+    with open_repository(str(folder / "repository"), cache=cache) as repository:
+        names = sorted(repository.point_refs())
+        request = disk_images.ImportRequest(paths=(disk,), name="web01")
+        if names:
+            request = replace(request, since=names[-1], extents=([Extent(start, start + 4096)],))
+        disk_images.import_images(repository, request, on_progress=lambda _event: None)
+        return calls(repository)
+
+
+def latest(folder: Path, vms: int) -> Counts:
+    """The newest point of a VM is found by the VM's name, and another one by the beginning of its id."""
+    refs = _filled(folder, vms)
+    with open_repository(str(folder / "repository")) as repository:
+        repository.find_point("latest:vm00000")
+        named = calls(repository)
+    with open_repository(str(folder / "repository")) as repository:
+        repository.find_point(refs[0].rpartition("-")[2])
+        return {"calls for latest:NAME": named, "calls for an id": calls(repository)}
+
+
+def check(folder: Path, points: int) -> Counts:
+    """The structure of a repository is checked whose points have one disk in common, and of one with increments."""
+    _filled(folder, points // _POINTS_OF_A_VM)
+    alike = _checked(folder)
+    other = folder / "other"
+    other.mkdir()
+    leftovers(other, points)
+    return {"calls, one disk in common": alike, "calls, increments": _checked(other)}
+
+
+def _checked(folder: Path) -> float:
+    with open_repository(str(folder / "repository")) as repository:
+        assert not repository.check()
+        return calls(repository)
+
+
+def leftovers(folder: Path, earlier: int) -> Counts:
+    """Some runs have ended well: blobs that are left of them."""
+    disk = _disk(folder)
+    with create_repository(str(folder / "repository")):
+        pass
+    for at in range(earlier):
+        store_change(folder, disk, at)
+    with open_repository(str(folder / "repository")) as repository:
+        return {"blobs below runs/": repository.stats().run_blobs}
+
+
+def rebuild(folder: Path, points: int) -> Counts:
+    """The catalog is made anew from manifests."""
+    _filled(folder, points // _POINTS_OF_A_VM)
+    with open_repository(str(folder / "repository")) as repository, open_catalog(_catalog(folder)) as catalog:
+        began = time.process_time()
+        catalog.rebuild(repository)
+        spent = time.process_time() - began
+    size = (folder / "catalog.db").stat().st_size
+    return {"CPU ms for a point": 1000 * spent / points, "bytes for a point": size / points}
+
+
+def listing(folder: Path, points: int) -> Counts:
+    """All points are listed out of a catalog that is complete."""
+    _filled(folder, points // _POINTS_OF_A_VM)
+    with open_repository(str(folder / "repository")) as repository:
+        list_points(repository, catalog=_catalog(folder))
+    with open_repository(str(folder / "repository")) as repository:
+        began = time.process_time()
+        assert len(list_points(repository, catalog=_catalog(folder)).entries) == points
+        spent = time.process_time() - began
+        return {"CPU ms for a point": 1000 * spent / points, "calls": calls(repository)}
+
+
+ROWS: Final[dict[str, Row]] = {
+    "increment": increment, "latest": latest, "check": check, "leftovers": leftovers, "rebuild": rebuild,
+    "list": listing,
+}  # fmt: skip
+
+
+def calls(repository: Repository) -> float:
+    """Return the number of calls to the store of a repository that was opened for it."""
+    assert repository.meter is not None
+    return sum(verb.calls for verb in repository.meter.report())
+
+
+def _catalog(folder: Path) -> str:
+    return f"sqlite:///{folder}/catalog.db"
+
+
+def _disk(folder: Path) -> Path:
+    disk = folder / "disk.raw"
+    disk.write_bytes(os.urandom(_CAPACITY))
+    return disk
+
+
+def _filled(folder: Path, vms: int) -> list[str]:
+    """Make a repository with some points of each VM, which all have the same disk; return their refs."""
+    disk = _disk(folder)
+    with create_repository(str(folder / "repository")) as repository:
+        request = disk_images.ImportRequest(paths=(disk,), name="pattern", guest_id="debian12_64Guest")
+        pattern = disk_images.import_images(repository, request, on_progress=lambda _event: None).point
+        refs = [repository.manifests.seal(point).ref for point in _alike(pattern, range(vms))]
+        repository.sealed_notes.forget(f"points/{pattern.ref}")
+        repository.blobs.delete(f"points/{pattern.ref}")
+    say(f"{len(refs)} points are there")
+    return refs
+
+
+def _alike(pattern: RestorePoint, numbers: Iterable[int]) -> Iterator[RestorePoint]:
+    for number in numbers:
+        key = f"5029ab12-0000-4000-8000-{number:012d}"
+        vm = replace(pattern.vm, name=f"vm{number:05}", key=key, instance_uuid=key)
+        for day in range(_POINTS_OF_A_VM):
+            run = f"bench-{day}"
+            taken_at = pattern.taken_at - timedelta(days=day + 1)
+            yield replace(pattern, id=point_id(run, key), run=run, vm=vm, taken_at=taken_at)
+
+
+if __name__ == "__main__":
+    main()
