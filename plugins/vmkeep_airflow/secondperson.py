@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from airflow.sdk import Context
 from airflow.sdk.exceptions import AirflowFailException
+
+from vmkeep.model.site import Site
+from vmkeep_airflow.dagruns import own_dag_run, owner_text
 
 
 def is_demanded() -> bool:
@@ -34,4 +38,34 @@ def require(starter: str | None, answerer: Mapping[str, Any]) -> None:
         raise AirflowFailException(
             f"{starter} has started this run and has answered its question, too: a second person has to say yes here. "
             "Nothing was touched: start it again, and let somebody else answer"
+        )
+
+
+def forget(site: Site, context: Context, shown: str) -> None:
+    """Forget an earlier yes to a thing in this run, because the question is put again."""
+    from vmkeep.flows.second_yes import forget_yes
+
+    forget_yes(site, run=owner_text(own_dag_run(context["ti"])), shown=shown)
+
+
+def keep(site: Site, context: Context, shown: str, by: str) -> None:
+    """Keep the yes of a second person to the thing that was shown, for the task of this run that acts."""
+    from vmkeep.flows.second_yes import keep_yes
+
+    keep_yes(site, run=owner_text(own_dag_run(context["ti"])), shown=shown, by=by)
+
+
+def require_kept(site: Site, context: Context, shown: str) -> None:
+    """Return if no second person is demanded, or one has said yes to this very thing in this run.
+
+    The repository is asked, because whoever may edit the values of tasks could write an answer there.
+
+    :raises AirflowFailException: nobody has, as far as the repository knows.
+    """
+    from vmkeep.flows.second_yes import kept_yes
+
+    if is_demanded() and kept_yes(site, run=owner_text(own_dag_run(context["ti"])), shown=shown) is None:
+        raise AirflowFailException(
+            "a second person has to say yes here, and the repository knows of no yes in this run, whatever task "
+            "approve has handed over: nothing was touched. Trigger a new run, and let somebody else answer its question"
         )

@@ -56,7 +56,12 @@ def make_end(dag: DAG, *, task_id: str, undo: bool, **options: Any) -> None:
     site = {"vsphere_conn_id": "{{ params.vsphere }}", "repository_conn_id": "{{ params.repository }}"}
     found = FindUndoableOperator(task_id="find", vm=dag.param("vm"), restore=dag.param("restore"), **site)
     approved = ApproveUndoOperator(
-        task_id="approve", found=found.output, yes=dag.param("yes"), undo=undo, response_timeout=timedelta(hours=24)
+        task_id="approve",
+        found=found.output,
+        yes=dag.param("yes"),
+        undo=undo,
+        response_timeout=timedelta(hours=24),
+        **site,
     )
     done = EndUndoableOperator(
         task_id=task_id, found=found.output, approval=approved.output, undo=undo, **options, **site

@@ -12,17 +12,21 @@ from airflow.providers.standard.operators import hitl
 from airflow.sdk.exceptions import AirflowFailException, TaskAwaitingInput
 from markdown_it import MarkdownIt
 
+from vmkeep.flows.restore_ledger import plan_id
 from vmkeep.flows.restore_request import make_request
 from vmkeep.flows.restore_values import DiskMatch, RestorePlan
-from vmkeep.flows.undo_values import Undoable
+from vmkeep.flows.undo_values import Undoable, Undone
 from vmkeep.model.disk import ControllerKind, Disk
 from vmkeep.model.job import from_plain, to_plain
 from vmkeep.model.place import SettledPlace
 from vmkeep.model.point import VmIdentity
+from vmkeep.model.site import Site
 from vmkeep.model.vmref import VmRef
+from vmkeep.repository import create_repository
 from vmkeep_airflow.operators.approve_restore import ApproveRestoreOperator
 from vmkeep_airflow.operators.approve_undo import ApproveUndoOperator
 from vmkeep_airflow.operators.end_undoable import EndUndoableOperator
+from vmkeep_airflow.operators.prepare_target import PrepareTargetOperator
 from vmkeep_airflow.steps import Approval
 from vmkeep_airflow.verbatim import listed
 
@@ -30,8 +34,20 @@ FOUND = Undoable(
     vm=VmRef(moref="vm-16", name="*app01*"), restore="r-1", snapshot="snapshot-7", power="poweredOn",
     taken_at=datetime(2026, 11, 20, tzinfo=UTC), devices_added=("Network adapter 2",),
 )  # fmt: skip
+UNDONE = Undone(vm=FOUND.vm, restore="r-1", snapshot="snapshot-7", undone=True)
+PLAN = RestorePlan(
+    request=make_request(point="x", run="r", vm="db01", on_conflict="overwrite"), point="vm/x",
+    vm=VmIdentity(name="db01", key="k"), vcenter=None, target=VmIdentity(name="db01", key="k"), target_name="db01",
+    place=None, matches=(),
+)  # fmt: skip
+
+
+def instance(run: str) -> SimpleNamespace:
+    return SimpleNamespace(dag_id="restore_undo", run_id=run, try_number=1)
+
+
 CONTEXT = {
-    "ti": SimpleNamespace(), "task_instance": SimpleNamespace(id="id"),
+    "ti": instance("manual__1"), "task_instance": SimpleNamespace(id="id"),
     "dag_run": SimpleNamespace(
         triggering_user_name="jane", run_after=datetime(2026, 11, 26, 22, 5, tzinfo=UTC), run_id="manual__1"
     ),
@@ -138,6 +154,8 @@ def test_a_person_is_asked_before_a_lun_is_written_over_though_the_vm_is_new(mon
     assert not from_plain(Approval, ask(plan, "overwrite")).asked
     with monkeypatch.context() as demanded:
         demanded.setenv("AIRFLOW__VMKEEP__SECOND_PERSON", "True")
+        demanded.setattr("vmkeep_airflow.site.make_site", lambda **_ids: None)
+        demanded.setattr("vmkeep_airflow.secondperson.forget", lambda *_args: None)
         with pytest.raises(TaskAwaitingInput):
             ask(plan, "overwrite")
     unwritten = replace(plan, matches=(replace(plan.matches[0], written=False),))
@@ -145,8 +163,13 @@ def test_a_person_is_asked_before_a_lun_is_written_over_though_the_vm_is_new(mon
 
 
 @pytest.fixture
-def second_person(monkeypatch):
+def second_person(monkeypatch, tmp_path):
+    """Demand a second person; return the site whose repository keeps the answers."""
     monkeypatch.setenv("AIRFLOW__VMKEEP__SECOND_PERSON", "True")
+    create_repository(str(tmp_path / "repository"))
+    site = Site(repository=str(tmp_path / "repository"))
+    monkeypatch.setattr("vmkeep_airflow.site.make_site", lambda **_ids: site)
+    return site
 
 
 def answered_by(**user):
@@ -170,6 +193,49 @@ def test_where_a_second_person_is_demanded_everybody_is_asked_whatever_the_run_s
         question(yes=True).execute(CONTEXT)
 
     assert "somebody else than the one who asks has to answer" in asked["body"]
+
+
+@pytest.mark.parametrize(
+    "approval", [Approval(plan=FOUND.id, asked=True, by="joe"), Approval(plan=FOUND.id, asked=False)]
+)
+def test_an_answer_that_was_written_into_the_values_of_tasks_is_no_yes(second_person, monkeypatch, approval):
+    """Airflow's simple log-in lets everybody who may start a run edit them, and mark task approve as done."""
+    done = []
+    monkeypatch.setattr("vmkeep.flows.undo.undo_restore", lambda *_args, **_options: done.append("undo") or UNDONE)
+
+    def act(found=FOUND, run="manual__1"):
+        acting = EndUndoableOperator(
+            task_id="undo", found=to_plain(found), approval=to_plain(replace(approval, plan=found.id)), undo=True
+        )
+        monkeypatch.setattr(acting, "site", lambda: second_person)
+        acting.step({**CONTEXT, "ti": instance(run)})
+
+    with pytest.raises(AirflowFailException, match="the repository knows of no yes in this run"):
+        act()
+    question().execute_complete(CONTEXT, answered("Approve"), shown=FOUND.id)
+    monkeypatch.setattr(hitl, "upsert_hitl_detail", lambda **_question: None)
+    with pytest.raises(TaskAwaitingInput):
+        question().execute(CONTEXT)
+    with pytest.raises(AirflowFailException, match="the repository knows of no yes"):
+        act()  # because the question was put again
+    question().execute_complete(CONTEXT, answered("Approve"), shown=FOUND.id)
+    for other in ({"run": "manual__2"}, {"found": replace(FOUND, restore="r-2")}):
+        with pytest.raises(AirflowFailException, match="the repository knows of no yes in this run"):
+            act(**other)
+    assert done == []
+    act()
+    assert done == ["undo"]
+
+
+def test_a_vm_is_overwritten_only_after_a_yes_that_the_repository_knows(second_person, monkeypatch):
+    monkeypatch.setattr("vmkeep.flows.restore.prepare_target", lambda *_args, **_options: pytest.fail("it was touched"))
+    acting = PrepareTargetOperator(
+        task_id="prepare", plan=to_plain(PLAN), approval=to_plain(Approval(plan=plan_id(PLAN), asked=True, by="joe"))
+    )
+    monkeypatch.setattr(acting, "site", lambda: second_person)
+
+    with pytest.raises(AirflowFailException, match="the repository knows of no yes in this run"):
+        acting.step({**CONTEXT, "ti": instance("manual__1")})
 
 
 def test_a_run_that_says_yes_asks_nobody():

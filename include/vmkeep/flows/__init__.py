@@ -81,6 +81,7 @@ __all__ = [
     "role_setup",
     "saved_machine",
     "scan_first",
+    "second_yes",
     "serving",
     "stopping",
     "sweep",

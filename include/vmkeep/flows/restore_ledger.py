@@ -53,7 +53,7 @@ def shown_id(plan: RestorePlan) -> str:
     It is the same for a plan that was only made to be shown and the one that is then carried out. Counts of free space
     and of changed blocks are left out, because they change by themselves.
     """
-    request = replace(plan.request, run="", owner="", dry_run=False)
+    request = replace(plan.request, run="", owner="", dry_run=False, found="")
     decided = replace(plan, request=request, choices=(), needs=(), warnings=(), dead=None, way=None)
     return hashlib.sha256(to_json(decided)).hexdigest()[:32]
 

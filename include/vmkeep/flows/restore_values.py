@@ -92,6 +92,11 @@ class RestorePlan:
         return self.request.on_failure is OnFailure.KEEP
 
     @property
+    def writes_over(self) -> bool:
+        """Whether content is lost that a VM or a LUN holds now."""
+        return self.target is not None or bool(self.luns_written)
+
+    @property
     def luns_written(self) -> tuple[str, ...]:
         """The canonical names of the LUNs that the content of RDMs is written over."""
         luns = dict(self.place.luns) if self.place is not None else {}

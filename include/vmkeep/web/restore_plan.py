@@ -116,7 +116,7 @@ def state_of(run: PlanRun) -> PlanState:
 def overwrites(run: PlanRun) -> bool:
     """Return whether something that exists is written over."""
     if isinstance(run.result, RestorePlan):
-        return not run.result.nothing_to_do and (run.result.target is not None or bool(run.result.luns_written))
+        return not run.result.nothing_to_do and run.result.writes_over
     return kind_of(run.dag_id, run.conf) is RestoreKind.OVER
 
 

@@ -30,28 +30,16 @@ class ApproveRestoreOperator(AskingOperator):
 
     :param plan: a ``RestorePlan`` as a dict. Templated.
     :param on_conflict: an ``OnConflict``. Templated.
-    :param vsphere_conn_id: Airflow connection to vCenter or ESXi. Templated.
-    :param repository_conn_id: Airflow connection to the repository. Templated.
     :returns: the ``Approval`` as a dict.
     """
 
     operator_extra_links = TO_VM_AND_POINT
-    template_fields: Sequence[str] = ("plan", "on_conflict", "vsphere_conn_id", "repository_conn_id")
+    template_fields: Sequence[str] = (*AskingOperator.template_fields, "plan", "on_conflict")
 
-    def __init__(
-        self,
-        *,
-        plan: Any,
-        on_conflict: Any,
-        vsphere_conn_id: str = "vsphere_default",
-        repository_conn_id: str = "vmkeep_default",
-        **kwargs: Any,
-    ) -> None:
+    def __init__(self, *, plan: Any, on_conflict: Any, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.plan = plan
         self.on_conflict = on_conflict
-        self.vsphere_conn_id = vsphere_conn_id
-        self.repository_conn_id = repository_conn_id
 
     def execute(self, context: Context) -> Any:
         """Ask a person, or pass at once."""
@@ -66,9 +54,8 @@ class ApproveRestoreOperator(AskingOperator):
         if plan.request.dry_run:
             context["ti"].xcom_push(key="return_value", value={"dry_run": True})
             raise AirflowSkipException(f"only the plan for VM {plan.target_name} was asked for: see task plan")
-        written_over = plan.target is not None or bool(plan.luns_written)
         asked = self.on_conflict == OnConflict.PROMPT or secondperson.is_demanded()
-        if not written_over or not asked:
+        if not plan.writes_over or not asked:
             why = "a new VM is made" if plan.target is None else f"on_conflict is {self.on_conflict}"
             self.log.info("nobody has to be asked, because %s", why)
             return to_plain(Approval(plan=plan_id(plan), asked=False))
@@ -91,12 +78,10 @@ class ApproveRestoreOperator(AskingOperator):
     def _question(self, plan: RestorePlan) -> Iterator[str]:
         from vmkeep.flows.overwritten import overwritten_lines
         from vmkeep.flows.restore_wording import plan_lines
-        from vmkeep_airflow.site import make_site
 
         if plan.target is not None:
-            site = make_site(vsphere_conn_id=self.vsphere_conn_id, repository_conn_id=self.repository_conn_id)
             yield f"{plan.target_name} now:"
-            yield from overwritten_lines(site, plan)
+            yield from overwritten_lines(self.site(), plan)
             yield ""
         kept = ", except in the snapshot that is kept" if plan.request.over.undo is Undo.SNAPSHOT else ""
         yield f"All that the written disks hold now is lost{kept}:"

@@ -26,7 +26,7 @@ class ApproveUndoOperator(AskingOperator):
     :returns: the ``Approval`` as a dict.
     """
 
-    template_fields: Sequence[str] = ("found", "yes")
+    template_fields: Sequence[str] = (*AskingOperator.template_fields, "found", "yes")
 
     def __init__(self, *, found: Any, yes: Any, undo: bool, **kwargs: Any) -> None:
         super().__init__(**kwargs)

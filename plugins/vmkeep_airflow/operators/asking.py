@@ -12,6 +12,7 @@ from airflow.sdk import Context
 from airflow.sdk.exceptions import AirflowFailException, TaskAwaitingInput
 
 from vmkeep.clock import now
+from vmkeep.model.site import Site
 from vmkeep_airflow import secondperson
 from vmkeep_airflow.verbatim import listed
 
@@ -22,13 +23,33 @@ _SHOWN = "shown"
 class AskingOperator(ApprovalOperator):
     """A task that waits for a person's yes. A no, and no answer in time, fail the run, and nobody is asked again.
 
-    A yes is to the very thing that was shown. The task that acts compares it.
+    A yes is to the very thing that was shown. The task that acts compares it. Where a second person is demanded, the
+    yes is also kept in the repository, because some people who may not say it may edit the values of tasks.
 
+    :param vsphere_conn_id: Airflow connection to vCenter or ESXi. Templated.
+    :param repository_conn_id: Airflow connection to the repository. Templated.
     :param response_timeout: the time in which a person has to answer.
     """
 
-    def __init__(self, *, response_timeout: timedelta = timedelta(hours=24), **kwargs: Any) -> None:
+    template_fields: Sequence[str] = (*ApprovalOperator.template_fields, "vsphere_conn_id", "repository_conn_id")
+
+    def __init__(
+        self,
+        *,
+        vsphere_conn_id: str = "vsphere_default",
+        repository_conn_id: str = "vmkeep_default",
+        response_timeout: timedelta = timedelta(hours=24),
+        **kwargs: Any,
+    ) -> None:
         super().__init__(subject="", body="", fail_on_reject=True, response_timeout=response_timeout, **kwargs)
+        self.vsphere_conn_id = vsphere_conn_id
+        self.repository_conn_id = repository_conn_id
+
+    def site(self) -> Site:
+        """Return the vSphere and the repository of the connections."""
+        from vmkeep_airflow.site import make_site
+
+        return make_site(vsphere_conn_id=self.vsphere_conn_id, repository_conn_id=self.repository_conn_id)
 
     def ask(self, context: Context, *, subject: str, lines: Sequence[str], shown: str) -> Any:
         """Put the question, and end this try. Airflow calls the task again with the answer, maybe hours later.
@@ -38,6 +59,8 @@ class AskingOperator(ApprovalOperator):
         """
         self.subject = subject
         self.body = f"{listed(self._asked_by(context))}\n---\n\n{listed(line for line in lines if line)}"
+        if secondperson.is_demanded():
+            secondperson.forget(self.site(), context, shown)
         try:
             return super().execute(context)
         except TaskAwaitingInput as waiting:
@@ -63,6 +86,8 @@ class AskingOperator(ApprovalOperator):
             run: Any = context["dag_run"]
             secondperson.require(run.triggering_user_name, answer["responded_by_user"] or {})
         by = str((answer["responded_by_user"] or {}).get("name", ""))
+        if secondperson.is_demanded():
+            secondperson.keep(self.site(), context, shown, by)
         self.log.info("%s said yes", by or "somebody")
         return by
 

@@ -10,6 +10,7 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from vmkeep.flows.undo_values import Undoable
 from vmkeep.model.job import to_plain
+from vmkeep_airflow import secondperson
 from vmkeep_airflow.dagruns import has_ended, own_dag_run, owner_text
 from vmkeep_airflow.operators.base import SiteOperator
 from vmkeep_airflow.steps import Approval
@@ -43,6 +44,7 @@ class EndUndoableOperator(SiteOperator):
         approval = self.handed("approval", Approval, by="approve")
         if approval.plan != found.id:
             raise AirflowFailException("another restore was found meanwhile, and nobody has seen it: trigger a new run")
+        secondperson.require_kept(self.site(), context, found.id)
         ti = context["ti"]
         owner = own_dag_run(ti)
         vm = f"moref:{found.vm.moref}"

@@ -12,6 +12,7 @@ from vmkeep.errors import VmKeepError
 from vmkeep.flows.restore_values import RestorePlan
 from vmkeep.model.job import to_plain
 from vmkeep.model.site import Site
+from vmkeep_airflow import secondperson
 from vmkeep_airflow.dagruns import has_ended, own_dag_run
 from vmkeep_airflow.links import TO_VM_AND_POINT
 from vmkeep_airflow.operators.base import SiteOperator
@@ -53,6 +54,8 @@ class PrepareTargetOperator(SiteOperator):
                 "touched: trigger a new run"
             )
         site = self.site()
+        if plan.writes_over:
+            secondperson.require_kept(site, context, restore.plan_id(plan))
         ti = context["ti"]
         owner = own_dag_run(ti)
         run = owner.run_key(ti.try_number)
