@@ -18,6 +18,8 @@ from bench.pages.site import PagesSite
 _KINDS: Final[tuple[tuple[Literal["light", "dark"], int], ...]] = (("light", 1400), ("dark", 1400), ("light", 390))
 _TIMES: Final = 3
 """Loads of a page, of which the second fastest counts: the first one loads the style sheet, too."""
+_PATIENCE: Final = 600_000
+"""Milliseconds after which a step has failed."""
 _LOADED: Final = """() => {
   const [entry] = performance.getEntriesByType('navigation');
   return [entry.responseEnd, entry.domContentLoadedEventEnd, entry.loadEventEnd];
@@ -40,9 +42,10 @@ def look_at(site: PagesSite, paths: Sequence[tuple[str, str]], pictures: Path) -
                 if "/api/" in path or "/runs/" in path:
                     continue
                 page = context.new_page()
+                page.set_default_timeout(_PATIENCE)
                 picture = pictures / f"{re.sub('[^a-z0-9]+', '-', name.lower())}-{scheme}-{width}.png"
                 row = _look(page, url, path, times=_TIMES if (scheme, width) == _KINDS[0] else 1)
-                page.screenshot(path=picture, full_page=True)
+                page.screenshot(path=picture, full_page=True, timeout=_PATIENCE)
                 wide = page.evaluate("document.documentElement.scrollWidth > window.innerWidth")
                 if (scheme, width) == _KINDS[0]:
                     print(f"| {name} | {row}", flush=True)
@@ -72,7 +75,7 @@ def _look(page: Page, url: str, path: str, *, times: int) -> str:
     found = []
     for _ in range(times):
         calls.clear()
-        page.goto(url + path, wait_until="load", timeout=120_000)
+        page.goto(url + path, wait_until="load", timeout=_PATIENCE)
         found.append(page.evaluate(_LOADED))
     faults += [f"from elsewhere: {each}" for each in calls if urlsplit(each).netloc != own]
     found.sort(key=lambda one: float(one[2]))

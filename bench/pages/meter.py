@@ -17,7 +17,8 @@ from bench.scale.processes import of_children, own
 
 _COUNTED: Final = """
 SELECT query, calls, rows, shared_blks_hit + shared_blks_read AS blocks, total_exec_time / 1000 AS seconds
-FROM pg_stat_statements WHERE query !~* '^(begin|commit|rollback|set|show|discard)' AND query !~ 'pg_stat_statements'
+FROM pg_stat_statements WHERE query !~* '^(begin|commit|rollback|set|show|discard)'
+AND query !~ 'pg_stat_statements|pg_catalog|current_schema'
 ORDER BY blocks DESC
 """
 
@@ -54,7 +55,7 @@ class Cost:
 
     @property
     def count(self) -> float:
-        """Statements of one call, other than those that begin and end transactions."""
+        """Statements of one call, without those that connect, begin and end transactions, or look for tables."""
         return sum(each.calls for each in self.statements)
 
     @property

@@ -251,8 +251,8 @@ class Overview:
         """Return the conditions on the facts of one VM, which an index serves, or of all."""
         if vm_key is None:
             return [FactRow.vm_key.not_like(_HOSTS)]
-        ids = [each.repository for each in self.repositories()]
-        return [FactRow.repository.in_(ids), FactRow.vm_key == vm_key]
+        having = select(PointRow.repository).where(PointRow.vm_key == vm_key)
+        return [FactRow.repository.in_(having), FactRow.vm_key == vm_key]
 
     def places(self, vms: Collection[VmSummary]) -> dict[str, str]:
         """Return where VMs were when they were backed up: host of the vCenter and managed object id, by the VM's key.

@@ -60,8 +60,9 @@ def find_work(user: Any, now: datetime) -> WorkFound:
         listed = select(DagRun).where(*active).order_by(*order).limit(RUNS)
         runs = session.scalars(listed.options(selectinload(DagRun.dag_run_note))).all()
         may_stop = {dag_id: may_with_runs(user, "PUT", dag_id) for dag_id in {run.dag_id for run in runs}}
-        names = _names(session, runs)
-        about = {run.id: names.get(run.id) or about_of(run) for run in runs}
+        left = _left(session, seen, now)
+        names = _names(session, [*runs, *left])
+        about = {run.id: names.get(run.id) or about_of(run) for run in (*runs, *left)}
         tasks = _tasks(session, runs)
         return WorkFound(
             runs=tuple(
@@ -80,7 +81,7 @@ def find_work(user: Any, now: datetime) -> WorkFound:
             ),
             total=total,
             pools=_pools(session),
-            snapshots=(*_held(session, runs, about), *_left(session, seen, now)),
+            snapshots=_snapshots(session, runs, left, about),
         )
 
 
@@ -228,29 +229,42 @@ def _pools(session: Session) -> tuple[PoolUse, ...]:
     )
 
 
-def _held(session: Session, runs: Sequence[DagRun], about: Mapping[int, str]) -> list[SnapshotAtWork]:
-    """Return the snapshots of backups in work, from the end of the task that takes one until that which removes it."""
-    backups = {run.id: run for run in runs if run.dag_id == "vm_backup" and run.state == "running"}
-    ids = [run.run_id for run in backups.values()]
-    removed = session.scalars(
-        select(TaskInstance.run_id).where(
-            TaskInstance.dag_id == "vm_backup",
-            TaskInstance.run_id.in_(ids),
-            TaskInstance.task_id == "remove_snapshot",
-            TaskInstance.state == "success",
+def _snapshots(
+    session: Session, runs: Sequence[DagRun], left: Sequence[DagRun], about: Mapping[int, str]
+) -> tuple[SnapshotAtWork, ...]:
+    """Return the snapshots of backups in work, and those that ended backups have left.
+
+    A backup in work has one from the end of the task that takes it until the end of that which removes it.
+
+    :param left: ended backups whose removal has failed.
+    """
+    backups = [run for run in runs if run.dag_id == "vm_backup" and run.state == "running"]
+    removed = set(
+        session.scalars(
+            select(TaskInstance.run_id).where(
+                TaskInstance.dag_id == "vm_backup",
+                TaskInstance.run_id.in_([run.run_id for run in backups]),
+                TaskInstance.task_id == "remove_snapshot",
+                TaskInstance.state == "success",
+            )
         )
-    ).all()
-    open_runs = [number for number, run in backups.items() if run.run_id not in set(removed)]
-    return [
-        _snapshot(backups[number], about[number], taken, is_left=False)
-        for number, taken in _taken(session, open_runs).items()
-    ]
+    )
+    held = [run for run in backups if run.run_id not in removed]
+    taken = _taken(session, [run.id for run in (*held, *left)])
+    return tuple(
+        SnapshotAtWork(
+            about=about[run.id], dag_id=run.dag_id, run_id=run.run_id, taken_at=taken[run.id], is_left=is_left
+        )
+        for some, is_left in ((held, False), (left, True))
+        for run in some
+        if run.id in taken
+    )
 
 
-def _left(session: Session, seen: Sequence[str], now: datetime) -> list[SnapshotAtWork]:
-    """Return the snapshots of ended backups whose removal has failed."""
+def _left(session: Session, seen: Sequence[str], now: datetime) -> Sequence[DagRun]:
+    """Return the ended backups whose removal of the snapshot has failed."""
     if "vm_backup" not in seen:
-        return []
+        return ()
     wanted = (
         select(DagRun)
         .join(TaskInstance, (TaskInstance.dag_id == DagRun.dag_id) & (TaskInstance.run_id == DagRun.run_id))
@@ -260,12 +274,7 @@ def _left(session: Session, seen: Sequence[str], now: datetime) -> list[Snapshot
         .limit(_MOST_LEFT)
         .options(selectinload(DagRun.dag_run_note))
     )
-    runs = {run.id: run for run in session.scalars(wanted)}
-    names = _names(session, list(runs.values()))
-    return [
-        _snapshot(runs[number], names.get(number) or about_of(runs[number]), taken, is_left=True)
-        for number, taken in _taken(session, runs).items()
-    ]
+    return session.scalars(wanted).all()
 
 
 def _taken(session: Session, runs: Collection[int]) -> dict[int, datetime]:
@@ -276,7 +285,3 @@ def _taken(session: Session, runs: Collection[int]) -> dict[int, datetime]:
         if taken.get("snapshot") and taken.get("taken_at"):
             found[run] = datetime.fromisoformat(taken["taken_at"])
     return found
-
-
-def _snapshot(run: DagRun, about: str, taken_at: datetime, *, is_left: bool) -> SnapshotAtWork:
-    return SnapshotAtWork(about=about, dag_id=run.dag_id, run_id=run.run_id, taken_at=taken_at, is_left=is_left)
