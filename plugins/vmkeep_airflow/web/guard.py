@@ -117,7 +117,9 @@ def _require_right(app: Any, token: str, user: Any, call: Call) -> None:
 
 def _token_of(scope: Any) -> str:
     """Return the token by which Airflow knows the user: that of the header before that of the cookie."""
-    headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
+    headers: dict[str, str] = {
+        name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]
+    }
     kind, _, token = headers.get("authorization", "").partition(" ")
     if kind.lower() == "bearer" and token.strip():
         return token.strip()
