@@ -448,3 +448,39 @@ def test_a_point_from_the_future_is_not_the_last_clean_one(made):
 
     assert last.clean is not None
     assert last.clean.point == refs[0]
+
+
+def test_a_scan_of_changed_files_that_could_not_tell_is_not_clean_though_it_stands_on_a_clean_point(made):
+    repository, refs = made
+    proved(repository, refs[0], ProofResult.PASSED)
+    proved(repository, refs[1], ProofResult.UNDECIDED, scope="changed", chain=[refs[0]])
+
+    assert states(repository, refs)[:2] == [Cleanness.CLEAN, Cleanness.UNDECIDED]
+
+
+def test_a_scan_by_several_scanners_takes_back_the_find_of_one_of_them(made):
+    repository, refs = made
+    proved(repository, refs[0], ProofResult.FAILED)
+    scanners = tuple(ScannerFacts(name=name, version="1", rules="") for name in ("YARA", "ClamAV"))
+    facts = ScanFacts(scope=ScanScope.WHOLE, scanners=scanners, finders=())
+
+    for hours, cleanness in (
+        (0, Cleanness.FOUND),
+        (1, Cleanness.CLEAN),
+    ):  # at one time, neither is later
+        at = BEGIN + 10 * DAY + timedelta(hours=hours)
+        passed = PointProof(kind=ProofKind.MALWARE, result=ProofResult.PASSED, at=at, text="passed", scan=facts)
+        repository.proofs.add(refs[0], passed)
+        assert states(repository, refs)[0] is cleanness
+
+
+def test_the_last_clean_point_may_be_pinned_and_is_older_than_it_has_to_be(made):
+    repository, refs = made
+    vm = refs[0].rpartition("/")[0]
+    for ref in refs[:3]:
+        proved(repository, ref, ProofResult.PASSED)
+    repository.marks.pin(refs[2], reason="court order", by="jane")
+
+    assert last_clean_of(repository, vm).clean.point == refs[2]
+    assert last_clean_of(repository, vm, before=BEGIN + 2 * DAY).clean.point == refs[1]
+    assert last_clean_of(repository, vm, before=BEGIN).clean is None

@@ -141,3 +141,65 @@ def test_only_who_may_stop_or_change_sees_the_buttons():
     html = render("running.html", FRAME, page=running_page(allowed, now=NOW))
     assert "/vmkeep/running/stop/vm_backup/nightly__1" in html
     assert "readonly" not in html
+
+
+def test_progress_of_an_earlier_try_is_not_shown_at_all():
+    row = row_of(task(begun_at=ago(2), name="Hard disk 2"))
+    assert (row.name, row.percent, row.done, row.total, row.amount) == ("Hard disk 2", None, None, None, "")
+
+
+@pytest.mark.parametrize(
+    ("changes", "label"),
+    [
+        ({"heartbeat_at": ago(60)}, "at work"),
+        ({"heartbeat_at": ago(61)}, "worker is silent"),
+        ({"heartbeat_at": None}, "at work"),
+        ({"told_at": ago(30)}, "at work"),
+        ({"progress": progress(idle_seconds=60.0)}, "at work"),
+        ({"progress": progress(idle_seconds=61.0)}, "nothing moves"),
+        ({"progress": None}, "has begun"),
+        ({"begun_at": None}, "at work"),
+        ({"begun_at": ago(4)}, "at work"),
+    ],
+)
+def test_a_sign_of_life_counts_for_as_long_as_it_says(changes, label):
+    assert row_of(task(**changes)).label == label
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"told_at": ago(31)}, "its worker lives, but has told nothing for 0 min"),
+        ({"progress": progress(idle_seconds=120.0)}, "no byte for 2 min"),
+        ({"state": "up_for_reschedule"}, "a limit is used up"),
+        ({"state": "queued"}, "pool backup_proxy"),
+        ({}, ""),
+    ],
+)
+def test_a_task_that_does_not_move_has_its_reason(changes, told):
+    detail = row_of(task(**changes)).detail
+    assert detail.startswith(told)
+    assert bool(detail) is bool(told)
+
+
+@pytest.mark.parametrize(
+    ("changes", "percent", "amount", "eta", "left"),
+    [
+        ({}, 25, "copy: 25.0 GiB of 100.0 GiB", 768, "12 min left"),
+        ({"rate": 3e9}, 25, "copy: 25.0 GiB of 100.0 GiB", 27, "27 s left"),
+        ({"done": 101 << 30}, 100, "copy: 101.0 GiB of 100.0 GiB", 0, "0 s left"),
+        ({"total": 0}, None, "copy: 25.0 GiB", None, ""),
+    ],
+)
+def test_the_rest_of_a_disk_is_told_in_whole_numbers(changes, percent, amount, eta, left):
+    row = row_of(task(progress=progress(**changes)))
+    assert (row.percent, row.amount, row.eta_seconds, row.left) == (percent, amount, eta, left)
+    assert (row.done, row.total) == (changes.get("done", 25 << 30), changes.get("total", 100 << 30))
+    assert {type(row.rate), type(row.eta_seconds)} <= {int, type(None)}
+    assert row_of(task(progress=progress(in_bytes=False, **changes))).total is None
+
+
+def test_a_pool_without_slots_is_full_and_nothing_at_work_is_said():
+    page = running_page(work(pools=(PoolUse(name="off", slots=0, running=0, waiting=3),)), now=NOW)
+    assert [(pool.slots, pool.is_full) for pool in page.pools] == [("0", True)]
+    assert (page.sentence, page.more) == ("Nothing is in work.", 0)

@@ -124,3 +124,55 @@ def test_hostile_names_do_nothing():
     assert "<img" not in html
     assert "\u202e" not in page.rows[0].backups[0].name
     to_json(page)
+
+
+OF_EACH = (
+    backup("d"), backup("r", "running", 3, None), backup("w", "waiting", None, None),
+    backup("n", "not started", None, None), backup("s", "stopped", 3, 4), backup("f", "failed"),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("changes", "not_fit", "in_work"), [({}, 4, 0), ({"is_over": False, "closes_at": at(14)}, 2, 2)]
+)
+def test_backups_at_work_count_as_not_fitting_only_once_their_window_is_over(changes, not_fit, in_work):
+    row = row_of(window(*OF_EACH, **changes))
+    assert (row.vms, row.done, row.failed, row.not_fit, row.in_work, row.more) == (6, 1, 1, not_fit, in_work, 0)
+
+
+def test_a_window_whose_last_backup_ends_with_it_is_in_time():
+    row = row_of(window(backup("a"), backup("b", ended=4)))
+    assert (row.label, row.over) == ("in time", "")
+    assert row.words == "from 22:00 to 04:00 UTC; at most 2 backups at once"
+    assert row_of(window(backup(), closes_at=None, due="")).over == ""
+    assert row_of(window()).words == "from 22:00 to 04:00 UTC; no backup ran on this day"
+    assert row_of(window(backup("n", "not started", None, None))).last_ended is None
+
+
+def test_only_a_backup_that_has_begun_has_a_run_to_look_at_and_a_length():
+    rows = {each.name: each for each in row_of(window(*OF_EACH)).backups}
+    assert [(rows[name].run_id, rows[name].lasted, len(rows[name].bars)) for name in "drn"] == [
+        ("run-d", "60 min", 1), ("run-r", "9 h", 1), ("", "", 0),
+    ]  # fmt: skip
+    assert rows["r"].bars[0].x + rows["r"].bars[0].width == 720, "it runs until now"
+
+
+@pytest.mark.parametrize(
+    ("windows", "told"),
+    [
+        ((window(backup()),), "1 window; 1 of 1 backup done; none needs a look."),
+        ((window(backup()), window(backup(ended=5))), "2 windows; 2 of 2 backups done; 1 needs a look."),
+        ((window(), window(due="missed")), "2 windows; no backup yet; 2 need a look."),
+    ],
+)
+def test_the_sentence_of_a_day_counts_what_needs_a_look(windows, told):
+    assert windows_page(windows, [], DAY, now=NOW).sentence == told
+
+
+def test_a_planned_window_counts_nothing_and_only_today_has_a_now():
+    planned = WindowPlanned(policy="late", opens_at=NOW, closes_at=at(26))
+    page = windows_page([], [planned], DAY + timedelta(days=1), now=NOW)
+    (row,) = page.rows
+    assert (row.vms, row.done, row.failed, row.not_fit, row.in_work, row.left_out, row.peak, row.more) == (0,) * 8
+    assert row.label == "no run", "it should have opened by now"
+    assert (page.is_today, page.now_at) == (False, None)
