@@ -23,6 +23,7 @@ from vmkeep.model.point import VmIdentity
 from vmkeep.model.site import Site
 from vmkeep.model.vmref import VmRef
 from vmkeep.repository import create_repository
+from vmkeep_airflow import secondperson
 from vmkeep_airflow.operators.approve_restore import ApproveRestoreOperator
 from vmkeep_airflow.operators.approve_undo import ApproveUndoOperator
 from vmkeep_airflow.operators.end_undoable import EndUndoableOperator
@@ -183,6 +184,14 @@ def test_where_a_second_person_is_demanded_the_first_one_cannot_say_yes(second_p
     with pytest.raises(AirflowFailException, match="does not know who has answered"):
         question().execute_complete(CONTEXT, answered_by(id="", name=None), shown=FOUND.id)
     assert question().execute_complete(CONTEXT, answered("Approve"), shown=FOUND.id)["by"] == "joe"
+    secondperson.require(None, {"id": "1", "name": "joe"})  # nobody known by name has started it
+
+
+@pytest.mark.parametrize(("setting", "demanded"), [("", False), (" ", False), ("False", False), ("True", True)])
+def test_a_second_person_is_demanded_only_where_the_setting_says_so(monkeypatch, setting, demanded):
+    monkeypatch.setenv("AIRFLOW__VMKEEP__SECOND_PERSON", setting)
+
+    assert secondperson.is_demanded() is demanded
 
 
 def test_where_a_second_person_is_demanded_everybody_is_asked_whatever_the_run_says(second_person, monkeypatch):

@@ -161,7 +161,10 @@ def test_a_page_may_load_nothing_from_elsewhere_and_is_kept_by_nobody(viewer):
     [
         ({}, True),
         ({"origin": "https://evil.example"}, True),
+        ({"origin": "http://testserver:81"}, True),
         ({"origin": "null"}, True),
+        ({"authorization": "Basic x"}, True),  # a browser sends it by itself
+        ({"sec-fetch-site": "none"}, True),
         ({"sec-fetch-site": "cross-site", "origin": "http://testserver"}, True),
         ({"sec-fetch-site": "same-site"}, True),
         ({"sec-fetch-site": "same-origin"}, False),

@@ -129,7 +129,7 @@ def standings_by_points(check: QualityCheck, policies: Iterable[Policy], proofs:
 def _proved(proofs: Proofs, vm_key: str, policy: Policy) -> int | None:
     """Return the time of a VM's last proof of a kind that its policy counts."""
     counting = policy.verification.counting
-    times = [proof.at for kind, proof in proofs.get(vm_key, {}).items() if kind in counting and proof.counts]
+    times = [proof.at for kind, proof in proofs.get(vm_key, {}).items() if kind in counting]
     return int(max(times).timestamp()) if times else None
 
 

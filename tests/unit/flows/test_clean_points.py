@@ -484,3 +484,18 @@ def test_the_last_clean_point_may_be_pinned_and_is_older_than_it_has_to_be(made)
     assert last_clean_of(repository, vm).clean.point == refs[2]
     assert last_clean_of(repository, vm, before=BEGIN + 2 * DAY).clean.point == refs[1]
     assert last_clean_of(repository, vm, before=BEGIN).clean is None
+
+
+def test_the_web_view_is_told_the_newest_proof_of_each_kind(made):
+    repository, refs = made
+    for kind, results in (
+        (ProofKind.BOOT, (ProofResult.FAILED, ProofResult.PASSED)),
+        (ProofKind.LVM, (ProofResult.PASSED, ProofResult.FAILED)),
+    ):
+        for hours, result in enumerate(results):
+            repository.proofs.add(refs[0], PointProof(kind=kind, result=result, at=BEGIN + timedelta(hours=hours)))
+
+    noted = {proof.kind: (proof.result, proof.at) for proof in noted_proofs(repository)}
+
+    at = int((BEGIN + timedelta(hours=1)).timestamp())
+    assert noted == {"boot": ("passed", at), "lvm": ("failed", at)}

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from vmkeep.flows.copied_proofs import bring_proofs
 from vmkeep.flows.pointcopy import copy_points
 from vmkeep.model.proofs import PointProof, ProofKind, ProofResult
 from vmkeep.testing import MemoryStore
@@ -72,3 +73,31 @@ def test_the_last_proof_of_a_vm_comes_although_its_point_is_gone(copied):
 
     (of_vm,) = target.proofs.latest().values()
     assert of_vm[ProofKind.BOOT].at == WHEN + timedelta(days=1)
+
+
+def test_another_point_under_the_name_of_a_proved_one_gets_no_proof_of_it(make, point):
+    source, target = make(MemoryStore()), make(MemoryStore())
+    refs = set()
+    for repository, content in ((source, b"content"), (target, b"another")):
+        root, _ = repository.store_attachment(content * 10_000, run="r")
+        refs.add(repository.seal(point(root)))
+    (ref,) = refs
+    source.proofs.add(ref, BOOTED)
+
+    bring_proofs(source, target)
+
+    assert not target.proofs.of(ref)
+
+
+def test_a_proof_whose_file_is_damaged_comes_without_it(copied, caplog):
+    source, target, ref = copied
+    source.proofs.add(ref, BOOTED, {"screen.png": b"picture", "serial.txt": b"log in:"})
+    (picture,) = (blob.key for blob in source.blobs.list("proofs/") if blob.key.endswith("screen.png"))
+    source.blobs.replace(picture, b"damaged")
+
+    bring_proofs(source, target)
+
+    (there,) = (proof for proof in target.proofs.of(ref) if proof.kind is ProofKind.BOOT)
+    assert [*there.files] == ["serial.txt"]
+    assert target.proofs.file(there, "serial.txt") == b"log in:"
+    assert "a file of a proof stays behind" in caplog.text

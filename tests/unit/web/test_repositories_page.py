@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, timedelta
+from types import SimpleNamespace
 
 import pytest
 
 from tests.unit.web.fleets import HOSTILE, NOW
 from vmkeep.catalog import NotedCheck, NotedDay, NotedLeaving, RepositoryNotes, open_catalog
-from vmkeep.flows.capacity import RetentionTerms, load_capacity, next_leaving
+from vmkeep.flows.capacity import RetentionTerms, load_capacity, next_leaving, note_check
 from vmkeep.repository import Marks
+from vmkeep.repository.checks import Slice
 from vmkeep.repository.notes.markvalues import Pin
 from vmkeep.retention import NO_POLICIES, PointFacts, PolicyRule, PolicyRules, parse_rule
 from vmkeep.web import Frame, render, repositories_page
@@ -203,6 +205,24 @@ def test_the_catalog_keeps_one_row_for_each_day_and_the_newest_losses(tmp_path):
     assert found.checks == checks_of((2, 1, 2), (1, 2, 2))
     assert found.leaving == tuple(going)
     assert len(problems) == 1
+
+
+def test_a_check_is_noted_with_the_share_of_data_that_it_has_read_and_counts_without_a_catalog(tmp_path, caplog):
+    (tmp_path / "file").write_text("")
+    url, repository = f"sqlite:///{tmp_path}/catalog.db", SimpleNamespace(id="repo")
+    with open_catalog(url) as cache:
+        cache.overview().note("repo", location="/srv/repo", at=NOW, marks=(), proofs=(), vms=())
+
+    told = []
+    for part, all_data in ((None, False), (Slice(number=2, of=30), False), (None, True)):
+        note_check(url, repository, part, all_data=all_data, findings=3)
+        (found,), _ = load_capacity([url], NOW)
+        told.append((found.checks[-1].part, found.checks[-1].parts, found.checks[-1].findings))
+    note_check(None, repository, None, all_data=True, findings=0)
+    note_check(f"sqlite:///{tmp_path}/file/c.db", repository, None, all_data=True, findings=0)
+
+    assert told == [(0, 0, 3), (2, 30, 3), (1, 1, 3)]
+    assert "will not show this check" in caplog.text
 
 
 def test_the_page_is_drawn_and_a_hostile_place_does_nothing():
