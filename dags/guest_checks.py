@@ -6,7 +6,8 @@ So a disk that change tracking left behind is found after the backup, and not in
 
 | | |
 |---|---|
-| **Started by** | each sealed and verified restore point (event of `vmkeep_restore_points`); or *Trigger* |
+| **Started by** | each sealed and verified restore point; the end of each window; or *Trigger* |
+| **Events** | those of `vmkeep_restore_points` and `vmkeep_window_ends` |
 | **Result** | numbers and names of the inconsistent VMs: run note and XCom of `report`; a proof at each point |
 | **If it fails** | a VM is inconsistent, or a point could not be checked: see the logs of `report` and `check` |
 | **Safe to re-run** | yes: it checks again, and keeps the outcome with each point |
@@ -41,7 +42,7 @@ from datetime import timedelta
 
 from airflow.sdk import DAG, Param
 
-from vmkeep_airflow.assets import RESTORE_POINTS
+from vmkeep_airflow.assets import RESTORE_POINTS, WINDOW_ENDS
 from vmkeep_airflow.guestchecks import marks_by_itself
 from vmkeep_airflow.operators.check_guests import CheckGuestsOperator
 from vmkeep_airflow.operators.plan_guest_checks import PlanGuestChecksOperator
@@ -72,7 +73,7 @@ with DAG(
     dag_display_name="Check the guests in restore points",
     description="Checks that the LVM volume groups in restore points are complete and agree with themselves",
     doc_md=__doc__,
-    schedule=[RESTORE_POINTS],
+    schedule=RESTORE_POINTS | WINDOW_ENDS,
     catchup=False,
     is_paused_upon_creation=True,
     tags=["vmkeep", "verification"],

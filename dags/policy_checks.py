@@ -8,7 +8,8 @@ An edit of the file counts from the next time that Airflow reads its DAG files, 
 
 | | |
 |---|---|
-| **Started by** | each sealed and verified point of the policy (event of `vmkeep_policy_points/NAME`); or *Trigger* |
+| **Started by** | each sealed and verified point of the policy; the end of each of its windows; or *Trigger* |
+| **Events** | those of `vmkeep_policy_points/NAME` and `vmkeep_window_ends/NAME` |
 | **Result** | a proof for each check, kept with the point: `vmkeep point show`, `vmkeep vm proved` |
 | **If it fails** | a point did not pass, or could not be checked; the task `verify` of its VM says why |
 | **Safe to re-run** | yes: a retry does only checks that are not done yet; a cleared run does all of them anew |
@@ -37,7 +38,7 @@ from datetime import timedelta
 
 from airflow.sdk import DAG
 
-from vmkeep_airflow.assets import restore_points_by
+from vmkeep_airflow.assets import restore_points_by, window_ends_of
 from vmkeep_airflow.operators.choose_checks import ChooseChecksOperator
 from vmkeep_airflow.operators.close_run import CloseRunOperator
 from vmkeep_airflow.operators.tell_failed_checks import TellFailedChecksOperator
@@ -51,7 +52,7 @@ for policy in checking_policies():
         dag_display_name=f"Check the new points of {policy.name}",
         description=f"Checks the restore points of the policy {policy.name} after their backups",
         doc_md=__doc__,
-        schedule=[restore_points_by(policy.name)],
+        schedule=restore_points_by(policy.name) | window_ends_of(policy.name),
         catchup=False,
         is_paused_upon_creation=True,
         tags=["vmkeep", "proof"],

@@ -7,7 +7,8 @@ An edit of the file counts from the next time that Airflow reads its DAG files, 
 
 | | |
 |---|---|
-| **Started by** | each sealed and verified point of the policy (event of `vmkeep_policy_points/NAME`); or *Trigger* |
+| **Started by** | each sealed and verified point of the policy; the end of each of its windows; or *Trigger* |
+| **Events** | those of `vmkeep_policy_points/NAME` and `vmkeep_window_ends/NAME` |
 | **Result** | one export for each VM and each place, which replaces the VM's last one there |
 | **If it fails** | the last export is still there (on S3 not always); the log of the task `export` says why |
 | **Safe to re-run** | yes: a retry keeps an export that is complete already, a run that is cleared writes it anew |
@@ -35,7 +36,7 @@ from datetime import timedelta
 
 from airflow.sdk import DAG
 
-from vmkeep_airflow.assets import restore_points_by
+from vmkeep_airflow.assets import restore_points_by, window_ends_of
 from vmkeep_airflow.operators.choose_exports import ChooseExportsOperator
 from vmkeep_airflow.operators.close_run import CloseRunOperator
 from vmkeep_airflow.operators.export_point import ExportPointOperator
@@ -48,7 +49,7 @@ for policy in exporting_policies():
         dag_display_name=f"Export the new points of {policy.name}",
         description=f"Writes the disks of the VMs of the policy {policy.name} as files after their backups",
         doc_md=__doc__,
-        schedule=[restore_points_by(policy.name)],
+        schedule=restore_points_by(policy.name) | window_ends_of(policy.name),
         catchup=False,
         is_paused_upon_creation=True,
         tags=["vmkeep", "export"],

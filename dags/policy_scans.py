@@ -7,7 +7,8 @@ An edit of the file counts from the next time that Airflow reads its DAG files, 
 
 | | |
 |---|---|
-| **Started by** | each sealed and verified point of the policy (event of `vmkeep_policy_points/NAME`); or *Trigger* |
+| **Started by** | each sealed and verified point of the policy; the end of each of its windows; or *Trigger* |
+| **Events** | those of `vmkeep_policy_points/NAME` and `vmkeep_window_ends/NAME` |
 | **Result** | a proof at each point: `vmkeep point show` and `vmkeep vm clean` tell it, a restore warns of a find |
 | **If it fails** | malware was found, or a part of a point could not be scanned; the log of the task `scan` names it |
 | **Safe to re-run** | yes |
@@ -34,7 +35,7 @@ from datetime import timedelta
 
 from airflow.sdk import DAG
 
-from vmkeep_airflow.assets import restore_points_by
+from vmkeep_airflow.assets import restore_points_by, window_ends_of
 from vmkeep_airflow.operators.choose_scans import ChooseScansOperator
 from vmkeep_airflow.operators.close_run import CloseRunOperator
 from vmkeep_airflow.operators.scan_point import ScanPointOperator
@@ -48,7 +49,7 @@ for policy in scanning_policies():
         dag_display_name=f"Scan the new points of {policy.name} for malware",
         description=f"Looks at the files in the restore points of the policy {policy.name} after their backups",
         doc_md=__doc__,
-        schedule=[restore_points_by(policy.name)],
+        schedule=restore_points_by(policy.name) | window_ends_of(policy.name),
         catchup=False,
         is_paused_upon_creation=True,
         tags=["vmkeep", "malware"],

@@ -43,3 +43,15 @@ def restore_points_by(policy: str) -> Asset:
     :param policy: the policy's name, which needs no encoding.
     """
     return Asset(f"vmkeep_policy_points/{policy}")
+
+
+def window_ends_of(policy: str) -> Asset:
+    """Return the asset of the ends of a policy's windows, e.g. ``vmkeep_window_ends/nightly``.
+
+    It gets the policy's events of :data:`WINDOW_ENDS`. Work on new points begins by it, too, because Airflow starts no
+    run for an event that comes while it makes the run of the event before. The next run takes that event, so there
+    has to be a next run.
+
+    :param policy: the policy's name, which needs no encoding.
+    """
+    return Asset(f"{WINDOW_ENDS.name}/{policy}")

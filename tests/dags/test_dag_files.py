@@ -29,7 +29,7 @@ LISTED = {
     "disaster_recovery.py": ("disaster_recovery", None),
     "disk_attach.py": ("disk_attach", None),
     "export_point.py": ("export_point", None),
-    "guest_checks.py": ("guest_checks", "vmkeep_restore_points"),
+    "guest_checks.py": ("guest_checks", "vmkeep_restore_points or vmkeep_window_ends"),
     "host_config_backup.py": ("host_config_backup", "0 4 * * *"),
     "malware_scan.py": ("malware_scan", None),
     "missed_backups.py": ("missed_backups", "0 9 * * *"),
@@ -84,6 +84,8 @@ def _words(schedule):
     if isinstance(schedule, AssetOrTimeSchedule):
         asset = schedule.asset_condition.objects[0]
         return f"{asset.name} or {schedule.timetable.expression} {schedule.timetable.timezone}"
+    if hasattr(schedule, "objects"):
+        return " or ".join(asset.name for asset in schedule.objects)
     return schedule if schedule is None else str(getattr(schedule, "summary", schedule))
 
 

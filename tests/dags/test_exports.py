@@ -293,6 +293,8 @@ def test_a_run_by_hand_exports_the_newest_point_of_each_vm_of_the_policy(reposit
 
     assert {one["point"] for one in chosen} == {newest.ref}
     assert points_announced(context_of(triggering_asset_events={})) is None
+    end = SimpleNamespace(extra={"policy": "nightly", "run": "r"})
+    assert points_announced(context_of(triggering_asset_events={"end": [end]})) == set(), "a window's end tells of none"
 
 
 def test_the_longest_name_of_a_vm_in_any_script_makes_a_name_of_its_exports(repository, policy, tmp_path):
@@ -320,8 +322,9 @@ def test_only_a_policy_with_exports_has_a_dag_for_them(policy, monkeypatch):
     assert all(f"`{task.task_id}`" in made.doc_md for task in made.tasks)
     assert made.is_paused_upon_creation
     assert made.task_dict["export"].partial_kwargs["queue"] == "backup_proxy"
-    (asset,) = made.timetable.asset_condition.objects
-    assert asset.name == "vmkeep_policy_points/nightly", "points of other policies start no run"
+    names = [asset.name for asset in made.timetable.asset_condition.objects]
+    assert names == ["vmkeep_policy_points/nightly", "vmkeep_window_ends/nightly"], "no other policy starts a run"
+    assert type(made.timetable.asset_condition).__name__.endswith("AssetAny")
 
 
 def test_a_policy_knows_every_format():

@@ -288,5 +288,6 @@ def test_only_a_policy_that_asks_for_checks_has_a_dag_for_them(repository, tmp_p
     (last,) = [task for task in made.tasks if not task.downstream_task_ids]
     assert last.task_id == "close_run"
     assert made.task_dict["verify"].partial_kwargs["queue"] == "backup_proxy"
-    (asset,) = made.timetable.asset_condition.objects
-    assert asset.name == "vmkeep_policy_points/nightly", "points of other policies start no run"
+    names = [asset.name for asset in made.timetable.asset_condition.objects]
+    assert names == ["vmkeep_policy_points/nightly", "vmkeep_window_ends/nightly"], "no other policy starts a run"
+    assert type(made.timetable.asset_condition).__name__.endswith("AssetAny")

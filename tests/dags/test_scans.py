@@ -134,6 +134,8 @@ def test_only_a_policy_that_asks_for_scans_has_a_dag_for_them(tmp_path, monkeypa
 
     assert bag.import_errors == {}
     assert list(bag.dags) == ["policy_scans_nightly"]
+    names = [asset.name for asset in bag.dags["policy_scans_nightly"].timetable.asset_condition.objects]
+    assert names == ["vmkeep_policy_points/nightly", "vmkeep_window_ends/nightly"], "no other policy starts a run"
     (made,) = bag.dags.values()
     assert all(f"`{task.task_id}`" in made.doc_md for task in made.tasks)
     assert made.is_paused_upon_creation

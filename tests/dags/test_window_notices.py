@@ -16,7 +16,7 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException
 from tests.dags.test_window_runs import planned
 from vmkeep.model.job import to_plain
 from vmkeep.policy import NotifyWhen, read_file, read_folder
-from vmkeep_airflow.assets import ANNOUNCED, WINDOW_ENDS, WINDOWS
+from vmkeep_airflow.assets import ANNOUNCED, WINDOW_ENDS, WINDOWS, window_ends_of
 from vmkeep_airflow.operators.find_overdue import FindOverdueOperator, watched
 from vmkeep_airflow.operators.notify_window import NotifyWindowOperator
 from vmkeep_airflow.operators.report_window import ReportWindowOperator
@@ -125,8 +125,9 @@ def notify(policy, started, states=None) -> tuple[dict[str, Any], list[Any]]:
     )
     ti = TaskInstance({"plan": plan, "start_backups": started}, states)
     result = task.execute({"ti": ti, "outlet_events": events})
-    (asset, extra), *told = events[ANNOUNCED]
-    assert (asset, extra["policy"]) == (WINDOW_ENDS, policy.name), "whether people are told or not"
+    ends, told = events[ANNOUNCED][:2], events[ANNOUNCED][2:]
+    assert [asset for asset, _ in ends] == [WINDOW_ENDS, window_ends_of(policy.name)], "whether people are told or not"
+    assert [extra["policy"] for _, extra in ends] == [policy.name] * 2
     return result, told
 
 

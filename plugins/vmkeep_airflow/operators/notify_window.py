@@ -11,7 +11,7 @@ from airflow.sdk.exceptions import AirflowFailException
 from vmkeep.model.wording import counted
 from vmkeep.policy import Notifications, NotifyWhen
 from vmkeep_airflow.alarms import tell
-from vmkeep_airflow.assets import ANNOUNCED, WINDOW_ENDS, WINDOWS
+from vmkeep_airflow.assets import ANNOUNCED, WINDOW_ENDS, WINDOWS, window_ends_of
 from vmkeep_airflow.metrics import send_window
 from vmkeep_airflow.notices import Notice, NoticeKind
 from vmkeep_airflow.windowreports import lines_of, look
@@ -47,7 +47,8 @@ class NotifyWindowOperator(BaseOperator):
         """Look at the window, and tell people of it."""
         wish = self.wish
         run = str(context["ti"].run_id)
-        context["outlet_events"][ANNOUNCED].add(WINDOW_ENDS, extra={"policy": self.policy, "run": run})
+        for asset in (WINDOW_ENDS, window_ends_of(self.policy)):
+            context["outlet_events"][ANNOUNCED].add(asset, extra={"policy": self.policy, "run": run})
         try:
             report, problems = look(context, self.plan, self.started, self.copies)
         except AirflowFailException as broken:
