@@ -30,7 +30,7 @@ from bench.quality import name_of
 from vmkeep.clock import now
 
 
-def paths_of(site: PagesSite, vms: int, at: datetime) -> Iterator[tuple[str, str]]:
+def paths_of(site: PagesSite, vms: int, nights: int, at: datetime) -> Iterator[tuple[str, str]]:
     """Yield the pages, each with its path."""
     older, newer = site.points
     day = at.astimezone(UTC).date()
@@ -41,7 +41,7 @@ def paths_of(site: PagesSite, vms: int, at: datetime) -> Iterator[tuple[str, str
     yield "Fleet, by size, page 20", "/vmkeep/fleet?sort=stored&order=down&page=20"
     yield "Fleet as data", "/vmkeep/api/fleet"
     yield "VM", f"/vmkeep/vms/{name_of(vms // 2)}"
-    yield "VM, older points", f"/vmkeep/vms/{name_of(vms // 2)}?first=20"
+    yield "VM, older points", f"/vmkeep/vms/{name_of(vms // 2)}?first={nights // 2}"
     yield "point found by its id", f"/vmkeep/points/{point}"
     yield "run of a point", f"/vmkeep/runs/{point}"
     yield "hardware at two points", f"/vmkeep/hardware?from={older}&to={newer}"
@@ -84,7 +84,7 @@ def main() -> None:
         tempfile.TemporaryDirectory(prefix="vmkeep-pages-", dir="/var/tmp") as folder,
         pages_site(Path(folder), vms=given.vms, nights=given.nights, now=at) as site,
     ):
-        paths = list(paths_of(site, given.vms, at))
+        paths = list(paths_of(site, given.vms, given.nights, at))
         print(f"{given.vms:,} VMs, {given.vms * given.nights:,} points and runs, {machine()}\n")
         costs = _measured(site, paths, given.times, given.explain)
         if given.browser:
