@@ -51,9 +51,9 @@ def shown_id(plan: RestorePlan) -> str:
     """Return the digest of everything that a plan decides and a person is shown.
 
     It is the same for a plan that was only made to be shown and the one that is then carried out. Counts of free space
-    and of changed blocks are left out, because they change by themselves.
+    and of changed blocks are left out, because they change by themselves, and so are the words of a scan.
     """
-    request = replace(plan.request, run="", owner="", dry_run=False, found="")
+    request = replace(plan.request, run="", owner="", dry_run=False, scanned=None)
     decided = replace(plan, request=request, choices=(), needs=(), warnings=(), dead=None, way=None)
     return hashlib.sha256(to_json(decided)).hexdigest()[:32]
 

@@ -53,7 +53,7 @@ def plan_restore(site: Site, request: RestoreRequest, *, has_ended: HasEnded = n
             plan = replace(plan, way=way_over(session, plan, driver.transports))
             doubts = (
                 *about_doubts(repository, point),
-                *about_scan(repository, point, request.scan, found=request.found),
+                *about_scan(repository, point, request.scan, request.scanned),
             )
             memory = about_the_memory(point, powers_on=plan.power_on)
             plan = replace(plan, warnings=(*doubts, *memory, *plan.warnings, *about_way(plan)))

@@ -15,7 +15,7 @@ from vmkeep.errors import UsageError
 from vmkeep.model.job import from_plain
 from vmkeep.model.overwrite import Undo, Verify
 from vmkeep.model.rdm import RdmReplacement
-from vmkeep.model.scanning import ScanFirst
+from vmkeep.model.scanning import ScanFirst, ScanOutcome
 from vmkeep.model.transport import DEFAULT_MODES, TransportMode, require_some
 
 
@@ -125,9 +125,8 @@ class RestoreRequest:
     on_failure: OnFailure = OnFailure.REMOVE
     scan: ScanFirst = ScanFirst.NO
     """Whether the point is scanned for malware before anything else."""
-    found: str = ""
-    """The find of that scan in one sentence; empty: it found nothing, or was not made. A store that takes no notes
-    would lose it."""
+    scanned: ScanOutcome | None = None
+    """The outcome of that scan, because a store that takes no notes would lose it; ``None``: none was made."""
     over: OverOptions = OverOptions()
     new_vm: NewVmOptions = NewVmOptions()
     transports: tuple[TransportMode, ...] = DEFAULT_MODES

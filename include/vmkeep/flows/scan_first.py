@@ -31,7 +31,8 @@ def scan_first(
 
     :param tell: takes a line about the outcome.
     :param has_ended: tells whether the owner of another restore has ended; ``None``: the owner is not known.
-    :returns: the request, for the very point that was scanned. The plan then holds to the outcome.
+    :returns: the request, for the very point that was scanned, with the outcome. The plan then holds to it, also if it
+        is not kept with the point.
     """
     if request.scan is ScanFirst.NO:
         return request
@@ -44,4 +45,4 @@ def scan_first(
     ):
         scanned = scanner.scan(request.point, ScanWish(), on_progress=on_progress)
     tell(f"{scanned.point}: {scanned.line}")
-    return replace(request, point=scanned.point, found=scanned.line if scanned.found else "")
+    return replace(request, point=scanned.point, scanned=scanned.outcome)

@@ -66,6 +66,15 @@ class ScannedVolume:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ScanOutcome:
+    """The outcome of the scan that the run of a restore has done, which counts whether it is kept or not."""
+
+    result: ProofResult
+    text: str
+    """In one sentence."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ScannedPoint:
     """The outcome of a malware scan of a restore point."""
 
@@ -122,6 +131,11 @@ class ScannedPoint:
     def _left_most(self) -> bool:
         """Whether more files were left out than were scanned now, or before and are unchanged."""
         return self.left > self.files + sum(volume.unchanged for volume in self.volumes)
+
+    @property
+    def outcome(self) -> ScanOutcome:
+        """The outcome for the plan of a restore."""
+        return ScanOutcome(result=self.result, text=self.line)
 
     @property
     def line(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -12,9 +13,11 @@ from vmkeep.clock import now
 from vmkeep.errors import ConflictError, MalwareFoundError, NotScannedError
 from vmkeep.flows.malware import ScannerPlaces
 from vmkeep.flows.restore import plan_restore
+from vmkeep.flows.restore_ledger import shown_id
 from vmkeep.flows.restore_request import make_request
 from vmkeep.flows.scan_first import scan_first
 from vmkeep.model.proofs import PointProof, ProofKind, ProofResult
+from vmkeep.model.scanning import ScanOutcome
 from vmkeep.repository import open_repository
 
 
@@ -85,7 +88,8 @@ def test_a_find_counts_although_the_store_takes_no_note_of_it(unscanned, monkeyp
     site, point = unscanned
     if before is not None:
         proved(site, point, before)
-    outcome = SimpleNamespace(point=point, line="malware in 1 file: disk0:/evil (Evil)", found=1)
+    line = "malware in 1 file: disk0:/evil (Evil)"
+    outcome = SimpleNamespace(point=point, line=line, outcome=ScanOutcome(result=ProofResult.FAILED, text=line))
     scanner = SimpleNamespace(scan=lambda *_args, **_kwargs: outcome)
     monkeypatch.setattr("vmkeep.flows.scan_first.open_point_scanner", lambda *_args, **_kwargs: nullcontext(scanner))
     places = ScannerPlaces()
@@ -94,6 +98,7 @@ def test_a_find_counts_although_the_store_takes_no_note_of_it(unscanned, monkeyp
         plan_restore(site, scanned(site, request(point, scan="refuse"), places))
     plan = plan_restore(site, scanned(site, request(point, scan="warn"), places))
     assert any("is not clean: malware in 1 file" in warning for warning in plan.warnings)
+    assert shown_id(plan) == shown_id(plan_restore(site, replace(plan.request, scanned=None)))
 
 
 def test_a_restore_that_cannot_be_done_is_refused_before_anything_is_scanned(kept):

@@ -6,14 +6,23 @@ import subprocess
 
 import pytest
 
-from vmkeep.errors import CancelledError, NotFoundError, StoreFullError, UnreachableError
+from vmkeep.errors import (
+    CancelledError,
+    MalwareFoundError,
+    NotFoundError,
+    NotScannedError,
+    StoreFullError,
+    UnreachableError,
+)
 from vmkeep.flows.check_values import Checked
 from vmkeep.flows.lvm_checks import LvmRequest, check_lvm
 from vmkeep.flows.malware import PointScanner, ScanWish
 from vmkeep.flows.proving import record
+from vmkeep.flows.scan_outcome import about_scan
 from vmkeep.images import import_images
 from vmkeep.model.proofs import ProofKind, ProofResult
 from vmkeep.model.scanfacts import ScannerFacts
+from vmkeep.model.scanning import ScanFirst, ScanOutcome
 from vmkeep.repository import create_repository, open_in
 from vmkeep.scanning import Verdict, VerdictKind
 from vmkeep.testing import FaultyStore
@@ -104,6 +113,36 @@ def test_malware_is_told_if_it_cannot_be_kept(store, repository, point, tmp_path
     assert (scanned.result, scanned.found) == (ProofResult.FAILED, 1)
     with pytest.raises(StoreFullError, match="malware passed: nothing found"):
         scanner_of(repository, tmp_path, Words(falls=None, finds=False)).scan(point, ScanWish(), on_progress=nothing)
+
+
+def test_the_scan_of_a_restore_counts_although_it_cannot_be_kept_and_an_older_one_found_nothing(
+    store, repository, point, tmp_path
+):
+    def scan(words):
+        return scanner_of(repository, tmp_path, words).scan(point, ScanWish(), on_progress=nothing).outcome
+
+    restored = repository.find_point(point)
+    clean = scan(Words(falls=None, finds=False))
+    assert about_scan(repository, restored, ScanFirst.REFUSE, clean) == ()
+    is_full(store, "proofs/")
+    found = scan(Words(falls=None))
+
+    (warning,) = about_scan(repository, restored, ScanFirst.WARN, found)
+    assert warning.startswith(f"{point} is not clean: malware in 1 file")
+    with pytest.raises(MalwareFoundError, match="is not clean: malware in 1 file"):
+        about_scan(repository, restored, ScanFirst.REFUSE, found)
+
+
+def test_a_scan_of_a_restore_that_cannot_tell_is_not_made_good_by_an_older_one(repository, point, tmp_path):
+    scanner_of(repository, tmp_path, Words(falls=None, finds=False)).scan(point, ScanWish(), on_progress=nothing)
+    restored = repository.find_point(point)
+    unclear = ScanOutcome(result=ProofResult.UNDECIDED, text="not everything was scanned")
+
+    assert about_scan(repository, restored, ScanFirst.WARN, unclear) == (
+        f"{point} is not known to be clean: not everything was scanned",
+    )
+    with pytest.raises(NotScannedError, match="not everything was scanned"):
+        about_scan(repository, restored, ScanFirst.REFUSE, unclear)
 
 
 def test_a_find_counts_although_a_later_file_brings_the_scanner_down(repository, point, tmp_path):
