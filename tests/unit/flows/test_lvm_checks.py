@@ -9,14 +9,17 @@ from typing import Any
 
 import pytest
 
+from tests.quality_world import point as night
 from vmkeep.errors import NotFoundError, SelectorError, UsageError
-from vmkeep.flows import disk_images, lvm_checks, lvm_looks, parents
+from vmkeep.flows import disk_images, lvm_checks, lvm_history, lvm_looks, parents
 from vmkeep.flows.lvm_checks import LvmRequest, check_lvm, divide
 from vmkeep.flows.lvm_history import failure_keys
 from vmkeep.guest.lvm import Finding, FindingCode, Severity
 from vmkeep.images import import_images
+from vmkeep.model.audit import Audit
 from vmkeep.model.extents import Extent
 from vmkeep.model.fullreason import FullReason
+from vmkeep.model.job import to_plain
 from vmkeep.model.point import RestorePoint
 from vmkeep.model.proofs import ProofKind, ProofResult
 from vmkeep.repository import Repository, create_repository, point_id
@@ -188,6 +191,40 @@ def test_what_a_group_has_lost_since_the_point_before_is_found_whether_that_was_
 
     assert "vg-lost-pv" in codes(check(repository, selector="name:db01"))
     assert len(looks) == 1, "a proof tells the groups of the point before"
+
+
+def test_only_an_audit_of_every_block_that_found_no_lie_clears_change_tracking():
+    image = night("web01", 0).images[0]
+
+    assert lvm_looks.tracked(image)
+    assert lvm_looks.tracked(replace(image, audit=Audit(phase=0, of=2)))
+    assert lvm_looks.tracked(replace(image, audit=Audit(phase=0, of=1, lies=1)))
+    assert not lvm_looks.tracked(replace(image, audit=Audit(phase=0, of=1)))
+
+
+def test_a_disk_that_the_point_does_not_hold_is_named_and_no_damage(repository, store):
+    good = store("web01", *CONSISTENT)
+    vm = replace(good.vm, name="half", key="image-half")
+    half = replace(
+        good, id=point_id("half", vm.key), vm=vm, run="half", images=good.images[:1], skipped=(good.images[1].disk,)
+    )
+    repository.seal(half)
+
+    report = check(repository, half.ref)
+
+    assert codes(report) == ["pv-on-disk-not-in-backup"]
+    assert report.summary.inconsistent == {}
+
+
+def test_a_proof_without_the_ids_of_groups_tells_nothing_about_the_point_before(repository, store):
+    point = store("web01", *CONSISTENT)
+    check(repository, record=True)
+    (proof,) = repository.proofs.of(point.ref)
+    failure = Finding(code=FindingCode.SEQNO_DIFFERS, severity=Severity.FAILURE, vg="vgdata", text="they differ")
+    unnamed = replace(proof, details=proof.details | {"findings": to_plain((failure,))})
+
+    assert lvm_history._kept(proof) is not None
+    assert lvm_history._kept(unnamed) is None
 
 
 def test_a_check_is_kept_with_its_point_if_that_is_asked_for(repository, store):

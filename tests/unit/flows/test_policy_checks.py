@@ -96,6 +96,30 @@ def test_a_check_that_failed_ends_no_turn_and_one_that_could_not_tell_does(repos
     assert levels(repository, {new}, WHEN + timedelta(days=1)) == {new: (Level.FILE_SYSTEMS, Level.ALL)}
 
 
+def test_a_failed_check_counts_no_more_once_a_later_one_told_more_and_none_that_is_older_than_the_last_pass(repository):
+    old = seal(repository, "a")
+    for days, kind, result in (
+        (-2, ProofKind.DIGESTS, ProofResult.FAILED),
+        (-1, ProofKind.DIGESTS, ProofResult.PASSED),
+        (-2, ProofKind.BOOT, ProofResult.FAILED),
+        (-1, ProofKind.BOOT, ProofResult.UNDECIDED),
+    ):
+        prove(repository, old, kind, result, at=WHEN + timedelta(days=days))
+    new = seal(repository, "a", day=1)
+
+    assert levels(repository, {new}, WHEN + timedelta(days=1)) == {new: (Level.FILE_SYSTEMS,)}
+
+
+def test_a_failed_check_that_is_older_than_a_pass_of_a_point_that_is_gone_is_not_done_again(repository):
+    stays, goes = seal(repository, "a"), seal(repository, "a", day=1)
+    prove(repository, stays, ProofKind.DIGESTS, ProofResult.FAILED, at=WHEN)
+    prove(repository, goes, ProofKind.DIGESTS, ProofResult.PASSED, at=WHEN + timedelta(days=1))
+    repository.proofs.forget(goes)
+    new = seal(repository, "a", day=2)
+
+    assert Level.ALL not in levels(repository, {new}, WHEN + timedelta(days=2))[new]
+
+
 def test_a_check_whose_clock_was_years_ahead_ends_no_turn(repository):
     old = seal(repository, "a")
     for result in ProofResult.PASSED, ProofResult.UNDECIDED:

@@ -159,6 +159,23 @@ def test_a_change_that_was_just_being_committed_is_no_failure():
     assert codes(disk_of(label(A, replace(after, seqno=7))), disks[1]) == ["seqno-differs"]
 
 
+def test_a_change_that_was_just_being_committed_excuses_no_other_stale_disk():
+    of_three = Group(pvs=(A, B, C), seqno=6)
+    committing = Area(text=replace(of_three, seqno=5).text(), precommitted=of_three.text())
+    disks = disk_of(label(A, of_three)), disk_of(label(B, areas=(committing,)))
+
+    assert codes(*disks, disk_of(label(C, of_three))) == ["commit-under-way"]
+    assert codes(*disks, disk_of(label(C, replace(of_three, seqno=4)))) == ["seqno-differs"]
+
+
+def test_a_volume_with_two_areas_that_its_group_does_not_list_is_named_once():
+    second = Area(text=BOTH.text(), at=8 * MIB, size=MIB)
+    alone = Group(pvs=(A,), seqno=7)
+    disks = disk_of(label(A, alone)), disk_of(label(B, areas=(Area(text=BOTH.text()), second)))
+
+    assert sorted(codes(*disks)) == ["pv-not-in-vg", "seqno-differs"]
+
+
 def test_equal_numbers_with_different_texts_are_a_conflict():
     other = replace(BOTH, description="Write from lvextend.")
     assert codes(disk_of(label(A, BOTH)), disk_of(label(B, other))) == ["checksum-differs"]

@@ -13,6 +13,7 @@ from tests.quality_world import (
     BROKEN,
     DAY,
     HOUR,
+    NIGHTLY,
     NIGHTS,
     NOW,
     answers,
@@ -67,6 +68,7 @@ VMS = {
     "a VM that cannot be backed up, and has no point": ({"newest": None, "ref": None, "obstacle": "a template"}, set()),
     "a VM that no policy takes": ({"policy": ""}, {"unprotected"}),
     "a VM that no policy takes because it cannot be backed up": ({"policy": "", "obstacle": "a template"}, set()),
+    "a VM that no policy takes and no vCenter told of": ({"policy": "", "asked": False}, set()),
     "a VM that was never proved": ({"proved": None}, {"proof-age"}),
     "a VM whose proof is too old": ({"proved": AT - 31 * DAY}, {"proof-age"}),
     "a VM whose policy demands nothing": ({"policy": "relaxed", "newest": None, "proved": None}, set()),
@@ -146,6 +148,55 @@ def test_a_point_that_is_marked_bad_or_comes_from_the_future_is_no_measure(catal
         assert check.lay_points([points[0].ref]) == 2
         assert answers(catalog, check) == {}
         assert {ref for _, _, _, ref, _ in check.newest()} == {points[1].ref, point("web02", 1).ref}
+
+
+def history(vm: str, *, night: dict, newest: dict) -> list:
+    """Return the points of a VM, all earlier ones alike."""
+    return [point(vm, 0, **newest), *(point(vm, each, **night) for each in range(1, NIGHTS))]
+
+
+USUAL = {
+    "a jump of less than a GiB": (
+        {"bytes_read": 20 << 20, "bytes_stored": 6 << 20}, {"bytes_read": 900 << 20, "bytes_stored": 890 << 20}
+    ),
+    "a jump of data that compress": ({}, {"bytes_read": 40 << 30, "bytes_stored": 24 << 30}),
+    "a jump of data that never compress": (
+        {"bytes_read": 10 << 27, "bytes_stored": 9 << 27}, {"bytes_read": 40 << 30, "bytes_stored": 38 << 30}
+    ),
+}  # fmt: skip
+
+
+def test_only_many_new_data_that_cannot_be_compressed_look_like_an_attack(catalog):
+    points = [each for name, (night, newest) in USUAL.items() for each in history(name, night=night, newest=newest)]
+
+    assert "sudden-change" not in broken(catalog, points)
+
+
+def test_a_restless_vm_is_not_odd_where_a_steady_one_would_be(catalog):
+    restless = [
+        point("web01", night, bytes_read=(1 if night % 2 else 10) << 30, seconds=None) for night in range(1, 31)
+    ]
+
+    assert broken(catalog, [point("web01", 0, bytes_read=20 << 30, seconds=None), *restless]) == {}
+
+
+def test_a_steady_vm_that_is_a_little_slower_is_not_odd(catalog):
+    assert broken(catalog, nights("web01", bytes_read=1 << 30, seconds=100.0)) == {}
+
+
+def test_a_point_that_was_made_by_hand_needs_no_change_id(catalog):
+    assert broken(catalog, [replace(each, policy="") for each in nights("web01", change_id=None)]) == {}
+
+
+def test_a_policy_says_how_old_a_snapshot_may_be(catalog):
+    snapshot = {"snapshot": AT - 5 * DAY, "snapshot_name": "before the upgrade"}
+    standings = [standing("web01", policy="patient", **snapshot), standing("web02", **snapshot)]
+
+    with check_over(catalog, (), standings) as check:
+        check.lay([replace(NIGHTLY, name="patient", snapshots_within=7 * DAY)])
+        rows = answers(catalog, check)["snapshot-age"]
+
+    assert [row["vm"] for row in rows] == ["web02"]
 
 
 def sampled(each, **fields) -> SampledPoint:
