@@ -49,7 +49,7 @@ def main() -> None:
         found = [measured(ROWS[name], options.base * times, options.dir) for times in _TIMES]
         for figure in found[0]:
             told = [counts[figure] for counts in found]
-            print(f"| `{name}` | {figure} | {' | '.join(f'{value:,.6g}' for value in told)} | {exponent(told):.2f} |")
+            print(f"| `{name}` | {figure} | {' | '.join(map(shown, told))} | {exponent(told):.2f} |")
 
 
 def measured(row: Row, size: int, folder: Path) -> Counts:
@@ -64,6 +64,11 @@ def exponent(values: list[float]) -> float:
     if not values[0] or not values[-1]:
         return 0.0
     return math.log(values[-1] / values[0]) / math.log(_TIMES[-1] / _TIMES[0])
+
+
+def shown(value: float) -> str:
+    """Return a figure with three digits at least."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def increment(folder: Path, earlier: int) -> Counts:
