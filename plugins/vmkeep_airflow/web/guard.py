@@ -127,7 +127,7 @@ def _token_of(scope: Any) -> str:
         found = SimpleCookie(headers.get("cookie", "")).get("_token")
     except CookieError:
         return ""
-    return found.value if found else ""
+    return str(found.value) if found else ""
 
 
 ROOT_MIDDLEWARES: Final[list[Any]] = [{"name": "vmkeep-overwrite-guard", "middleware": OverwriteGuard}]

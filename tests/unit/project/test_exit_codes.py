@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from importlib import import_module
 from itertools import chain
 from pathlib import Path
@@ -12,7 +13,14 @@ from vmkeep.cli.failures import SYSTEM, UNEXPECTED
 from vmkeep.cli.main import READER_LEFT
 from vmkeep.errors import VmKeepError
 
-PAGE = Path(__file__).parents[3] / "docs" / "operations" / "exit-codes.md"
+ROOT = Path(__file__).parents[3]
+PAGE = ROOT / "docs" / "operations" / "exit-codes.md"
+RUNBOOK = ROOT / "docs" / "operations" / "runbook.md"
+ENTRY = re.compile(
+    r"^\| `(?P<error>\w+)`, (?P<code>\d+) \| \"(?P<message>[^|]+)\" \| (?P<cause>[^|]+) \| (?P<remedy>[^|]+) \|$",
+    re.MULTILINE,
+)
+SOURCES = [file for folder in ("include/vmkeep", "plugins") for file in (ROOT / folder).rglob("*.py")]
 
 
 def error_classes(of: type[VmKeepError] = VmKeepError) -> set[type[VmKeepError]]:
@@ -59,6 +67,20 @@ def test_no_two_errors_are_told_the_same_remedy_by_a_copied_row():
     remedies = list(manual().values())[2:]
 
     assert [remedy for remedy in set(remedies) if remedies.count(remedy) > 1] == []
+
+
+def test_the_runbook_has_an_entry_for_every_error_with_a_message_that_is_really_said():
+    said = re.sub(r'"\s*\n\s*f?"', "", "".join(file.read_text() for file in SOURCES))
+    entries = {match["error"]: match for match in ENTRY.finditer(RUNBOOK.read_text())}
+
+    base, *kinds = sorted(error_classes(), key=lambda kind: kind.exit_code)
+    assert base is VmKeepError, "each error that is raised is of a kind below"
+    assert set(entries) == {kind.__name__ for kind in kinds if not kind.__name__.startswith("_")}
+    for kind in kinds:
+        if entry := entries.get(kind.__name__):
+            assert int(entry["code"]) == kind.exit_code
+            assert entry["message"] in said, f"nothing says what the runbook shows of {kind.__name__}"
+            assert min(len(entry[part].split()) for part in ("cause", "remedy")) >= 4, kind.__name__
 
 
 def test_no_two_errors_share_an_exit_code():

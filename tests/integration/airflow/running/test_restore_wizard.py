@@ -5,17 +5,18 @@ from __future__ import annotations
 import hashlib
 import random
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
+from playwright.sync_api import Page
 
 from tests.browsing import expect
 from tests.command_line import run_here
 from tests.integration.airflow.running.test_web_view import KINDS, PICTURES, watched
 from tests.integration.airflow.running.test_web_view import browser as browser  # a fixture
-from tests.integration.flows.restoring import back_up
+from tests.integration.flows.restoring import back_up, restore_whole
 from tests.patience import HANG
 
 pytestmark = [pytest.mark.airflow, pytest.mark.slow]
@@ -105,6 +106,59 @@ def test_a_vm_is_restored_from_its_page_by_clicks_alone(airflow, api, browser, c
     assert unquote(page.url.rpartition("/")[2]) == run, "a plan is started once"
     assert faults == []
     context.close()
+
+
+@pytest.fixture(scope="module")
+def spare(site, point_id, lab) -> dict[int, str]:
+    """Return the hashes of the disks of spare01, a VM that these tests alone use, as the point has them."""
+    restore_whole(site, point_id, new_name="spare01", power_on=False)
+    return lab.control().hashes("spare01")
+
+
+def restored_by_clicks(airflow, api, browser, path: str, choose: Callable[[Page], None], *, start: str) -> None:
+    """Fill a form of the wizard in, start what its plan shows, and wait for the end of the run."""
+    url = airflow.home.url
+    context = browser.new_context(viewport={"width": 1400, "height": 900})
+    context.set_default_timeout(HANG * 1000)
+    context.add_cookies([{"name": "_token", "value": api._token, "url": url}])
+    page = context.new_page()
+    faults = watched(page, url)
+    page.goto(f"{url}/vmkeep/restore/{path}")
+    choose(page)
+    page.get_by_role("button", name="Make the plan").click()
+    page.get_by_role("button", name=start).click()
+    page.wait_for_url("**/vmkeep/restores/*/*")
+    *_, dag_id, run = page.url.split("/")
+    assert api.wait(dag_id, unquote(run), seconds=HANG) == "success"
+    assert faults == []
+    context.close()
+
+
+def test_a_vm_is_written_over_by_clicks_alone(airflow, api, browser, control, point_id, spare):
+    control.write("spare01", 2000, [(0, 4096), (1 << 20, 65536)])
+    assert control.hashes("spare01")[2000] != spare[2000]
+
+    def choose(page: Page) -> None:
+        page.fill("input[name=vm]", "spare01")
+        page.select_option("select[name=on_conflict]", "overwrite")
+        page.select_option("select[name=power_on]", "no")
+
+    restored_by_clicks(airflow, api, browser, f"{point_id}/over", choose, start="Start, and write over it")
+    assert {key: found for key, found in control.hashes("spare01").items() if key in spare} == spare
+
+
+def test_a_disk_is_attached_by_clicks_alone(airflow, api, browser, control, point_id, spare):
+    before = control.hashes("spare01")
+
+    def choose(page: Page) -> None:
+        page.locator("input[name=disks]").first.check()
+        page.fill("input[name=vm]", "spare01")
+
+    restored_by_clicks(airflow, api, browser, f"{point_id}/attach", choose, start="Start the restore")
+    after = control.hashes("spare01")
+    (added,) = set(after) - set(before)
+    assert after[added] == spare[2000], "the new disk has the content of the point"
+    assert {key: after[key] for key in before} == before, "no other disk was touched"
 
 
 def test_a_file_is_found_and_fetched_by_clicks_alone(airflow, api, browser, files_id, tmp_path):
