@@ -81,6 +81,21 @@ def count_line(*, hidden: bool, of_bytes: bool = False) -> Iterator[CountLine]:
         line.erase()
 
 
+@contextmanager
+def passing_line(text: str, *, hidden: bool) -> Iterator[None]:
+    """Show a line on standard error, if that is a terminal, during work that takes seconds. It vanishes at the end."""
+    shown = not hidden and _can_erase()
+    if shown:
+        sys.stderr.write(_ERASE + text[: shutil.get_terminal_size().columns - 1])
+        sys.stderr.flush()
+    try:
+        yield
+    finally:
+        if shown:
+            sys.stderr.write(_ERASE)
+            sys.stderr.flush()
+
+
 def _can_erase() -> bool:
     """Return whether standard error is a terminal on which a line can be written over."""
     return sys.stderr.isatty() and os.environ.get("TERM") != "dumb"

@@ -7,7 +7,7 @@ import socket
 import warnings
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC
+from datetime import UTC, datetime
 from html.parser import HTMLParser
 
 import pytest
@@ -145,7 +145,15 @@ def test_the_command_checks_keeps_and_shows_reports_and_fails_if_a_finding_is_a_
     past = json.loads(run_here("catalog", "quality", "--history", "--json").stdout)
     assert [each["result"] for each in past] == ["failed", "met"]
     assert run_here("catalog", "rebuild").returncode == 0
-    assert run_here("catalog", "quality").returncode == 0
+    assert noted_leaving(site) is None, "no check knew the retention"
+    assert run_here("catalog", "quality", "--keep-daily", "14").returncode == 0
+    assert noted_leaving(site)
+
+
+def noted_leaving(site):
+    with open_catalog(f"sqlite:///{site}/catalog.db") as catalog:
+        (notes,) = catalog.capacity().all(since=datetime(2000, 1, 1, tzinfo=UTC))
+    return notes.leaving
 
 
 def test_a_vcenter_that_does_not_answer_and_a_policy_with_faults_are_no_success(site):

@@ -54,6 +54,20 @@ def test_bytes_are_told_as_a_size_and_a_rate(monkeypatch):
     assert "list: 3.0 MiB, 3.0 MiB/s" in terminal.getvalue()
 
 
+def test_a_line_about_work_of_some_seconds_vanishes_at_its_end_also_by_an_error(monkeypatch):
+    terminal = seen_at_a_terminal(monkeypatch)
+
+    def fail():
+        assert terminal.getvalue() == f"{ERASE}it loads"
+        raise ValueError("no")
+
+    with pytest.raises(ValueError, match="no"), countline.passing_line("it loads", hidden=False):
+        fail()
+    with countline.passing_line("unseen", hidden=True):
+        pass
+    assert terminal.getvalue() == f"{ERASE}it loads{ERASE}"
+
+
 def test_a_count_is_not_drawn_for_each_of_many_entries(monkeypatch):
     terminal = seen_at_a_terminal(monkeypatch)
     monkeypatch.setattr(countline.time, "monotonic", lambda: 7.0)

@@ -111,7 +111,7 @@ def test_a_vm_is_restored_from_its_page_by_clicks_alone(airflow, api, browser, c
 @pytest.fixture(scope="module")
 def spare(site, point_id, lab) -> dict[int, str]:
     """Return the hashes of the disks of spare01, a VM that these tests alone use, as the point has them."""
-    restore_whole(site, point_id, new_name="spare01", power_on=False)
+    restore_whole(site, point_id, new_name="spare01", power_on=True)  # because only a running guest writes
     return lab.control().hashes("spare01")
 
 
