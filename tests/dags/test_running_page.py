@@ -157,6 +157,31 @@ def test_a_backup_in_work_is_shown_with_its_disk_its_snapshot_and_the_pool(view)
     assert "1.0 GiB of 4.0 GiB" in html
 
 
+@pytest.mark.parametrize(("removal", "is_shown"), [("failed", True), ("upstream_failed", True), ("success", False)])
+def test_the_snapshot_of_an_ended_backup_is_shown_unless_its_removal_was_done(view, removal, is_shown):
+    """A run that was cleared while it copied may end without any try to remove the snapshot of its first tries."""
+    begun = now() - timedelta(minutes=5)
+    with create_session() as session:
+        add_dag(session, "vm_backup")
+        run = DagRun(dag_id="vm_backup", run_id="cleared", run_type="manual", run_after=begun, state="failed",
+                     start_date=begun, conf={"vm": "web01"})  # fmt: skip
+        run.end_date = now()
+        session.add(run)
+        session.flush()
+        add_task(session, run, "snapshot", -1, state="upstream_failed")
+        add_task(session, run, "remove_snapshot", -1, state=removal)
+        leave(session, run, "snapshot", {"taken": {"snapshot": "snapshot-7", "taken_at": begun.isoformat()}})
+        number = run.id
+    try:
+        snapshots = as_role(view, "viewer").get("/vmkeep/api/running").json()["snapshots"]
+    finally:
+        with create_session() as session:
+            session.delete(session.get(DagRun, number))
+            session.query(XComModel).filter_by(run_id="cleared").delete()
+
+    assert any(each["run_id"] == "cleared" and each["is_left"] for each in snapshots) is is_shown
+
+
 @pytest.fixture
 def points_checked():
     """Put a check of many points into Airflow's database: two points are at work, and the others wait."""

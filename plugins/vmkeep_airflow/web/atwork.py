@@ -262,14 +262,14 @@ def _snapshots(
 
 
 def _left(session: Session, seen: Sequence[str], now: datetime) -> Sequence[DagRun]:
-    """Return the ended backups whose removal of the snapshot has failed."""
+    """Return the ended backups whose removal of the snapshot has failed, or never came because the run was cleared."""
     if "vm_backup" not in seen:
         return ()
     wanted = (
         select(DagRun)
         .join(TaskInstance, (TaskInstance.dag_id == DagRun.dag_id) & (TaskInstance.run_id == DagRun.run_id))
         .where(DagRun.dag_id == "vm_backup", DagRun.state == "failed", DagRun.end_date >= now - _LEFT)
-        .where(TaskInstance.task_id == "remove_snapshot", TaskInstance.state == "failed")
+        .where(TaskInstance.task_id == "remove_snapshot", TaskInstance.state.in_(("failed", "upstream_failed")))
         .order_by(DagRun.end_date.desc())
         .limit(_MOST_LEFT)
         .options(selectinload(DagRun.dag_run_note))
