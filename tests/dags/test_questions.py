@@ -192,6 +192,8 @@ def test_a_second_person_is_demanded_only_where_the_setting_says_so(monkeypatch,
     monkeypatch.setenv("AIRFLOW__VMKEEP__SECOND_PERSON", setting)
 
     assert secondperson.is_demanded() is demanded
+    if not demanded:
+        secondperson.require_kept(Site(repository="nowhere"), CONTEXT, FOUND.id)  # asks no repository
 
 
 def test_where_a_second_person_is_demanded_everybody_is_asked_whatever_the_run_says(second_person, monkeypatch):
