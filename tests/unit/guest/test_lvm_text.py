@@ -176,12 +176,13 @@ def test_logical_volumes_are_read_as_lvm_itself_tells_them(guest_disks):
     """``lvs`` printed a line for each segment, with the areas at its beginning."""
     (group,) = read_lvm(guest_disks.scenario("i-consistent")).groups
     told = FOLDER.joinpath("expected", "i.tools").read_text().partition("== lvs\n")[2].splitlines()[1:]
+    devices = {volume.name: volume.device for volume in group.physical_volumes}
 
     found = {
         (
             group.name, volume.name, volume.uuid, "striped" if len(segment.areas) > 1 else "linear",
             f"{volume.extent_count * group.extent_size // 512}S",
-            ",".join(f"{group.physical_volume(area.pv).device}({area.start})" for area in segment.areas),
+            ",".join(f"{devices[area.pv]}({area.start})" for area in segment.areas),
         )
         for volume in group.logical_volumes
         for segment in volume.segments

@@ -119,14 +119,6 @@ class VolumeGroup:
     description: str = ""
     """The command that wrote it, in LVM's words, e.g. ``Write from vgreduce --removemissing vg0.``"""
 
-    def physical_volume(self, name: str) -> PhysicalVolume | None:
-        """Return the physical volume of that name within the metadata."""
-        return next((volume for volume in self.physical_volumes if volume.name == name), None)
-
-    def logical_volume(self, name: str) -> LogicalVolume | None:
-        """Return the logical volume of that name."""
-        return next((volume for volume in self.logical_volumes if volume.name == name), None)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LvmLabel:

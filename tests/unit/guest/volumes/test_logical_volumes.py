@@ -43,7 +43,7 @@ def group_of(*volumes, extent=EXTENT, extents=_EXTENTS):
 
 
 def opened(group, below, name):
-    chosen = group.logical_volume(name)
+    chosen = next(volume for volume in group.logical_volumes if volume.name == name)
     return GroupDisks(group, {f"uuid{number}": disk for number, disk in below.items()}, name="vg", absent={}).open(
         chosen
     )
