@@ -10,7 +10,8 @@ evidence beside the points, in the tables of ``evidence``: the demands of polici
 sample of manifests as they are now. ``bounds`` compares each VM's newest point with those before it. ``questions``
 writes one SELECT for each expectation; :mod:`vmkeep.quality` asks them.
 
-``overview`` answers the pages of the web view. It keeps notes of what lies outside of manifests in the tables of
+``overview`` answers the pages of the web view with ``overview_values``, and ``listed_points`` gathers all rows of some
+points. It keeps notes of what lies outside of manifests in the tables of
 ``overview_tables``: marks, proofs, and VMs that no point was taken of. ``recovery_notes`` notes recoveries and drills,
 and ``capacity_notes`` the sizes of a repository day by day, its checks, and the points that retention lets go next.
 """
@@ -21,14 +22,15 @@ from vmkeep.catalog.catalog import Catalog, CatalogEntry, Refreshed, ask_catalog
 from vmkeep.catalog.checking import PolicyTerms, QualityCheck, SampledDisk, SampledPoint, VmStanding, Wish
 from vmkeep.catalog.failures import NotedFailure
 from vmkeep.catalog.origins import PointOrigin
-from vmkeep.catalog.overview import (
+from vmkeep.catalog.overview import Overview
+from vmkeep.catalog.overview_values import (
+    BadPoint,
     ListedDisk,
     ListedPoint,
     NotedMark,
     NotedProof,
     NotedRepository,
     NotedVm,
-    Overview,
     VmSummary,
 )
 from vmkeep.catalog.questions import SNAPSHOTS_WITHIN, Question
@@ -38,6 +40,7 @@ __all__ = [
     "FEWEST",
     "HISTORY",
     "SNAPSHOTS_WITHIN",
+    "BadPoint",
     "Catalog",
     "CatalogEntry",
     "CataloguedPoint",

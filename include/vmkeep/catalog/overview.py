@@ -7,18 +7,18 @@ by the number of VMs, or by the points of one page.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import UTC, datetime
-from itertools import islice
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Engine, and_, case, delete, func, insert, or_, select, text, tuple_
+from sqlalchemy import ColumnElement, Engine, and_, case, delete, func, insert, or_, select, text, tuple_, union
 from sqlalchemy.orm import Session
 
 from vmkeep.catalog.engine import make_tables, speaking
 from vmkeep.catalog.failures import NotedFailure, failures_of
+from vmkeep.catalog.listed_points import fields_of, list_rows, parted
 from vmkeep.catalog.overview_tables import (
     NOTED,
     Noted,
@@ -28,132 +28,21 @@ from vmkeep.catalog.overview_tables import (
     NotedRepositoryRow,
     NotedVmRow,
 )
-from vmkeep.catalog.schema import DiskFactRow, DiskRow, FactRow, GuestRow, PointRow, SourceRow
+from vmkeep.catalog.overview_values import (
+    BadPoint,
+    ListedPoint,
+    NotedMark,
+    NotedProof,
+    NotedRepository,
+    NotedVm,
+    VmSummary,
+)
+from vmkeep.catalog.schema import FactRow, PointRow, SourceRow
 
-T = TypeVar("T")
-_AT_ONCE: Final = 1000
-"""Rows that one statement inserts, and keys that one statement names."""
 _HOSTS: Final = "host-%"
 """Keys of ESXi hosts, which are no VMs."""
-_BAD: Final = ("damaged", "suspect")
-"""Marks of points that prove nothing."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NotedMark:
-    """A mark of a restore point: ``damaged``, ``suspect`` or ``pinned``."""
-
-    ref: str
-    kind: str
-    reason: str
-    until: int | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NotedProof:
-    """The newest proof of one kind of a restore point."""
-
-    ref: str
-    kind: str
-    result: str
-    at: int
-    has_picture: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NotedVm:
-    """A VM as it was last looked at; see :class:`NotedVmRow`."""
-
-    vm: str
-    name: str
-    policy: str
-    asked: bool
-    obstacle: str | None = None
-    ref: str | None = None
-    proved: int | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NotedRepository:
-    """A repository whose points the catalog has."""
-
-    repository: str
-    location: str | None
-    """``None``: it was never looked at."""
-    at: datetime | None
-    """The time of the last look."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VmSummary:
-    """The points of one VM in one repository, in numbers."""
-
-    repository: str
-    vm_key: str
-    vm_name: str
-    policy: str
-    """The policy that asked for the newest point; empty: none did."""
-    points: int
-    capacity: int
-    """Bytes of the disks in the newest good point."""
-    bytes_stored: int
-    """Bytes that all its points have added to the repository."""
-    ref: str | None
-    """The newest good point; ``None``: no point is good."""
-    newest: datetime | None
-    bad: int
-    """Number of points that are damaged or suspect."""
-    told_by: str
-    """The point that name, policy and capacity are of: the newest good one, or else the newest."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ListedDisk:
-    """A disk of a restore point."""
-
-    key: int
-    label: str
-    address: str
-    capacity: int
-    backing: str
-    skipped: str | None
-    kind: str | None
-    reason: str | None
-    full_reason: str | None
-    bytes_read: int
-    bytes_stored: int
-    tracked: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ListedPoint:
-    """A restore point with everything that the catalog knows of it."""
-
-    repository: str
-    ref: str
-    id: str
-    vm_key: str
-    vm_name: str
-    taken_at: datetime
-    run: str
-    policy: str
-    kind: str
-    consistency: str
-    capacity: int
-    bytes_read: int
-    bytes_stored: int
-    seconds: float | None
-    """Seconds of the longest copy."""
-    warnings: int
-    vcenter: str | None
-    moref: str | None
-    inventory_path: str | None
-    server: str | None
-    addresses: tuple[str, ...]
-    dns_name: str | None
-    disks: tuple[ListedDisk, ...]
-    marks: tuple[NotedMark, ...]
-    proofs: tuple[NotedProof, ...]
+_BAD_MARKS: Final = ("damaged", "suspect")
+_FAILED: Final = "failed"
 
 
 class Overview:
@@ -192,7 +81,7 @@ class Overview:
                 (vms, NotedVmRow),
             )  # fmt: skip
             for rows, row in kinds:
-                for some in _parted(rows):
+                for some in parted(rows):
                     session.execute(insert(row), [own | asdict(each) for each in some])
 
     def repositories(self) -> list[NotedRepository]:
@@ -214,11 +103,14 @@ class Overview:
             ]
 
     def summaries(self, now: datetime, vm_key: str | None = None) -> list[VmSummary]:
-        """Return the VMs that have points. A point of the future proves nothing, and counts as no good one.
+        """Return the VMs that have points.
+
+        A point is good if it is neither damaged nor suspect, has passed what was checked of it, and is not of the
+        future, because such a point proves nothing.
 
         :param vm_key: only this VM; ``None``: all.
         """
-        fact = FactRow
+        fact, of_vm = FactRow, self._of_vm(vm_key)
         is_bad = _bad_points()
         good = case((and_(is_bad.c.ref.is_(None), fact.at <= int(now.timestamp())), fact.at))
         numbers = (
@@ -228,7 +120,7 @@ class Overview:
                 func.count(is_bad.c.ref).label("bad"),
             )
             .outerjoin(is_bad, (is_bad.c.repository == fact.repository) & (is_bad.c.ref == fact.ref))
-            .where(*self._of_vm(vm_key))
+            .where(*of_vm)
             .group_by(fact.repository, fact.vm_key)
             .subquery()
         )  # fmt: skip
@@ -245,7 +137,27 @@ class Overview:
         with self._session() as session:
             _alone(session)
             rows = {(row.repository, row.vm_key): row for row in session.execute(query)}  # one of two of one second
-        return [_summary(row) for row in rows.values()]
+            bad = self._newest_bad(session, now, of_vm)
+        return [_summary(row, bad.get(at)) for at, row in rows.items()]
+
+    def _newest_bad(
+        self, session: Session, now: datetime, of_vm: list[ColumnElement[bool]]
+    ) -> dict[tuple[str, str], BadPoint]:
+        """Return the newest point of each VM that is not good, by repository and VM. Few points are bad."""
+        fact, found = FactRow, dict[tuple[str, str], BadPoint]()
+        parts = (
+            select(fact.repository, fact.vm_key, fact.ref, fact.at, table.kind)
+            .join(table, (table.repository == fact.repository) & (table.ref == fact.ref))
+            .where(condition, fact.at <= int(now.timestamp()), *of_vm)
+            for table, condition in _BAD_BY
+        )
+        bad = union(*parts).subquery()
+        for row in session.execute(select(bad).order_by(bad.c.at, bad.c.ref, bad.c.kind)):
+            place, at = (row.repository, row.vm_key), _time(row.at)
+            known = found.get(place)
+            faults = known.faults if known is not None and known.ref == row.ref else ()
+            found[place] = BadPoint(ref=row.ref, at=at, faults=(*faults, row.kind))
+        return found
 
     def _of_vm(self, vm_key: str | None) -> list[ColumnElement[bool]]:
         """Return the conditions on the facts of one VM, which an index serves, or of all."""
@@ -262,7 +174,7 @@ class Overview:
         keys = {(each.repository, each.told_by): each.vm_key for each in vms}
         found: dict[str, str] = {}
         with self._session() as session:
-            for some in _parted(keys):
+            for some in parted(keys):
                 wanted = tuple_(SourceRow.repository, SourceRow.ref).in_(some)
                 for row in session.scalars(select(SourceRow).where(wanted)):
                     if row.server and row.moref:
@@ -281,7 +193,7 @@ class Overview:
             query = query.where(or_(row.ref.startswith(f"{vm_key}/", autoescape=True), row.vm.in_(list(places))))
         with self._session() as session:
             return [
-                (each["repository"], NotedVm(**_fields(NotedVm, each))) for each in session.execute(query).mappings()
+                (each["repository"], NotedVm(**fields_of(NotedVm, each))) for each in session.execute(query).mappings()
             ]
 
     def failures(self, vm_key: str | None = None) -> list[NotedFailure]:
@@ -306,7 +218,7 @@ class Overview:
         rank = func.row_number().over(partition_by=(fact.repository, fact.vm_key), order_by=fact.at.desc())
         found: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
         with self._session() as session:
-            for some in _parted(vms):
+            for some in parted(vms):
                 ranked = (
                     select(fact.repository, fact.vm_key, fact.at, fact.bytes_stored, rank.label("place"))
                     .where(tuple_(fact.repository, fact.vm_key).in_(some))
@@ -329,7 +241,7 @@ class Overview:
         order = (PointRow.taken_at.desc(), PointRow.ref.desc())
         with self._session() as session:
             chosen = select(PointRow).where(PointRow.vm_key == vm_key).order_by(*order).offset(first).limit(most)
-            return _listed(session, list(session.scalars(chosen)))
+            return list_rows(session, list(session.scalars(chosen)))
 
     def points_named(self, point_ids: Collection[str]) -> dict[str, ListedPoint]:
         """Return some points by their ids; those that are not there are left out."""
@@ -337,7 +249,7 @@ class Overview:
             # The last of two copies of a point wins, and it is that of the first repository.
             query = select(PointRow).where(PointRow.id.in_(point_ids)).order_by(PointRow.repository.desc())
             found = {row.id: row for row in session.scalars(query)}
-            return {each.id: each for each in _listed(session, list(found.values()))}
+            return {each.id: each for each in list_rows(session, list(found.values()))}
 
     def place_of(self, point_id: str) -> tuple[str, int] | None:
         """Return the key of a point's VM, and the number of the VM's newer points; ``None``: there is no such point."""
@@ -368,13 +280,19 @@ def _alone(session: Session) -> None:
         session.execute(text("SET LOCAL max_parallel_workers_per_gather = 0"))
 
 
+_BAD_BY: Final[tuple[tuple[Any, ColumnElement[bool]], ...]] = (
+    (NotedMarkRow, NotedMarkRow.kind.in_(_BAD_MARKS)),
+    (NotedProofRow, NotedProofRow.result == _FAILED),
+)
+"""The tables that tell that a point is not good, each with the condition of its rows that do."""
+
+
 def _bad_points() -> Any:
-    """Return the points that are damaged or suspect, each once."""
-    row = NotedMarkRow
-    return select(row.repository, row.ref).where(row.kind.in_(_BAD)).distinct().subquery()
+    """Return the points that are damaged or suspect, or have failed a check, each once."""
+    return union(*(select(table.repository, table.ref).where(condition) for table, condition in _BAD_BY)).subquery()
 
 
-def _summary(row: Any) -> VmSummary:
+def _summary(row: Any, bad: BadPoint | None) -> VmSummary:
     is_good = row.good is not None
     return VmSummary(
         repository=row.repository,
@@ -387,94 +305,10 @@ def _summary(row: Any) -> VmSummary:
         ref=row.ref if is_good else None,
         newest=_time(row.good) if is_good else None,
         bad=row.bad,
+        newest_bad=bad,
         told_by=row.ref,
     )
 
 
-def _listed(session: Session, points: Sequence[PointRow]) -> list[ListedPoint]:
-    """Return points with the rows of the other tables that belong to them."""
-    facts = _by_point(session, FactRow, points)
-    sources = _by_point(session, SourceRow, points)
-    guests = _by_point(session, GuestRow, points)
-    disks = _by_point(session, DiskRow, points)
-    disk_facts = _by_point(session, DiskFactRow, points)
-    marks = _by_point(session, NotedMarkRow, points)
-    proofs = _by_point(session, NotedProofRow, points)
-    found = []
-    for point in points:
-        at = (point.repository, point.ref)
-        fact, source, guest = (next(iter(rows.get(at, ())), None) for rows in (facts, sources, guests))
-        details = {each.key: each for each in disk_facts.get(at, ())}
-        found.append(
-            ListedPoint(
-                repository=point.repository,
-                ref=point.ref,
-                id=point.id,
-                vm_key=point.vm_key,
-                vm_name=point.vm_name,
-                taken_at=point.taken_at,
-                run=point.run,
-                policy=fact.policy if fact else "",
-                kind=point.kind,
-                consistency=point.consistency,
-                capacity=fact.capacity if fact else 0,
-                bytes_read=point.bytes_read,
-                bytes_stored=point.bytes_stored,
-                seconds=fact.longest if fact else None,
-                warnings=point.warnings,
-                vcenter=source.vcenter if source else None,
-                moref=source.moref if source else None,
-                inventory_path=source.inventory_path if source else None,
-                server=source.server if source else None,
-                addresses=tuple(guest.addresses.split()) if guest else (),
-                dns_name=guest.dns_name if guest else None,
-                disks=tuple(_disk(each, details.get(each.key)) for each in sorted(disks.get(at, ()), key=_key)),
-                marks=tuple(NotedMark(**_fields(NotedMark, vars(each))) for each in marks.get(at, ())),
-                proofs=tuple(NotedProof(**_fields(NotedProof, vars(each))) for each in proofs.get(at, ())),
-            )
-        )
-    return found
-
-
-def _by_point(session: Session, table: Any, points: Sequence[PointRow]) -> dict[tuple[str, str], list[Any]]:
-    """Return the rows of a table that belong to some points, by repository and ref."""
-    found: defaultdict[tuple[str, str], list[Any]] = defaultdict(list)
-    for some in _parted([(point.repository, point.ref) for point in points]):
-        for row in session.scalars(select(table).where(tuple_(table.repository, table.ref).in_(some))):
-            found[(row.repository, row.ref)].append(row)
-    return found
-
-
-def _disk(row: DiskRow, fact: DiskFactRow | None) -> ListedDisk:
-    return ListedDisk(
-        key=row.key,
-        label=row.label,
-        address=row.address,
-        capacity=row.capacity,
-        backing=row.backing,
-        skipped=row.skipped,
-        kind=row.kind,
-        reason=row.reason,
-        full_reason=fact.full_reason if fact else None,
-        bytes_read=fact.bytes_read if fact else 0,
-        bytes_stored=fact.bytes_stored if fact else 0,
-        tracked=bool(fact and fact.tracked),
-    )
-
-
-def _key(row: DiskRow) -> int:
-    return row.key
-
-
-def _fields(kind: Any, values: Any) -> dict[str, Any]:
-    return {name: values[name] for name in kind.__dataclass_fields__}
-
-
 def _time(seconds: int) -> datetime:
     return datetime.fromtimestamp(seconds, UTC)
-
-
-def _parted(rows: Iterable[T]) -> Iterator[list[T]]:
-    waiting = iter(rows)
-    while some := list(islice(waiting, _AT_ONCE)):
-        yield some

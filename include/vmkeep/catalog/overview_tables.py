@@ -50,7 +50,7 @@ class NotedProofRow(Noted):
     repository: Mapped[str] = mapped_column(String(64), primary_key=True)
     ref: Mapped[str] = mapped_column(String(255), primary_key=True)
     kind: Mapped[str] = mapped_column(String(32), primary_key=True)
-    result: Mapped[str] = mapped_column(String(16))
+    result: Mapped[str] = mapped_column(String(16), index=True)
     at: Mapped[int] = mapped_column(BigInteger)
     has_picture: Mapped[bool] = mapped_column(Boolean)
     """A picture of a screen is kept with it."""

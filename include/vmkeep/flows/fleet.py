@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from vmkeep.catalog import (
+    BadPoint,
     ListedDisk,
     ListedPoint,
     NotedFailure,
@@ -28,8 +29,8 @@ from vmkeep.errors import CatalogError, NotFoundError
 from vmkeep.policy import Policy
 
 __all__ = [
-    "Fleet", "FleetVm", "ListedDisk", "ListedPoint", "NotedMark", "NotedProof", "NotedRepository", "VmPoints",
-    "find_point", "load_fleet", "load_points", "load_trends", "load_vm",
+    "BadPoint", "Fleet", "FleetVm", "ListedDisk", "ListedPoint", "NotedMark", "NotedProof", "NotedRepository",
+    "VmPoints", "find_point", "load_fleet", "load_points", "load_trends", "load_vm",
 ]  # fmt: skip
 
 TREND: Final = 14
@@ -63,6 +64,8 @@ class FleetVm:
     bad: int
     failed: tuple[str, ...] = ()
     """The kinds of checks that one of its points has failed, and that none has passed since."""
+    fault: BadPoint | None = None
+    """The newest point, if it is not good; ``None``: it is, or none is there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -316,7 +319,15 @@ def _with_points(summaries: Sequence[VmSummary], noted: NotedVm | None, policies
         bytes_stored=sum(each.bytes_stored for each in summaries),
         points=sum(each.points for each in summaries),
         bad=sum(each.bad for each in summaries),
+        fault=_newer_fault(summaries, newest.newest),
     )
+
+
+def _newer_fault(summaries: Sequence[VmSummary], good: datetime | None) -> BadPoint | None:
+    """Return the newest point that is not good, unless a good one, or a good copy of it, is as new."""
+    bad = [each.newest_bad for each in summaries if each.newest_bad is not None]
+    newest = max(bad, key=lambda each: each.at, default=None)
+    return newest if newest is not None and (good is None or newest.at > good) else None
 
 
 def _without_points(vm: NotedVm, policies: Mapping[str, Policy]) -> FleetVm:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import replace
 from datetime import datetime
 
 from vmkeep.catalog import Catalog, NotedMark, NotedProof, NotedVm, VmStanding
-from vmkeep.flows.clean_points import ScanStates
-from vmkeep.model.proofs import PICTURE, ProofKind, ProofResult
+from vmkeep.flows.failed_checks import failed_checks, newest_proofs
+from vmkeep.model.proofs import PICTURE, ProofResult
 from vmkeep.repository import Marks, Repository
-from vmkeep.repository.points import blob_of_ref
 
 
 def note_fleet(
@@ -45,27 +43,22 @@ def _marks(found: Mapping[str, Marks], at: datetime) -> Iterator[NotedMark]:
 
 
 def noted_proofs(repository: Repository) -> Iterator[NotedProof]:
-    """Yield the newest proof of each kind of each point.
+    """Yield the newest proof of each kind of each point; a failure stays until a check of its kind passes.
 
     A point with malware, or in doubt, has failed, also if the newest scan passed, because a find may count still.
     """
-    refs = {blob_of_ref(ref): ref for ref in repository.point_refs()}
+    newest = newest_proofs(repository)
+    failed = failed_checks(repository)
     pictured = set(repository.proofs.with_file(PICTURE))
-    newest: dict[tuple[str, ProofKind], NotedProof] = {}
-    for name in repository.proofs.names():
-        if (ref := refs.get(name.manifest)) is None:
-            continue
-        at = int(name.at.timestamp())
-        known = newest.get((ref, name.kind))
-        if known is None or known.at <= at:
-            newest[(ref, name.kind)] = NotedProof(
-                ref=ref, kind=name.kind.value, result=name.result.value, at=at, has_picture=name.blob in pictured
-            )
-    scanned = [ref for ref, kind in newest if kind is ProofKind.MALWARE]
-    for ref in ScanStates(repository).doubts(scanned):
-        key = (ref, ProofKind.MALWARE)
-        newest[key] = replace(newest[key], result=ProofResult.FAILED.value)
-    yield from newest.values()
+    for (ref, kind), name in newest.items():
+        result = ProofResult.FAILED if kind in failed.get(ref, ()) else name.result
+        yield NotedProof(
+            ref=ref,
+            kind=kind.value,
+            result=result.value,
+            at=int(name.at.timestamp()),
+            has_picture=name.blob in pictured,
+        )
 
 
 def _vm(standing: VmStanding) -> NotedVm:

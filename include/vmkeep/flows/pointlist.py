@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from vmkeep.catalog import CatalogEntry, PointOrigin, Refreshed, ask_catalog, open_catalog
 from vmkeep.clock import now
 from vmkeep.flows.clean_points import Cleanness, ScanStates
+from vmkeep.flows.failed_checks import bad_points
 from vmkeep.model.hostconfig import is_host_key
 from vmkeep.repository import Marks, Repository, Use
 from vmkeep.repository.points import blob_of_ref, is_ahead, warn_of_the_future
@@ -67,8 +68,8 @@ def list_origins(repository: Repository, *, catalog: str) -> tuple[PointOrigin, 
 
 
 def good_origins(repository: Repository, origins: Iterable[PointOrigin]) -> tuple[PointOrigin, ...]:
-    """Return the origins of points that are not known to be damaged or wrong."""
-    bad = {ref for ref, marks in repository.marks.all().items() if not marks.good}
+    """Return the origins of points that are good: neither damaged nor suspect, and no check of them failed."""
+    bad = bad_points(repository)
     return tuple(origin for origin in origins if origin.ref not in bad)
 
 

@@ -10,11 +10,13 @@ from dataclasses import dataclass, field
 from tempfile import TemporaryDirectory
 from typing import Any, Final
 
-from vmkeep.catalog import FEWEST, Catalog, QualityCheck, SampledPoint, VmStanding, open_catalog
+from vmkeep.catalog import FEWEST, Catalog, PointOrigin, QualityCheck, SampledPoint, VmStanding, open_catalog
 from vmkeep.clock import now
 from vmkeep.errors import VmKeepError
 from vmkeep.flows.capacity import RetentionTerms, note_capacity
+from vmkeep.flows.failed_checks import failed_checks
 from vmkeep.flows.fleet_notes import note_fleet
+from vmkeep.flows.pointlist import good_origins
 from vmkeep.flows.quality_evidence import (
     Inventory,
     Proofs,
@@ -172,7 +174,7 @@ def _lay_out(
     evidence = _Evidence(vms=check.lay_points(bad))
     check.lay([terms_of(policy) for policy in policies])
     check.lay(list(wishes_of(policies)))
-    _lay_vms(check, policies, inventories, repository.proofs.latest(), evidence)
+    _lay_vms(check, _good_points(repository, cache, check), policies, inventories, repository.proofs.latest(), evidence)
     sample = take_sample(repository, check, lambda: cache.refresh(repository))
     check.lay(sample.points)
     check.lay(sample.disks)
@@ -183,15 +185,29 @@ def _lay_out(
     return evidence
 
 
+def _good_points(repository: Repository, cache: Catalog, check: QualityCheck) -> Sequence[PointOrigin]:
+    """Return the newest good point of each VM, the oldest first; or all good ones, if one of the newest failed a check.
+
+    A point that failed a check stays a measure for others, because a sudden change and a failed check often come
+    together. It only keeps no VM from being late.
+    """
+    newest = check.origins()
+    failed = failed_checks(repository)
+    if not any(point.ref in failed for point in newest):
+        return newest
+    return good_origins(repository, cache.origins(repository.id))
+
+
 def _lay_vms(
     check: QualityCheck,
+    good: Sequence[PointOrigin],
     policies: Sequence[Policy],
     inventories: Sequence[Inventory],
     proofs: Proofs,
     evidence: _Evidence,
 ) -> None:
     told: set[str] = set()
-    for inventory, found in ask_vcenters(inventories, check.origins(), proofs):
+    for inventory, found in ask_vcenters(inventories, good, proofs):
         host = inventory.vcenter.host
         if isinstance(found, VmKeepError):
             evidence.unasked.append(host)
@@ -202,7 +218,7 @@ def _lay_vms(
         evidence.vcenters.append(host)
         told |= {policy.name for policy in inventory.policies}
     rest = [policy for policy in policies if policy.name not in told]
-    by_points = list(standings_by_points(check, rest, proofs))
+    by_points = list(standings_by_points(check, good, rest, proofs))
     check.lay(by_points)
     evidence.standings += by_points
     evidence.unlisted = rest

@@ -115,13 +115,21 @@ def _standings(
     return found
 
 
-def standings_by_points(check: QualityCheck, policies: Iterable[Policy], proofs: Proofs) -> Iterator[VmStanding]:
-    """Yield the VMs whose newest point names one of some policies, where no vCenter tells which VMs there are."""
+def standings_by_points(
+    check: QualityCheck, good: Iterable[PointOrigin], policies: Iterable[Policy], proofs: Proofs
+) -> Iterator[VmStanding]:
+    """Yield the VMs whose newest point names one of some policies, where no vCenter tells which VMs there are.
+
+    :param good: the newest good points, the oldest first.
+    """
     by_name = {policy.name: policy for policy in policies}
-    for vm_key, name, policy, ref, at in check.newest():
+    newest = {point.vm_key: point for point in good}
+    for vm_key, name, policy, _, _ in check.newest():
         if policy in by_name:
+            point = newest.get(vm_key)
             yield VmStanding(
-                vm=vm_key, name=name, policy=policy, asked=False, ref=ref, newest=at,
+                vm=vm_key, name=name, policy=policy, asked=False,
+                ref=point.ref if point else None, newest=int(point.taken_at.timestamp()) if point else None,
                 proved=_proved(proofs, vm_key, by_name[policy]),
             )  # fmt: skip
 

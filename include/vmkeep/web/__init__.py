@@ -12,7 +12,7 @@ Nothing here knows Airflow, a request or a clock.
 from vmkeep.web.capacity import RepositoriesPage, repositories_page
 from vmkeep.web.day_bars import bounds_of
 from vmkeep.web.files import FILES_A_PAGE, MOST_FOUND, FilesChoice, FilesPage, files_page, pattern_of
-from vmkeep.web.fleet import FleetPage, FleetQuery, FleetSort, VmState, fleet_page
+from vmkeep.web.fleet import FleetPage, FleetQuery, FleetSort, fleet_page
 from vmkeep.web.forms import Given, faults_of, filled
 from vmkeep.web.hardware import HardwarePage, hardware_page
 from vmkeep.web.policies import PoliciesPage, policies_page
@@ -39,6 +39,7 @@ from vmkeep.web.restore_plan import (
     state_of,
 )
 from vmkeep.web.running import RUNS, TASKS, RunningPage, running_page
+from vmkeep.web.states import VmState
 from vmkeep.web.vm import POINTS_A_PAGE, VmPage, vm_page
 from vmkeep.web.windows import WindowBackup, WindowPlanned, WindowSeen, WindowsPage, windows_page
 from vmkeep.web.work import WORKING_STATES, AtWork, PoolUse, RateLimit, SnapshotAtWork, WorkRun, WorkTask

@@ -17,75 +17,13 @@ from urllib.parse import urlencode
 from vmkeep.flows.fleet import Fleet, FleetVm
 from vmkeep.model.wording import age, counted
 from vmkeep.web.charts import sparkline
+from vmkeep.web.states import VmState
+from vmkeep.web.vm_states import detail_of, fault_of, state_of
 from vmkeep.web.words import Moment, moment, plain, shown_size
 
 ROWS: Final = 100
 """Rows of a page."""
 _LONG_AGO: Final = datetime.min.replace(tzinfo=UTC)
-
-
-class VmState(StrEnum):
-    """The state of a VM's protection, the worst first."""
-
-    NEVER = "never"
-    LATE = "late"
-    DAMAGED = "damaged"
-    FAILED = "failed"
-    UNPROTECTED = "unprotected"
-    BLOCKED = "blocked"
-    ORPHANED = "orphaned"
-    NO_LIMIT = "no-limit"
-    IN_TIME = "in-time"
-
-    @property
-    def label(self) -> str:
-        """The state in a word or two."""
-        return _LABELS[self]
-
-    @property
-    def tone(self) -> str:
-        """The class of the state in the style sheet."""
-        return _TONES[self]
-
-    @property
-    def meaning(self) -> str:
-        """The state in a sentence."""
-        return _MEANINGS[self]
-
-
-_LABELS: Final = {
-    VmState.NEVER: "no backup yet",
-    VmState.LATE: "late",
-    VmState.DAMAGED: "no good point",
-    VmState.FAILED: "check failed",
-    VmState.UNPROTECTED: "not protected",
-    VmState.BLOCKED: "cannot be backed up",
-    VmState.ORPHANED: "no policy now",
-    VmState.NO_LIMIT: "no limit set",
-    VmState.IN_TIME: "in time",
-}
-_TONES: Final = {
-    VmState.NEVER: "bad",
-    VmState.LATE: "bad",
-    VmState.DAMAGED: "bad",
-    VmState.FAILED: "bad",
-    VmState.UNPROTECTED: "warn",
-    VmState.BLOCKED: "warn",
-    VmState.ORPHANED: "warn",
-    VmState.NO_LIMIT: "calm",
-    VmState.IN_TIME: "good",
-}
-_MEANINGS: Final = {
-    VmState.NEVER: "A policy has the VM, and there is no restore point of it.",
-    VmState.LATE: "The newest good point is older than the policy's max_age.",
-    VmState.DAMAGED: "Every restore point of the VM is damaged, suspect or dated in the future.",
-    VmState.FAILED: "A point of the VM has failed a check, and no point has passed that check since.",
-    VmState.UNPROTECTED: "No policy without faults has the VM, and there is no restore point of it.",
-    VmState.BLOCKED: "vSphere or the VM's kind keeps it from being backed up.",
-    VmState.ORPHANED: "There are restore points, and no policy without faults has the VM now.",
-    VmState.NO_LIMIT: "There is a good point, and the policy has no max_age to compare it with.",
-    VmState.IN_TIME: "The newest good point is younger than the policy's max_age.",
-}
 _ORDER: Final = {state: place for place, state in enumerate(VmState)}
 
 
@@ -150,6 +88,8 @@ class FleetRow:
     stored: int
     points: int
     bad: int
+    fault: str
+    """Everything that is known against the newest point, in words; empty: nothing is."""
     repositories: int
     trend: tuple[int, ...] = ()
     """Bytes that the newest points have stored, the oldest first."""
@@ -213,16 +153,21 @@ class FleetPage:
     @property
     def sentence(self) -> str:
         """The page in one sentence."""
-        bad = sum(each.vms for each in self.counts if each.state.tone == "bad")
-        bare = sum(each.vms for each in self.counts if each.state in (VmState.UNPROTECTED, VmState.BLOCKED))
+        bad = self._in(VmState.NEVER, VmState.LATE, VmState.DAMAGED)
+        failed = self._in(VmState.FAILED)
+        bare = self._in(VmState.UNPROTECTED, VmState.BLOCKED)
         if not self.total:
             if self.problems and not self.has_catalog:
                 return "Nothing is known of any VM, because no catalog can be read."
             return "No VM is known yet."
         words = [f"{counted(self.total, 'VM')}: "]
-        words.append(f"{bad:,} late, without a good point or with a failed check" if bad else "none late")
+        words.append(f"{bad:,} late or without a good point" if bad else "none late")
+        words.append(f", {failed:,} with a failed check" if failed else "")
         words.append(f", {bare:,} without protection" if bare else "")
         return "".join(words) + "."
+
+    def _in(self, *states: VmState) -> int:
+        return sum(each.vms for each in self.counts if each.state in states)
 
 
 def fleet_page(
@@ -263,23 +208,6 @@ def fleet_page(
     )
 
 
-def state_of(vm: FleetVm, now: datetime) -> VmState:
-    """Judge a VM: the worst that is true of it."""
-    if vm.newest is None:
-        if vm.points:
-            return VmState.DAMAGED
-        if vm.obstacle:
-            return VmState.BLOCKED
-        return VmState.NEVER if vm.is_in_policy else VmState.UNPROTECTED
-    if vm.is_in_policy and vm.max_age is not None and now - vm.newest > vm.max_age:
-        return VmState.LATE
-    if vm.failed:
-        return VmState.FAILED
-    if not vm.is_in_policy:
-        return VmState.ORPHANED
-    return VmState.NO_LIMIT if vm.max_age is None else VmState.IN_TIME
-
-
 def _fits(vm: FleetVm, state: VmState, query: FleetQuery) -> bool:
     if query.state is not None and state is not query.state:
         return False
@@ -315,17 +243,7 @@ def _row(vm: FleetVm, state: VmState, now: datetime, trend: Sequence[int]) -> Fl
         stored=vm.bytes_stored,
         points=vm.points,
         bad=vm.bad,
+        fault=fault_of(vm, now),
         repositories=vm.repositories,
         trend=tuple(trend),
     )
-
-
-def detail_of(vm: FleetVm, state: VmState, now: datetime) -> str:
-    """Return the reason of a state in words."""
-    if state is VmState.BLOCKED:
-        return plain(vm.obstacle or "")
-    failed = f"failed, and not passed since: {', '.join(vm.failed)}" if vm.failed else ""
-    if vm.newest is None or vm.max_age is None:
-        return failed or state.meaning
-    passed, allowed = (now - vm.newest).total_seconds(), vm.max_age.total_seconds()
-    return f"{age(passed)} old, {age(allowed)} allowed{'; ' if failed else ''}{failed}"

@@ -10,7 +10,9 @@ from datetime import datetime, timedelta
 from vmkeep.flows.fleet import Fleet
 from vmkeep.model.wording import age, counted
 from vmkeep.policy import Policy, PolicyFile, Verification
-from vmkeep.web.fleet import StateCount, VmState, state_of
+from vmkeep.web.fleet import StateCount
+from vmkeep.web.states import VmState
+from vmkeep.web.vm_states import state_of
 from vmkeep.web.words import Moment, moment, plain
 
 

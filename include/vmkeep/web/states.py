@@ -1,4 +1,4 @@
-"""The states that pages show of tasks and windows: for each a value for programs, words and a tone for people."""
+"""The states that pages show of VMs, tasks and windows: for each a value for programs, words and a tone for people."""
 
 from __future__ import annotations
 
@@ -22,6 +22,33 @@ class ShownState(StrEnum):
         made._value_ = value
         made.label, made.tone, made.meaning = label, tone, meaning
         return made
+
+
+class VmState(ShownState):
+    """The state of a VM's protection, the worst first."""
+
+    NEVER = "never", "no backup yet", "bad", "A policy has the VM, and there is no restore point of it."
+    LATE = "late", "late", "bad", "The newest good point is older than the policy's max_age."
+    DAMAGED = (
+        "damaged", "no good point", "bad",
+        "Every restore point of the VM is damaged, suspect or dated in the future, or failed a check.",
+    )  # fmt: skip
+    FAILED = (
+        "failed", "check failed", "bad",
+        "A point of the VM has failed a check that no point has passed since, or its newest point is no good one.",
+    )  # fmt: skip
+    UNPROTECTED = (
+        "unprotected", "not protected", "warn",
+        "No policy without faults has the VM, and there is no restore point of it.",
+    )  # fmt: skip
+    BLOCKED = "blocked", "cannot be backed up", "warn", "vSphere or the VM's kind keeps it from being backed up."
+    ORPHANED = (
+        "orphaned", "no policy now", "warn", "There are restore points, and no policy without faults has the VM now.",
+    )  # fmt: skip
+    NO_LIMIT = (
+        "no-limit", "no limit set", "calm", "There is a good point, and the policy has no max_age to compare it with.",
+    )  # fmt: skip
+    IN_TIME = "in-time", "in time", "good", "The newest good point is younger than the policy's max_age."
 
 
 class TaskState(ShownState):

@@ -13,7 +13,8 @@ from vmkeep.model.fullreason import FullReason
 from vmkeep.model.wording import age, counted
 from vmkeep.web.charts import BarChart, bar_chart
 from vmkeep.web.differences import Difference, differences
-from vmkeep.web.fleet import VmState, detail_of, state_of
+from vmkeep.web.states import VmState
+from vmkeep.web.vm_states import detail_of, state_of
 from vmkeep.web.words import Moment, moment, plain, shown_size
 
 POINTS_A_PAGE: Final = 60

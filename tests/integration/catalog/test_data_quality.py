@@ -7,7 +7,7 @@ import socket
 import warnings
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
 
 import pytest
@@ -275,3 +275,20 @@ def test_a_check_notes_marks_proofs_and_vms_for_the_pages(site):
     assert [(each.part, each.parts, each.findings) for each in noted.checks] == [(2, 30, 1)]
     assert [each.points for each in noted.leaving or ()] == [0] * 15, "the point is pinned"
     assert problems == ()
+
+
+def test_a_vm_whose_newest_points_failed_a_check_is_late(site):
+    policy = read_file(site / "policies" / "nightly.yaml").policy
+    with open_repository(str(site / "repository")) as repository:
+        (ref,) = repository.point_refs()
+        imported = repository.load_point(ref)
+        vm = replace(imported, vm=replace(imported.vm, key="key-app", name="app"), policy="nightly")
+        repository.seal(replace(vm, id=f"{9:016x}", taken_at=vm.taken_at - timedelta(days=2)))
+        newer = repository.seal(replace(vm, id=f"{8:016x}"))
+        repository.proofs.add(newer, PointProof(kind=ProofKind.BOOT, result=ProofResult.FAILED, at=now()))
+        report = check_quality(repository, [policy], [], catalog=f"sqlite:///{site}/catalog.db")
+
+    (rpo,) = (one for one in report.judgements if one.id == "rpo")
+    assert [finding.line for finding in rpo.findings] == [
+        "app: newest good restore point is 2 d old; its policy allows 36 h"
+    ]

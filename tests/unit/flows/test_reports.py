@@ -155,7 +155,7 @@ def test_a_window_names_each_vm_that_it_has_left_without_a_point_first(policies)
 
     assert [(row["vm"], row["result"]) for row in found] == [
         ("web02", "bad: no point"),
-        ("web03", "bad: its point is damaged or suspect"),
+        ("web03", "bad: its point is damaged or suspect, or failed a check"),
         ("web01", "good: done"),
     ]
     assert found[-1]["bytes_stored"] == 40

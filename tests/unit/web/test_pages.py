@@ -9,12 +9,14 @@ from datetime import timedelta
 import pytest
 from lxml import etree, html
 
+from tests.unit.catalog.test_catalog import Manifests
 from tests.unit.web.fleets import HOSTILE, NOW, fill, nightly
-from vmkeep.catalog import NotedVm, open_catalog
+from vmkeep.catalog import NotedMark, NotedVm, open_catalog
 from vmkeep.errors import CatalogError, NotFoundError
 from vmkeep.flows.fleet import find_point, load_fleet, load_trends, load_vm
 from vmkeep.model.portable import PortableCard, PortableMachine
 from vmkeep.web import FleetQuery, FleetSort, Frame, VmState, fleet_page, hardware_page, render, vm_page
+from vmkeep.web.vm_states import detail_of, state_of
 
 FRAME = Frame(root="/air/vmkeep", airflow="/air", user="anna", may_operate=True)
 
@@ -36,9 +38,10 @@ def policy(tmp_path_factory):
 
 @pytest.fixture
 def look(url, points, policy):
-    def look(**query):
+    def look(*, patient=False, **query):
+        rule = replace(policy, max_age=timedelta(hours=40)) if patient else policy
         return fleet_page(
-            load_fleet([url], [policy], NOW), FleetQuery(**query), now=NOW, trends=lambda vms: load_trends([url], vms)
+            load_fleet([url], [rule], NOW), FleetQuery(**query), now=NOW, trends=lambda vms: load_trends([url], vms)
         )
 
     return look
@@ -65,24 +68,56 @@ def parsed(text: str):
 def test_every_vm_is_judged_the_worst_first(look):
     page = look()
     assert [(row.name, row.state) for row in page.rows[:4]] == [
-        ("new01", VmState.NEVER), ("db01", VmState.LATE), ("bad01", VmState.DAMAGED), ("web01", VmState.FAILED),
+        ("new01", VmState.NEVER), ("db01", VmState.LATE), ("web01", VmState.LATE), ("bad01", VmState.DAMAGED),
     ]  # fmt: skip
     states = {row.name: row.state for row in page.rows}
     assert states["tmpl01"] is VmState.BLOCKED
     assert states["lab01"] is VmState.ORPHANED
-    assert states["web01"] is VmState.FAILED
-    assert page.sentence == "8 VMs: 4 late, without a good point or with a failed check, 2 without protection."
+    assert states["bare01"] is VmState.UNPROTECTED
+    assert page.sentence == "8 VMs: 4 late or without a good point, 2 without protection."
 
 
-def test_a_vm_in_time_that_has_failed_a_check_says_which(look):
-    row = next(row for row in look(state=VmState.FAILED).rows)
-    assert (row.name, row.state.tone) == ("web01", "bad")
-    assert row.detail == "8 h old, 26 h allowed; failed, and not passed since: digests"
+def test_a_vm_whose_newest_point_failed_a_check_is_not_called_safe_and_its_age_is_that_of_a_good_point(look, policy):
+    row = next(row for row in look().rows if row.name == "web01")
+    assert (row.state, row.newest.ago, row.bad) == (VmState.LATE, "32 h ago", 1)
+    assert row.fault == "failed, and not passed since: digests; the newest point, 8 h old, failed a check"
+    assert row.detail == f"32 h old, 26 h allowed; {row.fault}"
+
+    page = look(patient=True, state=VmState.FAILED)
+    assert [(row.name, row.fault) for row in page.rows] == [("web01", row.fault)]
+    assert page.rows[0].state.tone == "bad"
+    assert "3 late or without a good point, 1 with a failed check," in page.sentence
+    assert {each.state: each.vms for each in page.counts}[VmState.FAILED] == 1
+    shown = fleet_html(page)
+    assert "check failed" in shown
+    assert f"<small>{row.fault}</small>" in shown
+
+
+def test_a_newest_point_that_is_damaged_is_told_beside_an_older_good_one(url, points, policy, tmp_path):
+    other = f"sqlite:///{tmp_path / 'other.db'}"
+    fill(other)
+    with open_catalog(other) as catalog:
+        marks = [NotedMark(ref=points[3].ref, kind=kind, reason="lost pack") for kind in ("damaged", "suspect")]
+        catalog.overview().note("repo", location="/srv/repo", at=NOW, marks=marks, proofs=[], vms=[])
+    vm = load_vm([other], "key-web01", [replace(policy, max_age=None)], NOW).vm
+    assert (state_of(vm, NOW), vm.newest) == (VmState.FAILED, points[2].taken_at), "not even without a limit"
+    assert detail_of(vm, VmState.FAILED, NOW).endswith("the newest point, 8 h old, is damaged and is suspect")
+
+
+def test_a_good_copy_of_a_point_that_failed_a_check_counts(url, points, policy, tmp_path):
+    copy = f"sqlite:///{tmp_path / 'copy.db'}"
+    with open_catalog(copy) as catalog:
+        held = Manifests(*points[:4])
+        held.id = "copy"
+        catalog.refresh(held)
+    vm = load_vm([url, copy], "key-web01", [policy], NOW).vm
+    assert (vm.newest, vm.fault, vm.bad) == (points[3].taken_at, None, 1)
+    assert state_of(vm, NOW) is VmState.FAILED, "because nobody has passed that check since"
 
 
 def test_a_row_tells_age_limit_proof_sizes_and_trend(look):
     row = next(row for row in look().rows if row.name == "web01")
-    assert (row.newest.ago, row.limit, row.proved.ago, row.points) == ("8 h ago", "26 h", "2 h ago", 4)
+    assert (row.newest.ago, row.limit, row.proved.ago, row.points) == ("32 h ago", "26 h", "2 h ago", 4)
     assert row.trend == (300 << 20, 11 << 20, 12 << 20, 13 << 20)
     assert row.sizes == "1.0 GiB / 336.0 MiB"
 
@@ -92,7 +127,7 @@ def test_a_row_tells_age_limit_proof_sizes_and_trend(look):
     [
         ({"search": "WEB"}, ["web01"]),
         ({"search": "key-db"}, ["db01"]),
-        ({"state": VmState.LATE}, ["db01"]),
+        ({"state": VmState.LATE}, ["db01", "web01"]),
         ({"policy": ""}, ["bare01", "tmpl01", "lab01"]),
         ({"sort": FleetSort.POINTS, "down": True, "policy": "nightly", "search": "01"},
          ["web01", "bad01", "db01", "new01"]),
@@ -153,7 +188,7 @@ def test_the_sorted_column_says_so(look):
 
 def test_a_vm_shows_why_what_is_held_and_what_was_proved(url, points, policy):
     page = shown_vm(url, policy, "key-web01")
-    assert (page.name, page.state, page.total) == ("web01", VmState.FAILED, 4)
+    assert (page.name, page.state, page.total) == ("web01", VmState.LATE, 4)
     newest, *_, oldest = page.points
     assert [badge.label for badge in newest.proofs] == ["digests failed", "boot passed"]
     assert newest.skipped[0].why == "physical-mode RDM: vSphere cannot snapshot it"

@@ -83,7 +83,7 @@ def _trouble(point: PastPoint, past: Past) -> str:
     lock = (past.locks or {}).get(point.ref)
     if lock is not None and lock.trouble:
         return f"{BAD}: somebody has {lock.trouble} its manifest: run 'vmkeep repo lock --restore'"
-    return "" if point.good else f"{BAD}: damaged or suspect: see 'vmkeep point show'"
+    return "" if point.good else f"{BAD}: damaged or suspect, or a check of it failed: see 'vmkeep point show'"
 
 
 def _rule(past: Past) -> str:

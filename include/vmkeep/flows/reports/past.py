@@ -10,6 +10,7 @@ from itertools import groupby
 from vmkeep.blobs import locks_of
 from vmkeep.catalog import ask_catalog
 from vmkeep.clock import now
+from vmkeep.flows.failed_checks import bad_points
 from vmkeep.flows.recovery_records import list_reports
 from vmkeep.model.hostconfig import is_host_key
 from vmkeep.model.proofs import ProofKind, VmProof
@@ -36,7 +37,7 @@ class PastPoint:
     skipped: int = 0
     """Disks that the point lacks."""
     good: bool = True
-    """It is neither damaged nor suspect."""
+    """It is neither damaged nor suspect, and no check of it failed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +90,7 @@ def gather(repository: Repository, *, catalog: str, locks: bool = False) -> Past
     refreshed, entries, policies = ask_catalog(
         catalog, lambda cache: (cache.refresh(repository), cache.points(repository.id), cache.policies(repository.id))
     )
-    bad = {ref for ref, marks in repository.marks.all().items() if not marks.good}
+    bad = bad_points(repository)
     points = tuple(
         PastPoint(
             ref=entry.ref,

@@ -39,7 +39,7 @@ def window_report(past: Past, policy: Policy, opening: Opening) -> Report:
         last_good = max((point.taken_at for point in points if point.good and point.taken_at < end), default=None)
         if made:
             newest = made[-1]
-            result = f"{GOOD}: done" if newest.good else f"{BAD}: its point is damaged or suspect"
+            result = f"{GOOD}: done" if newest.good else f"{BAD}: its point is damaged or suspect, or failed a check"
             done += newest.good
             rows.append(
                 (newest.vm_name, result, newest.ref, newest.taken_at, newest.skipped,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Annotated
+from typing import Annotated, Final
 
 from fastapi import Depends, Query, status
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
@@ -21,6 +21,9 @@ pages = page_router()
 answers = answer_router()
 
 
+_STATES: Final[dict[str, VmState]] = {each.value: each for each in VmState}
+
+
 def _choice(
     q: Annotated[str, Query(max_length=200, description="A part of the VM's name or key")] = "",
     state: Annotated[VmState | str, Query(description="Only VMs in this state; empty: any")] = "",
@@ -33,7 +36,7 @@ def _choice(
 ) -> FleetQuery:
     return FleetQuery(
         search=q,
-        state=VmState(state) if state in set(VmState) else None,
+        state=_STATES.get(state),
         policy=None if policy == "*" else policy,
         sort=sort,
         down=order == "down",
