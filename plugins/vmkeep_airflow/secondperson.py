@@ -29,12 +29,12 @@ def require(starter: str | None, answerer: Mapping[str, Any]) -> None:
     :param answerer: the id and the name that Airflow keeps with the answer.
     :raises AirflowFailException: it is the same person, or nobody knows who has answered.
     """
-    names = {str(answerer.get(key) or "") for key in ("id", "name")} - {""}
+    names = {str(answerer.get(key) or "").casefold() for key in ("id", "name")} - {""}  # some log-ins ignore case
     if not names:
         raise AirflowFailException(
             "Airflow does not know who has answered, and a second person is demanded here: nothing was touched"
         )
-    if starter in names:
+    if (starter or "").casefold() in names:
         raise AirflowFailException(
             f"{starter} has started this run and has answered its question, too: a second person has to say yes here. "
             "Nothing was touched: start it again, and let somebody else answer"

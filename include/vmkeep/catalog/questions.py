@@ -160,7 +160,8 @@ def _proof_age(batch: Any, asked: Asked) -> Select[Any]:
     return (
         _answer(batch, ref=batch.ref, value=asked.now - batch.proved, bound=within)
         .join(PolicyEvidence, _policy_of(batch))
-        .where(batch.check_id == asked.check_id, batch.ref.is_not(None), within.is_not(None))
+        .where(batch.check_id == asked.check_id, within.is_not(None))
+        .where(or_(batch.ref.is_not(None), batch.obstacle.is_(None)))
         .where(_late(batch.proved, within, asked))
     )
 

@@ -257,13 +257,12 @@ def _unanswerable(check: QualityCheck, policies: Sequence[Policy], standings: Se
     terms = {policy.name: terms_of(policy) for policy in policies}
     newest = [policy for _, _, policy, _, _ in check.newest()]
     known = [terms[vm.policy] for vm in standings if vm.policy in terms]
-    proved = [terms[vm.policy] for vm in standings if vm.policy in terms and vm.ref is not None]
     pointed = [terms[policy] for policy in newest if policy in terms]
     skipped = {}
     if all(each.max_age is None for each in known):
         skipped["rpo"] = "no VM of a policy with max_age is known"
-    if all(each.proved_within is None for each in proved):
-        skipped["proof-age"] = "no VM with a point is known whose policy demands a proof"
+    if all(each.proved_within is None for each in known):
+        skipped["proof-age"] = "no VM is known whose policy demands a proof"
     if not any(each.forbids_skipped for each in pointed):
         skipped["skipped-disk"] = "no point was made for a policy that forbids skipped disks"
     if not any(newest):

@@ -65,7 +65,10 @@ def test_points_that_break_an_expectation_are_found_by_it_and_by_no_other(catalo
 VMS = {
     "a VM whose newest good point is too old": ({"newest": AT - 37 * HOUR}, {"rpo"}),
     "a VM without a good point": ({"newest": None, "ref": None}, {"rpo"}),
-    "a VM that cannot be backed up, and has no point": ({"newest": None, "ref": None, "obstacle": "a template"}, set()),
+    "a VM that never got a point": ({"newest": None, "ref": None, "proved": None}, {"rpo", "proof-age"}),
+    "a VM that cannot be backed up, and has no point": (
+        {"newest": None, "ref": None, "proved": None, "obstacle": "a template"}, set()
+    ),
     "a VM that no policy takes": ({"policy": ""}, {"unprotected"}),
     "a VM that no policy takes because it cannot be backed up": ({"policy": "", "obstacle": "a template"}, set()),
     "a VM that no policy takes and no vCenter told of": ({"policy": "", "asked": False}, set()),
