@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import nullcontext, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,7 @@ from vmkeep.cli.options import json_option, open_given, repository_option
 from vmkeep.cli.output import one_line, print_json, warn
 from vmkeep.cli.pages import Section, command, option
 from vmkeep.cli.streams import data_output, require_output
-from vmkeep.errors import GuestNotUpError, TransferError, UsageError
+from vmkeep.errors import GuestNotUpError, TransferError, UndecidedError, UsageError, VerificationError, VmKeepError
 from vmkeep.model.job import to_plain
 from vmkeep.model.wording import counted, size
 
@@ -47,7 +47,8 @@ _PAUSE = 0.3
 )  # fmt: skip
 @option(
     "--timeout", "waits", section=Section.WHAT, type=click.FloatRange(min=1), metavar="SECONDS",
-    help=f"Longest wait for --wait-for, by default {_TIMEOUT}. The exit code is 38 if nothing was seen.",
+    help=f"Longest wait for --wait-for, by default {_TIMEOUT}. The exit code is 38 if nothing was seen, and "
+    "93 if the sign proves nothing, because e.g. a boot loader waits for a person.",
 )  # fmt: skip
 @option(
     "--screenshot", section=Section.WHAT, type=click.Path(path_type=Path), metavar="FILE.png",
@@ -136,7 +137,7 @@ def boot(
     )
     with (
         open_given(repository) as opened,
-        booting.boot_point(opened, request, tell=_tell, on_serial=_print_serial if serial else _drop) as booted,
+        booting.boot_point(opened, request, tell=look.tell, on_serial=_print_serial if serial else _drop) as booted,
     ):
         look.carry_out(booted)
     click.echo("ended: nothing that the guest wrote is left", err=True)
@@ -152,13 +153,25 @@ class _Look:
     keep: bool
     screenshot: Path | None
     as_json: bool
+    faults: list[str] = field(default_factory=list)
+    """The warnings that were told so far."""
+
+    def tell(self, line: str, warning: bool) -> None:
+        """Print a warning about the point, and remember it for the judgement."""
+        if warning:
+            self.faults.append(line)
+            warn(line)
 
     def carry_out(self, booted: BootedMachine) -> None:
-        """Show the machine, and return when it is to end."""
+        """Show the machine, and return when it is to end.
+
+        :raises UndecidedError: the sign that it showed is no proof that its system is up.
+        :raises VerificationError: a block of the point could not be read.
+        """
         ends_by_itself = bool(self.signs) or self.after is not None
         if not self.as_json and ends_by_itself:
             _show(booted.described)
-        seen = self._until_seen(booted) if ends_by_itself else None
+        seen, doubt = self._until_seen(booted) if ends_by_itself else (None, None)
         goes_on = self.keep or not ends_by_itself
         with suppress(KeyboardInterrupt) if goes_on else nullcontext():  # then it is the way to end, and no failure
             if self.as_json:
@@ -169,18 +182,25 @@ class _Look:
                 _run(booted, None)
         if self.screenshot is not None and not ends_by_itself and booted.machine.alive:
             _take(booted, self.screenshot)
+        if doubt is not None:
+            raise doubt
 
-    def _until_seen(self, booted: BootedMachine) -> Seen | None:
-        """Wait for a sign, or for a time, and take the picture in any case."""
-        from vmkeep.flows.booting import watch  # takes time to import
+    def _until_seen(self, booted: BootedMachine) -> tuple[Seen | None, VmKeepError | None]:
+        """Wait for a sign, or for a time, and take the picture in any case. Return the sign, and the doubt about it."""
+        from vmkeep.flows.boot_checks import require_proof  # takes time to import
+        from vmkeep.flows.booting import watch
 
         try:
             if not self.signs:
                 _run(booted, self.after)
-                return None
+                return None, None
             seen = watch(booted.machine, self.signs, seconds=self.waits)
             click.echo(f"{seen.awaited} on the {seen.where} after {seen.seconds:.0f} s", err=True)
-            return seen
+            try:
+                require_proof(booted, seen, self.faults)
+            except (UndecidedError, VerificationError) as doubt:
+                return seen, doubt
+            return seen, None
         finally:
             if self.screenshot is not None:
                 _take(booted, self.screenshot)
@@ -237,8 +257,3 @@ def _print_serial(output: bytes) -> None:
 
 def _drop(_output: bytes) -> None:
     """Take the output of a serial port that nobody looks at."""
-
-
-def _tell(line: str, warning: bool) -> None:
-    if warning:
-        warn(line)

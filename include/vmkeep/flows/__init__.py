@@ -15,6 +15,7 @@ __all__ = [
     "attach_values",
     "backup",
     "backup_values",
+    "boot_checks",
     "booting",
     "capacity",
     "choices",

@@ -11,12 +11,12 @@ from __future__ import annotations
 import logging
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from vmkeep.errors import DeadlineError, GuestNotUpError, TransferError
-from vmkeep.flows.booting import Accelerator, BootedMachine, BootRequest, boot_point, parse_awaited, watch
+from vmkeep.errors import DeadlineError, GuestNotUpError, TransferError, UndecidedError, VerificationError
+from vmkeep.flows.booting import Accelerator, BootedMachine, BootedPoint, BootRequest, boot_point, parse_awaited, watch
 from vmkeep.flows.check_values import Checked
 from vmkeep.flows.serving import Tell
 from vmkeep.model.proofs import PICTURE, ProofKind, ProofResult
@@ -98,7 +98,6 @@ def check_boot(
 
     with boot_point(repository, request, tell=heard) as booted:
         began = time.monotonic()
-        screen: Screen | None
         try:
             signs = tuple(map(parse_awaited, test.wait_for))
             seen = watch(booted.machine, signs, seconds=test.seconds, on_wait=waiting)
@@ -106,13 +105,11 @@ def check_boot(
             shown, screen = _shown(booted), _screen(booted)
             judged = judge_failure(error, shown)
         else:
-            time.sleep(_SETTLE_SECONDS)
-            shown, screen = _shown(booted), _screen(booted)
-            judged = judge(seen, screen.look if screen else Look.BLANK, shown)
+            judged, shown, screen = _settled(booted, seen)
         seconds = time.monotonic() - began
         described = booted.described
-    if damage := [line for line in dict.fromkeys(faults) if line not in described.warnings]:
-        judged = Judged(result=ProofResult.FAILED, text=f"{damage[0]}; {judged.text}", details=judged.details)
+    damage = _damage(faults, described)
+    judged = _with_damage(judged, damage)
     files = {} if screen is None else {PICTURE: _picture(screen)}
     details = {
         "seconds": round(seconds, 1),
@@ -127,6 +124,40 @@ def check_boot(
         "shown": shown,
     }
     return Checked(kind=ProofKind.BOOT, result=judged.result, text=judged.text, details=details, files=files)
+
+
+def require_proof(booted: BootedMachine, seen: Seen, faults: Sequence[str]) -> None:
+    """Judge a machine that has shown a sign as :func:`check_boot` does.
+
+    :param faults: the warnings that :func:`~vmkeep.flows.booting.boot_point` has told.
+    :raises UndecidedError: the sign is no proof that the system is up.
+    :raises VerificationError: a block of the point could not be read.
+    """
+    judged = _settled(booted, seen)[0]
+    judged = _with_damage(judged, _damage(faults, booted.described))
+    if judged.result is ProofResult.FAILED:
+        raise VerificationError(f"boot failed: {judged.text}")
+    if judged.result is ProofResult.UNDECIDED:
+        raise UndecidedError(f"boot undecided: {judged.text}")
+
+
+def _damage(faults: Sequence[str], described: BootedPoint) -> list[str]:
+    """Return the warnings about blocks that cannot be read: those that came when the machine ran."""
+    return [line for line in dict.fromkeys(faults) if line not in described.warnings]
+
+
+def _with_damage(judged: Judged, damage: Sequence[str]) -> Judged:
+    """Return the judgement on a machine, which fails by any damage, whatever the guest makes of it."""
+    if not damage:
+        return judged
+    return Judged(result=ProofResult.FAILED, text=f"{damage[0]}; {judged.text}", details=judged.details)
+
+
+def _settled(booted: BootedMachine, seen: Seen) -> tuple[Judged, dict[str, str], Screen | None]:
+    """Look once more at a machine that has shown a sign; return the judgement, its texts and its screen."""
+    time.sleep(_SETTLE_SECONDS)
+    shown, screen = _shown(booted), _screen(booted)
+    return judge(seen, screen.look if screen else Look.BLANK, shown), shown, screen
 
 
 def judge(seen: Seen, look: Look, shown: dict[str, str]) -> Judged:

@@ -20,14 +20,15 @@ BOOT = ("point", "boot", "--accelerator", "tcg", "--memory", "192", "--cpus", "1
 
 
 @pytest.fixture(scope="module")
-def site(guest_image, tmp_path_factory):
-    """A repository with a Linux of two disks, and with a disk that nothing boots from."""
+def site(guest_image, guest_disks, tmp_path_factory):
+    """A repository with a Linux of two disks, a boot loader that waits, and a disk that nothing boots from."""
     folder = tmp_path_factory.mktemp("booting")
     repository = create_repository(str(folder / "repository"))
     second = folder / "second.raw"
     second.write_bytes(bytes(1 << 20))
     import_images(repository, [guest_image, second], name="linux")
     import_images(repository, [second], name="empty")
+    import_images(repository, [guest_disks.path("viii-mini")], name="loader")
     return repository.location
 
 
@@ -49,6 +50,18 @@ def test_a_point_that_does_not_boot_is_told_by_the_exit_code_and_in_words(site):
     done = run_here(*BOOT, "latest:image-empty", "-r", site, "--wait-for", "login", "--timeout", str(HANG))
     assert done.returncode == 38
     assert "No bootable device" in done.stderr
+
+
+def test_a_boot_loader_that_waits_for_a_person_proves_no_more_here_than_it_does_to_verify(site, tmp_path):
+    picture = tmp_path / "screen.png"
+    done = run_here(
+        *BOOT, "latest:image-loader", "-r", site, "--wait-for", "login", "--timeout", str(HANG),
+        "--screenshot", str(picture), "--json",
+    )  # fmt: skip
+    assert done.returncode == 93, done.stderr
+    assert "boot undecided: a boot loader waits for a person: 'boot:' on the serial port" in done.stderr
+    assert json.loads(done.stdout)["seen"]["awaited"]["sign"] == "login"
+    assert picture.read_bytes().startswith(b"\x89PNG")
 
 
 def test_no_machine_outlives_a_killed_command(site):

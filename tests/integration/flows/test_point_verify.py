@@ -94,6 +94,8 @@ def test_a_damaged_block_fails_a_boot_whatever_the_guest_shows(guest_disks, tmp_
     assert (code, told["proof"]["result"]) == (91, "failed")
     assert "Data corruption detected" in told["proof"]["text"]
     assert "'Booting from' on the screen" in told["proof"]["text"], "the sign was seen, and does not count"
+    seen = run_here("point", "boot", "latest:image-bad", "-r", own.location, *BOOT[2:], "--wait-for", "Booting from")
+    assert seen.returncode == 91, "and no more to somebody who looks at it with 'point boot'"
 
 
 def damage_first_block(repository, ref):
