@@ -22,7 +22,7 @@ from vmkeep.cli.options import (
     vddk_option,
     vsphere_options,
 )
-from vmkeep.cli.output import one_line, print_json, progress_counts
+from vmkeep.cli.output import one_line, own_log, own_output, print_json, progress_counts
 from vmkeep.cli.pages import Section, command, option
 from vmkeep.cli.passphrases import given_passphrase
 from vmkeep.errors import MissingExtraError, UnfitError, UsageError
@@ -60,10 +60,11 @@ def doctor(airflow: bool, repository: str | None, vddk: str | None, as_json: boo
     """
     from vmkeep.flows.doctor import examine  # takes time to import
 
-    subjects = [*_own(repository, vddk, vsphere, others=airflow), *(_of_airflow() if airflow else ())]
-    total = sum(len(subject.names) for subject in subjects)
-    with progress_counts("check", hidden=as_json) as show:
-        report = examine(subjects, _counting(show, total))
+    with own_output():
+        subjects = [*_own(repository, vddk, vsphere, others=airflow), *(_of_airflow() if airflow else ())]
+        total = sum(len(subject.names) for subject in subjects)
+        with progress_counts("check", hidden=as_json) as show:
+            report = examine(subjects, _counting(show, total))
     if as_json:
         print_json({"fit": report.fit, "counts": report.counts, "checks": report.checks})
     else:
@@ -124,7 +125,8 @@ def _of_airflow() -> Sequence[Subject]:
 
     :raises MissingExtraError: there is no such package.
     """
-    found = [subject for entry in metadata.entry_points(group=MORE_SUBJECTS) for subject in entry.load()()]
+    with own_log():
+        found = [subject for entry in metadata.entry_points(group=MORE_SUBJECTS) for subject in entry.load()()]
     if not found:
         raise MissingExtraError(f"--airflow: Airflow's part of vmkeep is not installed: {how_to_install('airflow')}")
     return found

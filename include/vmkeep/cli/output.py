@@ -10,7 +10,7 @@ import logging
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from threading import Event
 from typing import TYPE_CHECKING, Any
 
@@ -61,6 +61,28 @@ def escape(character: str) -> str:
 def warn(text: str) -> None:
     """Print a warning on standard error."""
     click.echo(f"warning: {one_line(text)}", err=True)
+
+
+@contextmanager
+def own_output() -> Iterator[None]:
+    """Send to standard error whatever others print meanwhile, so that standard output has the command's answer alone.
+
+    Some libraries, such as Airflow, set up logging to standard output when they are imported.
+    """
+    with redirect_stdout(sys.stderr):
+        yield
+
+
+@contextmanager
+def own_log() -> Iterator[None]:
+    """Keep the command's own log, with its level and its lines on standard error, from others who set up another."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    try:
+        yield
+    finally:
+        root.handlers[:] = handlers
+        root.setLevel(level)
 
 
 def print_error_document(document: dict[str, object]) -> None:
