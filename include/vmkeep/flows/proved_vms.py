@@ -41,25 +41,12 @@ def list_proved(repository: Repository, *, catalog: str) -> tuple[ProvedVm, ...]
 
     :param catalog: the SQLAlchemy URL of the catalog. If it cannot be used, the whole repository is read.
     """
-    latest = repository.proofs.latest()
     newest = {entry.vm_key: entry for entry in list_points(repository, catalog=catalog).entries}
-    clean = last_clean_of_all(repository, newest)
+    latest = last_proofs(repository, {key: entry.vm_name for key, entry in newest.items()})
     at = now()
     found = []
     for key, entry in newest.items():
-        proofs: dict[ProofKind, VmProof] = {
-            kind: proof for kind, proof in latest.get(key, {}).items() if kind is not ProofKind.MALWARE
-        }
-        if (state := clean[key].clean) is not None and state.scanned_at is not None and state.taken_at is not None:
-            proofs[ProofKind.MALWARE] = VmProof(
-                vm_key=key,
-                vm_name=entry.vm_name,
-                point=state.point,
-                taken_at=state.taken_at,
-                at=state.scanned_at,
-                run="",
-                kind=ProofKind.MALWARE,
-            )
+        proofs = latest[key]
         ages = {kind: max(0.0, (at - proof.at).total_seconds()) for kind, proof in proofs.items()}
         found.append(
             ProvedVm(
@@ -72,6 +59,32 @@ def list_proved(repository: Repository, *, catalog: str) -> tuple[ProvedVm, ...]
             )
         )
     return tuple(sorted(found, key=_order))
+
+
+def last_proofs(repository: Repository, names: Mapping[str, str]) -> dict[str, dict[ProofKind, VmProof]]:
+    """Return the last proof of each kind that passed of each VM; of kind malware, the scan of its last clean point.
+
+    A VM keeps no note of its last scan, because a later find takes back the word of an older one.
+
+    :param names: the VMs that are asked for: the name of each by its key.
+    """
+    latest = repository.proofs.latest()
+    clean = last_clean_of_all(repository, names)
+    found: dict[str, dict[ProofKind, VmProof]] = {}
+    for key, name in names.items():
+        proofs = {kind: proof for kind, proof in latest.get(key, {}).items() if kind is not ProofKind.MALWARE}
+        if (state := clean[key].clean) is not None and state.scanned_at is not None and state.taken_at is not None:
+            proofs[ProofKind.MALWARE] = VmProof(
+                vm_key=key,
+                vm_name=name,
+                point=state.point,
+                taken_at=state.taken_at,
+                at=state.scanned_at,
+                run="",
+                kind=ProofKind.MALWARE,
+            )
+        found[key] = proofs
+    return found
 
 
 def _order(vm: ProvedVm) -> tuple[bool, float, str, str]:

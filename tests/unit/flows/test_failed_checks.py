@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -11,8 +12,9 @@ from vmkeep.clock import now
 from vmkeep.flows.failed_checks import failed_checks
 from vmkeep.flows.fleet_notes import noted_proofs
 from vmkeep.flows.pointlist import good_origins, list_origins
-from vmkeep.flows.reports import gather
-from vmkeep.model.proofs import ProofKind, ProofResult
+from vmkeep.flows.reports import audit_report, document_of, gather
+from vmkeep.model.proofs import PointProof, ProofKind, ProofResult
+from vmkeep.model.scanfacts import ScanFacts, ScannerFacts, ScanScope
 
 PASSED, FAILED, UNDECIDED = ProofResult.PASSED, ProofResult.FAILED, ProofResult.UNDECIDED
 
@@ -45,3 +47,21 @@ def test_the_last_check_of_a_kind_that_told_decides_whether_a_point_is_good(repo
         old: True, new: not failed,
     }  # fmt: skip
     assert [each.ref for each in noted_proofs(repository) if each.result == "failed"] == ([new] if failed else [])
+
+
+def test_an_audit_has_a_column_for_the_last_proof_of_each_kind_and_names_the_points_that_failed_a_check(repository):  # noqa: F811
+    ref, at = seal(repository, "a"), now().replace(microsecond=0)
+    for hours, kind in enumerate(ProofKind):
+        done = at - timedelta(hours=hours + 2)
+        passed = PointProof(kind=kind, result=PASSED, at=done, details={"probes": ["tcp 22"]})
+        scan = ScanFacts(scope=ScanScope.WHOLE, whole_at=done, scanners=(ScannerFacts(name="YARA", version="4"),))
+        repository.proofs.add(ref, replace(passed, scan=scan) if kind is ProofKind.MALWARE else passed)
+
+    (row,) = document_of(audit_report(gather(repository, catalog="sqlite://")))["vms"]
+    told = {kind: row[kind.value] for kind in ProofKind}
+    assert all(told.values()), told
+
+    prove(repository, ref, ProofKind.MALWARE, FAILED, at=at - timedelta(hours=1))
+    found = document_of(audit_report(gather(repository, catalog="sqlite://")))
+    assert found["vms"][0]["malware"] is None, "a find takes the word of the older scan back"
+    assert [each["point"] for each in found["trouble"]] == [ref]

@@ -10,12 +10,11 @@ from vmkeep.flows.reports.values import BAD, GOOD, OPEN, Kind, Report, Table, Va
 from vmkeep.model.proofs import ProofKind, VmProof
 from vmkeep.model.wording import counted
 
-_KINDS = (ProofKind.DIGESTS, ProofKind.FILE_SYSTEMS, ProofKind.MALWARE, ProofKind.BOOT, ProofKind.RESTORE)
 _COLUMNS = (
     ("VM", Kind.TEXT), ("Policy", Kind.TEXT), ("Good points", Kind.NUMBER), ("Oldest", Kind.TIME),
     ("Newest", Kind.TIME), ("Immutable", Kind.STATE), ("Locked points", Kind.NUMBER),
     ("Newest locked until", Kind.TIME),
-    *((kind.value, Kind.TIME) for kind in _KINDS),
+    *((kind.value, Kind.TIME) for kind in ProofKind),
 )  # fmt: skip
 _TROUBLE = (("Point", Kind.TEXT), ("VM", Kind.TEXT), ("Trouble", Kind.STATE))
 
@@ -41,6 +40,7 @@ def audit_report(past: Past) -> Report:
             "A lock is that of the point's manifest: at least the repository's time from when the store took it.",
             "Maintenance extends locks as long as the point is needed, so a lock may hold longer than is said here.",
             "A proof is the time of the last check of its kind that passed for any point of the VM.",
+            "A proof of kind malware is the time of the scan of the VM's last clean point: see 'vmkeep vm clean'.",
         ),
         tables=(
             Table(id="vms", title="VMs", columns=_COLUMNS, rows=tuple(rows)),
@@ -70,7 +70,7 @@ def _row(points: Sequence[PastPoint], proofs: Mapping[ProofKind, VmProof], past:
         state,
         len(locked) if past.locks is not None else None,
         newest,
-        *(proofs[kind].at if kind in proofs else None for kind in _KINDS),
+        *(proofs[kind].at if kind in proofs else None for kind in ProofKind),
     )
 
 

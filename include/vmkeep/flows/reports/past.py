@@ -11,6 +11,7 @@ from vmkeep.blobs import locks_of
 from vmkeep.catalog import ask_catalog
 from vmkeep.clock import now
 from vmkeep.flows.failed_checks import bad_points
+from vmkeep.flows.proved_vms import last_proofs
 from vmkeep.flows.recovery_records import list_reports
 from vmkeep.model.hostconfig import is_host_key
 from vmkeep.model.proofs import ProofKind, VmProof
@@ -61,7 +62,7 @@ class Past:
     damaged: tuple[str, ...] = ()
     """Points that cannot be read, each with the reason."""
     proofs: Mapping[str, Mapping[ProofKind, VmProof]] = field(default_factory=dict)
-    """The last proof of each kind by the key of its VM."""
+    """The last proof of each kind by the key of its VM; of kind malware, the scan of its last clean point."""
     recoveries: tuple[RecoveryReport, ...] = ()
     """Runs of recovery plans, oldest first."""
     locked_for: timedelta | None = None
@@ -113,7 +114,7 @@ def gather(repository: Repository, *, catalog: str, locks: bool = False) -> Past
         at=now(),
         points=points,
         damaged=refreshed.damaged,
-        proofs=repository.proofs.latest(),
+        proofs=last_proofs(repository, {point.vm_key: point.vm_name for point in points}),
         recoveries=list_reports(repository),
         locked_for=rule.period if rule else None,
         locks=_locks(repository, points, rule.period) if locks and rule else None,
