@@ -72,7 +72,8 @@ def last_proofs(repository: Repository, names: Mapping[str, str]) -> dict[str, d
     clean = last_clean_of_all(repository, names)
     found: dict[str, dict[ProofKind, VmProof]] = {}
     for key, name in names.items():
-        proofs = {kind: proof for kind, proof in latest.get(key, {}).items() if kind is not ProofKind.MALWARE}
+        noted = latest.get(key, {})
+        proofs: dict[ProofKind, VmProof] = {kind: noted[kind] for kind in noted if kind is not ProofKind.MALWARE}
         if (state := clean[key].clean) is not None and state.scanned_at is not None and state.taken_at is not None:
             proofs[ProofKind.MALWARE] = VmProof(
                 vm_key=key,
