@@ -30,11 +30,13 @@ from vmkeep.errors import (
 )
 from vmkeep.model.guest import GuestLogin
 from vmkeep.model.site import VCenter
+from vmkeep.model.vmref import VmRef
 from vmkeep.vsphere.api import type_name, vim, vmodl
 from vmkeep.vsphere.connection import PinnedConnection
 from vmkeep.vsphere.faults import message, speaking, translate
 from vmkeep.vsphere.guestshells import program_spec
 from vmkeep.vsphere.hostfiles import EXCHANGE_SECONDS, own_host
+from vmkeep.vsphere.names import decode_name
 from vmkeep.vsphere.properties import read
 from vmkeep.vsphere.session import Session
 from vmkeep.vsphere.trust import Trust
@@ -71,10 +73,11 @@ class GuestShell:
     """A shell in the guest of a running VM, for one user. Made by :func:`open_shell`."""
 
     def __init__(
-        self, session: Session, moref: str, user: str, auth: Any, managers: dict[str, Any], *, windows: bool
+        self, session: Session, vm: VmRef, user: str, auth: Any, managers: dict[str, Any], *, windows: bool
     ) -> None:
         self._session = session
-        self._moref = moref
+        self._moref = vm.moref
+        self._named = str(vm)
         self._user = user
         self._windows = windows
         self._auth = auth
@@ -213,7 +216,7 @@ class GuestShell:
             return True
         except (vmodl.MethodFault, VmKeepError) as error:
             why = error if isinstance(error, VmKeepError) else message(error)
-            log.warning("process %d in the guest of VM %s may still run: %s", pid, self._moref, why)
+            log.warning("process %d in the guest of VM %s may still run: %s", pid, self._named, why)
             return False
         return True
 
@@ -233,7 +236,7 @@ class GuestShell:
                 raise TransientError(f"{what}: the connection to the host failed ({why})") from None
 
     def _what(self, action: str) -> str:
-        return f"{action} in the guest of VM {self._moref} as user {self._user}"
+        return f"{action} in the guest of VM {self._named} as user {self._user}"
 
     @contextmanager
     def _asking(self, action: str) -> Iterator[None]:
@@ -245,6 +248,7 @@ class GuestShell:
 class EnteredGuest:
     """A guest of a running VM that takes a user and the password."""
 
+    vm: VmRef
     auth: Any
     managers: dict[str, Any]
     windows: bool
@@ -259,7 +263,11 @@ def enter_guest(session: Session, moref: str, login: GuestLogin) -> EnteredGuest
     """
     what = f"log in to the guest of VM {moref} as user {login.user}"
     with speaking(what):
-        values = read(session, session.vm(moref), "runtime.powerState", "guest.guestFamily", "guest.toolsRunningStatus")
+        values = read(
+            session, session.vm(moref), "name", "runtime.powerState", "guest.guestFamily", "guest.toolsRunningStatus"
+        )
+    vm = VmRef(moref=moref, name=decode_name(values["name"] or ""))
+    what = f"log in to the guest of VM {vm} as user {login.user}"
     if str(values["runtime.powerState"]) != "poweredOn":
         raise StaleError(f"{what}: the VM does not run: start again")
     manager = session.content.guestOperationsManager
@@ -271,13 +279,13 @@ def enter_guest(session: Session, moref: str, login: GuestLogin) -> EnteredGuest
     with asking(what), session.patience(_CALL_SECONDS):
         managers = read(session, manager, "authManager", "processManager", "fileManager")
         managers["authManager"].ValidateCredentialsInGuest(session.vm(moref), auth)
-    return EnteredGuest(auth=auth, managers=managers, windows=values["guest.guestFamily"] == "windowsGuest")
+    return EnteredGuest(vm=vm, auth=auth, managers=managers, windows=values["guest.guestFamily"] == "windowsGuest")
 
 
 def open_shell(session: Session, moref: str, login: GuestLogin) -> GuestShell:
     """Return a shell in the guest of a VM; see :func:`enter_guest`."""
     guest = enter_guest(session, moref, login)
-    return GuestShell(session, moref, login.user, guest.auth, guest.managers, windows=guest.windows)
+    return GuestShell(session, guest.vm, login.user, guest.auth, guest.managers, windows=guest.windows)
 
 
 def connect_guest_file(

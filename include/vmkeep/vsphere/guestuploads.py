@@ -68,11 +68,11 @@ def put_file(
     upload = _Upload(session, moref, login)
     draft = upload.draft_beside(path)
     if not replace and upload.is_there(path):
-        raise ConflictError(f"VM {moref}: the guest has a file {path}: give another path, or --replace")
+        raise ConflictError(f"VM {upload.vm}: the guest has a file {path}: give another path, or --replace")
     try:
         sent = upload.send(draft, pieces, size=size, mode=mode, check=check)
         if upload.digest_of(draft, size) != sent:
-            raise VerificationError(f"VM {moref}: {path}: other bytes came back from the guest than were sent")
+            raise VerificationError(f"VM {upload.vm}: {path}: other bytes came back from the guest than were sent")
         upload.rename(draft, path, replace=replace)
     except BaseException:
         upload.remove(draft)
@@ -87,6 +87,8 @@ class _Upload:
         guest = enter_guest(session, moref, login)
         self._session = session
         self._moref = moref
+        self.vm = guest.vm
+        """The VM, for messages."""
         self._user = login.user
         self._auth = guest.auth
         self._files: Any = guest.managers["fileManager"]
@@ -186,7 +188,7 @@ class _Upload:
                 raise TransientError(f"{what}: the connection to the host failed ({why})") from None
 
     def _what(self, action: str) -> str:
-        return f"{action} in the guest of VM {self._moref} as user {self._user}"
+        return f"{action} in the guest of VM {self.vm} as user {self._user}"
 
     @contextlib.contextmanager
     def _doing(self, action: str) -> Iterator[None]:

@@ -222,7 +222,8 @@ def test_a_vm_that_is_switched_off_while_its_guest_freezes_has_nothing_to_thaw(b
 def test_a_wrong_password_or_a_missing_user_fails_before_anything_is_touched(site, guest, lab):
     request = BackupRequest(vm_selector=VM, run=new_run(), guest=GuestCommands(thaw=THAW, login="guest_web"))
 
-    with pytest.raises(AuthenticationError, match="user backup"):
+    named = rf"guest of VM {VM} \({lab.vm(VM)['moref']}\) as user backup"
+    with pytest.raises(AuthenticationError, match=named):
         backup.preflight(site, request, logins=lambda _: GuestLogin(user="backup", password="wrong"))
     with pytest.raises(UsageError):
         backup.preflight(site, replace(request, guest=GuestCommands(thaw=THAW, login="other")), logins=logins)
