@@ -21,6 +21,7 @@ with warnings.catch_warnings():  # the libraries below deprecate each other
     warnings.simplefilter("default")
     from airflow.models import DagRun
     from airflow.models.dag import DagTag
+    from airflow.models.dag_version import DagVersion
     from airflow.models.xcom import XComModel
     from airflow.utils.session import create_session
     from sqlalchemy import select
@@ -137,3 +138,23 @@ def test_a_window_that_is_to_come_is_read_from_its_policy_and_a_wrong_day_is_tol
     far = client.get("/vmkeep/api/windows?day=9999-12-31").json()
     assert far["day"] == tomorrow
     assert client.get("/vmkeep/windows?day=0001-01-01").status_code == 200
+
+
+def test_a_day_before_airflow_knew_the_dag_alarms_nobody_and_a_day_after_it_does(client, yesterday):
+    as_role(client, "viewer")
+
+    def labels(days):
+        day = (now() + timedelta(days=days)).date().isoformat()
+        rows = client.get(f"/vmkeep/api/windows?day={day}").json()["rows"]
+        return {row["label"] for row in rows if row["policy"] == POLICY and not row["run_id"]}
+
+    assert labels(-20) == {"before its DAG"}
+    with create_session() as session:
+        first = DagVersion(dag_id=f"backup_window_{POLICY}", version_number=900, bundle_name="test")
+        first.created_at = now() - timedelta(days=30)
+        session.add(first)
+    try:
+        assert labels(-20) == {"no run"}
+    finally:
+        with create_session() as session:
+            session.delete(session.merge(first))

@@ -75,10 +75,11 @@ class WindowState(ShownState):
     EMPTY = "empty", "no VM", "warn", "its policy takes no VM that can be backed up"
     NO_RUN = (
         "no run", "no run", "warn",
-        "the policy has it, as its file is now, and Airflow has no run: its DAG was paused, is newer, or was changed",
+        "the policy has it, as its file is now, and Airflow has no run: its DAG was paused, or was changed",
     )  # fmt: skip
     LATE = "late", "ran over", "warn", "its last backup ended after it had closed"
     OPEN = "open", "open", "calm", "its backups are at work"
     DONE = "done", "in time", "good", "all its backups ended before it closed"
     SUPERSEDED = "superseded", "superseded", "calm", "a later window has backed up the same VMs"
+    BEFORE = "before", "before its DAG", "calm", "it had closed before Airflow knew its DAG for the first time"
     COMING = "coming", "coming", "calm", "it has not opened yet"

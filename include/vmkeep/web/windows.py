@@ -58,6 +58,8 @@ class WindowPlanned:
     policy: str
     opens_at: datetime
     closes_at: datetime
+    known_since: datetime | None = None
+    """When Airflow knew the DAG for the first time; ``None``: nothing tells it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -206,7 +208,7 @@ def _seen_row(seen: WindowSeen, day: date, now: datetime) -> WindowRow:
 
 
 def _planned_row(planned: WindowPlanned, day: date, now: datetime) -> WindowRow:
-    state = WindowState.COMING if planned.opens_at > now else WindowState.NO_RUN
+    state = _planned_state(planned, now)
     opens = moment(planned.opens_at, now)
     assert opens is not None
     return WindowRow(
@@ -215,6 +217,13 @@ def _planned_row(planned: WindowPlanned, day: date, now: datetime) -> WindowRow:
         peak=0, last_ended=None, over="", bars=tuple(band(planned.opens_at, planned.closes_at, day)),
         words=f"from {planned.opens_at:%H:%M} to {planned.closes_at:%H:%M} UTC; {state.meaning}", backups=(), more=0,
     )  # fmt: skip
+
+
+def _planned_state(planned: WindowPlanned, now: datetime) -> WindowState:
+    if planned.opens_at > now:
+        return WindowState.COMING
+    is_older = planned.known_since is not None and planned.closes_at <= planned.known_since
+    return WindowState.BEFORE if is_older else WindowState.NO_RUN
 
 
 def _state(seen: WindowSeen, last: datetime | None) -> WindowState:

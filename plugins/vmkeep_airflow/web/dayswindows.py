@@ -10,8 +10,9 @@ from typing import Any, Final
 
 from airflow.models import DagRun
 from airflow.models.dag import DagTag
+from airflow.models.dag_version import DagVersion
 from airflow.utils.session import create_session
-from sqlalchemy import ColumnElement, or_, select
+from sqlalchemy import ColumnElement, func, or_, select
 from sqlalchemy.orm import Session
 
 from vmkeep.flows.windows import PlannedVm, WindowPlan
@@ -48,15 +49,33 @@ def find_windows(user: Any, day: date) -> tuple[list[WindowSeen], list[WindowPla
         runs = session.scalars(query.order_by(DagRun.run_after)).all()
         held = _held(session, runs)
         seen = _windows(session, _touching(session, held, begin))
+        known_since = _known_since(session, dag_ids)
     stamps = {(policy, Opening(opens_at=at, closes_at=at).stamp) for policy, at in map(_opened, held)}
     planned = [
-        WindowPlanned(policy=policy.name, opens_at=opening.opens_at, closes_at=opening.closes_at)
+        WindowPlanned(
+            policy=policy.name,
+            opens_at=opening.opens_at,
+            closes_at=opening.closes_at,
+            known_since=known_since.get(f"{PREFIX}{policy.name}"),
+        )
         for policy in (read.policy for read in files if read.policy is not None)
         if f"{PREFIX}{policy.name}" in dag_ids
         for opening in _openings(policy, begin, end)
         if (policy.name, opening.stamp) not in stamps
     ]
     return [each for each in seen if _touches(each, begin, end)], planned, problems
+
+
+def _known_since(session: Session, dag_ids: Sequence[str]) -> dict[str, datetime]:
+    """Return when Airflow knew each DAG for the first time: its first version, or a run that is older than it.
+
+    Old versions may be removed, and so may old runs.
+    """
+    found: dict[str, datetime] = {}
+    for dag, at in ((DagVersion.dag_id, DagVersion.created_at), (DagRun.dag_id, DagRun.run_after)):
+        for dag_id, first in session.execute(select(dag, func.min(at)).where(dag.in_(dag_ids)).group_by(dag)):
+            found[dag_id] = min(first, found.get(dag_id, first))
+    return found
 
 
 def _touches(each: WindowSeen, begin: datetime, end: datetime) -> bool:

@@ -103,6 +103,18 @@ def test_failures_come_first_then_the_longest_and_the_rest_is_counted():
     assert '<details class="backups" open>' in html
 
 
+@pytest.mark.parametrize(
+    ("known_since", "label", "look"),
+    [(None, "no run", "1 needs"), (2, "no run", "1 needs"), (3, "before its DAG", "none needs")],
+)
+def test_a_window_that_closed_before_airflow_knew_its_dag_alarms_nobody(known_since, label, look):
+    since = at(known_since) if known_since is not None else None
+    planned = WindowPlanned(policy="early", opens_at=at(1), closes_at=at(3), known_since=since)
+    page = windows_page([], [planned], DAY, now=NOW)
+    assert [row.label for row in page.rows] == [label]
+    assert page.sentence == f"1 window; no backup yet; {look} a look."
+
+
 def test_a_window_without_a_run_is_coming_or_missing():
     coming = WindowPlanned(policy="late", opens_at=at(20), closes_at=at(26))
     gone = WindowPlanned(policy="early", opens_at=at(1), closes_at=at(3))
