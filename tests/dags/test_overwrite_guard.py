@@ -22,7 +22,7 @@ pytestmark = pytest.mark.filterwarnings("default")
 OVER = {"point": "p", "on_conflict": "overwrite"}
 ASKS = {"point": "p", "on_conflict": "prompt"}
 NEW = {"point": "p", "new_name": "copy01"}
-RUNS = {"over": OVER, "asks": ASKS, "new": NEW, "plan": {**OVER, "dry_run": True}}
+RUNS = {"over": OVER, "list": OVER, "asks": ASKS, "new": NEW, "plan": {**OVER, "dry_run": True}}
 RUN = "vm_restore/dagRuns"
 TASK = "taskInstances/approve"
 
@@ -65,6 +65,7 @@ LOSING = [
     ("POST", "restore_undo/dagRuns", {"conf": {"vm": "a", "yes": True}}),
     ("POST", "restore_accept/dagRuns", {"conf": {"vm": "a", "yes": True}}),
     ("POST", f"{RUN}/over/clear", {"dry_run": False}),
+    ("PATCH", f"{RUN}/list", {"state": "queued"}),
     ("POST", f"{RUN}/asks/clear", {"dry_run": "no"}),
     ("POST", "vm_restore/clearTaskInstances", {"dry_run": False, "dag_run_id": "over"}),
     ("POST", "vm_restore/clearTaskInstances", {"dry_run": False}),

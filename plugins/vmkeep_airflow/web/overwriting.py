@@ -23,7 +23,7 @@ _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _ANY: Final = "~"
 """Airflow's word for all DAGs, or all runs, in a path."""
 _READING: Final = frozenset({"list", "favorite", "unfavorite", "dry_run"})
-"""Last parts of paths whose calls change no run."""
+"""Last parts of paths whose POSTs change no run. A run may have such an id, and its calls end with it, too."""
 _STOPPING: Final = frozenset({"success", "failed", "skipped", None})
 _CLEARING: Final = frozenset({"clear", "clearTaskInstances"})
 _SPREADING: Final = ("include_future", "include_past")
@@ -60,7 +60,7 @@ class Call:
 
     def is_harmless(self) -> bool:
         """Return whether it loses nothing, whatever the run is that it is about."""
-        if self.parts[-1] in _READING or (self.method == "PATCH" and len(self.parts) == 1):
+        if (self.method == "POST" and self.parts[-1] in _READING) or (self.method == "PATCH" and len(self.parts) == 1):
             return True
         if self.dag_id == _ANY:
             return GUARDED.isdisjoint(_texts(self.body))

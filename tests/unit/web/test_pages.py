@@ -181,6 +181,12 @@ def test_a_page_loads_nothing_from_elsewhere_and_can_be_heard(look, url, policy,
     assert len(ids) == len(set(ids))
 
 
+def test_each_point_shows_the_ref_that_forms_and_commands_take(url, points, policy):
+    tree = parsed(render("vm.html", FRAME, page=shown_vm(url, policy, "key-web01")))
+    refs = [points[0].ref, *(point.ref for point in points[1:4])]
+    assert sorted(tree.xpath("//table[@class='points']//li[@class='ref']/code/text()")) == sorted(refs)
+
+
 def test_the_sorted_column_says_so(look):
     tree = parsed(fleet_html(look(sort=FleetSort.NAME, down=True)))
     assert tree.xpath("//th[@aria-sort]/@aria-sort") == ["descending"]
