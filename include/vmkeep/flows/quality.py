@@ -27,6 +27,7 @@ from vmkeep.flows.quality_evidence import (
     wishes_of,
 )
 from vmkeep.flows.recovery_overview import note_recoveries
+from vmkeep.model.hostconfig import is_host_key
 from vmkeep.model.job import from_json, to_json, to_plain
 from vmkeep.model.wording import counted
 from vmkeep.policy import Policy
@@ -113,7 +114,7 @@ def check_quality(
                 at=at,
                 seconds=round(time.monotonic() - began, 3),
                 vms=evidence.vms,
-                points=refreshed.total,
+                points=sum(not is_host_key(ref.partition("/")[0]) for ref in repository.point_refs()),
                 sampled=evidence.sampled,
                 vcenters=tuple(evidence.vcenters),
                 policies=tuple(policy.name for policy in policies),

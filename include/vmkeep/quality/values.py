@@ -111,7 +111,7 @@ class QualityReport:
     vms: int
     """Number of VMs with a good point."""
     points: int
-    """Number of all points."""
+    """Number of all points of VMs. Configurations of hosts are none."""
     sampled: int
     """Number of manifests that were read again and compared."""
     vcenters: tuple[str, ...]

@@ -111,9 +111,13 @@ def test_a_check_makes_no_connection_and_its_page_loads_nothing(site, monkeypatc
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
     policy = read_file(site / "policies" / "nightly.yaml").policy
     with open_repository(str(site / "repository")) as repository:
+        (ref,) = repository.point_refs()
+        point = repository.load_point(ref)
+        host = replace(point, id="1" * 16, vm=replace(point.vm, key="host-1"), images=())
+        repository.seal(host)
         report = check_quality(repository, [policy], [], catalog=f"sqlite:///{site}/catalog.db")
 
-    assert (report.result, report.points, report.vms, report.sampled) == ("met", 1, 1, 1)
+    assert (report.result, report.points, report.vms, report.sampled) == ("met", 1, 1, 1), "a host is no VM"
     assert {one.id for one in report.judgements if one.skipped} >= {"unprotected", "snapshot-age", "change-rate"}
 
     class Loads(HTMLParser):
