@@ -55,6 +55,13 @@ def answered(api: WatchedApi, run: str, option: str, *, asked: int) -> bool:
     return True
 
 
+def blame(api: AirflowApi, run: str) -> str:
+    """Return the logs of the tasks by which a run did not end as a success."""
+    fine = {"success", "skipped", "upstream_failed"}
+    wrong = [one for one in api.tasks("vm_restore", run) if one["state"] not in fine]
+    return "\n".join(f"{one['task_id']} {one['state']}:\n{api.log('vm_restore', one)[-4000:]}" for one in wrong)
+
+
 def task(api: AirflowApi, run: str, task_id: str) -> dict[str, object]:
     """Return one task of a run, as it is now."""
     return next(one for one in api.tasks("vm_restore", run) if one["task_id"] == task_id)

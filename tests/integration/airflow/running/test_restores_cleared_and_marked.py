@@ -8,7 +8,16 @@ import time
 
 import pytest
 
-from tests.integration.airflow.running.restore_runs import answer, answered, clear, quoted, seen, task, wait_for
+from tests.integration.airflow.running.restore_runs import (
+    answer,
+    answered,
+    blame,
+    clear,
+    quoted,
+    seen,
+    task,
+    wait_for,
+)
 from tests.patience import HANG, eventually
 from vmkeep.images import export_image
 from vmkeep.repository import open_site_repository
@@ -38,7 +47,7 @@ def test_a_finished_restore_touches_its_vm_no_more_and_asks_again_if_cleared_who
     wait_for(api, run, "approve", "awaiting_input")
     assert control.vm("web01")["power"] == "poweredOn"
     answer(api, run, "Approve")
-    assert api.wait("vm_restore", run, seconds=HANG) == "success"
+    assert api.wait("vm_restore", run, seconds=HANG) == "success", blame(api, run)
     assert control.hashes("web01") == backed_up
     control.write("web01", 2000, [(0, 1 << 20)])
     before = look(control, "web01")
@@ -141,7 +150,7 @@ def test_a_restore_that_keeps_its_vm_goes_on_when_its_failed_tasks_are_cleared(
 
     clear(api, run, "write_disk", "finish", "clean_up", "close_run")
 
-    assert api.wait("vm_restore", run, seconds=HANG) == "success"
+    assert api.wait("vm_restore", run, seconds=HANG) == "success", blame(api, run)
     with open_site_repository(site) as repository:
         export_image(repository, repository.load_point(web01_point), 0, tmp_path / "disk")
     with (tmp_path / "disk").open("rb") as disk:
