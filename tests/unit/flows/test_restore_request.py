@@ -22,7 +22,7 @@ from vmkeep.model.overwrite import Undo
 from vmkeep.model.transport import TransportMode
 
 PARTS = {"over", "new_vm"}
-NOT_ASKED = {"run", "owner", "drill"}
+NOT_ASKED = {"run", "owner", "drill", "scanned"}
 """Fields that a caller fills in, and no person."""
 OF_THE_COMMAND = {*VSPHERE_NAMES, "repository", "passphrase_file", "limit_rate", "vddk", "as_json"}
 

@@ -24,6 +24,11 @@
     var chosen = window.getSelection();
     return chosen && !chosen.isCollapsed && live.contains(chosen.anchorNode);
   }
+  function isTyped() {
+    // A form below the part would move under the mouse, and a click would miss its button.
+    var held = document.activeElement;
+    return Boolean(held && held.form && !live.contains(held));
+  }
   function place(text) {
     var fresh = new DOMParser().parseFromString(text, "text/html").getElementById("live");
     if (!fresh) { throw new Error("the answer is another page"); }
@@ -39,7 +44,7 @@
     }
   }
   function turn() {
-    if (paused || document.hidden || isRead()) { window.setTimeout(turn, every); return; }
+    if (paused || document.hidden || isRead() || isTyped()) { window.setTimeout(turn, every); return; }
     window.fetch(window.location.href, {
       credentials: "same-origin", redirect: "error",
       signal: window.AbortSignal && AbortSignal.timeout ? AbortSignal.timeout(30000) : undefined
@@ -48,7 +53,7 @@
         if (!answer.ok) { throw new Error("answer " + answer.status); }
         return answer.text();
       })
-      .then(function (text) { place(text); live.classList.remove("old"); said.textContent = ""; })
+      .then(function (text) { if (isTyped()) { return; } place(text); live.classList.remove("old"); said.textContent = ""; })
       .catch(function (error) {
         live.classList.add("old");
         said.textContent = "This page is not fresh any more, because the server gave no good answer (" + error.message + "). It is asked again.";

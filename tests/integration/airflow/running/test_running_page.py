@@ -57,8 +57,9 @@ def test_a_copy_is_seen_slowed_and_stopped_from_its_page_and_leaves_no_snapshot(
     form = page.locator(f'form[action$="/limits/{another}"]')
     expect(form.locator("input")).to_have_value(LIMIT)
     form.locator("input").fill("40MiB")
-    form.get_by_role("button", name="Change").click()
-    page.wait_for_url("**/vmkeep/running#limits")
+    with page.expect_navigation():
+        form.get_by_role("button", name="Change").click()
+    assert page.url.endswith("/vmkeep/running#limits"), page.locator("main").inner_text()
     expect(page.locator(f'form[action$="/limits/{another}"] input')).to_have_value("40MiB")
     logs = "logs/dag_id=vm_backup/run_id=*/task_id=copy_disk/**/*.log"
     told = "the rate limit of the repository is now 40MiB"
