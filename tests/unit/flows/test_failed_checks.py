@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from tests.unit.flows.test_policy_checks import prove, repository, seal  # noqa: F401
+from tests.unit.flows.proved_points import new_repository, prove, seal
 from vmkeep.clock import now
 from vmkeep.flows.failed_checks import failed_checks
 from vmkeep.flows.fleet_notes import noted_proofs
@@ -15,8 +15,14 @@ from vmkeep.flows.pointlist import good_origins, list_origins
 from vmkeep.flows.reports import audit_report, document_of, gather
 from vmkeep.model.proofs import PointProof, ProofKind, ProofResult
 from vmkeep.model.scanfacts import ScanFacts, ScannerFacts, ScanScope
+from vmkeep.repository import Repository
 
 PASSED, FAILED, UNDECIDED = ProofResult.PASSED, ProofResult.FAILED, ProofResult.UNDECIDED
+
+
+@pytest.fixture
+def repository() -> Repository:
+    return new_repository()
 
 
 @pytest.mark.parametrize(
@@ -33,7 +39,7 @@ PASSED, FAILED, UNDECIDED = ProofResult.PASSED, ProofResult.FAILED, ProofResult.
     ],
 )
 @pytest.mark.parametrize("kind", [ProofKind.BOOT, ProofKind.DIGESTS, ProofKind.LVM])
-def test_the_last_check_of_a_kind_that_told_decides_whether_a_point_is_good(repository, kind, results, failed):  # noqa: F811
+def test_the_last_check_of_a_kind_that_told_decides_whether_a_point_is_good(repository, kind, results, failed):
     old, new = seal(repository, "a"), seal(repository, "a", day=1)
     prove(repository, new, ProofKind.FILE_SYSTEMS, PASSED, at=now())
     for number, result in enumerate(results):
@@ -49,7 +55,7 @@ def test_the_last_check_of_a_kind_that_told_decides_whether_a_point_is_good(repo
     assert [each.ref for each in noted_proofs(repository) if each.result == "failed"] == ([new] if failed else [])
 
 
-def test_an_audit_has_a_column_for_the_last_proof_of_each_kind_and_names_the_points_that_failed_a_check(repository):  # noqa: F811
+def test_an_audit_has_a_column_for_the_last_proof_of_each_kind_and_names_the_points_that_failed_a_check(repository):
     ref, at = seal(repository, "a"), now().replace(microsecond=0)
     for hours, kind in enumerate(ProofKind):
         done = at - timedelta(hours=hours + 2)

@@ -11,19 +11,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.unit.flows.proved_points import WHEN, new_repository, prove, seal
 from vmkeep.catalog import VmStanding
 from vmkeep.clock import now
 from vmkeep.flows.check_values import Level
 from vmkeep.flows.policy_checks import CheckJob, checks_due, do_checks, is_due, jobs_for
 from vmkeep.flows.unproved import proofs_of_policy
-from vmkeep.model.point import BackupMode, Consistency, Quiesce, RestorePoint, VmIdentity
-from vmkeep.model.proofs import PointProof, ProofKind, ProofResult
+from vmkeep.model.proofs import ProofKind, ProofResult
 from vmkeep.policy import BootRules, Verification
-from vmkeep.repository import Repository, open_in
-from vmkeep.repository.unlock import descriptor
-from vmkeep.testing import MemoryStore
+from vmkeep.repository import Repository
 
-WHEN = datetime(2026, 5, 4, 3, 2, 1, tzinfo=UTC)
 WEEK = timedelta(days=7)
 EVERYTHING = Verification(
     file_systems=timedelta(0), digests=WEEK, boot=BootRules(turn=WEEK, seconds=90, wait_for=("login",)),
@@ -37,25 +34,7 @@ def policy_of(rules: Verification) -> Any:
 
 @pytest.fixture
 def repository() -> Repository:
-    store = MemoryStore()
-    descriptor.create(store, descriptor.new_descriptor(block_size=1 << 16, compression="lz4"))
-    return open_in(store)
-
-
-def seal(repository: Repository, vm: str, *, day: int = 0, policy: str | None = "nightly") -> str:
-    return repository.seal(
-        RestorePoint(
-            id=f"{day:016x}", vm=VmIdentity(name=f"name of {vm}", key=vm), taken_at=WHEN + timedelta(days=day),
-            run=f"{vm}-{day}", mode_asked=BackupMode.ASIS, mode_used=BackupMode.ASIS, quiesce_asked=Quiesce.NONE,
-            consistency=Consistency.CRASH, images=(), policy=policy,
-        )
-    )  # fmt: skip
-
-
-def prove(
-    repository: Repository, ref: str, kind: ProofKind, result: ProofResult, *, at: datetime, run: str = ""
-) -> None:
-    repository.proofs.add(ref, PointProof(kind=kind, result=result, at=at, run=run))
+    return new_repository()
 
 
 def levels(repository: Repository, refs: set[str] | None, at: datetime) -> dict[str, tuple[Level, ...]]:
