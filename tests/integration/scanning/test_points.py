@@ -297,4 +297,6 @@ def test_a_volume_that_cannot_be_scanned_because_of_a_skipped_disk_names_that_di
     [scanned] = world.json("point", "scan", world.repository.seal(part), code=97)["points"]
 
     assert scanned["result"] == "undecided"
-    assert any(f"{second.disk.label}, which is not in the backup" in each["problem"] for each in scanned["volumes"])
+    problems = {each["name"]: each["problem"] for each in scanned["volumes"]}
+    assert any(f"{second.disk.label}, which is not in the backup" in problem for problem in problems.values())
+    assert "a disk is not in the backup" in problems["vgdata/lv_stripe"]
