@@ -250,7 +250,10 @@ def test_no_page_asks_databases_more_than_twenty_times(viewer, filled):
     try:
         for path in paths:
             asked.clear()
-            as_role(viewer, "op").get(f"/vmkeep/{path}")
+            answer = as_role(viewer, "op").get(f"/vmkeep/{path}")
+            # There is no such run, and no such repository: both are found out after all questions to databases.
+            lacks = path.startswith(("runs/", "hardware"))
+            assert answer.status_code in ((404,) if lacks else (200, 303)), (path, answer.text)
             assert 0 < len(asked) <= 20, (path, len(asked))
     finally:
         event.remove(Engine, "before_cursor_execute", note)
