@@ -66,7 +66,7 @@ from vmkeep.flows.restore_request import MacAddresses, OnConflict, OnFailure
 from vmkeep.model.overwrite import Undo, Verify
 from vmkeep.model.rdm import RDM_WORDS, RdmReplacement
 from vmkeep.model.scanning import ScanFirst
-from vmkeep_airflow.limits import MANY, PATIENT
+from vmkeep_airflow.limits import ASKED_AGAIN, MANY, PATIENT
 from vmkeep_airflow.operators.approve_restore import ApproveRestoreOperator
 from vmkeep_airflow.operators.clean_up_restore import CleanUpRestoreOperator
 from vmkeep_airflow.operators.close_run import CloseRunOperator
@@ -303,6 +303,7 @@ with DAG(
         plan=plan.output,
         on_conflict=dag.param("on_conflict"),
         response_timeout=timedelta(hours=24),
+        **ASKED_AGAIN,
         **site,
     )
     # On a proxy, like the tasks that end a restore: VDDK keeps Storage vMotion off the VM until then.

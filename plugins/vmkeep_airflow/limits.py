@@ -20,3 +20,10 @@ PATIENT: dict[str, Any] = {
 
 An error that a retry cannot help still fails the task at once.
 """
+
+ASKED_AGAIN: dict[str, Any] = {"retries": 20}
+"""Retries of a task that asks a person: each one asks again, and changes nothing.
+
+Airflow loses an answer that comes before its scheduler has seen the end of the process that asked, which takes seconds
+on a busy machine. It counts the try as failed. A no, and no answer in time, fail the task at once.
+"""

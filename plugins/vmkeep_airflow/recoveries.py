@@ -7,7 +7,7 @@ from typing import Any
 
 from airflow.sdk import DAG, Param
 
-from vmkeep_airflow.limits import PATIENT
+from vmkeep_airflow.limits import ASKED_AGAIN, PATIENT
 from vmkeep_airflow.operators.approve_recovery import ALL, ApproveRecoveryOperator
 from vmkeep_airflow.operators.recover_site import (
     CleanUpDrillOperator,
@@ -82,6 +82,7 @@ def make_recovery(dag: DAG) -> None:
         approved=dag.param("approved"),
         response_timeout=timedelta(hours=24),
         execution_timeout=timedelta(minutes=30),
+        **ASKED_AGAIN,
     )
     recovered = RecoverSiteOperator(
         task_id="recover",

@@ -7,6 +7,7 @@ from typing import Any
 
 from airflow.sdk import DAG, Param
 
+from vmkeep_airflow.limits import ASKED_AGAIN
 from vmkeep_airflow.operators.approve_undo import ApproveUndoOperator
 from vmkeep_airflow.operators.close_run import CloseRunOperator
 from vmkeep_airflow.operators.end_undoable import EndUndoableOperator
@@ -61,6 +62,7 @@ def make_end(dag: DAG, *, task_id: str, undo: bool, **options: Any) -> None:
         yes=dag.param("yes"),
         undo=undo,
         response_timeout=timedelta(hours=24),
+        **ASKED_AGAIN,
         **site,
     )
     done = EndUndoableOperator(

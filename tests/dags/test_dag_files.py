@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from airflow.dag_processing.dagbag import DagBag
+from airflow.providers.standard.operators.hitl import HITLOperator
 from airflow.sdk import AssetOrTimeSchedule, BaseOperator
 from airflow.serialization.serialized_objects import DagSerialization
 from jsonschema import Draft7Validator
@@ -140,6 +141,12 @@ def test_every_task_has_a_time_limit_and_no_run_has_one_for_that_skips_the_teard
             limited = task.execution_timeout or getattr(task, "response_timeout", None)
             assert limited, f"{dag.dag_id}.{task.task_id} could run for ever"
         assert dag.dagrun_timeout is None, f"{dag.dag_id} would leave a snapshot when its time is over"
+
+
+def test_a_question_outlives_answers_that_airflow_loses(bag):
+    asking = [task for dag in bag.dags.values() for task in dag.tasks if isinstance(task, HITLOperator)]
+    assert {task.dag_id for task in asking} >= {"vm_restore", "restore_undo", "disaster_recovery"}
+    assert {task.dag_id: task.retries for task in asking if task.retries < 20} == {}
 
 
 def test_no_field_of_an_operator_hides_a_method_that_airflow_calls(bag):
