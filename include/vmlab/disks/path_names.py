@@ -1,6 +1,9 @@
 """Datastore paths, `[datastore] folder/file`, taken apart. A datastore's name may hold brackets and blanks."""
 
+from functools import lru_cache
 
+
+@lru_cache(maxsize=65536)
 def split_path(text: str) -> tuple[str, str] | None:
     """`[NAS [prod]] a/b` → ("NAS [prod]", "a/b"); None for text that is no datastore path.
 

@@ -67,15 +67,13 @@ def read_property(site: Site, ref: Any, name: str) -> Any:
 def read_path(site: Site, ref: Any, path: str, known: dict[str, Any] | None = None) -> Any:
     """Return the value that a property path names, or None if something on the way is not set.
 
-    `known` keeps whole properties of this object for the next path: many paths lead through one `summary`.
+    `known` keeps whole properties of this object for the next path, and parts that are worked out by themselves: many
+    paths lead through one `summary.config`.
     """
     segments = split(path)
-    name, key = segments[0]
     known = {} if known is None else known
-    if name not in known:
-        known[name] = read_property(site, ref, name)
-    value = _select(known[name], key)
-    for name, key in segments[1:]:
+    value, done = _start(site, ref, segments, known)
+    for name, key in segments[done:]:
         if value is None:
             return None
         info = _property_info(_kind(value), name) if isinstance(value, DataObject) else None
@@ -85,6 +83,25 @@ def read_path(site: Site, ref: Any, path: str, known: dict[str, Any] | None = No
         if isinstance(value, list) and not value:
             value = None
     return value
+
+
+def _start(site: Site, ref: Any, segments: tuple[tuple[str, str], ...], known: dict[str, Any]) -> tuple[Any, int]:
+    """Return the value at which a path begins, and the number of segments that lead to it.
+
+    That is a whole property, or a part of one that is worked out by itself, if the property is not known as a whole.
+    """
+    name, key = segments[0]
+    if name not in known and not key and len(segments) > 1:
+        part, key_of_part = segments[1]
+        where = f"{name}.{part}"
+        if where in known:
+            return _select(known[where], key_of_part), 2
+        if compute := find_computed(type(site.world.entry(ref).ref), where):
+            known[where] = compute(site, ref)
+            return _select(known[where], key_of_part), 2
+    if name not in known:
+        known[name] = read_property(site, ref, name)
+    return _select(known[name], key), 1
 
 
 @lru_cache(maxsize=4096)

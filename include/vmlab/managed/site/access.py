@@ -7,6 +7,7 @@ object of the inventory and holds for everything below it. Refuses to know what 
 import hmac
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any
 
 from vmlab.api import vim
@@ -17,11 +18,20 @@ from vmlab.managed.world import World, above, root_folder
 
 def property_privilege(ref: Any, name: str) -> str:
     """Return the privilege for reading a property: System.Read if the tables name none."""
-    kind: Any = type(ref)
+    return _privilege_of(type(ref), name)
+
+
+@lru_cache(maxsize=4096)
+def _privilege_of(kind: Any, name: str) -> str:
     try:
         return str(kind._GetPropertyInfo(name).privId or SYSTEM[2])
     except AttributeError:
         return SYSTEM[2]  # there is no such property, and reading it will say so
+
+
+@lru_cache(maxsize=4096)
+def _first_part(path: str) -> str:
+    return re.split(r"[.\[]", path, maxsplit=1)[0]
 
 
 class Access:
@@ -132,7 +142,7 @@ class Sight:
 
     def refusal(self, ref: Any, path: str) -> Any:
         """Return the fault for reading a property, or None if the user may. The first part of the path decides."""
-        name = re.split(r"[.\[]", path, maxsplit=1)[0]
+        name = _first_part(path)
         if self._everything and property_privilege(ref, name) in SYSTEM:
             return None
         return self._access.refusal(self._user, ref, name)

@@ -1,11 +1,11 @@
 """A VM while it exists: its properties, power, files, change tracking, guest operations.
 
-`description` works out what clients read beyond the stored configuration. `full_config` adds what vSphere adds to
-every VM, `vmx` writes a VM's files and reads them back. `power` switches a VM on and off and suspends it; each such
-change is a stun, at which `tracking_setting` makes change tracking what the configuration says. `changed_areas`
-answers which areas of a disk changed since a changeId. `disabled_methods` remembers who keeps RelocateVM_Task off a
-VM. `guest_operations` says who may ask a guest for something, `guest_processes` runs scripted programs in it, and
-`guest_files` passes its files.
+`description` works out what clients read beyond the stored configuration, `summary` what lists show of a VM, and
+`file_list` its files. `full_config` adds what vSphere adds to every VM, `vmx` writes a VM's files and reads them back.
+`power` switches a VM on and off and suspends it; each such change is a stun, at which `tracking_setting` makes change
+tracking what the configuration says. `changed_areas` answers which areas of a disk changed since a changeId.
+`disabled_methods` remembers who keeps RelocateVM_Task off a VM. `guest_operations` says who may ask a guest for
+something, `guest_processes` runs scripted programs in it, and `guest_files` passes its files.
 """
 
 from vmlab.managed.vms import (
@@ -17,8 +17,8 @@ from vmlab.managed.vms import (
     guest_processes,
     power,
     screenshots,
+    summary,
 )
-from vmlab.managed.vms.description import tools_running
 from vmlab.managed.vms.disabled_methods import (
     RELOCATE,
     block_relocation,
@@ -30,6 +30,7 @@ from vmlab.managed.vms.disabled_methods import (
 )
 from vmlab.managed.vms.full_config import complete, know_networks
 from vmlab.managed.vms.power import invalid_power_state, power_on, set_power
+from vmlab.managed.vms.summary import tools_running
 from vmlab.managed.vms.tracking_setting import apply_tracking
 from vmlab.managed.vms.vmx import controller_types, nic_types, parse_vmx, read_uuid, write_nvram, write_vm_files
 
@@ -42,6 +43,7 @@ BEHAVIOURS = (
     guest_processes,
     power,
     screenshots,
+    summary,
 )
 """Modules that answer methods or properties: importing them registers their functions."""
 

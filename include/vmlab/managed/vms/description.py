@@ -6,8 +6,8 @@ from vmlab.api import fill, vim
 from vmlab.managed import ds_paths
 from vmlab.managed.hosts import allocation, names_network
 from vmlab.managed.machine import backing_chain, disks
-from vmlab.managed.properties import is_lost
 from vmlab.managed.site import Site, computed
+from vmlab.managed.vms.file_list import FileList
 
 VM = vim.VirtualMachine
 
@@ -70,86 +70,10 @@ def capability(_site: Site, _: Any) -> Any:
     return fill(vim.vm.Capability(**yes))
 
 
-@computed(VM, "guestHeartbeatStatus")
-def heartbeat(site: Site, ref: Any) -> str:
-    """Green while VMware Tools run, else gray."""
-    return "green" if tools_running(site, ref) else "gray"
-
-
-def tools_running(site: Site, ref: Any) -> bool:
-    """Return whether VMware Tools run in the guest now."""
-    guest, runtime = site.world.get(ref, "guest"), site.world.get(ref, "runtime")
-    return bool(runtime.powerState == "poweredOn" and guest.toolsRunningStatus == "guestToolsRunning")
-
-
 @computed(VM, "resourceConfig")
 def resource_config(_site: Site, ref: Any) -> Any:
     """A configuration without limits."""
     return fill(vim.ResourceConfigSpec(entity=ref, cpuAllocation=allocation(), memoryAllocation=allocation()))
-
-
-@computed(VM, "summary")
-def summary(site: Site, ref: Any) -> Any:
-    """The summary that lists show of a VM."""
-    config, guest = site.world.get(ref, "config"), site.world.get(ref, "guest")
-    runtime = site.world.get(ref, "runtime")
-    return fill(
-        vim.vm.Summary(
-            vm=ref,
-            runtime=runtime,
-            guest=None
-            if is_lost(site, ref)
-            else vim.vm.Summary.GuestSummary(
-                guestId=guest.guestId,
-                guestFullName=guest.guestFullName,
-                toolsStatus=guest.toolsStatus,
-                toolsVersionStatus2=guest.toolsVersionStatus2,
-                toolsRunningStatus=guest.toolsRunningStatus,
-                hostName=guest.hostName,
-                ipAddress=guest.ipAddress,
-            ),
-            config=_lost_summary(config) if is_lost(site, ref) else _config_summary(config),
-            storage=None if is_lost(site, ref) else _storage_summary(site, config),
-            quickStats=vim.vm.Summary.QuickStats(
-                overallCpuUsage=25 if runtime.powerState == "poweredOn" else 0,
-                hostMemoryUsage=config.hardware.memoryMB if runtime.powerState == "poweredOn" else 0,
-                guestHeartbeatStatus=heartbeat(site, ref),
-            ),
-            overallStatus="green",
-        )
-    )
-
-
-def _config_summary(config: Any) -> Any:
-    cards = [d for d in config.hardware.device if isinstance(d, vim.vm.device.VirtualEthernetCard)]
-    return vim.vm.Summary.ConfigSummary(
-        name=config.name,
-        template=config.template,
-        vmPathName=config.files.vmPathName,
-        memorySizeMB=config.hardware.memoryMB,
-        numCpu=config.hardware.numCPU,
-        numEthernetCards=len(cards),
-        numVirtualDisks=len(disks(config)),
-        uuid=config.uuid,
-        instanceUuid=config.instanceUuid,
-        guestId=config.guestId,
-        guestFullName=config.guestFullName,
-        annotation=config.annotation,
-        installBootRequired=False,
-    )
-
-
-def _lost_summary(config: Any) -> Any:
-    """Return what is left of a VM whose configuration cannot be read: its name and the path of its file."""
-    return vim.vm.Summary.ConfigSummary(name=config.name, vmPathName=config.files.vmPathName, template=False)
-
-
-def _storage_summary(site: Site, config: Any) -> Any:
-    used = sum(item.size for item in _files(site, config))
-    provisioned = sum(disk.capacityInBytes or 0 for disk in disks(config))
-    return vim.vm.Summary.StorageSummary(
-        committed=used, uncommitted=max(0, provisioned - used), unshared=used, timestamp=config.modified
-    )
 
 
 @computed(VM, "storage")
@@ -157,7 +81,7 @@ def storage(site: Site, ref: Any) -> Any:
     """Space used, by datastore."""
     config = site.world.get(ref, "config")
     used: dict[str, int] = {}
-    for item in _files(site, config):
+    for item in FileList(site, config).files():
         name = ds_paths.parse(item.name)[0]
         used[name] = used.get(name, 0) + item.size
     usage = [
@@ -172,13 +96,14 @@ def layout_ex(site: Site, ref: Any) -> Any:
     """All files of a VM and which disk they belong to."""
     kinds = vim.vm.FileLayoutEx
     config = site.world.get(ref, "config")
-    files = _files(site, config)
+    listed = FileList(site, config)
+    files = listed.files()
     keys = {item.name: item.key for item in files}
     layout = kinds(file=files, timestamp=config.modified)
     for disk in disks(config):
         units = []
         for backing in reversed(backing_chain(disk.backing)):
-            paths = _disk_files(site, backing.fileName)
+            paths = listed.of_link(backing.fileName)
             units.append(kinds.DiskUnit(fileKey=[keys[path] for path in paths if path in keys]))
         layout.disk.append(kinds.DiskLayout(key=disk.key, chain=units))
     return layout
@@ -197,46 +122,3 @@ def layout(site: Site, ref: Any) -> Any:
             for disk in disks(config)
         ],
     )
-
-
-def _disk_files(site: Site, path: str) -> list[str]:
-    """Return the descriptor and data files of one link that exist."""
-    stem = path.removesuffix(".vmdk")
-    names_network = (
-        path,
-        f"{stem}-flat.vmdk",
-        f"{stem}-delta.vmdk",
-        f"{stem}-rdm.vmdk",
-        f"{stem}-rdmp.vmdk",
-        f"{stem}-ctk.vmdk",
-    )
-    return [name for name in names_network if ds_paths.local(site, name).exists()]
-
-
-def _files(site: Site, config: Any) -> list[Any]:
-    vmx = config.files.vmPathName
-    folder = ds_paths.folder_of(vmx)
-    stem = ds_paths.stem(vmx)
-    named = {vmx: "config"}
-    for name, kind in ((f"{stem}.nvram", "nvram"), (f"{stem}.vmsd", "snapshotList"), ("vmware.log", "log")):
-        named[ds_paths.join(*ds_paths.parse(folder), name)] = kind
-    for disk in disks(config):
-        for backing in backing_chain(disk.backing):
-            for path in _disk_files(site, backing.fileName):
-                named[path] = "diskDescriptor" if path == backing.fileName else "diskExtent"
-    found: list[Any] = []
-    for path, kind in named.items():
-        try:
-            stat = ds_paths.local(site, path).stat()
-        except OSError:
-            continue
-        info = vim.vm.FileLayoutEx.FileInfo(
-            key=len(found),
-            name=path,
-            type=kind,
-            size=stat.st_blocks * 512,
-            uniqueSize=stat.st_blocks * 512,
-            accessible=True,
-        )
-        found.append(info)
-    return found

@@ -9,8 +9,8 @@ from vmlab.disks import DiskError
 from vmlab.managed.hosts import MEMORY, THREADS, check_host_version
 from vmlab.managed.machine import disks, set_running, shareable
 from vmlab.managed.site import Call, Site, method, task_method
-from vmlab.managed.vms.description import tools_running
 from vmlab.managed.vms.full_config import after_start
+from vmlab.managed.vms.summary import tools_running
 from vmlab.managed.vms.tracking_setting import apply_tracking
 from vmlab.managed.vms.vmx import check_nvram, write_nvram
 
