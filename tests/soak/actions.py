@@ -27,7 +27,8 @@ from vmkeep.blobs import open_store
 from vmkeep.blobs.store import BlobInfo, Bytes
 from vmkeep.blobs.wrappers.wrapping import WrappingStore
 from vmkeep.errors import NotFoundError
-from vmkeep.flows.pointcopy import CopyState, Verify, copy_points
+from vmkeep.flows.copy_values import CopyState, Verify
+from vmkeep.flows.pointcopy import copy_points
 from vmkeep.images import diskfiles, import_images
 from vmkeep.maintenance.margins import Margins
 from vmkeep.maintenance.merge import execute_merge, plan_merge

@@ -17,7 +17,7 @@ from vmkeep.model.job import to_plain
 from vmkeep.model.wording import counted_of, size
 
 if TYPE_CHECKING:
-    from vmkeep.flows.pointcopy import CopyReport
+    from vmkeep.flows.copy_values import CopyReport
 
 
 @command(
@@ -70,7 +70,8 @@ def copy(
     Points that exist there are skipped, and only blocks that are missing there are sent. The exit code is 90 when a
     point could not be copied because it is damaged.
     """
-    from vmkeep.flows.pointcopy import Verify, choose_points, copy_points  # takes time to import
+    from vmkeep.flows.copy_values import Verify
+    from vmkeep.flows.pointcopy import choose_points, copy_points  # takes time to import
 
     if bool(refs) + everything + bool(vm or latest) != 1:
         raise UsageError(

@@ -23,6 +23,7 @@ __all__ = [
     "clean_vms",
     "complete_attach",
     "complete_runs",
+    "copy_values",
     "deletion",
     "disk_images",
     "doctor",

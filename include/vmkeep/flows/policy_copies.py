@@ -10,7 +10,8 @@ from datetime import datetime
 
 from vmkeep.clock import now
 from vmkeep.errors import CancelledError, CorruptError, NotFoundError
-from vmkeep.flows.pointcopy import CopyState, PointCopy, copy_points, require_pair
+from vmkeep.flows.copy_values import CopyState, PointCopy
+from vmkeep.flows.pointcopy import copy_points, require_pair
 from vmkeep.model.job import Progress, from_json, to_json
 from vmkeep.repository import Repository
 from vmkeep.repository.notes import OWED_COPIES

@@ -3,7 +3,7 @@
 Two repositories without encryption name equal content equally, so that blocks which the target has are not even read.
 With other keys every name differs, and content is named anew. Then blocks of an earlier copy are found by comparing two
 maps of the *source*; they keep their place in the target's map. This module knows no restore points:
-``flows.pointcopy`` does.
+``flows.copied_point`` does.
 """
 
 from __future__ import annotations

@@ -15,7 +15,8 @@ import pytest
 
 from tests.unit.maintenance.conftest import BLOCK, NONE, NOW, AgingStore, Vault, block, described, read, write
 from vmkeep.errors import StaleError
-from vmkeep.flows.pointcopy import CopyState, Verify, copy_points
+from vmkeep.flows.copy_values import CopyState, Verify
+from vmkeep.flows.pointcopy import copy_points
 from vmkeep.maintenance.merge import execute_merge, plan_merge
 from vmkeep.maintenance.plan import plan_prune
 from vmkeep.maintenance.prune import execute

@@ -15,7 +15,8 @@ from tests.faults.maintenance.test_starting_one_while_another_runs import Interr
 from tests.sealed import remove_on_purpose
 from tests.unit.maintenance.conftest import BLOCK, NONE, AgingStore, Vault, block, described, read, small_packs, write
 from vmkeep.errors import StaleError
-from vmkeep.flows.pointcopy import CopyState, copy_points
+from vmkeep.flows.copy_values import CopyState
+from vmkeep.flows.pointcopy import copy_points
 from vmkeep.images import import_images
 from vmkeep.repository import point_id
 from vmkeep.repository.unlock import descriptor

@@ -7,7 +7,8 @@ import pytest
 from tests.faults.repository.conftest import BLOCK, PowerCut, Target
 from tests.sealed import CHEAP, PASSPHRASE, opened
 from vmkeep.errors import UnsupportedError, UsageError
-from vmkeep.flows.pointcopy import CopyState, Verify, copy_points
+from vmkeep.flows.copy_values import CopyState, Verify
+from vmkeep.flows.pointcopy import copy_points
 from vmkeep.repository import Kind
 from vmkeep.repository.frames.packs import pack_key
 from vmkeep.repository.opening import create_encrypted_in

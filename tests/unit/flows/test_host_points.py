@@ -10,7 +10,8 @@ import pytest
 from vmkeep.catalog import open_catalog
 from vmkeep.errors import AmbiguousError, ConflictError, CorruptError, NotFoundError, UsageError
 from vmkeep.flows import host_points, retention
-from vmkeep.flows.pointcopy import Verify, choose_points, copy_points
+from vmkeep.flows.copy_values import Verify
+from vmkeep.flows.pointcopy import choose_points, copy_points
 from vmkeep.flows.pointlist import list_points
 from vmkeep.flows.pruning import execute_prune, plan_prune
 from vmkeep.flows.windows import newest_points

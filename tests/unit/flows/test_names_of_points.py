@@ -13,7 +13,8 @@ from vmkeep.catalog import open_catalog
 from vmkeep.cli.main import cli
 from vmkeep.flows import backup
 from vmkeep.flows.backup_values import BackupRequest, Preflight, SnapshotTaken
-from vmkeep.flows.pointcopy import CopyState, copy_points
+from vmkeep.flows.copy_values import CopyState
+from vmkeep.flows.pointcopy import copy_points
 from vmkeep.images import import_images, importing
 from vmkeep.model.disk import ControllerKind, Disk
 from vmkeep.model.job import DiskCopy, from_plain, to_plain

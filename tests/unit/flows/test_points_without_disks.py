@@ -7,9 +7,10 @@ from dataclasses import replace
 import pytest
 
 from tests.quality_world import disk, point
+from vmkeep.flows.copy_values import Verify
 from vmkeep.flows.lvm_checks import LvmRequest, check_lvm
 from vmkeep.flows.point_checks import Level, VerifyRequest, verify
-from vmkeep.flows.pointcopy import Verify, copy_points
+from vmkeep.flows.pointcopy import copy_points
 from vmkeep.model.disk import SkipReason
 from vmkeep.model.proofs import ProofKind, ProofResult
 from vmkeep.repository import Repository, create_repository

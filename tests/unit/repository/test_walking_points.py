@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from vmkeep.catalog import open_catalog
 from vmkeep.clock import now
 from vmkeep.errors import CorruptError, NotFoundError, StoreError
-from vmkeep.flows.pointcopy import CopyState, copy_points
+from vmkeep.flows.copy_values import CopyState
+from vmkeep.flows.pointcopy import copy_points
 from vmkeep.maintenance.facts import point_facts
 from vmkeep.maintenance.margins import Margins
 from vmkeep.maintenance.plan import plan_prune
