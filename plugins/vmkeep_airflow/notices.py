@@ -16,6 +16,8 @@ class NoticeKind(StrEnum):
 
     WINDOW = "window"
     """A window is over."""
+    UNOPENED = "unopened"
+    """Windows did not open."""
     LATE = "late"
     """VMs are older than their policy allows."""
     HOSTS = "hosts"

@@ -154,7 +154,7 @@ _OPERATORS = (
         "faulty_policy",
         "find_overdue",
     ),
-    *("find_overdue_hosts", "find_unproved", "find_undoable", "finish_restore"),
+    *("find_missed_windows", "find_overdue_hosts", "find_unproved", "find_undoable", "finish_restore"),
     *("mark_damaged", "merge", "notify_window", "plan_disks", "plan_guest_checks", "plan_restore"),
     *("plan_window", "plan_writes", "preflight", "prepare_target", "prune", "remove_snapshot", "report"),
     *("recover_site", "report_guest_checks", "report_window", "run_in_drill", "scan_point", "snapshot"),

@@ -15,7 +15,7 @@ pytestmark = [pytest.mark.airflow, pytest.mark.slow]
 
 DAGS = {
     *("backup_window_example", "repository_check", "repository_maintenance", "snapshot_sweep", "vm_backup"),
-    *("vm_restore", "host_config_backup", "missed_backups", "disaster_recovery", "disk_attach"),
+    *("vm_restore", "host_config_backup", "missed_backups", "missed_windows", "disaster_recovery", "disk_attach"),
     *("recovery_drill_example", "restore_undo", "restore_accept", "export_point", "guest_checks", "verify_points"),
     "data_quality",
     "malware_scan",

@@ -86,16 +86,17 @@ class SharedAirflow:
 
 
 def pause_sweep(airflow: AirflowProcesses) -> None:
-    """Switch the sweep's schedule off. Tests run it themselves."""
+    """Switch off the schedules of the sweep, which tests run themselves, and of the look for missed windows."""
     client = WatchedApi(airflow.home)
     wait_for_dags(client, airflow)
-    client.call("PATCH", "/api/v2/dags/snapshot_sweep", {"is_paused": True})
+    for name in ("snapshot_sweep", "missed_windows"):
+        client.call("PATCH", f"/api/v2/dags/{name}", {"is_paused": True})
 
 
 def wait_for_dags(client: WatchedApi, airflow: AirflowProcesses) -> None:
     """Wait until the DAGs are registered of which the tests make runs."""
     end = time.monotonic() + HANG
-    while not all(client.is_registered(name) for name in ("vm_backup", "vm_restore", "snapshot_sweep")):
+    while not all(client.is_registered(name) for name in ("vm_backup", "vm_restore", "snapshot_sweep", "missed_windows")):
         airflow.check()
         assert time.monotonic() < end, "the DAGs were not registered"
         time.sleep(0.2)

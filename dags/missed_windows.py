@@ -1,0 +1,52 @@
+"""
+# Look for windows that did not open
+
+Names each backup window for whose opening Airflow has no run: its DAG is switched off or is missing, or no run was
+made.
+
+| | |
+|---|---|
+| **Started by** | its schedule, twice an hour, from the start; or *Trigger* |
+| **Result** | the windows that did not open since the look before (XCom of `find`) |
+| **If it fails** | a window has not opened since the look before, or a policy file has faults since then: see the log |
+| **Safe to re-run** | yes: it changes nothing, and tells of no window twice |
+| **Needs** | nothing but Airflow |
+
+## What the task does
+
+`find` takes the last window of each policy that opened five minutes ago or earlier, and asks Airflow for its run.
+It tells the people of the policies, one message for all windows of the same people:
+by mail, by notifiers, and by an event of `vmkeep_windows`.
+Each window is told once, by a red run; the next look is green again, also if nobody did anything.
+Whoever could not be told is told by the next look.
+
+A policy whose DAG was never switched on is told once, and so is a policy file with faults:
+of that one, the people of all policies are told, because nobody can read who its own are.
+A policy file that is new or has other times is judged from its next window on.
+
+While Airflow's scheduler is down, this DAG does not run, either.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from airflow.sdk import DAG
+
+from vmkeep_airflow.operators.find_missed_windows import FindMissedWindowsOperator
+
+with DAG(
+    dag_id="missed_windows",
+    dag_display_name="Look for windows that did not open",
+    description="Names each backup window for whose opening Airflow has no run",
+    doc_md=__doc__,
+    schedule="10,40 * * * *",
+    catchup=False,
+    is_paused_upon_creation=False,
+    tags=["vmkeep"],
+    max_active_runs=1,
+    default_args={
+        "owner": "vmkeep", "retries": 2, "retry_delay": timedelta(minutes=1), "execution_timeout": timedelta(minutes=20),
+    },
+) as dag:
+    FindMissedWindowsOperator(task_id="find")

@@ -1,0 +1,134 @@
+"""A window that does not open is told once to the people of its policy, whatever the reason."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from vmkeep.policy import Notifications, NotifyWhen, read_folder
+from vmkeep_airflow.missedwindows import Memory, WindowRuns, by_people, look, untold
+
+OPENS = datetime(2026, 11, 26, 22, tzinfo=UTC)
+LATER = OPENS + timedelta(minutes=10)
+DAY = timedelta(days=1)
+
+
+class Airflow:
+    """The DAGs of windows that Airflow has, and the openings for which it made runs."""
+
+    def __init__(self, **is_on: bool) -> None:
+        self.is_on = is_on
+        self.made: set[tuple[str, datetime]] = set()
+
+    @property
+    def runs(self) -> WindowRuns:
+        return WindowRuns(is_on=self.is_on.get, has_run=self._has_run)
+
+    def _has_run(self, policy: str, opens_at: datetime | None) -> bool:
+        return any(name == policy and opens_at in (None, at) for name, at in self.made)
+
+
+@pytest.fixture
+def site(tmp_path):
+    """Return a function that looks at a folder of policies, with the memory of its last look."""
+
+    class Looks:
+        memory = Memory.from_plain(None)
+
+        def write(self, name: str = "nightly", start: str = "22:00", more: str = "") -> None:
+            window = f"window: {{start: '{start}', end: '06:00', time_zone: UTC}}"
+            (tmp_path / f"{name}.yaml").write_text(f"name: {name}\nselection: name:*\n{window}\n{more}")
+
+        def look(self, airflow: Airflow, at: datetime) -> list[str]:
+            missed, memory = look(read_folder(tmp_path), self.memory, airflow.runs, at)
+            self.memory = Memory.from_plain(memory.to_plain())
+            self.missed = missed
+            return [f"{each.policy}: {each.why}" for each in missed]
+
+    found = Looks()
+    found.write()
+    found.look(Airflow(nightly=True), OPENS - DAY + timedelta(hours=1))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("airflow", "has_earlier", "why"),
+    [
+        (Airflow(nightly=True), True, "its DAG is switched on, and Airflow made no run"),
+        (Airflow(nightly=False), True, "its DAG is switched off"),
+        (Airflow(nightly=False), False, "its DAG was never switched on"),
+        (Airflow(), True, "Airflow does not have its DAG"),
+    ],
+    ids=["no run", "off", "never on", "no DAG"],
+)
+def test_a_window_without_a_run_is_told_once_with_the_reason(site, airflow, has_earlier, why):
+    airflow.made = {("nightly", OPENS - DAY)} if has_earlier else set()
+
+    (told,) = site.look(airflow, LATER)
+
+    assert told.startswith("nightly: the window of 2026-11-26 22:00 UTC did not open: ")
+    assert why in told
+    assert site.look(airflow, LATER + timedelta(minutes=30)) == []
+    again = site.look(airflow, LATER + DAY)
+    assert len(again) == has_earlier, "each further window is told, but not of a policy that was never in use"
+
+
+def test_a_window_that_has_its_run_or_that_opened_just_now_is_told_to_nobody(site):
+    airflow = Airflow(nightly=True)
+    assert site.look(airflow, OPENS + timedelta(minutes=4)) == []
+    airflow.made.add(("nightly", OPENS))
+    assert site.look(airflow, LATER) == []
+
+
+def test_a_policy_that_is_new_or_has_other_times_is_judged_from_its_next_window_on(site):
+    airflow = Airflow(nightly=True, new=True)
+    site.write("new")
+    site.write("nightly", start="21:00")
+
+    assert site.look(airflow, LATER) == []
+    assert [one.split(":")[0] for one in site.look(airflow, LATER + DAY)] == ["new", "nightly"]
+
+
+def test_a_policy_file_with_faults_is_told_once_to_the_people_of_all_policies(site):
+    site.write("nightly", more="notifications: {to: [ops@example.com]}\n")
+    site.write("broken", more="selection: twice\n")
+    airflow = Airflow(nightly=True)
+    airflow.made.add(("nightly", OPENS))
+
+    (told,) = site.look(airflow, LATER)
+
+    assert told.startswith("broken: its policy file has faults")
+    everybody = [Notifications(when=NotifyWhen.PROBLEMS, to=("ops@example.com",)), Notifications(when=NotifyWhen.PROBLEMS, to=("dba@example.com",))]
+    ((missed, wishes),) = by_people(site.missed, everybody)
+    assert missed == site.missed
+    assert wishes == everybody
+    assert site.look(airflow, LATER) == []
+    site.write("broken")
+    assert site.look(airflow, LATER) == []
+    site.write("broken", more="selection: twice\n")
+    assert len(site.look(airflow, LATER)) == 1, "it was mended, and is broken anew"
+
+
+def test_windows_of_the_same_people_are_one_message(site):
+    for name in ("one", "two"):
+        site.write(name, more="notifications: {to: [ops@example.com]}\n")
+    airflow = Airflow(nightly=True, one=True, two=True)
+    site.look(airflow, OPENS - timedelta(hours=1))
+
+    assert len(site.look(airflow, LATER)) == 3
+    circles = [[each.policy for each in some] for some, _ in by_people(site.missed, ())]
+    assert circles == [["nightly"], ["one", "two"]]
+
+
+def test_a_window_of_which_people_could_not_be_told_is_told_by_the_next_look(site):
+    airflow = Airflow(nightly=True)
+    assert len(site.look(airflow, LATER)) == 1
+    site.memory = untold(site.memory, site.missed)
+
+    assert len(site.look(airflow, LATER)) == 1
+
+
+@pytest.mark.parametrize("left", [None, [], {"windows": 1, "told": "x"}])
+def test_a_memory_that_this_version_cannot_read_counts_as_none(left):
+    assert Memory.from_plain(left) == Memory(windows={}, since={}, told={})
