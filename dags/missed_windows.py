@@ -46,7 +46,10 @@ with DAG(
     tags=["vmkeep"],
     max_active_runs=1,
     default_args={
-        "owner": "vmkeep", "retries": 2, "retry_delay": timedelta(minutes=1), "execution_timeout": timedelta(minutes=20),
+        "owner": "vmkeep",
+        "retries": 2,
+        "retry_delay": timedelta(minutes=1),
+        "execution_timeout": timedelta(minutes=20),
     },
 ) as dag:
     FindMissedWindowsOperator(task_id="find")

@@ -99,7 +99,10 @@ def test_a_policy_file_with_faults_is_told_once_to_the_people_of_all_policies(si
     (told,) = site.look(airflow, LATER)
 
     assert told.startswith("broken: its policy file has faults")
-    everybody = [Notifications(when=NotifyWhen.PROBLEMS, to=("ops@example.com",)), Notifications(when=NotifyWhen.PROBLEMS, to=("dba@example.com",))]
+    everybody = [
+        Notifications(when=NotifyWhen.PROBLEMS, to=("ops@example.com",)),
+        Notifications(when=NotifyWhen.PROBLEMS, to=("dba@example.com",)),
+    ]
     ((missed, wishes),) = by_people(site.missed, everybody)
     assert missed == site.missed
     assert wishes == everybody

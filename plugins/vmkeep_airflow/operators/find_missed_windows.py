@@ -90,6 +90,6 @@ def _is_on(ti: Any, policy: str) -> bool | None:
 def _has_run(ti: Any, policy: str, opens_at: datetime | None) -> bool:
     try:
         dates = None if opens_at is None else [opens_at]
-        return ti.get_dr_count(dag_id=f"{PREFIX}{policy}", logical_dates=dates) > 0
+        return bool(ti.get_dr_count(dag_id=f"{PREFIX}{policy}", logical_dates=dates))
     except (AirflowRuntimeError, ServerResponseError) as error:
         raise TransientError(f"Airflow does not tell the runs of the windows of {policy}: {error}") from error

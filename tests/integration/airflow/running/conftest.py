@@ -96,7 +96,9 @@ def pause_sweep(airflow: AirflowProcesses) -> None:
 def wait_for_dags(client: WatchedApi, airflow: AirflowProcesses) -> None:
     """Wait until the DAGs are registered of which the tests make runs."""
     end = time.monotonic() + HANG
-    while not all(client.is_registered(name) for name in ("vm_backup", "vm_restore", "snapshot_sweep", "missed_windows")):
+    while not all(
+        client.is_registered(name) for name in ("vm_backup", "vm_restore", "snapshot_sweep", "missed_windows")
+    ):
         airflow.check()
         assert time.monotonic() < end, "the DAGs were not registered"
         time.sleep(0.2)
