@@ -10,16 +10,16 @@ from datetime import datetime
 from typing import Final, Protocol, TypeVar
 
 from sqlalchemy import Engine, delete, select
-from sqlalchemy.exc import DataError, IntegrityError
 from sqlalchemy.orm import Session
 
 from vmkeep.catalog.capacity_notes import CapacityNotes
 from vmkeep.catalog.checking import QualityCheck, kept_reports, open_check
 from vmkeep.catalog.engine import open_engine, speaking
+from vmkeep.catalog.entered import enter_all, forget_all, half_entered
 from vmkeep.catalog.origins import PointOrigin, origin_of
 from vmkeep.catalog.overview import Overview
 from vmkeep.catalog.recovery_notes import RecoveryNotes
-from vmkeep.catalog.rows import TABLES, disk_rows, fact_row, guest_row, point_row, source_row
+from vmkeep.catalog.rows import TABLES, PointRows, rows_of
 from vmkeep.catalog.schema import DiskRow, FactRow, GuestRow, PointRow, SourceRow
 from vmkeep.errors import CatalogError, CorruptError, NotFoundError
 from vmkeep.model.point import RestorePoint
@@ -28,11 +28,9 @@ from vmkeep.model.selector import names_meant
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+Loaded = tuple[str, RestorePoint | CorruptError | NotFoundError]
+"""The ref of a point, and the point or the reason why it cannot be read."""
 _IN_MEMORY: Final = "sqlite://"
-
-
-class _UnfitError(CatalogError):
-    """The database refuses one point. It may take the others."""
 
 
 class PointSource(Protocol):
@@ -45,7 +43,7 @@ class PointSource(Protocol):
     def point_refs(self, vm_key: str | None = None) -> Iterable[str]:
         """List the refs of all sealed points, without reading manifests."""
 
-    def load_points(self, refs: Iterable[str]) -> Iterable[tuple[str, RestorePoint | CorruptError | NotFoundError]]:
+    def load_points(self, refs: Iterable[str]) -> Iterable[Loaded]:
         """Read and check some manifests. For one that cannot be read, return the error."""
 
 
@@ -93,22 +91,18 @@ class Catalog:
         self._engine = engine
 
     def refresh(self, manifests: PointSource) -> Refreshed:
-        """Enter points that the catalog lacks, and drop points that the repository lacks. Reads only new manifests."""
+        """Enter points that the catalog lacks, and drop points that the repository lacks. Reads only new manifests.
+
+        Points are entered some hundreds at a time. If the process dies, the next refresh goes on where it stopped.
+        """
         there = set(manifests.point_refs())
         with self._session() as session:
-            here, others = _complete_refs(session, manifests.id)
-        self._forget(manifests.id, sorted(others))  # also points of an older program, which entered less
+            half = half_entered(session, manifests.id)  # first: another process may enter points meanwhile
+            here = set(session.scalars(select(PointRow.ref).where(PointRow.repository == manifests.id))) - half
+        self._forget(manifests.id, sorted(half))
         left_out: dict[str, str] = {}
-        for ref, found in manifests.load_points(sorted(there - here)):
-            if isinstance(found, NotFoundError):
-                left_out[ref] = "not the name of a restore point: if somebody else put it there, move it away"
-            elif isinstance(found, CorruptError):
-                left_out[ref] = str(found)
-            else:
-                try:
-                    self.record(manifests.id, found)
-                except _UnfitError as error:
-                    left_out[ref] = str(error)
+        loaded = manifests.load_points(sorted(there - here))
+        left_out |= enter_all(self._session, _readable(manifests.id, loaded, left_out))
         if left_out:  # points that are gone by now are not damaged, but were removed meanwhile
             there -= left_out.keys() - set(manifests.point_refs())
         self._forget(manifests.id, sorted(here - there))
@@ -129,18 +123,8 @@ class Catalog:
 
     def record(self, repository: str, point: RestorePoint) -> None:
         """Enter one sealed point. To enter it twice, or from two machines at once, is success."""
-        try:
-            with self._session() as session:
-                session.add(point_row(repository, point))
-                session.flush()
-                session.add_all((source_row(repository, point), guest_row(repository, point)))
-                session.add(fact_row(repository, point))
-                session.add_all(disk_rows(repository, point))
-        except CatalogError as error:
-            if isinstance(error.__cause__, DataError):
-                raise _UnfitError(str(error)) from error
-            if not isinstance(error.__cause__, IntegrityError):
-                raise
+        for why in enter_all(self._session, [rows_of(repository, point)]).values():
+            raise CatalogError(why)
 
     def points(self, repository: str, *, vm: str | None = None) -> list[CatalogEntry]:
         """List restore points, oldest first.
@@ -219,9 +203,7 @@ class Catalog:
 
     def _forget(self, repository: str, refs: list[str]) -> None:
         with self._session() as session:
-            for ref in refs:
-                for table in TABLES:
-                    session.execute(delete(table).where(table.repository == repository, table.ref == ref))
+            forget_all(session, repository, refs)
 
     @contextmanager
     def _session(self) -> Iterator[Session]:
@@ -253,18 +235,15 @@ def ask_catalog(url: str, question: Callable[[Catalog], T]) -> T:
         return question(catalog)
 
 
-def _complete_refs(session: Session, repository: str) -> tuple[set[str], set[str]]:
-    """Return the refs of the points that are entered in full, and of those of which a part is missing."""
-    parts = (SourceRow, GuestRow, FactRow)
-    found: set[str] = set()
-    for table in (PointRow, *parts):
-        found.update(session.scalars(select(table.ref).where(table.repository == repository)))
-    # Asked for last, because another process may enter a point between two questions, and that has all its parts.
-    query = select(PointRow.ref).where(PointRow.repository == repository)
-    for part in parts:
-        query = query.join(part, (part.repository == PointRow.repository) & (part.ref == PointRow.ref))
-    complete = set(session.scalars(query))
-    return complete, found - complete
+def _readable(repository: str, loaded: Iterable[Loaded], left_out: dict[str, str]) -> Iterator[PointRows]:
+    """Yield the rows of points as they are read. Add to ``left_out`` why one cannot be, by its ref."""
+    for ref, found in loaded:
+        if isinstance(found, NotFoundError):
+            left_out[ref] = "not the name of a restore point: if somebody else put it there, move it away"
+        elif isinstance(found, CorruptError):
+            left_out[ref] = str(found)
+        else:
+            yield rows_of(repository, found)
 
 
 def _entry(row: PointRow, source: SourceRow, disks: list[DiskRow]) -> CatalogEntry:

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import BigInteger, Boolean, DateTime, ForeignKeyConstraint, Index, MetaData, String, Text
 from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator
+
+
+_ONE_TREE: Final = {"sqlite_with_rowid": False}
+"""Lets SQLite keep a table's rows in the index of their keys. Else it writes the keys, which are most of a row, twice.
+
+The table of points is no such one: each of its other indexes would hold the whole key then, instead of a number.
+"""
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -45,8 +52,8 @@ class PointRow(Base):
     id: Mapped[str] = mapped_column(String(64), index=True)
     vm_key: Mapped[str] = mapped_column(String(190), index=True)
     vm_name: Mapped[str] = mapped_column(String(255), index=True)
-    taken_at: Mapped[datetime] = mapped_column(UtcDateTime, index=True)
-    run: Mapped[str] = mapped_column(String(255), index=True)
+    taken_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    run: Mapped[str] = mapped_column(String(255))
     kind: Mapped[str] = mapped_column(String(32))
     consistency: Mapped[str] = mapped_column(String(32))
     bytes_read: Mapped[int] = mapped_column(BigInteger)
@@ -61,6 +68,7 @@ class SourceRow(Base):
     """
 
     __tablename__ = "vmkeep_source"
+    __table_args__ = _ONE_TREE
 
     repository: Mapped[str] = mapped_column(String(64), primary_key=True)
     ref: Mapped[str] = mapped_column(String(255), primary_key=True)
@@ -74,6 +82,7 @@ class GuestRow(Base):
     """The addresses of the guest of a restore point's VM. A table of its own for the same reason."""
 
     __tablename__ = "vmkeep_guest"
+    __table_args__ = _ONE_TREE
 
     repository: Mapped[str] = mapped_column(String(64), primary_key=True)
     ref: Mapped[str] = mapped_column(String(255), primary_key=True)
@@ -90,6 +99,7 @@ class DiskRow(Base):
         ForeignKeyConstraint(
             ["repository", "ref"], ["vmkeep_point.repository", "vmkeep_point.ref"], ondelete="CASCADE"
         ),
+        _ONE_TREE,
     )
 
     repository: Mapped[str] = mapped_column(String(64), primary_key=True)
@@ -113,7 +123,7 @@ class FactRow(Base):
     """
 
     __tablename__ = "vmkeep_fact"
-    __table_args__ = (Index("vmkeep_fact_by_vm", "repository", "vm_key", "at"),)
+    __table_args__ = (Index("vmkeep_fact_by_vm", "repository", "vm_key", "at"), _ONE_TREE)
 
     repository: Mapped[str] = mapped_column(String(64), primary_key=True)
     ref: Mapped[str] = mapped_column(String(255), primary_key=True)
@@ -138,6 +148,7 @@ class DiskFactRow(Base):
     """The facts of one disk of a restore point that checks of data quality need. A table of its own as well."""
 
     __tablename__ = "vmkeep_disk_fact"
+    __table_args__ = _ONE_TREE
 
     repository: Mapped[str] = mapped_column(String(64), primary_key=True)
     ref: Mapped[str] = mapped_column(String(255), primary_key=True)

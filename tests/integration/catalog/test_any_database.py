@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -91,6 +92,16 @@ def test_a_point_that_another_process_enters_meanwhile_is_not_taken_for_half_ent
 
         assert forgotten == []
         assert len(catalog.points("repo")) == 1
+
+
+def test_a_point_that_the_database_refuses_keeps_no_other_out(postgres):
+    too_long = replace(point(1), vm=replace(point(1).vm, name="x" * 256))
+    with open_catalog(postgres.url) as catalog:
+        refreshed = catalog.rebuild(Manifests(point(0), too_long, point(2)))
+
+        assert [entry.id for entry in catalog.points("repo")] == [point(0).id, point(2).id]
+    assert (refreshed.added, len(refreshed.damaged)) == (2, 1)
+    assert too_long.ref in refreshed.damaged[0]
 
 
 class LetsGoAfterAFailure(sqlite3.Connection):
