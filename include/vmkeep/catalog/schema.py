@@ -10,7 +10,6 @@ from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator
 
-
 _ONE_TREE: Final = {"sqlite_with_rowid": False}
 """Lets SQLite keep a table's rows in the index of their keys. Else it writes the keys, which are most of a row, twice.
 

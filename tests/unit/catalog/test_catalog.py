@@ -208,11 +208,10 @@ MANY = tuple(point(number) for number in range(1100))
 @contextmanager
 def counted(catalog, what):
     """Count an event of the database while the context lasts."""
-    seen = []
-    count = seen.append
+    seen: list[object] = []
 
     def listener(*arguments):
-        count(arguments)
+        seen.append(arguments)
 
     event.listen(catalog._engine, what, listener)
     try:
