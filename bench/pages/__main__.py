@@ -56,6 +56,8 @@ def paths_of(site: PagesSite, vms: int, nights: int, at: datetime) -> Iterator[t
     yield "Policies", "/vmkeep/policies"
     yield "Repositories", "/vmkeep/repositories"
     yield "Recoveries", "/vmkeep/recoveries"
+    yield "Who did what", "/vmkeep/audit"
+    yield "Who did what, a VM, with all runs", f"/vmkeep/audit?by_itself=true&days=30&about={name_of(vms // 2)}"
 
 
 def line_of(cost: Cost) -> str:

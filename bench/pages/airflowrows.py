@@ -98,6 +98,16 @@ _NOTES: Final = """
 INSERT INTO dag_run_note (dag_run_id, content, created_at, updated_at)
 SELECT id, split_part(run_id, '__', 3) || E'\\n1 disk, 1 GiB', now(), now() FROM dag_run WHERE dag_id = 'vm_backup'
 """
+_LOGGED: Final = """
+INSERT INTO log (dttm, dag_id, task_id, map_index, event, run_id, owner)
+SELECT start_date, dag_id, task_id, map_index, unnest(ARRAY['running', 'success']), run_id, 'vmkeep' FROM task_instance
+"""
+_PEOPLE: Final = """
+INSERT INTO log (dttm, dag_id, event, run_id, owner, owner_display_name, extra)
+SELECT run_after + interval '1 minute', dag_id, 'patch_dag_run', run_id, 'anna', 'Anna', '{"state": "failed"}'
+FROM dag_run WHERE id % 97 = 0
+"""
+_BY_HAND: Final = "UPDATE dag_run SET triggering_user_name = 'anna' WHERE id % 101 = 0"
 
 
 def fill_airflow(connection: Connection, *, vms: int, nights: int, now: datetime) -> None:
@@ -122,6 +132,8 @@ def fill_airflow(connection: Connection, *, vms: int, nights: int, now: datetime
     for plan in plans:
         _enter_window(connection, plan, is_open=plan is plans[-1])
     _enter_planning(connection, now)
+    for statement in (_LOGGED, _PEOPLE, _BY_HAND):
+        connection.execute(text(statement))
 
 
 def run_keys(vm: int, nights: int, now: datetime) -> Iterator[tuple[int, str]]:

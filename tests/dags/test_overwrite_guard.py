@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from typing import Any
 
 import pytest
 
 from tests.dags.test_web_view import token_of
+from vmkeep.web import REFUSED
 from vmkeep_airflow.web.guard import LARGEST, ROOT_MIDDLEWARES, OverwriteGuard
 from vmkeep_airflow.web.overwriting import GUARDED, call_of
 
 with warnings.catch_warnings():  # the libraries below deprecate each other
     warnings.simplefilter("default")
     from airflow.api_fastapi.app import create_auth_manager
+    from airflow.models.log import Log
+    from airflow.utils.session import create_session
     from fastapi import FastAPI, Request
     from fastapi.testclient import TestClient
 
@@ -58,6 +62,14 @@ def called(client: TestClient, role: str, method: str, path: str, body: Any = No
     return client.request(method, f"/api/v2/dags/{path}", json=body, headers=headers).status_code
 
 
+def refusals() -> list[tuple[str, str, str]]:
+    """Return the refusals that stand in Airflow's log: user, DAG, and call."""
+    with create_session() as session:
+        rows = session.query(Log).filter_by(event=REFUSED).order_by(Log.id).all()
+        told = [(row.owner, row.dag_id, json.loads(row.extra)) for row in rows]
+    return [(owner, dag_id, f"{extra['method']} {extra['path']}") for owner, dag_id, extra in told]
+
+
 LOSING = [
     ("POST", RUN, {"conf": OVER}),
     ("POST", RUN, {"conf": {**OVER, "dry_run": False}}),
@@ -85,6 +97,7 @@ LOSING = [
 def test_a_call_that_may_lose_something_needs_the_right_to_overwrite(client, passed, method, path, body):
     assert called(client, "user", method, path, body) == 403
     assert passed == []
+    assert refusals()[-1] == ("the user", path.split("/")[0], f"{method} {path}")
     assert called(client, "op", method, path, body) == 200
     assert [call for call, _ in passed] == [f"{method} api/v2/dags/{path}"]
 

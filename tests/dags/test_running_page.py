@@ -15,7 +15,7 @@ from tests.dags.test_web_view import as_role, filled, token_of
 from tests.dags.test_web_view import client as client  # a fixture
 from vmkeep.clock import now
 from vmkeep.model.job import TaskProgress, to_plain
-from vmkeep.web import TASKS
+from vmkeep.web import LIMIT, TASKS
 from vmkeep_airflow.liveprogress import KEY
 
 with warnings.catch_warnings():  # the libraries below deprecate each other
@@ -23,6 +23,7 @@ with warnings.catch_warnings():  # the libraries below deprecate each other
     from airflow.models import Connection, DagModel, DagRun
     from airflow.models.dag import DagTag
     from airflow.models.dagbundle import DagBundleModel
+    from airflow.models.log import Log
     from airflow.models.pool import Pool
     from airflow.models.task_state_store import TaskStateStoreModel
     from airflow.models.taskinstance import TaskInstance
@@ -293,6 +294,9 @@ def test_a_limit_is_changed_in_its_connection_and_nothing_else_is(view, airflow,
         assert (answer.status_code, answer.headers.get("location")) == (303, "/vmkeep/running#limits"), answer.text
         path, token, body, query = airflow.changed[-1]
         assert (path, token, query) == ("connections/kept", f"Bearer {view.cookies['_token']}", "update_mask=extra")
+        with create_session() as session:
+            noted = session.query(Log).filter_by(event=LIMIT).order_by(Log.id.desc()).first()
+            assert (noted.owner, json.loads(noted.extra).get("after")) == ("the op", text or None)
         rest = {name: value for name, value in kept.items() if name != "limit_rate"}
         assert json.loads(body["extra"]) == rest | ({"limit_rate": text} if wanted else {})
         assert set(body) == {"connection_id", "conn_type", "extra"}

@@ -238,8 +238,8 @@ def test_no_page_asks_databases_more_than_twenty_times(viewer, filled):
 
     points = filled[2]
     paths = ["fleet", "vms/key-web01", f"points/{points[0].id}", f"runs/{points[0].id}", "policies", "repositories",
-             "recoveries", "running", "windows", f"restore/{points[0].id}",
-             f"hardware?from={points[0].id}&to={points[1].id}"]  # fmt: skip
+             "recoveries", "running", "windows", "audit", "audit?about=x&person=y&by_itself=true",
+             f"restore/{points[0].id}", f"hardware?from={points[0].id}&to={points[1].id}"]  # fmt: skip
     asked: list[str] = []
 
     def note(_connection, _cursor, statement, *_rest):

@@ -4,11 +4,23 @@ A view model is a frozen value that holds every word and number of its page. So 
 same, and tests look at values. ``fleet``, ``vm``, ``hardware``, ``policies``, ``recoveries`` and ``capacity`` make the
 models, ``charts`` draws inline SVG, ``forms``, ``restore_fields``, ``restore`` and ``restore_plan`` are the restore
 wizard, ``files`` is the browser of a point's files, ``running`` is everything in ``work``, ``windows`` is one day's
-windows, drawn by ``day_bars``, ``states`` has the words of their states, ``words`` writes times, sizes and names, and
-``rendering`` fills the templates.
+windows, drawn by ``day_bars``, ``audit`` is who did what, in the words of ``audit_words``, ``states`` has the words of
+states, ``words`` writes times, sizes and names, and ``rendering`` fills the templates.
 Nothing here knows Airflow, a request or a clock.
 """
 
+from vmkeep.web.audit import (
+    AUDIT_DAYS,
+    AUDIT_ROWS,
+    SHEET_ROWS,
+    AuditEntry,
+    AuditPage,
+    AuditQuery,
+    audit_page,
+    audit_sheet,
+    begin_of,
+)
+from vmkeep.web.audit_words import DAGS, FETCHED, LIMIT, REFUSED, AuditKind, events_of, kind_of_run
 from vmkeep.web.capacity import RepositoriesPage, repositories_page
 from vmkeep.web.day_bars import bounds_of
 from vmkeep.web.files import FILES_A_PAGE, MOST_FOUND, FilesChoice, FilesPage, files_page, pattern_of
@@ -45,15 +57,26 @@ from vmkeep.web.windows import WindowBackup, WindowPlanned, WindowSeen, WindowsP
 from vmkeep.web.work import WORKING_STATES, AtWork, PoolUse, RateLimit, SnapshotAtWork, WorkRun, WorkTask
 
 __all__ = [
+    "AUDIT_DAYS",
+    "AUDIT_ROWS",
+    "DAGS",
+    "FETCHED",
     "FILES_A_PAGE",
+    "LIMIT",
     "MOST_FOUND",
     "PLANNED_BY",
     "POINTS_A_PAGE",
+    "REFUSED",
     "RUNS",
+    "SHEET_ROWS",
     "STATIC",
     "TASKS",
     "WORKING_STATES",
     "AtWork",
+    "AuditEntry",
+    "AuditKind",
+    "AuditPage",
+    "AuditQuery",
     "FilesChoice",
     "FilesPage",
     "FleetPage",
@@ -84,9 +107,13 @@ __all__ = [
     "WindowsPage",
     "WorkRun",
     "WorkTask",
+    "audit_page",
+    "audit_sheet",
+    "begin_of",
     "bounds_of",
     "checked",
     "conf_of",
+    "events_of",
     "faults_of",
     "fields_of",
     "files_page",
@@ -96,6 +123,7 @@ __all__ = [
     "hardware_page",
     "head_of",
     "kind_of",
+    "kind_of_run",
     "overwrites",
     "pattern_of",
     "policies_page",

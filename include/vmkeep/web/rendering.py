@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from vmkeep.web.words import shown_size
+from vmkeep.web.words import plain, shown_size
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +53,8 @@ class Frame:
     user: str
     may_operate: bool
     """Whether the user may start backups and restores, and so see the content of guests."""
+    may_audit: bool = False
+    """Whether the user may see who did what."""
 
 
 def render(template: str, frame: Frame, **values: Any) -> str:
@@ -70,6 +72,7 @@ def _environment() -> Environment:
         loader=PackageLoader("vmkeep.web"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
         lstrip_blocks=True,
     )  # fmt: skip
+    made.filters["plain"] = plain
     made.filters["size"] = shown_size
     made.filters["segment"] = lambda text: quote(text, safe="")
     return made

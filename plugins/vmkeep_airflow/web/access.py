@@ -39,6 +39,17 @@ def may_administer(user: Any, repository_conn_id: str) -> bool:
     return get_auth_manager().is_authorized_connection(method="PUT", details=details, user=user)
 
 
+def may_audit(user: Any) -> bool:
+    """Return whether a user may see who did what: who may restore, and read Airflow's own audit log.
+
+    The first, because an entry names files of guests. The second, because the page must lead round no right of Airflow.
+    """
+    reads = get_auth_manager().is_authorized_dag(
+        method="GET", access_entity=DagAccessEntity.AUDIT_LOG, details=DagDetails(id="vm_restore"), user=user
+    )
+    return reads and may_operate(user)
+
+
 def may_with_runs(user: Any, method: Literal["GET", "PUT"], dag_id: str) -> bool:
     """Return whether a user may do something with the runs of a DAG: see them (``GET``), or change them (``PUT``)."""
     return get_auth_manager().is_authorized_dag(
@@ -62,8 +73,18 @@ def operator(user: GetUserDep) -> Any:
     return _allowed(user, is_allowed=may_view(user) and may_operate(user), needs="start the DAG vm_restore")
 
 
+def auditor(user: GetUserDep) -> Any:
+    """Return the user who calls, if that user may see who did what.
+
+    :raises HTTPException: 401: nobody is logged in; 403: the user may not see it.
+    """
+    needs = "start the DAG vm_restore and read Airflow's audit log of it"
+    return _allowed(user, is_allowed=may_view(user) and may_audit(user), needs=needs)
+
+
 Viewer = Annotated[Any, Depends(viewer)]
 Operator = Annotated[Any, Depends(operator)]
+Auditor = Annotated[Any, Depends(auditor)]
 
 
 def _allowed(user: Any, *, is_allowed: bool, needs: str) -> Any:

@@ -61,7 +61,7 @@ def find_work(user: Any, now: datetime) -> WorkFound:
         runs = session.scalars(listed.options(selectinload(DagRun.dag_run_note))).all()
         may_stop = {dag_id: may_with_runs(user, "PUT", dag_id) for dag_id in {run.dag_id for run in runs}}
         left = _left(session, seen, now)
-        names = _names(session, [*runs, *left])
+        names = names_of(session, [*runs, *left])
         about = {run.id: names.get(run.id) or about_of(run) for run in (*runs, *left)}
         tasks = _tasks(session, runs)
         return WorkFound(
@@ -93,7 +93,7 @@ def find_run(user: Any, dag_id: str, run_id: str) -> tuple[str, bool] | None:
         run = session.scalar(wanted)
         if run is None or session.scalar(tagged) is None or not may_with_runs(user, "GET", dag_id):
             return None
-        return _names(session, [run]).get(run.id) or about_of(run), may_with_runs(user, "PUT", dag_id)
+        return names_of(session, [run]).get(run.id) or about_of(run), may_with_runs(user, "PUT", dag_id)
 
 
 def about_of(run: DagRun) -> str:
@@ -104,8 +104,8 @@ def about_of(run: DagRun) -> str:
     return first or subject(run.dag_id, run.conf or {}) or ""
 
 
-def _names(session: Session, runs: Sequence[DagRun]) -> dict[int, str]:
-    """Return the names of the VMs of backups, as their preflights have found them, by the runs' ids."""
+def names_of(session: Session, runs: Sequence[DagRun]) -> dict[int, str]:
+    """Return the names of the VMs of backups, as their preflights have found them, by the ids of the runs."""
     found = results_of(session, [run.id for run in runs if run.dag_id == "vm_backup"], "preflight")
     names = {run: value.get("vm", {}).get("name") for run, value in found.items()}
     return {run: str(name) for run, name in names.items() if name}

@@ -10,7 +10,7 @@ from fastapi.responses import HTMLResponse, Response
 
 from vmkeep.model.job import to_json
 from vmkeep.web import Frame, render
-from vmkeep_airflow.web.access import may_operate, viewer
+from vmkeep_airflow.web.access import may_audit, may_operate, viewer
 from vmkeep_airflow.web.paths import outer_path, own_path
 
 LONGEST: Final = 300
@@ -37,6 +37,7 @@ def frame_of(user: Any) -> Frame:
         airflow=outer_path(),
         user=str(user.get_name()) if user is not None else "",
         may_operate=user is not None and may_operate(user),
+        may_audit=user is not None and may_audit(user),
     )
 
 

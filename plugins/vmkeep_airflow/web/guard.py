@@ -96,7 +96,9 @@ async def _require(scope: Any, call: Call) -> None:
 def _require_right(app: Any, token: str, user: Any, call: Call) -> None:
     from fastapi import HTTPException, status
 
+    from vmkeep.web import REFUSED
     from vmkeep_airflow.web.access import may_administer
+    from vmkeep_airflow.web.auditlog import note
     from vmkeep_airflow.web.ownapi import OwnApi
 
     def conf_of(dag_id: str, run_id: str) -> Mapping[str, Any]:
@@ -107,6 +109,8 @@ def _require_right(app: Any, token: str, user: Any, call: Call) -> None:
 
     repository = right_needed(call, conf_of)
     if repository is not None and not may_administer(user, repository):
+        # Airflow notes calls only once they have come through to it.
+        note(user, REFUSED, dag_id=call.dag_id, run_id=call.run_id, method=call.method, path="/".join(call.parts))
         raise HTTPException(
             status.HTTP_403_FORBIDDEN,
             f"Only who may edit the connection {repository} in Airflow may write over a VM, and answer, clear or "

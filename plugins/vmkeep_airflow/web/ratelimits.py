@@ -43,8 +43,10 @@ def find_limits(user: Any) -> tuple[tuple[RateLimit, ...], tuple[str, ...]]:
     return tuple(limits), tuple(problems)
 
 
-def change_limit(api: OwnApi, conn_id: str, text: str) -> None:
-    """Write a limit into the connection of a repository. Work that runs notices it by itself.
+def change_limit(api: OwnApi, conn_id: str, text: str) -> str | None:
+    """Write a limit into the connection of a repository, and return the one before.
+
+    Work that runs notices it by itself.
 
     :param text: empty: there is no limit any more.
     :raises UsageError: the text is no limit.
@@ -64,8 +66,10 @@ def change_limit(api: OwnApi, conn_id: str, text: str) -> None:
             f"Connection {conn_id} as tasks see it is not that of Airflow's database. Change its limit where it is "
             "set: in the environment, or in the secrets backend.",
         )
+    before = fields.get(_FIELD) or None
     fields = {name: value for name, value in fields.items() if name != _FIELD} | ({_FIELD: text} if text else {})
     body = {"connection_id": conn_id, "conn_type": RepositoryHook.conn_type, "extra": json.dumps(fields)}
     answer = api.patch("connections", conn_id, body=body, update_mask="extra")
     if not answer.is_good:
         raise HTTPException(answer.code, f"Airflow did not take it: {answer.why}")
+    return str(before) if before is not None else None

@@ -5,22 +5,20 @@ Airflow's audit log gets a line for each download.
 
 from __future__ import annotations
 
-import json
 import unicodedata
 from functools import partial
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal
 from urllib.parse import quote
 
-from airflow.models.log import Log
-from airflow.utils.session import create_session
 from fastapi import Depends, HTTPException, Query, Request, status
 from fastapi.responses import HTMLResponse, Response, StreamingResponse
 
 from vmkeep.errors import UsageError
 from vmkeep.flows.point_file_stream import FetchForm, StreamRequest
 from vmkeep.flows.point_files import FilePath
-from vmkeep.web import FilesChoice, FilesPage
+from vmkeep.web import FETCHED, FilesChoice, FilesPage
 from vmkeep_airflow.web.access import Operator, operator
+from vmkeep_airflow.web.auditlog import note
 from vmkeep_airflow.web.downloads import Download
 from vmkeep_airflow.web.frame import answer_router, data, html, page_router
 from vmkeep_airflow.web.pointfiles import load_files
@@ -90,7 +88,7 @@ def fetch(
     asked = StreamRequest(point=point.ref, at=at, form=FetchForm(form) if form else None)
     download = Download(partial(connection_to, point.repository), asked, what=f"{volume}:{path} of {point.ref}")
     try:
-        _note(user, point=point.ref, volume=volume, path=path, form=form)
+        note(user, FETCHED, point=point.ref, volume=volume, path=path, form=form)
     except BaseException:
         download.stop()
         raise
@@ -120,12 +118,3 @@ def disposition(name: str) -> str:
 
 
 _BAD: Final = frozenset('/\\:*?"<>|%')
-
-
-def _note(user: Any, **what: object) -> None:
-    """Write into Airflow's audit log who has fetched a file."""
-    extra = json.dumps({name: str(value) for name, value in what.items() if value is not None})
-    with create_session() as session:
-        session.add(
-            Log(event="vmkeep_fetch_file", owner=user.get_id(), owner_display_name=user.get_name(), extra=extra)
-        )

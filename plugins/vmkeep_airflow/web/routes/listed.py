@@ -7,6 +7,7 @@ from typing import Final
 from fastapi import APIRouter
 
 from vmkeep_airflow.web.routes import (
+    audit,
     files,
     fleet,
     hardware,
@@ -41,5 +42,7 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     windows.answers,
     files.pages,
     files.answers,
+    audit.pages,
+    audit.answers,
     kept.pages,
 )

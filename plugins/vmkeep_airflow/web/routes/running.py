@@ -9,10 +9,11 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from vmkeep.clock import now
 from vmkeep.errors import UsageError
-from vmkeep.web import AtWork, RunningPage, running_page
+from vmkeep.web import LIMIT, AtWork, RunningPage, running_page
 from vmkeep_airflow.policies import PREFIX
 from vmkeep_airflow.web.access import Viewer, may_administer
 from vmkeep_airflow.web.atwork import find_run, find_work
+from vmkeep_airflow.web.auditlog import note
 from vmkeep_airflow.web.frame import LONGEST, answer_router, data, html, page_router
 from vmkeep_airflow.web.ownapi import OwnApiDep
 from vmkeep_airflow.web.paths import own_path
@@ -72,8 +73,8 @@ def stop(user: Viewer, api: OwnApiDep, dag_id: _Id, run_id: _Id) -> Response:
     known = api.get("dags", dag_id, "dagRuns", run_id)
     line = f"stopped by {user.get_name()} in the web view"
     before = str((known.data.get("note") if isinstance(known.data, dict) else None) or "")
-    note = "\n".join(filter(None, [before[: _LONGEST_NOTE - len(line) - 1], line]))
-    answer = api.patch("dags", dag_id, "dagRuns", run_id, body={"state": "failed", "note": note})
+    noted = "\n".join(filter(None, [before[: _LONGEST_NOTE - len(line) - 1], line]))
+    answer = api.patch("dags", dag_id, "dagRuns", run_id, body={"state": "failed", "note": noted})
     if not answer.is_good:
         raise HTTPException(answer.code, f"Airflow did not stop it: {answer.why}")
     return RedirectResponse(own_path("running"), status.HTTP_303_SEE_OTHER)
@@ -84,10 +85,12 @@ def take_limit(user: Viewer, api: OwnApiDep, sent: SentForm, conn_id: _Id) -> Re
     """Change the rate limit of a repository's connection."""
     if not may_administer(user, conn_id):
         raise HTTPException(status.HTTP_403_FORBIDDEN, "Only who may edit the connection in Airflow changes its limit.")
+    text = (sent.get("limit_rate") or [""])[0].strip()
     try:
-        change_limit(api, conn_id, (sent.get("limit_rate") or [""])[0].strip())
+        before = change_limit(api, conn_id, text)
     except UsageError as error:
         raise HTTPException(status.HTTP_422_UNPROCESSABLE_CONTENT, str(error)) from error
+    note(user, LIMIT, connection_id=conn_id, before=before, after=text or None)  # Airflow's own row hides the values
     return RedirectResponse(f"{own_path('running')}#limits", status.HTTP_303_SEE_OTHER)
 
 

@@ -66,10 +66,10 @@ def test_the_pages_load_only_what_is_here_and_are_pictured(airflow, api, browser
         faults = watched(page, url)
         page.goto(f"{url}/vmkeep/fleet")
         page.screenshot(path=PICTURES / f"fleet-{scheme}-{width}.png", full_page=True)
-        for name in ("Policies", "Repositories", "Recoveries"):
+        for name in ("Policies", "Repositories", "Recoveries", "Who did what"):
             page.get_by_role("link", name=name, exact=True).click()
             expect(page.locator("h1")).to_have_text(name)
-            page.screenshot(path=PICTURES / f"{name.lower()}-{scheme}-{width}.png", full_page=True)
+            page.screenshot(path=PICTURES / f"{name.lower().replace(' ', '-')}-{scheme}-{width}.png", full_page=True)
             assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), name
         page.goto(f"{url}/vmkeep/fleet")
         page.fill("input[type=search]", web01)

@@ -1,0 +1,170 @@
+"""Who did what is read from Airflow's runs and its log, and shown only to those who may read that log and restore."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from datetime import timedelta
+
+import pytest
+
+from tests.dags.test_running_page import add_dag
+from tests.dags.test_web_view import as_role, filled
+from tests.dags.test_web_view import client as client  # a fixture
+from vmkeep.clock import now
+from vmkeep.web import AuditQuery
+from vmkeep_airflow.web import auditlog
+
+with warnings.catch_warnings():  # the libraries below deprecate each other
+    warnings.simplefilter("default")
+    from airflow.models import DagRun
+    from airflow.models.log import Log
+    from airflow.utils.session import create_session
+    from airflow.utils.types import DagRunTriggeredByType
+
+pytestmark = pytest.mark.filterwarnings("default")
+__all__ = ["filled"]
+RESTORE = "restore__audit"
+AT = now().replace(microsecond=0)
+
+
+def ago(**since):
+    return AT - timedelta(**since)
+
+
+@pytest.fixture(scope="module")
+def done():
+    """Put things into Airflow's database that people have done, and others that are none of vmkeep's."""
+    with create_session() as session:
+        for dag_id in ("vm_restore", "vm_backup", "backup_window_gold"):
+            add_dag(session, dag_id)
+        runs = [
+            run("vm_restore", RESTORE, ago(hours=1), "anna", note="p to web01", state="success",
+                conf={"on_conflict": "overwrite", "point": "p"}),
+            run("backup_window_gold", "by-hand", ago(hours=2), "ben"),
+            run("vm_backup", "of-the-window", ago(hours=2), "ben", by="OPERATOR", conf={"vm": "db%1"}),
+            run("vm_backup", "nightly", ago(hours=3), None, by="TIMETABLE"),
+            run("elsewhere", "others", ago(hours=1), "anna"),
+            run("vm_backup", "long-ago", ago(days=9), "anna"),
+        ]  # fmt: skip
+        session.add_all(runs)
+        rows = [
+            row("update_hitl_detail", "carla", minutes=30, task_id="approve", chosen_options=["Approve"]),
+            row("patch_dag_run", "Carla", minutes=20, state="failed"),
+            row("patch_connection", "dora", minutes=15, dag_id=None, run_id=None, connection_id="vmkeep_default",
+                conn_type="vmkeep", extra='{"retention": "***"}'),
+            row("patch_connection", "dora", minutes=15, dag_id=None, run_id=None, connection_id="shop",
+                conn_type="postgres"),
+            row("trigger_dag_run", "anna", minutes=60),
+            row("trigger_dag_run", "eve", minutes=10, run_after="1999-01-01T00:00:00Z"),
+            row("patch_dag_run", "anna", minutes=5, dag_id="elsewhere", run_id="others", state="failed"),
+            row("running", "vmkeep", minutes=5),
+        ]  # fmt: skip
+        session.add_all(rows)
+        session.flush()
+        made = [each.id for each in runs], [each.id for each in rows]
+    yield
+    with create_session() as session:
+        for kind, ids in zip((DagRun, Log), made, strict=True):
+            for number in ids:
+                session.delete(session.get(kind, number))
+
+
+def run(dag_id, run_id, at, who, *, by="REST_API", note=None, state="success", conf=None):
+    made = DagRun(dag_id=dag_id, run_id=run_id, run_type="manual", run_after=at, state=state, conf=conf or {},
+                  triggering_user_name=who, triggered_by=DagRunTriggeredByType[by])  # fmt: skip
+    if note:
+        made.note = note
+    return made
+
+
+def row(event, who, *, minutes, dag_id="vm_restore", run_id=RESTORE, task_id=None, **extra):
+    made = Log(event=event, owner=who, owner_display_name=who, extra=json.dumps(extra), task_id=task_id)
+    made.dag_id, made.run_id, made.dttm = dag_id, run_id, ago(minutes=minutes)
+    return made
+
+
+def told(client, **query):
+    answer = as_role(client, "op").get("/vmkeep/api/audit", params=query)
+    assert answer.status_code == 200, answer.text
+    ours = ("anna", "ben", "carla", "dora", "eve", "")
+    return [(each["person"], each["done"]) for each in answer.json()["rows"] if each["person"].lower() in ours]
+
+
+@pytest.mark.usefixtures("done")
+def test_people_and_what_they_did_stand_on_the_page_the_newest_first_and_nothing_of_others(client):
+    assert told(client) == [
+        ("eve", "asked for a run as of another time than now"),
+        ("dora", "changed connection vmkeep_default (fields retention)"),
+        ("Carla", "stopped the run: set it to failed"),
+        ("carla", "said yes to the question of task approve"),
+        ("anna", "started vm_restore: on_conflict overwrite"),
+        ("ben", "started backup_window_gold"),
+    ]
+    page = client.get("/vmkeep/audit").text
+    assert "p to web01" in page
+    assert f"/dags/vm_restore/runs/{RESTORE}" in page
+    sheet = client.get("/vmkeep/audit.csv")
+    assert sheet.headers["content-type"] == "text/csv; charset=utf-8"
+    assert "carla,,answer,said yes to the question of task approve,p to web01,vm_restore" in sheet.text
+
+
+@pytest.mark.usefixtures("done")
+@pytest.mark.parametrize(
+    ("query", "people"),
+    [
+        ({"person": "CARLA"}, ["Carla", "carla"]),
+        ({"about": "WEB01"}, ["eve", "Carla", "carla", "anna"]),
+        ({"about": "%", "by_itself": True}, ["ben"]),
+        ({"kind": "restore"}, ["anna"]),
+        ({"kind": "answer"}, ["carla"]),
+        ({"kind": "backup", "by_itself": True}, ["ben", "ben", ""]),
+        ({"kind": "backup", "days": 30}, ["ben", "anna"]),
+        ({"until": ago(minutes=45).isoformat()}, ["anna", "ben"]),
+    ],
+)
+def test_a_person_a_vm_a_kind_and_a_time_are_chosen(client, query, people):
+    assert [person for person, _ in told(client, **query)] == people
+
+
+@pytest.mark.usefixtures("done")
+@pytest.mark.parametrize("most", [1, 2, 3, 100])
+def test_pages_of_any_length_lose_no_entry_and_repeat_none(client, most):
+    as_role(client, "op")
+    user = type("User", (), {"get_id": lambda _: "x", "get_name": lambda _: "x", "get_role": lambda _: "op"})()
+    user.role, user.teams = "OP", []
+
+    def pages(most):
+        query = AuditQuery(by_itself=True)
+        while True:
+            found = auditlog.find_entries(user, query, now=now(), most=most)
+            assert len(found.entries) <= most
+            yield from found.entries
+            if found.older_until is None:
+                return
+            query = AuditQuery(by_itself=True, until=found.older_until, days=(found.older_until - ago(days=7)).days + 1)
+
+    def keys(entries):
+        return sorted((each.at, each.event, each.person) for each in entries if each.at > ago(hours=2, minutes=-1))
+
+    assert keys(pages(most)) == keys(pages(1000))
+
+
+@pytest.mark.parametrize(("role", "code"), [("viewer", 403), ("user", 200), ("op", 200), ("admin", 200)])
+def test_only_who_may_restore_sees_who_did_what(client, role, code):
+    assert as_role(client, role).get("/vmkeep/audit").status_code == code
+    assert ("Who did what" in client.get("/vmkeep/fleet").text) is (code == 200)
+    assert client.get("/vmkeep/audit.csv").status_code == code
+    assert client.get("/vmkeep/api/audit").status_code == code
+
+
+def test_who_may_not_read_airflows_own_log_does_not_read_it_here(client, monkeypatch):
+    from airflow.api_fastapi.app import get_auth_manager
+
+    allowed = type(get_auth_manager()).is_authorized_dag
+
+    def without_log(self, **asked):
+        return getattr(asked.get("access_entity"), "name", "") != "AUDIT_LOG" and allowed(self, **asked)
+
+    monkeypatch.setattr(type(get_auth_manager()), "is_authorized_dag", without_log)
+    assert as_role(client, "admin").get("/vmkeep/audit").status_code == 403
