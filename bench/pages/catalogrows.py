@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import Engine, update
+from sqlalchemy.orm import Session
 
 from bench.pages.airflowrows import POLICY, run_keys
 from bench.quality import DAY, GIB, REPOSITORY, fill, name_of
@@ -20,6 +21,7 @@ from vmkeep.catalog import (
     open_catalog,
 )
 from vmkeep.catalog.schema import PointRow
+from vmkeep.catalog.sums import begin_sums, settle_sums
 
 _PLANS = 10
 _DRILLS = 60
@@ -35,6 +37,10 @@ def fill_catalog(engine: Engine, url: str, *, vms: int, nights: int, now: dateti
         for night, run in run_keys(vms // 2, nights, now):
             of_it = (PointRow.repository == REPOSITORY) & (PointRow.ref == ref_of(vms // 2, night, at))
             connection.execute(update(PointRow).where(of_it).values(run=run))
+    with Session(engine) as session, session.begin():
+        begin_sums(session, REPOSITORY)
+        session.flush()
+        settle_sums(session, REPOSITORY, ())
     note(url, vms, nights, now)
 
 

@@ -21,6 +21,7 @@ from vmkeep.catalog.overview import Overview
 from vmkeep.catalog.recovery_notes import RecoveryNotes
 from vmkeep.catalog.rows import TABLES, PointRows, rows_of
 from vmkeep.catalog.schema import DiskRow, FactRow, GuestRow, PointRow, SourceRow
+from vmkeep.catalog.sums import begin_sums, drop_sums, settle_sums, sum_again
 from vmkeep.errors import CatalogError, CorruptError, NotFoundError
 from vmkeep.model.point import RestorePoint
 from vmkeep.model.selector import names_meant
@@ -106,6 +107,7 @@ class Catalog:
         if left_out:  # points that are gone by now are not damaged, but were removed meanwhile
             there -= left_out.keys() - set(manifests.point_refs())
         self._forget(manifests.id, sorted(here - there))
+        self._settle(manifests.id, there - left_out.keys())
         damaged = [f"{ref}: {why}" for ref, why in left_out.items() if ref in there]
         return Refreshed(
             added=len(there - here) - len(damaged),
@@ -119,6 +121,7 @@ class Catalog:
         with self._session() as session:
             for table in TABLES:
                 session.execute(delete(table).where(table.repository == manifests.id))
+            drop_sums(session, manifests.id)
         return self.refresh(manifests)
 
     def record(self, repository: str, point: RestorePoint) -> None:
@@ -202,8 +205,22 @@ class Catalog:
         return kept_reports(self._engine, repository, most)
 
     def _forget(self, repository: str, refs: list[str]) -> None:
+        if not refs:
+            return
         with self._session() as session:
             forget_all(session, repository, refs)
+            sum_again(session, repository, {ref.rpartition("/")[0] for ref in refs})
+
+    def _settle(self, repository: str, refs: set[str]) -> None:
+        """Let the sums of each VM fit its points, whoever entered them."""
+        try:
+            with self._session() as session:
+                begin_sums(session, repository)
+        except CatalogError as error:
+            if not isinstance(error.__cause__, IntegrityError):  # another process has begun them at the same time
+                raise
+        with self._session() as session:
+            settle_sums(session, repository, refs)
 
     @contextmanager
     def _session(self) -> Iterator[Session]:

@@ -7,6 +7,7 @@ one point that does not fit keeps no other one out.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from itertools import islice
@@ -19,6 +20,7 @@ from sqlalchemy.orm import Session
 
 from vmkeep.catalog.rows import TABLES, PointRows
 from vmkeep.catalog.schema import FactRow, GuestRow, PointRow, SourceRow
+from vmkeep.catalog.sums import sum_again
 from vmkeep.errors import CatalogError
 
 T = TypeVar("T")
@@ -57,11 +59,20 @@ def _enter(sessions: Sessions, points: Sequence[PointRows]) -> dict[str, str]:
 
 
 def _insert(session: Session, points: Sequence[PointRows]) -> None:
-    """Insert the rows of points, those first to which others refer. Rows that are there stay as they are."""
+    """Insert the rows of points, those first to which others refer, and count the points of their VMs again.
+
+    Rows that are there stay as they are.
+    """
     connection = session.connection()
     for table in reversed(TABLES):
         if rows := [row for point in points for row in point[table]]:
             connection.execute(_unless_there(table.__table__, connection.dialect.name), rows)
+    vms: defaultdict[str, set[str]] = defaultdict(set)
+    for point in points:
+        for fact in point[FactRow]:
+            vms[fact["repository"]].add(fact["vm_key"])
+    for repository in sorted(vms):
+        sum_again(session, repository, vms[repository])
 
 
 def _unless_there(table: Any, kind: str) -> Any:

@@ -15,7 +15,7 @@ from vmkeep.catalog.overview_values import ListedDisk, ListedPoint, NotedMark, N
 from vmkeep.catalog.schema import DiskFactRow, DiskRow, FactRow, GuestRow, PointRow, SourceRow
 
 T = TypeVar("T")
-_AT_ONCE: Final = 1000
+AT_ONCE: Final = 1000
 """Rows that one statement inserts, and keys that one statement names, at most."""
 
 
@@ -102,5 +102,5 @@ def fields_of(kind: Any, values: Any) -> dict[str, Any]:
 def parted(rows: Iterable[T]) -> Iterator[list[T]]:
     """Yield rows in parts that one statement may have."""
     waiting = iter(rows)
-    while some := list(islice(waiting, _AT_ONCE)):
+    while some := list(islice(waiting, AT_ONCE)):
         yield some

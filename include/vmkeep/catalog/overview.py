@@ -11,9 +11,8 @@ from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Engine, and_, case, delete, func, insert, or_, select, text, tuple_, union
+from sqlalchemy import Engine, and_, delete, func, insert, or_, select, tuple_
 from sqlalchemy.orm import Session
 
 from vmkeep.catalog.engine import make_tables, speaking
@@ -29,7 +28,6 @@ from vmkeep.catalog.overview_tables import (
     NotedVmRow,
 )
 from vmkeep.catalog.overview_values import (
-    BadPoint,
     ListedPoint,
     NotedMark,
     NotedProof,
@@ -38,11 +36,7 @@ from vmkeep.catalog.overview_values import (
     VmSummary,
 )
 from vmkeep.catalog.schema import FactRow, PointRow, SourceRow
-
-_HOSTS: Final = "host-%"
-"""Keys of ESXi hosts, which are no VMs."""
-_BAD_MARKS: Final = ("damaged", "suspect")
-_FAILED: Final = "failed"
+from vmkeep.catalog.summaries import summaries_of_all, summaries_of_vm
 
 
 class Overview:
@@ -88,18 +82,13 @@ class Overview:
         """Return the repositories that have points here, or were looked at."""
         with self._session() as session:
             noted = {row.repository: row for row in session.scalars(select(NotedRepositoryRow))}
-            ids = set(noted)
-            last = ""
-            while found := session.scalar(select(func.min(FactRow.repository)).where(FactRow.repository > last)):
-                ids.add(found)  # a step of the index for each repository, because DISTINCT would read every point
-                last = found
             return [
                 NotedRepository(
                     repository=each,
                     location=noted[each].location if each in noted else None,
                     at=_time(noted[each].at) if each in noted else None,
                 )
-                for each in sorted(ids)
+                for each in sorted({*noted, *_repositories(session)})
             ]
 
     def summaries(self, now: datetime, vm_key: str | None = None) -> list[VmSummary]:
@@ -110,61 +99,10 @@ class Overview:
 
         :param vm_key: only this VM; ``None``: all.
         """
-        fact, of_vm = FactRow, self._of_vm(vm_key)
-        is_bad = _bad_points()
-        good = case((and_(is_bad.c.ref.is_(None), fact.at <= int(now.timestamp())), fact.at))
-        numbers = (
-            select(
-                fact.repository, fact.vm_key, func.count().label("points"), func.max(good).label("good"),
-                func.max(fact.at).label("newest"), func.sum(fact.bytes_stored).label("stored"),
-                func.count(is_bad.c.ref).label("bad"),
-            )
-            .outerjoin(is_bad, (is_bad.c.repository == fact.repository) & (is_bad.c.ref == fact.ref))
-            .where(*of_vm)
-            .group_by(fact.repository, fact.vm_key)
-            .subquery()
-        )  # fmt: skip
-        query = (
-            select(numbers, fact.ref, fact.vm_name, fact.policy, fact.capacity)
-            .join(
-                fact,
-                (fact.repository == numbers.c.repository)
-                & (fact.vm_key == numbers.c.vm_key)
-                & (fact.at == func.coalesce(numbers.c.good, numbers.c.newest)),
-            )
-            .order_by(fact.ref)
-        )
         with self._session() as session:
-            _alone(session)
-            rows = {(row.repository, row.vm_key): row for row in session.execute(query)}  # one of two of one second
-            bad = self._newest_bad(session, now, of_vm)
-        return [_summary(row, bad.get(at)) for at, row in rows.items()]
-
-    def _newest_bad(
-        self, session: Session, now: datetime, of_vm: list[ColumnElement[bool]]
-    ) -> dict[tuple[str, str], BadPoint]:
-        """Return the newest point of each VM that is not good, by repository and VM. Few points are bad."""
-        fact, found = FactRow, dict[tuple[str, str], BadPoint]()
-        parts = (
-            select(fact.repository, fact.vm_key, fact.ref, fact.at, table.kind)
-            .join(table, (table.repository == fact.repository) & (table.ref == fact.ref))
-            .where(condition, fact.at <= int(now.timestamp()), *of_vm)
-            for table, condition in _BAD_BY
-        )
-        bad = union(*parts).subquery()
-        for row in session.execute(select(bad).order_by(bad.c.at, bad.c.ref, bad.c.kind)):
-            place, at = (row.repository, row.vm_key), _time(row.at)
-            known = found.get(place)
-            faults = known.faults if known is not None and known.ref == row.ref else ()
-            found[place] = BadPoint(ref=row.ref, at=at, faults=(*faults, row.kind))
-        return found
-
-    def _of_vm(self, vm_key: str | None) -> list[ColumnElement[bool]]:
-        """Return the conditions on the facts of one VM, which an index serves, or of all."""
-        if vm_key is None:
-            return [FactRow.vm_key.not_like(_HOSTS)]
-        having = select(PointRow.repository).where(PointRow.vm_key == vm_key)
-        return [FactRow.repository.in_(having), FactRow.vm_key == vm_key]
+            if vm_key is not None:
+                return summaries_of_vm(session, now, vm_key)
+            return summaries_of_all(session, now, _repositories(session))
 
     def places(self, vms: Collection[VmSummary]) -> dict[str, str]:
         """Return where VMs were when they were backed up: host of the vCenter and managed object id, by the VM's key.
@@ -271,43 +209,14 @@ class Overview:
             yield session
 
 
-def _alone(session: Session) -> None:
-    """Let PostgreSQL answer the questions of a session in one process.
-
-    It would let each helper group all points for itself, so that a click costs as much CPU again for each of them.
-    """
-    if session.get_bind().dialect.name == "postgresql":
-        session.execute(text("SET LOCAL max_parallel_workers_per_gather = 0"))
-
-
-_BAD_BY: Final[tuple[tuple[Any, ColumnElement[bool]], ...]] = (
-    (NotedMarkRow, NotedMarkRow.kind.in_(_BAD_MARKS)),
-    (NotedProofRow, NotedProofRow.result == _FAILED),
-)
-"""The tables that tell that a point is not good, each with the condition of its rows that do."""
-
-
-def _bad_points() -> Any:
-    """Return the points that are damaged or suspect, or have failed a check, each once."""
-    return union(*(select(table.repository, table.ref).where(condition) for table, condition in _BAD_BY)).subquery()
-
-
-def _summary(row: Any, bad: BadPoint | None) -> VmSummary:
-    is_good = row.good is not None
-    return VmSummary(
-        repository=row.repository,
-        vm_key=row.vm_key,
-        vm_name=row.vm_name,
-        policy=row.policy,
-        points=row.points,
-        capacity=row.capacity,
-        bytes_stored=int(row.stored or 0),
-        ref=row.ref if is_good else None,
-        newest=_time(row.good) if is_good else None,
-        bad=row.bad,
-        newest_bad=bad,
-        told_by=row.ref,
-    )
+def _repositories(session: Session) -> set[str]:
+    """Return the ids of the repositories that have points."""
+    ids: set[str] = set()
+    last = ""
+    while found := session.scalar(select(func.min(FactRow.repository)).where(FactRow.repository > last)):
+        ids.add(found)  # a step of the index for each repository, because DISTINCT would read every point
+        last = found
+    return ids
 
 
 def _time(seconds: int) -> datetime:

@@ -1,4 +1,4 @@
-"""The catalog's six tables. A new version may drop and refill them, because all their content is from manifests."""
+"""The catalog's eight tables. A new version may drop and refill them, because all their content is from manifests."""
 
 from __future__ import annotations
 
@@ -161,3 +161,30 @@ class DiskFactRow(Base):
     """The disk was read from a snapshot of vSphere, so that there should be a change id."""
     unasked: Mapped[bool] = mapped_column(Boolean)
     """The disk was skipped, and no rule of the request left it out."""
+
+
+class SummedVmRow(Base):
+    """The points of one VM in numbers, with the facts of the newest one; see ``vmkeep.catalog.sums``."""
+
+    __tablename__ = "vmkeep_summed_vm"
+
+    repository: Mapped[str] = mapped_column(String(64), primary_key=True)
+    vm_key: Mapped[str] = mapped_column(String(190), primary_key=True)
+    ref: Mapped[str] = mapped_column(String(255))
+    at: Mapped[int] = mapped_column(BigInteger)
+    vm_name: Mapped[str] = mapped_column(String(255))
+    policy: Mapped[str] = mapped_column(String(60))
+    capacity: Mapped[int] = mapped_column(BigInteger)
+    points: Mapped[int] = mapped_column(BigInteger)
+    bytes_stored: Mapped[int] = mapped_column(BigInteger)
+    """Bytes that all points of the VM have stored."""
+
+
+class SummedRepositoryRow(Base):
+    """A repository whose VMs have sums. Who writes its points holds this row, so that none misses another's point."""
+
+    __tablename__ = "vmkeep_summed_repository"
+
+    repository: Mapped[str] = mapped_column(String(64), primary_key=True)
+    whole: Mapped[bool] = mapped_column(Boolean)
+    """Every VM has its row; if not, nobody reads them."""

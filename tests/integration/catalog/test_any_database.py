@@ -22,6 +22,7 @@ from tests.patience import HANG
 from tests.unit.catalog.test_catalog import Manifests, point
 from vmkeep.catalog import Catalog, ask_catalog, engine, open_catalog
 from vmkeep.catalog.engine import write_ahead
+from vmkeep.catalog.schema import SummedVmRow
 from vmkeep.errors import CatalogError, UnreachableError
 from vmkeep.testing.servers import Postgres, free_ports, postgres_server
 
@@ -102,6 +103,25 @@ def test_a_point_that_the_database_refuses_keeps_no_other_out(postgres):
         assert [entry.id for entry in catalog.points("repo")] == [point(0).id, point(2).id]
     assert (refreshed.added, len(refreshed.damaged)) == (2, 1)
     assert too_long.ref in refreshed.damaged[0]
+
+
+def test_backups_that_end_at_once_are_all_in_the_sums_of_their_vm(postgres):
+    with open_catalog(postgres.url) as catalog:
+        catalog.rebuild(Manifests(point(0)))
+        together = threading.Barrier(STARTERS)
+
+        def end(number: int) -> None:
+            together.wait(HANG)
+            catalog.record("repo", point(number))
+
+        ending = [threading.Thread(target=end, args=(number + 1,)) for number in range(STARTERS)]
+        for each in ending:
+            each.start()
+        for each in ending:
+            each.join(HANG)
+        with engine.open_engine(postgres.url) as opened, Session(opened) as session:
+            (row,) = session.query(SummedVmRow)
+            assert (row.points, row.ref) == (STARTERS + 1, point(STARTERS).ref)
 
 
 class LetsGoAfterAFailure(sqlite3.Connection):

@@ -1,0 +1,186 @@
+"""Sums up the points of each VM: the newest good one, their number and their bytes.
+
+The sums of a VM (``sums``) serve if they fit its newest point, which the index of points tells. They may lag behind an
+older program that writes into the same database, and a VM must not be called safe by a point that is gone. The points
+of all other VMs are grouped: VMs with a point that is not good or is of the future, and those without fitting sums.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from sqlalchemy import ColumnElement, and_, case, func, select, text, union
+from sqlalchemy.orm import Session
+
+from vmkeep.catalog.listed_points import AT_ONCE
+from vmkeep.catalog.overview_tables import NotedMarkRow, NotedProofRow
+from vmkeep.catalog.overview_values import BadPoint, VmSummary
+from vmkeep.catalog.schema import FactRow, PointRow, SummedRepositoryRow, SummedVmRow
+
+_HOSTS: Final = "host-%"
+"""Keys of ESXi hosts, which are no VMs."""
+_BAD_BY: Final[tuple[tuple[Any, ColumnElement[bool]], ...]] = (
+    (NotedMarkRow, NotedMarkRow.kind.in_(("damaged", "suspect"))),
+    (NotedProofRow, NotedProofRow.result == "failed"),
+)
+"""The tables that tell that a point is not good, each with the condition of its rows that do."""
+
+
+def summaries_of_vm(session: Session, now: datetime, vm_key: str) -> list[VmSummary]:
+    """Return the points of one VM in numbers, for each repository that has some."""
+    having = select(PointRow.repository).where(PointRow.vm_key == vm_key)
+    of_vm = (FactRow.repository.in_(having), FactRow.vm_key == vm_key)
+    bad = _newest_bad(session, now, *of_vm)
+    return [_summary(row, bad) for row in _grouped(session, now, *of_vm)]
+
+
+def summaries_of_all(session: Session, now: datetime, repositories: Iterable[str]) -> list[VmSummary]:
+    """Return the points of each VM in numbers.
+
+    :param repositories: those that have points.
+    """
+    bad = _newest_bad(session, now, FactRow.vm_key.not_like(_HOSTS))
+    known = SummedRepositoryRow
+    whole = set(session.scalars(select(known.repository).where(known.whole.is_(True))))
+    found: list[VmSummary] = []
+    unfit: defaultdict[str, list[str]] = defaultdict(list)
+    for row in session.execute(_sums()):
+        if row.repository not in whole:
+            continue
+        is_good = (row.repository, row.vm_key) not in bad and row.at <= int(now.timestamp())
+        if is_good and row.at == row.newest:
+            found.append(_of_sums(row))
+        else:
+            unfit[row.repository].append(row.vm_key)
+    for repository in repositories:
+        if repository not in whole or len(unfit[repository]) > AT_ONCE:
+            found = [each for each in found if each.repository != repository]
+            of_vms = FactRow.vm_key.not_like(_HOSTS)
+        else:
+            of_vms = FactRow.vm_key.in_(unfit[repository])
+        if repository not in whole or unfit[repository]:
+            rows = _grouped(session, now, FactRow.repository == repository, of_vms)
+            found.extend(_summary(row, bad) for row in rows)
+    return found
+
+
+def _sums() -> Any:
+    """Return the sums of all VMs. The time of the newest point is the end of an index's range for each of them."""
+    row, fact = SummedVmRow, FactRow
+    newest = (
+        select(func.max(fact.at)).where(fact.repository == row.repository, fact.vm_key == row.vm_key).scalar_subquery()
+    )
+    return select(
+        row.repository, row.vm_key, row.ref, row.at, row.vm_name, row.policy, row.capacity, row.points,
+        row.bytes_stored, newest.label("newest"),
+    ).where(row.vm_key.not_like(_HOSTS))  # fmt: skip
+
+
+def _grouped(session: Session, now: datetime, *of_vms: ColumnElement[bool]) -> Collection[Any]:
+    """Return the numbers of VMs from their points, which are read twice: to group them, and to find the newest."""
+    _alone(session)
+    fact, is_bad = FactRow, _bad_points()
+    good = case((and_(is_bad.c.ref.is_(None), fact.at <= int(now.timestamp())), fact.at))
+    numbers = (
+        select(
+            fact.repository, fact.vm_key, func.count().label("points"), func.max(good).label("good"),
+            func.max(fact.at).label("newest"), func.sum(fact.bytes_stored).label("stored"),
+            func.count(is_bad.c.ref).label("bad"),
+        )
+        .outerjoin(is_bad, (is_bad.c.repository == fact.repository) & (is_bad.c.ref == fact.ref))
+        .where(*of_vms)
+        .group_by(fact.repository, fact.vm_key)
+        .subquery()
+    )  # fmt: skip
+    query = (
+        select(numbers, fact.ref, fact.vm_name, fact.policy, fact.capacity)
+        .join(
+            fact,
+            (fact.repository == numbers.c.repository)
+            & (fact.vm_key == numbers.c.vm_key)
+            & (fact.at == func.coalesce(numbers.c.good, numbers.c.newest)),
+        )
+        .order_by(fact.ref)
+    )
+    return {(row.repository, row.vm_key): row for row in session.execute(query)}.values()  # one of two of one second
+
+
+def _alone(session: Session) -> None:
+    """Let PostgreSQL answer the questions of a session in one process.
+
+    It would let each helper group all points for itself, so that a click costs as much CPU again for each of them.
+    """
+    if session.get_bind().dialect.name == "postgresql":
+        session.execute(text("SET LOCAL max_parallel_workers_per_gather = 0"))
+
+
+def _bad_points() -> Any:
+    """Return the points that are damaged or suspect, or have failed a check, each once."""
+    return union(*(select(table.repository, table.ref).where(condition) for table, condition in _BAD_BY)).subquery()
+
+
+def _newest_bad(
+    session: Session, now: datetime, *of_vms: ColumnElement[bool]
+) -> dict[tuple[str, str], BadPoint | None]:
+    """Return the VMs with points that are not good, which are few, by repository and key.
+
+    Each has the newest of these points; ``None``: it is of the future.
+    """
+    fact, found = FactRow, dict[tuple[str, str], BadPoint | None]()
+    parts = (
+        select(fact.repository, fact.vm_key, fact.ref, fact.at, table.kind)
+        .join(table, (table.repository == fact.repository) & (table.ref == fact.ref))
+        .where(condition, *of_vms)
+        for table, condition in _BAD_BY
+    )
+    bad = union(*parts).subquery()
+    for row in session.execute(select(bad).order_by(bad.c.at, bad.c.ref, bad.c.kind)):
+        place, at = (row.repository, row.vm_key), _time(row.at)
+        known = found.setdefault(place, None)
+        if at <= now:
+            faults = known.faults if known is not None and known.ref == row.ref else ()
+            found[place] = BadPoint(ref=row.ref, at=at, faults=(*faults, row.kind))
+    return found
+
+
+def _summary(row: Any, bad: Mapping[tuple[str, str], BadPoint | None]) -> VmSummary:
+    is_good = row.good is not None
+    return VmSummary(
+        repository=row.repository,
+        vm_key=row.vm_key,
+        vm_name=row.vm_name,
+        policy=row.policy,
+        points=row.points,
+        capacity=row.capacity,
+        bytes_stored=int(row.stored or 0),
+        ref=row.ref if is_good else None,
+        newest=_time(row.good) if is_good else None,
+        bad=row.bad,
+        newest_bad=bad.get((row.repository, row.vm_key)),
+        told_by=row.ref,
+    )
+
+
+def _of_sums(row: Any) -> VmSummary:
+    """Return the summary of a VM all of whose points are good."""
+    return VmSummary(
+        repository=row.repository,
+        vm_key=row.vm_key,
+        vm_name=row.vm_name,
+        policy=row.policy,
+        points=row.points,
+        capacity=row.capacity,
+        bytes_stored=row.bytes_stored,
+        ref=row.ref,
+        newest=_time(row.at),
+        bad=0,
+        newest_bad=None,
+        told_by=row.ref,
+    )
+
+
+def _time(seconds: int) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)
