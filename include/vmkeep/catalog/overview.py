@@ -211,12 +211,11 @@ class Overview:
 
 def _repositories(session: Session) -> set[str]:
     """Return the ids of the repositories that have points."""
-    ids: set[str] = set()
-    last = ""
-    while found := session.scalar(select(func.min(FactRow.repository)).where(FactRow.repository > last)):
-        ids.add(found)  # a step of the index for each repository, because DISTINCT would read every point
-        last = found
-    return ids
+    first = select(func.min(FactRow.repository).label("id")).cte(recursive=True)
+    after = select(func.min(FactRow.repository)).where(FactRow.repository > first.c.id).scalar_subquery()
+    # A step of the index for each repository, because DISTINCT would read every point.
+    steps = first.union_all(select(after).where(first.c.id.is_not(None)))
+    return {each for each in session.scalars(select(steps.c.id)) if each is not None}
 
 
 def _time(seconds: int) -> datetime:

@@ -43,13 +43,11 @@ def summaries_of_all(session: Session, now: datetime, repositories: Iterable[str
     :param repositories: those that have points.
     """
     bad = _newest_bad(session, now, FactRow.vm_key.not_like(_HOSTS))
-    known = SummedRepositoryRow
-    whole = set(session.scalars(select(known.repository).where(known.whole.is_(True))))
+    whole: set[str] = set()
     found: list[VmSummary] = []
     unfit: defaultdict[str, list[str]] = defaultdict(list)
     for row in session.execute(_sums()):
-        if row.repository not in whole:
-            continue
+        whole.add(row.repository)
         is_good = (row.repository, row.vm_key) not in bad and row.at <= int(now.timestamp())
         if is_good and row.at == row.newest:
             found.append(_of_sums(row))
@@ -68,15 +66,22 @@ def summaries_of_all(session: Session, now: datetime, repositories: Iterable[str
 
 
 def _sums() -> Any:
-    """Return the sums of all VMs. The time of the newest point is the end of an index's range for each of them."""
-    row, fact = SummedVmRow, FactRow
+    """Return the sums of all VMs of the repositories that have them for every VM.
+
+    The time of a VM's newest point is the end of a range of an index.
+    """
+    row, fact, known = SummedVmRow, FactRow, SummedRepositoryRow
     newest = (
         select(func.max(fact.at)).where(fact.repository == row.repository, fact.vm_key == row.vm_key).scalar_subquery()
     )
-    return select(
-        row.repository, row.vm_key, row.ref, row.at, row.vm_name, row.policy, row.capacity, row.points,
-        row.bytes_stored, newest.label("newest"),
-    ).where(row.vm_key.not_like(_HOSTS))  # fmt: skip
+    return (
+        select(
+            row.repository, row.vm_key, row.ref, row.at, row.vm_name, row.policy, row.capacity, row.points,
+            row.bytes_stored, newest.label("newest"),
+        )
+        .join(known, known.repository == row.repository)
+        .where(known.whole.is_(True), row.vm_key.not_like(_HOSTS))
+    )  # fmt: skip
 
 
 def _grouped(session: Session, now: datetime, *of_vms: ColumnElement[bool]) -> Collection[Any]:
