@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Final, Protocol, TypeVar
 
 from sqlalchemy import Engine, delete, select
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from vmkeep.catalog.capacity_notes import CapacityNotes
