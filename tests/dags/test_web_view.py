@@ -353,6 +353,24 @@ def test_a_vm_is_not_called_unknown_if_no_catalog_could_be_asked(client, monkeyp
     assert "No catalog can be read" in client.get("/vmkeep/fleet").text
 
 
+@pytest.mark.parametrize("case", ["none named", "not a database"])
+def test_data_without_a_catalog_is_a_problem_and_no_empty_list(client, monkeypatch, tmp_path, case):
+    (tmp_path / "catalog.db").write_text("not a database at all, but long enough to be read as one" * 20)
+    extra = {} if case == "none named" else {"catalog": f"sqlite:///{tmp_path}/catalog.db"}
+    connection = {"conn_type": "vmkeep", "host": "/nowhere", "extra": extra}
+    monkeypatch.setenv("AIRFLOW_CONN_VMKEEP_DEFAULT", json.dumps(connection))
+    as_role(client, "viewer")
+    for place in ("fleet", "policies", "repositories", "recoveries", "vms/key-web01"):
+        answer = client.get(f"/vmkeep/api/{place}")
+        told = answer.json()
+        assert answer.status_code == told["status"] == 503, place
+        assert answer.headers["content-type"] == "application/problem+json", place
+        assert told["title"] == "Service Unavailable"
+        assert "catalog" in told["detail"], place
+        if not place.startswith("vms"):
+            assert client.get(f"/vmkeep/{place}").status_code == 200, f"{place}: a page says what it does not know"
+
+
 def test_the_view_stands_in_the_navigation():
     (view,) = EXTERNAL_VIEWS
     assert (view["href"], view["destination"], view["url_route"]) == ("/vmkeep/fleet", "nav", "vmkeep")

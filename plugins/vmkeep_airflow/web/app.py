@@ -9,7 +9,7 @@ from urllib.parse import unquote_plus
 
 from fastapi import Depends, FastAPI, Request, status
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from starlette.exceptions import HTTPException as AnyHttpException
 
 from vmkeep.errors import (
@@ -21,7 +21,7 @@ from vmkeep.errors import (
 )
 from vmkeep.web import render
 from vmkeep_airflow.web.access import is_foreign, viewer
-from vmkeep_airflow.web.frame import frame_of, login_url
+from vmkeep_airflow.web.frame import frame_of, login_url, problem
 from vmkeep_airflow.web.routes import ROUTERS
 
 log = logging.getLogger(__name__)
@@ -68,10 +68,8 @@ def make_app() -> FastAPI:
 async def _guarded(request: Request, call: Callable[[Request], Awaitable[Response]]) -> Response:
     """Refuse what a page of another server may have sent, and add the headers."""
     if is_foreign(request.method, request.headers):
-        response: Response = JSONResponse(
-            {"detail": "This call came from a page of another server, or from an old browser that does not tell."},
-            status.HTTP_403_FORBIDDEN,
-        )
+        message = "This call came from a page of another server, or from an old browser that does not tell."
+        response: Response = problem(status.HTTP_403_FORBIDDEN, message)
     elif "\0" in unquote_plus(f"{request.scope['path']}?{request.url.query}"):
         message = "The address has a zero byte, which is in no name."
         response = _answer(request, status.HTTP_422_UNPROCESSABLE_CONTENT, message)
@@ -106,7 +104,7 @@ async def _failed(request: Request, error: Any) -> Response:
 
 def _answer(request: Request, code: int, message: str) -> Response:
     if _is_data(request):
-        return JSONResponse({"detail": message}, code)
+        return problem(code, message)
     heading = _HEADINGS.get(code, "This did not work")
     tone = "calm" if code == status.HTTP_404_NOT_FOUND else "bad"
     page = render("error.html", frame_of(None), heading=heading, message=message, tone=tone)

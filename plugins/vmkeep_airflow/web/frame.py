@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import Any, Final
 
 from airflow.api_fastapi.app import get_auth_manager
 from fastapi import APIRouter, Depends, Request
-from fastapi.responses import HTMLResponse, Response
+from fastapi.responses import HTMLResponse, JSONResponse, Response
+from pydantic import BaseModel
 
 from vmkeep.model.job import to_json
 from vmkeep.web import Frame, render
@@ -16,6 +18,24 @@ from vmkeep_airflow.web.paths import outer_path, own_path
 LONGEST: Final = 300
 """Characters of a name or a key in an address."""
 
+_PROBLEM: Final = "application/problem+json"
+
+
+class Problem(BaseModel):
+    """An error as data (RFC 9457)."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    """What is wrong, where, and what to do."""
+
+
+_PROBLEMS: Final[dict[int | str, dict[str, Any]]] = {
+    503: {"description": "No catalog, or nothing else that the answer needs, can be read",
+          "content": {_PROBLEM: {"schema": Problem.model_json_schema()}}},
+}  # fmt: skip
+
 
 def page_router() -> APIRouter:
     """Return a router for pages. Each route says itself who may call it."""
@@ -24,7 +44,7 @@ def page_router() -> APIRouter:
 
 def answer_router() -> APIRouter:
     """Return a router for JSON twins: the view models of pages, as data. ``/vmkeep/openapi.json`` describes them."""
-    return APIRouter(prefix="/api", tags=["vmkeep"], dependencies=[Depends(viewer)])
+    return APIRouter(prefix="/api", tags=["vmkeep"], dependencies=[Depends(viewer)], responses=_PROBLEMS)
 
 
 def frame_of(user: Any) -> Frame:
@@ -49,6 +69,12 @@ def html(template: str, user: Any, **values: Any) -> HTMLResponse:
 def data(value: Any) -> Response:
     """Return a view model as an answer of JSON."""
     return Response(to_json(value), media_type="application/json")
+
+
+def problem(code: int, detail: str) -> Response:
+    """Return an error as a problem document (RFC 9457)."""
+    told = Problem(type="about:blank", title=HTTPStatus(code).phrase, status=code, detail=detail)
+    return JSONResponse(told.model_dump(), code, media_type=_PROBLEM)
 
 
 def login_url(request: Request) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from airflow.models import Connection
@@ -84,10 +84,21 @@ def required_sources() -> Sources:
     :raises CatalogError: no connection names one.
     """
     sources = find_sources()
+    require_catalog(sources, ())
+    return sources
+
+
+def require_catalog(sources: Sources, unread: Sequence[str]) -> None:
+    """Hold that some catalog was read. Data without rows would say that nothing is there.
+
+    :param unread: a sentence for each catalog of the sources that could not be read.
+    :raises CatalogError: none was.
+    """
     if not sources.catalogs:
         why = "; ".join(sources.problems) or "there is no connection of type vmkeep"
         raise CatalogError(f"no connection names a catalog that can be used: {why}")
-    return sources
+    if len(unread) >= len(sources.catalogs):
+        raise CatalogError(f"no catalog can be read: {'; '.join(unread)}")
 
 
 def load_point(point_id: str) -> ListedPoint:

@@ -15,7 +15,7 @@ from vmkeep_airflow.web.access import Viewer, viewer
 from vmkeep_airflow.web.frame import answer_router, data, html, page_router
 from vmkeep_airflow.web.limits import from_catalogs
 from vmkeep_airflow.web.paths import own_path
-from vmkeep_airflow.web.sources import find_sources
+from vmkeep_airflow.web.sources import find_sources, require_catalog
 
 pages = page_router()
 answers = answer_router()
@@ -47,12 +47,19 @@ def _choice(
 FleetChoice = Annotated[FleetQuery, Depends(_choice)]
 
 
-def _load(choice: FleetQuery) -> FleetPage:
+def _load(choice: FleetQuery, *, strict: bool = False) -> FleetPage:
+    """Read the page.
+
+    :param strict: a catalog has to be readable.
+    :raises CatalogError: none is.
+    """
     sources = find_sources()
     at = now()
 
     def read() -> FleetPage:
         fleet = load_fleet(sources.catalogs, sources.policies, at)
+        if strict:
+            require_catalog(sources, fleet.problems)
         fleet = replace(fleet, problems=(*sources.problems, *fleet.problems))
         return fleet_page(fleet, choice, now=at, trends=lambda vms: load_trends(sources.catalogs, vms))
 
@@ -75,4 +82,4 @@ def show_fleet(user: Viewer, choice: FleetChoice) -> HTMLResponse:
 @answers.get("/fleet", response_model=FleetPage, summary="Every VM, judged against its policy")
 def tell_fleet(choice: FleetChoice) -> Response:
     """Return the page of the fleet as data. Sizes are in bytes, times in UTC."""
-    return data(_load(choice))
+    return data(_load(choice, strict=True))

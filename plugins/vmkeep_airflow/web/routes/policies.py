@@ -12,16 +12,23 @@ from vmkeep.web import PoliciesPage, policies_page
 from vmkeep_airflow.web.access import Viewer
 from vmkeep_airflow.web.frame import answer_router, data, html, page_router
 from vmkeep_airflow.web.limits import from_catalogs
-from vmkeep_airflow.web.sources import find_sources
+from vmkeep_airflow.web.sources import find_sources, require_catalog
 
 pages = page_router()
 answers = answer_router()
 
 
-def _load() -> PoliciesPage:
+def _load(*, strict: bool = False) -> PoliciesPage:
+    """Read the page.
+
+    :param strict: a catalog has to be readable.
+    :raises CatalogError: none is.
+    """
     sources = find_sources()
     at = now()
     fleet = from_catalogs(lambda: load_fleet(sources.catalogs, sources.policies, at))
+    if strict:
+        require_catalog(sources, fleet.problems)
     return policies_page(sources.files, replace(fleet, problems=(*sources.unread, *fleet.problems)), now=at)
 
 
@@ -34,4 +41,4 @@ def show_policies(user: Viewer) -> HTMLResponse:
 @answers.get("/policies", response_model=PoliciesPage, summary="Every policy, its VMs by state, and its faults")
 def tell_policies() -> Response:
     """Return the page of the policies as data. Times are in UTC."""
-    return data(_load())
+    return data(_load(strict=True))

@@ -11,15 +11,22 @@ from vmkeep_airflow.plans import plan_files
 from vmkeep_airflow.web.access import Viewer
 from vmkeep_airflow.web.frame import answer_router, data, html, page_router
 from vmkeep_airflow.web.limits import from_catalogs
-from vmkeep_airflow.web.sources import find_sources
+from vmkeep_airflow.web.sources import find_sources, require_catalog
 
 pages = page_router()
 answers = answer_router()
 
 
-def _load() -> RecoveriesPage:
+def _load(*, strict: bool = False) -> RecoveriesPage:
+    """Read the page.
+
+    :param strict: a catalog has to be readable.
+    :raises CatalogError: none is.
+    """
     sources = find_sources()
     runs, problems = from_catalogs(lambda: load_recoveries(sources.catalogs))
+    if strict:
+        require_catalog(sources, problems)
     files, unread = plan_files()
     return recoveries_page(files, runs, problems=(*unread, *sources.unread, *problems), now=now())
 
@@ -33,4 +40,4 @@ def show_recoveries(user: Viewer) -> HTMLResponse:
 @answers.get("/recoveries", response_model=RecoveriesPage, summary="Recovery plans, their drills and recoveries")
 def tell_recoveries() -> Response:
     """Return the page of the recoveries as data. Times are in UTC."""
-    return data(_load())
+    return data(_load(strict=True))

@@ -10,15 +10,22 @@ from vmkeep.web import RepositoriesPage, repositories_page
 from vmkeep_airflow.web.access import Viewer
 from vmkeep_airflow.web.frame import answer_router, data, html, page_router
 from vmkeep_airflow.web.limits import from_catalogs
-from vmkeep_airflow.web.sources import find_sources
+from vmkeep_airflow.web.sources import find_sources, require_catalog
 
 pages = page_router()
 answers = answer_router()
 
 
-def _load() -> RepositoriesPage:
+def _load(*, strict: bool = False) -> RepositoriesPage:
+    """Read the page.
+
+    :param strict: a catalog has to be readable.
+    :raises CatalogError: none is.
+    """
     sources, at = find_sources(), now()
     notes, problems = from_catalogs(lambda: load_capacity(sources.catalogs, at))
+    if strict:
+        require_catalog(sources, problems)
     return repositories_page(notes, problems=(*sources.unread, *problems), now=at)
 
 
@@ -31,4 +38,4 @@ def show_repositories(user: Viewer) -> HTMLResponse:
 @answers.get("/repositories", response_model=RepositoriesPage, summary="Sizes, checks and next losses of repositories")
 def tell_repositories() -> Response:
     """Return the page of the repositories as data. Times are in UTC."""
-    return data(_load())
+    return data(_load(strict=True))
