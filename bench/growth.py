@@ -14,16 +14,18 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
-from datetime import timedelta
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
+from unittest import mock
 
 from bench.measure import say
 from bench.programs import machine
 from vmkeep.catalog import open_catalog
 from vmkeep.flows import disk_images
 from vmkeep.flows.pointlist import list_points
+from vmkeep.images import importing
 from vmkeep.model.extents import Extent
 from vmkeep.model.point import RestorePoint
 from vmkeep.repository import Repository, create_repository, open_repository, point_id
@@ -31,6 +33,7 @@ from vmkeep.repository import Repository, create_repository, open_repository, po
 _TIMES: Final = (1, 4, 16)
 _CAPACITY: Final = 4 << 20
 _POINTS_OF_A_VM: Final = 4
+_FIRST: Final = datetime(2026, 1, 1, tzinfo=UTC)
 
 Counts = dict[str, float]
 Row = Callable[[Path, int], Counts]
@@ -74,28 +77,53 @@ def shown(value: float) -> str:
 def increment(folder: Path, earlier: int) -> Counts:
     """A changed block is stored after some earlier increments: without a cache, and right after that once more."""
     disk = _disk(folder)
+    changed = stored_changes(folder, disk, earlier + 1)
+    first = store_change(folder, disk, earlier + 1, since=changed.point, cache=folder / "cold")
+    second = store_change(folder, disk, earlier + 2, since=first.point, cache=folder / "cold")
+    return {
+        "calls without a cache": first.calls,
+        "calls with that cache": second.calls,
+        "calls of an increment, on average": changed.mean,
+    }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Changed:
+    """A stored increment."""
+
+    point: str
+    """Its ref."""
+    calls: float
+    """The calls to the store."""
+    mean: float = 0.0
+    """Those of all increments before it and of itself, on average."""
+
+
+def stored_changes(folder: Path, disk: Path, count: int) -> Changed:
+    """Make a repository with a disk and some increments of it; return the last of these."""
     with create_repository(str(folder / "repository")):
         pass
-    for at in range(earlier + 1):
-        store_change(folder, disk, at)
-    first = store_change(folder, disk, earlier + 1, cache=folder / "cold")
-    second = store_change(folder, disk, earlier + 2, cache=folder / "cold")
-    return {"calls without a cache": first, "calls with that cache": second}
+    first = last = store_change(folder, disk, 0)
+    spent = [(last := store_change(folder, disk, at, since=last.point)).calls for at in range(1, count)]
+    return replace(last, mean=sum(spent) / len(spent) if spent else first.calls)
 
 
-def store_change(folder: Path, disk: Path, number: int, *, cache: Path | None = None) -> float:
-    """Store one changed block of a disk as an increment; return the calls to the store."""
+def store_change(
+    folder: Path, disk: Path, number: int, *, since: str | None = None, cache: Path | None = None
+) -> Changed:
+    """Store a disk, or one changed block as an increment since a point."""
     with disk.open("r+b") as file:
         file.seek(number * 4096 % _CAPACITY)
         file.write(os.urandom(4096))
     start = number * 4096 % _CAPACITY
     with open_repository(str(folder / "repository"), cache=cache) as repository:
-        names = sorted(repository.point_refs())
         request = disk_images.ImportRequest(paths=(disk,), name="web01")
-        if names:
-            request = replace(request, since=names[-1], extents=([Extent(start, start + 4096)],))
-        disk_images.import_images(repository, request, on_progress=lambda _event: None)
-        return calls(repository)
+        if since is not None:
+            request = replace(request, since=since, extents=([Extent(start, start + 4096)],))
+        # A VM has no two points of one second, and a seal would read all that have its own.
+        with mock.patch.object(importing, "now", lambda: _FIRST + timedelta(minutes=number)):
+            point = disk_images.import_images(repository, request, on_progress=lambda _event: None).point
+        return Changed(point=point.ref, calls=calls(repository))
 
 
 def latest(folder: Path, vms: int) -> Counts:
@@ -127,11 +155,7 @@ def _checked(folder: Path) -> float:
 
 def leftovers(folder: Path, earlier: int) -> Counts:
     """Some runs have ended well: blobs that are left of them."""
-    disk = _disk(folder)
-    with create_repository(str(folder / "repository")):
-        pass
-    for at in range(earlier):
-        store_change(folder, disk, at)
+    stored_changes(folder, _disk(folder), earlier)
     with open_repository(str(folder / "repository")) as repository:
         return {"blobs below runs/": repository.stats().run_blobs}
 

@@ -19,6 +19,7 @@ from vmkeep.flows.dead_restores import refuse_beside_a_restore
 from vmkeep.flows.digest_checks import check_digests
 from vmkeep.flows.disk_choice import choose_disks, readable, require_some
 from vmkeep.flows.diskplans import plan_disks
+from vmkeep.flows.few_segments import keep_segments_few
 from vmkeep.flows.half_written import incomplete_words
 from vmkeep.flows.last_seen import sightings_for
 from vmkeep.flows.liveness import HasEnded, nobody_knows
@@ -198,6 +199,7 @@ def verify_point(site: Site, ref: str, *, sample: float = 0.05) -> VerifyReport:
         checked = check_digests(repository, point, sample=sample)
         if sample > 0:
             try_to_record(repository, ref, checked, by=point.policy or "", run=point.run)
+        keep_segments_few(repository)  # here, because the snapshot is gone by now, and the index is loaded
     if checked.result is ProofResult.FAILED:
         raise CorruptError(f"restore point {ref}: {checked.text}")
     return VerifyReport(

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from vmkeep.flows.few_segments import keep_segments_few
 from vmkeep.flows.point_doubts import about_content
 from vmkeep.formats import ImportFormat
 from vmkeep.images import Foreign, Kept, export_image
@@ -112,6 +113,7 @@ def import_images(
         describe=describe,
         on_progress=on_progress,
     )
+    keep_segments_few(repository)
     return Imported(point=point, formats=seen[0].formats, notes=point.warnings)
 
 

@@ -21,6 +21,7 @@ from vmkeep.flows.copied_point import PointJob, load_or_tell
 from vmkeep.flows.copied_proofs import bring_proofs
 from vmkeep.flows.copied_recoveries import bring_recoveries
 from vmkeep.flows.copy_values import CopyReport, CopyState, PointCopy, Verify
+from vmkeep.flows.few_segments import keep_segments_few
 from vmkeep.model.point import RestorePoint
 from vmkeep.repository import Repository
 from vmkeep.transfer.progress import OnProgress
@@ -79,6 +80,7 @@ def copy_points(
         bring_proofs(source, target)
         bring_file_lists(source, target)
         bring_recoveries(source, target)
+        keep_segments_few(target)
     return CopyReport(source=source.location, target=target.location, points=tuple(copies))
 
 

@@ -6,7 +6,7 @@ bring back.
 *Prune* forgets restore points by a rule and marks every block that a remaining point reaches (``roots``,
 ``reachability``). It plans which packs to delete or rewrite, and sweeps them in stages that a running backup can see
 and stop (``packsweep``, ``index_removal``). *Deleting points* that a person names uses the same way of forgetting as a
-prune (``deletion``, ``forget``). *Merge* joins small index segments. *Repair* rebuilds an index from the packs, and
+prune (``deletion``, ``forget``). *Merge* joins small index segments (``merge``; ``gathered_merge`` at the end of a run). *Repair* rebuilds an index from the packs, and
 tells which points lost data. *Heal* fetches lost blocks from another repository (``donors``). *Locks* extends object
 locks before they end.
 
@@ -19,6 +19,7 @@ Safety rests on notes and stages, not on clocks. ``margins`` names each waiting 
 
 from vmkeep.maintenance.deletion import DeletionPlan, DeletionReport, delete_points, plan_deletion
 from vmkeep.maintenance.facts import point_facts
+from vmkeep.maintenance.gathered_merge import merge_gathered
 from vmkeep.maintenance.heal import heal
 from vmkeep.maintenance.locks import Hidden, LockReport, bring_back, extend_locks, find_hidden, needed_packs
 from vmkeep.maintenance.margins import Margins
@@ -46,6 +47,7 @@ __all__ = [
     "extend_locks",
     "find_hidden",
     "heal",
+    "merge_gathered",
     "needed_packs",
     "plan_deletion",
     "plan_merge",

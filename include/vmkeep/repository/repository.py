@@ -113,6 +113,7 @@ class Repository:
         self._loaded = False
         self._own_tries: dict[str, list[str]] = defaultdict(list)
         """By run, the tries that writers of this object began. They end when the run seals its point here."""
+        self._ended_tries: set[str] = set()
 
     def __enter__(self) -> Self:
         """Use as a context manager."""
@@ -169,7 +170,7 @@ class Repository:
 
     def at_work(self, run: str) -> AbstractContextManager[str]:
         """Begin a try that this process carries out alone, and hold a lease for it until the context is left."""
-        return tries.at_work(self.blobs, self.framer, run)
+        return tries.at_work(self.blobs, self.framer, run, ended=self._ended_tries)
 
     def open_writer(self, *, run: str, begun: str | None = None) -> BlockWriter:
         """Return a writer of blocks and map pages for one copy of a run; use it as a context manager.
@@ -242,8 +243,8 @@ class Repository:
             require_sealed(self, sealed)
         self.sealed_notes.try_to_remember(blob_of_ref(sealed), point.vm.name)
         for ended in (*self._own_tries.pop(point.run, ()), begun):
-            if ended is not None:
-                tries.end(self.blobs, point.run, ended)
+            if ended is not None and tries.end(self.blobs, point.run, ended):
+                self._ended_tries.add(ended)
         return sealed
 
     def require_unswept(self, roots: Sequence[str], *, run: str, begun: str | None) -> None:

@@ -23,6 +23,7 @@ from vmkeep.repository.folders import INDEX
 from vmkeep.repository.frames import DIGEST_SIZE, ID_SIZE, Codec, Framer, Kind, PackContents, Packed
 from vmkeep.repository.index import segmentloader
 from vmkeep.repository.index.disjoint import DisjointSegments, disjoint_lists
+from vmkeep.repository.index.gathered import gathered
 from vmkeep.repository.index.layout import MAX_BLOB, Location, fits
 from vmkeep.repository.index.mergedsegments import MergedSegments
 from vmkeep.repository.index.segments import Segment
@@ -36,6 +37,8 @@ _FANOUT = 8
 """Number of segments of one tier that are merged into one of the next."""
 _LOADED = 64
 """Segments that are opened before some are merged, so that thousands are never in memory together."""
+_KEPT = 16
+"""Segments that were opened one by one before they are kept merged on this machine."""
 _LARGE = 1 << 20
 """A segment with this many entries or more is never merged here. That takes much memory, and is left to maintenance."""
 _IN_MEMORY = 1 << 18
@@ -67,6 +70,8 @@ class Index:
         self._merged_before = None if cache is None else MergedSegments(cache.with_name("merged"), framer)
         self._lock = threading.Lock()
         self._parts: tuple[_Part, ...] = ()
+        self._sizes: dict[str, int] = {}
+        """The segments in the store, as far as they are known here."""
         self.rows: tuple[DisjointSegments, ...] = ()
         """The rows that a look-up asks. Segments that do not overlap form one row."""
         self._finders: tuple[Callable[[int, bytes], Location | None], ...] = ()
@@ -94,6 +99,7 @@ class Index:
                 parts, missing = self._load(parts, found)
                 if not missing:
                     break
+            self._sizes = found
             self.damaged.update(dict.fromkeys(missing, "is listed, but not there"))
             self._publish(parts)
 
@@ -182,6 +188,7 @@ class Index:
         blob = self._framer.wrap(Kind.INDEX, content, name=key, limit=MAX_BLOB)
         self._store.put(key, blob)
         with self._lock:
+            self._sizes[key] = len(blob)
             if not any(key in part.keys for part in self._parts):  # a refresh may have met it already
                 part = _Part(segment=Segment(content), keys=frozenset((key,)))
                 self._publish(self._tiered((*self._parts, part)))
@@ -199,6 +206,12 @@ class Index:
             for key, segment in self._loader.open_all(sizes[at : at + _LOADED]):
                 if isinstance(segment, Segment):
                     yield key, of[key], segment
+
+    @property
+    def has_gathered(self) -> bool:
+        """Whether so many small segments have gathered that they are worth merging in the store. Asks no store."""
+        with self._lock:
+            return bool(gathered({key: size for key, size in self._sizes.items() if key not in self.damaged}))
 
     def is_whole(self, key: str, segment: Segment) -> bool:
         """Return whether every byte of a segment is as written. Opening a large segment does not read them all."""
@@ -269,7 +282,7 @@ class Index:
                 else:
                     self.damaged[key] = str(segment)
             parts = self._tiered((*parts, *opened))
-        if len(fresh) >= _LOADED:
+        if len(fresh) >= _KEPT:
             self._keep_merged(parts)
         return parts, gone
 

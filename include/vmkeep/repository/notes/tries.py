@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Container, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -35,10 +35,15 @@ def begin(store: BlobStore, framer: Framer, run: str) -> str:
     return begun
 
 
-def end(store: BlobStore, run: str, begun: str) -> None:
-    """Remove a try's blob, because the try is over. Maintenance need not keep sweep records for it any more."""
+def end(store: BlobStore, run: str, begun: str) -> bool:
+    """Remove a try's blob, because the try is over, and return whether it is gone.
+
+    Maintenance need not keep sweep records for the try any more.
+    """
     with suppress(VmKeepError):  # a blob that stays is removed with the run's area
         store.delete(_key(run, begun))
+        return True
+    return False
 
 
 def stands(store: BlobStore, run: str, begun: str) -> bool:
@@ -47,11 +52,13 @@ def stands(store: BlobStore, run: str, begun: str) -> bool:
 
 
 @contextmanager
-def at_work(store: BlobStore, framer: Framer, run: str) -> Iterator[str]:
+def at_work(store: BlobStore, framer: Framer, run: str, *, ended: Container[str] = ()) -> Iterator[str]:
     """Begin a try that one process carries out alone, and hold a lease until the context is left.
 
     At the end, remove the try's blob and the lease. Remove nothing else, because other processes may be at work under
     the same name.
+
+    :param ended: the ids of tries whose blob the caller has removed meanwhile.
     """
     lease = RunArea(store, framer, run).open_lease(f"try-{secrets.token_hex(8)}", removed=True)
     with lease:  # first the lease, because no clean-up removes the area of a run that shows signs of life
@@ -61,7 +68,8 @@ def at_work(store: BlobStore, framer: Framer, run: str) -> Iterator[str]:
         except BaseException:
             end(store, run, begun)
             raise
-        store.delete(_key(run, begun))
+        if begun not in ended:
+            store.delete(_key(run, begun))
 
 
 def over_at_begin(store: BlobStore, framer: Framer, key: str) -> frozenset[str] | None:

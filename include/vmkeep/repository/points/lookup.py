@@ -11,6 +11,7 @@ import logging
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -22,7 +23,7 @@ from vmkeep.model.hostconfig import is_host_key
 from vmkeep.model.point import RestorePoint, VmIdentity, settled_vcenters
 from vmkeep.model.selector import names_meant, path_meant, same_path, shown_path
 from vmkeep.repository.points.manifests import Manifests, ReadPoint
-from vmkeep.repository.points.pointnames import AHEAD, PointName
+from vmkeep.repository.points.pointnames import AHEAD, PointName, blob_of_ref, parse_key
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +46,8 @@ def find_point(manifests: Manifests, text: str) -> RestorePoint:
     :raises AmbiguousError: more than one point fits.
     :raises CorruptError: the point that fits cannot be read.
     """
+    if (named := _of_full_ref(manifests, text)) is not None:
+        return named
     found = _point_or_name(manifests, text)
     if isinstance(found, RestorePoint):
         return found
@@ -52,6 +55,15 @@ def find_point(manifests: Manifests, text: str) -> RestorePoint:
         return manifests.load(found.blob)
     except BlobNotFoundError as error:
         raise NotFoundError(f"restore point {found.ref} was removed just now; see 'vmkeep point list'") from error
+
+
+def _of_full_ref(manifests: Manifests, text: str) -> RestorePoint | None:
+    """Return the point that a full ref names, without listing any; ``None``: the text has to be looked for."""
+    with suppress(NotFoundError, BlobNotFoundError, CorruptError):  # a listing finds out what is wrong
+        blob = blob_of_ref(text)
+        if parse_key(blob).taken_at is not None:
+            return manifests.load(blob)
+    return None
 
 
 def find_ref(manifests: Manifests, text: str) -> str:

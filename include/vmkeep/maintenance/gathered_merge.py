@@ -1,0 +1,69 @@
+"""Merges the small segments that have gathered in the store, at the end of a run that has stored something.
+
+It is a merge like any other (:mod:`~vmkeep.maintenance.merge`): it locks nothing, works under a try of its own, and
+deletes a segment only after it has put every entry of that segment itself. Unlike that one it asks for no pack and
+lists none, because that would cost a run as much as the repository is large. So it may put an entry again whose pack a
+prune deletes meanwhile. The record of that deletion tells everybody to avoid the pack, and it stays while a segment
+names the pack; see decision 0121.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+
+from vmkeep.blobs import abreast
+from vmkeep.errors import LockedError, PermissionDeniedError
+from vmkeep.maintenance.index_rewriting import IndexRewriting, rewriting_index
+from vmkeep.repository import Repository
+from vmkeep.repository.folders import INDEX
+from vmkeep.repository.index import MANY, gathered
+from vmkeep.repository.index.columns import Columns
+from vmkeep.repository.index.merging import merged
+
+
+def merge_gathered(repository: Repository) -> int:
+    """Merge the small segments into one if several have gathered; return the number of those that are gone.
+
+    A store that locks its blobs refuses to delete the merged ones, so there nothing is done.
+
+    :raises StaleError: maintenance took this process for dead meanwhile. No segment was deleted.
+    """
+    if repository.descriptor.lock is not None:
+        return 0
+    with rewriting_index(repository) as rewriting:
+        return _merge(repository, rewriting)
+
+
+def _merge(repository: Repository, rewriting: IndexRewriting) -> int:
+    wanted = gathered({blob.key: blob.size for blob in repository.blobs.list(INDEX)})
+    opened = {key: segment for key, _, segment in repository.index.open_stored(wanted)}
+    together, parts = _joined([segment.columns() for segment in opened.values() if segment.entries])
+    if together is None or parts < MANY // 2:
+        return 0
+    rewriting.put(together)
+    return _deleted(repository, list(opened))
+
+
+def _joined(parts: Sequence[Columns]) -> tuple[Columns | None, int]:
+    """Return the entries of all parts, each once, and the number of parts without which some would be missing.
+
+    A store may refuse to delete segments. Then those that were merged stay beside the merged one, and only newer ones
+    give a reason to merge again.
+    """
+    together, needed = None, 0
+    for part in sorted(parts, key=lambda part: -len(part.prefixes)):
+        joined = merged([part] if together is None else [together, part])
+        needed += together is None or len(joined.prefixes) > len(together.prefixes)
+        together = joined
+    return together, needed
+
+
+def _deleted(repository: Repository, keys: Sequence[str]) -> int:
+    """Delete segments, the first one alone, because a store that refuses one refuses all."""
+    try:
+        repository.blobs.delete(keys[0])
+    except (LockedError, PermissionDeniedError):
+        return 0
+    deque(abreast(repository.blobs, repository.blobs.delete, keys[1:]), maxlen=0)
+    return len(keys)
