@@ -23,6 +23,8 @@ from hypothesis.stateful import (
 
 from tests.unit.maintenance.conftest import BLOCK, NONE, NOW, AgingStore, Vault, described, read
 from vmkeep.errors import CorruptError, StaleError
+from tests.unit.maintenance.test_gathered_merge import few_are_many
+from vmkeep.maintenance.gathered_merge import merge_gathered
 from vmkeep.maintenance.margins import Margins
 from vmkeep.maintenance.merge import execute_merge, plan_merge
 from vmkeep.maintenance.plan import plan_prune
@@ -243,14 +245,18 @@ class Backups(RuleBasedStateMachine):
             if run is not None:
                 self.drop(run)
 
-    @rule(after=st.none() | st.integers(0, 4))
-    def the_index_is_merged(self, after):
+    @rule(after=st.none() | st.integers(0, 4), gathered=st.booleans())
+    def the_index_is_merged(self, after, gathered):
         faulty = FaultyStore(self.vault.store)
         if after is not None:
             faulty.fail("write", after=after, times=10**6, with_=PowerCut)
         repository = self.vault.open(faulty)
         with suppress(PowerCut):
-            execute_merge(repository, plan_merge(repository))
+            if gathered:
+                with few_are_many():
+                    merge_gathered(repository)
+            else:
+                execute_merge(repository, plan_merge(repository))
 
     @rule()
     def days_pass(self):

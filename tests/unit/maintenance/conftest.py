@@ -52,6 +52,12 @@ class AgingStore(MemoryStore):
     def pass_time(self, hours):
         self.time += timedelta(hours=hours)
 
+    def twin(self):
+        """Return another store with the same blobs."""
+        other = AgingStore()
+        other._blobs, other._stamps, other.time = dict(self._blobs), dict(self._stamps), self.time
+        return other
+
 
 @dataclass
 class Vault:

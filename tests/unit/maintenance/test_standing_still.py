@@ -7,7 +7,9 @@ from datetime import timedelta
 import pytest
 
 from tests.unit.maintenance.conftest import NONE, block
+from tests.unit.maintenance.test_gathered_merge import few_are_many
 from vmkeep.errors import StaleError
+from vmkeep.maintenance.gathered_merge import merge_gathered
 from vmkeep.maintenance.margins import Margins
 from vmkeep.maintenance.merge import execute_merge, plan_merge
 from vmkeep.maintenance.repair import repair_index
@@ -56,7 +58,12 @@ def merge(repository):
     execute_merge(repository, plan_merge(repository))
 
 
-@pytest.mark.parametrize("rewrite", [merge, repair_index])
+def merge_few(repository):
+    with few_are_many():
+        merge_gathered(repository)
+
+
+@pytest.mark.parametrize("rewrite", [merge, merge_few, repair_index])
 def test_a_rewriting_that_stood_still_leaves_nothing_that_others_count_on(vault, rewrite):
     for number in range(1, 4):
         vault.back_up([block(number)])

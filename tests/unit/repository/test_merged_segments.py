@@ -18,6 +18,7 @@ MANY = 10
 @pytest.fixture(autouse=True)
 def _few_are_many(monkeypatch):
     monkeypatch.setattr(index_module, "_LOADED", 8)
+    monkeypatch.setattr(index_module, "_KEPT", 8)
 
 
 @pytest.fixture

@@ -1,0 +1,22 @@
+"""The calls of single steps stay the same, however much is there already."""
+
+from __future__ import annotations
+
+from bench import growth
+
+MEAN = 48
+"""Calls of an increment of one changed block, without a cache: 38, and one or two for each segment of the index."""
+MERGING = 75
+"""Calls of an increment that merges the segments that have gathered."""
+
+
+def test_an_increment_takes_as_many_calls_whatever_was_stored_before_it(tmp_path, monkeypatch):
+    monkeypatch.setenv("VMKEEP_CACHE", str(tmp_path / "cache"))
+    disk, spent = growth._disk(tmp_path), []
+    last = growth.stored_changes(tmp_path, disk, 10)
+    for number in range(10, 24):
+        last = growth.store_change(tmp_path, disk, number, since=last.point, cache=tmp_path / f"cold-{number}")
+        spent.append(last.calls)
+
+    assert sum(spent) / len(spent) <= MEAN
+    assert max(spent) <= MERGING
