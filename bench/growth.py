@@ -121,7 +121,7 @@ def store_change(
         if since is not None:
             request = replace(request, since=since, extents=([Extent(start, start + 4096)],))
         # A VM has no two points of one second, and a seal would read all that have its own.
-        with mock.patch.object(importing, "now", lambda: _FIRST + timedelta(minutes=number)):
+        with mock.patch.object(importing, "now", return_value=_FIRST + timedelta(minutes=number)):
             point = disk_images.import_images(repository, request, on_progress=lambda _event: None).point
         return Changed(point=point.ref, calls=calls(repository))
 

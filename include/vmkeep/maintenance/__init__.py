@@ -6,9 +6,9 @@ bring back.
 *Prune* forgets restore points by a rule and marks every block that a remaining point reaches (``roots``,
 ``reachability``). It plans which packs to delete or rewrite, and sweeps them in stages that a running backup can see
 and stop (``packsweep``, ``index_removal``). *Deleting points* that a person names uses the same way of forgetting as a
-prune (``deletion``, ``forget``). *Merge* joins small index segments (``merge``; ``gathered_merge`` at the end of a run). *Repair* rebuilds an index from the packs, and
-tells which points lost data. *Heal* fetches lost blocks from another repository (``donors``). *Locks* extends object
-locks before they end.
+prune (``deletion``, ``forget``). *Merge* joins small index segments (``merge``; ``gathered_merge`` at the end of a
+run). *Repair* rebuilds an index from the packs, and tells which points lost data. *Heal* fetches lost blocks from
+another repository (``donors``). *Locks* extends object locks before they end.
 
 A prune also removes what dead processes left and records that no process needs any more (``tidy``), and puts missing
 notes of sealed points (``noting``). Some space is kept free for it, because it has to write before it deletes

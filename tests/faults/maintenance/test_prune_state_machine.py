@@ -22,8 +22,8 @@ from hypothesis.stateful import (
 )
 
 from tests.unit.maintenance.conftest import BLOCK, NONE, NOW, AgingStore, Vault, described, read
-from vmkeep.errors import CorruptError, StaleError
 from tests.unit.maintenance.test_gathered_merge import few_are_many
+from vmkeep.errors import CorruptError, StaleError
 from vmkeep.maintenance.gathered_merge import merge_gathered
 from vmkeep.maintenance.margins import Margins
 from vmkeep.maintenance.merge import execute_merge, plan_merge

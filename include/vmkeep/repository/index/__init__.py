@@ -6,9 +6,9 @@ number of writers need no lock. The index is the union of all segments (``index`
 
 Segments are loaded in one of three ways: mapped from the folder, from this machine's cache, or read from the store.
 Each is verified once (``segmentloader``, ``segmentcache``). Many small ones are merged for the processes that come
-later (``mergedsegments``), and in the store as well once several have gathered (``gathered``). A segment too large for memory is searched by small reads
-(``largesegments``). Maintenance cuts a large index into segments of disjoint ranges; such a *row* is asked as one
-(``disjoint``).
+later (``mergedsegments``), and in the store as well once several have gathered (``gathered``). A segment too large for
+memory is searched by small reads (``largesegments``). Maintenance cuts a large index into segments of disjoint ranges;
+such a *row* is asked as one (``disjoint``).
 
 ``columns`` and ``merging`` treat many entries at a time and load numpy. They are doors of their own, because a small
 backup needs neither module and must not wait for numpy.
