@@ -24,6 +24,7 @@ from bench.measure import say
 from bench.programs import machine
 from vmkeep.catalog import open_catalog
 from vmkeep.flows import disk_images
+from vmkeep.flows.catalogued import use_catalog
 from vmkeep.flows.pointlist import list_points
 from vmkeep.images import importing
 from vmkeep.model.extents import Extent
@@ -132,9 +133,14 @@ def latest(folder: Path, vms: int) -> Counts:
     with open_repository(str(folder / "repository")) as repository:
         repository.find_point("latest:vm00000")
         named = calls(repository)
+    found = {"calls for latest:NAME, no catalog": named}
+    for catalog in ("that is new", "that knows them"):
+        with open_repository(str(folder / "repository")) as repository:
+            use_catalog(repository, lambda: _catalog(folder)).find_point("latest:vm00000")
+            found[f"calls, a catalog {catalog}"] = calls(repository)
     with open_repository(str(folder / "repository")) as repository:
         repository.find_point(refs[0].rpartition("-")[2])
-        return {"calls for latest:NAME": named, "calls for an id": calls(repository)}
+        return found | {"calls for an id": calls(repository)}
 
 
 def check(folder: Path, points: int) -> Counts:

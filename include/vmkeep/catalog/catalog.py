@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 from vmkeep.catalog.capacity_notes import CapacityNotes
 from vmkeep.catalog.checking import QualityCheck, kept_reports, open_check
 from vmkeep.catalog.engine import open_engine, speaking
-from vmkeep.catalog.entered import enter_all, forget_all, half_entered
+from vmkeep.catalog.entered import enter_all, forget_all, half_entered, parted
 from vmkeep.catalog.origins import PointOrigin, origin_of
 from vmkeep.catalog.overview import Overview
 from vmkeep.catalog.recovery_notes import RecoveryNotes
@@ -24,6 +24,7 @@ from vmkeep.catalog.rows import TABLES, PointRows, rows_of
 from vmkeep.catalog.schema import DiskRow, FactRow, GuestRow, PointRow, SourceRow
 from vmkeep.catalog.sums import begin_sums, drop_sums, settle_sums, sum_again
 from vmkeep.errors import CatalogError, CorruptError, NotFoundError
+from vmkeep.model.knownpoint import KnownPoint
 from vmkeep.model.point import RestorePoint
 from vmkeep.model.selector import names_meant
 
@@ -129,6 +130,26 @@ class Catalog:
         """Enter one sealed point. To enter it twice, or from two machines at once, is success."""
         for why in enter_all(self._session, [rows_of(repository, point)]).values():
             raise CatalogError(why)
+
+    def enter(self, repository: str, points: Iterable[RestorePoint]) -> None:
+        """Enter some sealed points. Those that the database refuses are left out, and a refresh names them."""
+        enter_all(self._session, (rows_of(repository, point) for point in points))
+
+    def known(self, repository: str, refs: Iterable[str]) -> dict[str, KnownPoint]:
+        """Return by which VM and when some points were taken, by their refs. Those that are not here are left out."""
+        columns = (PointRow.ref, PointRow.taken_at, PointRow.vm_name.label("name"))
+        of_source = (SourceRow.inventory_path, SourceRow.vcenter, SourceRow.moref)
+        query = (
+            select(*columns, *of_source)
+            .join(SourceRow, (SourceRow.repository == PointRow.repository) & (SourceRow.ref == PointRow.ref))
+            .where(PointRow.repository == repository)
+        )
+        with self._session() as session:
+            return {
+                row.ref: KnownPoint(**row)
+                for some in parted(refs)
+                for row in session.execute(query.where(PointRow.ref.in_(some))).mappings()
+            }
 
     def points(self, repository: str, *, vm: str | None = None) -> list[CatalogEntry]:
         """List restore points, oldest first.

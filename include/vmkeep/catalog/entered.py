@@ -38,7 +38,7 @@ def enter_all(sessions: Sessions, points: Iterable[PointRows]) -> dict[str, str]
     :raises CatalogError: the database fails. All batches before are entered.
     """
     refused: dict[str, str] = {}
-    for some in _parted(points):
+    for some in parted(points):
         refused |= _enter(sessions, some)
     return refused
 
@@ -89,7 +89,7 @@ def _unless_there(table: Any, kind: str) -> Any:
 
 def forget_all(session: Session, repository: str, refs: Iterable[str]) -> None:
     """Take points out, with all their rows."""
-    for some in _parted(refs):
+    for some in parted(refs):
         for table in TABLES:
             session.execute(delete(table).where(table.repository == repository, table.ref.in_(some)))
 
@@ -110,7 +110,8 @@ def _has(table: Any, of: Any) -> ColumnElement[bool]:
     return exists().where(table.repository == of.repository, table.ref == of.ref)
 
 
-def _parted(items: Iterable[T]) -> Iterator[list[T]]:
+def parted(items: Iterable[T]) -> Iterator[list[T]]:
+    """Yield items in parts that one statement or transaction may have."""
     left = iter(items)
     while some := list(islice(left, _BATCH)):
         yield some

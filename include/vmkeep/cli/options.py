@@ -15,6 +15,7 @@ from vmkeep.cli import settings
 from vmkeep.cli.configuration import in_file, require, user_folder, value_of
 from vmkeep.cli.pages import Section, option
 from vmkeep.cli.passphrases import given_passphrase, passphrase_for, password, remember_file
+from vmkeep.flows.catalogued import use_catalog
 from vmkeep.flows.repositories import Repository, open_repository, require_rate
 from vmkeep.model.address import parse_address
 from vmkeep.model.limits import parse_limits
@@ -151,13 +152,14 @@ def site_from(*, repository: str | None, vddk: str | None = None, **vsphere: str
 def open_given(repository: str | None) -> Repository:
     """Open the repository that the options name, with the passphrase that they name."""
     location = location_from(repository)
-    return open_repository(location, passphrase=passphrase_for(location), limit_rate=given_limit())
+    opened = open_repository(location, passphrase=passphrase_for(location), limit_rate=given_limit())
+    return use_catalog(opened, catalog_url)
 
 
 def open_quietly(repository: str) -> Repository:
     """Open the repository that the options name, and ask nobody for a passphrase that was not given."""
     location = location_from(repository)
-    return open_repository(location, passphrase=given_passphrase(), limit_rate=given_limit())
+    return use_catalog(open_repository(location, passphrase=given_passphrase(), limit_rate=given_limit()), catalog_url)
 
 
 def given_limit() -> str | None:

@@ -17,6 +17,7 @@ from vmkeep.flows import as_planned, attach_moves, vm_access
 from vmkeep.flows.attach_choice import chosen_disks, require_taker, wanted_slots
 from vmkeep.flows.attach_values import Attached, AttachedAs, AttachPlan, AttachRequest
 from vmkeep.flows.attach_warnings import about_the_boot_disk, about_twins
+from vmkeep.flows.catalogued import open_with_catalog
 from vmkeep.flows.connect import check_driver, open_vsphere
 from vmkeep.flows.dead_restores import dead_or_refused
 from vmkeep.flows.liveness import HasEnded, nobody_knows
@@ -52,7 +53,7 @@ def plan_attach(site: Site, request: AttachRequest, *, has_ended: HasEnded = nob
     :param has_ended: tells whether the owner of another restore has ended; ``None``: the owner is not known.
     """
     check_driver(site)
-    with open_site_repository(site) as repository, open_vsphere(site) as session:
+    with open_with_catalog(site) as repository, open_vsphere(site) as session:
         point = repository.find_point(request.point)
         if "config.xml" not in point.attachments:
             raise UsageError(f"{point.ref} is of no VM that was backed up: use 'vmkeep image export'")

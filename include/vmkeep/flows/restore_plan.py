@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from vmkeep.errors import UsageError
+from vmkeep.flows.catalogued import open_with_catalog
 from vmkeep.flows.connect import check_driver, open_vsphere
 from vmkeep.flows.liveness import HasEnded, nobody_knows
 from vmkeep.flows.plan_basis import PlanBasis
@@ -24,7 +25,6 @@ from vmkeep.flows.saved_memory import about_the_memory
 from vmkeep.flows.scan_outcome import about_scan
 from vmkeep.flows.write_ways import about_way, way_over
 from vmkeep.model.site import Site
-from vmkeep.repository import open_site_repository
 from vmkeep.vsphere.names import require_usable_name
 
 
@@ -38,7 +38,7 @@ def plan_restore(site: Site, request: RestoreRequest, *, has_ended: HasEnded = n
         request = mapping.joined(request)
     _require_one_kind(request)
     driver = check_driver(site)
-    with open_site_repository(site) as repository, open_vsphere(site) as session:
+    with open_with_catalog(site) as repository, open_vsphere(site) as session:
         point = repository.find_point(request.point)
         require_vm(point)
         basis = PlanBasis(session=session, repository=repository, point=point, request=request, has_ended=has_ended)

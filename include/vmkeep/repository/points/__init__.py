@@ -4,24 +4,17 @@ A restore point exists when its *manifest* exists: one blob, created once under 
 Its key follows from the VM, the time and the run (``pointnames``), so a list of keys answers most questions without
 reading a manifest. A manifest that cannot be read hides no other.
 
-``lookup`` finds one point by ``latest``, or by the beginning of a reference. It distrusts points from the future,
-because a wrong clock must not choose for a person.
+``lookup`` finds one point by ``latest``, or by the beginning of a reference. ``newest`` orders the points of one VM. It
+distrusts points from the future, because a wrong clock must not choose for a person.
 """
 
-from vmkeep.repository.points.lookup import (
-    find_point,
-    find_ref,
-    is_ahead,
-    keys_of_vm,
-    latest_point,
-    latest_refs,
-    newest_first,
-    warn_of_the_future,
-)
-from vmkeep.repository.points.manifests import Manifests, ReadPoint, load_ref, point_id
+from vmkeep.repository.points.lookup import find_point, find_ref, keys_of_vm, latest_point, latest_refs
+from vmkeep.repository.points.manifests import KnownPoints, Manifests, ReadPoint, load_ref, point_id
+from vmkeep.repository.points.newest import is_ahead, newest_first, warn_of_the_future
 from vmkeep.repository.points.pointnames import PointName, blob_of_ref, folder_of, is_cut, parse_key, safe_name
 
 __all__ = [
+    "KnownPoints",
     "Manifests",
     "PointName",
     "ReadPoint",

@@ -1,31 +1,26 @@
 """Finds the restore point that a person means: by a ref, the beginning of a ref, or ``latest``.
 
-The newest point is the one with the latest time that is not ahead of this machine's clock. A point from the future was
-taken while a clock was wrong, or this machine's clock is wrong now. Such a point causes a warning, and is chosen only
-if the VM has no other.
+Only manifests tell the names of VMs. So ``latest:NAME`` reads the newest manifest of each VM, except of those whose
+newest point the catalog knows under another name. The point that is chosen is always read from the repository.
 """
 
 from __future__ import annotations
 
-import logging
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
-from datetime import datetime
 from functools import partial
-from itertools import groupby, islice
+from itertools import groupby
 
-from vmkeep.clock import now
-from vmkeep.errors import AmbiguousError, BlobNotFoundError, CorruptError, NotFoundError, UsageError
+from vmkeep.errors import AmbiguousError, BlobNotFoundError, NotFoundError, UsageError
 from vmkeep.model.hostconfig import is_host_key
-from vmkeep.model.point import RestorePoint, VmIdentity, settled_vcenters
+from vmkeep.model.knownpoint import KnownPoint
+from vmkeep.model.point import RestorePoint, VmIdentity
 from vmkeep.model.selector import names_meant, path_meant, same_path, shown_path
-from vmkeep.repository.points.manifests import Manifests, ReadPoint
-from vmkeep.repository.points.pointnames import AHEAD, PointName, blob_of_ref, parse_key
-
-log = logging.getLogger(__name__)
+from vmkeep.repository.points.manifests import Manifests, load_ref
+from vmkeep.repository.points.newest import Newest, newest_names, newest_of, newest_of_each
+from vmkeep.repository.points.pointnames import PointName, blob_of_ref, parse_key
 
 _LATEST = "latest"
 _AT_ONCE = 16
@@ -104,29 +99,12 @@ def is_latest(text: str) -> bool:
     return text == _LATEST or text.startswith(f"{_LATEST}:")
 
 
-def newest_first(manifests: Manifests, vm_key: str, names: Iterable[PointName] | None = None) -> Iterator[ReadPoint]:
-    """Yield a VM's points, the newest first and those from the future last. Read each only when it is asked for.
-
-    :param names: the names of its points, if they were listed already.
-    """
-    listed = manifests.names(vm_key) if names is None else names
-    choice, ahead, left_out = _told_apart(manifests.location, listed)
-    for warning in left_out:
-        log.warning("%s", warning)
-    for group in [*_by_second(choice), *_by_second(ahead)]:
-        yield from sorted(manifests.read(group), key=_time_of, reverse=True)
-
-
-def _time_of(read: ReadPoint) -> tuple[bool, float]:
-    return read.point is None, read.point.taken_at.timestamp() if read.point else 0.0
-
-
 def latest_point(manifests: Manifests, vm_key: str) -> RestorePoint | None:
     """Return a VM's newest point; ``None``: it has none.
 
     :raises CorruptError: the newest point cannot be read.
     """
-    newest = _newest(manifests, list(manifests.names(vm_key)))
+    newest = newest_of(manifests, list(manifests.names(vm_key)))
     return None if newest is None else newest.told()
 
 
@@ -138,11 +116,11 @@ def latest_refs(manifests: Manifests, vm_key: str, names: Iterable[PointName] | 
     :param names: the names of the key's points, if they were listed already.
     """
     listed = list(manifests.names(vm_key) if names is None else names)
-    newest = _newest(manifests, listed)
+    newest = newest_of(manifests, listed)
     if newest is None:
         return []
     first = newest.name.ref if newest.point is None else newest.told().ref
-    return list(dict.fromkeys([first, *(point.ref for point in _newest_of_each(manifests, vm_key, listed, _FEW))]))
+    return list(dict.fromkeys([first, *(point.ref for point in newest_of_each(manifests, vm_key, listed, _FEW))]))
 
 
 def keys_of_vm(manifests: Manifests, vm: str) -> list[str]:
@@ -153,92 +131,13 @@ def keys_of_vm(manifests: Manifests, vm: str) -> list[str]:
     return [newest.vm_key for newest in _newest_of(manifests, _without_hosts(of_vm), vm)]
 
 
-def warn_of_the_future(ref: str, taken_at: datetime) -> str:
-    """Return the warning about a point whose time is in the future."""
-    return (
-        f"restore point {ref} was taken in the future, at {taken_at:%Y-%m-%d %H:%M:%S} UTC: a clock was wrong then, or "
-        "this machine's is now"
-    )
-
-
-def is_ahead(taken_at: datetime) -> bool:
-    """Return whether a point's time is in the future by more than clocks usually differ."""
-    return taken_at > now() + AHEAD
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Newest:
-    """The newest point of one VM, or the reason why it is not known."""
-
-    vm_key: str
-    name: PointName
-    ahead: bool
-    point: RestorePoint | None = None
-    problem: str = ""
-    left_out: tuple[str, ...] = ()
-    """Warnings about the names that were left out."""
-
-    def told(self) -> RestorePoint:
-        """Return the point, after logging which others were left out.
-
-        :raises CorruptError: the point cannot be read.
-        """
-        if self.point is None:
-            raise CorruptError(self.problem)
-        for warning in self.left_out:
-            log.warning("%s", warning)
-        return self.point
-
-
-def _newest(manifests: Manifests, names: Sequence[PointName]) -> _Newest | None:
-    """Return the newest point of one VM; if it was removed after the listing, the next one."""
-    choice, ahead, left_out = _told_apart(manifests.location, names)
-    past = _by_second(choice)
-    for number, group in enumerate([*past, *_by_second(ahead)]):
-        read = list(manifests.read(group))
-        if not read:
-            continue  # these points were removed after they were listed
-        of = partial(_Newest, vm_key=group[0].vm_key, name=group[0], ahead=number >= len(past))
-        if problems := [one.problem for one in read if one.point is None]:
-            return of(problem=f"{problems[0]}; {_instead(group[0], choice)}")
-        points = [one.point for one in read if one.point is not None]
-        return of(point=max(points, key=lambda point: point.taken_at), left_out=tuple(left_out))
-    return None
-
-
-def _told_apart(location: str, names: Iterable[PointName]) -> tuple[list[PointName], list[PointName], list[str]]:
-    """Return the points to choose among, the points from the future, and a warning for each name that is left out."""
-    choice, ahead, left_out = [], [], []
-    for name in names:
-        if (taken_at := name.taken_at) is None:
-            left_out.append(f"{name.blob} in {location} is not a restore point")
-        elif is_ahead(taken_at):
-            ahead.append(name)
-            left_out.append(warn_of_the_future(name.ref, taken_at))
-        else:
-            choice.append(name)
-    return choice, ahead, left_out
-
-
-def _by_second(names: Sequence[PointName]) -> list[list[PointName]]:
-    """Group names by second, the newest first, because only manifests tell which of one second's points is newer."""
-    ordered = sorted(names, key=lambda name: name.stamp, reverse=True)
-    return [list(group) for _, group in groupby(ordered, key=lambda name: name.stamp)]
-
-
-def _instead(unreadable: PointName, names: Sequence[PointName]) -> str:
-    older = [name for name in names if name.stamp < unreadable.stamp]
-    hint = f"name another one, e.g. {max(older, key=lambda name: name.stamp).ref}" if older else "there is no older one"
-    return f"it is the newest restore point of {unreadable.vm_key}: {hint}"
-
-
 def _latest(manifests: Manifests, names: Sequence[PointName], vm: str) -> RestorePoint:
     of_vm, named = _by_vm(names), vm
     if vm in of_vm:
         of_vm, vm = {vm: of_vm[vm]}, ""
     else:
         of_vm = _without_hosts(of_vm)
-    found = _newest_of(manifests, of_vm, vm)
+    found = _newest_of(manifests, of_vm, vm) if vm else _newest_of_all(manifests, of_vm)
     if not found:
         of = f" of a VM '{vm}'" if vm else ""
         raise NotFoundError(
@@ -250,37 +149,17 @@ def _latest(manifests: Manifests, names: Sequence[PointName], vm: str) -> Restor
         raise AmbiguousError(f"'{vm}' names {len(found)} VMs; write latest:<key> with one of {keys}")
     newest = max(found, key=_age)
     if named:
-        _require_one_vm(manifests, newest.vm_key, named)
+        _require_one_vm(manifests, newest.vm_key, of_vm[newest.vm_key], named)
     return newest.told()
 
 
-def _require_one_vm(manifests: Manifests, vm_key: str, named: str) -> None:
+def _require_one_vm(manifests: Manifests, vm_key: str, names: Sequence[PointName], named: str) -> None:
     """Refuse to choose if the newest points of one key belong to several VMs. A VM's copy has its original's UUID."""
-    newest = _newest_of_each(manifests, vm_key, None, _ALIKE)
+    newest = newest_of_each(manifests, vm_key, names, _ALIKE)
     if len(newest) > 1:
-        shown = "; ".join(f"{point.ref} is the newest of {point.vm.in_full}" for point in newest)
+        points = [load_ref(manifests, known.ref) for known in newest]
+        shown = "; ".join(f"{point.ref} is the newest of {point.vm.in_full}" for point in points)
         raise AmbiguousError(f"'{named}' fits {len(newest)} VMs with one UUID: {shown}: name the restore point")
-
-
-def _newest_of_each(
-    manifests: Manifests, vm_key: str, names: Iterable[PointName] | None, among: int
-) -> list[RestorePoint]:
-    """Return the newest point of each VM to which the newest points of a key belong.
-
-    A vCenter gives an instance UUID to one VM at a time. So if a managed object follows another one in one vCenter
-    under the same UUID, both are one VM, which was registered again or restored. Managed objects that take turns are
-    two VMs. So are VMs of two vCenters.
-
-    :param names: the names of the key's points; ``None``: list them.
-    :param among: the number of newest points to read.
-    """
-    points = [read.point for read in islice(newest_first(manifests, vm_key, names), among) if read.point is not None]
-    vcenters = settled_vcenters([point.vm.vcenter for point in reversed(points)])[::-1]
-    vms = [(vcenter, point.vm.moref) for vcenter, point in zip(vcenters, points, strict=True)]
-    turns = [vm for vm, _ in groupby(vms)]
-    if len(set(vcenters)) <= 1 and len(turns) == len(set(turns)):
-        return points[:1]
-    return list(dict(zip(reversed(vms), reversed(points), strict=True)).values())[::-1]
 
 
 def _by_vm(names: Iterable[PointName]) -> dict[str, list[PointName]]:
@@ -292,14 +171,46 @@ def _without_hosts(of_vm: Mapping[str, list[PointName]]) -> dict[str, list[Point
     return {key: names for key, names in of_vm.items() if not is_host_key(key)}
 
 
-def _newest_of(manifests: Manifests, of_vm: Mapping[str, Sequence[PointName]], vm: str) -> list[_Newest]:
+def _newest_of_all(manifests: Manifests, of_vm: Mapping[str, Sequence[PointName]]) -> list[Newest]:
+    """Return the newest points of VMs among which the newest of all is. Names tell all but the order in one second."""
+    stamps = {key: told[0].stamp for key, names in of_vm.items() if (told := newest_names(names))}
+    newest = max(stamps.values(), default="")
+    found = _newest_of(manifests, {key: of_vm[key] for key, stamp in stamps.items() if stamp == newest}, "")
+    if found and all(each.name.stamp == newest for each in found):
+        return found
+    return _newest_of(manifests, of_vm, "")  # points were removed after the listing, or all are from the future
+
+
+def _newest_of(manifests: Manifests, of_vm: Mapping[str, Sequence[PointName]], vm: str) -> list[Newest]:
     """Return the newest point of every VM; with a text, only of the VMs with that name or inventory path."""
+    if not vm:
+        return _read_newest(manifests, of_vm.values())
+    known = _known_newest(manifests, of_vm)
+    wanted = (names for key, names in of_vm.items() if key not in known or _is_meant(vm, known[key]))
+    every = _read_newest(manifests, wanted)
+    unknown = [newest.point for newest in every if newest.point and newest.vm_key not in known]
+    manifests.keep_known(unknown, of=len(of_vm))
+    return [newest for newest in every if _is_meant(vm, _identity_of(manifests, newest, of_vm))]
+
+
+def _read_newest(manifests: Manifests, names_of_vms: Iterable[Sequence[PointName]]) -> list[Newest]:
     with ThreadPoolExecutor(max_workers=_AT_ONCE) as threads:
-        every = [newest for newest in threads.map(partial(_newest, manifests), of_vm.values()) if newest is not None]
-    return [newest for newest in every if not vm or _is_meant(vm, _identity_of(manifests, newest, of_vm))]
+        every = threads.map(partial(newest_of, manifests), names_of_vms)
+        return [newest for newest in every if newest is not None]
 
 
-def _is_meant(text: str, vm: VmIdentity | None) -> bool:
+def _known_newest(manifests: Manifests, of_vm: Mapping[str, Sequence[PointName]]) -> dict[str, KnownPoint]:
+    """Return the facts of the newest point of each VM of which the catalog has them, by the VM's key."""
+    newest = {key: newest_names(names) for key, names in of_vm.items()}
+    known = manifests.known([name.ref for names in newest.values() for name in names])
+    return {
+        key: max((known[name.ref] for name in names), key=lambda point: point.taken_at)
+        for key, names in newest.items()
+        if names and all(name.ref in known for name in names)
+    }
+
+
+def _is_meant(text: str, vm: VmIdentity | KnownPoint | None) -> bool:
     if vm is None:
         return False
     path = path_meant(text)
@@ -308,11 +219,11 @@ def _is_meant(text: str, vm: VmIdentity | None) -> bool:
     return by_path or vm.name in names_meant(text)
 
 
-def _age(newest: _Newest) -> tuple[bool, str, float]:
+def _age(newest: Newest) -> tuple[bool, str, float]:
     return not newest.ahead, newest.name.stamp, newest.point.taken_at.timestamp() if newest.point else math.inf
 
 
-def _identity_of(manifests: Manifests, newest: _Newest, of_vm: Mapping[str, Sequence[PointName]]) -> VmIdentity | None:
+def _identity_of(manifests: Manifests, newest: Newest, of_vm: Mapping[str, Sequence[PointName]]) -> VmIdentity | None:
     """Return a VM's identity from its newest point; if that cannot be read, from the newest point that can."""
     if newest.point is not None:
         return newest.point.vm

@@ -13,10 +13,11 @@ from __future__ import annotations
 import errno
 import json
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby
+from typing import Protocol
 
 from blake3 import blake3
 
@@ -32,6 +33,7 @@ from vmkeep.errors import (
     UsageError,
 )
 from vmkeep.model.job import from_json, from_plain, to_plain
+from vmkeep.model.knownpoint import KnownPoint
 from vmkeep.model.point import RestorePoint
 from vmkeep.repository.folders import POINTS
 from vmkeep.repository.frames import Framer, Kind
@@ -46,6 +48,8 @@ from vmkeep.repository.points.pointnames import (
 )
 
 _VERSION = 1
+_NOT_WORTH_ASKING = 2
+"""Number of manifests that are read in less time than a memory of points takes to answer."""
 _UNREADABLE = (errno.EACCES, errno.EPERM, errno.EIO)
 """Errors that concern one file and not the whole store."""
 
@@ -77,6 +81,16 @@ class Commit:
     """Whether this call sealed it. If not, another try of the run had sealed it before."""
 
 
+class KnownPoints(Protocol):
+    """A memory of sealed points. It may lack any of them, and what it has never changes, because manifests do not."""
+
+    def known(self, refs: Collection[str]) -> Mapping[str, KnownPoint]:
+        """Return the facts of those points that are in the memory, by ref. It raises no error if it fails."""
+
+    def keep(self, points: Sequence[RestorePoint]) -> None:
+        """Add points that were read. It raises no error if it fails."""
+
+
 class Manifests:
     """The restore points of one repository."""
 
@@ -84,6 +98,20 @@ class Manifests:
         self._store = store
         self._framer = framer
         self._cut: dict[str, str] = {}
+        self.memory: KnownPoints | None = None
+        """A memory of these points, which saves reading many to find one; ``None``: there is none."""
+
+    def known(self, refs: Collection[str]) -> Mapping[str, KnownPoint]:
+        """Return the facts of those points that the memory has, by ref; none, if it is faster to read them all."""
+        return self.memory.known(refs) if self.memory is not None and len(refs) > _NOT_WORTH_ASKING else {}
+
+    def keep_known(self, points: Sequence[RestorePoint], *, of: int) -> None:
+        """Add points to the memory, which did not have them.
+
+        :param of: number of points that it was asked for.
+        """
+        if self.memory is not None and points and of > _NOT_WORTH_ASKING:
+            self.memory.keep(points)
 
     @property
     def location(self) -> str:
