@@ -18,6 +18,7 @@ __all__ = [
     "boot_checks",
     "booting",
     "capacity",
+    "catalogued",
     "choices",
     "clean_points",
     "clean_vms",

@@ -299,7 +299,7 @@ class Repository:
         return latest_point(self.manifests, vm_key)
 
     def newest_first(self, vm_key: str, names: Iterable[PointName] | None = None) -> Iterator[ReadPoint]:
-        """Yield a VM's restore points, the newest first; see `points.lookup.newest_first`."""
+        """Yield a VM's restore points, the newest first; see `points.newest.newest_first`."""
         return newest_first(self.manifests, vm_key, names)
 
     def latest_refs(self, vm_key: str, names: Iterable[PointName] | None = None) -> list[str]:
