@@ -13,7 +13,7 @@ from contextlib import suppress
 from functools import partial
 from itertools import groupby
 
-from vmkeep.errors import AmbiguousError, BlobNotFoundError, NotFoundError, UsageError
+from vmkeep.errors import AmbiguousError, BlobNotFoundError, CorruptError, NotFoundError, UsageError
 from vmkeep.model.hostconfig import is_host_key
 from vmkeep.model.knownpoint import KnownPoint
 from vmkeep.model.point import RestorePoint, VmIdentity
