@@ -12,6 +12,7 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException, Airfl
 
 from vmkeep.clock import now
 from vmkeep.errors import LimitReachedError, Recovery, VmKeepError
+from vmkeep.model.fieldwords import in_params
 from vmkeep_airflow.causes import cause_if_killed, leave_cause
 
 log = logging.getLogger(__name__)
@@ -38,7 +39,7 @@ def airflow_failures(ti: Any = None) -> Iterator[None]:
         if ti is not None:
             leave_cause(ti, error)
         if error.recovery is Recovery.RETRY:
-            raise AirflowException(str(error)) from error
+            raise AirflowException(in_params(str(error))) from error
         if error.recovery is Recovery.RESTART:
-            raise AirflowFailException(f"{error}. The plan is stale: trigger a new run.") from error
-        raise AirflowFailException(str(error)) from error
+            raise AirflowFailException(f"{in_params(str(error))}. The plan is stale: trigger a new run.") from error
+        raise AirflowFailException(in_params(str(error))) from error

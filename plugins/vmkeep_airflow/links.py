@@ -71,8 +71,14 @@ def page_of_vm(key: str) -> str:
 
 def page_of_point(ref: str) -> str:
     """Return the address of a restore point's page; empty: these words are no ref of a point."""
+    point_id = point_id_of(ref)
+    return f"{_root()}/vmkeep/points/{quote(point_id, safe='')}" if point_id else ""
+
+
+def point_id_of(ref: str) -> str:
+    """Return the id of the point that a ref names; empty: these words are no ref of a point."""
     found = _REF.fullmatch(ref)
-    return f"{_root()}/vmkeep/points/{quote(found['id'], safe='')}" if found else ""
+    return found["id"] if found else ""
 
 
 def page_of_fleet() -> str:

@@ -9,11 +9,13 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from lxml import html
 
 from tests.dags.test_web_view import as_role, filled, token_of
 from tests.dags.test_web_view import client as client  # a fixture
-from tests.unit.web.wizards import MACHINE, PLACES, planned
+from tests.unit.web.wizards import MACHINE, PLACES, VMS, planned
 from vmkeep.flows.restore_ledger import shown_id
+from vmkeep.model.fieldwords import named
 from vmkeep.model.job import to_plain
 from vmkeep.model.scanning import ScanFirst
 from vmkeep.model.site import Site
@@ -42,6 +44,7 @@ class Airflow:
         default_factory=lambda: {"point": "p", "dry_run": True, "repository": "vmkeep_default"}
     )
     task: str = "success"
+    why: str = "no such folder"
     result: Any = None
     refusal: int = 0
 
@@ -69,7 +72,7 @@ class Airflow:
 
         @outer.get(runs + "/{run_id}/taskInstances/{task}/xcomEntries/{key}")
         def left(key: str) -> Any:
-            value = self.result if key == "return_value" else {"why": "no such folder"}
+            value = self.result if key == "return_value" else {"why": self.why}
             return {"value": value}
 
         outer.mount(FASTAPI_APPS[0]["url_prefix"], FASTAPI_APPS[0]["app"])
@@ -85,6 +88,7 @@ def airflow():
 def wizard(client, airflow, monkeypatch):
     """Return a client at an app beside Airflow's API, with a vCenter and a repository that answer."""
     monkeypatch.setattr(restore, "load_places", lambda _conn_id: PLACES)
+    monkeypatch.setattr(restore, "load_machines", lambda _conn_id: VMS)
     monkeypatch.setattr(restore, "load_machine", lambda _repository, _ref: MACHINE)
     monkeypatch.setattr(restore, "connection_to", lambda _repository: "vmkeep_default")
     monkeypatch.setattr(restore, "load_overwritten", lambda _plan, **_where: ("it is running",))
@@ -144,6 +148,32 @@ def test_a_form_with_a_fault_comes_back_with_what_was_typed(wizard, airflow, poi
     answer = wizard.post(f"/vmkeep/restore/{point.id}/new", data={"new_name": "a"}, headers=OWN)
     assert (answer.status_code, "Airflow says no" in answer.text) == (422, True)
     assert airflow.asked == []
+
+
+def test_a_refused_plan_leads_back_to_the_form_with_what_was_typed_and_the_reason_at_its_field(wizard, airflow, point):
+    as_role(wizard, "user")
+    fields = {"new_name": "taken01", "card.0": "none", "folder": "/DC/vm/Test", "power_on": "no"}
+    wizard.post(f"/vmkeep/restore/{point.id}/new?vsphere=vc9", data=fields, headers=OWN)
+    airflow.conf, airflow.task = airflow.asked[0][2]["conf"], "failed"
+    airflow.why = f"a VM named taken01 exists: choose another name with {named('new_name', mapping='name')}"
+    page = wizard.get("/vmkeep/restore-plans/vm_restore/plan__1").text
+    assert "choose another name with “Name”" in page
+    assert "--new-name" not in page
+    assert "the plan for web01" in page
+    back = f"/vmkeep/restore/{point.id}/new?plan=plan__1"
+    assert page.count(f'href="{back}"') == 2, "a button, and the finished step"
+    form = html.fromstring(wizard.get(back).text)
+    assert form.xpath("//input[@name='new_name']/@value") == ["taken01"]
+    assert [form.xpath(f"//select[@name='{name}']/option[@selected]/@value") for name in ("folder", "power_on")] == [
+        ["/DC/vm/Test"], ["no"],
+    ]  # fmt: skip
+    assert form.xpath("//select[@name='card.0']/option[@selected]/@value") == ["none"]
+    assert "exists: choose another name" in form.xpath("//*[@id='hint-new_name']")[0].text_content()
+    assert form.xpath("//form[@method='post']/@action") == ["?vsphere=vc9"]
+    airflow.conf = {**airflow.conf, "point": "another/20261127T200144Z-1234567890abcdef"}
+    assert wizard.get(back).status_code == 404, "a plan of another point fills in nothing"
+    as_role(wizard, "viewer")
+    assert wizard.get(back).status_code == 403
 
 
 @pytest.mark.parametrize("path", ["restore/{id}/new", "restore/{id}/over", "restore-plans/vm_restore/plan__1"])

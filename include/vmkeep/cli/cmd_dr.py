@@ -22,7 +22,7 @@ from vmkeep.cli.options import (
     vddk_option,
     vsphere_options,
 )
-from vmkeep.cli.output import one_line, print_json, print_table, warn
+from vmkeep.cli.output import one_line, print_json, print_table, sentence, warn
 from vmkeep.cli.pages import Section, Verbs, option
 from vmkeep.cli.times import shown_second, shown_time, shown_zone
 from vmkeep.errors import ConflictError, PlanError, Recovery, SomeFailedError, UsageError
@@ -133,11 +133,11 @@ def preview_run(
 def _show_planned(vm: PlannedVm) -> None:
     click.echo(one_line(f"{vm.group}: {vm.vm_name} as {vm.new_name}"))
     for line in vm.lines:
-        click.echo(one_line(f"  {line}"))
+        click.echo(sentence(f"  {line}"))
     for warning in vm.warnings:
-        click.echo(one_line(f"  warning: {warning}"))
+        click.echo(sentence(f"  warning: {warning}"))
     if vm.refusal:
-        click.echo(one_line(f"  refused: {vm.refusal}"))
+        click.echo(sentence(f"  refused: {vm.refusal}"))
 
 
 @dr.command("list", examples={"List recoveries and drills": "vmkeep dr list"})

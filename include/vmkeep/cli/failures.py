@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 import click
 
-from vmkeep.cli.output import one_line, print_error_document
+from vmkeep.cli.output import print_error_document, sentence
 from vmkeep.errors import CancelledError, Recovery, UsageError, VmKeepError
+from vmkeep.model.fieldwords import in_options
 
 UNEXPECTED = 70
 """Nobody thought of this error; BSD's code for an internal fault of the program."""
@@ -65,10 +66,10 @@ def tell(error: BaseException, *, as_json: bool) -> int:
     if ending.traced and logging.getLogger("vmkeep").isEnabledFor(logging.INFO):
         click.echo("".join(traceback.format_exception(error)), err=True, nl=False)
     if as_json:
-        print_error_document({"error": ending.line, "class": ending.kind, "recovery": ending.recovery})
+        print_error_document({"error": in_options(ending.line), "class": ending.kind, "recovery": ending.recovery})
     if isinstance(error, click.exceptions.NoArgsIsHelpError):
         click.echo(f"{error.format_message()}\n", err=True)
-    click.echo(f"vmkeep: {one_line(ending.line)}", err=True)
+    click.echo(f"vmkeep: {sentence(ending.line)}", err=True)
     return ending.exit_code
 
 

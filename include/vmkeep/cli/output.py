@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vmkeep.model import job
+from vmkeep.model.fieldwords import in_options
 from vmkeep.model.job import to_plain
 from vmkeep.model.wording import size
 
@@ -42,12 +43,17 @@ class LineFormat(logging.Formatter):
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the name is the library's
         """Return the record's line, its level in small letters."""
         record.levelname = record.levelname.lower()
-        return one_line(super().formatMessage(record))
+        return sentence(super().formatMessage(record))
 
 
 def one_line(text: str) -> str:
     """Return a text whose line breaks and control characters, from somebody's names, cannot fool a terminal."""
     return "".join(each if each.isprintable() else " " if each in "\r\n\t" else escape(each) for each in text)
+
+
+def sentence(text: str) -> str:
+    """Return a message of the engine as one line that names fields by options of the command line."""
+    return one_line(in_options(text))
 
 
 def escape(character: str) -> str:
@@ -60,7 +66,7 @@ def escape(character: str) -> str:
 
 def warn(text: str) -> None:
     """Print a warning on standard error."""
-    click.echo(f"warning: {one_line(text)}", err=True)
+    click.echo(f"warning: {sentence(text)}", err=True)
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import click
 
-from vmkeep.cli.output import one_line, print_json, progress_bars, rate, warn
+from vmkeep.cli.output import print_json, progress_bars, rate, sentence, warn
 from vmkeep.flows.complete_runs import Bars
 from vmkeep.flows.restore_values import Restored
 from vmkeep.model.job import to_plain
@@ -32,7 +32,7 @@ def show_plan(lines: Iterable[str], warnings: Sequence[str], document: object, *
         print_json(document)
         return
     for line in lines:
-        click.echo(one_line(line))
+        click.echo(sentence(line))
     for warning in warnings:
         warn(warning)
     click.echo("nothing was changed")
@@ -49,7 +49,7 @@ def carry_out(
 
     def show(line: str) -> None:
         if not as_json:
-            click.echo(one_line(line), err=True)
+            click.echo(sentence(line), err=True)
 
     started = time.monotonic()
     with progress_bars(hidden=as_json) as bars:
@@ -59,7 +59,7 @@ def carry_out(
         print_json({**to_plain(done), "duration_seconds": round(seconds, 3)})
         return
     for line in words(done, seconds):
-        click.echo(one_line(line))
+        click.echo(sentence(line))
 
 
 def restored_words(done: Restored, seconds: float) -> Iterator[str]:

@@ -8,10 +8,13 @@ from vmkeep.errors import ConflictError, UnsupportedError, UsageError
 from vmkeep.flows.attach_values import AttachRequest
 from vmkeep.flows.disk_words import NamedDisks
 from vmkeep.model.disk import Disk
+from vmkeep.model.fieldwords import named
 from vmkeep.model.point import RestorePoint
 from vmkeep.vsphere.inventory import PowerState, VmDescription
 from vmkeep.vsphere.mappings import take_apart
 from vmkeep.vsphere.slots import SlotRequest
+
+_AT = named("at")
 
 
 def chosen_disks(point: RestorePoint, request: AttachRequest) -> tuple[Disk, ...]:
@@ -61,15 +64,15 @@ def wanted_slots(disks: Sequence[Disk], request: AttachRequest) -> tuple[SlotReq
 
     :raises UsageError: an address stands for several disks.
     """
-    named = NamedDisks(disks, whose="this request")
+    saved = NamedDisks(disks, whose="this request")
     if len(disks) == 1 and len(request.at) == 1 and "=" not in request.at[0]:
         return (SlotRequest(disk=disks[0], address=request.at[0]),)
     asked = take_apart(
-        request.at, named.words, what="--at", form="DISK=ADDRESS", kind="disk in this request", candidates=named.listed
+        request.at, saved.words, what=_AT, form="DISK=ADDRESS", kind="disk in this request", candidates=saved.listed
     )
     addresses: dict[int, str] = {}
     for word, address in asked.items():
-        disk = named.find(word, what="--at")
+        disk = saved.find(word, what=_AT)
         if addresses.setdefault(disk.key, address) != address:
-            raise UsageError(f"--at: {disk.label} is to go to {addresses[disk.key]} and to {address}: choose one")
+            raise UsageError(f"{_AT}: {disk.label} is to go to {addresses[disk.key]} and to {address}: choose one")
     return tuple(SlotRequest(disk=disk, address=addresses.get(disk.key)) for disk in disks)

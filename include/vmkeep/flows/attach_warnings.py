@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from vmkeep.model.disk import Disk
+from vmkeep.model.fieldwords import named
 from vmkeep.model.point import RestorePoint
 from vmkeep.vsphere.inventory import VmDescription
 from vmkeep.vsphere.slots import Slot
@@ -40,5 +41,5 @@ def about_the_boot_disk(own: Sequence[Disk], slots: Sequence[Slot]) -> Iterator[
         if own and (not places or (slot.bus, slot.unit) < min(places)):
             yield (
                 f"{slot.address} {'comes' if places else 'may come'} before the disks of the VM: look at its boot "
-                "order before its next start, or choose another address (--at, in Airflow at)"
+                f"order before its next start, or choose another address with {named('at')}"
             )

@@ -1,4 +1,4 @@
-"""All that a person can choose for a new VM: folders, pools, datastores, networks, hosts and LUNs of a server."""
+"""All that a person can choose for a restore: folders, pools, datastores, networks, hosts, LUNs and VMs of a server."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ from dataclasses import dataclass
 
 from vmkeep.model.site import VCenter
 from vmkeep.vsphere import choices
-from vmkeep.vsphere.choices import Folder, Host, Net, Pool, Store
+from vmkeep.vsphere.choices import Folder, Host, Machine, Net, Pool, Store
 from vmkeep.vsphere.lunlist import ListedLun, list_all_luns
 from vmkeep.vsphere.session import open_session
 
 __all__ = [
-    "Folder", "Host", "ListedLun", "Net", "Places", "Pool", "Store",
-    "list_datastores", "list_folders", "list_hosts", "list_luns", "list_networks", "list_places", "list_pools",
+    "Folder", "Host", "ListedLun", "Machine", "Net", "Places", "Pool", "Store",
+    "list_datastores", "list_folders", "list_hosts", "list_luns", "list_machines", "list_networks",
+    "list_places", "list_pools",
 ]  # fmt: skip
 
 
@@ -67,6 +68,12 @@ def list_hosts(vcenter: VCenter) -> tuple[Host, ...]:
     """Return every ESXi host."""
     with open_session(vcenter) as session:
         return choices.list_hosts(session)
+
+
+def list_machines(vcenter: VCenter) -> tuple[Machine, ...]:
+    """Return every VM that is no template."""
+    with open_session(vcenter) as session:
+        return choices.list_machines(session)
 
 
 def list_luns(vcenter: VCenter) -> tuple[ListedLun, ...]:

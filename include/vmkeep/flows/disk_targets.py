@@ -9,11 +9,12 @@ from vmkeep.errors import UsageError
 from vmkeep.flows.disk_words import NamedDisks
 from vmkeep.flows.restore_request import OverOptions
 from vmkeep.model.disk import Disk
+from vmkeep.model.fieldwords import named
 from vmkeep.model.point import RestorePoint
 from vmkeep.vsphere.mappings import take_apart
 
-_DISKS = "--disks"
-_MAP = "--disk-map"
+_DISKS = named("disks")
+_MAP = named("disk_map")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,14 +48,14 @@ def read_targets(options: OverOptions, point: RestorePoint, target_disks: Sequen
     disks = {disk.key: disk for disk in point.disks}
     _require_copied((disks[key] for key in mapped), point, _MAP)
     if chosen is not None and (beside := [disks[key].label for key in mapped if key not in chosen]):
-        raise UsageError(f"{_MAP} (disk_map) maps {', '.join(beside)}, which {_DISKS} (disks) does not name")
+        raise UsageError(f"{_MAP} maps {', '.join(beside)}, which {_DISKS} does not name")
     return DiskTargets(chosen=chosen, mapped=mapped)
 
 
 def _chosen(texts: Sequence[str], saved: NamedDisks, point: RestorePoint) -> frozenset[int] | None:
     if not texts:
         return None
-    disks = saved.find_all(texts, what=f"{_DISKS} (disks)")
+    disks = saved.find_all(texts, what=_DISKS)
     _require_copied(disks, point, _DISKS)
     return frozenset(disk.key for disk in disks)
 

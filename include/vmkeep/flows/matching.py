@@ -12,6 +12,7 @@ from vmkeep.errors import ConflictError
 from vmkeep.flows.disk_targets import ALL, DiskTargets
 from vmkeep.flows.restore_values import DiskMatch
 from vmkeep.model.disk import Disk, SkipReason
+from vmkeep.model.fieldwords import named
 from vmkeep.model.point import RestorePoint
 from vmkeep.model.wording import exact_size, size
 
@@ -19,8 +20,8 @@ _UNWRITABLE = (SkipReason.PHYSICAL_RDM, SkipReason.SHARED, SkipReason.UNSUPPORTE
 """Reasons to skip a disk that also forbid writing it. An independent disk is in no snapshot, but can be written."""
 _NOT_CHOSEN = "not chosen by this restore, left as it is"
 _CHOICES = (
-    "name the target of a disk (--disk-map; in Airflow disk_map), write only some disks (--disks; in Airflow disks), "
-    "or attach a disk as a new one (vmkeep restore disk)"
+    f"name the target of a disk with {named('disk_map')}, write only some disks with {named('disks')}, or attach a "
+    "disk as a new one ('vmkeep restore disk')"
 )
 
 

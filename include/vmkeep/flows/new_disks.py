@@ -12,6 +12,7 @@ from vmkeep.flows.restore_request import OnConflict, RestoreRequest
 from vmkeep.flows.restore_saved import rdms_asked
 from vmkeep.flows.restore_values import DiskMatch
 from vmkeep.model.disk import Disk
+from vmkeep.model.fieldwords import named
 from vmkeep.model.rdm import RdmChoice, RdmReplacement
 from vmkeep.model.wording import exact_size
 from vmkeep.vsphere.luns import Lun
@@ -51,7 +52,7 @@ def _match_rdm(disk: Disk, replacement: RdmReplacement) -> DiskMatch:
     elif replacement is RdmReplacement.OMIT:
         note = "left out"
     else:
-        more = f"; --rdm {disk.address}=disk (rdms) would write it to an ordinary disk" if copied else ""
+        more = f"; {named('rdms', f'{disk.address}=disk')} would write it to an ordinary disk" if copied else ""
         note = f"an empty placeholder disk takes its place{more}"
     return DiskMatch(disk=disk, target_key=None, written=written, note=f"{_about(disk)}: {note}")
 
@@ -74,21 +75,21 @@ def _match_lun(disk: Disk, choice: RdmChoice, lun: Lun, on_conflict: OnConflict)
 
 def _require_word(disk: Disk, choice: RdmChoice, lun: Lun, on_conflict: OnConflict) -> None:
     would = f"the content of {disk.label} ({disk.address}) would be written over LUN {lun.device_name}"
+    to_lun, ordinary = f"{disk.address}={lun.device_name}", named("rdms", f"{disk.address}=disk")
     if choice.replacement is RdmReplacement.AUTO:
         raise ConflictError(
-            f"{would}, which nobody has named: name the LUN to write over (--lun '{disk.address}={lun.device_name}'; "
-            "in Airflow, the field luns), map a LUN and write nothing (--on-conflict keep, on_conflict), or take an "
-            f"ordinary disk (--rdm {disk.address}=disk, rdms)"
+            f"{would}, which nobody has named: name the LUN to write over with {named('luns', to_lun)}, map a LUN and "
+            f"write nothing with {named('on_conflict', 'keep')}, or take an ordinary disk with {ordinary}"
         )
     if on_conflict is not OnConflict.OVERWRITE:
         raise ConflictError(
-            f"{would}, and what that holds now would be lost: say --on-conflict overwrite for that, or keep to map the "
-            "LUN and write nothing (in Airflow, the field on_conflict)"
+            f"{would}, and what that holds now would be lost: say {named('on_conflict', 'overwrite')} for that, or "
+            f"{named('on_conflict', 'keep')} to map the LUN and write nothing"
         )
     if lun.capacity != disk.capacity:
         raise ConflictError(
             f"{would}, which has {exact_size(lun.capacity)}, not {exact_size(disk.capacity)}: choose a LUN of the "
-            f"disk's size, or an ordinary disk (--rdm {disk.address}=disk; in Airflow, the field rdms)"
+            f"disk's size, or an ordinary disk with {ordinary}"
         )
 
 

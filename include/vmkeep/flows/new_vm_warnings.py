@@ -13,6 +13,7 @@ from vmkeep.flows.restore_values import RestorePlan
 from vmkeep.flows.targets import still_here
 from vmkeep.images import is_imported
 from vmkeep.model.disk import Disk
+from vmkeep.model.fieldwords import named
 from vmkeep.vsphere.configspec import BuiltSpec
 from vmkeep.vsphere.create import Place
 
@@ -45,10 +46,8 @@ def _about_the_cards(basis: PlanBasis, place: Place, built: BuiltSpec, beside: s
     """Say why the network cards are connected or not, if the original may run."""
     connected = {label for label, _ in built.networks} - {*built.unconnected}
     if beside is not None and built.held_back:
-        until = (
-            "connect them in vCenter when it is off, or, in a restore of a single VM, say --connect-networks (in "
-            "Airflow, connect_networks)"
-        )
+        say = f"in a restore of a single VM, say {named('connect_networks')}"
+        until = f"connect them in vCenter when it is off, or, {say}"
         yield f"the network cards start disconnected, because {beside}: {until}"
     elif beside is not None and connected:
         yield f"the network cards are connected as asked, though {beside}"
@@ -63,7 +62,7 @@ def _about_the_identity(basis: PlanBasis) -> Iterator[str]:
     if basis.request.new_vm.keep_identity and (there := still_here(basis.session, basis.point.vm)) is not None:
         yield (
             f"the new VM has the UUIDs of {there}, which is still there: for a copy, leave out "
-            "--keep-identity (in Airflow and in a mapping, keep_identity); of a recovery, make it a drill"
+            f"{named('keep_identity', mapping='keep_identity')}; of a recovery, make it a drill"
         )
 
 

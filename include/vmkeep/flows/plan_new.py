@@ -17,6 +17,7 @@ from vmkeep.flows.restore_room import needs_of, room_for
 from vmkeep.flows.restore_saved import SavedVm, request_place, spec_options
 from vmkeep.flows.restore_values import DeadRestore, RestorePlan
 from vmkeep.flows.targets import may_run_here
+from vmkeep.model.fieldwords import named
 from vmkeep.vsphere import create, inventory
 from vmkeep.vsphere.create import Place
 from vmkeep.vsphere.inventory import VmDescription
@@ -114,7 +115,6 @@ def _half_made(basis: PlanBasis, place: Place, taken: VmDescription | None) -> D
         if dead is not None:
             return dead
     raise ConflictError(
-        f"a VM named {place.name} exists in {place.folder_path} ({place.taken_by}): choose another name (--new-name; "
-        "in Airflow new_name, in a mapping name, in a recovery plan rename), or give neither name nor mapping to write "
-        "over a VM"
+        f"a VM named {place.name} exists in {place.folder_path} ({place.taken_by}): choose another name with "
+        f"{named('new_name', mapping='name', recovery='rename')}, or give neither name nor mapping to write over a VM"
     )

@@ -17,6 +17,7 @@ from vmkeep.flows.restore_values import DeadRestore, RestorePlan
 from vmkeep.flows.targets import find_target, strange_target
 from vmkeep.flows.undo_snapshot import require_undoable
 from vmkeep.flows.vm_snapshot import IF_DEAD, snapshot_run_is_alive
+from vmkeep.model.fieldwords import named
 from vmkeep.model.vmref import VmRef
 from vmkeep.repository import Repository
 from vmkeep.vsphere import encryption, inventory, rightscheck, snapshots, storestates
@@ -94,8 +95,7 @@ def _require_a_choice(basis: PlanBasis, vm: VmDescription) -> None:
     if basis.request.on_conflict is OnConflict.ABORT:
         raise ConflictError(
             f"{vm.identity.in_full} exists: to write the disks of {basis.point.vm.in_full} over its disks, say "
-            "--on-conflict overwrite; or give a new name with --new-name (in Airflow, the fields on_conflict and "
-            "new_name)"
+            f"{named('on_conflict', 'overwrite')}; or give a new name with {named('new_name')}"
         )
 
 
@@ -103,7 +103,7 @@ def _require_standing_still(vm: VmDescription) -> None:
     if vm.template:
         raise UnsupportedError(
             f"VM {vm.ref} is a template, and no restore writes over a template: convert it to a VM "
-            "first, or restore to a new VM with --new-name (in Airflow, the field new_name)"
+            f"first, or restore to a new VM with {named('new_name')}"
         )
     if vm.power is inventory.PowerState.SUSPENDED:
         raise ConflictError(

@@ -13,10 +13,11 @@ from typing import Any
 
 from vmkeep.documents import read_text
 from vmkeep.errors import MappingError, UsageError
-from vmkeep.flows.restore_request import RestoreRequest, option_of
+from vmkeep.flows.restore_request import RestoreRequest
 from vmkeep.flows.restore_saved import SavedVm, load_saved, networks_asked, require_vm
 from vmkeep.mapping import OF_THE_VM, CardLine, DiskLine, PlacedMapping, RestoreMapping, read_mapping, write_mapping
 from vmkeep.model.disk import Disk
+from vmkeep.model.fieldwords import named
 from vmkeep.model.rdm import RdmReplacement
 from vmkeep.model.wording import size
 from vmkeep.repository import Repository
@@ -141,15 +142,15 @@ class GivenMapping:
         """
         if request.vm_selector is not None:
             raise UsageError(
-                "a mapping says where a new VM is made, and this restore goes over an existing one: leave out the "
-                "mapping (--mapping), or the VM (--vm)"
+                "a mapping says where a new VM is made, and this restore goes over an existing one: leave out "
+                f"{named('mapping')}, or {named('vm')}"
             )
         plain = RestoreRequest(point=request.point, run=request.run)
         own = self._agreed(request, plain, _OF_THE_REQUEST)
         new_vm = self._agreed(request.new_vm, plain.new_vm, _OF_THE_NEW_VM)
         joined = replace(request, **own, new_vm=replace(request.new_vm, mapping="", **new_vm))
         if joined.new_name is None:
-            raise UsageError("the mapping has no name for the new VM: add name: to it, or say --new-name (new_name)")
+            raise UsageError(f"the mapping has no name for the new VM: add name: to it, or say {named('new_name')}")
         return joined
 
     def _agreed(self, asked: object, plain: object, names: Mapping[str, str]) -> dict[str, Any]:
@@ -160,7 +161,7 @@ class GivenMapping:
             if mapped is None:
                 continue
             if option not in (getattr(plain, field), mapped):
-                raise self._contradiction(option_of(field), str(option), str(mapped), name)
+                raise self._contradiction(named(field), str(option), str(mapped), name)
             found[field] = mapped
         return found
 
@@ -206,7 +207,7 @@ class GivenMapping:
                 continue  # the saved network is found by more than its name, and without being named
             for option in (asked[name] for name in (card.label, *card.names) if name in asked):
                 if option != new:
-                    raise self._contradiction("--network", option, new, "networks", index, "network")
+                    raise self._contradiction(named("networks"), option, new, "networks", index, "network")
             yield f"{line.card}={new}"
 
     def _unknown(

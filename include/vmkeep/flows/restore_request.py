@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import Any
 
 from vmkeep.errors import UsageError
+from vmkeep.model.fieldwords import named
 from vmkeep.model.job import from_plain
 from vmkeep.model.overwrite import Undo, Verify
 from vmkeep.model.rdm import RdmReplacement
@@ -151,13 +152,6 @@ _PLACES = (
     "hardware_version",
 )  # fmt: skip
 """Fields of :class:`NewVmOptions` that are left out or name something."""
-_OF_ONE = {"networks": "--network", "disk_datastores": "--disk-datastore", "luns": "--lun", "rdms": "--rdm"}
-"""The command line's options that are given once for each value of a field."""
-
-
-def option_of(name: str) -> str:
-    """Return the command line's option for a field of a request."""
-    return _OF_ONE.get(name, f"--{name.replace('_', '-')}")
 
 
 def make_request(**given: Any) -> RestoreRequest:
@@ -186,8 +180,8 @@ def require_no_new_vm_options(request: RestoreRequest) -> None:
     """
     for name in _said(request.new_vm):
         raise UsageError(
-            f"{option_of(name)} (in Airflow, the field {name}) is about a new VM, and this restore goes over an "
-            "existing one: leave it out, or say --new-name (new_name) too"
+            f"{named(name)} is about a new VM, and this restore goes over an existing one: leave it out, or say "
+            f"{named('new_name')} too"
         )
 
 
@@ -198,8 +192,8 @@ def require_no_over_options(request: RestoreRequest) -> None:
     """
     for name in _said(request.over):
         raise UsageError(
-            f"{option_of(name)} (in Airflow, the field {name}) is about a VM that exists, and this restore makes "
-            "a new one: leave it out, or attach single disks to a VM with 'vmkeep restore disk'"
+            f"{named(name)} is about a VM that exists, and this restore makes a new one: leave it out, or attach "
+            "single disks to a VM with 'vmkeep restore disk'"
         )
 
 

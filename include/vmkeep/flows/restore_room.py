@@ -9,6 +9,7 @@ from dataclasses import replace
 from vmkeep.errors import ConflictError, CorruptError
 from vmkeep.flows.restore_values import DiskMatch, RestorePlan
 from vmkeep.model.disk import Disk
+from vmkeep.model.fieldwords import named
 from vmkeep.model.point import RestorePoint
 from vmkeep.model.room import StoreNeed, growth, joined, require_room
 from vmkeep.model.wording import size
@@ -21,8 +22,8 @@ from vmkeep.vsphere.paths import DatastorePath
 from vmkeep.vsphere.session import Session
 
 _REMEDY = (
-    "make room there, or choose another datastore with --datastore, or for one disk with --disk-datastore (in Airflow, "
-    "the fields datastore and disk_datastores; in a recovery plan, the target's datastores)"
+    f"make room there, or choose another datastore with {named('datastore', recovery='datastores of the target')}, or "
+    f"for one disk with {named('disk_datastores')}"
 )
 
 

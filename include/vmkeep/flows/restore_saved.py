@@ -13,6 +13,7 @@ from vmkeep.flows.disk_words import NamedDisks
 from vmkeep.flows.restore_request import NewVmOptions
 from vmkeep.images import is_imported
 from vmkeep.model.disk import Disk
+from vmkeep.model.fieldwords import named
 from vmkeep.model.job import from_json
 from vmkeep.model.place import SettledPlace
 from vmkeep.model.point import RestorePoint
@@ -22,6 +23,9 @@ from vmkeep.repository import Repository
 from vmkeep.vsphere import claims, configspec, create
 from vmkeep.vsphere.cards import Origin, SavedCard, saved_cards
 from vmkeep.vsphere.mappings import take_apart
+
+_NETWORK, _STORE = named("networks"), named("disk_datastores")
+_LUN, _RDM = named("luns"), named("rdms")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +90,7 @@ def request_place(options: NewVmOptions, saved: SavedVm) -> create.PlaceRequest:
         resource_pool=options.resource_pool,
         host=options.host,
         networks=networks_asked(options.networks, saved),
-        disk_datastores=_by_disk("--disk-datastore", options.disk_datastores, saved.point.disks, value="DATASTORE"),
+        disk_datastores=_by_disk(_STORE, options.disk_datastores, saved.point.disks, value="DATASTORE"),
         log_directory=options.log_directory,
         suspend_directory=options.suspend_directory,
         snapshot_directory=options.snapshot_directory,
@@ -139,19 +143,19 @@ def luns_asked(options: NewVmOptions, disks: Sequence[Disk]) -> dict[int, str]:
 
     :raises UsageError: a disk with a LUN is to become something else.
     """
-    luns, words = _by_disk("--lun", options.luns, _rdms(disks), value="LUN", kind="RDM"), _words_asked(options, disks)
+    luns, words = _by_disk(_LUN, options.luns, _rdms(disks), value="LUN", kind="RDM"), _words_asked(options, disks)
     for disk in disks:
         word = words.get(disk.key)
         if word is not None and disk.key in luns and rdm_choice(word).replacement is not RdmReplacement.LUN:
             raise UsageError(
-                f"{disk.label} ({disk.address}) is to become '{word}' (--rdm, in Airflow the field rdms), and LUN "
-                f"{luns[disk.key]} is named for it (--lun, luns): leave one of them out"
+                f"{disk.label} ({disk.address}) is to become '{word}' by {_RDM}, and LUN {luns[disk.key]} is "
+                f"named for it by {_LUN}: leave one of them out"
             )
     return luns
 
 
 def _words_asked(options: NewVmOptions, disks: Sequence[Disk]) -> dict[int, str]:
-    asked = _by_disk("--rdm", options.rdms, _rdms(disks), value="REPLACEMENT", kind="RDM")
+    asked = _by_disk(_RDM, options.rdms, _rdms(disks), value="REPLACEMENT", kind="RDM")
     for word in (options.physical_rdm, *asked.values()):
         rdm_choice(word)
     return asked
@@ -167,7 +171,7 @@ def networks_asked(texts: Iterable[str], saved: SavedVm) -> dict[str, str]:
     listed = ", ".join(f"{card.label} on {card.network}" for card in cards) or "no network card"
     known = {name for card in cards for name in (card.label, *card.names)}
     mapped = take_apart(
-        texts, known, what="--network", form="OLD=NEW", kind="network or network card", candidates=f"it has {listed}"
+        texts, known, what=_NETWORK, form="OLD=NEW", kind="network or network card", candidates=f"it has {listed}"
     )
     _refuse_double_meaning(mapped, cards)
     return mapped
@@ -179,7 +183,7 @@ def _refuse_double_meaning(mapped: Iterable[str], cards: Iterable[SavedCard]) ->
         on_it = [card.label for card in cards if old in card.names and card.label != old]
         if old in labels and on_it:
             raise UsageError(
-                f"--network '{old}': a card has that label, and {', '.join(on_it)} is on a network of that name"
+                f"{_NETWORK} '{old}': a card has that label, and {', '.join(on_it)} is on a network of that name"
             )
 
 

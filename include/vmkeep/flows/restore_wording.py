@@ -9,6 +9,7 @@ from vmkeep.flows.restore_saved import rdms_asked
 from vmkeep.flows.restore_values import DiskMatch, RestorePlan
 from vmkeep.images import is_image_key
 from vmkeep.model.disk import Disk
+from vmkeep.model.fieldwords import named
 from vmkeep.model.overwrite import Undo, Verify
 from vmkeep.model.place import SettledPlace
 from vmkeep.model.rdm import RdmChoice, RdmReplacement
@@ -137,7 +138,8 @@ def _power(plan: RestorePlan) -> str:
         return "the VM becomes a template at the end"
     if plan.request.power_on is None and is_image_key(plan.vm.key):
         return (
-            "the VM is left off at the end, because nobody knows whether the imported machine ran; --power-on starts it"
+            "the VM is left off at the end, because nobody knows whether the imported machine ran; "
+            f"{named('power_on')} starts it"
         )
     ran = "it ran" if plan.power_on else "it did not run"
     why = f", because {ran} when it was backed up" if plan.request.power_on is None else ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from vmkeep.errors import MalwareFoundError, NotScannedError
 from vmkeep.flows.clean_points import Cleanness, ScanStates
+from vmkeep.model.fieldwords import named
 from vmkeep.model.point import RestorePoint
 from vmkeep.model.proofs import ProofResult
 from vmkeep.model.scanning import ScanFirst, ScanOutcome
@@ -32,6 +33,6 @@ def about_scan(
     else:
         said = f"{point.ref} is not known to be clean ({state.cleanness}): {state.text or 'no scan has looked at it'}"
     if wish is ScanFirst.REFUSE:
-        other = "restore another point ('vmkeep vm clean' lists the last clean ones), or say --scan warn (scan: warn)"
+        other = f"restore another point ('vmkeep vm clean' lists the last clean ones), or say {named('scan', 'warn')}"
         raise (MalwareFoundError if is_bad else NotScannedError)(f"{said}; {other}")
     return () if state.cleanness is Cleanness.FOUND else (said,)  # a find is among the doubts about a point already

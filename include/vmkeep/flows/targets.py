@@ -10,12 +10,13 @@ from collections.abc import Iterator
 
 from vmkeep.errors import AmbiguousError, NotFoundError, PermissionDeniedError, UnsupportedError
 from vmkeep.flows.restore_request import RestoreRequest
+from vmkeep.model.fieldwords import named
 from vmkeep.model.point import RestorePoint, VmIdentity
 from vmkeep.vsphere import inventory
 from vmkeep.vsphere.server import server_uuid
 from vmkeep.vsphere.session import Session
 
-_CHOICES = "name the VM to write over (--vm), or create a new one (--new-name)"
+_CHOICES = f"name the VM to write over with {named('vm')}, or create a new one with {named('new_name')}"
 
 
 def find_target(session: Session, point: RestorePoint, request: RestoreRequest) -> str:

@@ -13,6 +13,7 @@ from vmkeep.flows.liveness import LEASE, HasEnded, nobody_knows
 from vmkeep.flows.plan_over import refuse_beside_a_backup
 from vmkeep.flows.undo_hold import HeldForUndo
 from vmkeep.flows.undo_values import Undoable, Undone
+from vmkeep.model.fieldwords import named
 from vmkeep.model.site import Site
 from vmkeep.model.vmref import VmRef
 from vmkeep.repository import Repository, open_site_repository
@@ -172,7 +173,7 @@ def _kept(session: Session, vm: VmRef, restore: str | None) -> VmSnapshot:
             + (
                 f"; it has those of {listed}"
                 if found
-                else ": only a restore with --undo snapshot keeps one (in Airflow, the field undo)"
+                else f": only a restore with {named('undo', 'snapshot')} keeps one"
             )
         )
     if len(fit) > 1:

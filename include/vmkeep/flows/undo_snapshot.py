@@ -18,6 +18,7 @@ from vmkeep.flows.restore_ledger import RunLedger
 from vmkeep.flows.restore_room import needs_above
 from vmkeep.flows.restore_values import DiskMatch, RestorePlan
 from vmkeep.model.disk import Disk, SkipReason
+from vmkeep.model.fieldwords import named
 from vmkeep.model.overwrite import BlockChoice, Undo
 from vmkeep.model.room import require_room
 from vmkeep.model.wording import size
@@ -61,7 +62,7 @@ def require_undoable(
     if why := [*vm.snapshot_obstacles, *(f"{label} is independent, and in no snapshot" for label in left_out)]:
         raise UnsupportedError(
             f"a restore over VM {vm.ref} cannot be undone by a snapshot: {'; '.join(why)}. Back the VM up first, and "
-            "leave --undo out (in Airflow, the field undo)"
+            f"say {named('undo', 'none')}"
         )
     rightscheck.require_on_vm(session, Purpose.RESTORE_OVER, vm, when=(When.UNDO,))
     _require_room(session, vm, written)
@@ -79,7 +80,7 @@ def _require_room(session: Session, vm: inventory.VmDescription, written: Sequen
         require_room(
             need,
             "the snapshot to undo the restore can grow to",
-            remedy="make room there, or back the VM up first and leave --undo out (in Airflow, the field undo)",
+            remedy=f"make room there, or back the VM up first and say {named('undo', 'none')}",
         )
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from vmkeep.errors import AmbiguousError, NotFoundError
+from vmkeep.model.fieldwords import named
 from vmkeep.model.references import References
 from vmkeep.vsphere.api import vim
 from vmkeep.vsphere.candidates import Named, instead
@@ -21,7 +22,7 @@ from vmkeep.vsphere.session import Session
 
 NONE = "none"
 """Stands in place of a network's name: the card is made, and starts disconnected."""
-HOW = "(--network 'OLD=NEW'; in Airflow the field networks)"
+HOW = f"with {named('networks', 'OLD=NEW')}"
 
 _Card = vim.vm.device.VirtualEthernetCard
 

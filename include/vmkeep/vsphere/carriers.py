@@ -14,6 +14,7 @@ from typing import Any
 
 from vmkeep.errors import ConflictError, NotFoundError, VSphereError
 from vmkeep.model.disk import Disk
+from vmkeep.model.fieldwords import named
 from vmkeep.model.place import SettledPlace
 from vmkeep.model.point import VmIdentity
 from vmkeep.model.room import growth, require_room
@@ -99,7 +100,7 @@ def plan_carrier(
         raise ConflictError(f"{len(disks)} disks at once are too many: attach at most {MOST_DISKS} at a time")
     home = DatastorePath.parse(vmx)
     asked = place.request.datastore
-    store = home.datastore if asked is None else stored_datastore(place, asked, what="--datastore (datastore): ")
+    store = home.datastore if asked is None else stored_datastore(place, asked, what=f"{named('datastore')}: ")
     if home.datastore not in place.datastores:
         raise NotFoundError(
             f"host {place.host_name} cannot use datastore '{decode_name(home.datastore)}', on which the VM's own files "

@@ -1,7 +1,8 @@
-"""Lists all that a person can choose for a new VM: folders, resource pools, datastores, networks and hosts.
+"""Lists all that a person can choose for a restore: folders, resource pools, datastores, networks, hosts and VMs.
 
 Each list takes the same number of calls whatever the size of the inventory: one view of all objects that the list and
-its paths need. No VM is read. ``choose`` is the word that a restore takes for an object, and for no other one.
+its paths need. Only the list of VMs reads any. ``choose`` is the word that a restore takes for an object, and for no
+other one.
 """
 
 from __future__ import annotations
@@ -98,6 +99,14 @@ class Host(Candidate):
     build: str | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Machine(Candidate):
+    """A VM that is no template."""
+
+    runs: bool
+    """It is not off; it may be suspended."""
+
+
 def list_folders(session: Session) -> tuple[Folder, ...]:
     """Return every VM folder that the user may see, sorted by path."""
     with speaking("list the VM folders"):
@@ -187,6 +196,24 @@ def list_hosts(session: Session) -> tuple[Host, ...]:
             build=tree.values[one]["config.product.build"],
         )
         for one in tree.sorted(hosts)
+    )
+
+
+def list_machines(session: Session) -> tuple[Machine, ...]:
+    """Return every VM that the user may see and that is no template, sorted by path."""
+    with speaking("list the VMs"):
+        tree = _read(session, {vim.VirtualMachine: ("name", "parent", "config.template", "runtime.powerState")})
+    machines = [one for one in tree.of(vim.VirtualMachine) if not tree.values[one]["config.template"]]
+    names = Counter(map(tree.name, machines))
+    # A VM in a vApp has no parent, so that two paths can be alike, and a name with a colon may read like a selector.
+    words = {
+        one: name if names[name] == 1 and _is_seen_whole(name) and not {":", "/"} & {*name} else f"moref:{one}"
+        for one in machines
+        for name in [tree.name(one)]
+    }
+    return tuple(
+        Machine(**tree.about(one, words), runs=str(tree.values[one]["runtime.powerState"]) != "poweredOff")
+        for one in tree.sorted(machines)
     )
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from vmkeep.errors import NotFoundError, UsageError
+from vmkeep.model.fieldwords import named
 from vmkeep.vsphere.paths import DatastorePath, parse_path
 from vmkeep.vsphere.places import Place
 from vmkeep.vsphere.session import Session
@@ -75,8 +76,8 @@ def settle_directories(session: Session, place: Place, config: Any, *, keep: boo
 def _lost(name: str, old: str, *, keep: bool) -> Iterator[str]:
     why = "it is not there" if keep else "it is that of the VM that was backed up"
     yield (
-        f"not taken over: its {name} directory {old}, because {why}; it is beside the VM's own files "
-        f"(--{name}-directory, in Airflow the field {name}_directory, names another one)"
+        f"not taken over: its {name} directory {old}, because {why}; it is beside the VM's own files, and "
+        f"{named(f'{name}_directory')} names another one"
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from vmkeep.errors import ConflictError
+from vmkeep.model.fieldwords import named
 from vmkeep.vsphere.advancedsettings import ENCRYPTION_BUNDLE
 from vmkeep.vsphere.api import vim, vmodl
 from vmkeep.vsphere.disks import KeyName, name_of_key
@@ -62,7 +63,7 @@ def require_unlocked(session: Session, moref: str, name: str) -> None:
         told = f"key {key.keyId} of key provider {provider}" if key is not None else "its key"
         raise ConflictError(
             f"VM {name} is encrypted and locked, because its host does not have {told}: make the key provider "
-            "reachable in vCenter and unlock the VM, or restore to a new VM (--new-name; in Airflow, new_name)"
+            f"reachable in vCenter and unlock the VM, or restore to a new VM with {named('new_name')}"
         )
 
 

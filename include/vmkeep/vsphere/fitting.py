@@ -8,6 +8,7 @@ from typing import Any
 
 from vmkeep.errors import NotFoundError, UnsupportedError, UsageError
 from vmkeep.model.disk import Disk
+from vmkeep.model.fieldwords import named
 from vmkeep.model.place import SettledPlace
 from vmkeep.model.rdm import RdmReplacement
 from vmkeep.vsphere.addresses import taken_addresses
@@ -238,8 +239,8 @@ def _home(place: Place, vmx: str) -> str:
         if len(listed) == 1:
             return next(iter(place.datastores))
         raise UsageError(
-            "the machine was imported, so that it lies on no datastore yet: choose one with --datastore; host "
-            f"{place.host_name} has {', '.join(listed) or 'none'}"
+            f"the machine was imported, so that it lies on no datastore yet: choose one with {named('datastore')}; "
+            f"host {place.host_name} has {', '.join(listed) or 'none'}"
         )
     saved = DatastorePath.parse(vmx).datastore
     return saved if saved in place.datastores else _datastore(place, decode_name(saved))
@@ -249,8 +250,8 @@ def _datastore(place: Place, name: str) -> str:
     return stored_datastore(
         place,
         name,
-        remedy=": choose one of the host's for the VM (--datastore), or for one disk (--disk-datastore "
-        "'DISK=DATASTORE')",
+        remedy=f": choose one of the host's for the VM with {named('datastore')}, or for one disk with "
+        f"{named('disk_datastores', 'DISK=DATASTORE')}",
     )
 
 
@@ -286,8 +287,8 @@ def _luns(session: Session, place: Place, devices: Iterable[Any], options: SpecO
     for disk in wanted:
         if disk.key not in luns:
             raise UsageError(
-                f"{disk.label}: name the free LUN that this RDM is to be mapped to "
-                f"(--lun '{disk.address}=LUN'; in Airflow the field luns); {free_luns(there, uses)}"
+                f"{disk.label}: name the free LUN that this RDM is to be mapped to with "
+                f"{named('luns', f'{disk.address}=LUN')}; {free_luns(there, uses)}"
             )
     twice = [lun.device_name for lun in luns.values() if list(luns.values()).count(lun) > 1]
     if twice:

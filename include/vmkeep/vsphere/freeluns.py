@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from vmkeep.errors import ConflictError, NotFoundError, UnsupportedError
+from vmkeep.model.fieldwords import named
 from vmkeep.model.wording import counted, exact_size, size
 from vmkeep.vsphere.api import moref_of, vim
 from vmkeep.vsphere.disks import backing_name
@@ -243,8 +244,8 @@ def require_mappings(session: Session, host: str, stores: Collection[str]) -> No
     for _, values in read_each(session, there, "name", path):
         if values["name"] in stores and values[path] is False:
             raise UnsupportedError(
-                f"datastore {decode_name(values['name'])} cannot hold RDMs: choose another one for these disks "
-                "(--disk-datastore 'DISK=DATASTORE'; in Airflow, the field disk_datastores)"
+                f"datastore {decode_name(values['name'])} cannot hold RDMs: choose another one for these disks with "
+                f"{named('disk_datastores', 'DISK=DATASTORE')}"
             )
 
 
@@ -254,6 +255,6 @@ def _storage(session: Session, host: str) -> Any:
     if storage is None:
         raise UnsupportedError(
             f"host {host} tells nothing about its LUNs, so that nobody knows which are in use: give the user "
-            "System.Read (role Read-only) on it, or restore to ordinary disks (--rdm DISK=disk; in Airflow, field rdms)"
+            f"System.Read (role Read-only) on it, or restore to ordinary disks with {named('rdms', 'DISK=disk')}"
         )
     return storage

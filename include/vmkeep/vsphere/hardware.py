@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 from vmkeep.errors import UnsupportedError
+from vmkeep.model.fieldwords import named
 from vmkeep.vsphere.api import moref_of, vim
 from vmkeep.vsphere.faults import speaking
 from vmkeep.vsphere.properties import read
@@ -28,8 +29,8 @@ def require_version(session: Session, host: str, version: str) -> None:
     if newest and version_number(version) > newest:
         raise UnsupportedError(
             f"the VM has hardware version {version}, and the host takes at most vmx-{newest:02d}: choose a host with a "
-            "newer ESXi (--host; in Airflow, the field host), update this one, or lower the VM's version "
-            "(--hardware-version, hardware_version)"
+            f"newer ESXi with {named('host')}, update this one, or lower the VM's version with "
+            f"{named('hardware_version')}"
         )
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from vmkeep.errors import ConflictError
 from vmkeep.model.disk import Disk
+from vmkeep.model.fieldwords import named
 from vmkeep.vsphere.api import moref_of
 from vmkeep.vsphere.faults import speaking
 from vmkeep.vsphere.names import decode_name
@@ -53,7 +54,7 @@ def require_writable(session: Session, moref: str, name: str, vmx: str, disks: C
     if found := list(_in_the_way(obstacles, vmx, disks)):
         raise ConflictError(
             f"VM {name} cannot be written: {'; '.join(found)}. Put that right, or restore to a new VM on another "
-            "datastore (--new-name and --datastore; in Airflow, the fields new_name and datastore)"
+            f"datastore with {named('new_name')} and {named('datastore')}"
         )
 
 
@@ -64,5 +65,5 @@ def _in_the_way(obstacles: Mapping[str, str], vmx: str, disks: Collection[Disk])
         store = DatastorePath.parse(path).datastore
         if obstacles.get(store):
             parts.setdefault(store, []).append(part)
-    for store, named in parts.items():
-        yield f"datastore {decode_name(store)}, with {', '.join(named)}, {obstacles[store]}"
+    for store, here in parts.items():
+        yield f"datastore {decode_name(store)}, with {', '.join(here)}, {obstacles[store]}"

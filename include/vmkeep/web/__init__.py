@@ -25,7 +25,7 @@ from vmkeep.web.capacity import RepositoriesPage, repositories_page
 from vmkeep.web.day_bars import bounds_of
 from vmkeep.web.files import FILES_A_PAGE, MOST_FOUND, FilesChoice, FilesPage, files_page, pattern_of
 from vmkeep.web.fleet import FleetPage, FleetQuery, FleetSort, fleet_page
-from vmkeep.web.forms import Given, faults_of, filled
+from vmkeep.web.forms import FieldGroup, Given, faults_of, filled
 from vmkeep.web.hardware import HardwarePage, hardware_page
 from vmkeep.web.policies import PoliciesPage, policies_page
 from vmkeep.web.recoveries import RecoveriesPage, recoveries_page
@@ -36,10 +36,12 @@ from vmkeep.web.restore import (
     checked,
     conf_of,
     form_of,
+    given_of,
     head_of,
+    refused,
     without_dry_run,
 )
-from vmkeep.web.restore_fields import RestoreKind, fields_of
+from vmkeep.web.restore_fields import RestoreKind, fields_of, said_in_form
 from vmkeep.web.restore_plan import (
     PLANNED_BY,
     PlanRun,
@@ -77,6 +79,7 @@ __all__ = [
     "AuditKind",
     "AuditPage",
     "AuditQuery",
+    "FieldGroup",
     "FilesChoice",
     "FilesPage",
     "FleetPage",
@@ -120,6 +123,7 @@ __all__ = [
     "filled",
     "fleet_page",
     "form_of",
+    "given_of",
     "hardware_page",
     "head_of",
     "kind_of",
@@ -128,10 +132,12 @@ __all__ = [
     "pattern_of",
     "policies_page",
     "recoveries_page",
+    "refused",
     "render",
     "repositories_page",
     "restore_plan_page",
     "running_page",
+    "said_in_form",
     "state_of",
     "vm_page",
     "windows_page",

@@ -38,6 +38,7 @@ class Field:
     kind: FieldKind
     hint: str = ""
     choices: tuple[Choice, ...] = ()
+    """The values that it can have; of a text, those that are proposed."""
     values: tuple[str, ...] = ()
     """The values that it has now."""
     fault: str = ""
@@ -59,11 +60,22 @@ class FieldGroup:
     fields: tuple[Field, ...]
 
 
-def text(name: str, label: str, hint: str = "", *, value: str = "", longest: int = 200) -> Field:
-    """Return a field for a text."""
-    return Field(
-        name=name, label=label, kind=FieldKind.TEXT, hint=hint, values=(value,) if value else (), longest=longest
-    )
+def text(
+    name: str,
+    label: str,
+    hint: str = "",
+    *,
+    value: str = "",
+    longest: int = 200,
+    proposed: Iterable[tuple[str, str]] = (),
+) -> Field:
+    """Return a field for a text.
+
+    :param proposed: values that can be picked instead of typed, and their words.
+    """
+    made = tuple(Choice(value=each, label=words) for each, words in proposed)
+    values = (value,) if value else ()
+    return Field(name=name, label=label, kind=FieldKind.TEXT, hint=hint, choices=made, values=values, longest=longest)
 
 
 def select(name: str, label: str, choices: Iterable[tuple[str, str]], hint: str = "", *, value: str = "") -> Field:

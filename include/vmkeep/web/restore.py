@@ -8,8 +8,9 @@ from datetime import datetime
 from typing import Any, Final
 
 from vmkeep.flows.fleet import ListedPoint
+from vmkeep.model.fieldwords import fields_named
 from vmkeep.model.portable import PortableMachine
-from vmkeep.web.forms import FieldGroup, values_of, with_fault
+from vmkeep.web.forms import FieldGroup, Given, values_of, with_fault
 from vmkeep.web.restore_fields import CARD, STORE, RestoreKind, disks_of
 from vmkeep.web.words import Moment, moment, plain
 
@@ -95,13 +96,55 @@ def conf_of(
             conf[name] = {"yes": True, "no": False}.get(given[0] if given else "")
         elif given and given[0]:
             conf[name] = given[0]
-    if machine is not None:
-        cards = [(f"{CARD}{number}", card.label) for number, card in enumerate(machine.cards)]
-        stores = [(f"{STORE}{number}", disk.address) for number, disk in enumerate(disks_of(point))]
-        for param, parts in (("networks", cards), ("disk_datastores", stores)):
-            chosen = ((label, values.get(name, ())) for name, label in parts)
-            conf[param] = [f"{label}={given[0]}" for label, given in chosen if given and given[0]]
+    for param, parts in _parts(point, machine):
+        chosen = ((label, values.get(name, ())) for name, label in parts)
+        conf[param] = [f"{label}={given[0]}" for label, given in chosen if given and given[0]]
     return conf
+
+
+def given_of(
+    conf: Mapping[str, Any], point: ListedPoint, groups: tuple[FieldGroup, ...], *, machine: PortableMachine | None
+) -> Given:
+    """Return what a form was filled in with, from the params of the run that it asked for, as a browser sends it.
+
+    :param groups: the fields of the form.
+    """
+    given: dict[str, list[str]] = {}
+    for name in values_of(groups):
+        value = conf.get(name)
+        if name == "power_on":
+            given[name] = ["yes" if value is True else "no" if value is False else ""]
+        elif name in _BOXES:
+            given[name] = ["yes"] if value else []
+        else:
+            given[name] = [*map(str, value)] if isinstance(value, (list, tuple)) else [str(value)] if value else []
+    for param, parts in _parts(point, machine):
+        chosen = {label: name for name, label in parts}
+        for line in conf.get(param) or ():
+            label = next((each for each in chosen if str(line).startswith(f"{each}=")), None)
+            if label is not None:
+                given[chosen[label]] = [str(line).removeprefix(f"{label}=")]
+    return given
+
+
+def _parts(point: ListedPoint, machine: PortableMachine | None) -> tuple[tuple[str, list[tuple[str, str]]], ...]:
+    """Return the params that have a line for each card or disk, each with the names of its fields and their words."""
+    if machine is None:
+        return ()
+    cards = [(f"{CARD}{number}", card.label) for number, card in enumerate(machine.cards)]
+    stores = [(f"{STORE}{number}", disk.address) for number, disk in enumerate(disks_of(point))]
+    return (("networks", cards), ("disk_datastores", stores))
+
+
+def refused(groups: tuple[FieldGroup, ...], why: str, said: str) -> tuple[FieldGroup, ...]:
+    """Return the fields, with the reason for which a plan was refused at the first field that it names.
+
+    :param why: the reason in the words of the engine.
+    :param said: the same in the words of the form.
+    """
+    names = values_of(groups)
+    field = next((name for name in fields_named(why) if name in names), None)
+    return with_fault(groups, field, said) if field is not None else groups
 
 
 _BOXES: Final = frozenset({"keep_identity", "connect_networks", "all_blocks"})

@@ -6,13 +6,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from enum import StrEnum
 from typing import Final
 
-from vmkeep.flows.choices import Host, Places, Store
+from vmkeep.flows.choices import Host, Machine, Places, Store
 from vmkeep.flows.fleet import ListedDisk, ListedPoint
 from vmkeep.flows.restore_request import MacAddresses, OnConflict, OnFailure
+from vmkeep.model.fieldwords import in_labels
 from vmkeep.model.overwrite import Undo, Verify
 from vmkeep.model.portable import PortableMachine
 from vmkeep.model.scanning import ScanFirst
-from vmkeep.web.forms import Field, FieldGroup, check, checks, select, text
+from vmkeep.web.forms import Field, FieldGroup, FieldKind, check, checks, select, text
 from vmkeep.web.words import plain, shown_size
 
 LONGEST_NAME: Final = 80
@@ -22,6 +23,10 @@ CARD: Final = "card."
 """Begin of the name of a field for a network card. Its number follows."""
 STORE: Final = "store."
 """Begin of the name of a field for the datastore of one disk. The disk's number among :func:`disks_of` follows."""
+WHOLE_AS_NEW: Final = "The whole VM, as a new one"
+"""The choice that leads to the form for a new VM."""
+AN_EXISTING_VM: Final = "The VM, over itself or another one"
+"""The choice that leads to the form for an existing VM."""
 Words = Mapping[str, Mapping[str, str]]
 """Plain words for values, by the name of the field."""
 
@@ -54,30 +59,57 @@ _HEADINGS: Final = {
 }
 
 
+_NOWHERE: Final = Places(folders=(), pools=(), datastores=(), networks=(), hosts=())
+
+
 def fields_of(
-    kind: RestoreKind, point: ListedPoint, *, places: Places | None, machine: PortableMachine | None, words: Words
+    kind: RestoreKind,
+    point: ListedPoint,
+    *,
+    places: Places = _NOWHERE,
+    machine: PortableMachine | None = None,
+    vms: Iterable[Machine] = (),
+    words: Words,
 ) -> tuple[FieldGroup, ...]:
     """Return the fields of a form, as they are at first.
 
     :param places: for all but :attr:`RestoreKind.OVER`.
-    :param machine: the machine of the point, for :attr:`RestoreKind.NEW`.
+    :param machine: the machine of the point, for :attr:`RestoreKind.NEW`; ``None``: its network cards get no field.
+    :param vms: the VMs that are proposed, for all but :attr:`RestoreKind.NEW`.
     """
     match kind:
         case RestoreKind.NEW:
-            assert places is not None
-            assert machine is not None
             return tuple(_new(point, places, machine, words))
         case RestoreKind.OVER:
-            return tuple(_over(point, words))
+            return tuple(_over(point, vms, words))
         case RestoreKind.ATTACH:
-            assert places is not None
-            return tuple(_attach(point, places))
+            return tuple(_attach(point, places, vms))
 
 
-def _new(point: ListedPoint, places: Places, machine: PortableMachine, words: Words) -> Iterator[FieldGroup]:
+def said_in_form(message: str, kind: RestoreKind, point: ListedPoint, words: Words) -> str:
+    """Return a message of the engine that names fields by the labels of a form."""
+    fields = [field for group in fields_of(kind, point, words=words) for field in group.fields]
+    labels = {field.name: field.label for field in fields if not field.name.startswith(STORE)}
+    chosen = {
+        field.name: {each.value: each.label for each in field.choices}
+        for field in fields
+        if field.kind is FieldKind.SELECT and field.name in words
+    }
+    return in_labels(message, _OF_OTHER_PAGES[kind] | labels, chosen)
+
+
+_OF_OTHER_PAGES: Final[Mapping[RestoreKind, dict[str, str]]] = {
+    RestoreKind.NEW: {"networks": "Networks", "disk_datastores": "Datastore of a disk", "vm": AN_EXISTING_VM},
+    RestoreKind.OVER: {"new_name": WHOLE_AS_NEW},
+    RestoreKind.ATTACH: {"new_name": WHOLE_AS_NEW},
+}
+"""Labels by field, for fields that a form has as several ones or not at all, because another form is about them."""
+
+
+def _new(point: ListedPoint, places: Places, machine: PortableMachine | None, words: Words) -> Iterator[FieldGroup]:
     rules = (OnConflict.ABORT, OnConflict.KEEP)
     identity = "For a VM that is gone. Leave it, if the new VM runs beside the old."
-    macs = [("", "with the UUIDs"), *_worded("mac_addresses", MacAddresses, words)]
+    macs = [("", "kept if the UUIDs are kept, else new"), *_worded("mac_addresses", MacAddresses, words)]
     name = f"{point.vm_name}-restored"[:LONGEST_NAME]
     yield FieldGroup(
         title="The new VM",
@@ -99,7 +131,7 @@ def _new(point: ListedPoint, places: Places, machine: PortableMachine, words: Wo
         ),
     )
     yield FieldGroup(title="Networks", fields=tuple(_networks(places, machine)))
-    yield FieldGroup(title="How", fields=tuple(_how(words)))
+    yield FieldGroup(title="How", fields=tuple(_how(_IF_NEW_FAILS, words)))
 
 
 def _disk_stores(point: ListedPoint, places: Places) -> Iterator[Field]:
@@ -111,10 +143,10 @@ def _disk_stores(point: ListedPoint, places: Places) -> Iterator[Field]:
             yield select(f"{STORE}{number}", label, [("", "that of the VM"), *_stores(places)], where)
 
 
-def _networks(places: Places, machine: PortableMachine) -> Iterator[Field]:
+def _networks(places: Places, machine: PortableMachine | None) -> Iterator[Field]:
     """Yield a field for each network card, by which it goes to a network."""
     networks = [(each.choose, f"{plain(each.choose)} ({plain(each.kind)})") for each in places.networks]
-    for number, card in enumerate(machine.cards):
+    for number, card in enumerate(machine.cards if machine is not None else ()):
         before = f"as it was: {plain(card.network) or 'not known'}"
         yield select(f"{CARD}{number}", plain(card.label), [("", before), (NO_NETWORK, "no network"), *networks])
     yield check(
@@ -124,46 +156,56 @@ def _networks(places: Places, machine: PortableMachine) -> Iterator[Field]:
     )
 
 
-def _over(point: ListedPoint, words: Words) -> Iterator[FieldGroup]:
+def _over(point: ListedPoint, vms: Iterable[Machine], words: Words) -> Iterator[FieldGroup]:
     rules = (OnConflict.PROMPT, OnConflict.OVERWRITE)
     asked = "With a question, the run waits in Airflow's Required Actions, for up to a day."
     costs = "A snapshot costs space, and every backup reads all until it is removed."
     which = (
-        "Empty: the VM that was backed up, and no other. Another one: its name, or uuid:, moref: or ipaddr: and a "
-        "value."
+        "Empty: the VM that was backed up, and no other. Another one: pick it, or type its name, or uuid:, moref: or "
+        "ipaddr: and a value."
     )
     yield FieldGroup(
         title="What is written over",
         fields=(
-            text("vm", "VM", which),
+            text("vm", "VM", which, proposed=_machines(vms)),
             checks("disks", "Disks", _disks(point), "None ticked: all. The others stay as they are."),
             _choose("on_conflict", "Its present content", rules, words, asked),
             _choose("undo", "Way back", tuple(Undo), words, costs),
             check("all_blocks", "Write all blocks", "Otherwise only those that changed since the point."),
         ),
     )
-    yield FieldGroup(title="How", fields=tuple(_how(words)))
+    yield FieldGroup(title="How", fields=tuple(_how(_IF_OVER_FAILS, words)))
 
 
-def _attach(point: ListedPoint, places: Places) -> Iterator[FieldGroup]:
-    which = "Its name, or uuid:, moref: or ipaddr: and a value. It may be running."
+def _attach(point: ListedPoint, places: Places, vms: Iterable[Machine]) -> Iterator[FieldGroup]:
+    which = "Pick it, or type its name, or uuid:, moref: or ipaddr: and a value. It may be running."
     yield FieldGroup(
         title="Disks",
         fields=(
             checks("disks", "Disks of the point", _disks(point), "They become new disks. Nothing is written over."),
-            text("vm", "VM that gets them", which, value=point.vm_name),
+            text("vm", "VM that gets them", which, value=point.vm_name, proposed=_machines(vms)),
             select("datastore", "Datastore", [("", "that of the VM's own files"), *_stores(places)]),
         ),
     )
 
 
-def _how(words: Words) -> Iterator[Field]:
+_IF_NEW_FAILS: Final = {
+    OnFailure.REMOVE: "remove the new VM",
+    OnFailure.KEEP: "keep the new VM off as it is, so that the restore can go on",
+}
+_IF_OVER_FAILS: Final = {
+    OnFailure.REMOVE: "leave the VM off, with a warning in its notes",
+    OnFailure.KEEP: "leave it off, and keep the restore open, so that it can go on",
+}
+
+
+def _how(if_it_fails: Mapping[OnFailure, str], words: Words) -> Iterator[Field]:
     yield select(
         "power_on", "Power on at the end", [("", "if it ran when it was backed up"), ("yes", "yes"), ("no", "no")]
     )
     yield _choose("verify", "Compare afterwards", (Verify.SAMPLE, Verify.ALL, Verify.NONE), words)
     yield _choose("scan", "Scan for malware first", tuple(ScanFirst), words)
-    yield _choose("on_failure", "If the restore fails", tuple(OnFailure), words)
+    yield select("on_failure", "If the restore fails", if_it_fails.items(), value=OnFailure.REMOVE)
 
 
 def _choose(name: str, label: str, values: Iterable[StrEnum], words: Words, hint: str = "") -> Field:
@@ -196,6 +238,10 @@ def _store(store: Store) -> str:
     if store.free is None or store.capacity is None:
         return "free space not known"
     return f"{shown_size(store.free)} free of {shown_size(store.capacity)}"
+
+
+def _machines(vms: Iterable[Machine]) -> list[tuple[str, str]]:
+    return [(each.choose, f"{plain(each.path)}, {'running' if each.runs else 'off'}") for each in vms]
 
 
 def _hosts(hosts: Iterable[Host]) -> list[tuple[str, str]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
@@ -10,7 +10,9 @@ from typing import Any, Final
 from vmkeep.flows.attach_values import AttachPreview
 from vmkeep.flows.restore_values import RestorePlan
 from vmkeep.flows.restore_wording import plan_lines
+from vmkeep.model.fieldwords import in_params
 from vmkeep.model.scanning import ScanFirst
+from vmkeep.web.restore import PointHead
 from vmkeep.web.restore_fields import RestoreKind
 from vmkeep.web.words import plain
 
@@ -81,6 +83,10 @@ class RestorePlanPage:
     sentence: str
     point: str
     """Ref."""
+    head: PointHead | None
+    """The point with its VM; ``None``: no catalog lists it any more."""
+    vsphere: str
+    """The connection that the plan is for."""
     by: str
     lines: tuple[str, ...]
     overwritten: tuple[str, ...]
@@ -120,9 +126,17 @@ def overwrites(run: PlanRun) -> bool:
     return kind_of(run.dag_id, run.conf) is RestoreKind.OVER
 
 
-def restore_plan_page(run: PlanRun, *, overwritten: Sequence[str] = (), may_overwrite: bool) -> RestorePlanPage:
+def restore_plan_page(
+    run: PlanRun,
+    *,
+    head: PointHead | None = None,
+    in_words: Callable[[str], str] = in_params,
+    overwritten: Sequence[str] = (),
+    may_overwrite: bool,
+) -> RestorePlanPage:
     """Return the page of a plan.
 
+    :param in_words: puts a message of the engine into the words of the form.
     :param overwritten: lines about the VM that is written over.
     :param may_overwrite: whether the user who looks may overwrite.
     """
@@ -142,12 +156,14 @@ def restore_plan_page(run: PlanRun, *, overwritten: Sequence[str] = (), may_over
         state=state,
         sentence=_SENTENCES[state],
         point=str(run.conf.get("point", "")),
+        head=head,
+        vsphere=str(run.conf.get("vsphere") or ""),
         by=plain(run.by),
-        lines=tuple(plain(line) for line in lines),
+        lines=tuple(plain(in_words(line)) for line in lines),
         overwritten=tuple(plain(line) for line in overwritten),
-        warnings=tuple(plain(line) for line in warnings),
+        warnings=tuple(plain(in_words(line)) for line in warnings),
         overwrites=over,
-        failure=plain(failure) if state is PlanState.REFUSED else "",
+        failure=plain(in_words(failure)) if state is PlanState.REFUSED else "",
         may_start=state is PlanState.READY and not why_not,
         why_not=why_not,
     )

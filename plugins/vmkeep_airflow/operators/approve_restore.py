@@ -10,6 +10,7 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from vmkeep.flows.restore_request import OnConflict
 from vmkeep.flows.restore_values import RestorePlan
+from vmkeep.model.fieldwords import in_params
 from vmkeep.model.job import to_plain
 from vmkeep.model.overwrite import Undo
 from vmkeep_airflow import secondperson
@@ -85,5 +86,4 @@ class ApproveRestoreOperator(AskingOperator):
             yield ""
         kept = ", except in the snapshot that is kept" if plan.request.over.undo is Undo.SNAPSHOT else ""
         yield f"All that the written disks hold now is lost{kept}:"
-        yield from plan_lines(plan)
-        yield from plan.warnings
+        yield from map(in_params, (*plan_lines(plan), *plan.warnings))

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from airflow.sdk import BaseOperator, Context
 
 from vmkeep.errors import CancelledError
+from vmkeep.model.fieldwords import in_params
 from vmkeep.model.job import Progress
 from vmkeep.model.site import Site
 from vmkeep_airflow.failures import airflow_failures
@@ -99,7 +100,7 @@ class RepositoryOperator(BaseOperator):
     def warn(self, warnings: Sequence[str]) -> None:
         """Log the engine's warnings."""
         for warning in warnings:
-            self.log.warning("%s", warning)
+            self.log.warning("%s", in_params(warning))
 
 
 class SiteOperator(RepositoryOperator):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import Context
 
 from vmkeep.flows.restore_request import OnConflict, RestoreRequest, make_request
+from vmkeep.model.fieldwords import in_params
 from vmkeep.model.job import to_plain
 from vmkeep.model.scanning import ScanFirst
 from vmkeep.model.site import Site
@@ -59,7 +60,7 @@ class PlanRestoreOperator(SiteOperator):
         plan = restore.plan_restore(site, request, has_ended=has_ended(ti))
         self.warn(plan.warnings)
         for line in plan_lines(plan):
-            self.log.info("%s", line)
+            self.log.info("%s", in_params(line))
         require_as_seen(plan, self.as_shown or "")
         return to_plain(plan)
 

@@ -67,15 +67,15 @@ def load_plan_run(api: OwnApi, dag_id: str, run_id: str) -> PlanRun:
     )
 
 
-def require_run(api: OwnApi, dag_id: str, run_id: str) -> None:
-    """Return if Airflow has a run that restores.
+def load_conf(api: OwnApi, dag_id: str, run_id: str) -> Mapping[str, Any]:
+    """Return the params of a run that restores.
 
     :raises NotFoundError: it has none of this id.
     :raises HTTPException: Airflow refuses to tell of it, with Airflow's reason.
     """
     if dag_id not in PLANNED_BY:
         raise NotFoundError(f"'{dag_id}' is no DAG that restores")
-    _asked(api, "dags", dag_id, "dagRuns", run_id)
+    return dict(_asked(api, "dags", dag_id, "dagRuns", run_id).get("conf") or {})
 
 
 def _read(dag_id: str, result: Mapping[str, Any]) -> RestorePlan | AttachPreview:

@@ -1,4 +1,4 @@
-"""Asks a vCenter for the restore wizard: the places for a new VM, and the present state of one that is written over."""
+"""Asks a vCenter for the restore wizard: places for a new VM, VMs, and the state of one that is written over."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from airflow.utils.session import create_session
 from sqlalchemy import select
 
 from vmkeep.errors import VmKeepError
-from vmkeep.flows.choices import Places, list_places
+from vmkeep.flows.choices import Machine, Places, list_machines, list_places
 from vmkeep.flows.overwritten import overwritten_lines
 from vmkeep.flows.restore_values import RestorePlan
 from vmkeep_airflow.hooks.vsphere import VsphereHook
@@ -31,6 +31,16 @@ def load_places(conn_id: str) -> Places:
     """
     vcenter = VsphereHook(conn_id).get_conn()
     return within(lambda: list_places(vcenter), f"the places of {vcenter.host} (connection {conn_id})")
+
+
+def load_machines(conn_id: str) -> tuple[Machine, ...]:
+    """Return all VMs of the server that a connection leads to, but templates.
+
+    :raises UnreachableError: it gives no answer in time.
+    :raises vmkeep.errors.UsageError: the connection is missing, or lacks a field.
+    """
+    vcenter = VsphereHook(conn_id).get_conn()
+    return within(lambda: list_machines(vcenter), f"the VMs of {vcenter.host} (connection {conn_id})")
 
 
 def load_overwritten(plan: RestorePlan, *, vsphere: str, repository: str) -> tuple[str, ...]:

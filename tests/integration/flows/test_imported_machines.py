@@ -52,7 +52,9 @@ def test_an_ova_becomes_a_new_vm_with_equal_disks_and_an_identity_of_its_own(lab
 
     told = imported(vmkeep, site, ova, "--name", "web01")
     name = f"imported-{uuid.uuid4().hex[:6]}"
-    with pytest.raises(UsageError, match=r"choose one with --datastore; host esx0\d\.localhost has"):
+    with pytest.raises(
+        UsageError, match=r"choose one with --datastore \(Airflow: datastore\); host esx0\d\.localhost has"
+    ):
         restore_whole(site, told["point"], new_name=name)
     made = restore_whole(site, told["point"], new_name=name, datastore=STORE)
 

@@ -139,7 +139,7 @@ def test_a_vm_that_is_off_has_a_lun_of_one_instant_which_a_new_vm_gets_as_an_ord
         plan = restore.plan_restore(site, request)
         lines[choice] = next(line for line in plan_lines(plan) if line.startswith(RDM))
     assert "is not written" in lines[RdmReplacement.PLACEHOLDER]
-    assert "--rdm scsi1:0=disk" in lines[RdmReplacement.PLACEHOLDER]
+    assert "--rdm 'scsi1:0=disk'" in lines[RdmReplacement.PLACEHOLDER]
     assert "is not made" in lines[RdmReplacement.OMIT]
     over = make_request(point=ref, run=new_run(), on_conflict=OnConflict.OVERWRITE)
     rdm = next(match for match in restore.plan_restore(site, over).matches if match.disk.address == AT)

@@ -44,7 +44,9 @@ def test_a_lun_of_unknown_content_is_not_written_over_without_a_word(saved, word
 
 def test_a_lun_that_nobody_named_is_never_written_over():
     for on_conflict in (OnConflict.ABORT, OnConflict.OVERWRITE):
-        with pytest.raises(ConflictError, match=r"which nobody has named: name .* \(--lun 'scsi0:1=naa\.6'"):
+        with pytest.raises(
+            ConflictError, match=r"which nobody has named: name .* with --lun 'scsi0:1=naa\.6' \(Airflow: luns\)"
+        ):
             matched(VIRTUAL, "auto", on_conflict)
 
 

@@ -16,8 +16,8 @@ from vmkeep.flows.restore_request import (
     OverOptions,
     RestoreRequest,
     make_request,
-    option_of,
 )
+from vmkeep.model.fieldwords import option_of
 from vmkeep.model.overwrite import Undo
 from vmkeep.model.transport import TransportMode
 

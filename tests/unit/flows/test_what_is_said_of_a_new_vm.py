@@ -34,7 +34,7 @@ def test_a_restore_over_a_vm_refuses_it_before_it_looks_at_anything(field, value
     request = make_request(point="latest:app01", run="r", vm_selector=vm, on_conflict=on_conflict, **{field: value})
 
     with pytest.raises(
-        UsageError, match=rf"^{option.partition('=')[0]} \(in Airflow, the field {field}\) .*--new-name"
+        UsageError, match=rf"^{option.partition('=')[0]} \(Airflow: {field}\) is about a new VM.*--new-name"
     ):
         plan_restore(NOWHERE, request)
 
@@ -48,4 +48,4 @@ def test_the_command_refuses_it_as_wrong_usage(field, value, option, tmp_path):
     )
 
     assert isinstance(done.exception, UsageError)
-    assert f"{option.partition('=')[0]} (in Airflow" in str(done.exception)
+    assert f"{option.partition('=')[0]} (Airflow: " in str(done.exception)

@@ -8,10 +8,11 @@ import pytest
 
 from tests.unit.web.fleets import HOSTILE, NOW
 from tests.unit.web.test_pages import FRAME, parsed
-from tests.unit.web.wizards import MACHINE, PLACE, PLACES, listed_web01, planned
+from tests.unit.web.wizards import MACHINE, PLACE, PLACES, VMS, listed_web01, planned
 from vmkeep.errors import StaleError
 from vmkeep.flows.attach_values import AttachPreview
 from vmkeep.flows.restore_ledger import require_as_seen, shown_id
+from vmkeep.model.fieldwords import named
 from vmkeep.model.overwrite import BlockChoice, Blocks
 from vmkeep.model.room import StoreNeed
 from vmkeep.model.scanning import ScanFirst
@@ -25,12 +26,16 @@ from vmkeep.web import (
     fields_of,
     filled,
     form_of,
+    given_of,
     head_of,
+    refused,
     render,
     restore_plan_page,
+    said_in_form,
     state_of,
     without_dry_run,
 )
+from vmkeep.web.restore_fields import AN_EXISTING_VM, WHOLE_AS_NEW
 
 WORDS = {"on_conflict": {"abort": "fail, and touch nothing"}}
 
@@ -41,7 +46,7 @@ def point(tmp_path_factory):
 
 
 def groups_of(kind, point, given=None):
-    groups = fields_of(kind, point, places=PLACES, machine=MACHINE, words=WORDS)
+    groups = fields_of(kind, point, places=PLACES, machine=MACHINE, vms=VMS, words=WORDS)
     return groups if given is None else checked(kind, filled(groups, given))
 
 
@@ -96,6 +101,77 @@ def test_each_of_several_disks_can_go_to_a_datastore_of_its_own(point):
     conf, faults = sent(RestoreKind.NEW, several, **{"store.0": [""], "store.1": ["ds1"]})
     assert (conf["disk_datastores"], faults) == (["scsi0:1=ds1"], ())
     assert sent(RestoreKind.NEW, several, **{"store.1": ["gone"]})[1]
+
+
+@pytest.mark.parametrize(
+    ("kind", "given"),
+    [
+        (RestoreKind.NEW, {}),
+        (RestoreKind.NEW, {
+            "new_name": ["n 1"], "folder": ["/DC/vm/Test"], "datastore": ["ds1"], "on_conflict": ["keep"],
+            "power_on": ["no"], "keep_identity": ["yes"], "mac_addresses": ["new"], "verify": ["none"],
+            "card.0": ["Quarantine"], "card.1": ["none"], "scan": ["warn"], "on_failure": ["keep"],
+        }),
+        (RestoreKind.OVER, {"vm": ["moref:vm-7"], "undo": ["snapshot"], "all_blocks": ["yes"], "power_on": ["yes"]}),
+        (RestoreKind.ATTACH, {"disks": ["scsi0:0"], "vm": ["other"], "datastore": ["ds1"]}),
+    ],
+)  # fmt: skip
+def test_a_form_that_is_changed_again_holds_everything_that_was_typed(point, kind, given):
+    machine = MACHINE if kind is RestoreKind.NEW else None
+    conf, faults = sent(kind, point, **given)
+    assert faults == ()
+    again = groups_of(kind, point, given_of(conf, point, groups_of(kind, point), machine=machine))
+    assert conf_of(point, again, machine=machine, vsphere="vc1", repository="repo1") == conf
+
+
+def test_a_refusal_is_told_in_the_words_of_the_form_and_at_its_field(point):
+    why = "a VM named a exists: choose another name with " + named("new_name", mapping="name")
+    said = said_in_form(why, RestoreKind.NEW, point, WORDS)
+    assert said == "a VM named a exists: choose another name with “Name”"
+    groups = refused(groups_of(RestoreKind.NEW, point), why, said)
+    assert faults_of(groups) == (f"Name: {said}",)
+    of_no_field = groups_of(RestoreKind.NEW, point)
+    assert refused(of_no_field, "the point is damaged", "the point is damaged") == of_no_field
+    elsewhere = said_in_form(f"say {named('on_conflict', 'overwrite')}", RestoreKind.NEW, point, WORDS)
+    assert elsewhere == "say on_conflict: overwrite in the DAG's own form", "this form does not offer it"
+    other = said_in_form(f"or restore with {named('new_name')}", RestoreKind.OVER, point, WORDS)
+    assert other == "or restore with “The whole VM, as a new one”"
+
+
+def test_the_wizards_first_page_has_the_choices_that_messages_name(point):
+    page = render("restore.html", FRAME, point=head_of(point, NOW))
+    assert f"<b>{WHOLE_AS_NEW}</b>" in page
+    assert f"<b>{AN_EXISTING_VM}</b>" in page
+
+
+def test_a_plan_leads_back_to_its_form_and_names_its_vm_and_point(point):
+    for task, result in (("success", planned()), ("failed", None)):
+        run = run_of(result, task=task, new_name="new01")
+        tree = parsed(
+            render(
+                "restore_plan.html", FRAME, page=restore_plan_page(run, head=head_of(point, NOW), may_overwrite=True)
+            )
+        )
+        assert "web01" in tree.xpath("//h1")[0].text_content()
+        change = f"{FRAME.root}/restore/{point.id}/new?plan=plan__1"
+        assert tree.xpath("//ol[@class='steps']//a/@href") == [f"{FRAME.root}/restore/{point.id}", change]
+        assert tree.xpath("//a[text()='Change the form']/@href") == [change]
+
+
+def test_vms_of_the_inventory_are_proposed_and_no_other_text_is_refused(point):
+    for kind in (RestoreKind.OVER, RestoreKind.ATTACH):
+        text = render(
+            "restore_form.html",
+            FRAME,
+            page=form_of(head_of(point, NOW), kind, vsphere="v", vcenters=("v",), groups=groups_of(kind, point)),
+        )
+        tree = parsed(text)
+        (box,) = tree.xpath("//input[@name='vm']")
+        options = tree.xpath(f"//datalist[@id='{box.get('list')}']/option")
+        assert [each.get("value") for each in options] == ["web01", "moref:vm-7"]
+        assert "running" in options[0].text_content()
+        assert ("new VM" in text.partition("<form")[2]) is False, "this form makes no VM"
+        assert sent(kind, point, vm=["ipaddr:10.0.0.1"], disks=["scsi0:0"])[1] == ()
 
 
 def names_of(point):

@@ -6,7 +6,7 @@ from typing import Any
 
 from tests.unit.web.fleets import HOSTILE, NOW, taken
 from vmkeep.catalog import open_catalog
-from vmkeep.flows.choices import Folder, Host, Net, Places, Pool, Store
+from vmkeep.flows.choices import Folder, Host, Machine, Net, Places, Pool, Store
 from vmkeep.flows.fleet import ListedPoint, load_vm
 from vmkeep.flows.restore_request import make_request
 from vmkeep.flows.restore_values import DiskMatch, RestorePlan
@@ -37,6 +37,10 @@ PLACES = Places(
     networks=(Net(**about("Quarantine"), kind="standard", switch=None, hosts=()),),
     hosts=(Host(**about("esx1"), cluster="C1", state="in use", version="8.0.3", build="1"),),
 )  # fmt: skip
+VMS = (
+    Machine(**about("web01"), runs=True),
+    Machine(**{**about(HOSTILE), "choose": "moref:vm-7"}, runs=False),
+)
 PLACE = SettledPlace(
     folder="group-v1", folder_path="/DC/vm/Test", pool="resgroup-1", pool_path="/DC/host/C1/Resources", host="host-1",
     host_name="esx1", datastore="ds1", disks=(("scsi0:0", "ds1"),), networks=(("Network adapter 1", "Quarantine"),),

@@ -6,18 +6,21 @@ the same rights and the same disk driver as the restore, and no thread of the AP
 
 from __future__ import annotations
 
-from typing import Annotated
+import logging
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 from fastapi import Depends, HTTPException, Query, status
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from vmkeep.clock import now
-from vmkeep.errors import VmKeepError
+from vmkeep.errors import CatalogError, NotFoundError, UnreachableError, VmKeepError
 from vmkeep.flows.fleet import ListedPoint
 from vmkeep.flows.restore_ledger import shown_id
 from vmkeep.flows.restore_values import RestorePlan
 from vmkeep.model.portable import PortableMachine
 from vmkeep.web import (
+    FieldGroup,
     Given,
     PlanRun,
     RestoreForm,
@@ -29,26 +32,33 @@ from vmkeep.web import (
     fields_of,
     filled,
     form_of,
+    given_of,
     head_of,
+    kind_of,
     overwrites,
+    refused,
     restore_plan_page,
+    said_in_form,
     without_dry_run,
 )
 from vmkeep_airflow.choicewords import WORDS
+from vmkeep_airflow.links import point_id_of
 from vmkeep_airflow.web.access import Operator, may_administer, operator
 from vmkeep_airflow.web.frame import LONGEST, answer_router, data, html, page_router
 from vmkeep_airflow.web.ownapi import OwnApiDep
 from vmkeep_airflow.web.paths import own_path
-from vmkeep_airflow.web.planruns import load_plan_run, require_run, start_plan, start_restore
+from vmkeep_airflow.web.planruns import load_conf, load_plan_run, start_plan, start_restore
 from vmkeep_airflow.web.repositories import connection_to, load_machine
 from vmkeep_airflow.web.sentforms import SentForm
 from vmkeep_airflow.web.sources import load_point
-from vmkeep_airflow.web.vcenters import find_vcenters, load_overwritten, load_places
+from vmkeep_airflow.web.vcenters import find_vcenters, load_machines, load_overwritten, load_places
 
+log = logging.getLogger(__name__)
 pages = page_router()
 answers = answer_router()
 
 _Vsphere = Annotated[str, Query(max_length=LONGEST, description="Connection to the vCenter; empty: the default one")]
+_Plan = Annotated[str, Query(max_length=LONGEST, description="Run that has planned what the form is filled in with")]
 _TOO_LITTLE = "Only who may edit the repository's connection in Airflow may write over a VM. Ask your administrator."
 
 
@@ -59,9 +69,17 @@ def show_kinds(user: Operator, point_id: str) -> HTMLResponse:
 
 
 @pages.get("/restore/{point_id}/{kind}")
-def show_form(user: Operator, point_id: str, kind: RestoreKind, vsphere: _Vsphere = "") -> HTMLResponse:
-    """Show the form of one kind of restore."""
-    return html("restore_form.html", user, page=_form(load_point(point_id), kind, vsphere, user, None))
+def show_form(
+    user: Operator, api: OwnApiDep, point_id: str, kind: RestoreKind, vsphere: _Vsphere = "", plan: _Plan = ""
+) -> HTMLResponse:
+    """Show the form of one kind of restore: as it is at first, or as it was filled in for a plan."""
+    point = load_point(point_id)
+    if not plan:
+        return html("restore_form.html", user, page=_form(point, kind, vsphere, user, None))
+    planned = load_plan_run(api, kind.dag_id, plan)
+    if planned.conf.get("point") != point.ref:
+        raise NotFoundError(f"{plan} has planned nothing for the restore point {point.ref}")
+    return html("restore_form.html", user, page=_form_again(point, kind, planned, vsphere, user))
 
 
 @pages.post("/restore/{point_id}/{kind}")
@@ -109,8 +127,9 @@ def start(user: Operator, api: OwnApiDep, dag_id: str, run_id: str) -> Response:
 @pages.get("/restores/{dag_id}/{run_id}")
 def show_started(user: Operator, api: OwnApiDep, dag_id: str, run_id: str) -> HTMLResponse:
     """Say that a restore has started, and lead to its run."""
-    require_run(api, dag_id, run_id)
-    return html("restore_started.html", user, dag_id=dag_id, run_id=run_id)
+    point = _point_of(load_conf(api, dag_id, run_id))
+    head = head_of(point, now()) if point is not None else None
+    return html("restore_started.html", user, dag_id=dag_id, run_id=run_id, point=head)
 
 
 @answers.get(
@@ -137,14 +156,43 @@ def _form(point: ListedPoint, kind: RestoreKind, vsphere: str, user: object, sen
     if kind is RestoreKind.OVER and not may_administer(user, connection_to(point.repository)):
         return form_of(head, kind, vsphere=vsphere, vcenters=vcenters, problem=_TOO_LITTLE)
     try:
-        places = None if kind is RestoreKind.OVER else load_places(vsphere)
-        machine = _machine(point, kind)
+        groups = _fields(point, kind, vsphere, _machine(point, kind))
     except VmKeepError as error:
         return form_of(head, kind, vsphere=vsphere, vcenters=vcenters, problem=str(error))
-    groups = fields_of(kind, point, places=places, machine=machine, words=WORDS)
     if sent is not None:
         groups = checked(kind, filled(groups, sent))
     return form_of(head, kind, vsphere=vsphere, vcenters=vcenters, groups=groups, faults=faults_of(groups))
+
+
+def _form_again(point: ListedPoint, kind: RestoreKind, planned: PlanRun, vsphere: str, user: object) -> RestoreForm:
+    """Return a form as it was filled in for a plan, with the reason for which that was refused."""
+    page = _form(point, kind, vsphere or str(planned.conf.get("vsphere") or ""), user, None)
+    if page.problem:
+        return page
+    groups = filled(page.groups, given_of(planned.conf, point, page.groups, machine=_machine(point, kind)))
+    said = said_in_form(planned.failure, kind, point, WORDS)
+    groups = refused(groups, planned.failure, said)
+    faults = faults_of(groups) or tuple(filter(None, (said,)))
+    return form_of(page.point, kind, vsphere=page.vsphere, vcenters=page.vcenters, groups=groups, faults=faults)
+
+
+def _fields(
+    point: ListedPoint, kind: RestoreKind, vsphere: str, machine: PortableMachine | None
+) -> tuple[FieldGroup, ...]:
+    """Return the fields of a form, with everything of a vCenter that can be chosen.
+
+    :raises VmKeepError: the vCenter does not tell the places that the form cannot do without.
+    """
+    if kind is RestoreKind.NEW:
+        return fields_of(kind, point, places=load_places(vsphere), machine=machine, words=WORDS)
+    if kind is RestoreKind.ATTACH:
+        return fields_of(kind, point, places=load_places(vsphere), vms=load_machines(vsphere), words=WORDS)
+    try:
+        vms = load_machines(vsphere)
+    except VmKeepError as error:  # the VM that was backed up needs no choice
+        log.warning("no VMs are proposed: %s", error)
+        vms = ()
+    return fields_of(kind, point, vms=vms, words=WORDS)
 
 
 def _machine(point: ListedPoint, kind: RestoreKind) -> PortableMachine | None:
@@ -164,7 +212,27 @@ def _plan(user: object, planned: PlanRun) -> RestorePlanPage:
         lines = load_overwritten(
             planned.result, vsphere=str(conf.get("vsphere")), repository=str(conf.get("repository"))
         )
-    return restore_plan_page(planned, overwritten=lines, may_overwrite=_may_overwrite(user, planned))
+    point = _point_of(planned.conf)
+    if point is None:
+        return restore_plan_page(planned, overwritten=lines, may_overwrite=_may_overwrite(user, planned))
+    kind = kind_of(planned.dag_id, planned.conf)
+    return restore_plan_page(
+        planned,
+        head=head_of(point, now()),
+        in_words=lambda message: said_in_form(message, kind, point, WORDS),
+        overwritten=lines,
+        may_overwrite=_may_overwrite(user, planned),
+    )
+
+
+def _point_of(conf: Mapping[str, Any]) -> ListedPoint | None:
+    """Return the point that a run restores from; ``None``: no catalog lists it now, or none can be read."""
+    point_id = point_id_of(str(conf.get("point", "")))
+    try:
+        return load_point(point_id) if point_id else None
+    except (NotFoundError, CatalogError, UnreachableError) as error:
+        log.info("the wizard shows a plan without its point: %s", error)
+        return None
 
 
 def _may_overwrite(user: object, planned: PlanRun) -> bool:
