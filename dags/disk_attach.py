@@ -101,7 +101,11 @@ with DAG(
         repository_conn_id="{{ params.repository }}",
     )
     closed = CloseRunOperator(
-        task_id="close_run", result_task_id="attach", retries=0, execution_timeout=timedelta(minutes=30)
+        task_id="close_run",
+        result_task_id="attach",
+        may_skip_after=("attach",),
+        retries=0,
+        execution_timeout=timedelta(minutes=30),
     ).as_teardown(on_failure_fail_dagrun=True)
 
     attached >> closed

@@ -68,7 +68,7 @@ for policy in exporting_policies():
         closed = CloseRunOperator(
             task_id="close_run",
             result_task_id="choose",
-            may_skip_after="choose",
+            may_skip_after=("choose",),
             retries=0,
             execution_timeout=timedelta(minutes=30),
         ).as_teardown(on_failure_fail_dagrun=True)

@@ -313,7 +313,7 @@ with DAG(
     jobs = PlanWritesOperator(task_id="plan_writes", ready=target.output, **site)
     writes = WriteDiskOperator.partial(
         task_id="write_disk",
-        map_index_template="{{ task.job['target_file'] }}",
+        map_index_template="{{ task.job['label'] or task.job['target_file'] }}",
         pool=BACKUP_PROXY,
         queue=BACKUP_PROXY,
         retries=3,
@@ -329,7 +329,7 @@ with DAG(
         task_id="clean_up", ready=target.output, queue=BACKUP_PROXY, retries=5, **site
     ).as_teardown(setups=target, on_failure_fail_dagrun=True)
     closed = CloseRunOperator(
-        task_id="close_run", result_task_id="finish", may_skip_after="approve", retries=0
+        task_id="close_run", result_task_id="finish", may_skip_after=("plan", "approve"), retries=0
     ).as_teardown(on_failure_fail_dagrun=True)
 
     plan >> approved >> target >> jobs >> writes >> finished

@@ -25,6 +25,8 @@ KEY: Final = "progress"
 """The key of a task's state in Airflow under which its progress stands."""
 EVERY: Final = 5.0
 """Seconds between two reports of a task."""
+_FIRST: Final = 1.0
+"""Seconds until the first one, because somebody who has just started a run looks for it."""
 _OVER: Final = 30.0
 """Seconds over which the rate is measured."""
 _LAST_WAIT: Final = 5.0
@@ -48,7 +50,7 @@ class LiveTask:
     """Reports the progress of one task every few seconds. Use it as a context manager.
 
     A thread does it, because Airflow's API may not answer for minutes, and no work must wait for it. A task that is
-    done within seconds asks for nothing.
+    done within a second asks for nothing.
 
     :param store: the task's state in Airflow; ``None``: there is none, so that nothing is reported.
     :param limit_rate: asks for the repository's rate limit as it is now.
@@ -131,8 +133,10 @@ class LiveTask:
             self._thread.start()
 
     def _run(self) -> None:
-        while not self._ended.wait(EVERY):
+        wait = _FIRST
+        while not self._ended.wait(wait):
             self.look()
+            wait = EVERY
 
     def _follow_limit(self) -> None:
         now = self._ask()

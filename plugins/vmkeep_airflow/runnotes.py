@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ from vmkeep.model.fullreason import FullReason
 from vmkeep.model.wording import counted, size
 from vmkeep_airflow.ours import is_ours
 from vmkeep_airflow.policies import PREFIX
+from vmkeep_airflow.wizardplans import REFUSED
 
 if TYPE_CHECKING:
     from airflow.models.dagrun import DagRun
@@ -33,22 +35,20 @@ def on_dag_run_failed(dag_run: DagRun) -> None:
     _tell_window(dag_run)
     _tell_guests(dag_run)
     _tell_quality(dag_run)
+    _tell_restore(dag_run)
 
 
 @hookimpl
 def on_dag_run_success(dag_run: DagRun) -> None:
-    """Tell in the note how a window's backups ended, or by which mode a backup was made and what it reached."""
+    """Tell in the note how the run ended: a window's backups, how a backup was made, or what a restore has written."""
     _tell_window(dag_run)
     _tell_guests(dag_run)
     _tell_quality(dag_run)
-    if dag_run.dag_id not in ("vm_backup", "vm_restore", "export_point") or not is_ours(dag_run):
+    _tell_restore(dag_run)
+    if dag_run.dag_id not in ("vm_backup", "export_point") or not is_ours(dag_run):
         return
     if dag_run.dag_id == "export_point":
         for line in written(result_of(dag_run, "export")):
-            add_note(dag_run, line)
-        return
-    if dag_run.dag_id == "vm_restore":
-        for line in (*untouched(result_of(dag_run, "approve")), *way_back(result_of(dag_run, "finish"))):
             add_note(dag_run, line)
         return
     sealed = result_of(dag_run, "catalog")
@@ -71,6 +71,29 @@ def _tell_guests(dag_run: DagRun) -> None:
         return
     for line in result_of(dag_run, "report").get("lines") or ():
         add_note(dag_run, line)
+
+
+def _tell_restore(dag_run: DagRun) -> None:
+    """Name the VM in the note of a restore whose plan tells it, and tell what was done."""
+    if dag_run.dag_id not in ("vm_restore", "disk_attach") or not is_ours(dag_run):
+        return
+    if dag_run.dag_id == "disk_attach":
+        lines = refused(result_of(dag_run, "attach"))
+    else:
+        plan = result_of(dag_run, "plan")
+        _name_vm(dag_run, plan)
+        restored = result_of(dag_run, "finish")
+        lines = [*refused(plan), *untouched(result_of(dag_run, "approve")), *put_back(restored), *way_back(restored)]
+    for line in lines:
+        add_note(dag_run, line)
+
+
+def _name_vm(dag_run: DagRun, plan: Mapping[str, Any]) -> None:
+    """Put the names of a plan in place of the ref with which the note began."""
+    own, *others = (dag_run.note or "").splitlines() or [""]
+    if plan.get("vm") and own in ("", subject(dag_run.dag_id, dag_run.conf or {})):
+        named = restore_subject(plan["vm"]["name"], plan["point"], plan["target_name"])
+        dag_run.note = "\n".join([named, *others])[:_LONGEST]
 
 
 def _tell_quality(dag_run: DagRun) -> None:
@@ -100,6 +123,37 @@ def untouched(answer: Mapping[str, Any]) -> list[str]:
     if answer.get("dry_run"):
         return ["nothing was restored: only the plan was asked for, see the log of task plan"]
     return ["nothing was restored: the VM exists and was kept"] if answer.get("kept") else []
+
+
+def refused(result: Mapping[str, Any]) -> list[str]:
+    """Return the line about a plan that could not be made as somebody has asked for it in the restore wizard."""
+    return [f"nothing was changed: the plan is refused: {result[REFUSED]}"] if result.get(REFUSED) else []
+
+
+def restore_subject(vm: str, ref: str, target: str) -> str:
+    """Return the words for a restore: the VM, the time of its point, and where to.
+
+    :param ref: the point.
+    :param target: name of the VM that is made or written over.
+    """
+    found = _STAMP.search(ref)
+    taken = "{}-{}-{} {}:{} UTC".format(*found.groups()) if found else ref
+    return f"{vm} of {taken} to {target}"
+
+
+_STAMP = re.compile(r"/(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)\d\dZ-")
+"""The time in a point's ref."""
+
+
+def put_back(restored: Mapping[str, Any]) -> list[str]:
+    """Return the line about the bytes that a restore has written.
+
+    :param restored: a ``Restored`` as a dict; without disks: there was nothing to write.
+    """
+    if not restored.get("disks_written"):
+        return []
+    written = f"{counted(restored['disks_written'], 'disk')}: {size(restored['bytes_written'])} written"
+    return [f"{written}, {size(restored['bytes_zeroed'])} zeroed"]
 
 
 def way_back(restored: Mapping[str, Any]) -> list[str]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+from threading import Event
 
 import pytest
 
+from tests.patience import HANG
 from vmkeep.errors import UnreachableError
 from vmkeep.model.job import Progress
 from vmkeep_airflow import liveprogress
@@ -36,6 +38,7 @@ def clock(monkeypatch):
 
     clock = Clock()
     monkeypatch.setattr(liveprogress, "time", clock)
+    monkeypatch.setattr(liveprogress, "_FIRST", 3600.0)
     monkeypatch.setattr(liveprogress, "EVERY", 3600.0)  # each look here is made by hand
     return clock
 
@@ -65,6 +68,18 @@ def test_the_rate_is_that_of_the_last_half_minute_and_a_standstill_shows(clock):
 
         live.take("Hard disk 1", event(0, phase="verify"), in_bytes=True)
         assert live.progress(clock.now).rate == 0.0, "another phase counts anew"
+
+
+def test_a_task_is_told_of_at_once_and_then_at_the_usual_pace(monkeypatch):
+    monkeypatch.setattr(liveprogress, "_FIRST", 0.0)
+    monkeypatch.setattr(liveprogress, "EVERY", 3600.0)
+    told = Event()
+    store = Store()
+    store.set = lambda _key, _value: told.set()
+    with LiveTask(store, lambda: None) as live:
+        live.take("Hard disk 1", event(0), in_bytes=True)
+        assert told.wait(HANG)
+    assert liveprogress.EVERY > liveprogress._FIRST
 
 
 def test_a_new_limit_is_passed_on_once_and_a_wrong_one_leaves_the_old(clock, caplog):

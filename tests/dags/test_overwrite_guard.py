@@ -10,7 +10,8 @@ import pytest
 
 from tests.dags.test_web_view import token_of
 from vmkeep.web import REFUSED
-from vmkeep_airflow.web.guard import LARGEST, ROOT_MIDDLEWARES, OverwriteGuard
+from vmkeep_airflow.web import ROOT_MIDDLEWARES
+from vmkeep_airflow.web.guard import LARGEST, OverwriteGuard
 from vmkeep_airflow.web.overwriting import GUARDED, call_of
 
 with warnings.catch_warnings():  # the libraries below deprecate each other
@@ -55,6 +56,14 @@ def client(passed) -> TestClient:
     for each in ROOT_MIDDLEWARES:
         app.add_middleware(each["middleware"])
     return TestClient(app, raise_server_exceptions=False)
+
+
+def test_the_prefix_without_a_slash_leads_to_the_first_page(client):
+    for method in ("GET", "HEAD"):
+        answer = client.request(method, "/vmkeep?x=1", follow_redirects=False)
+        assert (answer.status_code, answer.headers["location"]) == (307, "/vmkeep/fleet")
+    for other in ("/vmkeepers", "/vmkeep/", "/api/v2/vmkeep"):
+        assert client.get(other, follow_redirects=False).status_code in (404, 405), "no other path is taken"
 
 
 def called(client: TestClient, role: str, method: str, path: str, body: Any = None) -> int:
@@ -150,7 +159,7 @@ def test_the_guard_stands_before_airflows_api_and_knows_its_dags():
 
     from vmkeep_airflow.plugin import VmkeepPlugin
 
-    assert [each["middleware"] for each in VmkeepPlugin.fastapi_root_middlewares] == [OverwriteGuard]
+    assert OverwriteGuard in [each["middleware"] for each in VmkeepPlugin.fastapi_root_middlewares]
     for dag_id in GUARDED:
         (dag,) = DagBag(f"dags/{dag_id}.py").dags.values()
         assert dag.dag_id == dag_id

@@ -113,6 +113,7 @@ def test_a_form_becomes_a_run_that_only_plans_by_the_user_who_sent_it(wizard, ai
     assert answer.headers["location"] == f"/vmkeep/restore-plans/vm_restore/{body['dag_run_id'].replace(':', '%3A')}"
     assert (dag_id, token) == ("vm_restore", f"Bearer {wizard.cookies['_token']}")
     conf = body["conf"]
+    assert body["note"] == f"web01 of {point.taken_at:%Y-%m-%d %H:%M} UTC to copy01", "the run carries the VM's name"
     assert (conf["point"], conf["dry_run"], conf["vsphere"]) == (point.ref, True, "vc9")
     assert (conf["new_name"], conf["folder"], conf["networks"]) == (
         "copy01", "/DC/vm/Test", ["Network adapter 1=none"],
@@ -219,7 +220,7 @@ def test_a_shown_plan_is_started_once_with_its_own_params_and_its_digest(wizard,
     assert (answer.status_code, answer.headers["location"]) == (303, "/vmkeep/restores/vm_restore/restore__7")
     ((_, _, body),) = airflow.asked
     assert body == {
-        "dag_run_id": "restore__7", "logical_date": None,
+        "dag_run_id": "restore__7", "logical_date": None, "note": None,  # no catalog knows the point "p"
         "conf": {**airflow.conf, "dry_run": False, "as_shown": shown_id(planned())},
     }  # fmt: skip
     airflow.refusal = 409  # the run is there already

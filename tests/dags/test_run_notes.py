@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
+import pytest
+
+from tests.unit.web.wizards import planned
 from vmkeep.flows.backup_values import Sealed
 from vmkeep.model.job import to_plain
-from vmkeep_airflow.runnotes import alarm, reached, ways
+from vmkeep_airflow import runnotes
+from vmkeep_airflow.runnotes import alarm, put_back, reached, ways
 from vmkeep_airflow.tasknotes import copied, written
 
 SEALED = {
@@ -50,3 +56,29 @@ def test_the_note_on_a_disk_tells_its_bytes():
     assert copied(copy) == "copied: 3.0 GiB read, 1.0 MiB stored in 12 s over nbdssl"
     write = {"bytes_written": 3 << 30, "bytes_compared": 3 << 30, "seconds": 12.4, "transport": "hotadd"}
     assert written(write) == "written: 3.0 GiB written, 3.0 GiB read back in 12 s over hotadd"
+
+
+RESTORED = {"disks_written": 2, "bytes_written": 3 << 30, "bytes_zeroed": 1 << 20}
+
+
+@pytest.mark.parametrize("before", ["", "{ref} to new01", "a person wrote this"])
+def test_the_note_of_a_restore_names_its_vm_and_tells_the_bytes(monkeypatch, before):
+    plan = to_plain(planned())
+    left = {"plan": plan, "finish": RESTORED}
+    monkeypatch.setattr(runnotes, "is_ours", lambda _run: True)
+    monkeypatch.setattr(runnotes, "result_of", lambda _run, task: left.get(task, {}))
+    conf = {"point": plan["point"], "new_name": "new01"}
+    run = SimpleNamespace(dag_id="vm_restore", conf=conf, note=before.format(ref=plan["point"]) or None)
+    for told in (runnotes.on_dag_run_success, runnotes.on_dag_run_success):  # a run that is cleared ends twice
+        told(run)
+        own, *others = run.note.splitlines()
+        if before == "a person wrote this":
+            assert own == before
+        else:
+            assert (own.startswith("web01 of 20"), own.endswith(" UTC to new01")) == (True, True), own
+            assert plan["point"] not in run.note, "nobody reads a UUID"
+        assert others == ["2 disks: 3.0 GiB written, 1.0 MiB zeroed"]
+
+
+def test_a_restore_that_wrote_nothing_tells_no_bytes():
+    assert put_back({}) == put_back({**RESTORED, "disks_written": 0}) == []

@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
+from lxml import html
 
 from tests.dags.test_web_view import as_role, filled, token_of
 from tests.dags.test_web_view import client as client  # a fixture
@@ -307,6 +308,11 @@ def test_a_wrong_limit_a_viewer_and_a_connection_of_the_environment_change_nothi
     wrong = view.post("/vmkeep/running/limits/kept", data={"limit_rate": "fast"}, headers=OWN)
     assert wrong.status_code == 422
     assert "write 50MiB" in wrong.text
+    form = html.fromstring(wrong.text).xpath("//form[contains(@action, '/limits/kept')]")[0]
+    assert form.xpath(".//input/@value") == ["fast"], "what was typed is still there"
+    told = form.xpath(f".//*[@id='{form.xpath('.//input/@aria-describedby')[0]}']")
+    assert "write 50MiB" in told[0].text_content(), "the reason stands at the field"
+    assert "/vmkeep/running" in wrong.text.partition('data-from="')[2][:20], "and the page goes on refreshing itself"
     other = view.post("/vmkeep/running/limits/vmkeep_default", data={"limit_rate": "1MiB"}, headers=OWN)
     assert other.status_code == 409
     assert "not that of Airflow&#39;s database" in other.text

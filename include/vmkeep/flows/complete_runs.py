@@ -161,7 +161,7 @@ def carry_out(
         lease.check()
         writes = transfers.run(
             [
-                partial(restore.write_disk, site, job, on_progress=bars(f"disk {job.device_key}"))
+                partial(restore.write_disk, site, job, on_progress=bars(job.name))
                 for job in restore.write_jobs(site, plan, target)
             ]
         )

@@ -152,6 +152,8 @@ class WriteJob:
     """Ref of the restore point."""
     device_key: int
     """Device key of the disk inside the restore point."""
+    label: str = ""
+    """The label of that disk, for people; empty: an older program made the order."""
     vm: VmRef
     """The target VM."""
     vcenter: str | None
@@ -177,6 +179,11 @@ class WriteJob:
     transports: tuple[TransportMode, ...] = DEFAULT_MODES
     limits: tuple[Limit, ...] = ()
     """The limits within which the disk may be opened. The transfer takes a permit of each."""
+
+    @property
+    def name(self) -> str:
+        """The disk as people know it: its label, else the file that is written."""
+        return self.label or self.target_file
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

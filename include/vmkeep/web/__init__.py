@@ -56,6 +56,7 @@ from vmkeep.web.running import RUNS, TASKS, RunningPage, running_page
 from vmkeep.web.states import VmState
 from vmkeep.web.vm import POINTS_A_PAGE, VmPage, vm_page
 from vmkeep.web.windows import WindowBackup, WindowPlanned, WindowSeen, WindowsPage, windows_page
+from vmkeep.web.words import plain
 from vmkeep.web.work import WORKING_STATES, AtWork, PoolUse, RateLimit, SnapshotAtWork, WorkRun, WorkTask
 
 __all__ = [
@@ -130,6 +131,7 @@ __all__ = [
     "kind_of_run",
     "overwrites",
     "pattern_of",
+    "plain",
     "policies_page",
     "recoveries_page",
     "refused",

@@ -99,7 +99,10 @@ class RateLimit:
     conn_id: str
     location: str
     limit_rate: str | None
+    """As the connection has it, or as somebody has just typed it."""
     may_change: bool
+    fault: str = ""
+    """The reason why the limit that was typed cannot be taken; empty: there is none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import Context
 
+from vmkeep.model.fieldwords import in_params
 from vmkeep.model.job import from_plain, to_plain
 from vmkeep_airflow.dagruns import has_ended, own_dag_run, owner_text
 from vmkeep_airflow.links import TO_VM_AND_POINT
 from vmkeep_airflow.operators.base import SiteOperator
+from vmkeep_airflow.wizardplans import refusal_as_answer
 
 if TYPE_CHECKING:
     from vmkeep.flows.attach_values import AttachRequest
@@ -24,7 +26,8 @@ class AttachDisksOperator(SiteOperator):
 
     :param request: the params of a ``disk_attach`` run: fields of an ``AttachRequest``, but ``vm`` for its selector,
         and ``dry_run`` for only the plan. Templated.
-    :returns: the ``Attached`` as a dict, or the ``AttachPreview``.
+    :returns: the ``Attached`` as a dict, or the ``AttachPreview``. If the restore wizard asked for a plan that cannot
+        be made, the task skips itself.
     """
 
     operator_extra_links = TO_VM_AND_POINT
@@ -45,9 +48,10 @@ class AttachDisksOperator(SiteOperator):
         own = {"run": owner.run_key(ti.try_number), "owner": owner_text(owner)}
         asked = request_from(self.request, own)
         if self.request.get("dry_run"):
-            plan = preview_attach(self.site(), asked, has_ended=has_ended(ti))
+            with refusal_as_answer(ti, only_plan=True):
+                plan = preview_attach(self.site(), asked, has_ended=has_ended(ti))
             for line in plan.lines:
-                self.log.info("%s", line)
+                self.log.info("%s", in_params(line))
             self.warn(plan.warnings)
             return to_plain(plan)
         self._stop = Stop()

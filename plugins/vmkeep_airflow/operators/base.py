@@ -88,6 +88,18 @@ class RepositoryOperator(BaseOperator):
 
         return take
 
+    def starting(self, label: str, size: int) -> Callable[[Progress], None]:
+        """Return :meth:`lines` for a disk, and tell Airflow of the disk at once.
+
+        Its process tells nothing before the first blocks have passed, which takes long under a low rate limit.
+
+        :param size: bytes of the disk.
+        """
+        take = self.lines(label)
+        if self.live is not None:
+            self.live.take(label, Progress(phase="starting", bytes_done=0, bytes_total=size), in_bytes=True)
+        return take
+
     def handed(self, field: str, kind: type[T], *, by: str) -> T:
         """Return the value that an earlier task left for this one.
 

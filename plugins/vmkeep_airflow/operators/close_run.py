@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from airflow.sdk import BaseOperator, Context
@@ -24,7 +24,8 @@ class CloseRunOperator(BaseOperator):
     which fails the run.
 
     :param result_task_id: the task whose XCom is the run's result, e.g. ``catalog``.
-    :param may_skip_after: a task that may skip all others, so that the run ends well with nothing done: ``approve``.
+    :param may_skip_after: tasks that may skip themselves and all others, so that the run ends well with nothing done:
+        ``plan``, ``approve``.
     :param announce: emit one event for the asset of all points, one for the VM's asset and one for the policy's, once
         for each result with a ``point`` and a ``vm``.
     :param policy: name of the policy that has asked for the point; empty: a person has. Templated.
@@ -38,7 +39,7 @@ class CloseRunOperator(BaseOperator):
         self,
         *,
         result_task_id: str,
-        may_skip_after: str | None = None,
+        may_skip_after: Collection[str] = (),
         announce: bool = False,
         policy: str = "",
         repository_conn_id: str = "",
@@ -55,7 +56,7 @@ class CloseRunOperator(BaseOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Read the states and results of all tasks. Raise an error, or announce the result."""
         states = task_states(context)
-        skipped = self.may_skip_after is not None and states.get(self.may_skip_after) == "skipped"
+        skipped = any(states.get(task) == "skipped" for task in self.may_skip_after)
         results = task_results(context, sorted(self.get_flat_relative_ids(upstream=True)))
         require_good(states, results, also_good={"skipped"} if skipped else ())
         if skipped:

@@ -39,7 +39,7 @@ class CopyDiskOperator(EndingOperator):
 
         job = self.handed("job", DiskJob, by="plan_disks")
         cursor = TaskCursor(context, snapshot=job.snapshot)
-        lines = self.lines(job.disk.label)
+        lines = self.starting(job.disk.label, job.disk.capacity)
 
         def follow(progress: Progress) -> None:
             cursor(progress)

@@ -17,8 +17,10 @@ from vmkeep_airflow.dagruns import has_ended, own_dag_run, owner_text
 from vmkeep_airflow.links import TO_VM_AND_POINT
 from vmkeep_airflow.operators.base import SiteOperator
 from vmkeep_airflow.progress import describe_share
+from vmkeep_airflow.wizardplans import refusal_as_answer
 
 if TYPE_CHECKING:
+    from vmkeep.flows.restore_values import RestorePlan
     from vmkeep.flows.stopping import Stop
 
 
@@ -31,7 +33,8 @@ class PlanRestoreOperator(SiteOperator):
         Templated.
     :param as_shown: the digest of a plan that a person has seen before the run; empty: nobody has. A plan that decides
         anything else fails. Templated.
-    :returns: the ``RestorePlan`` as a dict. All later steps carry out this plan, or nothing.
+    :returns: the ``RestorePlan`` as a dict. All later steps carry out this plan, or nothing. If the restore wizard
+        asked for a plan that cannot be made, the task skips itself, and all later ones.
     """
 
     operator_extra_links = TO_VM_AND_POINT
@@ -45,24 +48,28 @@ class PlanRestoreOperator(SiteOperator):
 
     def step(self, context: Context) -> Any:
         """Make the plan, and log it."""
+        ti = context["ti"]
+        owner = own_dag_run(ti)
+        own = {"run": owner.run_key(ti.try_number), "owner": owner_text(owner)}
+        with refusal_as_answer(ti, only_plan=bool(self.request.get("dry_run"))):
+            return to_plain(self._planned(context, own))
+
+    def _planned(self, context: Context, own: Mapping[str, str]) -> RestorePlan:
         from vmkeep.flows import restore
         from vmkeep.flows.restore_ledger import require_as_seen
         from vmkeep.flows.restore_wording import plan_lines
 
-        ti = context["ti"]
-        owner = own_dag_run(ti)
-        own = {"run": owner.run_key(ti.try_number), "owner": owner_text(owner)}
         request = request_from(self.request, own)
         if request.on_conflict is OnConflict.PROMPT:
             request = replace(request, on_conflict=OnConflict.OVERWRITE)
         site = self.site()
         request = self._scanned(site, request, context)
-        plan = restore.plan_restore(site, request, has_ended=has_ended(ti))
+        plan = restore.plan_restore(site, request, has_ended=has_ended(context["ti"]))
         self.warn(plan.warnings)
         for line in plan_lines(plan):
             self.log.info("%s", in_params(line))
         require_as_seen(plan, self.as_shown or "")
-        return to_plain(plan)
+        return plan
 
     def _scanned(self, site: Site, request: RestoreRequest, context: Context) -> RestoreRequest:
         """Scan the point first, if the request says so. Return the request for the very point that was scanned.

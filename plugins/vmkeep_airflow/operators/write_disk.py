@@ -40,13 +40,13 @@ class WriteDiskOperator(SiteOperator):
 
         job = self.handed("job", WriteJob, by="plan_writes")
         site = self.site()
-        with restore.write_disk(site, job, on_progress=self.lines(job.target_file)) as self._running:
+        with restore.write_disk(site, job, on_progress=self.starting(job.name, job.capacity)) as self._running:
             self.follow_limit(site, self._running.change_rate)
             write = self._running.wait()
         rate = write.bytes_written / write.seconds if write.seconds else 0.0
         self.log.info(
             "%s: %s written, %s by earlier tries, %s zeroed, %.1f s, %s/s over %s",
-            job.target_file,
+            f"{job.name} ({job.target_file})" if job.label else job.name,
             mebibytes(write.bytes_written),
             mebibytes(write.bytes_resumed),
             mebibytes(write.bytes_zeroed),

@@ -9,7 +9,6 @@
 The pages themselves are pure, and are made in :mod:`vmkeep.web`.
 """
 
-from vmkeep_airflow.web.guard import ROOT_MIDDLEWARES
-from vmkeep_airflow.web.mounting import EXTERNAL_VIEWS, FASTAPI_APPS
+from vmkeep_airflow.web.mounting import EXTERNAL_VIEWS, FASTAPI_APPS, ROOT_MIDDLEWARES
 
 __all__ = ["EXTERNAL_VIEWS", "FASTAPI_APPS", "ROOT_MIDDLEWARES"]

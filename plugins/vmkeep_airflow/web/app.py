@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
-from urllib.parse import unquote_plus
+from urllib.parse import unquote_plus, urlsplit
 
 from fastapi import Depends, FastAPI, Request, status
 from fastapi.exceptions import RequestValidationError
@@ -22,6 +22,7 @@ from vmkeep.errors import (
 from vmkeep.web import render
 from vmkeep_airflow.web.access import is_foreign, viewer
 from vmkeep_airflow.web.frame import frame_of, login_url, problem
+from vmkeep_airflow.web.paths import own_path
 from vmkeep_airflow.web.routes import ROUTERS
 
 log = logging.getLogger(__name__)
@@ -38,6 +39,10 @@ _HEADINGS: Final = {
     status.HTTP_404_NOT_FOUND: "There is nothing here",
     status.HTTP_422_UNPROCESSABLE_CONTENT: "The address has a mistake",
     status.HTTP_503_SERVICE_UNAVAILABLE: "Something that this page needs gives no answer",
+}
+_HEADINGS_OF_FORMS: Final = {
+    status.HTTP_403_FORBIDDEN: "You may not do this",
+    status.HTTP_422_UNPROCESSABLE_CONTENT: "The form cannot be taken",
 }
 
 _OF_THE_CALL: Final = {
@@ -105,10 +110,20 @@ async def _failed(request: Request, error: Any) -> Response:
 def _answer(request: Request, code: int, message: str) -> Response:
     if _is_data(request):
         return problem(code, message)
-    heading = _HEADINGS.get(code, "This did not work")
+    is_sent = request.method == "POST"
+    heading = (_HEADINGS_OF_FORMS if is_sent else {}).get(code) or _HEADINGS.get(code, "This did not work")
     tone = "calm" if code == status.HTTP_404_NOT_FOUND else "bad"
-    page = render("error.html", frame_of(None), heading=heading, message=message, tone=tone)
+    back = _page_before(request) if is_sent else ""
+    page = render("error.html", frame_of(None), heading=heading, message=message, tone=tone, back=back)
     return HTMLResponse(page, code)
+
+
+def _page_before(request: Request) -> str:
+    """Return the page of ours that a form was sent from; empty: the browser does not tell, or it is another one."""
+    before = urlsplit(request.headers.get("referer", ""))
+    if before.netloc != request.headers.get("host") or not before.path.startswith(f"{own_path()}/"):
+        return ""
+    return f"{before.path}?{before.query}" if before.query else before.path
 
 
 def _is_data(request: Request) -> bool:

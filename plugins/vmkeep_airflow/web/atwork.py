@@ -23,7 +23,7 @@ from vmkeep.model.job import TaskProgress, from_plain
 from vmkeep.web import RUNS, TASKS, WORKING_STATES, PoolUse, SnapshotAtWork, WorkRun, WorkTask
 from vmkeep_airflow.liveprogress import KEY
 from vmkeep_airflow.policies import PREFIX
-from vmkeep_airflow.runnotes import subject
+from vmkeep_airflow.runnotes import restore_subject, subject
 from vmkeep_airflow.web.access import may_with_runs
 
 _TAG: Final = "vmkeep"
@@ -105,9 +105,15 @@ def about_of(run: DagRun) -> str:
 
 
 def names_of(session: Session, runs: Sequence[DagRun]) -> dict[int, str]:
-    """Return the names of the VMs of backups, as their preflights have found them, by the ids of the runs."""
+    """Return the names of the VMs of backups and restores, as their first tasks have found them, by the runs' ids."""
     found = results_of(session, [run.id for run in runs if run.dag_id == "vm_backup"], "preflight")
     names = {run: value.get("vm", {}).get("name") for run, value in found.items()}
+    plans = results_of(session, [run.id for run in runs if run.dag_id == "vm_restore"], "plan")
+    names |= {
+        run: restore_subject(plan["vm"]["name"], plan["point"], plan["target_name"])
+        for run, plan in plans.items()
+        if plan.get("vm")
+    }
     return {run: str(name) for run, name in names.items() if name}
 
 

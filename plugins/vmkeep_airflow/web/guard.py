@@ -132,6 +132,3 @@ def _token_of(scope: Any) -> str:
     except CookieError:
         return ""
     return str(found.value) if found else ""
-
-
-ROOT_MIDDLEWARES: Final[list[Any]] = [{"name": "vmkeep-overwrite-guard", "middleware": OverwriteGuard}]

@@ -8,6 +8,7 @@ from __future__ import annotations
 from threading import Lock
 from typing import Any, Final
 
+from vmkeep_airflow.web.guard import OverwriteGuard
 from vmkeep_airflow.web.paths import OUTER, PREFIX, own_path
 
 
@@ -32,6 +33,25 @@ class WebView:
         return self._app
 
 
+class FrontDoor:
+    """An ASGI middleware that leads from the prefix without a slash, as people type it, to the first page.
+
+    No app is mounted at that path, so that Airflow would answer with its own page for an address that it does not know.
+    """
+
+    def __init__(self, app: Any) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Lead to the first page, or pass the call on."""
+        if scope["type"] != "http" or scope["path"] not in (PREFIX, own_path()):
+            await self._app(scope, receive, send)
+            return
+        from fastapi.responses import RedirectResponse
+
+        await RedirectResponse(own_path("fleet"))(scope, receive, send)
+
+
 FASTAPI_APPS: Final[list[Any]] = [{"app": WebView(), "url_prefix": PREFIX, "name": "vmkeep"}]
 EXTERNAL_VIEWS: Final[list[Any]] = [
     {
@@ -42,4 +62,8 @@ EXTERNAL_VIEWS: Final[list[Any]] = [
         "icon": own_path("static", "icon.svg"),
         "icon_dark_mode": own_path("static", "icon-dark.svg"),
     }
+]
+ROOT_MIDDLEWARES: Final[list[Any]] = [
+    {"name": "vmkeep-overwrite-guard", "middleware": OverwriteGuard},
+    {"name": "vmkeep-front-door", "middleware": FrontDoor},
 ]

@@ -16,24 +16,27 @@ from vmkeep.model.job import from_plain
 from vmkeep.web import PLANNED_BY, PlanRun
 from vmkeep_airflow.causes import KEY as FAILURE
 from vmkeep_airflow.web.ownapi import Answer, OwnApi
+from vmkeep_airflow.wizardplans import PLAN
 
-_PLAN: Final = "plan__"
 _RESTORE: Final = "restore__"
 
 
-def start_plan(api: OwnApi, dag_id: str, conf: Mapping[str, Any]) -> Answer:
-    """Trigger a run that only plans. The answer's data is the run, or Airflow's reason why there is none."""
-    run_id = f"{_PLAN}{now():%Y-%m-%dT%H:%M:%S}_{secrets.token_hex(4)}"
-    return _trigger(api, dag_id, run_id, conf)
+def start_plan(api: OwnApi, dag_id: str, conf: Mapping[str, Any], *, note: str) -> Answer:
+    """Trigger a run that only plans. The answer's data is the run, or Airflow's reason why there is none.
+
+    :param note: the names of its VMs, because a run that begins knows only ids.
+    """
+    run_id = f"{PLAN}{now():%Y-%m-%dT%H:%M:%S}_{secrets.token_hex(4)}"
+    return _trigger(api, dag_id, run_id, conf, note)
 
 
-def start_restore(api: OwnApi, planned: PlanRun, conf: Mapping[str, Any]) -> str:
+def start_restore(api: OwnApi, planned: PlanRun, conf: Mapping[str, Any], *, note: str) -> str:
     """Trigger the run that does what a run has planned; return its id. A second call triggers no second run.
 
     :raises HTTPException: Airflow refuses it, with Airflow's reason.
     """
-    run_id = f"{_RESTORE}{planned.run_id.removeprefix(_PLAN)}"
-    answer = _trigger(api, planned.dag_id, run_id, conf)
+    run_id = f"{_RESTORE}{planned.run_id.removeprefix(PLAN)}"
+    answer = _trigger(api, planned.dag_id, run_id, conf, note)
     if not answer.is_good and answer.code != status.HTTP_409_CONFLICT:
         raise HTTPException(answer.code, f"Airflow did not start the restore: {answer.why}")
     return run_id
@@ -54,7 +57,7 @@ def load_plan_run(api: OwnApi, dag_id: str, run_id: str) -> PlanRun:
         raise NotFoundError(f"{run_id} is no run that only plans")
     told = _asked(api, "dags", dag_id, "dagRuns", run_id, "taskInstances", task)
     result = _left(api, dag_id, run_id, task, "return_value") if told.get("state") == "success" else None
-    failure = _left(api, dag_id, run_id, task, FAILURE) if told.get("state") == "failed" else None
+    failure = _left(api, dag_id, run_id, task, FAILURE) if told.get("state") in ("failed", "skipped") else None
     return PlanRun(
         dag_id=dag_id,
         run_id=run_id,
@@ -84,8 +87,8 @@ def _read(dag_id: str, result: Mapping[str, Any]) -> RestorePlan | AttachPreview
     return from_plain(AttachPreview, dict(result))
 
 
-def _trigger(api: OwnApi, dag_id: str, run_id: str, conf: Mapping[str, Any]) -> Answer:
-    body = {"dag_run_id": run_id, "logical_date": None, "conf": dict(conf)}
+def _trigger(api: OwnApi, dag_id: str, run_id: str, conf: Mapping[str, Any], note: str) -> Answer:
+    body = {"dag_run_id": run_id, "logical_date": None, "conf": dict(conf), "note": note or None}
     return api.post("dags", dag_id, "dagRuns", body=body)
 
 

@@ -45,7 +45,8 @@
   }
   function turn() {
     if (paused || document.hidden || isRead() || isTyped()) { window.setTimeout(turn, every); return; }
-    window.fetch(window.location.href, {
+    // The page may be the answer to a form, at whose address there is nothing to read.
+    window.fetch(live.getAttribute("data-from") || window.location.href, {
       credentials: "same-origin", redirect: "error",
       signal: window.AbortSignal && AbortSignal.timeout ? AbortSignal.timeout(30000) : undefined
     })

@@ -36,6 +36,7 @@ from vmkeep.web import (
     head_of,
     kind_of,
     overwrites,
+    plain,
     refused,
     restore_plan_page,
     said_in_form,
@@ -43,6 +44,7 @@ from vmkeep.web import (
 )
 from vmkeep_airflow.choicewords import WORDS
 from vmkeep_airflow.links import point_id_of
+from vmkeep_airflow.runnotes import restore_subject
 from vmkeep_airflow.web.access import Operator, may_administer, operator
 from vmkeep_airflow.web.frame import LONGEST, answer_router, data, html, page_router
 from vmkeep_airflow.web.ownapi import OwnApiDep
@@ -95,7 +97,7 @@ def take_form(
     machine = _machine(point, kind)
     repository = connection_to(point.repository)
     conf = conf_of(point, page.groups, machine=machine, vsphere=vsphere, repository=repository)
-    answer = start_plan(api, kind.dag_id, conf)
+    answer = start_plan(api, kind.dag_id, conf, note=_note_of(point, conf))
     if not answer.is_good:
         why = f"Airflow did not take it: {answer.why}"
         return _again(user, form_of(page.point, kind, vsphere=vsphere, vcenters=page.vcenters, groups=page.groups,
@@ -120,7 +122,9 @@ def start(user: Operator, api: OwnApiDep, dag_id: str, run_id: str) -> Response:
     if not page.may_start:
         raise HTTPException(status.HTTP_409_CONFLICT, f"This plan cannot be started. {page.sentence}")
     as_shown = shown_id(planned.result) if isinstance(planned.result, RestorePlan) else ""
-    started = start_restore(api, planned, without_dry_run(planned.conf, as_shown=as_shown))
+    point = _point_of(planned.conf)
+    note = _note_of(point, planned.conf) if point is not None else ""
+    started = start_restore(api, planned, without_dry_run(planned.conf, as_shown=as_shown), note=note)
     return RedirectResponse(own_path("restores", dag_id, started), status.HTTP_303_SEE_OTHER)
 
 
@@ -233,6 +237,12 @@ def _point_of(conf: Mapping[str, Any]) -> ListedPoint | None:
     except (NotFoundError, CatalogError, UnreachableError) as error:
         log.info("the wizard shows a plan without its point: %s", error)
         return None
+
+
+def _note_of(point: ListedPoint, conf: Mapping[str, Any]) -> str:
+    """Return the note of a run of the wizard, which names its VMs."""
+    target = conf.get("new_name") or conf.get("vm") or "its original VM"
+    return restore_subject(plain(point.vm_name), point.ref, plain(str(target)))
 
 
 def _may_overwrite(user: object, planned: PlanRun) -> bool:

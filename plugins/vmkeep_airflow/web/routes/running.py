@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, Any, Final
 
 from fastapi import HTTPException, Path, status
@@ -85,13 +86,24 @@ def take_limit(user: Viewer, api: OwnApiDep, sent: SentForm, conn_id: _Id) -> Re
     """Change the rate limit of a repository's connection."""
     if not may_administer(user, conn_id):
         raise HTTPException(status.HTTP_403_FORBIDDEN, "Only who may edit the connection in Airflow changes its limit.")
-    text = (sent.get("limit_rate") or [""])[0].strip()
+    typed = (sent.get("limit_rate") or [""])[0].strip()
     try:
-        before = change_limit(api, conn_id, text)
+        before = change_limit(api, conn_id, typed)
     except UsageError as error:
-        raise HTTPException(status.HTTP_422_UNPROCESSABLE_CONTENT, str(error)) from error
-    note(user, LIMIT, connection_id=conn_id, before=before, after=text or None)  # Airflow's own row hides the values
+        return _limit_again(user, conn_id, typed, str(error))
+    note(user, LIMIT, connection_id=conn_id, before=before, after=typed or None)  # Airflow's own row hides the values
     return RedirectResponse(f"{own_path('running')}#limits", status.HTTP_303_SEE_OTHER)
+
+
+def _limit_again(user: Any, conn_id: str, typed: str, why: str) -> HTMLResponse:
+    """Return the page with a limit as it was typed, and the reason why it cannot be taken."""
+    page = _load(user)
+    limits = tuple(
+        replace(each, limit_rate=typed, fault=why) if each.conn_id == conn_id else each for each in page.limits
+    )
+    answer = html("running.html", user, page=replace(page, limits=limits))
+    answer.status_code = status.HTTP_422_UNPROCESSABLE_CONTENT
+    return answer
 
 
 def _stoppable(user: Any, dag_id: str, run_id: str) -> str:
