@@ -119,6 +119,8 @@ def names_of(session: Session, runs: Sequence[DagRun]) -> dict[int, str]:
 
 def results_of(session: Session, runs: Collection[int], task: str) -> dict[int, Mapping[str, Any]]:
     """Return the results of a task by the ids of its runs."""
+    if not runs:
+        return {}
     wanted = select(XComModel.dag_run_id, XComModel.value).where(
         XComModel.dag_run_id.in_(runs), XComModel.task_id == task, XComModel.key == "return_value"
     )
