@@ -45,6 +45,7 @@ def paths_of(site: PagesSite, vms: int, nights: int, at: datetime) -> Iterator[t
     yield "point found by its id", f"/vmkeep/points/{point}"
     yield "run of a point", f"/vmkeep/runs/{point}"
     yield "hardware at two points", f"/vmkeep/hardware?from={older}&to={newer}"
+    yield "warnings of a point", f"/vmkeep/warnings/{newer}"
     yield "wizard: what", f"/vmkeep/restore/{newer}"
     yield "wizard: a new VM", f"/vmkeep/restore/{newer}/new"
     yield "wizard: plan", f"/vmkeep/restore-plans/vm_restore/{quote(PLANNING)}"

@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
 from typing import Final
 
 from vmkeep.catalog import (
@@ -62,6 +63,12 @@ class FleetVm:
     bytes_stored: int
     points: int
     bad: int
+    asked_by: str = ""
+    """The policy that asked for its newest good point; empty: a person did, or there is none."""
+    counting: tuple[str, ...] = ()
+    """The kinds of proofs of which ``proved`` is the last: those that its policy counts."""
+    place: str = ""
+    """Where a look at a vCenter found it: the host of the vCenter, and the managed object id; empty: nowhere."""
     failed: tuple[str, ...] = ()
     """The kinds of checks that one of its points has failed, and that none has passed since."""
     fault: BadPoint | None = None
@@ -109,11 +116,18 @@ class _Found:
             self.places[key].add(place)
 
 
-def load_fleet(catalogs: Iterable[str], policies: Sequence[Policy], now: datetime) -> Fleet:
+def load_fleet(
+    catalogs: Iterable[str],
+    policies: Sequence[Policy],
+    now: datetime,
+    *,
+    names: Mapping[str, str] = MappingProxyType({}),
+) -> Fleet:
     """Return all VMs, in no order.
 
     :param catalogs: their SQLAlchemy URLs.
     :param policies: those without faults, for their demands.
+    :param names: words for the repositories of a catalog, by its URL. A repository that was looked at tells its own.
     """
     found = _Found()
     problems: list[str] = []
@@ -126,7 +140,9 @@ def load_fleet(catalogs: Iterable[str], policies: Sequence[Policy], now: datetim
                 found.summaries += summaries
                 found.vms += vms
                 found.failures += overview.failures()
-                found.repositories += overview.repositories()
+                found.repositories += [
+                    replace(each, location=each.location or names.get(url)) for each in overview.repositories()
+                ]
                 known = {_key_of(vm) for _, vm in vms}
                 found.add_places(overview, (each for each in summaries if each.vm_key not in known))
                 read += 1
@@ -319,8 +335,15 @@ def _with_points(summaries: Sequence[VmSummary], noted: NotedVm | None, policies
         bytes_stored=sum(each.bytes_stored for each in summaries),
         points=sum(each.points for each in summaries),
         bad=sum(each.bad for each in summaries),
+        asked_by=newest.policy,
+        counting=_counting(policies.get(policy)),
+        place=noted.vm if noted is not None and noted.asked else "",
         fault=_newer_fault(summaries, newest.newest),
     )
+
+
+def _counting(policy: Policy | None) -> tuple[str, ...]:
+    return tuple(sorted(kind.value for kind in policy.verification.counting)) if policy is not None else ()
 
 
 def _newer_fault(summaries: Sequence[VmSummary], good: datetime | None) -> BadPoint | None:
@@ -347,4 +370,6 @@ def _without_points(vm: NotedVm, policies: Mapping[str, Policy]) -> FleetVm:
         bytes_stored=0,
         points=0,
         bad=0,
+        counting=_counting(policies.get(vm.policy)),
+        place=vm.vm if vm.asked else "",
     )

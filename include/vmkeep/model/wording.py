@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Hashable, Mapping
+from typing import TypeVar
+
+K = TypeVar("K", bound=Hashable)
 
 
 def counted(number: int, one: str, many: str = "") -> str:
@@ -46,7 +49,17 @@ def exact_size(count: int) -> str:
     return f"{size(count)} ({counted(count, 'byte')})"
 
 
+def named_apart(vms: Mapping[K, tuple[str, str]]) -> dict[K, str]:
+    """Return the names of VMs; a name that several VMs have is followed by the VM's mark in brackets.
+
+    :param vms: name and mark of each. The mark tells a VM from the others of its name.
+    """
+    marks: defaultdict[str, set[str]] = defaultdict(set)
+    for name, mark in vms.values():
+        marks[name].add(mark)
+    return {key: f"{name} ({mark})" if len(marks[name]) > 1 else name for key, (name, mark) in vms.items()}
+
+
 def told_apart(names: Mapping[str, str]) -> dict[str, str]:
     """Return a name for each VM by its managed object id, which stands behind a name that several of them have."""
-    number = Counter(names.values())
-    return {moref: f"{name} ({moref})" if number[name] > 1 else name for moref, name in names.items()}
+    return named_apart({moref: (name, moref) for moref, name in names.items()})

@@ -55,6 +55,7 @@ from vmkeep.web.restore_plan import (
 from vmkeep.web.running import RUNS, TASKS, RunningPage, running_page
 from vmkeep.web.states import VmState
 from vmkeep.web.vm import POINTS_A_PAGE, VmPage, vm_page
+from vmkeep.web.warnings import WarningsPage, warnings_page
 from vmkeep.web.windows import WindowBackup, WindowPlanned, WindowSeen, WindowsPage, windows_page
 from vmkeep.web.words import plain
 from vmkeep.web.work import WORKING_STATES, AtWork, PoolUse, RateLimit, SnapshotAtWork, WorkRun, WorkTask
@@ -105,6 +106,7 @@ __all__ = [
     "StaticFile",
     "VmPage",
     "VmState",
+    "WarningsPage",
     "WindowBackup",
     "WindowPlanned",
     "WindowSeen",
@@ -142,6 +144,7 @@ __all__ = [
     "said_in_form",
     "state_of",
     "vm_page",
+    "warnings_page",
     "windows_page",
     "without_dry_run",
 ]

@@ -17,6 +17,7 @@ from urllib.parse import urlencode
 from vmkeep.flows.fleet import Fleet, FleetVm
 from vmkeep.model.wording import age, counted
 from vmkeep.web.charts import sparkline
+from vmkeep.web.looks import not_known
 from vmkeep.web.states import VmState
 from vmkeep.web.vm_states import detail_of, fault_of, state_of
 from vmkeep.web.words import Moment, moment, plain, shown_size
@@ -45,7 +46,7 @@ class FleetQuery:
     """The choice of rows that a person made."""
 
     search: str = ""
-    """A part of the VM's name or key, whatever its case."""
+    """A part of the VM's name, key or place, whatever its case."""
     state: VmState | None = None
     policy: str | None = None
     """Empty: VMs without a policy; ``None``: any."""
@@ -83,7 +84,11 @@ class FleetRow:
     """The age that the policy allows, in words."""
     detail: str
     """The state's reason, in words."""
+    place: str
+    """What tells it from VMs of the same name: its vCenter and managed object, or its key; empty: no other has it."""
     proved: Moment | None
+    proof_rule: str
+    """The proofs that count, in words; empty: no policy has the VM and says it."""
     capacity: int
     stored: int
     points: int
@@ -147,6 +152,8 @@ class FleetPage:
     """A sentence for everything that the page could not know."""
     capacity: int
     stored: int
+    unknown: str
+    """The facts that no look has noted yet, in words; empty: all are."""
     has_catalog: bool
     """Whether any connection names a catalog that could be read."""
 
@@ -164,6 +171,7 @@ class FleetPage:
         words.append(f"{bad:,} late or without a good point" if bad else "none late")
         words.append(f", {failed:,} with a failed check" if failed else "")
         words.append(f", {bare:,} without protection" if bare else "")
+        words.append(f"; {self.unknown}" if self.unknown else "")
         return "".join(words) + "."
 
     def _in(self, *states: VmState) -> int:
@@ -178,6 +186,7 @@ def fleet_page(
     :param trends: asks for the trends of the VMs on the page.
     """
     judged = [(vm, state_of(vm, now)) for vm in fleet.vms]
+    named = Counter(vm.name for vm in fleet.vms)
     counts = Counter(state for _, state in judged)
     chosen = [(vm, state) for vm, state in judged if _fits(vm, state, query)]
     chosen.sort(key=lambda each: each[0].name.casefold())
@@ -189,7 +198,7 @@ def fleet_page(
     this = moment(now, now)
     assert this is not None
     return FleetPage(
-        rows=tuple(_row(vm, state, now, drawn.get(vm.vm_key or "", [])) for vm, state in shown),
+        rows=tuple(_row(vm, state, now, drawn.get(vm.vm_key or "", []), named[vm.name] > 1) for vm, state in shown),
         counts=tuple(StateCount(state=state, vms=counts[state]) for state in VmState if counts[state]),
         policies=tuple(sorted({vm.policy for vm in fleet.vms if vm.policy})),
         query=query,
@@ -204,6 +213,7 @@ def fleet_page(
         problems=fleet.problems,
         capacity=sum(vm.capacity for vm in fleet.vms),
         stored=sum(vm.bytes_stored for vm in fleet.vms),
+        unknown=not_known(fleet),
         has_catalog=fleet.catalogs > 0,
     )
 
@@ -211,10 +221,18 @@ def fleet_page(
 def _fits(vm: FleetVm, state: VmState, query: FleetQuery) -> bool:
     if query.state is not None and state is not query.state:
         return False
-    if query.policy is not None and vm.policy != query.policy:
+    if query.policy == "" and vm.is_in_policy:
+        return False
+    if query.policy and vm.policy != query.policy:
         return False
     wanted = query.search.strip().casefold()
-    return not wanted or wanted in vm.name.casefold() or wanted in (vm.vm_key or "").casefold()
+    return not wanted or any(wanted in each.casefold() for each in (vm.name, vm.vm_key or "", vm.place))
+
+
+def _proof_rule(vm: FleetVm) -> str:
+    if vm.counting:
+        return f"of the kinds that policy {plain(vm.policy)} counts: {', '.join(vm.counting)}"
+    return ""
 
 
 _KEYS: Final[dict[FleetSort, Callable[[tuple[FleetVm, VmState]], Any]]] = {
@@ -229,7 +247,7 @@ _KEYS: Final[dict[FleetSort, Callable[[tuple[FleetVm, VmState]], Any]]] = {
 }
 
 
-def _row(vm: FleetVm, state: VmState, now: datetime, trend: Sequence[int]) -> FleetRow:
+def _row(vm: FleetVm, state: VmState, now: datetime, trend: Sequence[int], is_twin: bool) -> FleetRow:
     return FleetRow(
         name=plain(vm.name),
         vm_key=vm.vm_key,
@@ -238,7 +256,9 @@ def _row(vm: FleetVm, state: VmState, now: datetime, trend: Sequence[int]) -> Fl
         newest=moment(vm.newest, now),
         limit=age(vm.max_age.total_seconds()) if vm.max_age is not None else None,
         detail=detail_of(vm, state, now),
+        place=plain(vm.place or vm.vm_key or "") if is_twin else "",
         proved=moment(vm.proved, now),
+        proof_rule=_proof_rule(vm),
         capacity=vm.capacity,
         stored=vm.bytes_stored,
         points=vm.points,

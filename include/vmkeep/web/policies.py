@@ -11,6 +11,7 @@ from vmkeep.flows.fleet import Fleet
 from vmkeep.model.wording import age, counted
 from vmkeep.policy import Policy, PolicyFile, Verification
 from vmkeep.web.fleet import StateCount
+from vmkeep.web.looks import not_known
 from vmkeep.web.states import VmState
 from vmkeep.web.vm_states import state_of
 from vmkeep.web.words import Moment, moment, plain
@@ -52,6 +53,8 @@ class PoliciesPage:
     rows: tuple[PolicyRow, ...]
     bare: int
     """VMs that no policy without faults has."""
+    unknown: str
+    """The facts that no look has noted yet, in words; empty: all are."""
     problems: tuple[str, ...]
 
     @property
@@ -61,6 +64,7 @@ class PoliciesPage:
         words = [counted(len(self.rows), "policy", "policies")]
         words.append(f", {faulty:,} with faults, by which nothing is backed up" if faulty else "")
         words.append(f"; {counted(self.bare, 'VM')} without one" if self.bare else "")
+        words.append(f"; {self.unknown}" if self.unknown else "")
         return "".join(words) + "."
 
 
@@ -78,7 +82,7 @@ def policies_page(files: Sequence[PolicyFile], fleet: Fleet, *, now: datetime) -
             bare += 1
     rows = [_row(read, states.get(read.policy.name if read.policy else "", Counter()), now) for read in files]
     rows.sort(key=lambda row: (not row.faults, row.name))
-    return PoliciesPage(rows=tuple(rows), bare=bare, problems=fleet.problems)
+    return PoliciesPage(rows=tuple(rows), bare=bare, unknown=not_known(fleet), problems=fleet.problems)
 
 
 def _row(read: PolicyFile, states: Counter[VmState], now: datetime) -> PolicyRow:

@@ -43,7 +43,12 @@ class VmState(ShownState):
     )  # fmt: skip
     BLOCKED = "blocked", "cannot be backed up", "warn", "vSphere or the VM's kind keeps it from being backed up."
     ORPHANED = (
-        "orphaned", "no policy now", "warn", "There are restore points, and no policy without faults has the VM now.",
+        "orphaned", "no policy now", "warn",
+        "A policy asked for its newest restore point, and no policy without faults has the VM now.",
+    )  # fmt: skip
+    BY_HAND = (
+        "by-hand", "no policy", "warn",
+        "Somebody backed the VM up by hand, and no policy without faults has it, so that nothing does it again.",
     )  # fmt: skip
     NO_LIMIT = (
         "no-limit", "no limit set", "calm", "There is a good point, and the policy has no max_age to compare it with.",

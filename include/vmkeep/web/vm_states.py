@@ -23,7 +23,7 @@ def state_of(vm: FleetVm, now: datetime) -> VmState:
     if vm.failed or vm.fault is not None:
         return VmState.FAILED
     if not vm.is_in_policy:
-        return VmState.ORPHANED
+        return VmState.ORPHANED if vm.asked_by else VmState.BY_HAND
     return VmState.NO_LIMIT if vm.max_age is None else VmState.IN_TIME
 
 

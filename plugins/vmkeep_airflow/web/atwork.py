@@ -20,6 +20,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session, selectinload
 
 from vmkeep.model.job import TaskProgress, from_plain
+from vmkeep.model.wording import named_apart
 from vmkeep.web import RUNS, TASKS, WORKING_STATES, PoolUse, SnapshotAtWork, WorkRun, WorkTask
 from vmkeep_airflow.liveprogress import KEY
 from vmkeep_airflow.policies import PREFIX
@@ -105,16 +106,20 @@ def about_of(run: DagRun) -> str:
 
 
 def names_of(session: Session, runs: Sequence[DagRun]) -> dict[int, str]:
-    """Return the names of the VMs of backups and restores, as their first tasks have found them, by the runs' ids."""
+    """Return the names of the VMs of backups and restores, as their first tasks have found them, by the runs' ids.
+
+    Two VMs of one name that are backed up have their managed object ids beside it.
+    """
     found = results_of(session, [run.id for run in runs if run.dag_id == "vm_backup"], "preflight")
-    names = {run: value.get("vm", {}).get("name") for run, value in found.items()}
+    vms = {run: value.get("vm", {}) for run, value in found.items()}
+    names = named_apart({run: (str(vm["name"]), str(vm.get("moref"))) for run, vm in vms.items() if vm.get("name")})
     plans = results_of(session, [run.id for run in runs if run.dag_id == "vm_restore"], "plan")
-    names |= {
+    restores = {
         run: restore_subject(plan["vm"]["name"], plan["point"], plan["target_name"])
         for run, plan in plans.items()
         if plan.get("vm")
     }
-    return {run: str(name) for run, name in names.items() if name}
+    return names | {run: str(name) for run, name in restores.items() if name}
 
 
 def results_of(session: Session, runs: Collection[int], task: str) -> dict[int, Mapping[str, Any]]:

@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session
 
 from vmkeep.flows.windows import PlannedVm, WindowPlan
 from vmkeep.model.job import from_plain
+from vmkeep.model.wording import told_apart
 from vmkeep.policy import Opening, Policy
 from vmkeep.web import WindowBackup, WindowPlanned, WindowSeen, bounds_of
 from vmkeep_airflow.policies import PREFIX, policy_files
@@ -197,6 +198,7 @@ def _of_window(
 ) -> Iterator[WindowBackup]:
     """Yield the backup of each VM of a window: its ending as the window tells it, or as its newest run tells now."""
     outcomes = {each.moref: each for each in (from_plain(Outcome, one) for one in started.get("outcomes", ()))}
+    names = told_apart({vm.moref: vm.name for vm in plan.vms})
     for vm in plan.vms:
         first = run_id_of(plan, vm)
         run_id, state, start, stop = (backups.get(first) or [(first, "", None, None)])[-1]
@@ -206,4 +208,4 @@ def _of_window(
         else:
             waiting = "not started" if is_over else "waiting"
             ending, why = {"success": "done", "failed": "failed", "": waiting}.get(state, "running"), ""
-        yield WindowBackup(name=vm.name, run_id=run_id, ending=ending, why=why, begun_at=start, ended_at=stop)
+        yield WindowBackup(name=names[vm.moref], run_id=run_id, ending=ending, why=why, begun_at=start, ended_at=stop)

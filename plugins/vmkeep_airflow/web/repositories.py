@@ -1,6 +1,6 @@
-"""Reads what only a repository has, when a person asks for it: the picture of a screen, and a saved configuration.
+"""Reads what only a repository has, when a person asks for it: pictures of screens, saved configurations, warnings.
 
-A picture shows the content of a guest. Both stay in the repository, encrypted if the repository is, and no catalog gets
+A picture shows the content of a guest. All of them stay in the repository, encrypted if it is, and no catalog gets
 a copy of them.
 """
 
@@ -52,6 +52,17 @@ def load_machine(repository: str, ref: str) -> PortableMachine:
     :raises CorruptError: the point or its configuration is damaged.
     """
     return in_repository(repository, lambda opened: saved_machine(opened, opened.find_point(ref)))
+
+
+def load_warnings(repository: str, ref: str) -> tuple[str, ...]:
+    """Return the warnings that a backup left in a point.
+
+    :param repository: the repository's id.
+    :raises UnreachableError: the repository gives no answer in time.
+    :raises NotFoundError: no connection leads to the repository, or the point was removed.
+    :raises CorruptError: the point is damaged.
+    """
+    return in_repository(repository, lambda opened: opened.find_point(ref).warnings)
 
 
 def connection_to(repository: str) -> str:

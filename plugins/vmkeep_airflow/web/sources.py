@@ -25,6 +25,8 @@ class Sources:
     catalogs: tuple[str, ...]
     """SQLAlchemy URLs, with their passwords."""
     files: tuple[PolicyFile, ...]
+    conn_ids: tuple[tuple[str, str], ...]
+    """Connections, each with its catalog."""
     unread: tuple[str, ...]
     """A sentence for each repository whose points are missing."""
 
@@ -32,6 +34,14 @@ class Sources:
     def policies(self) -> tuple[Policy, ...]:
         """The policies without faults."""
         return tuple(read.policy for read in self.files if read.policy is not None)
+
+    @property
+    def names(self) -> dict[str, str]:
+        """Words for the repositories of each catalog, for those that nobody has looked at."""
+        found: dict[str, list[str]] = {}
+        for conn_id, catalog in self.conn_ids:
+            found.setdefault(catalog, []).append(conn_id)
+        return {catalog: f"connection {' or '.join(conn_ids)}" for catalog, conn_ids in found.items()}
 
     @property
     def problems(self) -> tuple[str, ...]:
@@ -44,7 +54,7 @@ def find_sources() -> Sources:
     """Read the policy files, and the connections that they name or that the database has."""
     files = policy_files()
     unread: list[str] = []
-    catalogs: list[str] = []
+    catalogs: list[tuple[str, str]] = []
     for conn_id in dict.fromkeys(_conn_ids(read.policy for read in files if read.policy is not None)):
         try:
             place = RepositoryHook(conn_id).get_conn()
@@ -58,8 +68,11 @@ def find_sources() -> Sources:
         if place.catalog is None:
             unread.append(f"connection {conn_id} names no catalog, so that its points are not shown")
         else:
-            catalogs.append(place.catalog)
-    return Sources(catalogs=tuple(dict.fromkeys(catalogs)), files=files, unread=tuple(unread))
+            catalogs.append((conn_id, place.catalog))
+    return Sources(
+        catalogs=tuple(dict.fromkeys(url for _, url in catalogs)), files=files, conn_ids=tuple(catalogs),
+        unread=tuple(unread),
+    )  # fmt: skip
 
 
 def find_connections() -> tuple[str, ...]:

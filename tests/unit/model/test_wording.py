@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from vmkeep.model.wording import agreeing, counted, counted_of, exact_size, size
+from vmkeep.model.wording import agreeing, counted, counted_of, exact_size, named_apart, size, told_apart
 
 
 @pytest.mark.parametrize(("number", "text"), [(0, "0 entries"), (1, "1 entry"), (1234, "1,234 entries")])
@@ -32,3 +32,11 @@ def test_a_verb_agrees_with_the_part_and_a_noun_with_the_whole(part, whole, text
 def test_sizes_are_binary_and_exact_where_two_could_look_alike(count, text):
     assert exact_size(count) == text
     assert text.startswith(size(count))
+
+
+def test_only_vms_of_one_name_have_their_marks_beside_it():
+    assert told_apart({"vm-1": "twin", "vm-2": "twin", "vm-3": "web"}) == {
+        "vm-1": "twin (vm-1)", "vm-2": "twin (vm-2)", "vm-3": "web",
+    }  # fmt: skip
+    runs = {1: ("web", "vm-3"), 2: ("web", "vm-3"), 3: ("twin", "vm-1"), 4: ("twin", "vm-2")}
+    assert named_apart(runs) == {1: "web", 2: "web", 3: "twin (vm-1)", 4: "twin (vm-2)"}, "two runs of one VM"

@@ -15,7 +15,18 @@ from vmkeep.catalog import NotedMark, NotedVm, open_catalog
 from vmkeep.errors import CatalogError, NotFoundError
 from vmkeep.flows.fleet import find_point, load_fleet, load_trends, load_vm
 from vmkeep.model.portable import PortableCard, PortableMachine
-from vmkeep.web import FleetQuery, FleetSort, Frame, VmState, fleet_page, hardware_page, render, vm_page
+from vmkeep.web import (
+    FleetQuery,
+    FleetSort,
+    Frame,
+    VmState,
+    fleet_page,
+    hardware_page,
+    policies_page,
+    render,
+    vm_page,
+    warnings_page,
+)
 from vmkeep.web.vm_states import detail_of, state_of
 
 FRAME = Frame(root="/air/vmkeep", airflow="/air", user="anna", may_operate=True)
@@ -72,7 +83,7 @@ def test_every_vm_is_judged_the_worst_first(look):
     ]  # fmt: skip
     states = {row.name: row.state for row in page.rows}
     assert states["tmpl01"] is VmState.BLOCKED
-    assert states["lab01"] is VmState.ORPHANED
+    assert states["lab01"] is VmState.BY_HAND
     assert states["bare01"] is VmState.UNPROTECTED
     assert page.sentence == "8 VMs: 4 late or without a good point, 2 without protection."
 
@@ -279,6 +290,58 @@ def test_a_vm_that_was_backed_up_since_the_last_look_is_one_row(url, points, pol
     (vm,) = load_fleet([place], [policy], NOW).vms
     assert (vm.name, vm.points, vm.policy) == ("db01", 1, "nightly")
     assert load_vm([place], "key-db01", [policy], NOW).vm == vm
+
+
+def test_the_fleet_and_the_policies_are_not_called_safe_before_anybody_looked(tmp_path, policy, points):
+    place = f"sqlite:///{tmp_path}/catalog.db"
+    with open_catalog(place) as catalog:
+        catalog.refresh(Manifests(*points))
+    fleet = load_fleet([place], [policy], NOW, names={place: "connection vmkeep_default"})
+    page = fleet_page(fleet, FleetQuery(), now=NOW, trends=lambda _: {})
+    for sentence in (page.sentence, policies_page((), fleet, now=NOW).sentence):
+        assert "which VMs have no policy, and which checks failed, is not known yet: switch on the DAG" in sentence
+    assert [look.location for look in page.looks] == ["connection vmkeep_default"]
+    assert 'connection vmkeep_default, <span class="none">never looked at' in fleet_html(page).replace("\n", "")
+
+    seen = replace(fleet, repositories=(*fleet.repositories, replace(fleet.repositories[0], at=NOW, location="/b")))
+    part = fleet_page(seen, FleetQuery(), now=NOW, trends=lambda _: {})
+    assert part.unknown.startswith("1 repository never looked at: connection vmkeep_default")
+
+
+def test_a_vm_that_no_policy_ever_had_is_not_said_to_have_lost_one(look):
+    by_hand = next(row for row in look().rows if row.name == "lab01")
+    assert (by_hand.state, by_hand.state.label, by_hand.state.tone) == (VmState.BY_HAND, "no policy", "warn")
+    assert (by_hand.proof_rule, by_hand.proved) == ("", None)
+    shown = fleet_html(look())
+    assert "not judged" in shown
+    assert "of the kinds that policy nightly counts: " in shown
+
+
+def test_vms_of_one_name_are_told_apart_by_their_place_and_found_by_it(tmp_path, policy):
+    place = f"sqlite:///{tmp_path}/catalog.db"
+    vms = [NotedVm(vm=f"vc01/vm-{number}", name="twin", policy="", asked=True) for number in (7, 8)]
+    with open_catalog(place) as catalog:
+        catalog.overview().note("repo", location="x", at=NOW, marks=(), proofs=(), vms=(
+            *vms, NotedVm(vm="vc01/vm-9", name="single", policy="", asked=True)))  # fmt: skip
+    fleet = load_fleet([place], [policy], NOW)
+    page = fleet_page(fleet, FleetQuery(), now=NOW, trends=lambda _: {})
+    assert sorted((row.name, row.place) for row in page.rows) == [
+        ("single", ""), ("twin", "vc01/vm-7"), ("twin", "vc01/vm-8"),
+    ]  # fmt: skip
+    assert "<small>vc01/vm-8</small>" in fleet_html(page)
+    found = fleet_page(fleet, FleetQuery(search="VM-8"), now=NOW, trends=lambda _: {})
+    assert [row.place for row in found.rows] == ["vc01/vm-8"]
+
+
+def test_the_number_of_warnings_leads_to_their_texts(url, points, policy):
+    (listed, *_) = load_vm([url], "key-web01", (), NOW).points
+    shown = shown_vm(url, policy, "key-web01")
+    warned = replace(shown, points=(replace(shown.points[0], warnings=2),))
+    assert f'href="/air/vmkeep/warnings/{listed.id}"' in render("vm.html", FRAME, page=warned)
+    text = render("warnings.html", FRAME, page=warnings_page(listed, ["a <b> disk", HOSTILE], now=NOW))
+    parsed(text)
+    assert "<li>a &lt;b&gt; disk</li>" in text
+    assert "<img" not in text
 
 
 def test_a_point_of_the_future_proves_nothing(url, points, policy):

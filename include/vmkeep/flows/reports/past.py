@@ -8,13 +8,14 @@ from datetime import datetime, timedelta
 from itertools import groupby
 
 from vmkeep.blobs import locks_of
-from vmkeep.catalog import ask_catalog
+from vmkeep.catalog import CatalogEntry, ask_catalog
 from vmkeep.clock import now
 from vmkeep.flows.failed_checks import bad_points
 from vmkeep.flows.proved_vms import last_proofs
 from vmkeep.flows.recovery_records import list_reports
 from vmkeep.model.hostconfig import is_host_key
 from vmkeep.model.proofs import ProofKind, VmProof
+from vmkeep.model.wording import named_apart
 from vmkeep.recovery import RecoveryReport
 from vmkeep.repository import Repository
 from vmkeep.repository.folders import POINTS
@@ -28,6 +29,7 @@ class PastPoint:
     ref: str
     vm_key: str
     vm_name: str
+    """The name that its newest point has; where several VMs have it, with the VM's place in brackets."""
     taken_at: datetime
     policy: str = ""
     """Empty: a person made it, or an older program."""
@@ -92,11 +94,13 @@ def gather(repository: Repository, *, catalog: str, locks: bool = False) -> Past
         catalog, lambda cache: (cache.refresh(repository), cache.points(repository.id), cache.policies(repository.id))
     )
     bad = bad_points(repository)
+    entries = [entry for entry in entries if not is_host_key(entry.vm_key)]
+    names = named_apart({entry.vm_key: (entry.vm_name, _place(entry)) for entry in entries})
     points = tuple(
         PastPoint(
             ref=entry.ref,
             vm_key=entry.vm_key,
-            vm_name=entry.vm_name,
+            vm_name=names[entry.vm_key],
             taken_at=entry.taken_at,
             policy=policies.get(entry.ref, ""),
             bytes_read=entry.bytes_read,
@@ -106,7 +110,6 @@ def gather(repository: Repository, *, catalog: str, locks: bool = False) -> Past
             good=entry.ref not in bad,
         )
         for entry in entries
-        if not is_host_key(entry.vm_key)
     )
     rule = repository.descriptor.lock
     return Past(
@@ -114,11 +117,16 @@ def gather(repository: Repository, *, catalog: str, locks: bool = False) -> Past
         at=now(),
         points=points,
         damaged=refreshed.damaged,
-        proofs=last_proofs(repository, {point.vm_key: point.vm_name for point in points}),
+        proofs=last_proofs(repository, {entry.vm_key: entry.vm_name for entry in entries}),
         recoveries=list_reports(repository),
         locked_for=rule.period if rule else None,
         locks=_locks(repository, points, rule.period) if locks and rule else None,
     )
+
+
+def _place(entry: CatalogEntry) -> str:
+    """Return what tells a VM from others of its name."""
+    return ", ".join(filter(None, (entry.server, entry.inventory_path or entry.moref))) or entry.vm_key
 
 
 def _locks(repository: Repository, points: Sequence[PastPoint], period: timedelta) -> dict[str, Lock] | None:

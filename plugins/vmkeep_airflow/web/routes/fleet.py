@@ -57,7 +57,7 @@ def _load(choice: FleetQuery, *, strict: bool = False) -> FleetPage:
     at = now()
 
     def read() -> FleetPage:
-        fleet = load_fleet(sources.catalogs, sources.policies, at)
+        fleet = load_fleet(sources.catalogs, sources.policies, at, names=sources.names)
         if strict:
             require_catalog(sources, fleet.problems)
         fleet = replace(fleet, problems=(*sources.problems, *fleet.problems))

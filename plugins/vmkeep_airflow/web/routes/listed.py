@@ -18,6 +18,7 @@ from vmkeep_airflow.web.routes import (
     restore,
     running,
     vms,
+    warnings,
     windows,
 )
 
@@ -28,6 +29,8 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     vms.answers,
     hardware.pages,
     hardware.answers,
+    warnings.pages,
+    warnings.answers,
     restore.pages,
     restore.answers,
     policies.pages,

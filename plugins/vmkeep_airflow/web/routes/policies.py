@@ -26,7 +26,7 @@ def _load(*, strict: bool = False) -> PoliciesPage:
     """
     sources = find_sources()
     at = now()
-    fleet = from_catalogs(lambda: load_fleet(sources.catalogs, sources.policies, at))
+    fleet = from_catalogs(lambda: load_fleet(sources.catalogs, sources.policies, at, names=sources.names))
     if strict:
         require_catalog(sources, fleet.problems)
     return policies_page(sources.files, replace(fleet, problems=(*sources.unread, *fleet.problems)), now=at)
