@@ -14,6 +14,7 @@ import tarfile
 import threading
 import warnings
 import zipfile
+from dataclasses import replace
 from email.message import Message
 from pathlib import Path
 from urllib.parse import unquote
@@ -124,6 +125,24 @@ def test_volumes_folders_and_files_are_shown_and_each_file_has_the_bytes_that_it
     assert contents == set(ODD.values())
     empty = files("fetch", volume="disk0", path="/empty")
     assert (empty.status_code, empty.content, empty.headers["content-length"]) == (200, b"", "0")
+
+
+def test_the_warnings_of_a_point_are_those_that_its_repository_has(client, place):
+    folder, point_id = place
+    warnings = ("Hard disk 2: <b>left out</b>", "the guest did not quiesce")
+    with (
+        open_repository(str(folder / "repo")) as repository,
+        open_catalog(f"sqlite:///{folder}/catalog.db") as catalog,
+    ):
+        point = repository.find_point(point_id)
+        vm = replace(point.vm, key="warned", name="warned")
+        repository.seal(replace(point, id="5" * 16, run="warned", vm=vm, warnings=warnings))
+        catalog.refresh(repository)
+
+    assert client.get(f"/vmkeep/api/warnings/{'5' * 16}").json()["warnings"] == list(warnings)
+    page = client.get(f"/vmkeep/warnings/{'5' * 16}").text
+    assert "<li>Hard disk 2: &lt;b&gt;left out&lt;/b&gt;</li>" in page
+    assert f'href="/vmkeep/warnings/{"5" * 16}"' in client.get("/vmkeep/vms/warned").text
 
 
 def test_a_large_file_is_streamed_whole(files):

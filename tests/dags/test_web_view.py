@@ -239,7 +239,8 @@ def test_no_page_asks_databases_more_than_twenty_times(viewer, filled):
     points = filled[2]
     paths = ["fleet", "vms/key-web01", f"points/{points[0].id}", f"runs/{points[0].id}", "policies", "repositories",
              "recoveries", "running", "windows", "audit", "audit?about=x&person=y&by_itself=true",
-             f"restore/{points[0].id}", f"hardware?from={points[0].id}&to={points[1].id}"]  # fmt: skip
+             f"restore/{points[0].id}", f"hardware?from={points[0].id}&to={points[1].id}",
+             f"warnings/{points[0].id}"]  # fmt: skip
     asked: list[str] = []
 
     def note(_connection, _cursor, statement, *_rest):
@@ -252,7 +253,7 @@ def test_no_page_asks_databases_more_than_twenty_times(viewer, filled):
             asked.clear()
             answer = as_role(viewer, "op").get(f"/vmkeep/{path}")
             # There is no such run, and no such repository: both are found out after all questions to databases.
-            lacks = path.startswith(("runs/", "hardware"))
+            lacks = path.startswith(("runs/", "hardware", "warnings/"))
             assert answer.status_code in ((404,) if lacks else (200, 303)), (path, answer.text)
             assert 0 < len(asked) <= 20, (path, len(asked))
     finally:
@@ -339,7 +340,7 @@ def test_every_page_bounds_its_look_at_the_catalog(client, monkeypatch):
     as_role(client, "op")
     for place in (
         "fleet", "policies", "recoveries", "repositories", "vms/x", "points/x", "runs/x", "files/x", "restore/x",
-        "hardware?from=x&to=y", "fetch/x?volume=v",
+        "warnings/x", "hardware?from=x&to=y", "fetch/x?volume=v",
     ):  # fmt: skip
         answer = client.get(f"/vmkeep/{place}")
         assert (answer.status_code, "wait for the catalog already" in answer.text) == (503, True), place
