@@ -26,6 +26,7 @@ Try it with *Dry run*: then `prune` shows what would go.
 
 | task | |
 |---|---|
+| `approve` | asks a second person, where one is demanded, about points that the agreed rules keep; silence is a no |
 | `prune` | plans, shows the plan, and carries it out: forgets points, gives back space |
 | `extend_locks` | in a repository with locks: extends in good time the locks of what is still needed |
 | `merge` | merges many index segments into few, where it pays |
@@ -47,6 +48,7 @@ from datetime import timedelta
 
 from airflow.sdk import DAG, Param
 
+from vmkeep_airflow.operators.approve_prune import ApprovePruneOperator
 from vmkeep_airflow.operators.extend_locks import ExtendLocksOperator
 from vmkeep_airflow.operators.merge import MergeIndexOperator
 from vmkeep_airflow.operators.prune import PruneOperator
@@ -106,14 +108,22 @@ with DAG(
     max_active_runs=1,
     default_args={"owner": "vmkeep", "retries": 2, "retry_exponential_backoff": 2.0},
 ) as dag:
+    rules = {
+        "keep": {name.removeprefix("keep_"): dag.param(name) for name in PARAMS if name.startswith("keep_")},
+        "time_zone": dag.param("time_zone"),
+        "plan_only": dag.param("dry_run"),
+        "repository_conn_id": "{{ params.repository }}",
+    }
+    approved = ApprovePruneOperator(
+        task_id="approve",
+        response_timeout=timedelta(hours=20),  # so that the run of the next day can begin
+        **rules,
+    )
     pruned = PruneOperator(
         task_id="prune",
-        keep={name.removeprefix("keep_"): dag.param(name) for name in PARAMS if name.startswith("keep_")},
-        time_zone=dag.param("time_zone"),
         grace_hours=dag.param("grace_hours"),
-        plan_only=dag.param("dry_run"),
-        repository_conn_id="{{ params.repository }}",
         execution_timeout=timedelta(hours=24),
+        **rules,
     )
     locked = ExtendLocksOperator(
         task_id="extend_locks",
@@ -131,12 +141,12 @@ with DAG(
     )
     reported = ReportOperator(
         task_id="report",
-        results_of=["prune", "extend_locks", "merge"],
+        results_of=["approve", "prune", "extend_locks", "merge"],
         trigger_rule="all_done",
         retries=0,
         execution_timeout=timedelta(minutes=5),
     )
 
-    pruned >> [locked, merged] >> reported
+    approved >> pruned >> [locked, merged] >> reported
 
     give_params(dag, PARAMS)

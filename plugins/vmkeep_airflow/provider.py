@@ -126,6 +126,7 @@ GUEST: dict[str, Any] = {
 
 _OPERATORS = (
     *(
+        "approve_prune",
         "approve_recovery",
         "approve_restore",
         "approve_undo",

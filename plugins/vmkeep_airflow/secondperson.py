@@ -55,8 +55,8 @@ def keep(site: Site, context: Context, shown: str, by: str) -> None:
     keep_yes(site, run=owner_text(own_dag_run(context["ti"])), shown=shown, by=by)
 
 
-def require_kept(site: Site, context: Context, shown: str) -> None:
-    """Return if no second person is demanded, or one has said yes to this very thing in this run.
+def require_kept(site: Site, context: Context, shown: str) -> str | None:
+    """Return the second person who has said yes to this very thing in this run; ``None``: none is demanded.
 
     The repository is asked, because whoever may edit the values of tasks could write an answer there.
 
@@ -64,8 +64,12 @@ def require_kept(site: Site, context: Context, shown: str) -> None:
     """
     from vmkeep.flows.second_yes import kept_yes
 
-    if is_demanded() and kept_yes(site, run=owner_text(own_dag_run(context["ti"])), shown=shown) is None:
+    if not is_demanded():
+        return None
+    by = kept_yes(site, run=owner_text(own_dag_run(context["ti"])), shown=shown)
+    if by is None:
         raise AirflowFailException(
             "a second person has to say yes here, and the repository knows of no yes in this run, whatever task "
             "approve has handed over: nothing was touched. Trigger a new run, and let somebody else answer its question"
         )
+    return by

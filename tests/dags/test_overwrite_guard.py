@@ -27,8 +27,26 @@ pytestmark = pytest.mark.filterwarnings("default")
 OVER = {"point": "p", "on_conflict": "overwrite"}
 ASKS = {"point": "p", "on_conflict": "prompt"}
 NEW = {"point": "p", "new_name": "copy01"}
-RUNS = {"over": OVER, "list": OVER, "asks": ASKS, "new": NEW, "plan": {**OVER, "dry_run": True}}
+KEEPS = {"keep_last": 1}
+RUNS = {
+    "keeps": KEEPS,
+    "night": {"keep_last": None},
+    "over": OVER,
+    "list": OVER,
+    "asks": ASKS,
+    "new": NEW,
+    "plan": {**OVER, "dry_run": True},
+}
+    "keeps": KEEPS,
+    "night": {"keep_last": None},
+    "over": OVER,
+    "list": OVER,
+    "asks": ASKS,
+    "new": NEW,
+    "plan": {**OVER, "dry_run": True},
+}
 RUN = "vm_restore/dagRuns"
+UPKEEP = "repository_maintenance/dagRuns"
 TASK = "taskInstances/approve"
 
 
@@ -99,6 +117,9 @@ LOSING = [
     ("PATCH", f"{RUN}/new/taskInstances/plan/xcomEntries/return_value", {"value": {}}),
     ("DELETE", f"{RUN}/over", None),
     ("POST", "vm_restore/something-new", {}),
+    ("POST", UPKEEP, {"conf": KEEPS}),
+    ("POST", f"{UPKEEP}/keeps/clear", {"dry_run": False}),
+    ("PATCH", f"{UPKEEP}/night/{TASK}/-1/hitlDetails", {"chosen_options": ["Approve"]}),
 ]  # fmt: skip
 
 
@@ -127,6 +148,10 @@ def test_a_call_that_may_lose_something_needs_the_right_to_overwrite(client, pas
         ("PATCH", f"{RUN}/over", {"state": "failed"}),
         ("PATCH", f"{RUN}/over/{TASK}", {"new_state": "failed"}),
         ("PATCH", "vm_restore", {"is_paused": True}),
+        ("POST", UPKEEP, {}),
+        ("POST", UPKEEP, {"conf": {"keep_last": None, "grace_hours": 48}}),
+        ("POST", UPKEEP, {"conf": {**KEEPS, "dry_run": True}}),
+        ("POST", f"{UPKEEP}/night/clear", {"dry_run": False}),
         ("POST", "vm_backup/dagRuns", {"conf": {"vm": "a", "on_conflict": "overwrite"}}),
     ],
 )  # fmt: skip

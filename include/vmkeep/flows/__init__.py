@@ -10,6 +10,7 @@ the libraries that it needs. The other modules are the inside of this package.
 
 __all__ = [
     "about",
+    "agreed_retention",
     "applying",
     "array_hooks",
     "attach_values",

@@ -170,7 +170,8 @@ def _limited(_task: str, details: _Details) -> str:
 
 
 def _refused(_task: str, details: _Details) -> str:
-    return f"was refused, because the right to overwrite is missing: {details.get('method')} {details.get('path')}"
+    call = f"{details.get('method')} {details.get('path')}"
+    return f"was refused, because the right to overwrite or to delete is missing: {call}"
 
 
 def _always(words: str) -> Callable[[str, _Details], str]:

@@ -15,12 +15,12 @@ from vmkeep.model.job import to_plain
 from vmkeep.model.overwrite import Undo
 from vmkeep_airflow import secondperson
 from vmkeep_airflow.links import TO_VM_AND_POINT
-from vmkeep_airflow.operators.asking import AskingOperator
+from vmkeep_airflow.operators.asking import AskingAboutVmOperator
 from vmkeep_airflow.steps import Approval
 from vmkeep_airflow.xcoms import handed
 
 
-class ApproveRestoreOperator(AskingOperator):
+class ApproveRestoreOperator(AskingAboutVmOperator):
     """Wait for a person's approval if something is overwritten and the run or the installation asks for one, else pass.
 
     The approval is for the plan that was shown, and for no other. If the plan is made anew while the question is open,
@@ -35,7 +35,7 @@ class ApproveRestoreOperator(AskingOperator):
     """
 
     operator_extra_links = TO_VM_AND_POINT
-    template_fields: Sequence[str] = (*AskingOperator.template_fields, "plan", "on_conflict")
+    template_fields: Sequence[str] = (*AskingAboutVmOperator.template_fields, "plan", "on_conflict")
 
     def __init__(self, *, plan: Any, on_conflict: Any, **kwargs: Any) -> None:
         super().__init__(**kwargs)

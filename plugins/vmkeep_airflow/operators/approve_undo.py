@@ -10,12 +10,12 @@ from airflow.sdk import Context
 from vmkeep.flows.undo_values import Undoable
 from vmkeep.model.job import to_plain
 from vmkeep_airflow import secondperson
-from vmkeep_airflow.operators.asking import AskingOperator
+from vmkeep_airflow.operators.asking import AskingAboutVmOperator
 from vmkeep_airflow.steps import Approval
 from vmkeep_airflow.xcoms import handed
 
 
-class ApproveUndoOperator(AskingOperator):
+class ApproveUndoOperator(AskingAboutVmOperator):
     """Wait for a person's approval, unless the run says ``yes`` and the installation demands no second person.
 
     The approval is for the restore that was shown.
@@ -26,7 +26,7 @@ class ApproveUndoOperator(AskingOperator):
     :returns: the ``Approval`` as a dict.
     """
 
-    template_fields: Sequence[str] = (*AskingOperator.template_fields, "found", "yes")
+    template_fields: Sequence[str] = (*AskingAboutVmOperator.template_fields, "found", "yes")
 
     def __init__(self, *, found: Any, yes: Any, undo: bool, **kwargs: Any) -> None:
         super().__init__(**kwargs)

@@ -26,30 +26,27 @@ class AskingOperator(ApprovalOperator):
     A yes is to the very thing that was shown. The task that acts compares it. Where a second person is demanded, the
     yes is also kept in the repository, because some people who may not say it may edit the values of tasks.
 
-    :param vsphere_conn_id: Airflow connection to vCenter or ESXi. Templated.
     :param repository_conn_id: Airflow connection to the repository. Templated.
     :param response_timeout: the time in which a person has to answer.
     """
 
-    template_fields: Sequence[str] = (*ApprovalOperator.template_fields, "vsphere_conn_id", "repository_conn_id")
+    template_fields: Sequence[str] = (*ApprovalOperator.template_fields, "repository_conn_id")
 
     def __init__(
         self,
         *,
-        vsphere_conn_id: str = "vsphere_default",
         repository_conn_id: str = "vmkeep_default",
         response_timeout: timedelta = timedelta(hours=24),
         **kwargs: Any,
     ) -> None:
         super().__init__(subject="", body="", fail_on_reject=True, response_timeout=response_timeout, **kwargs)
-        self.vsphere_conn_id = vsphere_conn_id
         self.repository_conn_id = repository_conn_id
 
     def site(self) -> Site:
-        """Return the vSphere and the repository of the connections."""
-        from vmkeep_airflow.site import make_site
+        """Return the repository of the connection."""
+        from vmkeep_airflow.site import repository_site
 
-        return make_site(vsphere_conn_id=self.vsphere_conn_id, repository_conn_id=self.repository_conn_id)
+        return repository_site(self.repository_conn_id)
 
     def ask(self, context: Context, *, subject: str, lines: Sequence[str], shown: str) -> Any:
         """Put the question, and end this try. Airflow calls the task again with the answer, maybe hours later.
@@ -101,6 +98,25 @@ class AskingOperator(ApprovalOperator):
         if self.response_timeout is not None:
             lines.append(f"without an answer until {_time(now() + self.response_timeout)}, nothing is done")
         return tuple(lines)
+
+
+class AskingAboutVmOperator(AskingOperator):
+    """A task that asks a person about a VM.
+
+    :param vsphere_conn_id: Airflow connection to vCenter or ESXi. Templated.
+    """
+
+    template_fields: Sequence[str] = (*AskingOperator.template_fields, "vsphere_conn_id")
+
+    def __init__(self, *, vsphere_conn_id: str = "vsphere_default", **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.vsphere_conn_id = vsphere_conn_id
+
+    def site(self) -> Site:
+        """Return the vSphere and the repository of the connections."""
+        from vmkeep_airflow.site import make_site
+
+        return make_site(vsphere_conn_id=self.vsphere_conn_id, repository_conn_id=self.repository_conn_id)
 
 
 def _time(moment: datetime) -> str:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import Context
 
-from vmkeep.errors import NotFoundError
+from vmkeep.clock import now
 from vmkeep.model.job import to_plain
-from vmkeep.retention import PolicyRules, make_rule, parse_rule, parse_zone
-from vmkeep_airflow.hooks.repository import RepositoryHook
+from vmkeep_airflow import secondperson
 from vmkeep_airflow.operators.base import UpkeepOperator
-from vmkeep_airflow.policies import policy_files
 from vmkeep_airflow.reports import held_lines, plan_lines, prune_warnings
+from vmkeep_airflow.retention import is_for_once, read_retention
+
+if TYPE_CHECKING:
+    from vmkeep.flows.agreed_retention import Retention
+    from vmkeep.flows.pruning import PrunePlan
 
 
 class PruneOperator(UpkeepOperator):
@@ -24,14 +27,18 @@ class PruneOperator(UpkeepOperator):
     that made them; where that has none, by ``keep``; or if that is empty, by the retention of the connection. If there
     is none, every point stays. No point of a policy goes whose file is gone or has faults.
 
+    Where a second person is demanded, a point that the agreed rules keep goes only after that person's yes to the new
+    rules, which the repository knows.
+
     :param keep: points to keep: ``last``, ``hourly``, ``daily``, ``weekly``, ``monthly``, ``yearly`` → number,
         ``within`` → length of time, e.g. ``14d``. ``None`` is not set. Templated.
     :param time_zone: the time zone in which days begin; empty: the connection's. Templated.
     :param grace_hours: age from which a pack may be condemned, and time that a condemned pack stays. Templated.
     :param plan_only: only make and log the plan. Templated.
     :returns: ``rule``, ``dry_run``, ``plan`` (``PlanCounts``), and ``done`` (``PruneCounts``) unless in a dry run.
-    :raises AirflowFailException: the rule is not valid, or the packs that points need are not known, and nothing was
-        deleted. Or the store is too full to move needed blocks out of packs that are mostly waste.
+    :raises AirflowFailException: the rule is not valid, the packs that points need are not known, or a second person is
+        demanded and has not said yes: nothing was deleted. Or the store is too full to move needed blocks out of packs
+        that are mostly waste.
     """
 
     template_fields: Sequence[str] = (
@@ -58,13 +65,12 @@ class PruneOperator(UpkeepOperator):
         from vmkeep.flows import pruning, upkeep
         from vmkeep.flows.repositories import open_site_repository
 
-        place = RepositoryHook(self.repository_conn_id).get_conn()
-        rule = make_rule(self.keep or {}) or (parse_rule(place.retention) if place.retention else None)
-        zone = parse_zone(self.time_zone or place.time_zone)
+        retention = read_retention(self.repository_conn_id, self.keep, self.time_zone)
+        rule, zone = retention.rule, retention.zone
         grace = timedelta(hours=float(self.grace_hours))
         site = self.site()
         with open_site_repository(site) as repository:
-            plan = pruning.plan_prune(repository, rule, grace=grace, zone=zone, policies=self._policies())
+            plan = pruning.plan_prune(repository, rule, grace=grace, zone=zone, policies=retention.policies)
             by_default = rule or "every point: no retention is set"
             self.log.info("%s keeps, of VMs whose policy has no rule: %s", repository.location, by_default)
             self.warn(held_lines(plan))
@@ -77,6 +83,7 @@ class PruneOperator(UpkeepOperator):
             }
             if self.plan_only:
                 return result
+            self._require_yes(context, repository, retention, plan)
             report = pruning.execute_prune(repository, plan, catalog=site.catalog, on_progress=self.follow("prune"))
             self.warn(prune_warnings(plan, report))
         result["done"] = to_plain(upkeep.count_prune(report))
@@ -87,11 +94,15 @@ class PruneOperator(UpkeepOperator):
             report.require_room()
         return result
 
-    def _policies(self) -> PolicyRules:
-        """Return the retention of this Airflow's policies."""
-        from vmkeep.flows.pruning import rules_of
+    def _require_yes(self, context: Context, repository: Any, retention: Retention, plan: PrunePlan) -> None:
+        """Return if every point that goes does so by agreed rules, or a second person has said yes to these.
 
-        try:
-            return rules_of(policy_files())
-        except NotFoundError as error:
-            return PolicyRules(missing=f"the policy files cannot be read ({error})")
+        :raises AirflowFailException: a second person is demanded, and nobody has.
+        """
+        from vmkeep.flows.agreed_retention import keep_agreement, load_agreement, not_agreed
+
+        if not secondperson.is_demanded() or not not_agreed(plan.verdicts, load_agreement(repository), at=now()):
+            return
+        by = secondperson.require_kept(self.site(), context, retention.id)
+        if not is_for_once(self.keep, self.time_zone):
+            keep_agreement(repository, retention, by=by or "")

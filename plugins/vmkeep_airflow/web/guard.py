@@ -113,9 +113,9 @@ def _require_right(app: Any, token: str, user: Any, call: Call) -> None:
         note(user, REFUSED, dag_id=call.dag_id, run_id=call.run_id, method=call.method, path="/".join(call.parts))
         raise HTTPException(
             status.HTTP_403_FORBIDDEN,
-            f"Only who may edit the connection {repository} in Airflow may write over a VM, and answer, clear or "
-            "change such runs. Restore to a new VM, or choose 'prompt' as 'If the target exists': then somebody with "
-            "that right is asked.",
+            f"Only who may edit the connection {repository} in Airflow may write over a VM or say which points stay, "
+            "and answer, clear or change such runs. Restore to a new VM, or choose 'prompt' as 'If the target "
+            "exists': then somebody with that right is asked. Leave 'Keep' empty to go by the connection.",
         )
 
 

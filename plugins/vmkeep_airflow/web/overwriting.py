@@ -1,4 +1,4 @@
-"""Says which calls of Airflow's API may lose what a VM holds now, and so need the right to overwrite. Pure.
+"""Says which calls of Airflow's API may lose what a VM holds now, or points, and so need a right. Pure.
 
 A run loses something only by its params, by the answer to its question, or by running again. So a call is harmless if
 it starts a run whose params lose nothing, stops a run, or is about a run that can lose nothing. A call that is not
@@ -18,7 +18,9 @@ DEFAULT_REPOSITORY: Final = "vmkeep_default"
 RESTORES: Final = "vm_restore"
 ENDS: Final = frozenset({"restore_undo", "restore_accept"})
 """DAGs that end a restore which keeps a snapshot: one of both states of the VM is lost."""
-GUARDED: Final = frozenset({RESTORES, *ENDS})
+UPKEEP: Final = "repository_maintenance"
+"""DAG that deletes points. Rules may be given for one run, in place of those of the connection."""
+GUARDED: Final = frozenset({RESTORES, *ENDS, UPKEEP})
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _ANY: Final = "~"
 """Airflow's word for all DAGs, or all runs, in a path."""
@@ -90,6 +92,9 @@ def loses(dag_id: str, conf: Mapping[str, Any]) -> bool:
     """Return whether a run with these params loses something without asking anybody."""
     if dag_id == RESTORES:
         return conf.get("on_conflict") == OnConflict.OVERWRITE and conf.get("dry_run") is not True
+    if dag_id == UPKEEP:
+        own_rules = any(value is not None for name, value in conf.items() if name.startswith("keep_"))
+        return own_rules and conf.get("dry_run") is not True
     return conf.get("yes") not in (None, False)
 
 
@@ -98,7 +103,7 @@ def may_lose(dag_id: str, conf: Mapping[str, Any]) -> bool:
     if dag_id == RESTORES:
         asked = conf.get("on_conflict") in (OnConflict.OVERWRITE, OnConflict.PROMPT)
         return asked and conf.get("dry_run") is not True
-    return True
+    return loses(dag_id, conf) if dag_id == UPKEEP else True
 
 
 def right_needed(call: Call, conf_of: Callable[[str, str], Mapping[str, Any]]) -> str | None:
@@ -113,7 +118,8 @@ def right_needed(call: Call, conf_of: Callable[[str, str], Mapping[str, Any]]) -
         return _repository(conf)
     conf = conf_of(call.dag_id, call.run_id)
     forged = "xcomEntries" in call.parts  # by results that somebody wrote, any run could be led to overwrite
-    return _repository(conf) if forged or may_lose(call.dag_id, conf) else None
+    answers = call.dag_id == UPKEEP and "hitlDetails" in call.parts  # a yes changes the retention
+    return _repository(conf) if forged or answers or may_lose(call.dag_id, conf) else None
 
 
 def _repository(conf: Any) -> str:

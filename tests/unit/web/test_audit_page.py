@@ -48,7 +48,7 @@ def html_of(page):
         ("vmkeep_fetch_file", {"volume": "v", "path": "/etc/passwd", "form": "tar", "point": "p"},
          "fetched v:/etc/passwd as tar of point p"),
         ("vmkeep_refused", {"method": "POST", "path": "vm_restore/dagRuns"},
-         "was refused, because the right to overwrite is missing: POST vm_restore/dagRuns"),
+         "was refused, because the right to overwrite or to delete is missing: POST vm_restore/dagRuns"),
     ],
 )  # fmt: skip
 def test_each_event_is_told_in_words(event, details, sentence):

@@ -24,13 +24,23 @@ from vmkeep.repository.notes.permitlist import areas_in_use, usages
 from vmkeep.repository.notes.permits import Permits
 from vmkeep.repository.notes.proofs import KEPT_PROOFS, PointProofs, ProofName
 from vmkeep.repository.notes.recoveries import RecoveryNotes
-from vmkeep.repository.notes.runs import ARRAY_HOOKS, DUTIES, GUEST_THAWS, LEASES, OWED_COPIES, SEALING, RunArea
+from vmkeep.repository.notes.runs import (
+    AGREED_RETENTION,
+    ARRAY_HOOKS,
+    DUTIES,
+    GUEST_THAWS,
+    LEASES,
+    OWED_COPIES,
+    SEALING,
+    RunArea,
+)
 from vmkeep.repository.notes.sealednotes import SealedNotes, note_of
 from vmkeep.repository.notes.sweeprecords import Sweep, SweepPlan, SweepRecords
 from vmkeep.repository.notes.tries import BegunTry, note_fields
 from vmkeep.repository.notes.uses import COUNTS_FOR, OpenUse, PointUses, Use, used_words
 
 __all__ = [
+    "AGREED_RETENTION",
     "ARRAY_HOOKS",
     "BEGUN",
     "COUNTS_FOR",
