@@ -48,6 +48,7 @@ from datetime import timedelta
 
 from airflow.sdk import DAG, Param
 
+from vmkeep_airflow.limits import ASKED_AGAIN
 from vmkeep_airflow.operators.approve_prune import ApprovePruneOperator
 from vmkeep_airflow.operators.extend_locks import ExtendLocksOperator
 from vmkeep_airflow.operators.merge import MergeIndexOperator
@@ -117,6 +118,7 @@ with DAG(
     approved = ApprovePruneOperator(
         task_id="approve",
         response_timeout=timedelta(hours=20),  # so that the run of the next day can begin
+        **ASKED_AGAIN,
         **rules,
     )
     pruned = PruneOperator(

@@ -37,14 +37,6 @@ RUNS = {
     "new": NEW,
     "plan": {**OVER, "dry_run": True},
 }
-    "keeps": KEEPS,
-    "night": {"keep_last": None},
-    "over": OVER,
-    "list": OVER,
-    "asks": ASKS,
-    "new": NEW,
-    "plan": {**OVER, "dry_run": True},
-}
 RUN = "vm_restore/dagRuns"
 UPKEEP = "repository_maintenance/dagRuns"
 TASK = "taskInstances/approve"
