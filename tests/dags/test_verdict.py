@@ -58,7 +58,7 @@ TASKS = {
         "plan", "approve", "prepare_target", "plan_writes", "write_disk", "finish", "clean_up", "close_run",
     ],
     "repository_check": ["check", "mark_damaged", "report"],
-    "repository_maintenance": ["prune", "extend_locks", "merge", "report"],
+    "repository_maintenance": ["approve", "prune", "extend_locks", "merge", "report"],
     "snapshot_sweep": ["sweep"],
     "disk_attach": ["attach", "close_run"],
     "restore_undo": ["find", "approve", "undo", "close_run"],

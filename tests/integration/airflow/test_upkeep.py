@@ -305,4 +305,5 @@ def test_a_repository_that_is_not_there_fails_the_run(run_dag, monkeypatch, dag_
     monkeypatch.setenv("AIRFLOW_CONN_VMKEEP_DEFAULT", json.dumps(missing))
     run = run_dag(dag_id)
     assert run.state == "failed"
-    assert "success" not in run.states.values()
+    done = {task for task, state in run.states.items() if state == "success"}
+    assert done <= {"approve"}, "which asks nobody, and so no repository"

@@ -181,7 +181,7 @@ def test_a_check_and_maintenance_run_by_the_api_and_leave_their_reports(api, sit
     assert api.wait("repository_maintenance", upkeep, seconds=HANG) == "success"
     report = api.xcom("repository_maintenance", upkeep, "report")
     assert report["prune"]["rule"] is None
-    assert set(report) == {"prune", "extend_locks", "merge"}
+    assert set(report) == {"approve", "prune", "extend_locks", "merge"}
     assert points(site) == before
 
 
