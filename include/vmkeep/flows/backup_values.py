@@ -183,6 +183,11 @@ class Removal:
     copies_fenced: int
     warnings: tuple[str, ...] = ()
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether this call has removed the run's snapshot, and nothing of the run is left on the VM."""
+        return self.snapshots_removed > 0 and not self.warnings
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerifyReport:

@@ -100,15 +100,17 @@ def hold_for_snapshot(
         raise
 
 
-def give_back(repository: Repository, run: str) -> None:
-    """Give back the permits of a run whose snapshot is gone. A failure leaves them until they expire."""
+def give_back(repository: Repository, run: str) -> bool:
+    """Give back the permits of a run whose snapshot is gone; return whether it holds none. Else they expire."""
     try:
         for limit in from_json(tuple[Limit, ...], repository.run(run).load(_NOTE)):
             repository.permits(limit).give_back(run)
     except NotFoundError:
-        return
+        return True
     except (VmKeepError, ValueError) as error:
         log.warning("run %s: its permits are free only in some hours: %s", run, error)
+        return False
+    return True
 
 
 def holder_is_over(repository: Repository, run: str, has_ended: HasEnded) -> bool:

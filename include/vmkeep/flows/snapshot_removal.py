@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 
 from vmkeep.errors import NotFoundError, PermissionDeniedError, StoreFullError, VmKeepError
@@ -61,11 +62,13 @@ def remove_snapshot(
                 release=release,
                 seconds=seconds,
             )
-            limits.give_back(repository, run)
+            free = limits.give_back(repository, run)
         finally:
             hook = array_hooks.after_copy(site, repository, moref, run)
-    if (problem := frozen or hook) is not None:
-        raise problem
+        if (problem := frozen or hook) is not None:
+            raise problem
+        if free and removal.is_whole:
+            _end(repository, run)
     return removal
 
 
@@ -81,7 +84,7 @@ def remove_own_snapshot(
     :raises GuestCommandError: the snapshot is removed, but the guest may still be frozen.
     :raises ArrayHookError: the snapshot is removed, but the array hook failed.
     """
-    fenced, frozen = 0, None
+    fenced, frozen, free = 0, None, False
     try:
         with open_site_repository(site) as opened:
             repository = opened.id
@@ -91,9 +94,10 @@ def remove_own_snapshot(
         log.warning("VM %s: its snapshot is removed without a note of that in the repository: %s", moref, error)
 
     def release(session: Session) -> tuple[str, ...]:
+        nonlocal free
         try:
             with open_site_repository(site) as opened:
-                limits.give_back(opened, run)
+                free = limits.give_back(opened, run)
                 return vm_access.release(site, session, opened, moref, run)
         except VmKeepError:
             if repository is None:
@@ -107,7 +111,20 @@ def remove_own_snapshot(
         hook = array_hooks.after_own_copy(site, moref, run)
     if (problem := frozen or hook) is not None:
         raise problem
+    if free and removal.is_whole:
+        with suppress(VmKeepError), open_site_repository(site) as opened:
+            _end(opened, run)
     return removal
+
+
+def _end(repository: Repository, run: str) -> None:
+    """Remove what the steps of a run left for each other, once nothing is left of it that others would judge by that.
+
+    Its copies are over, and one that begins late finds no snapshot. A run without a snapshot keeps its fence, because
+    only that stops such a copy; a prune removes it, and whatever stays because of a failure here.
+    """
+    with suppress(VmKeepError):
+        repository.run(run).end()
 
 
 def _fence(repository: Repository, run: str) -> int:

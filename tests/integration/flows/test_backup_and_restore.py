@@ -65,6 +65,15 @@ def test_all_files_that_are_saved_with_a_point_share_one_index_segment(of_app01)
     assert len(segments) <= len(KEYS) + 1
 
 
+def test_a_backup_leaves_nothing_in_the_area_of_its_run(of_app01):
+    """Only what its limits and its VM have for all runs is left: the numbers of their turns, and an empty note."""
+    site, _ = of_app01
+    with open_repository(site.repository) as repository:
+        areas = {blob.key.split("/")[1].partition("-")[0] for blob in repository.blobs.list("runs/")}
+        assert [usage.holders for usage in repository.usages() if usage.holders] == []
+    assert areas == {"permits", "vmkeep"}
+
+
 def test_a_backup_is_one_try_from_the_snapshot_to_the_seal_and_walks_nothing(bench, monkeypatch):
     walked = []
     monkeypatch.setattr(handshake, "walk", lambda *given: walked.append(given))

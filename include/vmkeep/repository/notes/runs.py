@@ -174,5 +174,12 @@ class RunArea:
             if not info.key.startswith(kept) and info.key != f"{self._prefix}{BEGUN}":
                 self._store.delete(info.key)
 
+    def end(self) -> None:
+        """Remove what the steps of this run have left for each other. Call it once none of them can be at work.
+
+        Blobs that hold off sweeps stay, as in :meth:`restart`: a try that has sealed its point has removed its own.
+        """
+        self.restart()
+
     def _note(self, name: str) -> str:
         return f"{self._prefix}notes/{safe_name(name)}"
