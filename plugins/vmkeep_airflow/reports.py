@@ -39,7 +39,7 @@ def plan_lines(plan: PrunePlan, zone: tzinfo) -> Iterator[str]:
     yield f"{packs}, {mebibytes(plan.pack_bytes)}, of which points need {mebibytes(plan.live_bytes)}"
     for moved, what in (
         (plan.condemned, "that nothing needs are condemned now, and deleted by a later run"),
-        (plan.rewritten, "of packs that are mostly waste are moved"),
+        (plan.rewritten, "of packs with much waste, or of many small ones, are moved"),
         (plan.swept, "that were condemned long enough ago are deleted"),
     ):
         if moved:

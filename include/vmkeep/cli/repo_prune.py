@@ -108,7 +108,7 @@ def _show_plan(plan: PrunePlan, zone: tzinfo) -> None:
             ("all", plan.packs, f"{size(plan.pack_bytes)}, {size(plan.live_bytes)} of it needed"),
             ("condemned now, deleted by a later prune", len(plan.condemned), size(sum(plan.condemned.values()))),
             (
-                "rewritten, because most of each is waste",
+                "rewritten, because much of each is waste, or they are many small ones",
                 len(plan.rewritten),
                 f"{size(sum(plan.rewritten.values()))} moved",
             ),

@@ -20,6 +20,11 @@ from vmkeep.repository import Repository
 from vmkeep.repository.frames import pack_key
 from vmkeep.retention import NO_POLICIES, PolicyRules, RetentionDecision, RetentionRule, decide_by_policy
 
+_SMALL = 1 << 20
+"""A pack below this size, in bytes, is small. Each increment leaves some, and a check asks for each by itself."""
+_MANY = 64
+"""Number of small packs that are put together. Fewer are not worth it, because what they become may be small again."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PrunePlan:
@@ -32,7 +37,8 @@ class PrunePlan:
 
     A pack of size 0 does not exist. Only the index names it, and the sweep takes it out of there."""
     rewritten: Mapping[str, int] = field(repr=False)
-    """Pack → reached bytes, which will be moved to a new pack. The rest of the pack is waste."""
+    """Pack → reached bytes, which will be moved to a new pack. The rest of the pack is waste, or the pack is one of
+    many small ones."""
     swept: Mapping[str, int] = field(repr=False)
     """Pack → size, of packs that were condemned long enough ago. The sweep pardons those that something reaches after
     all."""
@@ -92,6 +98,9 @@ def plan_prune(
     unreached = {pack for pack in old if pack not in live and (pack in framed or reached.complete)}
     missing = _missing(repository, reached) if reached.complete else set[bytes]()
     rewritten = {pack for pack in old if 0 < live.get(pack, 0) < (1 - margins.waste) * framed.get(pack, 0)}
+    small = {pack for pack, blob in old.items() if blob.size < _SMALL and live.get(pack, 0) and pack not in condemned}
+    if len(small) >= _MANY:
+        rewritten |= small
     return PrunePlan(
         verdicts=verdicts,
         condemned={pack.hex(): old[pack].size for pack in sorted(unreached - condemned)}

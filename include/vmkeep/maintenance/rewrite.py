@@ -1,4 +1,4 @@
-"""Moves frames that are still reached out of packs that are mostly waste, into new packs with their own segment.
+"""Moves frames that are still reached out of packs with much waste, or many small ones, into new packs.
 
 Frames keep their compressed form, and each is checked against its digest on the way. A damaged frame stays where it is,
 because another copy of it may still be found. The caller is told its pack, which must then not be condemned. Deletes

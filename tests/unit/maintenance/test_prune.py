@@ -10,6 +10,7 @@ import pytest
 from tests.unit.maintenance.conftest import BLOCK, NONE, NOW, block, described, write
 from vmkeep.blobs.wrappers.wrapping import WrappingStore
 from vmkeep.errors import CorruptError, LockedError, StaleError, StoreError
+from vmkeep.maintenance import plan as plan_module
 from vmkeep.maintenance.margins import Margins
 from vmkeep.maintenance.packsweep import settle, sweep
 from vmkeep.maintenance.plan import plan_prune
@@ -58,6 +59,29 @@ def test_a_pack_that_is_mostly_waste_is_rewritten(vault):
     assert BLOCK < report.bytes_rewritten < BLOCK + 4096
     vault.assert_whole()
     assert sum(blob.size for blob in vault.store.list("packs/")) < 2 * BLOCK + 8192
+    assert vault.plan().empty
+
+
+def test_many_small_packs_are_put_together_and_are_not_moved_again(vault, monkeypatch):
+    monkeypatch.setattr(plan_module, "_MANY", 6)
+    for number in (1, 2):
+        vault.back_up([block(number)])
+    assert vault.plan().empty  # four packs
+
+    vault.back_up([block(3)])
+    assert vault.plan(margins=Margins()).empty  # too young
+    assert vault.prune().packs_rewritten == 6
+
+    vault.assert_whole()
+    assert len(vault.packs) == 2  # blocks, and pages
+    assert vault.plan().empty
+
+
+def test_large_packs_are_not_put_together(vault, monkeypatch):
+    monkeypatch.setattr(plan_module, "_MANY", 2)
+    monkeypatch.setattr(plan_module, "_SMALL", 100)
+    vault.back_up([block(1)])
+    vault.back_up([block(2)])
     assert vault.plan().empty
 
 

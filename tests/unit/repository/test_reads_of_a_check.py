@@ -7,6 +7,10 @@ from datetime import timedelta
 from tests.unit.repository.conftest import make_repository
 from vmkeep.blobs import Meter
 from vmkeep.blobs.wrappers import MeteredStore
+from vmkeep.repository.checks import Trouble, seenpages
+from vmkeep.repository.checks.seenpages import SeenPages
+from vmkeep.repository.frames import Kind, pack_key
+from vmkeep.repository.index import Location
 from vmkeep.testing import MemoryStore
 
 
@@ -52,3 +56,39 @@ def test_a_check_reads_the_new_maps_of_a_point_together(point):
         return lambda repository, number: stored(repository, number, maps)
 
     assert reads_of_a_check(new(3), 8, point) == reads_of_a_check(new(1), 8, point)
+
+
+def test_a_check_reads_the_pages_of_a_pack_with_the_pack(point, monkeypatch):
+    def new(repository, number):
+        return stored(repository, number, 1)
+
+    few, many = (reads_of_a_check(new, points, point) for points in (2, 18))
+    monkeypatch.setattr(seenpages, "_MOST", 0)
+    fetched = reads_of_a_check(new, 18, point)
+
+    assert many - few == 16 * 5  # manifest, note, segment, and two small packs
+    assert fetched >= many + 18
+
+
+def test_a_page_is_known_by_its_place_its_digest_and_its_size():
+    pages, place = SeenPages(), Location(b"p" * 16, Kind.PAGE, 32, 100)
+    pages.add(place.pack, place.offset, b"d" * 32, b"content")
+
+    assert pages.find(place, b"d" * 32, size=7) == b"content"
+    assert pages.find(place, b"e" * 32, size=7) is None
+    assert pages.find(place, b"d" * 32, size=8) is None
+    assert pages.find(Location(b"q" * 16, Kind.PAGE, 32, 100), b"d" * 32, size=7) is None
+    assert pages.find(None, b"d" * 32, size=7) is None
+
+
+def test_a_page_that_is_damaged_is_found_though_its_pack_was_read_as_a_whole(point):
+    repository = make_repository(MemoryStore())
+    (root,) = stored(repository, 1, 1)
+    repository.seal(point(root))
+    place = repository.index.find(bytes.fromhex(root))
+    blob = bytearray(repository.blobs.get(pack_key(place.pack)))
+    blob[place.offset + place.length - 1] ^= 1
+    repository.blobs.delete(pack_key(place.pack))
+    repository.blobs.put(pack_key(place.pack), bytes(blob))
+
+    assert [finding.trouble for finding in repository.check()] == [Trouble.POINT]

@@ -18,8 +18,9 @@ from vmkeep.model.job import Progress
 from vmkeep.repository.checks import indexcheck as indexes
 from vmkeep.repository.checks.findings import Finding, Findings, Trouble
 from vmkeep.repository.checks.indexcheck import IndexCheck, IndexFaults
-from vmkeep.repository.checks.packcheck import damaged_frames, pack_id_of, read_contents
+from vmkeep.repository.checks.packcheck import damaged_frames, good_frames, pack_id_of, read_ends
 from vmkeep.repository.checks.pointcheck import PointCheck, check_points, report
+from vmkeep.repository.checks.seenpages import SeenPages
 from vmkeep.repository.folders import DAMAGE, INDEX, MARKS, PACKS, PLANS, POINTS, SEALED, SWEEPS
 from vmkeep.repository.frames import Framer, Kind, PackContents, pack_key
 from vmkeep.repository.notes import BadFrame, DamageNotes, PackDamage, PackState, sealednotes
@@ -28,6 +29,8 @@ from vmkeep.repository.unlock import Slots, descriptor
 
 _NOTES = (MARKS, SEALED, PLANS, SWEEPS, DAMAGE)
 """Folders of notes that outlive a run."""
+_WHOLE = 16 << 20
+"""Size up to which a pack of map pages is read as a whole, in bytes."""
 
 
 class Check:
@@ -61,6 +64,7 @@ class Check:
         self._reads = reads
         self._on_progress = on_progress
         self._findings = Findings()
+        self._seen = SeenPages()
         self._sums: dict[bytes, indexes.Sum] = {}
         """The expected sums over the index entries of each pack whose footer is good."""
         known = notes.load()
@@ -128,7 +132,7 @@ class Check:
             self._findings.add(Trouble.STRUCTURE, blob.key, error)
             return
         try:
-            contents = read_contents(self._store, self._framer, blob.key, blob.size)
+            contents, tail = read_ends(self._store, self._framer, blob.key, blob.size)
         except BlobNotFoundError:
             return  # removed by maintenance since we listed
         except CorruptError as error:
@@ -150,7 +154,24 @@ class Check:
             self._check_frames(blob.key, contents)
         else:
             self._recall(blob.key, pack)
+            if contents.kind is Kind.PAGE:
+                self._see(blob, contents, tail)
             self._advance(1)
+
+    def _see(self, blob: BlobInfo, contents: PackContents, tail: bytes) -> None:
+        """Read the pages of a pack at once. One that cannot be read is judged when a point needs it."""
+        if not contents.count or blob.size > _WHOLE or not self._seen.has_room_for(contents):
+            return
+        start, stored = blob.size - len(tail), tail
+        if start > contents.offsets[0]:
+            start = int(contents.offsets[0])
+            try:
+                stored = self._store.get_range(blob.key, start, blob.size - start)
+            except BlobNotFoundError:
+                return
+        digests = {int(contents.offsets[row]): contents.digest(row) for row in range(contents.count)}
+        for offset, content in good_frames(self._framer, blob.key, contents, start, stored):
+            self._seen.add(contents.pack_id, offset, digests[offset], content)
 
     def _check_frames(self, key: str, contents: PackContents) -> None:
         """Read a pack's data.
@@ -245,7 +266,7 @@ class Check:
         blobs = list(self._store.list(POINTS))
         for gone in self._sealed.gone(noted, {blob.key for blob in blobs}):
             self._findings.add(Trouble.MISSING, f"{POINTS}{gone.folder}/", gone.finding)
-        looked_at = check_points(self._store, manifests, blobs, self._points)
+        looked_at = check_points(self._store, manifests, blobs, self._points, seen=self._seen)
         for key, found in looked_at:
             if isinstance(found, CorruptError):
                 self._findings.add(Trouble.STRUCTURE, key, found)

@@ -60,6 +60,11 @@ def read_contents(store: BlobStore, framer: Framer, key: str, size: int) -> Pack
 
     :raises CorruptError: the pack is damaged or cut off, or its name is that of another pack.
     """
+    return read_ends(store, framer, key, size)[0]
+
+
+def read_ends(store: BlobStore, framer: Framer, key: str, size: int) -> tuple[PackContents, bytes]:
+    """Do as :func:`read_contents`; return also the bytes that were read at the pack's end: all of a small pack."""
     pack_id = pack_id_of(key)
     tail_at = max(0, size - _TAIL)
     tail = store.get_range(key, tail_at, _TAIL)
@@ -78,7 +83,21 @@ def read_contents(store: BlobStore, framer: Framer, key: str, size: int) -> Pack
     contents = parse_footer(content, kind=kind, end=trailer.footer_at)
     if contents.pack_id != pack_id:
         raise CorruptError(f"footer is that of pack {contents.pack_id.hex()}")
-    return contents
+    return contents, tail
+
+
+def good_frames(
+    framer: Framer, key: str, contents: PackContents, start: int, stored: bytes
+) -> Iterator[tuple[int, bytes]]:
+    """Yield offset and content of each frame of a pack that is what the footer says.
+
+    :param start: position in the pack of the first byte of ``stored``, which reaches as far as the last frame.
+    """
+    scratch, box, view = ReadBuffers(), framer.box(key), memoryview(stored)
+    for row in range(contents.count):
+        at = int(contents.offsets[row])
+        if _judge(box, contents, row, view[at - start : _end(contents, row) - start], scratch) is None:
+            yield at, bytes(scratch.take(1, 0)[: int(contents.raw_lengths[row])])
 
 
 def damaged_frames(

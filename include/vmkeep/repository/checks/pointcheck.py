@@ -15,6 +15,7 @@ from vmkeep.model.point import RestorePoint
 from vmkeep.model.wording import agreeing, counted
 from vmkeep.repository.blocks import BlockReader, ReadBuffers, Wanted
 from vmkeep.repository.checks.findings import Findings, Trouble
+from vmkeep.repository.checks.seenpages import SeenPages
 from vmkeep.repository.folders import PACKS
 from vmkeep.repository.frames import ZERO, Kind, pack_key
 from vmkeep.repository.index import Index, Location
@@ -121,6 +122,8 @@ class PointCheck:
     def __init__(self, blocks: BlockReader, places: Places) -> None:
         self._blocks = blocks
         self._places = places
+        self.seen: SeenPages | None = None
+        """Pages that were read just now, and need not be read again."""
         self._good: set[bytes] = set()
         self._whole: set[str] = set()
         """The roots of maps that were found good. No page is among them, because a root may not name one instead."""
@@ -138,7 +141,7 @@ class PointCheck:
         """Return each root, or why it cannot be read. All of them are read together as long as all are good."""
         wanted = list(roots)
         try:
-            found = self._blocks.get_pages([bytes.fromhex(root) for root in wanted], size=ROOT_SIZE)
+            found = self._get_pages([bytes.fromhex(root) for root in wanted], size=ROOT_SIZE)
             return {root: found[bytes.fromhex(root)] for root in wanted}
         except (CorruptError, ValueError):
             return {root: self._read_root(root) for root in wanted}
@@ -195,12 +198,25 @@ class PointCheck:
             if (why := self._places.why_not(location, digest, kind=Kind.PAGE, length=PAGE_SIZE)) is not None:
                 found[digest] = why
         try:
-            return found | self._blocks.get_pages([digest for digest in wanted if digest not in found], size=PAGE_SIZE)
+            return found | self._get_pages([digest for digest in wanted if digest not in found], size=PAGE_SIZE)
         except CorruptError:
             for digest in wanted:
                 if digest not in found:
                     found[digest] = self._read_one(digest)
             return found
+
+    def _get_pages(self, digests: Sequence[bytes], *, size: int) -> dict[bytes, bytes]:
+        """Return some pages. Read those that were not read just now.
+
+        :raises CorruptError: one of them cannot be read.
+        """
+        found: dict[bytes, bytes] = {}
+        if self.seen is not None:
+            for digest, location in zip(digests, self._places.find(digests), strict=True):
+                if (content := self.seen.find(location, digest, size=size)) is not None:
+                    found[digest] = content
+        wanted = [digest for digest in digests if digest not in found]
+        return found | self._blocks.get_pages(wanted, size=size) if wanted else found
 
     def _read_one(self, digest: bytes) -> bytes | str:
         try:
@@ -251,7 +267,12 @@ class CheckedPoint:
 
 
 def check_points(
-    store: BlobStore, manifests: Manifests, blobs: Iterable[BlobInfo], make: Callable[[], PointCheck]
+    store: BlobStore,
+    manifests: Manifests,
+    blobs: Iterable[BlobInfo],
+    make: Callable[[], PointCheck],
+    *,
+    seen: SeenPages | None = None,
 ) -> Iterator[tuple[str, CheckedPoint | CorruptError]]:
     """Check many points, several at a time; yield each manifest's key with the result, or why it cannot be read.
 
@@ -260,8 +281,10 @@ def check_points(
     because maintenance may have moved its blocks in between.
 
     :param make: makes a check that looks at the store anew.
+    :param seen: pages that were read just now; the first look at a point does not read them again.
     """
     check = make()
+    check.seen = seen
 
     def look(blob: BlobInfo) -> tuple[str, CheckedPoint | CorruptError | None]:
         try:
