@@ -6,13 +6,11 @@ command needs a value from it, so that ``--help`` works beside a broken one.
 
 from __future__ import annotations
 
-import difflib
 import grp
 import os
 import pwd
 import re
 import stat
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -120,6 +118,8 @@ def load() -> dict[str, str]:
     path = config_path()
     if path is None or (text := _text(path)) is None:
         return {}
+    import tomllib  # here, as difflib below, because most commands start without a file, or with a right one
+
     try:
         table = tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # its numbers and its nesting have bounds that are Python's own
@@ -190,6 +190,8 @@ def _refusal(key: str) -> str:
             f"'{key}' would be a secret, and no configuration file may hold one: put it into a file that only you "
             f"can read, and name that file ({files})"
         )
+    import difflib
+
     near = difflib.get_close_matches(meant, _OPEN, n=1)
     return f"there is no setting '{key}'; " + (
         f"did you mean '{near[0]}'?" if near else f"the settings are {', '.join(_OPEN)}"

@@ -1,33 +1,33 @@
 """Output for people and for scripts: tables, JSON, sizes, and a progress bar on stderr.
 
-The terminal library is loaded only where something is drawn: a script's call should not wait for it.
+The terminal library is loaded only where something is drawn, and our own values only where they are printed: every
+command loads this module, also one that only fails or explains itself.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from threading import Event
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import click
 
-from vmkeep.model import job
 from vmkeep.model.fieldwords import in_options
-from vmkeep.model.job import to_plain
 from vmkeep.model.wording import size
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
+    from vmkeep.model import job
+
 _GAP = "  "
 _BETWEEN = 3
 """Characters between two columns of a table."""
-OnProgress = Callable[[job.Progress], None]
+OnProgress: TypeAlias = "Callable[[job.Progress], None]"
 
 _printed = Event()
 """Set once a JSON document is out: a command prints one, be it a result or an error."""
@@ -102,14 +102,20 @@ def print_json(value: object) -> None:
 
     :raises TypeError: a value is no data. Nothing is printed, because a script could not read its text.
     """
-    document = json.dumps(value, indent=2, sort_keys=False, default=to_plain)
+    document = json.dumps(value, indent=2, sort_keys=False, default=_plain)
     _printed.set()
     click.echo(document)
 
 
+def _plain(value: object) -> Any:
+    from vmkeep.model.job import to_plain  # here, because all commands load this module, and few print our values
+
+    return to_plain(value)
+
+
 def print_json_line(value: object) -> None:
     """Print one JSON document on one line, for a reader that waits for it while the command goes on."""
-    document = json.dumps(value, default=to_plain)
+    document = json.dumps(value, default=_plain)
     _printed.set()
     click.echo(document)
 
@@ -122,7 +128,9 @@ def print_table(headings: Sequence[str], rows: Sequence[Sequence[Any]], *, first
     :param first_to_go: headings of columns that a narrow terminal does without, one after the other.
     """
     if sys.stdout.isatty() and rows:
-        width = shutil.get_terminal_size().columns
+        from shutil import get_terminal_size
+
+        width = get_terminal_size().columns
         headings, rows = fitting(headings, rows, first_to_go=first_to_go, width=width)
         if _needed(headings, rows) > width:
             click.echo("\n".join(paragraphs(headings, _cells(rows), width=width)))

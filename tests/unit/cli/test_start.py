@@ -1,0 +1,39 @@
+"""Each command starts at once: the program loads its page of nouns, and what a noun needs only with that noun."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = {
+    "asyncio", "cryptography", "hashlib", "http", "msgspec", "numpy", "obstore", "pyVmomi", "rich", "socket",
+    "sqlalchemy", "sqlite3", "ssl", "subprocess", "tempfile", "tomllib", "vmkeep.blobs", "vmkeep.catalog",
+    "vmkeep.flows", "vmkeep.maintenance", "vmkeep.model.job", "vmkeep.model.point", "vmkeep.policy",
+    "vmkeep.repository", "vmkeep.transfer", "vmkeep.vsphere", "yaml", "zstandard",
+}  # fmt: skip
+"""Modules that take a hundredth of a second or more with all that they load, or that lead to such modules."""
+
+
+@pytest.mark.parametrize(
+    "run",
+    ["", "cli(['--help'], standalone_mode=False)", "cli(['nonsense'], standalone_mode=False)"],
+    ids=["the program", "its help", "a typing error"],
+)
+def test_what_no_noun_was_named_for_is_not_loaded(run):
+    """By names and not by seconds, because seconds depend on the machine."""
+    code = f"""
+import sys
+from vmkeep.cli.main import cli
+try:
+    {run or "pass"}
+except Exception as error:
+    from vmkeep.cli.failures import ending_of
+    assert ending_of(error).exit_code == 2, error
+print(*sys.modules, file=sys.stderr)
+"""
+    done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True)
+    loaded = set(done.stderr.split())
+    assert "vmkeep.cli.failures" in loaded
+    assert not HEAVY & loaded
