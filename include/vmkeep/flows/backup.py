@@ -10,8 +10,19 @@ import logging
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
+from datetime import timedelta
+from functools import partial
 
-from vmkeep.errors import CorruptError, StaleError, UnsupportedError
+from vmkeep.clock import now
+from vmkeep.errors import (
+    CorruptError,
+    DiskMovedError,
+    NotFoundError,
+    StaleError,
+    UnsupportedError,
+    VddkError,
+    VmKeepError,
+)
 from vmkeep.flows import array_hooks, guest_hooks, guest_thaws, limits, lun_reads, suspension, vm_access
 from vmkeep.flows.backup_values import BackupRequest, Preflight, SnapshotTaken, VerifyReport
 from vmkeep.flows.connect import check_driver, open_vsphere, pinned, require_server
@@ -52,6 +63,9 @@ __all__ = [
 
 log = logging.getLogger(__name__)
 
+SEEN_LATELY = timedelta(minutes=10)
+"""Time for which a copy goes by the look of its plan, if nobody can move the disk. The host, by which a limit goes, may
+change meanwhile. If a person has removed the snapshot, the disk cannot be opened, and a look then tells the reason."""
 _LEASE = "snapshot"
 """Name of the lease that a run holds while its snapshot is taken."""
 
@@ -152,26 +166,64 @@ def take_snapshot(
             except BaseException:
                 vm_access.release(site, session, repository, vm.moref, run)
                 raise
-        return replace(taken, warnings=(*hooks, *frozen, *warnings, *taken.warnings))
+        held = not warnings and vm_access.can_hold(site, session)
+        return replace(taken, held=held, warnings=(*hooks, *frozen, *warnings, *taken.warnings))
 
 
 def copy_disk(
-    site: Site, job: DiskJob, *, cursor: Cursor | None, on_progress: Callable[[Progress], None]
+    site: Site,
+    job: DiskJob,
+    *,
+    cursor: Cursor | None,
+    on_progress: Callable[[Progress], None],
+    again: bool = False,
 ) -> RunningTransfer[DiskCopy]:
-    """Start the copy of one disk in a child process. A cursor of another snapshot is ignored."""
+    """Start the copy of one disk in a child process. A cursor of another snapshot is ignored.
+
+    :param again: it was tried before, so that the disk may not be where the plan saw it.
+    """
     with open_vsphere(site) as session:
         require_server(session, job.vcenter, job.vm.name)
-        with inventory.look_at_held_disks(session, job.vm.moref):
-            if job.snapshot is not None:
-                snapshots.require(session, job.vm.moref, job.snapshot)
-            job = job if job.lun is not None else _where_it_is(session, job)
-            ways = () if job.lun is not None else job.transports
-            job = replace(job, limits=limits.of_transfer(session, site.limits, job.vm.moref, ways))
+        looked = again or not _seen_lately(job)
+        if looked:
+            job = _looked_for(session, site, job)
         child_site = pinned(site, session)
     if job.lun is not None:
         child_site = replace(child_site, disk_drivers=(lun.DRIVER,))
     usable = cursor if cursor is not None and cursor.snapshot == job.snapshot else None
-    return start_copy(child_site, job, cursor=usable, on_progress=on_progress)
+    explain = None if looked else partial(_reason_of, site, job)
+    return start_copy(child_site, job, cursor=usable, on_progress=on_progress, explain=explain)
+
+
+def _reason_of(site: Site, job: DiskJob, error: VmKeepError) -> VmKeepError:
+    """Return the reason why a disk could not be read that was not looked for: it, or its snapshot, may be gone."""
+    if not isinstance(error, (VddkError, DiskMovedError)):
+        return error
+    try:
+        with open_vsphere(site) as session:
+            _looked_for(session, site, job)
+    except (StaleError, NotFoundError) as gone:
+        return gone
+    except VmKeepError as problem:
+        log.warning("VM %s: %s could not be looked for after an error: %s", job.vm.name, job.disk.label, problem)
+    return error
+
+
+def _seen_lately(job: DiskJob) -> bool:
+    """Return whether a disk is where its job says. If a clock went back, nobody knows."""
+    return job.seen_at is not None and timedelta() <= now() - job.seen_at < SEEN_LATELY
+
+
+def _looked_for(session: Session, site: Site, job: DiskJob) -> DiskJob:
+    """Return the job with the disk's place and the limits of now.
+
+    :raises StaleError: the snapshot or the disk is gone.
+    """
+    with inventory.look_at_held_disks(session, job.vm.moref):
+        if job.snapshot is not None:
+            snapshots.require(session, job.vm.moref, job.snapshot)
+        job = job if job.lun is not None else _where_it_is(session, job)
+        return limits.limited(session, site.limits, job)
 
 
 def _where_it_is(session: Session, job: DiskJob) -> DiskJob:

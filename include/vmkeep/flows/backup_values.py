@@ -135,6 +135,8 @@ class SnapshotTaken:
     """The reason why change tracking stays off; ``None``: it is on, or nobody tried to switch it on."""
     half_written: str = ""
     """As in the preflight, of a restore that has begun and failed since then."""
+    held: bool = False
+    """vCenter lets nobody move the VM to another datastore until the run ends."""
     warnings: tuple[str, ...] = ()
 
 

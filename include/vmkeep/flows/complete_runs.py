@@ -9,6 +9,7 @@ import logging
 from collections.abc import Callable
 from contextlib import nullcontext
 from functools import partial
+from itertools import count
 
 from vmkeep.errors import ArrayHookError, CancelledError, GuestCommandError
 from vmkeep.flows import backup, restore
@@ -21,12 +22,13 @@ from vmkeep.flows.restore_wording import plan_lines
 from vmkeep.flows.rollback import Rollback, rolled_back_on_failure
 from vmkeep.flows.stopping import Stop
 from vmkeep.model.guest import Logins, no_logins
-from vmkeep.model.job import Progress
+from vmkeep.model.job import DiskCopy, DiskJob, Progress
 from vmkeep.model.overwrite import Undo
 from vmkeep.model.site import Site
 from vmkeep.model.vmref import VmRef
 from vmkeep.repository import Lease, open_site_repository
 from vmkeep.repository.unlock import share_keys
+from vmkeep.transfer import RunningTransfer
 
 log = logging.getLogger(__name__)
 
@@ -87,9 +89,7 @@ def _backed_up(
             for job in jobs:
                 if job.full_reason is not None and not job.full_reason.expected:
                     announce(f"{job.disk.label} is read in full: {job.reason}")
-            copies = transfers.run(
-                [partial(backup.copy_disk, site, job, cursor=None, on_progress=bars(job.disk.label)) for job in jobs]
-            )
+            copies = transfers.run([_start_of_copy(site, job, bars(job.disk.label)) for job in jobs])
             sealed = backup.seal(site, pre, taken, copies)
     try:
         rollback.action()
@@ -99,6 +99,14 @@ def _backed_up(
     if stop.asked:
         raise CancelledError(f"told to stop: {sealed.point} is sealed, and was not verified")
     return sealed, backup.verify_point(site, sealed.point, sample=verify)
+
+
+def _start_of_copy(
+    site: Site, job: DiskJob, on_progress: Callable[[Progress], None]
+) -> Callable[[], RunningTransfer[DiskCopy]]:
+    """Return a function that starts the copy of a disk, and that looks for the disk anew from its second call on."""
+    tries = count()
+    return lambda: backup.copy_disk(site, job, cursor=None, on_progress=on_progress, again=next(tries) > 0)
 
 
 def run_restore(

@@ -6,8 +6,9 @@ import logging
 import time
 from dataclasses import dataclass, replace
 
+from vmkeep.clock import now
 from vmkeep.errors import ChangesUnknownError, NotFoundError, StaleError
-from vmkeep.flows import lun_reads
+from vmkeep.flows import limits, lun_reads
 from vmkeep.flows.audit_rotation import plan_audit
 from vmkeep.flows.backup_values import Preflight, SnapshotTaken
 from vmkeep.flows.connect import open_vsphere, require_server
@@ -37,6 +38,7 @@ Disks whose changes are not known by then are read in full.
 
 def plan_disks(site: Site, pre: Preflight, taken: SnapshotTaken) -> tuple[DiskJob, ...]:
     """Make a job of each disk to copy: its changed extents, or a full read and the reason for it."""
+    seen_at = now()
     with (
         open_site_repository(site) as repository,
         open_vsphere(site) as session,
@@ -55,6 +57,8 @@ def plan_disks(site: Site, pre: Preflight, taken: SnapshotTaken) -> tuple[DiskJo
                 if disk.key not in held:
                     raise StaleError(f"VM {pre.vm.name}: {disk.label} is not in snapshot {taken.snapshot}; start again")
                 jobs.append(planning.job(held[disk.key]))
+        if taken.held and taken.snapshot is not None:
+            jobs = [replace(limits.limited(session, site.limits, job), seen_at=seen_at) for job in jobs]
         return tuple(jobs)
 
 

@@ -20,7 +20,7 @@ from vmkeep.flows.backup_values import Preflight
 from vmkeep.flows.export_permits import limit_of_transfers
 from vmkeep.flows.liveness import HasEnded, owner_has_ended, owner_of
 from vmkeep.flows.transports import transports_of
-from vmkeep.model.job import from_json, to_json
+from vmkeep.model.job import DiskJob, from_json, to_json
 from vmkeep.model.limits import Holder, Limit, Limits
 from vmkeep.model.point import BackupMode
 from vmkeep.model.transport import TransportMode
@@ -50,6 +50,12 @@ def of_transfer(session: Session, limits: Limits, moref: str, transports: Sequen
     if limits.transfers is not None:
         found.append(limit_of_transfers(limits.transfers))
     return tuple(found)
+
+
+def limited(session: Session, limits: Limits, job: DiskJob) -> DiskJob:
+    """Return the job of a copy with the limits within which its disk may be opened."""
+    ways = () if job.lun is not None else job.transports
+    return replace(job, limits=of_transfer(session, limits, job.vm.moref, ways))
 
 
 def _nfc_of(session: Session, limits: Limits, moref: str) -> Limit | None:

@@ -24,7 +24,7 @@ from vmkeep.model.job import from_json, to_json
 from vmkeep.model.site import Site
 from vmkeep.model.vmref import VmRef
 from vmkeep.repository import Repository
-from vmkeep.transfer import change_access
+from vmkeep.transfer import change_access, choose_driver
 from vmkeep.vsphere import relocation
 from vmkeep.vsphere.server import server_uuid
 from vmkeep.vsphere.session import Session
@@ -52,6 +52,11 @@ def identity_of(repository: str, vcenter: str | None, moref: str) -> str:
     """
     digest = hashlib.sha256(f"{repository}\n{vcenter}\n{moref}".encode()).hexdigest()
     return f"vmkeep-{digest[:32]}"
+
+
+def can_hold(site: Site, session: Session) -> bool:
+    """Tell whether :func:`hold` takes a hold. A host without vCenter knows none, and some disk drivers take none."""
+    return session.is_vcenter and choose_driver(site).holds
 
 
 def hold(site: Site, session: Session, repository: Repository, vm: VmRef, run: str) -> tuple[str, ...]:

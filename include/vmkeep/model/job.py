@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, TypeVar
 
 import msgspec
@@ -60,6 +61,8 @@ class DiskJob:
     """The LUN from which this proxy reads the disk; ``None``: it is read through vSphere."""
     limits: tuple[Limit, ...] = ()
     """The limits within which the disk may be opened. The copy takes a permit of each."""
+    seen_at: datetime | None = None
+    """Time at which ``disk`` and ``limits`` were true; ``None``: somebody may have moved the disk since."""
     piece_size: int = 1 << 20
     depth: int = 8
 

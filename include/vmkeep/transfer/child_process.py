@@ -73,16 +73,24 @@ _SIGNALS: Final = {
 
 
 def start_copy(
-    site: Site, job: DiskJob, *, cursor: Cursor | None, on_progress: Callable[[Progress], None]
+    site: Site,
+    job: DiskJob,
+    *,
+    cursor: Cursor | None,
+    on_progress: Callable[[Progress], None],
+    explain: Callable[[VmKeepError], VmKeepError] | None = None,
 ) -> RunningTransfer[DiskCopy]:
     """Start copying one disk into the repository.
 
     :param cursor: the position of an earlier try, from which the copy continues.
+    :param explain: returns the reason of an error of the copy, which may be the error itself.
     """
     master = unlock_site(site)
     request = _request(site, "copy", master, job=to_plain(job), cursor=to_plain(cursor) if cursor else None)
     title = f"the copy of {job.vm.name} {job.disk.label}"
-    return _RunningCopy(site, request, DiskCopy, title=title, on_progress=on_progress)
+    running = _RunningCopy(site, request, DiskCopy, title=title, on_progress=on_progress)
+    running.explain = explain
+    return running
 
 
 def start_write(site: Site, job: WriteJob, *, on_progress: Callable[[Progress], None]) -> RunningTransfer[DiskWrite]:
@@ -353,9 +361,20 @@ class RunningTransfer(Generic[T]):
 class _RunningCopy(RunningTransfer[DiskCopy]):
     """A child process that copies a disk. Its CPU seconds are known when it is gone, so it cannot tell them itself."""
 
+    explain: Callable[[VmKeepError], VmKeepError] | None = None
+    """Returns the reason of an error, which may be the error itself. It is asked once."""
+
     def wait(self) -> DiskCopy:
         """Follow the child to its end, and return its result with its CPU seconds."""
-        return replace(super().wait(), cpu_seconds=self.cpu_seconds)
+        try:
+            return replace(super().wait(), cpu_seconds=self.cpu_seconds)
+        except VmKeepError as error:
+            explain, self.explain = self.explain, None
+            reason = explain(error) if explain is not None else error
+            if reason is error:
+                raise
+            self._outcome = reason
+            raise reason from error
 
 
 class _CallTable:

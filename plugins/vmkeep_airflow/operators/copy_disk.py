@@ -49,7 +49,8 @@ class CopyDiskOperator(EndingOperator):
         if start_at is not None:
             self.log.info("%s: goes on at %s", job.disk.label, mebibytes(start_at.offset))
         site = self.site()
-        copying = backup.copy_disk(site, job, cursor=start_at, on_progress=follow)
+        again = context["ti"].try_number > 1
+        copying = backup.copy_disk(site, job, cursor=start_at, on_progress=follow, again=again)
         with cursor, copying as self._running, self.stopped_in_time(self._running.cancel):
             self.follow_limit(site, self._running.change_rate)
             copy = self._running.wait()

@@ -8,16 +8,20 @@ from functools import partial
 
 import pytest
 
-from tests.integration.flows.restoring import back_up, hands, new_run
+from tests.integration.flows.restoring import back_up, devices, hands, new_run, power, reconfigure
+from tests.integration.flows.test_restored_as_it_was import make_vm
 from vmkeep.errors import NotFoundError
 from vmkeep.flows import connect
 from vmkeep.flows.backup import preflight
 from vmkeep.flows.backup_values import BackupRequest
 from vmkeep.flows.leftovers import find_run_snapshots
 from vmkeep.vsphere import inventory
+from vmkeep.vsphere.api import vim
 
 MOST = 40
 """Calls of a backup of one disk, whose changes take two or three answers of the lab."""
+LOOKS = 7
+"""Calls of a backup of one disk that read properties, without the one that follows each wait for a task."""
 OF_HOSTS = ("host.GET",)
 """Requests that the lab counts too, though a host answers them, and not the vCenter."""
 
@@ -38,6 +42,38 @@ def test_a_backup_of_a_vm_with_one_disk_takes_few_calls_whether_it_is_full_or_no
 
     assert increment.total() <= MOST, increment
     assert full.total() <= MOST, full
+
+
+@pytest.fixture
+def many_disks(lab):
+    """A running VM, and the number of its disks."""
+    more = 5
+    name = f"vm-{new_run()}"
+    moref = make_vm(lab, name)
+    first = next(one for one in devices(lab, f"moref:{moref}") if isinstance(one, vim.vm.device.VirtualDisk))
+    backing = vim.vm.device.VirtualDisk.FlatVer2BackingInfo(fileName="", diskMode="persistent", thinProvisioned=True)
+    added = [
+        vim.vm.device.VirtualDisk(
+            key=-1 - at, controllerKey=first.controllerKey, unitNumber=1 + at, capacityInKB=1024, backing=backing
+        )
+        for at in range(more)
+    ]
+    spec = partial(vim.vm.device.VirtualDeviceSpec, operation="add", fileOperation="create")
+    change = vim.vm.ConfigSpec(deviceChange=[spec(device=disk) for disk in added])
+    reconfigure(lab, f"moref:{moref}", change)
+    power(lab, f"moref:{moref}", on=True)
+    return f"moref:{moref}", 1 + more
+
+
+def test_a_disk_more_costs_the_question_for_its_changes_and_no_look_at_all_disks(bench, many_disks):
+    vm, disks = many_disks
+    back_up(bench.site, vm)  # switches change tracking on
+
+    calls = calls_of(bench.lab, partial(back_up, bench.site, vm))
+
+    assert calls["QueryChangedDiskAreas"] == disks
+    looks = calls["RetrievePropertiesEx"] - calls["WaitForUpdatesEx"]
+    assert looks < LOOKS + disks / 2, "a look brings all disks, so that one for each of them costs their square"
 
 
 @pytest.fixture

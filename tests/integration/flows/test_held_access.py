@@ -26,8 +26,9 @@ from tests.integration.flows.restoring import (
 )  # fmt: skip
 from tests.patience import HANG, eventually
 from vmkeep.cli.main import cli
+from vmkeep.clock import now
 from vmkeep.errors import ConflictError, DiskMovedError, StaleError, StoreFullError, TransientError, VmKeepError
-from vmkeep.flows import backup, liveness, vm_snapshot
+from vmkeep.flows import backup, liveness, vm_access, vm_snapshot
 from vmkeep.flows.backup_values import BackupRequest
 from vmkeep.flows.complete_runs import run_backup
 from vmkeep.flows.held_vms import run_holding
@@ -290,6 +291,45 @@ def test_a_disk_that_was_moved_before_its_copy_begins_is_found_where_it_is(lab, 
     lab.relocate(VM, "datastore1")
 
 
+@pytest.fixture
+def moved(lab, site):
+    """A planned copy whose VM was held, and was moved after somebody had ended the hold."""
+    pre, taken = hold_still(site, VM)
+    (job,) = backup.plan_disks(site, pre, taken)
+    with open_repository(site.repository) as repository, hands(lab) as session:
+        vm_access.release(site, session, repository, taken.vm, pre.request.run)
+    lab.relocate(VM, "datastore2")
+    yield job
+    backup.remove_snapshot(site, taken.vm, pre.request.run)
+    lab.relocate(VM, "datastore1")
+
+
+def test_a_held_disk_that_was_moved_all_the_same_is_not_read_elsewhere_and_is_found_by_the_next_try(site, moved):
+    with pytest.raises(DiskMovedError), copying(site, moved) as running:
+        running.wait()
+    with copying(site, moved, again=True) as running:
+        assert running.wait().disk.file_name.startswith("[datastore2]")
+
+
+@pytest.mark.parametrize("ago", [backup.SEEN_LATELY, -timedelta(minutes=1)], ids=["long ago", "a clock went back"])
+def test_a_copy_does_not_go_by_a_plan_that_is_not_known_to_be_young(site, moved, ago):
+    with copying(site, replace(moved, seen_at=now() - ago)) as running:
+        assert running.wait().disk.file_name.startswith("[datastore2]")
+
+
+def test_copies_look_for_their_disks_where_the_driver_holds_no_vm(site, monkeypatch):
+    real = vm_access.choose_driver
+    monkeypatch.setattr(vm_access, "choose_driver", lambda of: replace(real(of), holds=False))
+    pre, taken = hold_still(site, VM)
+    (job,) = backup.plan_disks(site, pre, taken)
+    backup.remove_snapshot(site, taken.vm, pre.request.run)
+    assert (taken.held, job.seen_at) == (False, None)
+
+
+def copying(site, job, **options):
+    return backup.copy_disk(site, job, cursor=None, on_progress=lambda _: None, **options)
+
+
 def test_a_disk_that_moves_under_the_open_is_looked_for_once_more(lab, site, bench):
     lab.fault(nfc={"on": "open", "code": 4})
     sealed = back_up(site, VM)
@@ -308,7 +348,9 @@ def test_a_snapshot_that_is_gone_is_no_reason_to_look_for_its_disks(lab, site):
     (job,) = backup.plan_disks(site, pre, taken)
     backup.remove_snapshot(site, taken.vm, pre.request.run)
     with pytest.raises((StaleError, VmKeepError), match=r"snapshot"):
-        backup.copy_disk(site, job, cursor=None, on_progress=lambda _: None)
+        copying(site, job, again=True)
+    with pytest.raises(VmKeepError, match=r"this run is being cleaned up"), copying(site, job) as running:
+        running.wait()
 
 
 @pytest.fixture

@@ -18,7 +18,8 @@ from vmlab.managed.world import World, above, root_folder
 
 def property_privilege(ref: Any, name: str) -> str:
     """Return the privilege for reading a property: System.Read if the tables name none."""
-    return _privilege_of(type(ref), name)
+    kind: Any = type(ref)
+    return _privilege_of(kind, name)
 
 
 @lru_cache(maxsize=4096)
