@@ -25,12 +25,16 @@ from demo.progress import ProgressLine
 from demo.report import print_table
 from demo.scenario import VM, DemoFailedError, Scenario
 
+_EPILOG = (
+    "Variables AIRFLOW__VMKEEP__…, AIRFLOW__METRICS__… and AIRFLOW__SMTP__… are passed on to Airflow, "
+    "e.g. AIRFLOW__VMKEEP__SECOND_PERSON=True make demo. All others of Airflow's are not."
+)
 FOLDER = ROOT / "var" / "demo"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the demo, or stop one that runs; return the exit code."""
-    parser = argparse.ArgumentParser(prog="make demo", description=__doc__)
+    parser = argparse.ArgumentParser(prog="make demo", description=__doc__, epilog=_EPILOG)
     parser.add_argument("--once", action="store_true", help="stop by itself; exit code 1 if anything differs")
     parser.add_argument("--keep", action="store_true", help="keep var/demo/ (repository, lab, logs) at the end")
     parser.add_argument("--dir", type=Path, default=FOLDER, help="folder to work in; emptied first")
@@ -71,6 +75,7 @@ def _run(folder: Path, *, once: bool, keep: bool) -> int:
             if not once:
                 line.say("a policy that you put into include/policies becomes a DAG within 90 s")
                 line.say(f"look around at {address}; Ctrl-C or 'make demo-stop' ends it")
+                line.say("with the same password, 'second' is a second person who may answer, and 'viewer' only looks")
                 _stay(check)
     except KeyboardInterrupt:
         line.say("stopped")
@@ -96,6 +101,7 @@ def _play(stack: ExitStack, line: ProgressLine, folder: Path) -> tuple[Callable[
     stack.callback(lab.stop)
     lab.start()
     home = AirflowHome(folder / "airflow")
+    home.pass_on(os.environ)
     home.set("dag_processor", "min_file_process_interval", 60)  # so that a visitor can try policies of their own
     home.prepare()
     airflow = AirflowProcesses(home)

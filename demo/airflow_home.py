@@ -30,7 +30,7 @@ def free_port() -> int:
 class AirflowHome:
     """A folder with all that Airflow writes, and the environment that makes its components use it.
 
-    Nothing is read from the caller's own Airflow settings.
+    Nothing is read from the caller's own Airflow settings, but for those that :meth:`pass_on` takes.
     """
 
     def __init__(self, folder: Path, *, connections: Mapping[str, Mapping[str, object]] | None = None) -> None:
@@ -63,6 +63,10 @@ class AirflowHome:
         """Give a variable to the environment of the components; only processes started later see it."""
         self._settings[variable] = str(value)
 
+    def pass_on(self, environment: Mapping[str, str]) -> None:
+        """Take over the settings of a visitor that the demo is made to try."""
+        self._settings |= {name: value for name, value in environment.items() if name.startswith(_PASSED_ON)}
+
     def get(self, section: str, key: str) -> str:
         """Return one of the settings that this home has made."""
         return self._settings[f"AIRFLOW__{section.upper()}__{key.upper()}"]
@@ -82,12 +86,15 @@ class AirflowHome:
         """Make the folder, the login, and the database."""
         self.folder.mkdir(parents=True, exist_ok=True)
         passwords = self.folder / "passwords.json"
-        passwords.write_text(json.dumps({self.user: self.password}))
+        names = [each.partition(":")[0] for each in self.get("core", "simple_auth_manager_users").split(",")]
+        passwords.write_text(json.dumps(dict.fromkeys(names, self.password)))
         passwords.chmod(0o600)
         template = migrated_database()
         shutil.copyfile(template, self.database)
 
 
+_PASSED_ON = ("AIRFLOW__VMKEEP__", "AIRFLOW__METRICS__", "AIRFLOW__SMTP__")
+"""Airflow's settings that a visitor may try: those of vmkeep, and the ways by which it tells people and systems."""
 _DATABASE = "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"
 OUTAGE = {
     "AIRFLOW__WORKERS__EXECUTION_API_RETRIES": "64",
@@ -111,7 +118,7 @@ def _settings(home: Path, port: int) -> dict[str, str]:
         "AIRFLOW__CORE__DEFAULT_TASK_RETRY_DELAY": "10",
         "AIRFLOW__CORE__TEST_CONNECTION": "Enabled",
         "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"http://127.0.0.1:{port}/execution/",
-        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": "admin:admin,viewer:viewer",
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": "admin:admin,second:admin,viewer:viewer",
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(home / "passwords.json"),
         "AIRFLOW__CORE__FERNET_KEY": base64.urlsafe_b64encode(secrets.token_bytes(32)).decode(),
         _DATABASE: _database(home, patience=60),

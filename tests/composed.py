@@ -1,9 +1,9 @@
-"""docker-compose.yaml as Docker would read it: variables filled in, and of each service its command and environment."""
+"""docker-compose.yaml as Docker would read it: variables filled in, commands with their entrypoints, and secrets."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +61,16 @@ def composed(variables: Mapping[str, str], *, file: Path = ROOT / "docker-compos
     """Return the whole file, filled in."""
     whole: dict[str, Any] = _walk(yaml.safe_load(file.read_text()), variables)
     return whole
+
+
+def command_of(service: Mapping[str, Any], command: Sequence[str] = ()) -> list[str]:
+    """Return the arguments of a service's process, or of another command in its place."""
+    return [*service.get("entrypoint", ()), *(command or service["command"])]
+
+
+def secrets_of(whole: Mapping[str, Any], variables: Mapping[str, str]) -> dict[str, str]:
+    """Return the content of each file in ``/run/secrets``, by its name."""
+    return {name: variables[secret["environment"]] for name, secret in whole["secrets"].items()}
 
 
 def _walk(value: Any, variables: Mapping[str, str]) -> Any:

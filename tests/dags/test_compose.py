@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ast
 import json
+import os
 import re
+import shlex
 import subprocess
 import tomllib
 from importlib.resources import files
@@ -17,7 +19,7 @@ import yaml
 
 from demo.airflow_home import OUTAGE
 from demo.airflow_processes import COMMANDS
-from tests.composed import ROOT, MissingVariableError, composed, filled, variables_of
+from tests.composed import ROOT, MissingVariableError, command_of, composed, filled, secrets_of, variables_of
 from tests.patience import HANG
 from vmkeep_airflow import first_start
 from vmkeep_airflow.proxies import BACKUP_PROXY, SLOTS
@@ -28,9 +30,11 @@ WRITTEN = yaml.safe_load(TEXT)
 EXAMPLE = variables_of(ROOT / ".env.example")
 SECRETS = [name for name in EXAMPLE if re.search("PASSWORD|SECRET|KEY", name)]
 FILLED = EXAMPLE | {name: f"-{name}-" for name in SECRETS}
-SERVICES = composed(FILLED)["services"]
+WHOLE = composed(FILLED)
+SERVICES = WHOLE["services"]
+HELD = secrets_of(WHOLE, FILLED)
+"""The content of each secret's file, by its name."""
 HUB = (*COMMANDS, "init", "worker")
-PROXIES = ("proxy", "proxy-lab")
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
 
 
@@ -53,7 +57,7 @@ def test_every_long_running_service_has_a_health_check():
 
 
 def test_every_variable_is_in_the_example_and_every_one_there_is_used():
-    used = set(re.findall(r"\$\{([A-Z0-9_]+)", TEXT))
+    used = set(re.findall(r"\$\{([A-Z0-9_]+)", TEXT)) | {each["environment"] for each in WHOLE["secrets"].values()}
     assert used | {"COMPOSE_PROFILES"} == set(EXAMPLE)
 
 
@@ -115,14 +119,12 @@ def test_a_task_lives_through_ten_minutes_without_an_api_server():
 
 
 def test_each_queue_has_workers_the_tasks_without_vddk_theirs_on_the_hub():
-    assert {name: SERVICES[name]["command"][-1] for name in ("worker", *PROXIES)} == {
-        "worker": "default", "proxy": BACKUP_PROXY, "proxy-lab": BACKUP_PROXY,
-    }  # fmt: skip
+    queues = {name: SERVICES[name]["command"][-1] for name in ("worker", "proxy")}
+    assert queues == {"worker": "default", "proxy": BACKUP_PROXY}
 
 
 def test_a_proxy_has_more_processes_than_its_pool_has_slots_and_not_many_more():
-    for name in PROXIES:
-        assert SLOTS < int(SERVICES[name]["environment"]["AIRFLOW__CELERY__WORKER_CONCURRENCY"]) <= 2 * SLOTS
+    assert SLOTS < int(SERVICES["proxy"]["environment"]["AIRFLOW__CELERY__WORKER_CONCURRENCY"]) <= 2 * SLOTS
 
 
 def test_a_proxy_on_another_host_is_one_service_that_speaks_to_the_hub():
@@ -133,8 +135,8 @@ def test_a_proxy_on_another_host_is_one_service_that_speaks_to_the_hub():
     assert services_of("proxy") == {"proxy"}
     assert "depends_on" not in proxy
     assert environment["AIRFLOW__CORE__EXECUTION_API_SERVER_URL"] == "http://10.0.0.5:8080/execution/"
-    assert environment["AIRFLOW__CELERY__BROKER_URL"].endswith("@10.0.0.5:6379/0")
-    assert environment["AIRFLOW__CELERY__RESULT_BACKEND"].endswith("@10.0.0.5:6379/1")
+    assert "@10.0.0.5:6379/0 " in environment["AIRFLOW__CELERY__BROKER_URL_CMD"]
+    assert "@10.0.0.5:6379/1 " in environment["AIRFLOW__CELERY__RESULT_BACKEND_CMD"]
     assert environment["AWS_ENDPOINT_URL_S3"] == "http://10.0.0.5:8333"
     assert (proxy["command"][-1], proxy["hostname"]) == ("site-b", "proxy-b")
 
@@ -146,18 +148,76 @@ def test_what_a_proxy_on_another_host_speaks_to_is_published_there():
 
 
 def test_a_proxy_knows_neither_the_database_nor_what_encrypts_its_secrets():
-    for name in PROXIES:
-        told = json.dumps(SERVICES[name]["environment"])
-        for secret in ("POSTGRES_PASSWORD", "AIRFLOW_FERNET_KEY", "AIRFLOW_JWT_SECRET", "S3_SECRET_KEY"):
-            assert FILLED[secret] not in told, f"{name} knows {secret}"
+    assert set(SERVICES["proxy"]["secrets"]) == set(SERVICES["worker"]["secrets"]) == {
+        "api_secret_key", "redis_password",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_no_secret_is_told_to_a_service_but_by_a_file(name):
+    """Docker shows environment and command of a container to everybody who may ask it."""
+    told = json.dumps(SERVICES[name])
+    known = [secret for secret in [*SECRETS, "VMKEEP_PASSPHRASE"] if FILLED[secret] and FILLED[secret] in told]
+    assert known == []
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_a_service_reads_the_secrets_that_it_is_given_and_no_others(name):
+    service = SERVICES[name]
+    read = set(re.findall(r"/run/secrets/(\w+)", json.dumps(service)))
+    assert read == set(service.get("secrets", ()))
+    assert read <= HELD.keys()
+
+
+def _run_with(folder, command, **given):
+    """Run a command whose secrets are in another folder, and return its output."""
+    for secret, content in HELD.items():
+        (folder / secret).write_text(content)
+    moved = [part.replace("/run/secrets", str(folder)) for part in command]
+    done = subprocess.run(
+        moved, env={"PATH": os.environ["PATH"], **given}, capture_output=True, check=True, timeout=HANG
+    )
+    return done.stdout.decode()
+
+
+def test_airflow_gets_its_addresses_and_keys_by_the_commands_of_its_settings(tmp_path):
+    environment = SERVICES["scheduler"]["environment"]
+    commands = {name.removesuffix("_CMD"): value for name, value in environment.items() if name.endswith("_CMD")}
+
+    told = {name: _run_with(tmp_path, shlex.split(command)) for name, command in commands.items()}
+
+    redis, database = FILLED["REDIS_PASSWORD"], FILLED["POSTGRES_PASSWORD"]
+    assert told == {
+        "AIRFLOW__API__SECRET_KEY": FILLED["AIRFLOW_API_SECRET_KEY"],
+        "AIRFLOW__API_AUTH__JWT_SECRET": FILLED["AIRFLOW_JWT_SECRET"],
+        "AIRFLOW__CORE__FERNET_KEY": FILLED["AIRFLOW_FERNET_KEY"],
+        "AIRFLOW__CELERY__BROKER_URL": f"redis://:{redis}@redis:6379/0",
+        "AIRFLOW__CELERY__RESULT_BACKEND": f"redis://:{redis}@redis:6379/1",
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"postgresql+psycopg2://airflow:{database}@postgres/airflow",
+    }
+
+
+def test_airflow_takes_each_of_these_settings_from_a_command():
+    from airflow.configuration import conf
+
+    for name in SERVICES["scheduler"]["environment"]:
+        if name.endswith("_CMD"):
+            _, section, key = name.removesuffix("_CMD").lower().split("__")
+            assert (section, key) in conf.sensitive_config_values, name
+
+
+def _settings_of(service, folder):
+    """Return the environment of a service's own process, behind its entrypoint."""
+    given = {name: str(value) for name, value in service.get("environment", {}).items()}
+    told = _run_with(folder, command_of(service, ["env", "-0"]), **given)
+    return dict(line.split("=", 1) for line in told.split("\0") if line)
 
 
 def test_the_hub_and_its_workers_share_all_settings_of_a_worker():
     shared = SERVICES["worker"]["environment"]
     for name in HUB:
         assert shared.items() <= SERVICES[name]["environment"].items(), name
-    for name in PROXIES:
-        assert shared.keys() <= SERVICES[name]["environment"].keys(), name
+    assert shared.keys() <= SERVICES["proxy"]["environment"].keys()
 
 
 def test_no_variable_stands_before_a_connection_that_a_person_can_change():
@@ -166,12 +226,12 @@ def test_no_variable_stands_before_a_connection_that_a_person_can_change():
     assert [key for key in told if key.startswith("AIRFLOW_CONN")] == []
 
 
-def test_the_connections_of_the_first_start_lead_to_the_services():
-    made = first_start.connections(SERVICES["init"]["environment"])
+def test_the_connections_of_the_first_start_lead_to_the_services(tmp_path):
+    made = first_start.connections(_settings_of(SERVICES["init"], tmp_path))
 
     assert made["vmkeep_default"]["host"] == "s3://vmkeep/repository"
     assert f"-bucket={made['vmkeep_default']['host'].split('/')[2]}" in SERVICES["s3"]["command"]
-    keys = SERVICES["s3"]["environment"]
+    keys = _settings_of(SERVICES["s3"], tmp_path)
     assert made["vmkeep_s3"]["login"] == keys["AWS_ACCESS_KEY_ID"]
     assert made["vmkeep_s3"]["password"] == keys["AWS_SECRET_ACCESS_KEY"]
     extra = json.loads(made["vmkeep_default"]["extra"])
@@ -180,8 +240,8 @@ def test_the_connections_of_the_first_start_lead_to_the_services():
     assert extra["catalog_password"] == FILLED["POSTGRES_PASSWORD"]
 
 
-def test_a_repository_in_a_folder_has_no_connection_to_s3():
-    settings = SERVICES["init"]["environment"] | {"VMKEEP_REPOSITORY": "/srv/vmkeep/repository"}
+def test_a_repository_in_a_folder_has_no_connection_to_s3(tmp_path):
+    settings = _settings_of(SERVICES["init"], tmp_path) | {"VMKEEP_REPOSITORY": "/srv/vmkeep/repository"}
     made = first_start.connections(settings)
     assert list(made) == ["vmkeep_default"]
     assert "aws_conn_id" not in made["vmkeep_default"]["extra"]
@@ -189,7 +249,7 @@ def test_a_repository_in_a_folder_has_no_connection_to_s3():
 
 def test_no_password_is_an_argument_of_a_server():
     """Everybody on the host can read the arguments of a process, and one may look like an option."""
-    assert "$$REDIS_PASSWORD" not in re.findall(r"redis-server[^\n]*", TEXT)[0]
+    assert "/run/secrets" not in re.findall(r"redis-server[^\n]*", TEXT)[0]
 
 
 def test_every_folder_that_a_volume_is_mounted_on_belongs_to_who_writes_to_it():
@@ -236,7 +296,7 @@ def test_the_dags_are_those_of_the_installed_package():
 
 
 def test_a_worker_gets_ready_before_it_forks_its_tasks():
-    for name in ("worker", *PROXIES):
+    for name in ("worker", "proxy"):
         assert SERVICES[name]["environment"]["AIRFLOW__CORE__LAZY_LOAD_PLUGINS"] == "false"
 
 

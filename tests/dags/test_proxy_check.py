@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -49,7 +48,9 @@ def examine(**given):
 
 
 @pytest.mark.usefixtures("connections")
-def test_a_proxy_that_does_not_reach_the_hosts_is_red_and_its_result_is_kept():
+def test_a_proxy_that_does_not_reach_the_hosts_is_red_and_its_result_is_kept(monkeypatch):
+    # The hosts of the lab are this machine by their names. As those of another one, they cannot be reached.
+    monkeypatch.setattr("vmkeep.flows.doctor.reaching._THIS_MACHINE", ".nowhere")
     counts, error = examine()
 
     assert counts["fault"] == 2
@@ -58,14 +59,8 @@ def test_a_proxy_that_does_not_reach_the_hosts_is_red_and_its_result_is_kept():
 
 
 @pytest.mark.usefixtures("connections")
-def test_a_proxy_that_reaches_everything_is_green(monkeypatch):
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        real, port = socket.create_connection, server.getsockname()[1]
-        monkeypatch.setattr(
-            "vmkeep.flows.doctor.reaching.socket.create_connection",
-            lambda address, **rest: real(("127.0.0.1", port) if "esx" in address[0] else address, **rest),
-        )
-        counts, error = examine()
+def test_a_proxy_without_a_fault_is_green():
+    counts, error = examine()
 
     assert (error, counts["fault"]) == ("", 0)
     assert counts["ok"] > 15

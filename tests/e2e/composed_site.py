@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from demo.processes import Component, stop_all
-from tests.composed import ROOT, composed
+from tests.composed import ROOT, command_of, composed, secrets_of
 from tests.patience import HANG
 
 POSTGRES = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
@@ -34,11 +34,15 @@ _ENTER = 'hostname "$1"; cd "$2"; shift 2; exec "$@"'
 class Site:
     """One installation: a folder that stands for the hosts' disks, and the processes of its services."""
 
-    def __init__(self, folder: Path, environment: Path, variables: Mapping[str, str]) -> None:
+    def __init__(
+        self, folder: Path, environment: Path, variables: Mapping[str, str], *, beside: Mapping[str, Any]
+    ) -> None:
         self.folder = folder
         self.programs = environment / "bin"
         self.variables = dict(variables)
-        self.services: dict[str, Any] = composed(variables)["services"]
+        whole = composed(variables)
+        self.services: dict[str, Any] = whole["services"] | beside
+        self.secrets = secrets_of(whole, variables)
         self.started: list[Component] = []
         self._database = Path(tempfile.mkdtemp(prefix="vmkeep-postgres-"))  # its server is another user
         names = [*self.services, "proxy-b"]
@@ -50,11 +54,16 @@ class Site:
         volumes = {name: self.folder / name for name in ("airflow", "vddk", "vmkeep", "lab")}
         for path in (*volumes.values(), self.folder / "data"):
             path.mkdir(exist_ok=True)
+        held = self.folder / "secrets"
+        held.mkdir(exist_ok=True)
+        for name, secret in self.secrets.items():
+            (held / name).write_text(secret)
         hosts = self.folder / "hosts"
         hosts.write_text("".join(f"{at} {name}\n" for name, at in {"localhost": "127.0.0.1", **self.addresses}.items()))
         script = f"""
             ip link set lo up; mount --make-rprivate /
             mount -t tmpfs none /opt; mount -t tmpfs none /srv; mount --bind {hosts} /etc/hosts
+            mount -t tmpfs none /run; mkdir /run/secrets; mount --bind {held} /run/secrets
             mkdir /opt/airflow /opt/vddk /srv/vmkeep /srv/lab /srv/policies
             mount --bind {volumes["airflow"]} /opt/airflow
             mount --bind {volumes["vddk"]} /opt/vddk; mount --bind {volumes["vmkeep"]} /srv/vmkeep
@@ -93,7 +102,7 @@ class Site:
     def run(self, name: str, *command: str, **variables: str) -> str:
         """Run a command as ``docker compose run`` would, and return what it says; without one, the service's own."""
         done = subprocess.run(
-            self.inside(name, command or self.services[name]["command"]),
+            self.inside(name, command_of(self.services[name], command)),
             env=self.environment(name) | variables, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT, text=True, check=False, timeout=HANG,
         )  # fmt: skip
@@ -103,7 +112,7 @@ class Site:
     def start(self, name: str, *, command: Sequence[str] | None = None, **variables: str) -> Component:
         """Start a service; returns at once."""
         component = Component(
-            name, self.inside(name, command or self.services[name]["command"]),
+            name, self.inside(name, command or command_of(self.services[name])),
             env=self.environment(name) | variables, log=self.folder / f"{name}.log",
         )  # fmt: skip
         component.start()
@@ -115,7 +124,8 @@ class Site:
         given = self.services["postgres"]["environment"]
         become: list[str] = []
         data, secret = self._database / "data", self._database / "password"
-        secret.write_text(given["POSTGRES_PASSWORD"])
+        password = self.secrets[given["POSTGRES_PASSWORD_FILE"].removeprefix("/run/secrets/")]
+        secret.write_text(password)
         if os.geteuid() == 0:
             become = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"]
             subprocess.run(["chown", "-R", "postgres", self._database], check=True)
@@ -127,7 +137,7 @@ class Site:
         at = ("--host=postgres", f"--username={user}")
         self._until("postgres", lambda: self._succeeds("postgres", [str(programs / "pg_isready"), *at]))
         create = [str(programs / "createdb"), *at, given["POSTGRES_DB"]]
-        self.run("postgres", *create, PGPASSWORD=given["POSTGRES_PASSWORD"])
+        self.run("postgres", *create, PGPASSWORD=password)
 
     def wait_healthy(self, *names: str) -> None:
         """Return once the health checks of these services succeed."""

@@ -226,6 +226,15 @@ def test_a_host_that_is_out_of_use_is_no_fault_and_every_other_one_is():
     assert [answer.state for answer in reaching.judge([])] == [State.UNKNOWN]
 
 
+def test_a_host_that_is_this_machine_by_its_name_is_neither_good_nor_a_fault():
+    closed = [
+        reaching.Knock(host=host(name), port=902, why_not="the name does not resolve")
+        for name in ("esx1.localhost", "localhost.example")
+    ]
+
+    assert [answer.state for answer in reaching.judge(closed)] == [State.UNKNOWN, State.FAULT]
+
+
 # Certificate, clock, space, versions
 
 

@@ -17,6 +17,8 @@ PORTS: Final = (443, 902)
 """HTTPS for files and tickets, and NFC for the disks."""
 _SECONDS: Final = 5.0
 _AT_ONCE: Final = 64
+_THIS_MACHINE: Final = ".localhost"
+"""Names below it are those of the machine that asks (RFC 6761, section 6.3). So no other machine has one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +73,11 @@ def judge(knocks: Sequence[Knock]) -> list[Answer]:
 
 
 def _trouble(host: HostLook, closed: Sequence[Knock]) -> Answer:
+    if host.address.lower().endswith(_THIS_MACHINE):
+        return unknown(
+            f"host {host.address}: by its name it is this machine itself, as the hosts of a simulated vSphere are; "
+            "nothing tells whether the hosts of a real one can be reached"
+        )
     told = "; ".join(f"TCP {knock.port}: {knock.why_not}" for knock in closed)
     if host.out_of_use is not None:
         return warning(f"host {host.address} is {host.out_of_use}; {told}")
