@@ -64,7 +64,10 @@ def environment(folder, clock):
     subprocess.run([PYTHON, "-m", "venv", made], check=True)
     stage = (ROOT / "Dockerfile").read_text().partition(" AS airflow")[2].partition("\nFROM")[0]
     for command in re.findall(r"^RUN (pip install (?:.*\\\n)*.*)$", stage, re.MULTILINE):
-        subprocess.run(["sh", "-euc", command], env=within(made), check=True, cwd=checkout, timeout=HANG)
+        # A container has one Python. Here --system would mean the one of this machine, and change its packages.
+        aimed = command.replace(" --system ", f" --python {made}/bin/python ")
+        assert "--system" not in aimed
+        subprocess.run(["sh", "-euc", aimed], env=within(made), check=True, cwd=checkout, timeout=HANG)
     clock("Python packages")
     return made
 
