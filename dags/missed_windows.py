@@ -25,6 +25,7 @@ of that one, the people of all policies are told, because nobody can read who it
 A policy file that is new or has other times is judged from its next window on.
 
 While Airflow's scheduler is down, this DAG does not run, either.
+`vmkeep run windows`, called by a monitoring system, sees that.
 """
 
 from __future__ import annotations

@@ -272,6 +272,32 @@ def test_no_run_is_stopped_by_a_viewer_from_another_page_or_if_it_is_none_of_our
     assert airflow.changed == []
 
 
+@pytest.mark.usefixtures("work")
+def test_a_program_stops_a_run_by_its_token_and_is_told_what_happens_then(view, airflow):
+    stop = STOP.replace("/vmkeep/", "/vmkeep/api/")
+    assert view.post(stop).status_code in (401, 403)
+    assert view.post(stop, headers={"authorization": f"Bearer {token_of('viewer')}"}).status_code == 403
+    assert airflow.changed == []
+    answer = view.post(stop, headers={"authorization": f"Bearer {token_of('op')}"})
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["about"] == "web01"
+    assert "its snapshot is removed" in answer.json()["consequence"]
+    assert [change[2]["state"] for change in airflow.changed] == ["failed"]
+
+
+def test_a_program_changes_a_limit_and_is_told_why_it_may_not(view, airflow, kept):
+    def change(rate, role):
+        headers = {"authorization": f"Bearer {token_of(role)}"}
+        return view.post("/vmkeep/api/running/limits/kept", json={"limit_rate": rate}, headers=headers)
+
+    refused = change("fast", "op")
+    assert (refused.status_code, "write 50MiB" in refused.json()["detail"]) == (422, True)
+    assert change("1MiB", "viewer").status_code == 403
+    assert airflow.changed == []
+    assert change("1MiB", "op").json() == {"limit_rate": "1MiB"}
+    assert json.loads(airflow.changed[-1][2]["extra"]) == kept | {"limit_rate": "1MiB"}
+
+
 @pytest.fixture
 def kept(filled, monkeypatch):
     """Put a connection into Airflow's database; this process, which is no API server, sees it by its environment."""

@@ -42,6 +42,7 @@ _NOUNS = {
     "repo": "Make, check, prune, copy and repair a repository.",
     "report": "Report service levels, single windows, locks and proofs, and cost.",
     "restore": "Restore VMs, and single disks of them.",
+    "run": "Show the work and the windows of an Airflow; stop a run, and change a rate limit while runs are at work.",
     "setup": "Make the role that a vCenter user needs, and grant it.",
     "target": "List the folders, resource pools, datastores, networks, hosts and LUNs that a restore can go to.",
     "vm": "List and show the VMs of a vCenter, their proofs and last clean points; repair what dead runs left on them.",

@@ -112,6 +112,20 @@ POLICIES: Final = Setting(
     variable="VMKEEP_POLICIES", option="--policies", is_path=True,
     meaning="Folder of the policy files; by default that of the example that comes with vmkeep.",
 )  # fmt: skip
+AIRFLOW_URL: Final = Setting(
+    variable="VMKEEP_AIRFLOW_URL", option="--airflow-url", meaning="Address of Airflow's pages, for 'vmkeep run'."
+)
+AIRFLOW_USER: Final = Setting(
+    variable="VMKEEP_AIRFLOW_USER", option="--airflow-user", meaning="User of Airflow, for 'vmkeep run'."
+)
+AIRFLOW_PASSWORD: Final = Setting(variable="VMKEEP_AIRFLOW_PASSWORD", secret=True, meaning="Password of that user.")
+AIRFLOW_PASSWORD_FILE: Final = Setting(
+    variable="VMKEEP_AIRFLOW_PASSWORD_FILE", option="--airflow-password-file", is_path=True,
+    meaning="File with the password of Airflow's user.",
+)  # fmt: skip
+AIRFLOW_TOKEN: Final = Setting(
+    variable="VMKEEP_AIRFLOW_TOKEN", secret=True, meaning="Token of Airflow's API, in place of user and password."
+)
 CLAMAV: Final = Setting(
     variable="VMKEEP_CLAMAV", option="--clamav",
     meaning="ClamAV for scans: the socket of clamd, HOST:PORT, or a folder of signatures.",
@@ -122,6 +136,6 @@ SETTINGS: Final = (
     REPOSITORY, PASSPHRASE, PASSPHRASE_FILE, NEW_PASSPHRASE, SECOND_PASSPHRASE, SECOND_PASSPHRASE_FILE, LIMIT_RATE,
     VCENTER, USER, PASSWORD, PASSWORD_FILE, THUMBPRINT, CA_FILE, GUEST_USER, GUEST_PASSWORD,
     GUEST_PASSWORD_FILE, VDDK, DISK_DRIVERS, ARRAY_HOOK, ARRAY_HOOK_SECONDS, LIMITS, CATALOG, CACHE, TIME_ZONE,
-    POLICIES, CLAMAV, YARA,
+    POLICIES, AIRFLOW_URL, AIRFLOW_USER, AIRFLOW_PASSWORD, AIRFLOW_PASSWORD_FILE, AIRFLOW_TOKEN, CLAMAV, YARA,
 )  # fmt: skip
 """All of them, in the order in which people look for them."""

@@ -11,6 +11,7 @@ the libraries that it needs. The other modules are the inside of this package.
 __all__ = [
     "about",
     "agreed_retention",
+    "airflow_view",
     "applying",
     "array_hooks",
     "attach_values",

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Final
 
 from fastapi import HTTPException, Path, status
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from pydantic import Field
 
 from vmkeep.clock import now
 from vmkeep.errors import UsageError
@@ -16,7 +17,7 @@ from vmkeep_airflow.web.access import Viewer, may_administer
 from vmkeep_airflow.web.atwork import find_run, find_work
 from vmkeep_airflow.web.auditlog import note
 from vmkeep_airflow.web.frame import LONGEST, answer_router, data, html, page_router
-from vmkeep_airflow.web.ownapi import OwnApiDep
+from vmkeep_airflow.web.ownapi import OwnApi, OwnApiDep
 from vmkeep_airflow.web.paths import own_path
 from vmkeep_airflow.web.ratelimits import change_limit, find_limits
 from vmkeep_airflow.web.sentforms import SentForm
@@ -59,18 +60,72 @@ def tell_running(user: Viewer) -> Response:
     return data(_load(user))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stopped:
+    """A run that was told to end."""
+
+    dag_id: str
+    run_id: str
+    about: str
+    consequence: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AskedLimit:
+    """A rate limit as somebody asks for it; empty: none any more."""
+
+    limit_rate: Annotated[str, Field(max_length=LONGEST)]
+
+
+@answers.post("/running/stop/{dag_id}/{run_id}", response_model=Stopped, summary="Stop a run, so that it cleans up")
+def tell_to_stop(user: Viewer, api: OwnApiDep, dag_id: _Id, run_id: _Id) -> Response:
+    """Set a run to failed, so that it cleans up, and note who did it."""
+    about = _stop(user, api, dag_id, run_id)
+    return data(Stopped(dag_id=dag_id, run_id=run_id, about=about, consequence=_consequence(dag_id)))
+
+
+@answers.post("/running/limits/{conn_id}", response_model=AskedLimit, summary="Change the rate limit of a repository")
+def tell_limit(user: Viewer, api: OwnApiDep, asked: AskedLimit, conn_id: _Id) -> Response:
+    """Change the rate limit of a repository's connection. Work that runs notices it by itself."""
+    try:
+        _change(user, api, conn_id, asked.limit_rate.strip())
+    except UsageError as error:
+        raise HTTPException(status.HTTP_422_UNPROCESSABLE_CONTENT, str(error)) from error
+    return data(asked)
+
+
 @pages.get("/running/stop/{dag_id}/{run_id}")
 def ask_to_stop(user: Viewer, dag_id: _Id, run_id: _Id) -> HTMLResponse:
     """Ask whether a run shall be stopped, and say what happens then."""
     about = _stoppable(user, dag_id, run_id)
-    words = _WINDOW if dag_id.startswith(PREFIX) else _CONSEQUENCES.get(dag_id, _OTHERS)
+    words = _consequence(dag_id)
     return html("running_stop.html", user, dag_id=dag_id, run_id=run_id, about=about, consequence=words)
 
 
 @pages.post("/running/stop/{dag_id}/{run_id}")
 def stop(user: Viewer, api: OwnApiDep, dag_id: _Id, run_id: _Id) -> Response:
     """Set a run to failed, so that it cleans up, and note who did it."""
-    _stoppable(user, dag_id, run_id)
+    _stop(user, api, dag_id, run_id)
+    return RedirectResponse(own_path("running"), status.HTTP_303_SEE_OTHER)
+
+
+@pages.post("/running/limits/{conn_id}")
+def take_limit(user: Viewer, api: OwnApiDep, sent: SentForm, conn_id: _Id) -> Response:
+    """Change the rate limit of a repository's connection."""
+    typed = (sent.get("limit_rate") or [""])[0].strip()
+    try:
+        _change(user, api, conn_id, typed)
+    except UsageError as error:
+        return _limit_again(user, conn_id, typed, str(error))
+    return RedirectResponse(f"{own_path('running')}#limits", status.HTTP_303_SEE_OTHER)
+
+
+def _stop(user: Any, api: OwnApi, dag_id: str, run_id: str) -> str:
+    """Stop a run, and return its VM, point or policy.
+
+    :raises HTTPException: no such run is in work, the user may not stop it, or Airflow refuses.
+    """
+    about = _stoppable(user, dag_id, run_id)
     known = api.get("dags", dag_id, "dagRuns", run_id)
     line = f"stopped by {user.get_name()} in the web view"
     before = str((known.data.get("note") if isinstance(known.data, dict) else None) or "")
@@ -78,21 +133,23 @@ def stop(user: Viewer, api: OwnApiDep, dag_id: _Id, run_id: _Id) -> Response:
     answer = api.patch("dags", dag_id, "dagRuns", run_id, body={"state": "failed", "note": noted})
     if not answer.is_good:
         raise HTTPException(answer.code, f"Airflow did not stop it: {answer.why}")
-    return RedirectResponse(own_path("running"), status.HTTP_303_SEE_OTHER)
+    return about
 
 
-@pages.post("/running/limits/{conn_id}")
-def take_limit(user: Viewer, api: OwnApiDep, sent: SentForm, conn_id: _Id) -> Response:
-    """Change the rate limit of a repository's connection."""
+def _change(user: Any, api: OwnApi, conn_id: str, rate: str) -> None:
+    """Change a limit, and note it.
+
+    :raises HTTPException: the user may not.
+    :raises UsageError: the rate is none.
+    """
     if not may_administer(user, conn_id):
         raise HTTPException(status.HTTP_403_FORBIDDEN, "Only who may edit the connection in Airflow changes its limit.")
-    typed = (sent.get("limit_rate") or [""])[0].strip()
-    try:
-        before = change_limit(api, conn_id, typed)
-    except UsageError as error:
-        return _limit_again(user, conn_id, typed, str(error))
-    note(user, LIMIT, connection_id=conn_id, before=before, after=typed or None)  # Airflow's own row hides the values
-    return RedirectResponse(f"{own_path('running')}#limits", status.HTTP_303_SEE_OTHER)
+    before = change_limit(api, conn_id, rate)
+    note(user, LIMIT, connection_id=conn_id, before=before, after=rate or None)  # Airflow's own row hides the values
+
+
+def _consequence(dag_id: str) -> str:
+    return _WINDOW if dag_id.startswith(PREFIX) else _CONSEQUENCES.get(dag_id, _OTHERS)
 
 
 def _limit_again(user: Any, conn_id: str, typed: str, why: str) -> HTMLResponse:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from urllib.parse import quote
 
 import pytest
 
 from tests.browsing import expect
+from tests.command_line import run_here
 from tests.integration.airflow.running.test_web_view import KINDS, PICTURES, watched
 from tests.integration.airflow.running.test_web_view import browser as browser  # a fixture
 from tests.patience import HANG, eventually
+from vmkeep.errors import NotFoundError
 
 pytestmark = [pytest.mark.airflow, pytest.mark.slow]
 LIMIT = "50MiB"
@@ -53,6 +56,14 @@ def test_a_copy_is_seen_slowed_and_stopped_from_its_page_and_leaves_no_snapshot(
         page.set_viewport_size({"width": width, "height": 900})
         page.screenshot(path=PICTURES / f"running-{scheme}-{width}.png", full_page=True)
         assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+
+    known = {"VMKEEP_AIRFLOW_URL": url, "VMKEEP_AIRFLOW_TOKEN": api._token, "VMKEEP_CONFIG": "/dev/null"}
+    listed = run_here("run", "list", "--json", **known)
+    assert run in [each["run_id"] for each in json.loads(listed.stdout)["runs"]], listed.stderr
+    assert run_here("run", "stop", "vm_backup", "of-nobody", **known).returncode == NotFoundError.exit_code
+    assert LIMIT in run_here("run", "limit", another, **known).stdout
+    told = json.loads(run_here("run", "windows", "--json", **known).stdout)
+    assert (told["components"], "always" in {row["policy"] for row in told["rows"]}) == ([], True)
 
     form = page.locator(f'form[action$="/limits/{another}"]')
     expect(form.locator("input")).to_have_value(LIMIT)
