@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,12 +19,14 @@ from airflow.sdk.exceptions import (
 )
 
 from vmkeep.flows import exports
+from vmkeep.flows.policy_exports import exports_due
 from vmkeep.images import check_export_name, import_images
 from vmkeep.model.exports import ExportRequest, ImageFormat
 from vmkeep.model.limits import Holder, Limit
 from vmkeep.model.overwrite import Verify
 from vmkeep.model.point import RestorePoint
 from vmkeep.model.portable import Drivers, Hypervisor
+from vmkeep.model.proofs import PointProof, ProofKind, ProofResult
 from vmkeep.policy import field_of, read_file
 from vmkeep.repository import Repository, create_repository
 from vmkeep_airflow.operators.choose_exports import ChooseExportsOperator, points_announced
@@ -281,6 +284,24 @@ def test_a_policys_new_points_are_exported_to_each_of_its_places_and_nothing_els
     assert {one["name"] for one in chosen} == {"web01-5029ab12"}
     with pytest.raises(AirflowSkipException, match="no new point"):
         choose.execute(context_of(**announced(other.ref)))
+
+
+def test_a_point_that_failed_a_check_replaces_no_export_until_a_check_of_its_kind_passes(repository, policy, tmp_path):
+    point = sealed(repository, tmp_path, "web01", "nightly", 1)
+    choose = ChooseExportsOperator(task_id="choose", policy=policy)
+
+    def prove(result: ProofResult, hour: int) -> None:
+        at = point.taken_at + timedelta(hours=hour)
+        repository.proofs.add(point.ref, PointProof(kind=ProofKind.BOOT, result=result, at=at, run=f"r{hour}"))
+
+    for hour, result in enumerate((ProofResult.FAILED, ProofResult.UNDECIDED)):
+        prove(result, hour)
+        with pytest.raises(AirflowSkipException, match="no new point"):
+            choose.execute(context_of(**announced(point.ref)))
+        (why,) = exports_due(repository, policy, {point.ref}).left
+        assert why.endswith("has failed a check (boot), so it is not exported, and the export before it stays")
+    prove(ProofResult.PASSED, 3)
+    assert {one["point"] for one in choose.execute(context_of(**announced(point.ref)))} == {point.ref}
 
 
 def test_a_run_by_hand_exports_the_newest_point_of_each_vm_of_the_policy(repository, policy, tmp_path):

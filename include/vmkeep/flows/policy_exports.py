@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
+from vmkeep.flows.failed_checks import failed_checks
 from vmkeep.flows.policy_copies import newest_announced
 from vmkeep.images import safe_name
 from vmkeep.model.exports import ExportRequest
@@ -29,12 +30,14 @@ class DueExports:
 def exports_due(repository: Repository, policy: Policy, refs: Collection[str] | None) -> DueExports:
     """Return the exports of a policy's newest points.
 
-    A point that is marked damaged or suspect is not exported, because its export would replace a good one.
+    A point that is marked damaged or suspect, or has failed a check, is not exported, because its export would replace
+    a good one.
 
     :param refs: the points that were made since the last exports, also those of other policies and repositories;
         ``None``: the policy's newest point of each VM is due.
     """
     marks = repository.marks.all()
+    failed = failed_checks(repository)
     requests: list[ExportRequest] = []
     left: list[str] = []
     for read in newest_announced(repository, refs):
@@ -43,6 +46,11 @@ def exports_due(repository: Repository, policy: Policy, refs: Collection[str] | 
         elif read.point.policy == policy.name:
             if (of_point := marks.get(read.point.ref)) is not None and not of_point.good:
                 left.append(f"{read.point.ref} of VM {read.point.vm.name} is damaged or suspect, so it is not exported")
+            elif kinds := failed.get(read.point.ref):
+                left.append(
+                    f"{read.point.ref} of VM {read.point.vm.name} has failed a check ({', '.join(kinds)}), so it is "
+                    "not exported, and the export before it stays"
+                )
             else:
                 requests += [_request(read.point, export) for export in policy.exports]
     return DueExports(requests=tuple(requests), left=tuple(left))
