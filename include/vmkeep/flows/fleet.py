@@ -280,7 +280,7 @@ def _vms_of(found: _Found, policies: Mapping[str, Policy]) -> list[FleetVm]:
         # A VM that was backed up since the last look had no point then, and is found by its place.
         places = [without.pop(each) for each in found.places[key] if each in without]
         known = noted.pop(key, None) or next(iter(places), None)
-        vms.append(replace(_with_points(summaries, known, policies), failed=tuple(sorted(failed[key]))))
+        vms.append(_with_points(summaries, known, policies, failed[key]))
     vms += [_without_points(each, policies) for each in (*without.values(), *noted.values())]
     return vms
 
@@ -316,7 +316,9 @@ def _knows(vm: NotedVm) -> tuple[bool, bool, bool, int]:
     return vm.ref is not None, vm.asked, bool(vm.policy), vm.proved or 0
 
 
-def _with_points(summaries: Sequence[VmSummary], noted: NotedVm | None, policies: Mapping[str, Policy]) -> FleetVm:
+def _with_points(
+    summaries: Sequence[VmSummary], noted: NotedVm | None, policies: Mapping[str, Policy], failed: Iterable[str]
+) -> FleetVm:
     newest = max(summaries, key=lambda each: (each.newest is not None, each.newest or datetime.min.replace(tzinfo=UTC)))
     policy = noted.policy if noted is not None and noted.asked else newest.policy
     return FleetVm(
@@ -338,6 +340,7 @@ def _with_points(summaries: Sequence[VmSummary], noted: NotedVm | None, policies
         asked_by=newest.policy,
         counting=_counting(policies.get(policy)),
         place=noted.vm if noted is not None and noted.asked else "",
+        failed=tuple(sorted(failed)),
         fault=_newer_fault(summaries, newest.newest),
     )
 
