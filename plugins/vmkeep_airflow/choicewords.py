@@ -82,7 +82,7 @@ WORDS: Mapping[str, Mapping[str, str]] = {
         "virtio": "virtio: fast, if the guest has its drivers",
         "safe": "devices that every guest knows",
     },
-    "files": {"all": "all files", "changed": "files that changed since the last scan"},
+    "files": {"all": "all files", "changed": "files that differ from the VM's last clean point"},
     "levels": {
         "written": "written: a sample of the blocks is read",
         "all": "all: every block is read and compared",

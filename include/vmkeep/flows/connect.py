@@ -18,6 +18,7 @@ from vmkeep.transfer import choose_driver, probe_driver
 from vmkeep.vsphere.onelogin import one_session
 from vmkeep.vsphere.server import server_uuid
 from vmkeep.vsphere.session import Session, open_session
+from vmkeep.vsphere.vmnames import vms_named
 
 log = logging.getLogger(__name__)
 
@@ -37,10 +38,13 @@ def fence_deadline(run: str) -> Deadline:
 
 @contextmanager
 def open_vsphere(site: Site) -> Iterator[Session]:
-    """Open a session with the site's vCenter. Its certificate is checked before the password is sent."""
+    """Open a session with the site's vCenter. Its certificate is checked before the password is sent.
+
+    Errors of the body name VMs by name and id.
+    """
     if site.vcenter is None:
         raise UsageError("no vCenter is given")
-    with open_session(site.vcenter) as session:
+    with open_session(site.vcenter) as session, vms_named(session):
         yield session
 
 

@@ -5,8 +5,8 @@ All other packages see managed object ids (``vm-16``) and model values.
 *The connection*: ``session`` (over ``connection``, ``stub``, ``trust``, ``http``, ``tickets``) and ``onelogin``, calls
 and their faults (``api``, ``tasks``, ``properties``, ``looks``, ``faults``), and ``server``, the identity of a vCenter
 or host. *The inventory*: ``inventory``, ``describe``, ``names``, ``paths``, ``machines``, ``claims``, ``rights``,
-``roles``; ``choosing`` finds the VMs that fit a selector (``vmfacts``, ``records``, ``surroundings``, ``tags``,
-``automation``).
+``roles``; ``vmnames`` completes errors; ``choosing`` finds the VMs that fit a selector (``vmfacts``, ``records``,
+``surroundings``, ``tags``, ``automation``).
 *A backup*: ``snapshots`` (``snapshottree``), ``remains``, ``changes``, ``vmfiles``, ``sharing``, ``disturbances``,
 ``relocation``, ``reach``, ``rdms``, ``guestcommands``, ``tools``; ``hostbundles`` for the configuration of a host.
 *A file back into a guest*: ``guestuploads``. *A sweep*: ``traces`` and ``attached``.
@@ -91,6 +91,7 @@ __all__ = [
     "traces",
     "vmfacts",
     "vmfiles",
+    "vmnames",
     "vmnotes",
     "vmtags",
 ]  # fmt: skip
