@@ -13,9 +13,11 @@ from airflow.sdk.exceptions import AirflowFailException
 from tests.dags.test_window_notices import Events, TaskInstance, server  # noqa: F401
 from tests.quality_world import point
 from vmkeep.catalog import open_catalog
+from vmkeep.clock import now
+from vmkeep.quality import Finding, Judgement, QualityReport, Severity
 from vmkeep.repository import create_repository, open_repository
 from vmkeep_airflow.assets import ANNOUNCED, WINDOWS
-from vmkeep_airflow.operators.check_quality import CheckQualityOperator
+from vmkeep_airflow.operators.check_quality import CheckQualityOperator, with_checks_at_work
 from vmkeep_airflow.runnotes import not_met
 
 
@@ -66,3 +68,29 @@ def test_a_failure_in_one_repository_is_told_to_its_people_and_hides_no_other_re
     assert [to for to, _ in server.mails] == ["me@example.com"]
     with open_catalog(f"sqlite:///{site}/first.db") as catalog, open_repository(str(site / "first")) as repository:
         assert len(catalog.kept_reports(repository.id, most=9)) == 1
+
+
+def test_a_vm_without_a_young_proof_whose_policy_is_being_checked_is_said_to_be_and_stays_a_failure():
+    def finding(policy):
+        return Finding(severity=Severity.FAILURE, vm="db01", policy=policy, point=None, disk=None, text="never proved")
+
+    def judged(name, *policies):
+        findings = tuple(map(finding, policies))
+        return Judgement(id=name, title="", meaning="", remedy="", found=len(findings), findings=findings)
+
+    asked: list[str] = []
+
+    def at_work(dag_id):
+        asked.append(dag_id)
+        return {"verify_points_nightly": 2}.get(dag_id, 0)
+
+    report = QualityReport(
+        check="c", repository="r", location="/r", at=now(), seconds=1.0, points=1, vms=1, sampled=0,
+        vcenters=(), policies=("nightly",),
+        judgements=(judged("proof-age", "nightly", "nightly", "weekly", ""), judged("rpo", "nightly")),
+    )  # fmt: skip
+    proofs, rpo = with_checks_at_work(report, at_work).judgements
+    told = "never proved; maybe being checked now: 2 runs of verify_points_nightly are at work"
+    assert [each.text for each in proofs.findings] == [told, told, "never proved", "never proved"]
+    assert (proofs.failed, rpo) == (True, report.judgements[1]), "nobody knows whether they will pass"
+    assert asked == ["verify_points_nightly", "verify_points_weekly"], "Airflow is asked once for each policy"

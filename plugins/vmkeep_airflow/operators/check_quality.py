@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator, Context
-from airflow.sdk.exceptions import AirflowFailException
+from airflow.sdk.api.client import ServerResponseError
+from airflow.sdk.exceptions import AirflowFailException, AirflowRuntimeError
 
 from vmkeep.errors import UsageError, VmKeepError
-from vmkeep.model.wording import counted
+from vmkeep.model.wording import agreeing, counted
 from vmkeep.policy import NotifyWhen, Policy
 from vmkeep.retention import parse_rule, parse_zone
 from vmkeep_airflow.alarms import tell_each
@@ -19,12 +21,13 @@ from vmkeep_airflow.hooks.fields import MissingConnectionError
 from vmkeep_airflow.hooks.repository import RepositoryHook
 from vmkeep_airflow.hooks.vsphere import VsphereHook
 from vmkeep_airflow.notices import Notice, NoticeKind
-from vmkeep_airflow.policies import policy_files
+from vmkeep_airflow.policies import CHECKS, policy_files
 from vmkeep_airflow.site import repository_site
 
 if TYPE_CHECKING:
     from vmkeep.flows.capacity import RetentionTerms
     from vmkeep.flows.quality import Inventory, QualityReport
+    from vmkeep.quality import Judgement
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +54,7 @@ class CheckQualityOperator(BaseOperator):
         problems: dict[str, list[str]] = {}
         for repository in dict.fromkeys(policy.repository for policy in policies):
             try:
-                report = _checked(repository, policies)
+                report = with_checks_at_work(_checked(repository, policies), lambda each: _at_work(context["ti"], each))
             except MissingConnectionError as error:
                 self.log.warning("not looked at: %s", error)
             except VmKeepError as error:
@@ -108,6 +111,40 @@ def _inventories(own: Sequence[Policy], policies: Sequence[Policy]) -> Iterator[
             continue
         takers = tuple(policy for policy in policies if policy.vsphere == vsphere)
         yield Inventory(vcenter=vcenter, policies=takers)
+
+
+def with_checks_at_work(report: QualityReport, at_work: Callable[[str], int]) -> QualityReport:
+    """Return a report that says of VMs without a young proof if checks of their policy are at work, and may prove them.
+
+    They stay failures, because nobody knows here which VMs those checks are about, or whether they will pass.
+
+    :param at_work: returns the number of runs of a DAG that have not ended.
+    """
+    known: dict[str, str] = {}
+
+    def words(policy: str) -> str:
+        if policy not in known:
+            number = at_work(f"{CHECKS}{policy}") if policy else 0
+            runs = f"{counted(number, 'run')} of {CHECKS}{policy} {agreeing(number, 'is', 'are')} at work"
+            known[policy] = f"; maybe being checked now: {runs}" if number else ""
+        return known[policy]
+
+    def told(one: Judgement) -> Judgement:
+        if one.id != "proof-age":
+            return one
+        findings = tuple(replace(each, text=f"{each.text}{words(each.policy)}") for each in one.findings)
+        return replace(one, findings=findings)
+
+    return replace(report, judgements=tuple(told(one) for one in report.judgements))
+
+
+def _at_work(ti: Any, dag_id: str) -> int:
+    """Return the number of runs of a DAG that have not ended; 0 also if Airflow does not tell."""
+    try:
+        return int(ti.get_dr_count(dag_id=dag_id, states=["queued", "running"]))
+    except (AirflowRuntimeError, ServerResponseError) as error:
+        log.warning("whether %s is at work is not known: %s", dag_id, error)
+        return 0
 
 
 def lines_of(report: QualityReport) -> Iterator[str]:
