@@ -113,34 +113,6 @@ def test_the_fleet_stands_in_airflows_navigation_follows_its_theme_and_leads_bac
     context.close()
 
 
-FORMS = (
-    "vm_backup", "vm_restore", "disk_attach", "restore_undo", "restore_accept", "export_point", "malware_scan",
-    "verify_points", "disaster_recovery", "repository_maintenance", "repository_check", "host_config_backup",
-    "snapshot_sweep", "guest_checks",
-)  # fmt: skip
-"""The DAGs that a person starts with a form."""
-
-
-def test_the_form_of_each_dag_opens_with_its_fields_and_no_error(airflow, api, browser):
-    PICTURES.mkdir(parents=True, exist_ok=True)
-    url = airflow.home.url
-    context = browser.new_context(viewport={"width": 1400, "height": 1000})
-    context.set_default_timeout(HANG * 1000)
-    context.add_cookies([{"name": "_token", "value": api._token, "url": url}])
-    page = context.new_page()
-    faults = watched(page, url)
-    for dag_id in FORMS:
-        params = api.call("GET", f"/api/v2/dags/{dag_id}/details")["params"]
-        page.goto(f"{url}/dags/{dag_id}")
-        page.get_by_role("button", name="Trigger", exact=True).first.click()
-        form = page.get_by_role("dialog")
-        for name in params:
-            expect(form.locator(f"[name='element_{name}']").first).to_be_attached()
-        page.screenshot(path=PICTURES / f"form-{dag_id}.png", full_page=True)
-        assert faults == [], dag_id
-    context.close()
-
-
 def watched(page: Page, url: str) -> list[str]:
     """Return a list that gets a line for each error on the page, and for each call to another server."""
     faults: list[str] = []
