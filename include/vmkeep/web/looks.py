@@ -17,5 +17,5 @@ def not_known(fleet: Fleet) -> str:
         return ""
     if len(unlooked) == len(fleet.repositories):
         return "which VMs have no policy, and which checks failed, is not known yet: switch on the DAG data_quality"
-    words = f"{counted(len(unlooked), 'repository', 'repositories')} never looked at: {', '.join(unlooked)}"
-    return f"{words}: data_quality has to run for each of them"
+    number = counted(len(unlooked), "repository was", "repositories were")
+    return f"{number} never looked at ({', '.join(unlooked)}): run the DAG data_quality"

@@ -305,7 +305,7 @@ def test_the_fleet_and_the_policies_are_not_called_safe_before_anybody_looked(tm
 
     seen = replace(fleet, repositories=(*fleet.repositories, replace(fleet.repositories[0], at=NOW, location="/b")))
     part = fleet_page(seen, FleetQuery(), now=NOW, trends=lambda _: {})
-    assert part.unknown.startswith("1 repository never looked at: connection vmkeep_default")
+    assert part.unknown.startswith("1 repository was never looked at (connection vmkeep_default)")
 
 
 def test_a_vm_that_no_policy_ever_had_is_not_said_to_have_lost_one(look):
