@@ -73,7 +73,7 @@ def heal(
         healing.run(on_progress)
         return healing.report()
     run = f"heal-{secrets.token_hex(8)}"
-    with repository.at_work(run) as begun, repository.open_writer(run=run, begun=begun) as writer:
+    with repository.at_work(run) as begun, repository.open_writer(run=run, begun=begun, alone=True) as writer:
         healing = _Healing(repository, source, writer)
         healing.run(on_progress)
         writer.flush()

@@ -20,6 +20,7 @@ from vmkeep.maintenance.storetime import store_time
 from vmkeep.maintenance.tidy import forget_sweeps, remove_dead_forgettings, remove_dead_runs
 from vmkeep.model.job import Progress
 from vmkeep.repository import Repository
+from vmkeep.repository.notes import remove_dead_announcements
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,6 +122,7 @@ def _tidy(repository: Repository, plan: PrunePlan) -> tuple[int, int]:
     forget_sweeps(repository, plan.margins, time=time)
     remove_dead_forgettings(repository, plan.margins, time=time)
     repository.uses.remove_dead(time=time)
+    remove_dead_announcements(repository.blobs, time=time)
     return removed, leftovers
 
 

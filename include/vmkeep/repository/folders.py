@@ -15,12 +15,29 @@ FORGETTINGS = "forgettings/"
 RECOVERIES = "recoveries/"
 USES = "uses/"
 FILES = "files/"
+STORING = "storing/"
 PROOFS = "proofs/"
 KEYS = "keys/"
 PROBES = "probes/"
 
 FULL = frozenset(
-    {PACKS, INDEX, POINTS, SEALED, MARKS, PROOFS, DAMAGE, RUNS, PLANS, SWEEPS, FORGETTINGS, RECOVERIES, USES, FILES}
+    {
+        PACKS,
+        INDEX,
+        POINTS,
+        SEALED,
+        MARKS,
+        PROOFS,
+        DAMAGE,
+        RUNS,
+        PLANS,
+        SWEEPS,
+        FORGETTINGS,
+        RECOVERIES,
+        USES,
+        FILES,
+        STORING,
+    }
 )
 """Folders that only a repository, or the rest of one, has."""
 

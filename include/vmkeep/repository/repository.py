@@ -110,6 +110,7 @@ class Repository:
         self._index = Index(store, self.framer, cache=self.cache)
         self._blocks = BlockReader(store, self.framer, self._index)
         self._lock = threading.Lock()
+        self._refreshing = threading.Lock()
         self._loaded = False
         self._own_tries: dict[str, list[str]] = defaultdict(list)
         """By run, the tries that writers of this object began. They end when the run seals its point here."""
@@ -152,7 +153,8 @@ class Repository:
 
     def _refresh(self) -> None:
         """Refresh the index, after loading the packs and frames that it must avoid."""
-        _load(self._index, self.damage.load(), self.sweep_records.avoided())
+        with self._refreshing:
+            _load(self._index, self.damage.load(), self.sweep_records.avoided())
 
     def fresh_index(self) -> Index:
         """Load the index anew and return it, for callers that need its state as of now."""
@@ -172,10 +174,11 @@ class Repository:
         """Begin a try that this process carries out alone, and hold a lease for it until the context is left."""
         return tries.at_work(self.blobs, self.framer, run, ended=self._ended_tries)
 
-    def open_writer(self, *, run: str, begun: str | None = None) -> BlockWriter:
+    def open_writer(self, *, run: str, begun: str | None = None, alone: bool = False) -> BlockWriter:
         """Return a writer of blocks and map pages for one copy of a run; use it as a context manager.
 
         :param begun: the id of the try that the writer is part of; ``None``: begin a try for this writer.
+        :param alone: leave no block to other writers, because the caller tells the index what to avoid.
         :raises RepositoryError: the repository cannot be written to.
         """
         try:
@@ -184,16 +187,22 @@ class Repository:
             raise
         except StoreError as error:
             raise RepositoryError(f"{self.location}: cannot be written to for run {run}: {error}") from error
-        return self.open_mover(run=run, begun=begun)
+        return self._open_writer(run, begun, None if alone else self._refresh)
 
     def open_mover(self, *, run: str, begun: str | None = None) -> BlockWriter:
-        """Return a writer for maintenance, which moves stored content. It does not check for a full store."""
+        """Return a writer for maintenance, which moves stored content.
+
+        It does not check for a full store, and leaves nothing to other writers.
+        """
+        return self._open_writer(run, begun, None)
+
+    def _open_writer(self, run: str, begun: str | None, refresh: Callable[[], None] | None) -> BlockWriter:
         begun_try = tries.BegunTry(self.blobs, self.framer, run, begun)  # begin it before the index is loaded
         if begun_try.id != begun:
             self._own_tries[run].append(begun_try.id)
         self._refresh()
         self._loaded = True
-        return BlockWriter(self.blobs, self.framer, self._index, begun_try)
+        return BlockWriter(self.blobs, self.framer, self._index, begun_try, refresh=refresh)
 
     def open_blocks(self) -> BlockReader:
         """Return the reader of blocks."""
@@ -415,6 +424,14 @@ class Repository:
 
 
 def _load(index: Index, damage: KnownDamage, condemned: frozenset[bytes]) -> None:
-    index.avoid(damage.whole_packs | condemned, damage.bad_frames)
+    """Refresh an index. Writers may look in it meanwhile.
+
+    Until the segments are fresh, the packs of before are avoided, too. A pack that maintenance has deleted may be named
+    by an old segment here, and by no record any more.
+    """
+    packs, frames = damage.whole_packs | condemned, damage.bad_frames
+    old_packs, old_frames = index.avoided
+    index.avoid(packs | old_packs, frames | old_frames)
     index.distrust(damage.segments)
     index.refresh()
+    index.avoid(packs, frames)

@@ -47,7 +47,7 @@ def make_sink():
 
 
 def submit(sink, number):
-    pack = OpenPack(Kind.BLOCK, sink.buffer(), FRAMER)
+    pack = OpenPack(Kind.BLOCK, sink.room(), FRAMER)
     content = b"block %d" % number
     pack.append(FRAMER.pack(Kind.BLOCK, FRAMER.digester.of(Kind.BLOCK, content), content))
     sink.submit(pack)
@@ -124,7 +124,7 @@ def test_a_closed_sink_stores_nothing_that_still_waits_and_wakes_who_waits(make_
 
     def want_buffer():
         try:
-            sink.buffer()
+            sink.room()
         except RuntimeError as error:
             errors.append(str(error))
 

@@ -2,6 +2,9 @@
 
 There are few buffers. A thread takes a full buffer, stores its pack and gives the buffer back. A caller that finds no
 free buffer waits. If storing fails, the waiting caller gets the error.
+
+Before a pack is stored it is reviewed, because others may have stored its blocks meanwhile. A pack from which much was
+taken is handed back to be filled, unless somebody waits until everything is durable.
 """
 
 from __future__ import annotations
@@ -18,7 +21,14 @@ class PackSink:
     """Stores packs of one kind in its own threads."""
 
     def __init__(
-        self, store: BlobStore, *, threads: int, buffers: int, size: int, landed: Callable[[PackContents], None]
+        self,
+        store: BlobStore,
+        *,
+        threads: int,
+        buffers: int,
+        size: int,
+        landed: Callable[[PackContents], None],
+        review: Callable[[OpenPack, bool], bool] = lambda _pack, _to_fill: True,
     ) -> None:
         """Prepare. No thread starts before the first pack is submitted.
 
@@ -27,13 +37,18 @@ class PackSink:
             the store.
         :param size: bytes of a buffer, which is the largest size of a pack.
         :param landed: called after each pack is durable, in the thread that stored it.
+        :param review: called before a pack is stored, in the thread that stores it, and told whether the pack can be
+            filled again. It may take frames out, and returns whether the pack is to be stored now.
         """
         self._store = store
         self._landed = landed
+        self._review = review
         self._size = size
         self._unstarted = threads
         self._unused = buffers
         self._free: list[PackBuffer] = []
+        self._handed_back: list[OpenPack] = []
+        self._gathering = False
         self._waiting: deque[OpenPack] = deque()
         self._undone: set[OpenPack] = set()
         self._error: BaseException | None = None
@@ -41,11 +56,15 @@ class PackSink:
         self._changed = threading.Condition()
         self._threads: list[threading.Thread] = []
 
-    def buffer(self) -> PackBuffer:
-        """Return a buffer for a new pack. Wait while all buffers are in use."""
+    def room(self) -> OpenPack | PackBuffer:
+        """Return a pack that was handed back, or a buffer for a new one. Wait while all buffers are in use."""
         with self._changed:
-            self._changed.wait_for(lambda: self._free or self._unused or self._error or self._closed)
+            self._changed.wait_for(
+                lambda: self._handed_back or self._free or self._unused or self._error or self._closed
+            )
             self._raise()
+            if self._handed_back:
+                return self._handed_back.pop()
             if self._free:
                 return self._free.pop()
             self._unused -= 1
@@ -64,6 +83,16 @@ class PackSink:
                 self._threads.append(thread)
             self._changed.notify_all()
 
+    def gather(self) -> None:
+        """Queue the packs that were handed back, and hand none back until :meth:`drain` returns."""
+        with self._changed:
+            self._raise()
+            self._gathering = True
+            self._waiting.extend(self._handed_back)
+            self._undone.update(self._handed_back)
+            self._handed_back.clear()
+            self._changed.notify_all()
+
     def drain(self) -> None:
         """Return once all packs that were submitted before this call are durable.
 
@@ -72,6 +101,7 @@ class PackSink:
         with self._changed:
             before = self._undone.copy()
             self._changed.wait_for(lambda: self._error or self._closed or before.isdisjoint(self._undone))
+            self._gathering = False
             self._raise()
 
     def close(self) -> None:
@@ -92,18 +122,28 @@ class PackSink:
     def _run(self) -> None:
         while (pack := self._next()) is not None:
             try:
-                data, contents = pack.finish()
-                self._store.put(pack_key(pack.id), data)
-                self._landed(contents)
+                if stores := self._review(pack, not self._gathering):
+                    data, contents = pack.finish()
+                    self._store.put(pack_key(pack.id), data)
+                    self._landed(contents)
             except BaseException as error:  # noqa: BLE001 - raised again in the waiting threads
                 with self._changed:
                     self._error = self._error or error
                     self._changed.notify_all()
                 return
-            with self._changed:
-                self._free.append(pack.buffer)
+            self._done_with(pack, stored=stores)
+
+    def _done_with(self, pack: OpenPack, *, stored: bool) -> None:
+        with self._changed:
+            if not stored and pack.count and self._gathering:
+                self._waiting.append(pack)  # somebody began to wait for it during the review
+            else:
                 self._undone.discard(pack)
-                self._changed.notify_all()
+                if stored or not pack.count:
+                    self._free.append(pack.buffer)
+                else:
+                    self._handed_back.append(pack)
+            self._changed.notify_all()
 
     def _next(self) -> OpenPack | None:
         with self._changed:

@@ -6,17 +6,23 @@ sealed only if the index finds all of its blocks.
 
 from __future__ import annotations
 
+import logging
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
 from vmkeep.blobs import BlobStore, Bytes, is_remote
 from vmkeep.errors import Recovery, StoreError, VmKeepError
+from vmkeep.repository.blocks import otherwriters
+from vmkeep.repository.blocks.otherwriters import OtherWriters
 from vmkeep.repository.blocks.sink import PackSink
-from vmkeep.repository.frames import Framer, Kind, OpenPack, PackContents, Packed
+from vmkeep.repository.frames import Framer, Kind, OpenPack, PackBuffer, PackContents, Packed
 from vmkeep.repository.index import Index
-from vmkeep.repository.notes import BegunTry
+from vmkeep.repository.notes import Announcements, BegunTry
+
+log = logging.getLogger(__name__)
 
 PACK_SIZE = 64 << 20
 """Largest pack of blocks, in bytes."""
@@ -29,10 +35,24 @@ _REMOTE_PUTS = 3
 class BlockWriter:
     """The writer of one copy. Thread-safe, except :meth:`flush` and closing, which one thread calls.
 
-    It needs no lock against other writers. If two of them store a block at the same time, it is stored twice.
+    It needs no lock against other writers. Of two that have a block at the same time, one mostly leaves it to the
+    other (:mod:`vmkeep.repository.blocks.otherwriters`); else it is stored twice, which does no harm.
     """
 
-    def __init__(self, store: BlobStore, framer: Framer, index: Index, begun_try: BegunTry) -> None:
+    def __init__(
+        self,
+        store: BlobStore,
+        framer: Framer,
+        index: Index,
+        begun_try: BegunTry,
+        *,
+        refresh: Callable[[], None] | None = None,
+    ) -> None:
+        """Prepare.
+
+        :param refresh: loads what is new in the index, after the packs and frames that it must avoid; ``None``: look at
+            no other writer, because the caller tells the index what to avoid.
+        """
         self._framer = framer
         self._begun_try = begun_try
         self._index = index
@@ -43,12 +63,28 @@ class BlockWriter:
         self._held = False
         self._broken = False
         self._stored = 0
+        self._spared = 0
+        self._named = 0
         self._landed: list[PackContents] = []
+        self._naming = threading.Lock()
+        self._announcements = Announcements(store, framer)
+        self._announced: set[bytes] = set()
+        self._looks = False
+        self._others = None
+        if refresh is not None:
+            self._others = OtherWriters(self._announcements, index, refresh, self._unnamed, self._name_landed)
         remote = is_remote(store)
         sizes = {Kind.BLOCK: PACK_SIZE // 2 if remote else PACK_SIZE, Kind.PAGE: PAGE_PACK_SIZE}
         threads = _REMOTE_PUTS if remote else 1
         self._sinks = {
-            kind: PackSink(store, threads=threads, buffers=threads + 1, size=size, landed=self._landed.append)
+            kind: PackSink(
+                store,
+                threads=threads,
+                buffers=threads + 1,
+                size=size,
+                landed=self._landed.append,
+                review=self._review,
+            )
             for kind, size in sizes.items()
         }
         self._open: dict[Kind, OpenPack | None] = dict.fromkeys(sizes)
@@ -65,12 +101,15 @@ class BlockWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Stop the threads. Put stored packs into the index that no :meth:`flush` put there, if the store responds."""
+        if self._others is not None:
+            self._others.stop()
         for sink in self._sinks.values():
             sink.close()
         died = error is not None and not isinstance(error, (Exception, KeyboardInterrupt))
         if not died and getattr(error, "recovery", None) is not Recovery.RETRY:
             with suppress(VmKeepError):  # the next try stores their content again, and a prune removes these packs
                 self._name_landed()
+                self._withdraw(self._announced.copy())  # of packs that were given up
 
     @property
     def begun(self) -> str:
@@ -80,7 +119,7 @@ class BlockWriter:
     @property
     def bytes_stored(self) -> int:
         """Bytes of frames and index segments that this writer has written or is about to write."""
-        return self._stored
+        return self._stored + self._named - self._spared
 
     def add(self, kind: Kind, digest: bytes, raw: Bytes) -> int:
         """Store content unless it is there already; return the bytes of its frame, or 0 if it was there.
@@ -141,8 +180,15 @@ class BlockWriter:
                 self._open[kind] = None
                 self._sinks[kind].submit(pack)
                 pack = None
-            if pack is None:
-                pack = self._open[kind] = OpenPack(kind, self._sinks[kind].buffer(), self._framer)
+            while pack is None:
+                room = self._sinks[kind].room()
+                if isinstance(room, PackBuffer):
+                    pack = OpenPack(kind, room, self._framer)
+                elif room.fits(packed):
+                    pack = room
+                else:
+                    self._sinks[kind].submit(room)
+            self._open[kind] = pack
             length = pack.append(packed)
             self._stored += length
         return length
@@ -163,6 +209,7 @@ class BlockWriter:
                     if (pack := self._open[kind]) is not None:
                         self._open[kind] = None
                         sink.submit(pack)
+                    sink.gather()
             finally:
                 self._held = False
                 self._changed.notify_all()
@@ -173,8 +220,40 @@ class BlockWriter:
             self._landing = set()
 
     def _name_landed(self) -> None:
-        packs = self._landed.copy()
-        if packs:
-            self._stored += self._index.store_segment(packs)
-            del self._landed[: len(packs)]
-            self._begun_try.require([pack.pack_id for pack in packs])
+        with self._naming:
+            packs = self._landed.copy()
+            if packs:
+                self._named += self._index.store_segment(packs)
+                del self._landed[: len(packs)]
+                self._begun_try.require([pack.pack_id for pack in packs])
+                self._withdraw({pack.pack_id for pack in packs})
+
+    def _unnamed(self) -> bytes:
+        """Return the digests in packs that are stored and not in the index yet, one after another."""
+        return b"".join(pack.digests for pack in self._landed.copy())
+
+    def _review(self, pack: OpenPack, to_fill: bool) -> bool:
+        """Take out of a pack what others have stored; return whether it is to be stored now."""
+        if self._others is None or pack.kind is not Kind.BLOCK:
+            return True
+        self._looks = self._looks or pack.used >= otherwriters.WORTHWHILE
+        if not self._looks:
+            return True
+        before = pack.used
+        self._announced.add(pack.id)
+        try:
+            self._others.thin_out(pack, to_fill=to_fill)
+        except StoreError as error:
+            log.info("cannot look at the blocks that other writers store: %s", error)
+        with self._naming:
+            self._spared += before - pack.used
+        stores = pack.count > 0 and not (to_fill and pack.used < before and otherwriters.has_room(pack))
+        if not stores:
+            self._withdraw({pack.id})
+        return stores
+
+    def _withdraw(self, packs: set[bytes]) -> None:
+        """Remove announcements. One that stays is old soon, and does not count then."""
+        with suppress(StoreError):
+            self._announcements.withdraw(packs & self._announced)
+        self._announced -= packs

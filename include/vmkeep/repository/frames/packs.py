@@ -22,6 +22,7 @@ import mmap
 import secrets
 import struct
 from array import array
+from collections.abc import Container
 from dataclasses import dataclass, field
 
 import xxhash
@@ -194,6 +195,11 @@ class OpenPack:
         self._digests = bytearray()
         buffer.view[:PACK_HEADER_SIZE] = _PACK_HEADER.pack(_MAGIC, _VERSION, kind, 0, self.id)
 
+    @property
+    def count(self) -> int:
+        """Number of frames."""
+        return len(self._offsets)
+
     def fits(self, packed: Packed) -> bool:
         """Return whether one more frame fits, together with the footer that lists it."""
         count = len(self._offsets) + 1
@@ -210,6 +216,30 @@ class OpenPack:
         self._digests += packed.digest
         self.used += length
         return length
+
+    @property
+    def digests(self) -> bytes:
+        """The digests of the frames, one after another."""
+        return bytes(self._digests)
+
+    def drop(self, digests: Container[bytes]) -> int:
+        """Take frames out, so that there is room for others; return their bytes. The other frames move up."""
+        offsets, lengths, raw_lengths, all_digests = self._offsets, self._lengths, self._raw_lengths, self._digests
+        self._offsets, self._lengths, self._raw_lengths = array("I"), array("I"), array("I")
+        self._digests, before, self.used = bytearray(), self.used, PACK_HEADER_SIZE
+        view = self.buffer.view
+        for row, (offset, length) in enumerate(zip(offsets, lengths, strict=True)):
+            digest = bytes(all_digests[row * DIGEST_SIZE : (row + 1) * DIGEST_SIZE])
+            if digest in digests:
+                continue
+            if offset != self.used:
+                view[self.used : self.used + length] = view[offset : offset + length]
+            self._offsets.append(self.used)
+            self._lengths.append(length)
+            self._raw_lengths.append(raw_lengths[row])
+            self._digests += digest
+            self.used += length
+        return before - self.used
 
     def finish(self) -> tuple[memoryview, PackContents]:
         """Append footer and trailer; return the pack's bytes and its contents.

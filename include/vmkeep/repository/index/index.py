@@ -75,8 +75,7 @@ class Index:
         self.rows: tuple[DisjointSegments, ...] = ()
         """The rows that a look-up asks. Segments that do not overlap form one row."""
         self._finders: tuple[Callable[[int, bytes], Location | None], ...] = ()
-        self._avoided_packs: frozenset[bytes] = frozenset()
-        self._avoided_frames: frozenset[tuple[bytes, int]] = frozenset()
+        self._avoided: tuple[frozenset[bytes], frozenset[tuple[bytes, int]]] = frozenset(), frozenset()
         self._avoids = False
         self.damaged: dict[str, str] = {}
         """Key → what is wrong, for segments that cannot be used. The next backup stores again what only these segments
@@ -111,9 +110,19 @@ class Index:
         Used for packs that maintenance is about to delete, and for frames with known damage. An avoided place is still
         found if there is no other.
         """
-        self._avoids = False
-        self._avoided_packs, self._avoided_frames = packs, frames
+        self._avoided = packs, frames  # in one step, because other threads look meanwhile
         self._avoids = bool(packs or frames)
+
+    @property
+    def avoided(self) -> tuple[frozenset[bytes], frozenset[tuple[bytes, int]]]:
+        """The packs and frames that are avoided."""
+        return self._avoided
+
+    def is_behind(self) -> bool:
+        """Return whether the store has segments that are not used here. Costs one listing."""
+        with self._lock:
+            used = frozenset().union(*(part.keys for part in self._parts)) | self.damaged.keys()
+        return any(blob.key not in used for blob in self._store.list(INDEX))
 
     def distrust(self, segments: Mapping[str, str]) -> None:
         """Stop looking in some segments (key → what is wrong), even if they look good when they are mapped."""
@@ -123,7 +132,8 @@ class Index:
 
     def avoids(self, location: Location) -> bool:
         """Return whether a place is to be avoided. For a writer, a frame there counts as not stored."""
-        return location.pack in self._avoided_packs or (location.pack, location.offset) in self._avoided_frames
+        packs, frames = self._avoided
+        return location.pack in packs or (location.pack, location.offset) in frames
 
     def find(self, digest: bytes) -> Location | None:
         """Return where a digest's frame is, or ``None``."""

@@ -9,10 +9,17 @@ maintenance: packs that a sweep is about to delete (``sweeprecords``) and points
 (``forgetting``). Notes about restore points: pins, known damage and doubts (``marks``), the outcomes of checks
 (``proofs``), the processes that read a point for long (``uses``), the indexes of their files (``filelists``), and the
 note that a point was sealed, which tells a forgotten point from a lost one (``sealednotes``). Notes about packs and
-segments: damage that a check found (``damage``). Notes of recoveries: the states and reports of recovery plans that
-were carried out, and the last proofs of each VM (``recoveries``).
+segments: damage that a check found (``damage``), and packs that writers are storing (``announcements``). Notes of
+recoveries: the states and reports of recovery plans that were carried out, and the last proofs of each VM
+(``recoveries``).
 """
 
+from vmkeep.repository.notes.announcements import (
+    Announcement,
+    Announcements,
+    prefixes_of,
+    remove_dead_announcements,
+)
 from vmkeep.repository.notes.damage import BadFrame, DamageNotes, KnownDamage, PackDamage, PackState
 from vmkeep.repository.notes.filelists import FileIndexHead, FileLists, FileListWriter, IndexedVolume
 from vmkeep.repository.notes.firstwrite import BEGUN, DISKS, WRITTEN, note_begun
@@ -53,6 +60,8 @@ __all__ = [
     "OWED_COPIES",
     "SEALING",
     "WRITTEN",
+    "Announcement",
+    "Announcements",
     "BadFrame",
     "BegunTry",
     "Damage",
@@ -89,6 +98,8 @@ __all__ = [
     "note_begun",
     "note_fields",
     "note_of",
+    "prefixes_of",
+    "remove_dead_announcements",
     "runs",
     "sealednotes",
     "tries",

@@ -1,0 +1,107 @@
+"""Announcements: a writer tells other writers which blocks it is storing, so that they need not store them, too.
+
+    storing/<writer>/<pack>   from before the pack is put until the index names it
+
+The content is a note over the first 8 bytes of each digest in the pack. Nothing rests on an announcement: who reads one
+may wait a little for that pack, and then looks into the index. So a writer that died does no harm by what it left here.
+An announcement counts for ten minutes by the store's clock, and a prune removes those that are older.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from vmkeep.blobs import BlobInfo, BlobStore
+from vmkeep.errors import BlobNotFoundError, CorruptError
+from vmkeep.repository.folders import STORING
+from vmkeep.repository.frames import DIGEST_SIZE, Framer, Kind
+
+COUNTS_FOR: Final = timedelta(minutes=10)
+"""Time for which an announcement counts. A pack that takes longer to be named is not waited for."""
+_PREFIX = 8
+"""Bytes of a digest that are announced. Two digests that share them cost a wait, and nothing else."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Announcement:
+    """A pack that another writer is storing, or has stored without naming it in the index yet."""
+
+    key: str
+    prefixes: frozenset[bytes]
+
+    @property
+    def writer(self) -> str:
+        """The writer's id."""
+        return self.key.removeprefix(STORING).partition("/")[0]
+
+
+def prefixes_of(digests: bytes) -> frozenset[bytes]:
+    """Return what is announced of some digests, which are given one after another."""
+    return frozenset(digests[at : at + _PREFIX] for at in range(0, len(digests), DIGEST_SIZE))
+
+
+class Announcements:
+    """The announcements of one writer, and its view of those of others. Thread-safe."""
+
+    def __init__(self, store: BlobStore, framer: Framer) -> None:
+        self._store = store
+        self._framer = framer
+        self._own = f"{STORING}{secrets.token_hex(8)}/"
+        self._read: dict[str, frozenset[bytes]] = {}
+
+    def key(self, pack_id: bytes) -> str:
+        """Return the blob key of this writer's announcement of a pack."""
+        return f"{self._own}{pack_id.hex()}"
+
+    def announce(self, pack_id: bytes, prefixes: frozenset[bytes]) -> None:
+        """Tell others that this writer is about to store a pack."""
+        key = self.key(pack_id)
+        self._store.put(key, self._framer.wrap(Kind.NOTE, b"".join(sorted(prefixes)), name=key))
+
+    def withdraw(self, packs: Iterable[bytes]) -> None:
+        """Remove this writer's announcements of some packs. Call it once the index names them, or they are given up."""
+        for pack_id in packs:
+            self._store.delete(self.key(pack_id))
+
+    def listed(self) -> list[BlobInfo]:
+        """Return the announcements of all writers, as listed."""
+        return list(self._store.list(STORING))
+
+    def others(self, listed: Iterable[BlobInfo]) -> list[Announcement]:
+        """Return the announcements of other writers that count, out of a listing. Each is read once.
+
+        Ages are differences to the youngest one that is listed.
+        """
+        blobs = list(listed)
+        youngest = max((blob.modified for blob in blobs), default=None)
+        self._read = {blob.key: self._read[blob.key] for blob in blobs if blob.key in self._read}
+        found = []
+        for blob in blobs:
+            if blob.key.startswith(self._own) or (youngest and youngest - blob.modified >= COUNTS_FOR):
+                continue
+            if blob.key not in self._read:
+                self._read[blob.key] = self._load(blob.key)
+            found.append(Announcement(key=blob.key, prefixes=self._read[blob.key]))
+        return found
+
+    def _load(self, key: str) -> frozenset[bytes]:
+        """Return what an announcement says; nothing if it is gone or cannot be read."""
+        try:
+            content = bytes(self._framer.unwrap(Kind.NOTE, self._store.get(key), name=key))
+        except (BlobNotFoundError, CorruptError):
+            return frozenset()
+        return frozenset(content[at : at + _PREFIX] for at in range(0, len(content), _PREFIX))
+
+
+def remove_dead_announcements(store: BlobStore, *, time: datetime) -> None:
+    """Remove the announcements that do not count any more.
+
+    :param time: now, by the store's clock.
+    """
+    for blob in list(store.list(STORING)):
+        if time - blob.modified >= 2 * COUNTS_FOR:
+            store.delete(blob.key)
