@@ -7,7 +7,7 @@ from array import array
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vmkeep.errors import CorruptError, UsageError
@@ -15,6 +15,7 @@ from vmkeep.repository.checks.packcheck import damaged_frames, read_contents
 from vmkeep.repository.frames.codecs import Codec, compress, decompress_into
 from vmkeep.repository.frames.digests import Digester, Kind
 from vmkeep.repository.frames.frames import HEADER_SIZE, Framer, Packed, parse_header
+from vmkeep.repository.frames.keys import Keys
 from vmkeep.repository.frames.packs import MAX_FRAMES, PACK_HEADER_SIZE, OpenPack, PackBuffer, pack_key, parse_footer
 from vmkeep.testing import MemoryStore
 
@@ -287,3 +288,36 @@ def test_a_frame_that_is_sound_but_not_the_one_listed_is_found():
 
     found = list(damaged_frames(store, FRAMER, key, other, lambda _count: None))
     assert found == [(0, "is not the frame that the footer lists")]
+
+
+@settings(max_examples=30)
+@pytest.mark.parametrize("keys", [None, Keys(bytes(32), repository="r")], ids=["plain", "encrypted"])
+@given(sizes=st.lists(st.integers(0, 3000), min_size=1, max_size=20), drawn=st.randoms(use_true_random=False))
+def test_a_pack_without_some_of_its_frames_is_a_whole_pack(keys, sizes, drawn):
+    framer = Framer(codec=Codec.NONE, keys=keys)
+    pack = OpenPack(Kind.BLOCK, PackBuffer(1 << 17), framer)
+    contents = {}
+    for number, size in enumerate(sizes):
+        raw = number.to_bytes(4, "big") + bytes(size)
+        digest = framer.digester.of(Kind.BLOCK, raw)
+        contents[digest] = raw
+        pack.append(framer.pack(Kind.BLOCK, digest, raw))
+    gone = set(drawn.sample(list(contents), drawn.randrange(len(contents) + 1)))
+    before = pack.used
+
+    assert pack.drop(gone) == before - pack.used
+
+    more = b"more"
+    contents[framer.digester.of(Kind.BLOCK, more)] = more
+    pack.append(framer.pack(Kind.BLOCK, framer.digester.of(Kind.BLOCK, more), more))
+    data, listed = pack.finish()
+    assert {listed.digest(row) for row in range(listed.count)} == contents.keys() - gone
+    store = MemoryStore()
+    store.put(pack_key(pack.id), data)
+    assert read_contents(store, framer, pack_key(pack.id), len(data)) == listed
+    box = framer.box(pack_key(pack.id))
+    for row, (offset, length) in enumerate(zip(listed.offsets, listed.lengths, strict=True)):
+        header = parse_header(data[offset:])
+        assert header.digest == listed.digest(row)
+        found = box.unpack_into(header, data[offset + HEADER_SIZE : offset + length], memoryview(bytearray(4000)))
+        assert bytes(found) == contents[listed.digest(row)]

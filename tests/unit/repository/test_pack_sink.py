@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from tests.patience import HANG
+from tests.patience import HANG, eventually
 from vmkeep.errors import StoreError
 from vmkeep.repository.blocks.sink import PackSink
 from vmkeep.repository.frames.codecs import Codec
@@ -138,3 +138,52 @@ def test_a_closed_sink_stores_nothing_that_still_waits_and_wakes_who_waits(make_
 
     assert errors == ["the writer is closed"]
     assert len(list(store.list("packs/"))) == 1
+
+
+def test_a_pack_that_others_have_stored_in_part_is_filled_again_unless_somebody_waits(make_sink):
+    store = MemoryStore()
+    reviewing, go_on = threading.Event(), threading.Event()
+    told = []
+
+    def review(pack, to_fill):
+        told.append(to_fill)
+        reviewing.set()
+        assert go_on.wait(HANG)
+        return not to_fill
+
+    sink = make_sink(store, review=review)
+    go_on.set()
+    first = submit(sink, 1)
+    again = eventually(lambda: _handed_back(sink))
+    assert pack_key(again.id) == first
+
+    go_on.clear()
+    reviewing.clear()
+    sink.submit(again)
+    assert reviewing.wait(HANG)
+    sink.gather()  # while the review still believes that the pack may be filled
+    go_on.set()
+    sink.drain()
+
+    assert [blob.key for blob in store.list("packs/")] == [first]
+    assert told == [True, True, False]
+
+
+def _handed_back(sink):
+    room = sink.room()
+    return room if isinstance(room, OpenPack) else None
+
+
+def test_a_pack_of_which_nothing_is_left_is_not_stored(make_sink):
+    store = MemoryStore()
+
+    def review(pack, _to_fill):
+        pack.drop({pack.digests})
+        return False
+
+    sink = make_sink(store, review=review, buffers=1)
+    submit(sink, 1)
+    sink.drain()
+
+    assert list(store.list("packs/")) == []
+    submit(sink, 2)  # whose buffer came back

@@ -74,8 +74,8 @@ class OtherWriters:
         if not pack.count or (to_fill and has_room(pack)):
             return dropped
         before = {blob.key for blob in self._announcements.listed()}
-        self._announcements.announce(pack.id, prefixes_of(pack.digests))
-        self._wait_for_others(pack, before)
+        own = self._announcements.announce(pack.id, prefixes_of(pack.digests))
+        self._wait_for_others(pack, own, before)
         return dropped + self._drop_known(pack)
 
     def _drop_known(self, pack: OpenPack) -> int:
@@ -85,21 +85,21 @@ class OtherWriters:
         each = (digests[at : at + DIGEST_SIZE] for at in range(0, len(digests), DIGEST_SIZE))
         return pack.drop({digest for digest in each if self._index.known(digest)})
 
-    def _wait_for_others(self, pack: OpenPack, before: set[str]) -> None:
+    def _wait_for_others(self, pack: OpenPack, own: str, before: set[str]) -> None:
         """Wait until the packs of others that come first are named or given up.
 
-        :param before: the announcements that stood before ours did. They come first, and so do older ones than ours.
+        :param own: the key of the pack's announcement.
+        :param before: the announcements that stood before it did. They come first, and so do older ones than it.
         """
         end = time.monotonic() + PATIENCE
-        mine, own = prefixes_of(pack.digests), self._announcements.key(pack.id)
+        mine = prefixes_of(pack.digests)
         first: set[str] | None = None
         while True:
             listed = self._announcements.listed()
             if first is None:
                 order = {blob.key: (blob.modified, blob.key) for blob in listed}
-                first = before | {key for key in order if own not in order or order[key] < order[own]}
-            others = self._announcements.others(listed)
-            self._name_if_wanted(others)
+                first = before | {key for key in order if own in order and order[key] < order[own]}
+            others = self._name_if_wanted(self._announcements.others(listed))
             left = {each.writer for each in others if each.key in first and _many(each.prefixes & mine, mine)}
             left -= self._given_up
             if not left:
@@ -111,11 +111,15 @@ class OtherWriters:
             if self._stop.wait(LOOKS_EVERY):
                 return
 
-    def _name_if_wanted(self, others: list[Announcement]) -> None:
-        """Put our own packs into the index now if another writer has the same blocks."""
+    def name_if_wanted(self) -> None:
+        """Put our own packs into the index now if another writer has the same blocks. Call it once a pack is stored."""
+        self._name_if_wanted(self._announcements.others(self._announcements.listed()))
+
+    def _name_if_wanted(self, others: list[Announcement]) -> list[Announcement]:
         stored = prefixes_of(self._unnamed())
         if any(_many(each.prefixes & stored, each.prefixes) for each in others):
             self._name()
+        return others
 
 
 def has_room(pack: OpenPack) -> bool:

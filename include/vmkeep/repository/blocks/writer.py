@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Self
 
 from vmkeep.blobs import BlobStore, Bytes, is_remote
-from vmkeep.errors import Recovery, StoreError, VmKeepError
+from vmkeep.errors import PermissionDeniedError, Recovery, StoreError, VmKeepError
 from vmkeep.repository.blocks import otherwriters
 from vmkeep.repository.blocks.otherwriters import OtherWriters
 from vmkeep.repository.blocks.sink import PackSink
@@ -68,7 +68,6 @@ class BlockWriter:
         self._landed: list[PackContents] = []
         self._naming = threading.Lock()
         self._announcements = Announcements(store, framer)
-        self._announced: set[bytes] = set()
         self._looks = False
         self._others = None
         if refresh is not None:
@@ -82,7 +81,7 @@ class BlockWriter:
                 threads=threads,
                 buffers=threads + 1,
                 size=size,
-                landed=self._landed.append,
+                landed=self._note_landed,
                 review=self._review,
             )
             for kind, size in sizes.items()
@@ -109,7 +108,7 @@ class BlockWriter:
         if not died and getattr(error, "recovery", None) is not Recovery.RETRY:
             with suppress(VmKeepError):  # the next try stores their content again, and a prune removes these packs
                 self._name_landed()
-                self._withdraw(self._announced.copy())  # of packs that were given up
+                self._withdraw(self._announcements.standing)  # of packs that were given up
 
     @property
     def begun(self) -> str:
@@ -226,7 +225,13 @@ class BlockWriter:
                 self._named += self._index.store_segment(packs)
                 del self._landed[: len(packs)]
                 self._begun_try.require([pack.pack_id for pack in packs])
-                self._withdraw({pack.pack_id for pack in packs})
+                self._withdraw([pack.pack_id for pack in packs])
+
+    def _note_landed(self, pack: PackContents) -> None:
+        self._landed.append(pack)
+        if self._others is not None and pack.pack_id in self._announcements.standing:
+            with _only_thrift():
+                self._others.name_if_wanted()
 
     def _unnamed(self) -> bytes:
         """Return the digests in packs that are stored and not in the index yet, one after another."""
@@ -240,20 +245,25 @@ class BlockWriter:
         if not self._looks:
             return True
         before = pack.used
-        self._announced.add(pack.id)
-        try:
+        with _only_thrift():
             self._others.thin_out(pack, to_fill=to_fill)
-        except StoreError as error:
-            log.info("cannot look at the blocks that other writers store: %s", error)
         with self._naming:
             self._spared += before - pack.used
         stores = pack.count > 0 and not (to_fill and pack.used < before and otherwriters.has_room(pack))
         if not stores:
-            self._withdraw({pack.id})
+            self._withdraw([pack.id])
         return stores
 
-    def _withdraw(self, packs: set[bytes]) -> None:
+    def _withdraw(self, packs: Sequence[bytes]) -> None:
         """Remove announcements. One that stays is old soon, and does not count then."""
-        with suppress(StoreError):
-            self._announcements.withdraw(packs & self._announced)
-        self._announced -= packs
+        with suppress(StoreError, PermissionDeniedError):
+            self._announcements.withdraw(packs)
+
+
+@contextmanager
+def _only_thrift() -> Iterator[None]:
+    """Go on if the store fails at something that only saves room. If it is gone, the copy will learn that anyway."""
+    try:
+        yield
+    except (StoreError, PermissionDeniedError) as error:
+        log.info("cannot look at the blocks that other writers store: %s", error)

@@ -1,6 +1,6 @@
 """Announcements: a writer tells other writers which blocks it is storing, so that they need not store them, too.
 
-    storing/<writer>/<pack>   from before the pack is put until the index names it
+    storing/<writer>/<random>   for a pack, from before it is put until the index names it
 
 The content is a note over the first 8 bytes of each digest in the pack. Nothing rests on an announcement: who reads one
 may wait a little for that pack, and then looks into the index. So a writer that died does no harm by what it left here.
@@ -51,21 +51,28 @@ class Announcements:
         self._store = store
         self._framer = framer
         self._own = f"{STORING}{secrets.token_hex(8)}/"
+        self._standing: dict[bytes, str] = {}
         self._read: dict[str, frozenset[bytes]] = {}
 
-    def key(self, pack_id: bytes) -> str:
-        """Return the blob key of this writer's announcement of a pack."""
-        return f"{self._own}{pack_id.hex()}"
+    def announce(self, pack_id: bytes, prefixes: frozenset[bytes]) -> str:
+        """Tell others that this writer is about to store a pack. Return the announcement's blob key.
 
-    def announce(self, pack_id: bytes, prefixes: frozenset[bytes]) -> None:
-        """Tell others that this writer is about to store a pack."""
-        key = self.key(pack_id)
+        The name is drawn anew each time, because a pack that was withdrawn may come again with other blocks.
+        """
+        key = self._standing[pack_id] = f"{self._own}{secrets.token_hex(8)}"
         self._store.put(key, self._framer.wrap(Kind.NOTE, b"".join(sorted(prefixes)), name=key))
+        return key
+
+    @property
+    def standing(self) -> list[bytes]:
+        """The packs that this writer has announced and not withdrawn."""
+        return list(self._standing)
 
     def withdraw(self, packs: Iterable[bytes]) -> None:
         """Remove this writer's announcements of some packs. Call it once the index names them, or they are given up."""
         for pack_id in packs:
-            self._store.delete(self.key(pack_id))
+            if (key := self._standing.pop(pack_id, None)) is not None:
+                self._store.delete(key)
 
     def listed(self) -> list[BlobInfo]:
         """Return the announcements of all writers, as listed."""
@@ -78,14 +85,13 @@ class Announcements:
         """
         blobs = list(listed)
         youngest = max((blob.modified for blob in blobs), default=None)
-        self._read = {blob.key: self._read[blob.key] for blob in blobs if blob.key in self._read}
-        found = []
+        read, found = {}, []
         for blob in blobs:
             if blob.key.startswith(self._own) or (youngest and youngest - blob.modified >= COUNTS_FOR):
                 continue
-            if blob.key not in self._read:
-                self._read[blob.key] = self._load(blob.key)
-            found.append(Announcement(key=blob.key, prefixes=self._read[blob.key]))
+            prefixes = read[blob.key] = self._read.get(blob.key) or self._load(blob.key)
+            found.append(Announcement(key=blob.key, prefixes=prefixes))
+        self._read = read
         return found
 
     def _load(self, key: str) -> frozenset[bytes]:

@@ -1,0 +1,267 @@
+"""Writers that store the same blocks at the same time: one stores them, and the others count on what is safe only."""
+
+from __future__ import annotations
+
+import itertools
+import random
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from tests.patience import HANG
+from tests.unit.maintenance.conftest import BLOCK, AgingStore, Vault, block, described, write
+from vmkeep.errors import StaleError, StoreError
+from vmkeep.maintenance.margins import Margins
+from vmkeep.repository import Kind, Repository
+from vmkeep.repository.blocks import otherwriters, writer
+from vmkeep.repository.notes import announcements
+from vmkeep.repository.unlock import descriptor
+from vmkeep.testing import MemoryStore
+
+IN_A_PACK = 16
+
+
+@pytest.fixture(autouse=True)
+def small_packs(monkeypatch):
+    monkeypatch.setattr(writer, "PACK_SIZE", IN_A_PACK * (BLOCK + 200))
+    monkeypatch.setattr(otherwriters, "WORTHWHILE", IN_A_PACK * BLOCK // 2)
+    monkeypatch.setattr(otherwriters, "PATIENCE", HANG)
+    monkeypatch.setattr(otherwriters, "LOOKS_EVERY", 0.002)
+
+
+@pytest.fixture
+def vault():
+    store = AgingStore()
+    descriptor.create(store, descriptor.new_descriptor(block_size=BLOCK, compression="none"))
+    return Vault(store)
+
+
+class InStep(MemoryStore):
+    """A store whose writers look at each other for the first time at one moment: packs are full, none is told of."""
+
+    def __init__(self, writers: int):
+        super().__init__()
+        self._looks = itertools.count()
+        self._writers = writers
+        self._step = threading.Barrier(writers, timeout=HANG)
+        self._stamps: dict[str, datetime] = {}
+        self._puts = itertools.count()
+
+    def put(self, key, data):
+        self._stamps.setdefault(key, datetime(2026, 1, 1, tzinfo=UTC) + timedelta(milliseconds=next(self._puts)))
+        return super().put(key, data)
+
+    def list(self, prefix):
+        if prefix == "storing/" and next(self._looks) < self._writers:
+            self._step.wait()
+        for blob in super().list(prefix):
+            yield replace(blob, modified=self._stamps[blob.key])
+
+
+def copies_at_once(make, disks: list[list[bytes]], *, alone: bool = False) -> int:
+    """Copy some disks at once. Return the number of blocks that are stored twice."""
+    store = InStep(len(disks))
+    made = make(store, compression="none")
+
+    def copy(number: int) -> None:
+        opened = Repository(store, made.descriptor)
+        with opened.open_writer(run=f"run-{number}", alone=alone) as out:
+            for content in disks[number]:
+                out.add(Kind.BLOCK, opened.framer.digester.of(Kind.BLOCK, content), content)
+            out.flush()
+            stored[number] = out.bytes_stored
+
+    stored = [0] * len(disks)
+    with ThreadPoolExecutor(len(disks)) as threads:
+        for done in [threads.submit(copy, number) for number in range(len(disks))]:
+            done.result(HANG)
+    found = Repository(store, made.descriptor)
+    assert found.check(read_data=True) == []
+    assert [blob.key for blob in MemoryStore.list(store, "storing/")] == []
+    # What the writers say that they have stored is there, but for the heads and footers of packs.
+    there = found.stats()
+    least = sum(stored) - there.index_bytes
+    assert 0 <= there.pack_bytes - least <= there.packs * 2000 + there.blocks * 44
+    return there.blocks - len({each for disk in disks for each in disk})
+
+
+def clones(count: int, *, own: int) -> list[list[bytes]]:
+    """Return disks of 200 blocks that have all but some in common, each somewhere else."""
+    common = [block(seed) for seed in range(1, 201 - own)]
+    disks = []
+    for number in range(count):
+        disk = list(common)
+        for seed in range(own):
+            disk.insert(random.Random(seed).randrange(200), block(1000 * (number + 1) + seed))
+        disks.append(disk)
+    return disks
+
+
+@pytest.mark.parametrize("writers", [2, 4])
+@pytest.mark.parametrize("own", [0, 10])
+def test_writers_of_clones_in_step_store_at_most_two_of_a_hundred_blocks_twice(make, writers, own):
+    disks = clones(writers, own=own)
+    distinct = len({each for disk in disks for each in disk})
+
+    assert copies_at_once(make, disks) <= distinct * 2 // 100
+
+
+def test_without_looking_at_others_they_store_each_block_twice(make):
+    assert copies_at_once(make, clones(2, own=0), alone=True) >= 100
+
+
+def copied(repository: Repository, disk: list[bytes], run: str) -> int:
+    """Copy a disk and return the bytes that were stored for it."""
+    with repository.open_writer(run=run) as out:
+        write(repository, out, disk)
+        out.flush()
+        return out.bytes_stored
+
+
+def test_a_writer_that_died_is_waited_for_once(make, monkeypatch):
+    repository = make(MemoryStore(), compression="none")
+    disk = clones(1, own=0)[0]
+    digests = b"".join(repository.framer.digester.of(Kind.BLOCK, each) for each in disk)
+    dead = announcements.Announcements(repository.blobs, repository.framer)
+    dead.announce(bytes(16), announcements.prefixes_of(digests))
+    monkeypatch.setattr(otherwriters, "PATIENCE", 0.01)
+    waits = []
+    wait = threading.Event.wait
+    monkeypatch.setattr(threading.Event, "wait", lambda event, time=None: waits.append(time) or wait(event, time))
+
+    assert copied(repository, disk, "r") > len(disk) * BLOCK
+
+    assert 0 < waits.count(otherwriters.LOOKS_EVERY) <= 3 * (0.01 / otherwriters.LOOKS_EVERY + 1)  # three packs at once
+    assert repository.check(read_data=True) == []
+
+
+def test_a_copy_that_is_aborted_waits_for_nobody(make):
+    repository = make(MemoryStore(), compression="none")
+    disk = clones(1, own=0)[0]
+    digests = b"".join(repository.framer.digester.of(Kind.BLOCK, each) for each in disk)
+    announcements.Announcements(repository.blobs, repository.framer).announce(
+        bytes(16), announcements.prefixes_of(digests)
+    )
+
+    def abort():
+        with repository.open_writer(run="r") as out:
+            write(repository, out, disk[: IN_A_PACK + 2])
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        abort()
+
+    assert len(list(repository.blobs.list("storing/"))) == 1
+
+
+def test_a_small_copy_asks_for_no_other_writer(make):
+    asked = []
+
+    class Listed(MemoryStore):
+        def list(self, prefix):
+            asked.append(prefix)
+            return super().list(prefix)
+
+    repository = make(Listed(), compression="none")
+    copied(repository, clones(1, own=0)[0][: IN_A_PACK // 2 - 2], "r")
+
+    assert "storing/" not in asked
+    assert asked.count("index/") == 1
+
+
+def test_a_store_that_takes_no_announcement_takes_the_blocks(make):
+    class Refusing(MemoryStore):
+        def put(self, key, data):
+            if key.startswith("storing/"):
+                raise StoreError("not allowed")
+            return super().put(key, data)
+
+    repository = make(Refusing(), compression="none")
+
+    assert copied(repository, clones(1, own=0)[0], "r") > 200 * BLOCK
+    assert repository.check(read_data=True) == []
+
+
+@pytest.mark.parametrize("pruned", ["before it seals", "before it looks"])
+def test_a_point_never_rests_on_blocks_of_a_writer_whose_packs_a_prune_deletes(vault, pruned):
+    """The other writer stores, and never seals. A prune without any margin takes its packs away."""
+    disk = [block(seed) for seed in range(1, 2 * IN_A_PACK)]
+    repository = vault.open()
+    with repository.open_writer(run="early") as out:
+        root = write(repository, out, disk[:2])
+        copied(vault.open(), disk, "never-sealed")
+        if pruned == "before it looks":
+            vault.prune()
+        root = write(repository, out, disk)
+        out.flush()
+        stored = out.bytes_stored
+    if pruned == "before it seals":
+        vault.prune()
+
+    def seal():
+        return repository.seal(described(root, "early", number=900, size=len(disk) * BLOCK))
+
+    if pruned == "before it seals":
+        assert stored < 2 * BLOCK  # it counts on those of the other
+        with pytest.raises(StaleError):
+            seal()
+    else:
+        vault.held[seal()] = disk
+    vault.assert_whole()
+    vault.back_up(disk)
+    vault.assert_whole()
+
+
+def test_blocks_in_packs_that_are_condemned_meanwhile_are_not_counted_on(vault):
+    disk = [block(seed) for seed in range(1, 2 * IN_A_PACK)]
+    repository = vault.open()
+    with repository.open_writer(run="early") as out:
+        copied(vault.open(), disk, "other")
+        vault.open().sweep_records.condemn(vault.packs)
+        root = write(repository, out, disk)
+        out.flush()
+        assert out.bytes_stored > len(disk) * BLOCK
+
+    vault.held[repository.seal(described(root, "early", number=900, size=len(disk) * BLOCK))] = disk
+    vault.prune()
+    vault.assert_whole()
+
+
+def test_a_prune_removes_what_dead_writers_announced(vault):
+    dead = announcements.Announcements(vault.store, vault.open().framer)
+    dead.announce(bytes(16), frozenset({bytes(8)}))
+    vault.prune(margins=Margins())
+    assert len(list(vault.store.list("storing/"))) == 1
+
+    vault.store.pass_time(1)
+    vault.prune(margins=Margins())
+
+    assert list(vault.store.list("storing/")) == []
+
+
+def test_an_index_that_is_refreshed_never_trusts_deleted_packs_meanwhile(vault, monkeypatch):
+    """The record of a sweep goes when no segment names its packs any more; a running writer may still use such ones."""
+    repository = vault.open()
+    copied(repository, [block(1)], "r")
+    digest = repository.framer.digester.of(Kind.BLOCK, block(1))
+    plan = vault.open().sweep_records.condemn(vault.packs)
+    index = repository.index
+    vault.open().sweep_records.plans()
+    with repository.open_writer(run="s"):
+        pass
+    assert not index.known(digest)
+    vault.open().sweep_records.withdraw(plan)
+    for blob in list(vault.store.list("index/")):
+        vault.store.delete(blob.key)
+    known = []
+    refresh = index.refresh
+    monkeypatch.setattr(index, "refresh", lambda: (known.append(index.known(digest)), refresh()))
+
+    with repository.open_writer(run="t"):
+        pass
+
+    assert known == [False]
+    assert not index.known(digest)
