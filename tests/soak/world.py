@@ -30,7 +30,7 @@ from vmkeep.images import export_image
 from vmkeep.maintenance.margins import Margins
 from vmkeep.maintenance.plan import plan_prune
 from vmkeep.maintenance.prune import execute
-from vmkeep.repository.blocks import writer
+from vmkeep.repository.blocks import otherwriters, writer
 from vmkeep.repository.opening import create_encrypted_in
 from vmkeep.repository.unlock import descriptor, slots
 
@@ -90,6 +90,7 @@ class Soak:
         os.environ["XDG_CACHE_HOME"] = str(folder / "cache")
         vars(slots)["COST"] = CHEAP
         writer.PACK_SIZE, writer.PAGE_PACK_SIZE = 8 * BLOCK, 16384
+        otherwriters.WORTHWHILE, otherwriters.PATIENCE = 0, 0.05
         for which in REPOSITORIES:
             store = create_store(getattr(self._site, which))
             made = descriptor.new_descriptor(block_size=BLOCK, compression="zstd" if which == "source" else "lz4")

@@ -30,7 +30,7 @@ from vmkeep.maintenance.merge import execute_merge, plan_merge
 from vmkeep.maintenance.plan import plan_prune
 from vmkeep.maintenance.prune import execute
 from vmkeep.repository import ZERO, BlockWriter, Kind, MapBuilder, Repository, point_id
-from vmkeep.repository.blocks import otherwriters, writer
+from vmkeep.repository.blocks import writer
 from vmkeep.repository.unlock import descriptor
 from vmkeep.retention import RetentionRule
 from vmkeep.testing import FaultyStore
@@ -70,9 +70,8 @@ class Backups(RuleBasedStateMachine):
 
     @initialize()
     def begin(self):
-        self.sizes = writer.PACK_SIZE, writer.PAGE_PACK_SIZE, otherwriters.WORTHWHILE, otherwriters.PATIENCE
+        self.sizes = writer.PACK_SIZE, writer.PAGE_PACK_SIZE
         writer.PACK_SIZE, writer.PAGE_PACK_SIZE = 8 * BLOCK, 16384
-        otherwriters.WORTHWHILE, otherwriters.PATIENCE = 0, 0
         self.vault = Vault(AgingStore())
         descriptor.create(self.vault.store, descriptor.new_descriptor(block_size=BLOCK, compression="zstd"))
         self.disk = [1, 2, 3, 0, 0]
@@ -290,7 +289,7 @@ class Backups(RuleBasedStateMachine):
         assert kinds <= {"vmkeep.json", "packs", "index", "points", "sealed"}
         assert {blob.key.removeprefix("sealed/") for blob in self.vault.store.list("sealed/")} == set(self.vault.held)
         assert self.vault.plan(margins=NONE).empty
-        writer.PACK_SIZE, writer.PAGE_PACK_SIZE, otherwriters.WORTHWHILE, otherwriters.PATIENCE = self.sizes
+        writer.PACK_SIZE, writer.PAGE_PACK_SIZE = self.sizes
 
 
 def run(examples, steps):
