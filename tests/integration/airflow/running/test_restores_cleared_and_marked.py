@@ -7,6 +7,7 @@ import itertools
 import time
 
 import pytest
+from airflow.sdk.exceptions import AirflowFailException
 
 from tests.integration.airflow.running.restore_runs import (
     answer,
@@ -25,6 +26,7 @@ from vmkeep.vsphere import inventory
 from vmkeep.vsphere.api import vim
 from vmkeep.vsphere.session import open_session
 from vmkeep.vsphere.tasks import run_task
+from vmkeep_airflow import secondperson
 
 pytestmark = [pytest.mark.airflow, pytest.mark.slow]
 
@@ -40,6 +42,19 @@ def look(control, vm: str) -> tuple[object, ...]:
     return control.vm(vm)["power"], control.hashes(vm)
 
 
+def require_known_as_one_person(api, run: str) -> None:
+    """Require that this Airflow keeps by one name who has started a run and who has answered it, if it is one person.
+
+    Where a second person is demanded, all rests on that. The page of who did what names the answer, too.
+    """
+    asked = api.call("GET", f"/api/v2/dags/vm_restore/dagRuns/{quoted(run)}/taskInstances/approve/-1/hitlDetails")
+    with pytest.raises(AirflowFailException, match="admin has started this run"):
+        secondperson.require(api.run("vm_restore", run)["triggering_user_name"], asked["responded_by_user"])
+    done = [row["done"] for row in api.call("GET", f"/vmkeep/api/audit?person=ADMIN&about={quoted(run)}")["rows"]]
+    assert done[-1] == "started vm_restore: on_conflict prompt"
+    assert "said yes to the question of task approve" in done
+
+
 def test_a_finished_restore_touches_its_vm_no_more_and_asks_again_if_cleared_whole(api, control, web01_point):
     backed_up = control.hashes("web01")
     control.write("web01", 2000, [(0, 1 << 20)])
@@ -49,6 +64,7 @@ def test_a_finished_restore_touches_its_vm_no_more_and_asks_again_if_cleared_who
     answer(api, run, "Approve")
     assert api.wait("vm_restore", run, seconds=HANG) == "success", blame(api, run)
     assert control.hashes("web01") == backed_up
+    require_known_as_one_person(api, run)
     control.write("web01", 2000, [(0, 1 << 20)])
     before = look(control, "web01")
     assert before[0] == "poweredOn"
