@@ -18,8 +18,9 @@ and ``capacity_notes`` the sizes of a repository day by day, its checks, and the
 
 from vmkeep.catalog.bounds import FEWEST, HISTORY
 from vmkeep.catalog.capacity_notes import CataloguedPoint, NotedCheck, NotedDay, NotedLeaving, RepositoryNotes, Totals
-from vmkeep.catalog.catalog import Catalog, CatalogEntry, Refreshed, ask_catalog, open_catalog
+from vmkeep.catalog.catalog import Catalog, Refreshed, ask_catalog, open_catalog
 from vmkeep.catalog.checking import PolicyTerms, QualityCheck, SampledDisk, SampledPoint, VmStanding, Wish
+from vmkeep.catalog.entries import CatalogEntry
 from vmkeep.catalog.failures import NotedFailure
 from vmkeep.catalog.origins import PointOrigin
 from vmkeep.catalog.overview import Overview

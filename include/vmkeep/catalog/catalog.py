@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import islice
 from typing import Final, Protocol, TypeVar
 
 from sqlalchemy import Engine, delete, select
@@ -17,13 +18,15 @@ from vmkeep.catalog.capacity_notes import CapacityNotes
 from vmkeep.catalog.checking import QualityCheck, kept_reports, open_check
 from vmkeep.catalog.engine import open_engine, speaking
 from vmkeep.catalog.entered import enter_all, forget_all, half_entered, parted
+from vmkeep.catalog.entries import CatalogEntry, entries_of, is_of_vm, listed
 from vmkeep.catalog.origins import PointOrigin, origin_of
 from vmkeep.catalog.overview import Overview
 from vmkeep.catalog.recovery_notes import RecoveryNotes
 from vmkeep.catalog.rows import TABLES, PointRows, rows_of
-from vmkeep.catalog.schema import DiskRow, FactRow, GuestRow, PointRow, SourceRow
+from vmkeep.catalog.schema import FactRow, GuestRow, PointRow, SourceRow
 from vmkeep.catalog.sums import begin_sums, drop_sums, settle_sums, sum_again
 from vmkeep.errors import CatalogError, CorruptError, NotFoundError
+from vmkeep.model.hostconfig import is_host_key
 from vmkeep.model.knownpoint import KnownPoint
 from vmkeep.model.point import RestorePoint
 from vmkeep.model.selector import names_meant
@@ -48,32 +51,6 @@ class PointSource(Protocol):
 
     def load_points(self, refs: Iterable[str]) -> Iterable[Loaded]:
         """Read and check some manifests. For one that cannot be read, return the error."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CatalogEntry:
-    """A restore point as the catalog lists it."""
-
-    ref: str
-    id: str
-    vm_name: str
-    vm_key: str
-    taken_at: datetime
-    run: str
-    kind: str
-    consistency: str
-    disks: int
-    skipped: int
-    capacity: int
-    bytes_read: int
-    bytes_stored: int
-    warnings: int
-    vcenter: str | None = None
-    """UUID of the vCenter where the point was taken. VMs of two vCenters may have one name and key."""
-    moref: str | None = None
-    inventory_path: str | None = None
-    server: str | None = None
-    """Address of that vCenter, for people to read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,28 +128,28 @@ class Catalog:
                 for row in session.execute(query.where(PointRow.ref.in_(some))).mappings()
             }
 
-    def points(self, repository: str, *, vm: str | None = None) -> list[CatalogEntry]:
+    def points(
+        self, repository: str, *, vm: str | None = None, most: int | None = None, hosts: bool = True
+    ) -> list[CatalogEntry]:
         """List restore points, oldest first.
 
         :param repository: the repository's id.
         :param vm: only the points of the VM with this name or key.
+        :param most: only this number of newest points; ``None``: all.
+        :param hosts: also list configurations of ESXi hosts; those of ``vm`` are always listed.
         """
-        meant = names_meant(vm) if vm is not None else ()
-        query = select(PointRow).where(PointRow.repository == repository).order_by(PointRow.taken_at, PointRow.ref)
-        if vm is not None:
-            query = query.where(PointRow.vm_name.in_(meant) | (PointRow.vm_key == vm))
+        query = listed(repository)
+        if vm is None:
+            query = (query if hosts else query.where(is_of_vm())).limit(most)
+            with self._session() as session:
+                return list(entries_of(session.execute(query)))[::-1]
+        meant = names_meant(vm)
+        query = query.where(PointRow.vm_name.in_(meant) | (PointRow.vm_key == vm))
         with self._session() as session:
             # Names are compared here, exactly, because some databases ignore case and blanks when they compare.
-            rows = [row for row in session.scalars(query) if vm is None or row.vm_key == vm or row.vm_name in meant]
-            sources = select(SourceRow).where(SourceRow.repository == repository)
-            source_of = {source.ref: source for source in session.scalars(sources)}
-            disks: dict[str, list[DiskRow]] = {}
-            wanted = select(DiskRow).where(DiskRow.repository == repository)
-            if vm is not None:
-                wanted = wanted.where(DiskRow.ref.in_([row.ref for row in rows]))
-            for disk in session.scalars(wanted):
-                disks.setdefault(disk.ref, []).append(disk)
-            return [_entry(row, source_of.get(row.ref, SourceRow()), disks.get(row.ref, [])) for row in rows]
+            rows = (row for row in session.execute(query) if row.vm_key == vm or row.vm_name in meant)
+            wanted = (row for row in rows if hosts or row.vm_key == vm or not is_host_key(row.vm_key))
+            return list(islice(entries_of(wanted), most))[::-1]
 
     def policies(self, repository: str) -> dict[str, str]:
         """Return the policy that asked for each point, by the point's ref. Points that a person asked for are left out.
@@ -283,26 +260,3 @@ def _readable(repository: str, loaded: Iterable[Loaded], left_out: dict[str, str
             left_out[ref] = str(found)
         else:
             yield rows_of(repository, found)
-
-
-def _entry(row: PointRow, source: SourceRow, disks: list[DiskRow]) -> CatalogEntry:
-    return CatalogEntry(
-        ref=row.ref,
-        id=row.id,
-        vm_name=row.vm_name,
-        vm_key=row.vm_key,
-        taken_at=row.taken_at,
-        run=row.run,
-        kind=row.kind,
-        consistency=row.consistency,
-        disks=len(disks),
-        skipped=sum(disk.skipped is not None for disk in disks),
-        capacity=sum(disk.capacity for disk in disks if disk.skipped is None),
-        bytes_read=row.bytes_read,
-        bytes_stored=row.bytes_stored,
-        warnings=row.warnings,
-        vcenter=source.vcenter,
-        moref=source.moref,
-        inventory_path=source.inventory_path,
-        server=source.server,
-    )

@@ -9,10 +9,11 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
+from itertools import chain, islice
 from threading import Event
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import click
 
@@ -27,6 +28,10 @@ if TYPE_CHECKING:
 _GAP = "  "
 _BETWEEN = 3
 """Characters between two columns of a table."""
+_AT_ONCE = 1000
+"""Rows that are printed at a time."""
+_RULE = "─"
+T = TypeVar("T")
 OnProgress: TypeAlias = "Callable[[job.Progress], None]"
 
 _printed = Event()
@@ -120,22 +125,44 @@ def print_json_line(value: object) -> None:
     click.echo(document)
 
 
-def print_table(headings: Sequence[str], rows: Sequence[Sequence[Any]], *, first_to_go: Sequence[str] = ()) -> None:
-    """Print rows under headings; numbers stand right. On a pipe, columns are as wide as they need.
+def print_json_list(values: Iterable[object]) -> None:
+    """Print one JSON document that is a list, value by value, because all of its text may be too large for memory.
 
-    A terminal that is too narrow for that gets one paragraph for each row, so that refs stay whole and can be copied.
+    It looks as :func:`print_json` would print it. Each value becomes text before any of it is printed.
+    """
+    import msgspec
+
+    begun = False
+    for some in _parted(values, _AT_ONCE):
+        texts = [msgspec.json.format(json.dumps(value, default=_plain), indent=2) for value in some]
+        text = ",".join(f"\n{each}" for each in texts).replace("\n", "\n  ")
+        _printed.set()
+        click.echo(f"{',' if begun else '['}{text}", nl=False)
+        begun = True
+    _printed.set()
+    click.echo("\n]" if begun else "[]")
+
+
+def print_table(headings: Sequence[str], rows: Iterable[Sequence[Any]], *, first_to_go: Sequence[str] = ()) -> None:
+    """Print rows under headings; numbers stand right.
+
+    A terminal that is too narrow for a table gets one paragraph for each row, so that refs stay whole and can be
+    copied. On a pipe, rows are printed as they come, in columns as wide as the first thousand rows need.
 
     :param first_to_go: headings of columns that a narrow terminal does without, one after the other.
     """
-    if sys.stdout.isatty() and rows:
-        from shutil import get_terminal_size
+    if not sys.stdout.isatty():
+        _print_columns(headings, rows)
+        return
+    from shutil import get_terminal_size
 
-        width = get_terminal_size().columns
+    rows, width = list(rows), get_terminal_size().columns
+    if rows:
         headings, rows = fitting(headings, rows, first_to_go=first_to_go, width=width)
         if _needed(headings, rows) > width:
             click.echo("\n".join(paragraphs(headings, _cells(rows), width=width)))
             return
-    _print_columns(headings, _cells(rows), rows, width=max(_needed(headings, rows), 80))
+    _print_columns(headings, rows, measured=len(rows))
 
 
 def fitting(
@@ -157,10 +184,20 @@ def _cells(rows: Sequence[Sequence[Any]]) -> list[list[str]]:
 
 def _needed(headings: Sequence[str], rows: Sequence[Sequence[Any]]) -> int:
     """Return the width of a table."""
+    return sum(_widths(headings, _cells(rows))) + _BETWEEN * len(headings)
+
+
+def _widths(headings: Sequence[str], cells: Sequence[Sequence[str]]) -> list[int]:
+    return [max(map(_width, column)) for column in zip(headings, *cells, strict=True)]
+
+
+def _width(text: str) -> int:
+    """Return the columns of a terminal that a text takes, of which some letters take two or none."""
+    if text.isascii():
+        return len(text)
     from rich.cells import cell_len
 
-    widths = [max(map(cell_len, column)) for column in zip(headings, *_cells(rows), strict=True)]
-    return sum(widths) + _BETWEEN * len(widths)
+    return cell_len(text)
 
 
 def paragraphs(headings: Sequence[str], rows: Sequence[Sequence[str]], *, width: int) -> Iterator[str]:
@@ -180,20 +217,40 @@ def paragraphs(headings: Sequence[str], rows: Sequence[Sequence[str]], *, width:
             yield line
 
 
-def _print_columns(
-    headings: Sequence[str], cells: Sequence[Sequence[str]], rows: Sequence[Sequence[Any]], *, width: int
-) -> None:
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
+def _print_columns(headings: Sequence[str], rows: Iterable[Sequence[Any]], *, measured: int = _AT_ONCE) -> None:
+    """Print rows in columns that are as wide as the first rows need. A longer cell moves the rest of its own line.
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for index, heading in enumerate(headings):
-        numeric = all(isinstance(row[index], int | float) or str(row[index])[:1].isdigit() for row in rows) and rows
-        table.add_column(heading, justify="right" if numeric else "left", overflow="fold")
-    for row in cells:
-        table.add_row(*row)
-    Console(width=width, highlight=False, markup=False).print(table)
+    :param measured: number of those first rows.
+    """
+    coming = iter(rows)
+    first = list(islice(coming, measured))
+    cells = _cells(first)
+    widths = _widths(headings, cells)
+    right = [bool(first) and all(_is_number(row[index]) for row in first) for index in range(len(headings))]
+    click.echo(f"\n{_line(headings, widths, right)}\n {_RULE * (sum(widths) + _BETWEEN * (len(widths) - 1))}")
+    for some in chain([cells], map(_cells, _parted(coming, _AT_ONCE))):
+        if some:
+            click.echo("\n".join(_line(row, widths, right) for row in some))
+    click.echo()
+
+
+def _is_number(cell: Any) -> bool:
+    return isinstance(cell, int | float) or str(cell)[:1].isdigit()
+
+
+def _line(cells: Sequence[str], widths: Sequence[int], right: Sequence[bool]) -> str:
+    """Return a row as a line of columns."""
+    parts = []
+    for cell, width, is_right in zip(cells, widths, right, strict=True):
+        blanks = " " * (width - _width(cell))
+        parts.append(f"{blanks}{cell}" if is_right else f"{cell}{blanks}")
+    return f" {(' ' * _BETWEEN).join(parts)}".rstrip()
+
+
+def _parted(items: Iterable[T], most: int) -> Iterator[list[T]]:
+    left = iter(items)
+    while some := list(islice(left, most)):
+        yield some
 
 
 def rate(count: int, seconds: float) -> str:

@@ -9,7 +9,6 @@ from vmkeep.catalog import CatalogEntry, PointOrigin, Refreshed, ask_catalog, op
 from vmkeep.clock import now
 from vmkeep.flows.clean_points import Cleanness, ScanStates
 from vmkeep.flows.failed_checks import bad_points
-from vmkeep.model.hostconfig import is_host_key
 from vmkeep.repository import Marks, Repository, Use
 from vmkeep.repository.points import blob_of_ref, is_ahead, warn_of_the_future
 
@@ -30,6 +29,8 @@ class PointList:
     """The processes that read a point now, by its ref; points that nobody reads are not in it."""
     refreshed: Refreshed
     """The update of the catalog, with the points that could not be read and the reasons."""
+    has_older: bool = False
+    """Whether older points were left out, because only a number of newest ones was asked for."""
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -38,19 +39,28 @@ class PointList:
         return tuple(warn_of_the_future(entry.ref, entry.taken_at) for entry in ahead)
 
 
-def list_points(repository: Repository, *, catalog: str, vm: str | None = None) -> PointList:
+def list_points(repository: Repository, *, catalog: str, vm: str | None = None, most: int | None = None) -> PointList:
     """Return the restore points of all VMs, or those of one VM. Those of hosts are listed by `host_points`.
 
     :param catalog: the SQLAlchemy URL of the catalog. If it cannot be used, the whole repository is read.
     :param vm: a VM's name or key.
+    :param most: only this number of newest points; ``None``: all.
     """
+    one_more = None if most is None else most + 1
     refreshed, entries = ask_catalog(
-        catalog, lambda cache: (cache.refresh(repository), cache.points(repository.id, vm=vm))
+        catalog,
+        lambda cache: (cache.refresh(repository), cache.points(repository.id, vm=vm, most=one_more, hosts=False)),
     )
-    entries = [entry for entry in entries if not is_host_key(entry.vm_key) or entry.vm_key == vm]
+    shown = entries if most is None else entries[-most:]
     by_manifest = repository.uses.all(time=now())
-    uses = {entry.ref: found for entry in entries if (found := by_manifest.get(blob_of_ref(entry.ref)))}
-    return PointList(entries=tuple(entries), marks=repository.marks.all(), uses=uses, refreshed=refreshed)
+    uses = {entry.ref: found for entry in shown if by_manifest and (found := by_manifest.get(blob_of_ref(entry.ref)))}
+    return PointList(
+        entries=tuple(shown),
+        marks=repository.marks.all(),
+        uses=uses,
+        refreshed=refreshed,
+        has_older=len(shown) < len(entries),
+    )
 
 
 def scan_doubts(repository: Repository, listed: PointList) -> Mapping[str, Cleanness]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 
-_KEY = "host-"
+HOST_KEYS = "host-"
 BUNDLE = "configBundle.tgz"
 """Name of the file that holds the configuration, among the files of the point."""
 
@@ -31,11 +31,11 @@ def host_key(uuid: str | None, *, vcenter: str | None, name: str, unique: bool =
     :param unique: no other host of the vCenter has this UUID. Boards of some makers all have one UUID.
     """
     if uuid and unique:
-        return f"{_KEY}{uuid.lower()}"
+        return f"{HOST_KEYS}{uuid.lower()}"
     digest = hashlib.sha256(f"{vcenter}\n{name}".encode()).hexdigest()[:16]
-    return f"{_KEY}{uuid.lower()}-{digest}" if uuid else f"{_KEY}{digest}"
+    return f"{HOST_KEYS}{uuid.lower()}-{digest}" if uuid else f"{HOST_KEYS}{digest}"
 
 
 def is_host_key(key: str) -> bool:
     """Return whether a key is that of a host. The key of a VM is a UUID or a managed object id, e.g. ``vm-16``."""
-    return key.startswith(_KEY)
+    return key.startswith(HOST_KEYS)
