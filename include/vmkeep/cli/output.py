@@ -217,13 +217,13 @@ def paragraphs(headings: Sequence[str], rows: Sequence[Sequence[str]], *, width:
             yield line
 
 
-def _print_columns(headings: Sequence[str], rows: Iterable[Sequence[Any]], *, measured: int = _AT_ONCE) -> None:
+def _print_columns(headings: Sequence[str], rows: Iterable[Sequence[Any]], *, measured: int | None = None) -> None:
     """Print rows in columns that are as wide as the first rows need. A longer cell moves the rest of its own line.
 
-    :param measured: number of those first rows.
+    :param measured: number of those first rows; ``None``: as many as are printed at a time.
     """
     coming = iter(rows)
-    first = list(islice(coming, measured))
+    first = list(islice(coming, _AT_ONCE if measured is None else measured))
     cells = _cells(first)
     widths = _widths(headings, cells)
     right = [bool(first) and all(_is_number(row[index]) for row in first) for index in range(len(headings))]
