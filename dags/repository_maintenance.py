@@ -118,6 +118,7 @@ with DAG(
     approved = ApprovePruneOperator(
         task_id="approve",
         response_timeout=timedelta(hours=20),  # so that the run of the next day can begin
+        execution_timeout=timedelta(minutes=30),
         **ASKED_AGAIN,
         **rules,
     )

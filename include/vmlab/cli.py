@@ -22,7 +22,7 @@ log = logging.getLogger("vmlab")
 def main() -> None:
     """A vSphere on a laptop: vCenter's SOAP API over TLS, disks with real data, and a stand-in libvixDiskLib.
 
-    Everything lives in one folder and on 127.0.0.1. No VMware software is needed, and none is contained.
+    Everything lives in one folder, and on 127.0.0.1 by default. No VMware software is needed, and none is contained.
     """
 
 
@@ -39,7 +39,7 @@ def main() -> None:
     default=0,
     show_default=True,
     type=click.IntRange(0, 65535),
-    help="TLS port on 127.0.0.1; 0 picks a free one.",
+    help="TLS port, on 127.0.0.1 only; 0 picks a free one.",
 )
 @click.option("--password", default=DEFAULT_PASSWORD, show_default=True, help="Password of all users of the lab.")
 @click.option(
@@ -77,10 +77,15 @@ def main() -> None:
     type=click.Choice(list(RELEASES)),
     help="Release of vSphere.",
 )
+@click.option(
+    "--open-to-network",
+    is_flag=True,
+    help="Let other machines reach the TLS port. Its default password is known to all: only in a network of your own.",
+)
 @click.option("--verbose", is_flag=True, help="Log every fault to stderr.")
 def serve(
     folder: Path, port: int, password: str, data_disk_gib: float, session_timeout: float, language: str, server: str,
-    release: str, verbose: bool,
+    release: str, open_to_network: bool, verbose: bool,
 ) -> None:  # fmt: skip
     """Serve the lab in DIR until Ctrl-C or SIGTERM.
 
@@ -103,6 +108,7 @@ def serve(
         session_idle_seconds=session_timeout,
         language=language,
         product=Product(kind=Kind(server), version=release),
+        open_to_network=open_to_network,
     )
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -35,7 +35,7 @@ from vmlab.managed.vcenter import add_companions, add_services
 from vmlab.managed.world import Database, World
 from vmlab.native import DISK_CORE, VDDK, build
 from vmlab.nfc import NfcServer, install_vddk
-from vmlab.soap import TlsServer, load_or_make, renew
+from vmlab.soap import EVERYWHERE, LOOPBACK, TlsServer, load_or_make, renew
 
 log = logging.getLogger(__name__)
 
@@ -58,6 +58,8 @@ class LabOptions:
     session_idle_seconds: float = 1800.0
     language: str = "en"
     """The language of messages and labels in answers."""
+    open_to_network: bool = False
+    """Let other machines reach the TLS port. Hosts and disks stay on the loopback."""
     product: Product = field(default_factory=Product)
     """The kind of server and its release. It counts at every start, and the kind must stay what it was."""
 
@@ -101,7 +103,8 @@ class LabServer:
         self.vddk = install_vddk(options.folder / "vddk", self._nfc.port)
         control = ControlHandler(self.site, self._nfc, self._authority, self.control_token, self.renew_certificate)
         routes = Routes(self.site, Dispatcher(self.site), control)
-        self._server = TlsServer(self.certificate, routes.handle, options.port)
+        address = EVERYWHERE if options.open_to_network else LOOPBACK
+        self._server = TlsServer(self.certificate, routes.handle, options.port, address=address)
         vcenter = options.product.is_vcenter
         self._hosts = [self._make_host(ref) for ref in self.site.world.all(vim.HostSystem)] if vcenter else []
         if not vcenter:

@@ -35,6 +35,8 @@ SERVICES = WHOLE["services"]
 HELD = secrets_of(WHOLE, FILLED)
 """The content of each secret's file, by its name."""
 HUB = (*COMMANDS, "init", "worker")
+PROXIES = ("proxy", "proxy-lab")
+RUN_ONCE = ["init", "lab-connection"]
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
 
 
@@ -53,7 +55,7 @@ def test_each_airflow_service_runs_the_command_that_the_demo_runs(name):
 
 
 def test_every_long_running_service_has_a_health_check():
-    assert [name for name, service in SERVICES.items() if "healthcheck" not in service] == ["init"]
+    assert [name for name, service in SERVICES.items() if "healthcheck" not in service] == RUN_ONCE
 
 
 def test_every_variable_is_in_the_example_and_every_one_there_is_used():
@@ -119,12 +121,13 @@ def test_a_task_lives_through_ten_minutes_without_an_api_server():
 
 
 def test_each_queue_has_workers_the_tasks_without_vddk_theirs_on_the_hub():
-    queues = {name: SERVICES[name]["command"][-1] for name in ("worker", "proxy")}
-    assert queues == {"worker": "default", "proxy": BACKUP_PROXY}
+    queues = {name: SERVICES[name]["command"][-1] for name in ("worker", *PROXIES)}
+    assert queues == {"worker": "default", "proxy": BACKUP_PROXY, "proxy-lab": BACKUP_PROXY}
 
 
 def test_a_proxy_has_more_processes_than_its_pool_has_slots_and_not_many_more():
-    assert SLOTS < int(SERVICES["proxy"]["environment"]["AIRFLOW__CELERY__WORKER_CONCURRENCY"]) <= 2 * SLOTS
+    for name in PROXIES:
+        assert SLOTS < int(SERVICES[name]["environment"]["AIRFLOW__CELERY__WORKER_CONCURRENCY"]) <= 2 * SLOTS
 
 
 def test_a_proxy_on_another_host_is_one_service_that_speaks_to_the_hub():
@@ -148,9 +151,8 @@ def test_what_a_proxy_on_another_host_speaks_to_is_published_there():
 
 
 def test_a_proxy_knows_neither_the_database_nor_what_encrypts_its_secrets():
-    assert set(SERVICES["proxy"]["secrets"]) == set(SERVICES["worker"]["secrets"]) == {
-        "api_secret_key", "redis_password",
-    }  # fmt: skip
+    for name in ("worker", *PROXIES):
+        assert set(SERVICES[name]["secrets"]) == {"api_secret_key", "redis_password"}, name
 
 
 @pytest.mark.parametrize("name", SERVICES)
@@ -217,7 +219,8 @@ def test_the_hub_and_its_workers_share_all_settings_of_a_worker():
     shared = SERVICES["worker"]["environment"]
     for name in HUB:
         assert shared.items() <= SERVICES[name]["environment"].items(), name
-    assert shared.keys() <= SERVICES["proxy"]["environment"].keys()
+    for name in PROXIES:
+        assert shared.keys() <= SERVICES[name]["environment"].keys(), name
 
 
 def test_no_variable_stands_before_a_connection_that_a_person_can_change():
@@ -245,6 +248,46 @@ def test_a_repository_in_a_folder_has_no_connection_to_s3(tmp_path):
     made = first_start.connections(settings)
     assert list(made) == ["vmkeep_default"]
     assert "aws_conn_id" not in made["vmkeep_default"]["extra"]
+
+
+LAB_SAYS = {
+    "host": "127.0.0.1", "port": 8443, "user": "administrator@vsphere.local", "password": "VMlab-1!",
+    "thumbprint": "C1:BC", "vddk": "/srv/lab/vddk",
+}  # fmt: skip
+
+
+def _enter_lab(tmp_path, *, known):
+    """Run the service that enters the lab, with an Airflow that knows a connection or not; return what it adds."""
+    (tmp_path / "serve.json").write_text(json.dumps(LAB_SAYS) + "\nlater\n")
+    airflow = tmp_path / "airflow"
+    airflow.write_text(f'#!/bin/sh\ncase "$2" in get) exit {0 if known else 1};; add) printf "%s" "$3 $5";; esac\n')
+    airflow.chmod(0o755)
+    command = [part.replace("/srv/lab", str(tmp_path)) for part in SERVICES["lab-connection"]["command"]]
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    done = subprocess.run(command, env={"PATH": path}, capture_output=True, check=True, timeout=HANG)
+    return done.stdout.decode()
+
+
+def test_the_hub_and_its_proxy_reach_the_lab_by_one_connection(tmp_path):
+    name, _, told = _enter_lab(tmp_path, known=False).partition(" ")
+    made = json.loads(told)
+
+    assert name == "vsphere_default"
+    assert (made["host"], made["port"]) == ("lab", 8443)
+    assert "--open-to-network" in SERVICES["lab"]["command"][-1]
+    assert (made["login"], made["password"]) == (LAB_SAYS["user"], LAB_SAYS["password"])
+    assert made["extra"] == {"thumbprint": "C1:BC"}
+    assert SERVICES["proxy-lab"]["environment"]["VMKEEP_VDDK"] == LAB_SAYS["vddk"]
+    assert SERVICES["proxy-lab"]["network_mode"] == "service:lab", "the lab's hosts listen on its loopback"
+
+
+def test_a_connection_to_vsphere_that_is_there_is_left_alone(tmp_path):
+    assert _enter_lab(tmp_path, known=True) == ""
+
+
+def test_the_lab_takes_the_place_of_vsphere_and_of_the_proxy():
+    assert services_of("lab") == {"lab", "lab-connection", "proxy-lab"}
+    assert "ports" not in SERVICES["lab"]
 
 
 def test_no_password_is_an_argument_of_a_server():
@@ -296,7 +339,7 @@ def test_the_dags_are_those_of_the_installed_package():
 
 
 def test_a_worker_gets_ready_before_it_forks_its_tasks():
-    for name in ("worker", "proxy"):
+    for name in ("worker", *PROXIES):
         assert SERVICES[name]["environment"]["AIRFLOW__CORE__LAZY_LOAD_PLUGINS"] == "false"
 
 

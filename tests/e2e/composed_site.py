@@ -34,14 +34,12 @@ _ENTER = 'hostname "$1"; cd "$2"; shift 2; exec "$@"'
 class Site:
     """One installation: a folder that stands for the hosts' disks, and the processes of its services."""
 
-    def __init__(
-        self, folder: Path, environment: Path, variables: Mapping[str, str], *, beside: Mapping[str, Any]
-    ) -> None:
+    def __init__(self, folder: Path, environment: Path, variables: Mapping[str, str]) -> None:
         self.folder = folder
         self.programs = environment / "bin"
         self.variables = dict(variables)
         whole = composed(variables)
-        self.services: dict[str, Any] = whole["services"] | beside
+        self.services: dict[str, Any] = whole["services"]
         self.secrets = secrets_of(whole, variables)
         self.started: list[Component] = []
         self._database = Path(tempfile.mkdtemp(prefix="vmkeep-postgres-"))  # its server is another user

@@ -20,11 +20,6 @@ from tests.composed import ROOT, composed, variables_of
 from tests.e2e.composed_site import PYTHON, Site
 from tests.patience import HANG, eventually
 
-LAB = {
-    "command": ["sh", "-euc", "vmlab serve --dir /srv/lab --port 8443 | tee /srv/lab/serve.json"],
-    "healthcheck": {"test": ["CMD", "test", "-s", "/srv/lab/serve.json"]},
-}
-"""A vCenter beside the services. All share one network, in which it is at 127.0.0.1."""
 pytestmark = [pytest.mark.soak, pytest.mark.slow]
 
 HUB = ("api-server", "scheduler", "dag-processor", "triggerer", "worker")
@@ -86,7 +81,7 @@ def variables(folder):
 
 @pytest.fixture(scope="module")
 def site(folder, environment, variables, clock):
-    made = Site(folder, environment, variables, beside={"lab": LAB})
+    made = Site(folder, environment, variables)
     try:
         made.start_postgres()
         made.start("redis")

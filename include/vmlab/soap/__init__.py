@@ -13,10 +13,12 @@ from vmlab.soap.http import SOAP_BODY_LIMIT, HttpRequest, HttpResponse, plain
 from vmlab.soap.languages import LANGUAGES, translate
 from vmlab.soap.request import SoapRequest
 from vmlab.soap.response import fault_envelope, result_envelope
-from vmlab.soap.tls_server import TlsServer
+from vmlab.soap.tls_server import EVERYWHERE, LOOPBACK, TlsServer
 
 __all__ = [
+    "EVERYWHERE",
     "LANGUAGES",
+    "LOOPBACK",
     "SOAP_BODY_LIMIT",
     "Certificate",
     "HttpRequest",

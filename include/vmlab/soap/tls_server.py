@@ -17,6 +17,8 @@ from vmlab.soap.http import BadRequestError, HttpRequest, HttpResponse, read_req
 log = logging.getLogger(__name__)
 
 IDLE_SECONDS = 600.0
+LOOPBACK = "127.0.0.1"
+EVERYWHERE = "0.0.0.0"  # noqa: S104 - only if its user asks for it
 HANDSHAKE_SECONDS = 10.0
 LINGER_SECONDS = 5.0
 LINGER_BYTES = 64 << 20
@@ -24,13 +26,20 @@ LINGER_BYTES = 64 << 20
 
 
 class TlsServer:
-    """Serves `handler` over TLS on 127.0.0.1. The port is bound at once; `stop` returns when all is closed."""
+    """Serves `handler` over TLS. The port is bound at once; `stop` returns when all is closed."""
 
-    def __init__(self, certificate: Certificate, handler: Callable[[HttpRequest], HttpResponse], port: int = 0) -> None:
+    def __init__(
+        self,
+        certificate: Certificate,
+        handler: Callable[[HttpRequest], HttpResponse],
+        port: int = 0,
+        *,
+        address: str = LOOPBACK,
+    ) -> None:
         self._handler = handler
         self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self._context.load_cert_chain(certificate.certificate, certificate.key)
-        self._listener = socket.create_server(("127.0.0.1", port), backlog=256)
+        self._listener = socket.create_server((address, port), backlog=256)
         self.port: int = self._listener.getsockname()[1]
         self._connections: set[socket.socket] = set()
         self._guard = threading.Lock()
