@@ -32,6 +32,9 @@ Try it with *Dry run*: then `prune` shows what would go.
 | `merge` | merges many index segments into few, where it pays |
 | `report` | shows in one table what was done, and fails the run if an earlier task failed |
 
+Where a second person would have to be asked, a run of the schedule fails at `approve`, and so does a run that was
+cleared: nobody knows the first person there. Start it by hand; another person answers.
+
 A task that is marked by hand as a success has left no result.
 A task that is cleared without `report` has nobody who looked at its result.
 In both cases the run turns red, and its note says why.

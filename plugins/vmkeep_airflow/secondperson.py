@@ -41,6 +41,24 @@ def require(starter: str | None, answerer: Mapping[str, Any]) -> None:
         )
 
 
+def require_first(run: Any) -> None:
+    """Return if Airflow knows the person with whom a run began, so that the second one can be told from the first.
+
+    Whoever has changed a rule would else wait for the run of the night, or clear the run of somebody else, and say the
+    yes alone.
+
+    :param run: Airflow's run of the task.
+    :raises AirflowFailException: nobody is known by name, or somebody has cleared the run, whom Airflow does not tell.
+    """
+    if run.triggering_user_name and not run.clear_number:
+        return
+    why = "this run was cleared" if run.triggering_user_name else "nobody who is known by name has started this run"
+    raise AirflowFailException(
+        f"points would go that the agreed rules keep, a second person is demanded here, and {why}, so that the first "
+        "one is not known. Nothing was deleted: start it by hand; another person answers"
+    )
+
+
 def forget(site: Site, context: Context, shown: str) -> None:
     """Forget an earlier yes to a thing in this run, because the question is put again."""
     from vmkeep.flows.second_yes import forget_yes

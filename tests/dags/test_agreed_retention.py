@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import pytest
 from airflow.providers.standard.operators import hitl
@@ -88,6 +89,26 @@ def test_points_go_by_a_yes_and_the_next_nights_by_the_agreed_rules_without_a_qu
     assert "the repository: last 3 (UTC), agreed was last 4 (UTC)" in asked["body"]
     with pytest.raises(AirflowFailException, match="the repository knows of no yes"):
         prune("scheduled__4")
+
+
+@pytest.mark.parametrize(
+    ("run", "told"),
+    [
+        ({"triggering_user_name": None}, "nobody who is known by name has started this run"),
+        ({"clear_number": 1}, "this run was cleared"),
+    ],
+)
+def test_a_run_without_a_known_first_person_takes_nobodys_yes(location, asked, run, told):
+    shown = ask()
+    of_nobody = SimpleNamespace(**{**vars(CONTEXT["dag_run"]), **run})
+    context = {**CONTEXT, "ti": instance("manual__1"), "dag_run": of_nobody}
+    with pytest.raises(AirflowFailException, match=f"{told}.*start it by hand; another person answers"):
+        approve().execute(context)
+    with pytest.raises(AirflowFailException, match=told):  # because it was put before this rule was there
+        approve().execute_complete(context, answered_by(id="2", name="anna"), shown=shown)
+    with pytest.raises(AirflowFailException, match="the repository knows of no yes"):
+        prune()
+    assert left(location) == 6
 
 
 def test_a_rule_for_one_run_is_agreed_for_that_run_only(location, asked):

@@ -50,7 +50,8 @@ def instance(run: str) -> SimpleNamespace:
 CONTEXT = {
     "ti": instance("manual__1"), "task_instance": SimpleNamespace(id="id"),
     "dag_run": SimpleNamespace(
-        triggering_user_name="jane", run_after=datetime(2026, 11, 26, 22, 5, tzinfo=UTC), run_id="manual__1"
+        triggering_user_name="jane", run_after=datetime(2026, 11, 26, 22, 5, tzinfo=UTC), run_id="manual__1",
+        clear_number=0,
     ),
 }  # fmt: skip
 
