@@ -50,6 +50,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from airflow.sdk import DAG, Param
+from airflow.sdk.api.datamodels._generated import DagRunType
 
 from vmkeep_airflow.limits import ASKED_AGAIN
 from vmkeep_airflow.operators.approve_prune import ApprovePruneOperator
@@ -99,6 +100,8 @@ PARAMS = {
     ),
     "repository": REPOSITORY,
 }
+RUN_TYPES = [DagRunType.SCHEDULED, DagRunType.MANUAL, DagRunType.OPERATOR_TRIGGERED]
+"""No backfill: it makes no sense for an earlier day, and could run again with other rules what somebody has started."""
 
 with DAG(
     dag_id="repository_maintenance",
@@ -110,6 +113,7 @@ with DAG(
     is_paused_upon_creation=True,
     tags=["vmkeep", "maintenance"],
     max_active_runs=1,
+    allowed_run_types=RUN_TYPES,
     default_args={"owner": "vmkeep", "retries": 2, "retry_exponential_backoff": 2.0},
 ) as dag:
     rules = {

@@ -12,7 +12,7 @@ from tests.dags.test_web_view import token_of
 from vmkeep.web import REFUSED
 from vmkeep_airflow.web import ROOT_MIDDLEWARES
 from vmkeep_airflow.web.guard import LARGEST, OverwriteGuard
-from vmkeep_airflow.web.overwriting import GUARDED, call_of
+from vmkeep_airflow.web.overwriting import GUARDED, Call, call_of, right_needed
 
 with warnings.catch_warnings():  # the libraries below deprecate each other
     warnings.simplefilter("default")
@@ -110,6 +110,7 @@ LOSING = [
     ("DELETE", f"{RUN}/over", None),
     ("POST", "vm_restore/something-new", {}),
     ("POST", UPKEEP, {"conf": KEEPS}),
+    ("POST", UPKEEP, {"conf": {"time_zone": "Pacific/Kiritimati"}}),
     ("POST", f"{UPKEEP}/keeps/clear", {"dry_run": False}),
     ("PATCH", f"{UPKEEP}/night/{TASK}/-1/hitlDetails", {"chosen_options": ["Approve"]}),
 ]  # fmt: skip
@@ -143,6 +144,7 @@ def test_a_call_that_may_lose_something_needs_the_right_to_overwrite(client, pas
         ("POST", UPKEEP, {}),
         ("POST", UPKEEP, {"conf": {"keep_last": None, "grace_hours": 48}}),
         ("POST", UPKEEP, {"conf": {**KEEPS, "dry_run": True}}),
+        ("POST", UPKEEP, {"conf": {"time_zone": ""}}),
         ("POST", f"{UPKEEP}/night/clear", {"dry_run": False}),
         ("POST", "vm_backup/dagRuns", {"conf": {"vm": "a", "on_conflict": "overwrite"}}),
     ],
@@ -151,6 +153,31 @@ def test_a_call_that_loses_nothing_passes_with_its_body(client, passed, method, 
     assert called(client, "user", method, path, body) == 200
     ((_, got),) = passed
     assert got == TestClient(FastAPI()).build_request(method, "/", json=body).content
+
+
+def test_a_backfill_of_a_guarded_dag_needs_the_right_to_its_repository(client, passed):
+    way = "/api/v2/backfills"
+    body = {"dag_id": "repository_maintenance", "dag_run_conf": {**KEEPS, "repository": "vmkeep_far"}}
+    call = call_of("POST", way)
+    assert call is not None
+    assert right_needed(Call(method="POST", parts=call.parts, body=body), lambda *_run: {}) == "vmkeep_far"
+    client.cookies.set("_token", token_of("user"))
+    assert client.post(way, json=body).status_code == 403
+    assert passed == []
+    assert client.post(f"{way}/dry_run", json=body).status_code == 200
+    assert client.post(way, json={**body, "dag_id": "vm_backup"}).status_code == 200
+    client.cookies.set("_token", token_of("op"))
+    assert client.post(way, json=body).status_code == 200
+
+
+def test_airflow_itself_makes_no_backfill_of_a_guarded_dag_with_a_schedule():
+    from airflow.dag_processing.dagbag import DagBag
+
+    dags = [dag for dag_id in GUARDED for dag in DagBag(f"dags/{dag_id}.py").dags.values()]
+    scheduled = [dag for dag in dags if dag.timetable.can_be_scheduled]
+    assert [dag.dag_id for dag in scheduled] == ["repository_maintenance"]
+    allowed = [{kind.value for kind in dag.allowed_run_types or ()} for dag in scheduled]
+    assert allowed == [{"scheduled", "manual", "operator_triggered"}]
 
 
 def test_a_call_that_cannot_be_judged_is_refused(client, passed):

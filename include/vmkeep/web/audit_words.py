@@ -100,7 +100,7 @@ def _fields(conf: _Details) -> str:
     return f": {', '.join(shown)}" if shown else ""
 
 
-_TELLING: Final = frozenset({"dry_run", "yes", "on_conflict", "undo", "approved", "repair", "as_planned"})
+_TELLING: Final = frozenset({"dry_run", "yes", "on_conflict", "undo", "approved", "repair", "as_planned", "time_zone"})
 
 
 def _short(value: Any) -> str:
@@ -134,6 +134,11 @@ def _cleared(task: str, details: _Details) -> str:
         return "cleared tasks, which then run again"
     names = [each[0] if isinstance(each, list) and each else each for each in tasks]
     return f"cleared {_short(names)}, which then runs again"
+
+
+def _backfilled(_task: str, details: _Details) -> str:
+    conf = details.get("dag_run_conf")
+    return f"asked for runs of earlier times (backfill){_fields(conf) if isinstance(conf, Mapping) else ''}"
 
 
 def _marked(task: str, details: _Details) -> str:
@@ -197,6 +202,7 @@ _EVENTS: Final[Mapping[str, tuple[AuditKind, Callable[[str, _Details], str]]]] =
     "create_xcom_entry": (AuditKind.CHANGED, _of_task("wrote a result")),
     "update_xcom_entry": (AuditKind.CHANGED, _of_task("changed a result")),
     "delete_xcom_entry": (AuditKind.CHANGED, _of_task("deleted a result")),
+    "create_backfill": (AuditKind.CHANGED, _backfilled),
     "trigger_dag_run": (AuditKind.CHANGED, _always("asked for a run as of another time than now")),
     "cli_task_clear": (AuditKind.CHANGED, _always("cleared tasks by the command airflow")),
     "patch_dag": (AuditKind.SETTINGS, _switched),

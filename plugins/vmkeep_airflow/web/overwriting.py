@@ -24,6 +24,8 @@ GUARDED: Final = frozenset({RESTORES, *ENDS, UPKEEP})
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _ANY: Final = "~"
 """Airflow's word for all DAGs, or all runs, in a path."""
+_BACKFILLS: Final = "backfills"
+"""Part of the path of calls that make or clear runs of earlier times. The body names the DAG, and the params."""
 _READING: Final = frozenset({"list", "favorite", "unfavorite", "dry_run"})
 """Last parts of paths whose POSTs change no run. A run may have such an id, and its calls end with it, too."""
 _STOPPING: Final = frozenset({"success", "failed", "skipped", None})
@@ -38,7 +40,7 @@ class Call:
 
     method: str
     parts: tuple[str, ...]
-    """The path below ``dags``, the DAG's id first."""
+    """The path below ``dags``, the DAG's id first. That of a backfill begins with ``~``, too."""
     body: Any = None
 
     @property
@@ -81,11 +83,15 @@ class Call:
 
 def call_of(method: str, path: str) -> Call | None:
     """Return a call without its body; ``None``: it is about no DAG that may overwrite, or it only reads."""
-    _, found, below = path.partition("/api/v2/dags/")
-    parts = tuple(part for part in below.split("/") if part)
-    if method in _SAFE or not found or not parts or parts[0] not in {*GUARDED, _ANY}:
-        return None
-    return Call(method=method, parts=parts)
+    _, _, below = path.partition("/api/v2/")
+    match tuple(part for part in below.split("/") if part):
+        case _ if method in _SAFE:
+            return None
+        case ("dags", dag_id, *more) if dag_id in {*GUARDED, _ANY}:
+            return Call(method=method, parts=(dag_id, *more))
+        case (first, *more) if first == _BACKFILLS:
+            return Call(method=method, parts=(_ANY, first, *more))
+    return None
 
 
 def loses(dag_id: str, conf: Mapping[str, Any]) -> bool:
@@ -94,7 +100,8 @@ def loses(dag_id: str, conf: Mapping[str, Any]) -> bool:
         return conf.get("on_conflict") == OnConflict.OVERWRITE and conf.get("dry_run") is not True
     if dag_id == UPKEEP:
         own_rules = any(value is not None for name, value in conf.items() if name.startswith("keep_"))
-        return own_rules and conf.get("dry_run") is not True
+        own_days = conf.get("time_zone") not in (None, "")  # where days begin decides which point stays
+        return (own_rules or own_days) and conf.get("dry_run") is not True
     return conf.get("yes") not in (None, False)
 
 
@@ -114,7 +121,8 @@ def right_needed(call: Call, conf_of: Callable[[str, str], Mapping[str, Any]]) -
     if call.is_harmless():
         return None
     if call.run_id is None:
-        conf = call.body.get("conf") if isinstance(call.body, Mapping) else None
+        field = "dag_run_conf" if _BACKFILLS in call.parts[1:2] else "conf"
+        conf = call.body.get(field) if isinstance(call.body, Mapping) else None
         return _repository(conf)
     conf = conf_of(call.dag_id, call.run_id)
     forged = "xcomEntries" in call.parts  # by results that somebody wrote, any run could be led to overwrite
