@@ -8,17 +8,20 @@ made.
 |---|---|
 | **Started by** | its schedule, twice an hour, from the start; or *Trigger* |
 | **Result** | the windows that did not open since the look before (XCom of `find`) |
-| **If it fails** | a window has not opened since the look before, or a policy file has faults since then: see the log |
+| **If it fails** | a window did not open since the look before, or a policy file has faults since then: see `report` |
 | **Safe to re-run** | yes: it changes nothing, and tells of no window twice |
 | **Needs** | nothing but Airflow |
 
-## What the task does
+## What the tasks do
 
 `find` takes the last window of each policy that opened five minutes ago or earlier, and asks Airflow for its run.
 It tells the people of the policies, one message for all windows of the same people:
 by mail, by notifiers, and by an event of `vmkeep_windows`.
 Each window is told once, by a red run; the next look is green again, also if nobody did anything.
 Whoever could not be told is told by the next look.
+`find` itself is green, because Airflow drops the events of a task that fails.
+
+`report` is red if `find` found something.
 
 A policy whose DAG was never switched on is told once, and so is a policy file with faults:
 of that one, the people of all policies are told, because nobody can read who its own are.
@@ -35,6 +38,7 @@ from datetime import timedelta
 from airflow.sdk import DAG
 
 from vmkeep_airflow.operators.find_missed_windows import FindMissedWindowsOperator
+from vmkeep_airflow.operators.report import ReportOperator
 
 with DAG(
     dag_id="missed_windows",
@@ -53,4 +57,7 @@ with DAG(
         "execution_timeout": timedelta(minutes=20),
     },
 ) as dag:
-    FindMissedWindowsOperator(task_id="find")
+    found = FindMissedWindowsOperator(task_id="find")
+    report = ReportOperator(task_id="report", results_of=["find"], problems_of=["find"], trigger_rule="all_done")
+
+    found >> report

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Mapping
-from typing import Any
+from typing import Any, Final
 
 from airflow.sdk import Context
 from airflow.sdk.exceptions import AirflowFailException
 
 GOOD = frozenset({"success", "removed"})
 """States in which a task ended well. ``removed``: a mapped task for which the last expansion has no item."""
+
+PROBLEMS: Final = "problems"
+"""Key under which a watch leaves its problems in words, for the task that fails because of them.
+
+The watch itself ends well, because Airflow drops the events of a task that fails.
+"""
 
 
 def task_states(context: Context) -> dict[str, str | None]:

@@ -16,6 +16,7 @@ from vmkeep_airflow.operators.remove_snapshot import RemoveSnapshotOperator
 from vmkeep_airflow.operators.report import ReportOperator
 from vmkeep_airflow.operators.snapshot import SnapshotOperator
 from vmkeep_airflow.operators.verify import VerifyOperator
+from vmkeep_airflow.states import PROBLEMS
 
 STEPS = {
     "preflight": [{}],
@@ -32,14 +33,16 @@ STEPS = {
 class Run(SimpleNamespace):
     """The context that Airflow gives a task of its run."""
 
-    def __init__(self, states, results, try_number=1) -> None:
-        super().__init__(dag_id="d", run_id="r", task_id="last", try_number=try_number)
+    def __init__(self, states, results, try_number=1, problems=None) -> None:
+        super().__init__(dag_id="d", run_id="r", task_id="last", try_number=try_number, problems=problems)
         self.states, self.results, self.pushed = states, results, {}
 
     def get_task_states(self, dag_id, run_ids):
         return {"r": self.states}
 
-    def xcom_pull(self, task_ids):
+    def xcom_pull(self, task_ids, key="return_value"):
+        if key == PROBLEMS:
+            return self.problems
         if isinstance(task_ids, str):
             return next(iter(self.results.get(task_ids, ())), None)
         return self.results.get(task_ids[0]) or [None]
@@ -92,6 +95,17 @@ def test_a_report_fails_for_a_task_without_a_result_and_keeps_those_of_the_other
     with pytest.raises(AirflowFailException, match="merge left no result"):
         report.execute({"ti": run})
     assert run.pushed["return_value"] == {"prune": {"plan": {}}, "merge": None}
+
+
+def test_a_report_fails_for_the_problems_of_a_watch_that_ended_well_and_keeps_its_result():
+    report = ReportOperator(task_id="last", results_of=["find"], problems_of=["find"])
+    found = Run({"find": "success"}, {"find": [{"nightly": "off"}]}, problems=["nightly: off", "a: no mail"])
+    with pytest.raises(AirflowFailException, match="nightly: off; a: no mail"):
+        report.execute({"ti": found})
+    assert found.pushed["return_value"] == {"find": {"nightly": "off"}}
+    for none in ([], None):
+        quiet = Run({"find": "success"}, {"find": [{}]}, problems=none)
+        assert report.execute({"ti": quiet}) == {"find": {}}
 
 
 @pytest.mark.parametrize(

@@ -64,7 +64,7 @@ TASKS = {
     "restore_undo": ["find", "approve", "undo", "close_run"],
     "restore_accept": ["find", "approve", "accept", "close_run"],
     "missed_backups": ["find", "find_hosts", "find_unproved", "examine_places", "report"],
-    "missed_windows": ["find"],
+    "missed_windows": ["find", "report"],
     "data_quality": ["check", "report"],
     "host_config_backup": ["back_up_hosts", "report"],
     "proxy_check": ["examine_backup_proxy", "report"],

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from airflow.sdk import BaseOperator, Context
 from airflow.sdk.api.client import ServerResponseError
-from airflow.sdk.exceptions import AirflowFailException, AirflowRuntimeError
+from airflow.sdk.exceptions import AirflowRuntimeError
 
 from vmkeep.clock import now
 from vmkeep.errors import TransientError
@@ -19,6 +19,7 @@ from vmkeep_airflow.dagruns import status_of
 from vmkeep_airflow.missedwindows import Memory, Missed, WindowRuns, by_people, look, untold
 from vmkeep_airflow.notices import Notice, NoticeKind
 from vmkeep_airflow.policies import PREFIX, policy_files
+from vmkeep_airflow.states import PROBLEMS
 
 _KEY: Final = "missed_windows"
 
@@ -28,7 +29,8 @@ class FindMissedWindowsOperator(BaseOperator):
 
     It asks Airflow alone, neither a vCenter nor a repository. Windows of which not everybody could be told are told
     again by the next look. Airflow keeps the memory beside the asset ``vmkeep_windows``, where each look finds it, by
-    schedule or by hand.
+    schedule or by hand. It ends well also if it finds some, because Airflow drops the events of a task that fails: the
+    problems are left for a later task.
 
     :returns: the new windows that did not open, in words, by policy.
     """
@@ -37,7 +39,7 @@ class FindMissedWindowsOperator(BaseOperator):
         super().__init__(inlets=[WINDOWS], outlets=[ANNOUNCED], **kwargs)
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Look at the last window of each policy, tell people, and fail if there is something new to tell."""
+        """Look at the last window of each policy, and tell people."""
         ti: Any = context["ti"]
         files = policy_files()
         store = context["asset_state_store"][WINDOWS]
@@ -52,12 +54,11 @@ class FindMissedWindowsOperator(BaseOperator):
             memory = untold(memory, some) if failed else memory
         store.set(_KEY, memory.to_plain())
         self.log.info("policies that were looked at: %d", len(files))
-        found = {each.policy: each.why for each in missed}
-        # Pushed by hand, because Airflow keeps no result of a task that raises.
-        ti.xcom_push(key="return_value", value=found)
-        if missed:
-            raise AirflowFailException("; ".join([*map(_line, missed), *why]))
-        return found
+        problems = [*map(_line, missed), *why]
+        for line in problems:
+            self.log.error("%s", line)
+        ti.xcom_push(key=PROBLEMS, value=problems)
+        return {each.policy: each.why for each in missed}
 
     def _tell(self, context: Context, some: list[Missed], wishes: list[Notifications]) -> list[str]:
         """Tell one circle of people. Return why some were not reached."""

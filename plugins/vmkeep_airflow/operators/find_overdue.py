@@ -7,7 +7,6 @@ from functools import cache, partial
 from typing import Any
 
 from airflow.sdk import BaseOperator, Context
-from airflow.sdk.exceptions import AirflowFailException
 
 from vmkeep.clock import now
 from vmkeep.errors import VmKeepError
@@ -19,6 +18,7 @@ from vmkeep_airflow.metrics import send_overdue
 from vmkeep_airflow.notices import Notice, NoticeKind
 from vmkeep_airflow.operators.plan_window import opens
 from vmkeep_airflow.policies import policy_files
+from vmkeep_airflow.states import PROBLEMS
 from vmkeep_airflow.windowreports import shown_age, shown_names
 
 
@@ -27,7 +27,8 @@ class FindOverdueOperator(BaseOperator):
 
     It asks the vCenter and the repository of each policy, so that it does not matter whether a window ever opened. A
     policy that cannot be asked about hides no other one. A policy with faults is a problem, too, because nobody knows
-    its ``max_age``.
+    its ``max_age``. It ends well also if it finds some, because Airflow drops the events of a task that fails: the
+    problems are left for a later task.
 
     :returns: the overdue VMs of each policy, in words.
     """
@@ -36,7 +37,7 @@ class FindOverdueOperator(BaseOperator):
         super().__init__(outlets=[ANNOUNCED], **kwargs)
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Look at all policies, tell people, and fail if there is a problem."""
+        """Look at all policies, and tell people."""
         files = policy_files()
         problems = {
             read.path.stem: "its file has faults, so that no window of it opens" for read in files if read.faults
@@ -54,12 +55,9 @@ class FindOverdueOperator(BaseOperator):
         for line in (f"{name}: {why}" for name, why in problems.items()):
             self.log.error("%s", line)
         self.log.info("policies with a max_age that were looked at: %d", len(found))
-        # Pushed by hand, because Airflow keeps no result of a task that raises.
-        context["ti"].xcom_push(key="return_value", value=found)
-        if problems:
-            untold = self._tell(context, problems, {read.path.stem: read.policy for read in files})
-            listed = "; ".join(f"policy {name}: {why}" for name, why in problems.items())
-            raise AirflowFailException("; ".join([listed, *untold]))
+        untold = self._tell(context, problems, {read.path.stem: read.policy for read in files})
+        listed = [f"policy {name}: {why}" for name, why in problems.items()]
+        context["ti"].xcom_push(key=PROBLEMS, value=[*listed, *untold])
         return found
 
     def _tell(self, context: Context, problems: dict[str, str], policies: dict[str, Policy | None]) -> list[str]:

@@ -7,7 +7,10 @@ from datetime import timedelta
 from types import SimpleNamespace
 
 import pytest
+from airflow.models.asset import AssetEvent
 from airflow.sdk.exceptions import AirflowFailException
+from airflow.utils.session import create_session
+from sqlalchemy import select
 
 from vmkeep.clock import now
 from vmkeep_airflow.operators.find_unproved import FindUnprovedOperator
@@ -41,3 +44,7 @@ def test_a_window_that_did_not_open_is_asked_of_airflow_and_told(run_dag, tmp_pa
 
     assert missed.state == "failed"
     assert list(missed.xcom("find")) == ["hourly"]
+    with create_session() as session:
+        query = select(AssetEvent).where(AssetEvent.source_dag_id == "missed_windows")
+        events = session.scalars(query).all()
+    assert [event.extra["policy"] for event in events] == ["hourly"], "a DAG that passes alarms on hears of it, too"
