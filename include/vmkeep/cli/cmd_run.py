@@ -135,32 +135,48 @@ def limit(connection: str | None, rate: str | None, as_json: bool, **airflow: st
         "Show the windows of a day": "vmkeep run windows --day 2026-11-26",
     },
 )
-@option("--day", section=Section.WHAT, metavar="DAY", help="A day of UTC, e.g. 2026-11-26; by default today.")
+@option(
+    "--day", section=Section.WHAT, metavar="DAY", help="A day of UTC, e.g. 2026-11-26; by default today and yesterday."
+)
 @_airflow_options
 @json_option
 def windows(day: str | None, as_json: bool, **airflow: str | None) -> None:
     """Show the backup windows of a day with their states, and fail if one of them needs a look.
 
     It also fails if Airflow's scheduler, its DAG processor or its database is not at work, because then no window
-    opens, and nothing inside Airflow tells so. So a monitoring system calls it every few minutes.
+    opens, and nothing inside Airflow tells so. So a monitoring system calls it every few minutes. Without --day it
+    shows the windows of yesterday, too, so that one which failed just before midnight is not forgotten.
     """
     view = _view(**airflow)
     silent, page = view.silent_components(), view.windows(day)
-    bad = [row for row in page["rows"] if row["tone"] in _BAD and not _is_young(row)]
+    yesterday = view.windows(page["before"]) if day is None else None
+    rows, problems = _of_both(yesterday, page) if yesterday else (page["rows"], page["problems"])
+    bad = [row for row in rows if row["tone"] in _BAD and not _is_young(row)]
     if as_json:
-        print_json({"components": silent, **page})
+        print_json({"components": silent, **page, **({"yesterday": yesterday} if yesterday else {})})
     else:
         cells = [
             (row["policy"], row["opens"]["shown"], (row["closes"] or {"shown": ""})["shown"], row["label"],
              f"{row['done']} of {row['vms']}", row["run_id"])
-            for row in page["rows"]
+            for row in rows
         ]  # fmt: skip
         print_table(("policy", "opens", "closes", "state", "done", "run"), cells, first_to_go=("run",))
-        for line in (*silent, *page["problems"]):
+        for line in (*silent, *problems):
             warn(line)
-    troubles = [*silent, *(f"policy {row['policy']}: {row['label']}" for row in bad), *page["problems"]]
+    troubles = [*silent, *(f"policy {row['policy']}: {row['label']}" for row in bad), *problems]
     if troubles:
         raise SomeFailedError("; ".join(troubles), recovery=Recovery.STOP)
+
+
+def _of_both(yesterday: dict[str, Any], today: dict[str, Any]) -> tuple[list[dict[str, Any]], list[str]]:
+    """Return the windows and the problems of two days, each once: a window of both is as today shows it."""
+    here = {_key(row) for row in today["rows"]}
+    rows = [*(row for row in yesterday["rows"] if _key(row) not in here), *today["rows"]]
+    return rows, list(dict.fromkeys([*yesterday["problems"], *today["problems"]]))
+
+
+def _key(row: dict[str, Any]) -> tuple[str, str, str]:
+    return row["policy"], row["opens"]["iso"], row["run_id"]
 
 
 def _is_young(row: dict[str, Any]) -> bool:

@@ -35,6 +35,10 @@ def window(state, tone, run_id="r", opens="2026-11-26T22:00:00+00:00"):
             "done": 3, "vms": 4, "run_id": run_id}  # fmt: skip
 
 
+def day_of(*rows, problems=()):
+    return {"day": "2026-11-27", "before": "2026-11-26", "rows": list(rows), "problems": list(problems)}
+
+
 class Answers:
     """Stands for an Airflow: it keeps what it is asked, and gives the answers of the test."""
 
@@ -45,7 +49,8 @@ class Answers:
             "/auth/token": (201, {"access_token": "t1"}),
             "/vmkeep/api/running": (200, WORK),
             "/api/v2/monitor/health": (200, HEALTHY),
-            "/vmkeep/api/windows": (200, {"rows": [window("in time", "good")], "problems": []}),
+            "/vmkeep/api/windows": (200, day_of(window("in time", "good"))),
+            "/vmkeep/api/windows?day=2026-11-26": (200, day_of()),
         }
         self.asked: list[tuple[str, str, str | None, Any]] = []
 
@@ -93,7 +98,6 @@ def command(airflow):
 
 
 def test_it_logs_in_once_and_names_its_token_from_then_on(view, airflow):
-    airflow.given["/vmkeep/api/windows?day=2026-11-26"] = airflow.given["/vmkeep/api/windows"]
     view.work()
     view.windows("2026-11-26")
     assert airflow.asked[0] == ("POST", "/auth/token", None, {"username": "admin", "password": "secret"})
@@ -168,13 +172,28 @@ def test_a_stop_tells_what_happens_then(command, airflow):
     ],
 )  # fmt: skip
 def test_a_monitoring_system_hears_of_windows_and_of_a_scheduler_that_is_down(command, airflow, rows, health, words):
-    airflow.given["/vmkeep/api/windows"] = 200, {"rows": rows, "problems": []}
+    airflow.given["/vmkeep/api/windows"] = 200, day_of(*rows)
     airflow.given["/api/v2/monitor/health"] = 200, HEALTHY | health
 
     done = command("windows")
 
     assert done.returncode == (SomeFailedError.exit_code if words else 0), done.stderr
     assert words in done.stderr
+
+
+def test_a_window_that_failed_late_is_still_told_after_midnight_and_a_day_that_is_named_is_told_alone(command, airflow):
+    failed, over_midnight = window("failures", "bad"), window("open", "calm", opens="2026-11-26T23:00:00+00:00")
+    airflow.given["/vmkeep/api/windows"] = 200, day_of(over_midnight, problems=["one file has faults"])
+    yesterday = day_of(failed, over_midnight, problems=["one file has faults"])
+    airflow.given["/vmkeep/api/windows?day=2026-11-26"] = 200, yesterday
+
+    done, named = command("windows", "--json"), command("windows", "--day", "2026-11-26", "--json")
+
+    assert done.returncode == SomeFailedError.exit_code
+    assert done.stderr.count("policy nightly: failures") == done.stderr.count("one file has faults") == 1
+    assert json.loads(done.stdout)["yesterday"] == yesterday
+    assert command("windows").stdout.count("2026-11-26T23:00") == 1, "a window of both days is listed once"
+    assert "yesterday" not in json.loads(named.stdout)
 
 
 def test_without_an_address_or_a_user_the_command_says_what_to_give():
