@@ -23,7 +23,7 @@ from vmkeep.model.job import from_plain, to_plain
 from vmkeep.policy import AtEnd, Due, read_file
 from vmkeep_airflow.dagruns import DagRunId, start_dag_run
 from vmkeep_airflow.operators.ending import EndingOperator
-from vmkeep_airflow.operators.plan_window import opens
+from vmkeep_airflow.operators.plan_window import PlanWindowOperator, opens
 from vmkeep_airflow.operators.start_backups import StartBackupsOperator
 from vmkeep_airflow.vmruns import conf_of, run_id_of
 from vmkeep_airflow.windowreports import note_of, problems_of, report_of
@@ -452,6 +452,29 @@ def test_a_policy_whose_dag_is_switched_off_or_gone_opens_no_window_and_an_airfl
 def test_a_plan_survives_the_way_to_the_next_task():
     plan = planned(2)
     assert from_plain(WindowPlan, to_plain(plan)) == plan
+
+
+class Windows:
+    """Answers for the runs of a window, as Airflow 3.3 does: each run's result by its id, all of them without one."""
+
+    def __init__(self, plans):
+        self._plans = plans
+
+    def get_previous_ti(self, *, state, logical_date):
+        assert state == "success"
+        before = [date for date in self._plans if date < logical_date]
+        return SimpleNamespace(run_id=max(before)) if before else None
+
+    def xcom_pull(self, *, task_ids, run_id=None):
+        return to_plain(self._plans[run_id]) if run_id else [to_plain(plan) for plan in self._plans.values()]
+
+
+@pytest.mark.parametrize("windows", [0, 1, 3])
+def test_a_plan_is_compared_with_that_of_the_window_before_however_many_there_were(policy, windows):
+    operator = PlanWindowOperator(task_id="plan", policy=policy)
+    plans = {OPENS + number * 24 * HOUR: planned(number + 1) for number in range(windows)}
+    earlier = operator._earlier(Windows(plans), OPENS + windows * 24 * HOUR)
+    assert earlier == (planned(windows) if windows else None)
 
 
 def test_a_plan_tells_which_vms_are_new_and_which_have_vanished():

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import Context
+from airflow.sdk import Context, TaskInstanceState
 from airflow.sdk.api.client import ServerResponseError
 from airflow.sdk.exceptions import AirflowRuntimeError
 
@@ -43,11 +44,12 @@ class PlanWindowOperator(SiteOperator):
         run: Any = context["dag_run"]
         by_hand = str(getattr(run.run_type, "value", run.run_type)) not in _PLANNED
         others = self._others()
+        opened_at = run.run_after if by_hand else run.logical_date
         plan = plan_window(
             self.site(),
             self.policy,
             others,
-            opened_at=run.run_after if by_hand else run.logical_date,
+            opened_at=opened_at,
             by_hand=by_hand,
             again=clears_of(context) > 0,
             now=now(),
@@ -60,13 +62,18 @@ class PlanWindowOperator(SiteOperator):
         if plan.due is not Due.OPEN:
             self.log.warning("the window %s is %s", plan.stamp, plan.due)
         self.log.info("%s VMs, from %s until %s", len(plan.vms), plan.opens_at, plan.closes_at)
-        return to_plain(compared_with(plan, self._earlier(context)))
+        return to_plain(compared_with(plan, self._earlier(context["ti"], opened_at)))
 
-    def _earlier(self, context: Context) -> WindowPlan | None:
-        """Return the plan of the window before; ``None``: there is none that this version can read."""
+    def _earlier(self, ti: Any, opened_at: datetime) -> WindowPlan | None:
+        """Return the plan of the last window that opened by itself; ``None``: there is none that this version reads.
+
+        Airflow is asked for that one run, because it returns the results of all earlier runs together otherwise, and
+        runs without a logical date at a place that depends on its database.
+        """
         from vmkeep.flows.windows import WindowPlan
 
-        plain = context["ti"].xcom_pull(task_ids=self.task_id, include_prior_dates=True)
+        before = ti.get_previous_ti(state=TaskInstanceState.SUCCESS, logical_date=opened_at)
+        plain = None if before is None else ti.xcom_pull(task_ids=self.task_id, run_id=before.run_id)
         try:
             return None if plain is None else from_plain(WindowPlan, plain)
         except ValueError:
