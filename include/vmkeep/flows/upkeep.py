@@ -119,7 +119,7 @@ class PruneCounts:
     runs_removed: int
     leftovers_removed: int
     not_rewritten: str
-    """Reason why packs that are mostly waste are not rewritten for now; empty: they are rewritten."""
+    """Reason why packs that are small or mostly waste are not rewritten for now; empty: they are rewritten."""
 
 
 def count_prune(report: PruneReport) -> PruneCounts:

@@ -50,7 +50,7 @@ class PruneReport:
     leftovers_removed: int
     """Files that were removed because the process that wrote them died."""
     not_rewritten: str = ""
-    """Why packs that are mostly waste stay for now: the store is full. Empty if they were rewritten."""
+    """Why packs that are small or mostly waste stay for now: the store is full. Empty if they were rewritten."""
     lost_blocks: int
 
     def require_room(self) -> None:
@@ -60,7 +60,7 @@ class PruneReport:
         """
         if self.not_rewritten:
             raise StoreFullError(
-                f"packs that are mostly waste stay as they are until there is room: {self.not_rewritten}"
+                f"packs that are small or mostly waste stay as they are until there is room: {self.not_rewritten}"
             )
 
 
