@@ -21,7 +21,7 @@ PATIENT: dict[str, Any] = {
 An error that a retry cannot help still fails the task at once.
 """
 
-ASKED_AGAIN: dict[str, Any] = {"retries": 20}
+ASKED_AGAIN: dict[str, Any] = {"retries": 20, "retry_exponential_backoff": 0}
 """Retries of a task that asks a person: each one asks again, and changes nothing.
 
 Airflow loses an answer that comes before its scheduler has seen the end of the process that asked, which takes seconds

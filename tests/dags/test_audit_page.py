@@ -57,6 +57,8 @@ def done():
                 conn_type="postgres"),
             row("trigger_dag_run", "anna", minutes=60),
             row("trigger_dag_run", "eve", minutes=10, run_after="1999-01-01T00:00:00Z"),
+            row("trigger_dag_run", "eve", minutes=7, run_after=946684800),
+            row("trigger_dag_run", "anna", minutes=6, run_after=None),
             row("patch_dag_run", "anna", minutes=5, dag_id="elsewhere", run_id="others", state="failed"),
             row("running", "vmkeep", minutes=5),
         ]  # fmt: skip
@@ -95,6 +97,7 @@ def told(client, **query):
 def test_people_and_what_they_did_stand_on_the_page_the_newest_first_and_nothing_of_others(client):
     assert told(client) == [
         ("eve", "asked for a run as of another time than now"),
+        ("eve", "asked for a run as of another time than now"),
         ("dora", "changed connection vmkeep_default (fields retention)"),
         ("Carla", "stopped the run: set it to failed"),
         ("carla", "said yes to the question of task approve"),
@@ -114,7 +117,7 @@ def test_people_and_what_they_did_stand_on_the_page_the_newest_first_and_nothing
     ("query", "people"),
     [
         ({"person": "CARLA"}, ["Carla", "carla"]),
-        ({"about": "WEB01"}, ["eve", "Carla", "carla", "anna"]),
+        ({"about": "WEB01"}, ["eve", "eve", "Carla", "carla", "anna"]),
         ({"about": "%", "by_itself": True}, ["ben"]),
         ({"kind": "restore"}, ["anna"]),
         ({"kind": "answer"}, ["carla"]),

@@ -150,6 +150,7 @@ def test_a_question_outlives_answers_that_airflow_loses(bag):
     asking = [task for dag in bag.dags.values() for task in dag.tasks if isinstance(task, HITLOperator)]
     assert {task.dag_id for task in asking} >= {"vm_restore", "restore_undo", "disaster_recovery"}
     assert {task.dag_id: task.retries for task in asking if task.retries < 20} == {}
+    assert {task.dag_id for task in asking if task.retry_exponential_backoff} == set(), "20 growing pauses take weeks"
 
 
 def test_no_field_of_an_operator_hides_a_method_that_airflow_calls(bag):

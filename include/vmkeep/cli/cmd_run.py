@@ -113,7 +113,7 @@ def limit(connection: str | None, rate: str | None, as_json: bool, **airflow: st
     A rate is bytes per second for each worker machine, such as 50MiB, or one by time of day, as the connection has it;
     'unlimited' takes the limit away. Transfers at work notice a change by themselves.
     """
-    if connection is not None and rate is None:
+    if connection is not None and not (rate or "").strip():
         raise UsageError("the rate is missing: e.g. 'vmkeep run limit vmkeep_default 50MiB', or 'unlimited'")
     view = _view(**airflow)
     if connection is not None and rate is not None:

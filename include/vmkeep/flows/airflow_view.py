@@ -57,8 +57,12 @@ class AirflowAccess:
 
         :raises UsageError: the address is none of HTTP, or there is no way to log in.
         """
-        parts = urlsplit(self.url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        if "@" in self.url:
+            raise UsageError(
+                "Airflow's address has a user name in it, which logs would show: give --airflow-user and "
+                "--airflow-password-file"
+            )
+        if not _is_address(self.url):
             raise UsageError(f"Airflow's address '{self.url}' is none: write e.g. https://airflow.example.com")
         if not self.token and not (self.user and self.password):
             raise UsageError(
@@ -71,6 +75,16 @@ class AirflowAccess:
         """Whether the password or the token goes over a network unencrypted."""
         parts = urlsplit(self.url)
         return parts.scheme == "http" and parts.hostname not in ("localhost", "127.0.0.1", "::1")
+
+
+def _is_address(url: str) -> bool:
+    """Return whether a text is an address of HTTP whose host can be asked for."""
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+        return parts.scheme in ("http", "https") and bool(host and host.encode("idna")) and url.isascii()
+    except ValueError:  # an open bracket, a port that is no number, a part of a name that is too long
+        return False
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):

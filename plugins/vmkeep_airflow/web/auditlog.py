@@ -160,7 +160,7 @@ def _changes(
         .outerjoin(DagRun, run)
         .where(Log.event.in_(events), Log.dttm >= since)
         .where(or_(Log.dag_id.in_(seen), Log.dag_id.is_(None), Log.dag_id == _SEVERAL))
-        .where(or_(Log.event != "trigger_dag_run", Log.extra.contains('"run_after": "')))
+        .where(or_(Log.event != "trigger_dag_run", _of_another_time()))
     )
     if until is not None:
         wanted = wanted.where(Log.dttm < until)
@@ -175,6 +175,11 @@ def _changes(
     names = names_of(session, [run for _, run in rows if run is not None])
     entries = list(_entries(rows, names, frozenset(seen)))
     return entries, rows[-1][0].dttm if len(rows) == most else None
+
+
+def _of_another_time() -> ColumnElement[bool]:
+    """Return whether a start asks for a run of another time than now, as a text or a number: its run may be old."""
+    return and_(Log.extra.contains('"run_after": '), ~Log.extra.contains('"run_after": null'))
 
 
 def _entries(rows: Iterable[Any], names: Mapping[int, str], seen: frozenset[str]) -> Iterator[AuditEntry]:

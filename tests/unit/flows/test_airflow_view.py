@@ -136,10 +136,22 @@ def test_an_airflow_that_is_not_there_is_told_with_its_address():
         AirflowView(access).work()
 
 
-@pytest.mark.parametrize("url", ["airflow.example.com", "file:///etc/passwd", "https://"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "airflow.example.com", "file:///etc/passwd", "https://", "http://[::1", "http://h:x", f"http://{'a' * 70}",
+        "http://h/ä",
+    ],
+)  # fmt: skip
 def test_an_address_that_is_none_is_refused_before_a_password_goes_anywhere(url):
     with pytest.raises(UsageError, match="is none"):
         AirflowAccess(url=url, user="a", password="b", token=None)
+
+
+def test_a_password_in_an_address_is_refused_and_not_shown():
+    with pytest.raises(UsageError, match="a user name in it") as refused:
+        AirflowAccess(url="http://u:geheim@airflow", user=None, password=None, token="t")
+    assert "geheim" not in str(refused.value)
 
 
 def test_a_list_shows_each_task_and_a_limit_is_changed_and_shown(command, airflow):
@@ -149,6 +161,9 @@ def test_a_list_shows_each_task_and_a_limit_is_changed_and_shown(command, airflo
     assert json.loads(command("list", "--json").stdout) == WORK
 
     airflow.given["/vmkeep/api/running/limits/main"] = 200, {"limit_rate": ""}
+    for nothing in ([], [""], [" "]):
+        refused = command("limit", "main", *nothing)
+        assert (refused.returncode, "the rate is missing" in refused.stderr) == (2, True), refused.stderr
     changed = command("limit", "main", "unlimited")
     assert (changed.returncode, "s3://b/r" in changed.stdout) == (0, True), changed.stderr
     assert ("POST", "/vmkeep/api/running/limits/main", "Bearer t1", {"limit_rate": ""}) in airflow.asked

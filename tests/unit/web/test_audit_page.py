@@ -99,6 +99,7 @@ def test_the_next_page_goes_on_where_this_one_ends_and_the_choice_stays():
     last = page_of(person="anna")
     assert "until=2026-11-20T03%3A00%3A00%2B00%3A00" in last.older
     assert "Nothing of this kind in these days" in html_of(last)
+    assert "There are older ones" in html_of(page_of(older_until=end)), "an empty page is not the end"
 
 
 def test_a_sheet_has_a_line_for_each_entry_no_formula_and_says_that_there_is_more():
