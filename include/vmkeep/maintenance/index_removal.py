@@ -5,6 +5,9 @@ A segment that cannot be read stays where it is, because it may list other packs
 
 from __future__ import annotations
 
+from contextlib import suppress
+from typing import Final
+
 import numpy as np
 
 from vmkeep.errors import BlobNotFoundError, CorruptError, LockedError
@@ -12,6 +15,9 @@ from vmkeep.maintenance.index_rewriting import IndexRewriting, rewriting_index
 from vmkeep.repository import Kind, Repository
 from vmkeep.repository.folders import INDEX
 from vmkeep.repository.index import MAX_BLOB, Segment, SegmentLoader
+
+_TRIES: Final = 10
+"""Number of listings after which it stays unknown which packs the index names."""
 
 
 def withdraw(repository: Repository, packs: frozenset[bytes]) -> dict[str, str]:
@@ -45,16 +51,30 @@ def _withdraw(repository: Repository, packs: frozenset[bytes], rewriting: IndexR
     return locked
 
 
-def named_packs(repository: Repository) -> frozenset[bytes]:
-    """Return every pack that some segment in the store names. Reads only the segments' pack tables."""
+def named_packs(repository: Repository) -> frozenset[bytes] | None:
+    """Return every pack that some segment in the store names; ``None``: not known, because segments vanish again.
+
+    Reads only the segments' pack tables. A merge may replace segments between their listing and their opening, or while
+    they are being listed, and the listing need not have its own segment. So the segments are listed until all of a
+    second or later listing could be opened. A pack counts as named that was named at any time meanwhile.
+    """
     loader = SegmentLoader(repository.blobs, repository.framer, cache=repository.cache)
-    found = set[bytes]()
-    for blob in list(repository.blobs.list(INDEX)):
-        try:
-            found.update(row.tobytes() for row in loader.open(blob.key, blob.size).columns().pack_ids)
-        except (BlobNotFoundError, CorruptError):
-            continue
-    return frozenset(found)
+    found, opened = set[bytes](), set[str]()
+    for listing in range(_TRIES):
+        vanished = False
+        for blob in list(repository.blobs.list(INDEX)):
+            if blob.key in opened:
+                continue
+            with suppress(CorruptError):
+                try:
+                    found.update(row.tobytes() for row in loader.open(blob.key, blob.size).columns().pack_ids)
+                except BlobNotFoundError:
+                    vanished = True
+                    continue
+            opened.add(blob.key)
+        if listing and not vanished:
+            return frozenset(found)
+    return None
 
 
 def _named(segment: Segment, packs: frozenset[bytes]) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:

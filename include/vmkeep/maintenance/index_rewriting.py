@@ -4,6 +4,10 @@ A process may stand still between its look at the packs and its put of a segment
 Then the record of that deletion has to be there still, because it tells everybody to avoid these packs. So the process
 works under a try, as a backup does: while the blob of the try stands, no such record is forgotten. Decision 0013 has
 the reasoning.
+
+The try keeps no record of a deletion that was over when it began. A segment that is opened then may name packs of that
+deletion, because an older rewriting put their entries again; another process may delete that segment and forget the
+record before this one puts. So nobody puts entries of these packs once more; see decision 0121.
 """
 
 from __future__ import annotations
@@ -12,11 +16,14 @@ import secrets
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
+import numpy as np
+
 from vmkeep.blobs import abreast, is_there
 from vmkeep.errors import StaleError
 from vmkeep.repository import Repository
 from vmkeep.repository.frames import pack_key
 from vmkeep.repository.index.columns import Columns
+from vmkeep.repository.index.merging import in_packs
 from vmkeep.repository.notes import tries
 
 
@@ -24,18 +31,37 @@ class IndexRewriting:
     """The right to put segments, for as long as the process gives signs of life."""
 
     def __init__(self, repository: Repository, run: str, begun: str) -> None:
+        """Go on under a try that has begun. Open segments only after this.
+
+        A record that is forgotten by now needs no look: whoever forgot it saw that no segment named its packs any more.
+        """
         self._repository = repository
         self._run = run
         self._begun = begun
+        self._swept = repository.sweep_records.swept()
 
     def put(self, columns: Columns) -> int:
         """Put entries into the index; return the bytes written. Delete a segment that holds them only after this.
 
+        Entries are left out whose pack was deleted before this rewriting began.
+
         :raises StaleError: see :meth:`require`.
         """
-        size = self._repository.index.put(columns)
-        self.require(row.tobytes() for row in columns.pack_ids)
+        left = self._without_swept(columns)
+        if not len(left.prefixes):
+            return 0
+        size = self._repository.index.put(left)
+        self.require(row.tobytes() for row in left.pack_ids)
         return size
+
+    def _without_swept(self, columns: Columns) -> Columns:
+        """Leave out the entries of packs that a sweep has deleted. A pack that is still there was locked: it counts."""
+        store = self._repository.blobs
+        named = [row.tobytes() for row in columns.pack_ids]
+        gone = {pack for pack in self._swept.intersection(named) if not is_there(store, pack_key(pack))}
+        if not gone:
+            return columns
+        return in_packs(columns, np.array([pack not in gone for pack in named], np.bool_))
 
     def require(self, packs: Iterable[bytes]) -> None:
         """Return if others still keep the records of deletions for this process. Call it after each segment.

@@ -65,7 +65,7 @@ def forget_sweeps(repository: Repository, margins: Margins, *, time: datetime) -
 
     A record is still needed in two cases. A try that began before the sweep was over still needs it. So does an index
     that names a pack which the sweep deleted: a merge that read the index before the sweep may have written such
-    entries again.
+    entries again. If it cannot be told which packs the index names, all records stay.
 
     :param time: now, by the store's clock.
     """
@@ -79,6 +79,8 @@ def forget_sweeps(repository: Repository, margins: Margins, *, time: datetime) -
     keys = tries.begun_keys(repository.blobs)
     known = [tries.over_at_begin(repository.blobs, repository.framer, key) for key in keys]
     named = named_packs(repository)  # after the tries: one that has ended has named what it stored
+    if named is None:
+        return 0
     done = [
         sweep
         for sweep in old

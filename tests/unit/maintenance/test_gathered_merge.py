@@ -14,11 +14,16 @@ import pytest
 from tests.unit.maintenance.conftest import BLOCK, NONE, AgingStore, Vault, block
 from tests.unit.maintenance.test_merge import Between, PowerCut, add_segment, fill, opened, pack_of, places, segments
 from vmkeep.blobs import LockMode, LockRule, parallel
+from vmkeep.blobs.wrappers.wrapping import WrappingStore
 from vmkeep.errors import LockedError, PermissionDeniedError
 from vmkeep.flows.few_segments import keep_segments_few
 from vmkeep.maintenance import gathered_merge
 from vmkeep.maintenance.gathered_merge import merge_gathered
+from vmkeep.maintenance.margins import Margins
+from vmkeep.maintenance.merge import execute_merge, plan_merge
+from vmkeep.maintenance.tidy import forget_sweeps
 from vmkeep.repository import Repository
+from vmkeep.repository.frames import pack_key
 from vmkeep.repository.index import gathered
 from vmkeep.repository.index.gathered import MANY
 from vmkeep.repository.unlock import descriptor
@@ -217,6 +222,49 @@ def test_a_prune_at_any_call_of_a_merge_harms_no_point_and_leaves_nothing_that_o
         at, calls = at + 1, max(calls, store.count)
     assert calls > 10
     assert came_back  # entries of packs that were deleted, as a merge without looking at packs may leave them
+
+
+def with_a_segment_of_a_past_sweep():
+    """Return a vault with the old record of a sweep, and with a segment that names what the sweep deleted."""
+    vault = with_a_condemned_pack()
+    dangling = {blob.key: vault.store.get(blob.key) for blob in vault.store.list("index/")}
+    vault.prune()
+    for key, data in dangling.items():
+        vault.store.put(key, data)
+    vault.store.pass_time(24 * 8)
+    assert named(vault) - vault.packs
+    return vault
+
+
+def test_a_merge_puts_no_entry_again_whose_pack_was_deleted_before_it_began():
+    vault = with_a_segment_of_a_past_sweep()
+
+    def forget():
+        execute_merge(vault.open(), plan_merge(vault.open()))  # leaves these entries out
+        assert forget_sweeps(vault.open(), Margins(), time=vault.store.time) == 1
+
+    class Slow(WrappingStore):
+        def put(self, key, data):
+            if key.startswith("index/"):
+                forget()
+            return super().put(key, data)
+
+    with few_are_many():
+        assert merge_gathered(vault.open(Slow(vault.store)))
+    assert named(vault) <= vault.packs
+    vault.back_up([block(9)])
+    vault.assert_whole()
+
+
+def test_a_merge_keeps_entries_of_a_pack_that_its_sweep_could_not_delete():
+    vault = with_a_segment_of_a_past_sweep()
+    gone = named(vault) - vault.packs
+    for pack in gone:
+        vault.store.put(pack_key(pack), b"locked")
+
+    with few_are_many():
+        assert merge_gathered(vault.open())
+    assert gone <= named(vault)
 
 
 def named(vault):

@@ -173,3 +173,58 @@ def test_an_undecided_sweep_has_no_record_to_forget(vault):
     vault.store.pass_time(1000)
 
     assert forget_sweeps(repository, NONE, time=vault.store.time) == 0
+
+
+def with_a_record_whose_pack_the_index_names(vault):
+    """Return a repository with the record of a past sweep, and what its pack held: a segment has come back."""
+    vault.back_up([block(1)])
+    vault.forget(vault.back_up([block(2)]))
+    dangling = {blob.key: vault.store.get(blob.key) for blob in vault.store.list("index/")}
+    vault.prune()
+    for key, data in dangling.items():
+        vault.store.put(key, data)
+    vault.store.pass_time(48)
+    return vault.open()
+
+
+def rewritten(vault):
+    """Put each segment anew under another name and then delete it, as a merge by an older program does."""
+    repository = vault.open()
+    for key, _, segment in list(repository.index.stored()):
+        repository.index.put(segment.columns())
+        vault.store.delete(key)
+
+
+@pytest.mark.parametrize("at_listing", [2, 3])  # the first one opens the repository
+def test_the_record_of_a_sweep_stays_if_a_merge_replaces_segments_between_their_listing_and_their_opening(
+    vault, at_listing
+):
+    with_a_record_whose_pack_the_index_names(vault)
+
+    class Merging(WrappingStore):
+        listings = 0
+
+        def list(self, prefix):
+            blobs = list(super().list(prefix))
+            if prefix == "index/":
+                self.listings += 1
+                if self.listings == at_listing:
+                    rewritten(vault)
+            yield from blobs
+
+    assert forget_sweeps(vault.open(Merging(vault.store)), TWO_DAYS, time=vault.store.time) == 0
+
+
+def test_no_record_of_a_sweep_goes_while_segments_that_are_listed_vanish_again_and_again(vault):
+    repository = swept(vault)
+    vault.store.pass_time(48)
+
+    class Merging(WrappingStore):
+        def list(self, prefix):
+            blobs = list(super().list(prefix))
+            if prefix == "index/":
+                rewritten(vault)
+            yield from blobs
+
+    assert forget_sweeps(vault.open(Merging(vault.store)), TWO_DAYS, time=vault.store.time) == 0
+    assert forget_sweeps(repository, TWO_DAYS, time=vault.store.time) == 1

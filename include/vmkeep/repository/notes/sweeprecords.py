@@ -16,10 +16,11 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 
-from vmkeep.blobs import BlobStore, is_there
+from vmkeep.blobs import BlobStore, abreast, is_there
 from vmkeep.errors import BlobNotFoundError, ConflictError, CorruptError
 from vmkeep.repository.folders import PLANS, SWEEPS
 from vmkeep.repository.frames import ID_SIZE, Framer, Kind
@@ -94,14 +95,22 @@ class SweepRecords:
         Plans are read before sweeps, because a pack is in a sweep's list before it leaves a plan.
         """
         packs = [plan.packs for plan in self.plans()]
-        for sweep in sorted(self._stages()):
-            for stage in (_TAKES, _CANDIDATES):
-                try:
-                    packs.append(self._load(f"{SWEEPS}{sweep}/{stage}"))
-                    break
-                except (BlobNotFoundError, CorruptError):
-                    continue
-        return frozenset().union(*packs)
+        return frozenset().union(*packs, *map(self._off_limits, sorted(self._stages())))
+
+    def swept(self) -> frozenset[bytes]:
+        """Return the packs of all sweeps that are over. Records that cannot be read are skipped.
+
+        These packs are gone, unless the store locks them.
+        """
+        over = [sweep for sweep, is_over in self.over().items() if is_over]
+        return frozenset().union(*abreast(self._store, self._off_limits, over))
+
+    def _off_limits(self, sweep: str) -> frozenset[bytes]:
+        """Return the packs that a sweep deletes, or may yet delete; none, if its record is gone or cannot be read."""
+        for stage in (_TAKES, _CANDIDATES):
+            with suppress(BlobNotFoundError, CorruptError):
+                return self._load(f"{SWEEPS}{sweep}/{stage}")
+        return frozenset()
 
     def begin_sweep(self, candidates: Iterable[bytes]) -> str:
         """Record that a sweep begins, and return its id. Find the reached packs only after this."""
