@@ -140,6 +140,25 @@ def test_a_window_that_is_to_come_is_read_from_its_policy_and_a_wrong_day_is_tol
     assert client.get("/vmkeep/windows?day=0001-01-01").status_code == 200
 
 
+def test_a_policy_of_whose_windows_nothing_is_known_is_a_problem_and_no_quiet_day(
+    client, yesterday, filled, monkeypatch, tmp_path
+):
+    as_role(client, "viewer")
+    text = (filled[0] / "nightly.yaml").read_text()
+    for name in (POLICY, "lost"):
+        (tmp_path / f"{name}.yaml").write_text(text.replace(POLICY, name, 1))
+    monkeypatch.setenv("AIRFLOW__VMKEEP__POLICIES", str(tmp_path))
+
+    (lost,) = client.get("/vmkeep/api/windows").json()["problems"]
+    monkeypatch.setattr("vmkeep_airflow.web.dayswindows.may_with_runs", lambda *asked: False)
+    hidden = client.get("/vmkeep/api/windows").json()
+
+    assert lost == "policy lost: Airflow does not have its DAG backup_window_lost: look for import errors"
+    assert hidden["rows"] == []
+    assert hidden["problems"] == [lost, "1 policy with windows that this user may not see"], "its name is not told"
+    assert "Airflow does not have its DAG" in client.get("/vmkeep/windows").text
+
+
 def test_a_day_before_airflow_knew_the_dag_alarms_nobody_and_a_day_after_it_does(client, yesterday):
     as_role(client, "viewer")
 

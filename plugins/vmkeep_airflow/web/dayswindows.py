@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from typing import Any, Final
 
@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 
 from vmkeep.flows.windows import PlannedVm, WindowPlan
 from vmkeep.model.job import from_plain
-from vmkeep.model.wording import told_apart
+from vmkeep.model.wording import counted, told_apart
 from vmkeep.policy import Opening, Policy
 from vmkeep.web import WindowBackup, WindowPlanned, WindowSeen, bounds_of
 from vmkeep_airflow.policies import PREFIX, policy_files
@@ -43,6 +43,7 @@ def find_windows(user: Any, day: date) -> tuple[list[WindowSeen], list[WindowPla
                 if read.policy is None]  # fmt: skip
     with create_session() as session:
         tagged = session.scalars(select(DagTag.dag_id).where(DagTag.name == _TAG)).all()
+        sound = [read.policy for read in files if read.policy is not None]
         dag_ids = [each for each in tagged if each.startswith(PREFIX) and may_with_runs(user, "GET", each)]
         query = select(DagRun).where(
             DagRun.dag_id.in_(dag_ids), DagRun.run_after >= begin - _EARLIER, DagRun.run_after < end
@@ -51,6 +52,7 @@ def find_windows(user: Any, day: date) -> tuple[list[WindowSeen], list[WindowPla
         held = _held(session, runs)
         seen = _windows(session, _touching(session, held, begin))
         known_since = _known_since(session, dag_ids)
+    problems += _unknown([policy.name for policy in sound], tagged, dag_ids)
     stamps = {(policy, Opening(opens_at=at, closes_at=at).stamp) for policy, at in map(_opened, held)}
     planned = [
         WindowPlanned(
@@ -59,12 +61,28 @@ def find_windows(user: Any, day: date) -> tuple[list[WindowSeen], list[WindowPla
             closes_at=opening.closes_at,
             known_since=known_since.get(f"{PREFIX}{policy.name}"),
         )
-        for policy in (read.policy for read in files if read.policy is not None)
+        for policy in sound
         if f"{PREFIX}{policy.name}" in dag_ids
         for opening in _openings(policy, begin, end)
         if (policy.name, opening.stamp) not in stamps
     ]
     return [each for each in seen if _touches(each, begin, end)], planned, problems
+
+
+def _unknown(policies: Sequence[str], tagged: Collection[str], readable: Collection[str]) -> Iterator[str]:
+    """Yield a sentence for the policies of whose windows nobody here can tell anything.
+
+    Those that a user may not see are counted only, because their names are not for this user.
+    """
+    hidden = 0
+    for policy in policies:
+        dag_id = f"{PREFIX}{policy}"
+        if dag_id not in tagged:
+            yield f"policy {policy}: Airflow does not have its DAG {dag_id}: look for import errors"
+        elif dag_id not in readable:
+            hidden += 1
+    if hidden:
+        yield f"{counted(hidden, 'policy', 'policies')} with windows that this user may not see"
 
 
 def _known_since(session: Session, dag_ids: Sequence[str]) -> dict[str, datetime]:
