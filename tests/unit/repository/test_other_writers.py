@@ -17,7 +17,7 @@ from vmkeep.errors import StaleError, StoreError
 from vmkeep.maintenance.margins import Margins
 from vmkeep.repository import Kind, Repository
 from vmkeep.repository.blocks import otherwriters, writer
-from vmkeep.repository.notes import announcements
+from vmkeep.repository.notes import announcements, tries
 from vmkeep.repository.unlock import descriptor
 from vmkeep.testing import MemoryStore
 
@@ -121,12 +121,17 @@ def copied(repository: Repository, disk: list[bytes], run: str) -> int:
         return out.bytes_stored
 
 
+def announced_by_another(repository: Repository, disk: list[bytes]) -> str:
+    """Announce a disk's blocks as a writer does that dies then. Return the announcement's key."""
+    digests = b"".join(repository.framer.digester.of(Kind.BLOCK, each) for each in disk)
+    dead = announcements.Announcements(repository.blobs, repository.framer)
+    return dead.announce(bytes(16), announcements.prefixes_of(digests))
+
+
 def test_a_writer_that_died_is_waited_for_once(make, monkeypatch):
     repository = make(MemoryStore(), compression="none")
     disk = clones(1, own=0)[0]
-    digests = b"".join(repository.framer.digester.of(Kind.BLOCK, each) for each in disk)
-    dead = announcements.Announcements(repository.blobs, repository.framer)
-    dead.announce(bytes(16), announcements.prefixes_of(digests))
+    announced_by_another(repository, disk)
     monkeypatch.setattr(otherwriters, "PATIENCE", 0.01)
     waits = []
     wait = threading.Event.wait
@@ -141,10 +146,7 @@ def test_a_writer_that_died_is_waited_for_once(make, monkeypatch):
 def test_a_copy_that_is_aborted_waits_for_nobody(make):
     repository = make(MemoryStore(), compression="none")
     disk = clones(1, own=0)[0]
-    digests = b"".join(repository.framer.digester.of(Kind.BLOCK, each) for each in disk)
-    announcements.Announcements(repository.blobs, repository.framer).announce(
-        bytes(16), announcements.prefixes_of(digests)
-    )
+    announced_by_another(repository, disk)
 
     def abort():
         with repository.open_writer(run="r") as out:
@@ -228,6 +230,30 @@ def test_blocks_in_packs_that_are_condemned_meanwhile_are_not_counted_on(vault):
     vault.held[repository.seal(described(root, "early", number=900, size=len(disk) * BLOCK))] = disk
     vault.prune()
     vault.assert_whole()
+
+
+def test_a_writer_whose_try_is_gone_never_flushes_even_if_the_store_failed_at_the_question_once(vault, monkeypatch):
+    monkeypatch.setattr(otherwriters, "PATIENCE", 0)
+    repository = vault.open()
+    disk = [block(seed) for seed in range(1, 2 * IN_A_PACK)]
+    announced_by_another(repository, disk)
+    require = tries.BegunTry.require
+    asked = []
+
+    def fail_once(begun_try, packs):
+        asked.append(packs)
+        if len(asked) == 1:
+            for key in tries.begun_keys(vault.store):
+                vault.store.delete(key)
+            raise StoreError("the store is away")
+        require(begun_try, packs)
+
+    monkeypatch.setattr(tries.BegunTry, "require", fail_once)
+    with pytest.raises(StaleError), repository.open_writer(run="early") as out:
+        write(repository, out, disk)
+        out.flush()
+
+    assert repository.sweep_records.avoided() == vault.packs
 
 
 def test_a_prune_removes_what_dead_writers_announced(vault):

@@ -66,6 +66,8 @@ class BlockWriter:
         self._spared = 0
         self._named = 0
         self._landed: list[PackContents] = []
+        self._unasked: list[bytes] = []
+        """Packs that the index names, though it was not asked yet whether the try still stood then."""
         self._naming = threading.Lock()
         self._announcements = Announcements(store, framer)
         self._looks = False
@@ -223,9 +225,12 @@ class BlockWriter:
             packs = self._landed.copy()
             if packs:
                 self._named += self._index.store_segment(packs)
+                self._unasked += [pack.pack_id for pack in packs]
                 del self._landed[: len(packs)]
-                self._begun_try.require([pack.pack_id for pack in packs])
-                self._withdraw([pack.pack_id for pack in packs])
+            if self._unasked:  # also those of an earlier call, because the store may have failed at the question
+                self._begun_try.require(self._unasked)
+                self._withdraw(self._unasked)
+                self._unasked = []
 
     def _note_landed(self, pack: PackContents) -> None:
         self._landed.append(pack)
