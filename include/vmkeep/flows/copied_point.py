@@ -109,7 +109,7 @@ class PointJob:
                 done = job.run(writer, on_read=_Delta(meter, writer, self._on_progress), check=self._check)
                 copied[root] = done.root
                 changed += done.blocks_changed
-            writer.flush()
+            writer.flush(self._check)
             sealed = replace(
                 self._point,
                 run=self._run,

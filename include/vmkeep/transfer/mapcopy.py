@@ -107,6 +107,7 @@ class MapCopy:
         :raises StaleError: the base is gone meanwhile, or is damaged.
         """
         builder = self._target.build_map(writer, capacity=self._disk.capacity, base=self._base)
+        check = _ending_waits(writer, check)
         changed = read = unflushed = 0
         differences = self._differences()
         while part := list(islice(differences, _AT_ONCE)):
@@ -116,7 +117,7 @@ class MapCopy:
             with _building_on_base(self._what):
                 builder.close_below(part[-1][0] + 1)
             if (unflushed := unflushed + len(part)) >= _FLUSHED_AT:
-                writer.flush()  # because it remembers all that it stored since the last flush
+                writer.flush(check)  # because it remembers all that it stored since the last flush
                 unflushed = 0
         with _building_on_base(self._what):
             root = builder.store()
@@ -180,6 +181,19 @@ def _building_on_base(what: str) -> Iterator[None]:
         yield
     except CorruptError as error:
         raise StaleError(f"{what}: the earlier copy that this one builds upon is damaged, or gone: {error}") from error
+
+
+def _ending_waits(writer: BlockWriter, check: Callable[[], None]) -> Callable[[], None]:
+    """Return a check whose error also ends the waits for other writers, because threads that add may stand in them."""
+
+    def checked() -> None:
+        try:
+            check()
+        except BaseException:
+            writer.wait_for_nobody()
+            raise
+
+    return checked
 
 
 def _report(on_read: Callable[[int], None], before: int, event: Progress) -> None:

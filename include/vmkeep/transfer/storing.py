@@ -108,7 +108,7 @@ def back_up_disk(
         root = builder.store()
         encoded = encode_extents(plan.extents)
         extents_root = repository.write_attachment(writer, encoded)
-        writer.flush()
+        writer.flush(check)
         stored = copy.stored
     on_progress(copy.meter.event(stored=stored))
     return StoredDisk(
@@ -245,7 +245,11 @@ class _Copy:
         crew = Crew()
         try:
             with source.open_reader(self._plan.remaining, piece_size=piece_size, depth=depth) as reader:
-                crew.run([partial(self._work, crew, reader)] * (os.cpu_count() or 1), self._tick)
+                try:
+                    crew.run([partial(self._work, crew, reader)] * (os.cpu_count() or 1), self._tick)
+                except BaseException:
+                    self._writer.wait_for_nobody()  # a worker may wait for room, and that for another writer
+                    raise
         finally:
             crew.join()
         if (
@@ -314,5 +318,5 @@ class _Copy:
         read = self.read
         self._pass(offset // self._block_size)
         root = self._builder.store()
-        self._writer.flush()
+        self._writer.flush(self._check)
         return Cursor(snapshot=self._snapshot, offset=offset, root=root, bytes_read=read, bytes_stored=self.stored)

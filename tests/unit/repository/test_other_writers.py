@@ -17,6 +17,7 @@ from vmkeep.errors import StaleError, StoreError
 from vmkeep.maintenance.margins import Margins
 from vmkeep.repository import Kind, Repository
 from vmkeep.repository.blocks import otherwriters, writer
+from vmkeep.repository.frames import OpenPack, PackBuffer
 from vmkeep.repository.notes import announcements, tries
 from vmkeep.repository.unlock import descriptor
 from vmkeep.testing import MemoryStore
@@ -40,7 +41,7 @@ def vault():
 
 
 class InStep(MemoryStore):
-    """A store whose writers look at each other for the first time at one moment: packs are full, none is told of."""
+    """A store whose writers look at each other for the first time at one moment: packs are full and announced."""
 
     def __init__(self, writers: int):
         super().__init__()
@@ -121,11 +122,17 @@ def copied(repository: Repository, disk: list[bytes], run: str) -> int:
         return out.bytes_stored
 
 
-def announced_by_another(repository: Repository, disk: list[bytes]) -> str:
-    """Announce a disk's blocks as a writer does that dies then. Return the announcement's key."""
+def first_of_all(repository: Repository) -> announcements.Announcements:
+    """Return the announcements of another writer, which come first in a store whose times are all the same."""
+    other = announcements.Announcements(repository.blobs, repository.framer)
+    other._own = f"storing/{'0' * 16}/"
+    return other
+
+
+def announced_by_another(repository: Repository, disk: list[bytes]) -> None:
+    """Announce a disk's blocks as a writer does that dies then."""
     digests = b"".join(repository.framer.digester.of(Kind.BLOCK, each) for each in disk)
-    dead = announcements.Announcements(repository.blobs, repository.framer)
-    return dead.announce(bytes(16), announcements.prefixes_of(digests))
+    first_of_all(repository).announce(bytes(16), announcements.prefixes_of(digests))
 
 
 def test_a_writer_that_died_is_waited_for_once(make, monkeypatch):
@@ -141,6 +148,102 @@ def test_a_writer_that_died_is_waited_for_once(make, monkeypatch):
 
     assert waits.count(otherwriters.LOOKS_EVERY) <= 3 * (0.01 / otherwriters.LOOKS_EVERY + 1)  # three packs at once
     assert repository.check(read_data=True) == []
+
+
+@pytest.mark.parametrize("names", [("a", "b"), ("b", "a")])
+def test_of_two_writers_that_announce_in_the_same_second_one_waits_and_one_stores(make, monkeypatch, caplog, names):
+    """S3 and SFTP list whole seconds. Each of the two sees the other's announcement at its first look."""
+    announced = [threading.Event(), threading.Event()]
+
+    class WholeSeconds(MemoryStore):
+        def put(self, key, data):
+            done = super().put(key, data)
+            if key.startswith("storing/"):
+                first, second = announced
+                if not first.is_set():
+                    first.set()
+                    second.wait(HANG)
+                second.set()
+            return done
+
+        def list(self, prefix):
+            for blob in super().list(prefix):
+                yield replace(blob, modified=datetime(2026, 1, 1, tzinfo=UTC))
+
+    caplog.set_level("INFO")
+    repository = make(WholeSeconds(), compression="none")
+    index = repository.index
+
+    def announce(name: str, then: threading.Event | None) -> None:
+        if then is not None:
+            then.wait(HANG)
+        pack = OpenPack(Kind.BLOCK, PackBuffer(2 << 20), repository.framer)
+        digest = repository.framer.digester.of(Kind.BLOCK, block(1))
+        pack.append(repository.framer.pack(Kind.BLOCK, digest, block(1)))
+        own = announcements.Announcements(repository.blobs, repository.framer)
+        own._own = f"storing/{name}/"
+        others = otherwriters.OtherWriters(own, index, lambda: None, lambda: b"", lambda: None)
+        others.thin_out(pack, to_fill=False)
+        own.withdraw([pack.id])  # it is stored and named
+
+    with ThreadPoolExecutor(2) as threads:
+        jobs = [threads.submit(announce, name, then) for name, then in zip(names, (None, announced[0]), strict=True)]
+        for job in jobs:
+            job.result(HANG)
+
+    assert "did not store in time" not in caplog.text
+
+
+def test_a_writer_whose_announcement_was_given_up_is_waited_for_again_when_it_announces_anew(make, monkeypatch):
+    repository = make(MemoryStore(), compression="none")
+    disk = clones(1, own=0)[0]
+    monkeypatch.setattr(otherwriters, "PATIENCE", 0.01)
+    digests = b"".join(repository.framer.digester.of(Kind.BLOCK, each) for each in disk)
+    slow = first_of_all(repository)
+    own = announcements.Announcements(repository.blobs, repository.framer)
+    others = otherwriters.OtherWriters(own, repository.index, lambda: None, lambda: b"", lambda: None)
+    waits = []
+    wait = threading.Event.wait
+    monkeypatch.setattr(threading.Event, "wait", lambda event, time=None: waits.append(time) or wait(event, time))
+
+    def waited() -> bool:
+        waits.clear()
+        pack = OpenPack(Kind.BLOCK, PackBuffer(2 << 20), repository.framer)
+        for each in disk[:IN_A_PACK]:
+            pack.append(repository.framer.pack(Kind.BLOCK, repository.framer.digester.of(Kind.BLOCK, each), each))
+        others.thin_out(pack, to_fill=False)
+        return otherwriters.LOOKS_EVERY in waits
+
+    slow.announce(bytes(16), announcements.prefixes_of(digests))
+    assert waited()
+    assert not waited()  # that announcement is given up
+    slow.announce(bytes(15) + b"1", announcements.prefixes_of(digests))
+    assert waited()
+
+
+def test_of_many_announcements_a_writer_reads_the_newest_abreast_and_each_of_them_once(make):
+    gets = []
+    meet = threading.Barrier(2, timeout=HANG)
+
+    class Counted(MemoryStore):
+        def get(self, key, *given):
+            if key.startswith("storing/"):
+                gets.append(key)
+                if len(gets) <= 2:
+                    meet.wait()
+            return super().get(key, *given)
+
+    repository = make(Counted(), compression="none")
+    for number in range(50):
+        dead = announcements.Announcements(repository.blobs, repository.framer)
+        dead.announce(bytes(16), frozenset({number.to_bytes(8, "big")}))
+    own = announcements.Announcements(repository.blobs, repository.framer)
+
+    found = [own.others(own.listed()) for _look in range(2)]
+
+    newest = sorted(blob.key for blob in own.listed())[-announcements.NEWEST :]
+    assert [sorted(each.key for each in look) for look in found] == [newest, newest]
+    assert sorted(gets) == newest
 
 
 def test_a_copy_that_is_aborted_waits_for_nobody(make):
@@ -249,9 +352,8 @@ def test_a_writer_whose_try_is_gone_never_flushes_even_if_the_store_failed_at_th
         require(begun_try, packs)
 
     monkeypatch.setattr(tries.BegunTry, "require", fail_once)
-    with pytest.raises(StaleError), repository.open_writer(run="early") as out:
-        write(repository, out, disk)
-        out.flush()
+    with pytest.raises(StaleError):
+        copied(repository, disk, "early")
 
     assert repository.sweep_records.avoided() == vault.packs
 

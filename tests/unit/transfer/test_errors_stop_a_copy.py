@@ -9,8 +9,11 @@ import pytest
 
 from tests.patience import HANG
 from vmkeep.errors import CancelledError, StoreError, StoreFullError, TransferError
+from vmkeep.repository import BlockWriter, Kind
+from vmkeep.repository.blocks import otherwriters, sink
 from vmkeep.repository.frames.frames import Framer
 from vmkeep.repository.index.index import Index
+from vmkeep.repository.notes import announcements
 from vmkeep.testing import FaultyStore
 from vmkeep.transfer import reading, storing
 from vmkeep.transfer.pipeline import Conveyor, Crew
@@ -206,3 +209,52 @@ def test_an_error_is_raised_at_once_though_others_wait_for_what_it_lets_go():
     assert not let_go.is_set()
     let_go.set()
     crew.join()
+
+
+@pytest.fixture
+def waiting(monkeypatch, repository, small_packs):
+    """Another writer that stands still has announced all blocks. Return an event: a pack waits for it."""
+    monkeypatch.setattr(otherwriters, "WORTHWHILE", 0)
+    monkeypatch.setattr(otherwriters, "PATIENCE", HANG)
+    monkeypatch.setattr(otherwriters, "LOOKS_EVERY", 0.002)
+    monkeypatch.setattr(sink, "CHECKS_EVERY", 0.01)
+    monkeypatch.setattr(storing, "_CHECK_SECONDS", 0)
+    digest = repository.framer.digester.of
+    digests = b"".join(digest(Kind.BLOCK, CONTENT[at : at + BLOCK]) for at in range(0, len(CONTENT), BLOCK))
+    other = announcements.Announcements(repository.blobs, repository.framer)
+    other._own = f"storing/{'0' * 16}/"  # it comes first, because the store's times are all the same
+    other.announce(bytes(16), announcements.prefixes_of(digests))
+    waits = threading.Event()
+    wait = threading.Event.wait
+
+    def noticed(event, seconds=None):
+        if seconds == otherwriters.LOOKS_EVERY:
+            waits.set()
+        return wait(event, seconds)
+
+    monkeypatch.setattr(threading.Event, "wait", noticed)
+    return waits
+
+
+@pytest.mark.parametrize(
+    ("blocks", "every", "during"),
+    [(60, 1 << 40, "the copy"), (60, 1, "a checkpoint"), (6, 1 << 40, "the end")],
+    ids=["while workers wait for room", "at a checkpoint", "at the end"],
+)
+def test_a_cancel_ends_the_wait_for_another_writer(
+    repository, disk, back_up, waiting, monkeypatch, caplog, blocks, every, during
+):
+    monkeypatch.setattr(storing, "_CHECKPOINT_BYTES", every)
+    caplog.set_level("INFO")
+    flush = BlockWriter.flush
+    flushing = threading.Event()
+    monkeypatch.setattr(BlockWriter, "flush", lambda self, *given: (flushing.set(), flush(self, *given)))
+
+    def check():
+        if waiting.is_set() and (during == "the copy" or flushing.is_set()):
+            raise CancelledError("told to stop")
+
+    with pytest.raises(CancelledError):
+        back_up(disk(CONTENT[: blocks * BLOCK]), repository, piece_size=BLOCK, check=check)
+
+    assert "did not store in time" not in caplog.text  # the wait did not run out

@@ -27,8 +27,8 @@ log = logging.getLogger(__name__)
 
 WORTHWHILE = 8 << 20
 """A copy that never fills a pack with so many bytes stores without looking, so that a small one costs no call more."""
-PATIENCE = 20.0
-"""Seconds for which a pack waits for packs of others."""
+PATIENCE = 5.0
+"""Seconds for which a pack waits for packs of others. This is less than the time after which a lease counts as dead."""
 LOOKS_EVERY = 0.2
 """Seconds between two looks at the announcements while a pack waits."""
 
@@ -56,10 +56,11 @@ class OtherWriters:
         self._unnamed = unnamed
         self._name = name
         self._given_up: set[str] = set()
+        """The announcements that stood when a wait for their writer ran out. Later ones of that writer count again."""
         self._stop = threading.Event()
 
     def stop(self) -> None:
-        """Wait for nobody any more."""
+        """Wait for nobody any more, and look at nobody."""
         self._stop.set()
 
     def thin_out(self, pack: OpenPack, *, to_fill: bool) -> int:
@@ -70,12 +71,13 @@ class OtherWriters:
         :param to_fill: whether a pack from which much went can be filled with other blocks.
         :raises StaleError: maintenance took this process for dead; see :meth:`BegunTry.require`.
         """
+        if self._stop.is_set():
+            return 0
         dropped = self._drop_known(pack)
         if not pack.count or (to_fill and has_room(pack)):
             return dropped
-        before = {blob.key for blob in self._announcements.listed()}
         own = self._announcements.announce(pack.id, prefixes_of(pack.digests))
-        self._wait_for_others(pack, own, before)
+        self._wait_for_others(pack, own)
         return dropped + self._drop_known(pack)
 
     def _drop_known(self, pack: OpenPack) -> int:
@@ -85,11 +87,13 @@ class OtherWriters:
         each = (digests[at : at + DIGEST_SIZE] for at in range(0, len(digests), DIGEST_SIZE))
         return pack.drop({digest for digest in each if self._index.known(digest)})
 
-    def _wait_for_others(self, pack: OpenPack, own: str, before: set[str]) -> None:
+    def _wait_for_others(self, pack: OpenPack, own: str) -> None:
         """Wait until the packs of others that come first are named or given up.
 
+        All writers order announcements by the store's time and then by key. Each pack waits only for those before its
+        own, so waits form no circle.
+
         :param own: the key of the pack's announcement.
-        :param before: the announcements that stood before it did. They come first, and so do older ones than it.
         """
         end = time.monotonic() + PATIENCE
         mine = prefixes_of(pack.digests)
@@ -98,15 +102,15 @@ class OtherWriters:
             listed = self._announcements.listed()
             if first is None:
                 order = {blob.key: (blob.modified, blob.key) for blob in listed}
-                first = before | {key for key in order if own in order and order[key] < order[own]}
+                first = {key for key in order if own in order and order[key] < order[own]}
             others = self._name_if_wanted(self._announcements.others(listed))
-            left = {each.writer for each in others if each.key in first and _many(each.prefixes & mine, mine)}
-            left -= self._given_up
+            awaited = [each for each in others if each.key in first - self._given_up]
+            left = {each.writer for each in awaited if _many(each.prefixes & mine, mine)}
             if not left:
                 return
             if time.monotonic() >= end:
                 log.info("storing blocks that writer %s announced and did not store in time", next(iter(left)))
-                self._given_up |= left
+                self._given_up.update(each.key for each in others if each.writer in left)
                 return
             if self._stop.wait(LOOKS_EVERY):
                 return

@@ -16,6 +16,18 @@ from collections.abc import Callable
 from vmkeep.blobs import BlobStore
 from vmkeep.repository.frames import OpenPack, PackBuffer, PackContents, pack_key
 
+CHECKS_EVERY = 1.0
+"""Seconds between two looks whether a wait has to end."""
+
+
+def wait_for(changed: threading.Condition, met: Callable[[], object], *, check: Callable[[], None]) -> None:
+    """Wait until something is met. Call ``check`` every second meanwhile, and end with the error that it raises.
+
+    :param changed: a condition that the caller holds, and that tells when to look again.
+    """
+    while not changed.wait_for(met, CHECKS_EVERY):
+        check()
+
 
 class PackSink:
     """Stores packs of one kind in its own threads."""
@@ -93,14 +105,16 @@ class PackSink:
             self._handed_back.clear()
             self._changed.notify_all()
 
-    def drain(self) -> None:
+    def drain(self, check: Callable[[], None] = lambda: None) -> None:
         """Return once all packs that were submitted before this call are durable.
 
         Later packs are not waited for, because a copy that is faster than its store never lets the queue run empty.
+
+        :param check: called every second. The wait ends with the error that it raises.
         """
         with self._changed:
             before = self._undone.copy()
-            self._changed.wait_for(lambda: self._error or self._closed or before.isdisjoint(self._undone))
+            wait_for(self._changed, lambda: self._error or self._closed or before.isdisjoint(self._undone), check=check)
             self._gathering = False
             self._raise()
 

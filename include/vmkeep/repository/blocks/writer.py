@@ -17,7 +17,7 @@ from vmkeep.blobs import BlobStore, Bytes, is_remote
 from vmkeep.errors import PermissionDeniedError, Recovery, StoreError, VmKeepError
 from vmkeep.repository.blocks import otherwriters
 from vmkeep.repository.blocks.otherwriters import OtherWriters
-from vmkeep.repository.blocks.sink import PackSink
+from vmkeep.repository.blocks.sink import PackSink, wait_for
 from vmkeep.repository.frames import Framer, Kind, OpenPack, PackBuffer, PackContents, Packed
 from vmkeep.repository.index import Index
 from vmkeep.repository.notes import Announcements, BegunTry
@@ -102,8 +102,7 @@ class BlockWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Stop the threads. Put stored packs into the index that no :meth:`flush` put there, if the store responds."""
-        if self._others is not None:
-            self._others.stop()
+        self.wait_for_nobody()
         for sink in self._sinks.values():
             sink.close()
         died = error is not None and not isinstance(error, (Exception, KeyboardInterrupt))
@@ -111,6 +110,11 @@ class BlockWriter:
             with suppress(VmKeepError):  # the next try stores their content again, and a prune removes these packs
                 self._name_landed()
                 self._withdraw(self._announcements.standing)  # of packs that were given up
+
+    def wait_for_nobody(self) -> None:
+        """End all waits for other writers, because this copy ends early. Call it before threads that add are joined."""
+        if self._others is not None:
+            self._others.stop()
 
     @property
     def begun(self) -> str:
@@ -194,15 +198,16 @@ class BlockWriter:
             self._stored += length
         return length
 
-    def flush(self) -> None:
+    def flush(self, check: Callable[[], None] = lambda: None) -> None:
         """Return once everything that any thread has added so far is durable and in the index.
 
+        :param check: called every second. It raises an error when the copy has to stop; the writer is of no use then.
         :raises StaleError: maintenance took this process for dead; see :meth:`BegunTry.require`.
         """
         with self._changed:
             self._held = True  # until every claimed digest is in a pack, no thread may take it for stored
             try:
-                self._changed.wait_for(lambda: not self._in_hand)
+                wait_for(self._changed, lambda: not self._in_hand, check=check)
                 if self._broken:
                     raise StoreError("this writer failed to store a block before; start the copy again")
                 self._landing, self._claimed = self._claimed, set()
@@ -215,7 +220,7 @@ class BlockWriter:
                 self._held = False
                 self._changed.notify_all()
         for sink in self._sinks.values():
-            sink.drain()
+            sink.drain(check)
         self._name_landed()
         with self._changed:
             self._landing = set()

@@ -15,13 +15,15 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from vmkeep.blobs import BlobInfo, BlobStore
+from vmkeep.blobs import BlobInfo, BlobStore, abreast
 from vmkeep.errors import BlobNotFoundError, CorruptError
 from vmkeep.repository.folders import STORING
 from vmkeep.repository.frames import DIGEST_SIZE, Framer, Kind
 
 COUNTS_FOR: Final = timedelta(minutes=10)
 """Time for which an announcement counts. A pack that takes longer to be named is not waited for."""
+NEWEST: Final = 32
+"""Announcements of others that a writer looks at. Where more stand, the older ones are not waited for."""
 _PREFIX = 8
 """Bytes of a digest that are announced. Two digests that share them cost a wait, and nothing else."""
 
@@ -79,20 +81,18 @@ class Announcements:
         return list(self._store.list(STORING))
 
     def others(self, listed: Iterable[BlobInfo]) -> list[Announcement]:
-        """Return the announcements of other writers that count, out of a listing. Each is read once.
+        """Return the newest announcements of other writers that count, out of a listing. Each is read once.
 
         Ages are differences to the youngest one that is listed.
         """
-        blobs = list(listed)
-        youngest = max((blob.modified for blob in blobs), default=None)
-        read, found = {}, []
-        for blob in blobs:
-            if blob.key.startswith(self._own) or (youngest and youngest - blob.modified >= COUNTS_FOR):
-                continue
-            prefixes = read[blob.key] = self._read.get(blob.key) or self._load(blob.key)
-            found.append(Announcement(key=blob.key, prefixes=prefixes))
-        self._read = read
-        return found
+        blobs = sorted(listed, key=lambda blob: (blob.modified, blob.key), reverse=True)
+        theirs = [blob for blob in blobs if not blob.key.startswith(self._own)]
+        counting = [blob.key for blob in theirs if blobs[0].modified - blob.modified < COUNTS_FOR][:NEWEST]
+        before = self._read
+        new = [key for key in counting if key not in before]
+        loaded = dict(zip(new, abreast(self._store, self._load, new), strict=True))
+        read = self._read = {key: loaded[key] if key in loaded else before[key] for key in counting}
+        return [Announcement(key=key, prefixes=prefixes) for key, prefixes in read.items()]
 
     def _load(self, key: str) -> frozenset[bytes]:
         """Return what an announcement says; nothing if it is gone or cannot be read."""
