@@ -121,6 +121,23 @@ def test_a_rule_for_one_run_is_agreed_for_that_run_only(location, asked):
         prune("scheduled__2")
 
 
+def test_a_longer_retention_that_a_prune_went_by_is_given_up_only_after_a_yes(location, asked, monkeypatch):
+    retain(location, monkeypatch, "last 5")
+    say_yes(ask())
+    prune()
+    prune("manual__2", keep={"last": 6})  # a rule for one run is in force no longer
+    assert ask("manual__2") is None
+    retain(location, monkeypatch, "last 5, yearly 9")
+    prune("scheduled__3")
+    retain(location, monkeypatch, "last 5")
+    assert ask("scheduled__4") is None, "because none goes yet"
+    retain(location, monkeypatch, "last 6")
+    prune("scheduled__4")
+    retain(location, monkeypatch, "last 4")
+    assert ask("manual__5") is not None
+    assert "agreed was last 5 (UTC), and since then it was last 5, yearly 9 (UTC); last 6 (UTC)" in asked["body"]
+
+
 def test_nobody_is_asked_by_a_plan_or_where_no_second_person_is_demanded(location, asked, monkeypatch):
     assert ask(plan_only=True) is None
     assert prune(plan_only=True)["plan"]["points_to_forget"] == 2

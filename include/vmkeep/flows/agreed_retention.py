@@ -5,6 +5,8 @@
 A rule that keeps less is as good as a deletion: the next prune carries it out. So where a second person is demanded, an
 orchestrator lets a prune forget only points that the rules of the last agreement drop, too, and asks about all others.
 A longer retention, a new policy or a point more each night needs no question, and so nobody gets used to saying yes.
+But whoever has set a longer retention counts on it. So the rules that a prune went by since the last yes are noted
+beside the agreement, and a point that any of them keeps is asked about, too.
 
 The agreement lies in the repository, where nobody who only uses the orchestrator can write it.
 """
@@ -12,8 +14,8 @@ The agreement lies in the repository, where nobody who only uses the orchestrato
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, tzinfo
 from itertools import groupby
 from typing import Final
@@ -57,11 +59,13 @@ class NamedRule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Agreement:
-    """The rules of one agreement, sorted by policy."""
+    """The rules of one agreement, sorted by policy, and others that were in force since then."""
 
     rules: tuple[NamedRule, ...]
     by: str = ""
     at: datetime | None = None
+    since: tuple[tuple[NamedRule, ...], ...] = ()
+    """Other rules, each time of all policies, that a prune went by since the agreement and that needed no question."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,18 +101,34 @@ def load_agreement(repository: Repository) -> Agreement | None:
 
 
 def keep_agreement(repository: Repository, retention: Retention, *, by: str) -> None:
-    """Keep the agreement to rules, in place of the last one. A rule that is not known now stays as it was agreed."""
+    """Keep the agreement to rules, in place of the last one and of all that were in force since.
+
+    A rule that is not known now stays as it was agreed and in force: nobody was asked about it.
+    """
     before = load_agreement(repository)
-    rules = {each.policy: each for each in (before.rules if before else ())}
-    rules |= {each.policy: each for each in retention.named()}
-    kept = Agreement(rules=tuple(rules[name] for name in sorted(rules)), by=by, at=now())
-    repository.run(AGREED_RETENTION).store(_RULES, to_json(kept))
+    rules = _with(before.rules if before else (), retention)
+    since = [_with(each, retention) for each in (before.since if before else ())]
+    _store(repository, Agreement(rules=rules, by=by, at=now(), since=_others(rules, since)))
+
+
+def note_in_force(repository: Repository, retention: Retention) -> None:
+    """Note beside the agreement that a prune goes by these rules, because no later one may fall behind them unasked.
+
+    A rule that is not known now counts as the last one that was in force.
+    """
+    before = load_agreement(repository)
+    if before is None:
+        return  # nothing is agreed, so that every point is asked about
+    rules = _with((before.rules, *before.since)[-1], retention)
+    since = _others(before.rules, [*before.since, rules])
+    if since != before.since:
+        _store(repository, replace(before, since=since))
 
 
 def not_agreed(
     verdicts: Sequence[RetentionDecision], agreement: Agreement | None, *, at: datetime
 ) -> list[RetentionDecision]:
-    """Return the decisions to let a point go that the agreed rules would keep.
+    """Return the decisions to let a point go that the agreed rules, or any in force since then, would keep.
 
     :param verdicts: the decisions about all points by the rules of now.
     :param at: the time for which they were made.
@@ -116,10 +136,13 @@ def not_agreed(
     going = [each for each in verdicts if not each.keep]
     if agreement is None or not going:
         return going
-    own, zone, policies = _agreed(agreement)
-    agreed = decide_by_policy([each.point for each in verdicts], own, policies, now=at, zone=zone)
-    dropped = {each.point.ref for each in agreed if not each.keep}
-    return [each for each in going if each.point.ref not in dropped]
+    points = [each.point for each in verdicts]
+    unasked = {each.point.ref for each in going}
+    for rules in (agreement.rules, *agreement.since):
+        own, zone, policies = _read(rules)
+        by_these = decide_by_policy(points, own, policies, now=at, zone=zone)
+        unasked &= {each.point.ref for each in by_these if not each.keep}
+    return [each for each in going if each.point.ref not in unasked]
 
 
 def find_not_agreed(repository: Repository, retention: Retention) -> list[RetentionDecision]:
@@ -139,11 +162,9 @@ def question_lines(
     """
     by_vm = [list(of_vm) for _, of_vm in groupby(going, key=lambda each: each.point.vm_key)]
     yield f"{counted(len(going), 'restore point')} of {counted(len(by_vm), 'VM')} would be deleted by these rules:"
-    before = {each.policy: each for each in (agreement.rules if agreement else ())}
     for each in retention.named():
-        if (was := before.get(each.policy)) != each:
-            told = f", agreed was {_words(was)}" if was else ", nobody has agreed to it yet"
-            yield f"{f'policy {each.policy}' if each.policy else 'the repository'}: {_words(each)}{told}"
+        if told := _changes(each, agreement):
+            yield f"{f'policy {each.policy}' if each.policy else 'the repository'}: {_words(each)}, {told}"
     yield "A yes is for this run only." if once else "A yes is for all runs that go by these rules, until they change."
     for of_vm in by_vm[:_VMS]:
         first, last = of_vm[0].point, of_vm[-1].point
@@ -153,11 +174,38 @@ def question_lines(
         yield f"and {counted(len(by_vm) - _VMS, 'VM')} more; the log of this task names all points"
 
 
-def _agreed(agreement: Agreement) -> tuple[RetentionRule | None, tzinfo, PolicyRules]:
-    """Return the agreed rules. One that this program or this machine cannot read keeps everything."""
+def _changes(rule: NamedRule, agreement: Agreement | None) -> str:
+    """Say how a rule differs from the agreed one and from those in force since then; empty: in nothing."""
+    was = next((each for each in (agreement.rules if agreement else ()) if each.policy == rule.policy), None)
+    in_force = (each for rules in (agreement.since if agreement else ()) for each in rules)
+    others = [each for each in in_force if each.policy == rule.policy and each not in (rule, was)]
+    since = "; ".join(dict.fromkeys(_words(each) for each in others))
+    if was == rule:
+        return f"was agreed, but since then it was {since}" if since else ""
+    told = f"agreed was {_words(was)}" if was else "nobody has agreed to it yet"
+    return f"{told}, and since then it was {since}" if since else told
+
+
+def _with(rules: Iterable[NamedRule], retention: Retention) -> tuple[NamedRule, ...]:
+    """Return the rules of now, and those from ``rules`` of all policies whose rule is not known now."""
+    named = {each.policy: each for each in (*rules, *retention.named())}
+    return tuple(named[name] for name in sorted(named))
+
+
+def _others(rules: tuple[NamedRule, ...], since: Iterable[tuple[NamedRule, ...]]) -> tuple[tuple[NamedRule, ...], ...]:
+    """Return each of ``since`` once, and without ``rules``."""
+    return tuple(each for each in dict.fromkeys(since) if each != rules)
+
+
+def _store(repository: Repository, agreement: Agreement) -> None:
+    repository.run(AGREED_RETENTION).store(_RULES, to_json(agreement))
+
+
+def _read(rules: Iterable[NamedRule]) -> tuple[RetentionRule | None, tzinfo, PolicyRules]:
+    """Return rules from their text. One that this program or this machine cannot read keeps everything."""
     own, zone = None, parse_zone("UTC")
     policies = {}
-    for each in agreement.rules:
+    for each in rules:
         try:
             rule, its_zone = parse_rule(each.rule) if each.rule else None, parse_zone(each.zone)
         except UsageError as error:

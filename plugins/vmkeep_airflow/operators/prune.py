@@ -99,10 +99,15 @@ class PruneOperator(UpkeepOperator):
 
         :raises AirflowFailException: a second person is demanded, and nobody has.
         """
-        from vmkeep.flows.agreed_retention import keep_agreement, load_agreement, not_agreed
+        from vmkeep.flows.agreed_retention import keep_agreement, load_agreement, not_agreed, note_in_force
 
-        if not secondperson.is_demanded() or not not_agreed(plan.verdicts, load_agreement(repository), at=now()):
+        if not secondperson.is_demanded():
+            return
+        once = is_for_once(self.keep, self.time_zone)
+        if not not_agreed(plan.verdicts, load_agreement(repository), at=now()):
+            if not once:
+                note_in_force(repository, retention)
             return
         by = secondperson.require_kept(self.site(), context, retention.id)
-        if not is_for_once(self.keep, self.time_zone):
+        if not once:
             keep_agreement(repository, retention, by=by or "")

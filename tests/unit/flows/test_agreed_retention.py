@@ -10,7 +10,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vmkeep.flows.agreed_retention import Agreement, Retention, not_agreed, question_lines
+from vmkeep.flows.agreed_retention import (
+    Agreement,
+    Retention,
+    keep_agreement,
+    load_agreement,
+    not_agreed,
+    note_in_force,
+    question_lines,
+)
+from vmkeep.repository import create_repository, open_repository
 from vmkeep.retention import PointFacts, PolicyRule, PolicyRules, RetentionRule, decide_by_policy
 
 NOW = datetime(2026, 11, 27, 12, tzinfo=UTC)
@@ -87,6 +96,65 @@ def test_without_a_question_never_more_goes_than_by_the_agreed_rules(before, aft
     going, allowed = (set(beyond(facts, rules, None)) for rules in (new, old))
     assert going - asked <= allowed
     assert asked.isdisjoint(allowed)
+
+
+@pytest.fixture
+def repository(tmp_path):
+    create_repository(str(tmp_path / "repository"))
+    with open_repository(str(tmp_path / "repository")) as opened:
+        yield opened
+
+
+def agree(repository, rules):
+    keep_agreement(repository, rules, by="joe")
+
+
+def test_a_longer_rule_that_was_in_force_is_not_undone_without_a_question(repository):
+    agree(repository, retention(DAILY))
+    note_in_force(repository, retention(LONG))
+    assert len(beyond(points(), retention(DAILY), load_agreement(repository))) == 3, "the longer rule keeps them"
+    assert beyond(points(), retention(LONG), load_agreement(repository)) == []
+    agree(repository, retention(DAILY))
+    assert beyond(points(), retention(DAILY), load_agreement(repository)) == [], "because a yes is to these rules"
+
+
+def test_a_rule_in_force_is_noted_once_and_only_beside_an_agreement(repository):
+    note_in_force(repository, retention(LONG))
+    assert load_agreement(repository) is None
+    agree(repository, retention(DAILY))
+    for rules in (retention(DAILY), retention(LONG), retention(DAILY), retention(LONG)):
+        note_in_force(repository, rules)
+    assert len(load_agreement(repository).since) == 1
+
+
+def test_a_policy_whose_file_has_faults_keeps_the_rules_that_were_in_force(repository):
+    broken = PolicyRule(unknown="it has faults")
+    agree(repository, retention(DAILY, gold=DAILY))
+    note_in_force(repository, retention(DAILY, gold=LONG))
+    note_in_force(repository, retention(DAILY, gold=broken))
+    assert len(load_agreement(repository).since) == 1, "because nothing else has changed"
+    agree(repository, retention(SHORT, gold=broken))
+    back = retention(SHORT, gold=DAILY)
+    assert len(beyond(points(policy="gold"), back, load_agreement(repository))) == 3
+    assert beyond(points(), back, load_agreement(repository)) == []
+
+
+@given(st.lists(rules_of_all_kinds, min_size=1, max_size=4), rules_of_all_kinds, st.integers(1, 12))
+def test_without_a_question_only_points_go_that_every_rule_in_force_since_the_yes_drops(earlier, after, days):
+    facts = points(days=days)
+    agreement = replace(agreed(retention(earlier[0])), since=tuple(retention(each).named() for each in earlier[1:]))
+    going = set(beyond(facts, retention(after), None))
+    unasked = going - set(beyond(facts, retention(after), agreement))
+    assert unasked == going.intersection(*(beyond(facts, retention(each), None) for each in earlier))
+
+
+def test_the_question_names_the_longer_rule_that_was_in_force(repository):
+    agree(repository, retention(DAILY))
+    note_in_force(repository, retention(LONG))
+    agreement = load_agreement(repository)
+    verdicts = decide_by_policy(points(), DAILY, PolicyRules(), now=NOW, zone=UTC)
+    lines = question_lines(retention(DAILY), agreement, not_agreed(verdicts, agreement, at=NOW), once=False)
+    assert "the repository: daily 7 (UTC), was agreed, but since then it was daily 14 (UTC)" in list(lines)
 
 
 def test_the_question_names_the_rules_that_changed_and_the_points_of_each_vm():
