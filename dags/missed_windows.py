@@ -1,8 +1,8 @@
 """
 # Look for windows that did not open
 
-Names each backup window for whose opening Airflow has no run: its DAG is switched off or is missing, or no run was
-made.
+Names the last window of each policy if Airflow has no run for its opening: its DAG is switched off or is missing, or no
+run was made.
 
 | | |
 |---|---|
@@ -17,6 +17,7 @@ made.
 `find` takes the last window of each policy that opened five minutes ago or earlier, and asks Airflow for its run.
 It tells the people of the policies, one message for all windows of the same people:
 by mail, by notifiers, and by an event of `vmkeep_windows`.
+Of several windows of a policy that passed between two looks, only the last is told.
 Each window is told once, by a red run; the next look is green again, also if nobody did anything.
 Whoever could not be told is told by the next look.
 `find` itself is green, because Airflow drops the events of a task that fails.

@@ -83,6 +83,8 @@ class WindowState(ShownState):
         "the policy has it, as its file is now, and Airflow has no run: its DAG was paused, or was changed",
     )  # fmt: skip
     LATE = "late", "ran over", "warn", "its last backup ended after it had closed"
+    NOT_BEGUN = "not begun", "does not begin", "warn", "its run has made no plan for half an hour: is a worker free?"
+    OVERDUE = "overdue", "still at work", "warn", "it has closed, and backups of it have not ended"
     OPEN = "open", "open", "calm", "its backups are at work"
     DONE = "done", "in time", "good", "all its backups ended before it closed"
     SUPERSEDED = "superseded", "superseded", "calm", "a later window has backed up the same VMs"

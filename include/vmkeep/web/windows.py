@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Final
 
 from vmkeep.model.wording import age, counted
@@ -15,6 +15,8 @@ from vmkeep.web.day_bars import DAY, DayBar, band, day_bars, minute_of, time_bar
 from vmkeep.web.states import WindowState
 from vmkeep.web.words import Moment, moment, plain
 
+_PLAN_WITHIN: Final = timedelta(minutes=30)
+"""Time that a run has to make its plan."""
 BACKUPS: Final = 50
 """Backups of a window that the page lists."""
 _BAD_ENDINGS: Final = ("failed", "stopped", "not started", "running", "waiting", "done")
@@ -49,6 +51,8 @@ class WindowSeen:
     backups: tuple[WindowBackup, ...]
     left_out: int
     """VMs of the policy that cannot be backed up."""
+    begun_at: datetime | None = None
+    """When Airflow put the run into its queue, which is long after the opening if the window is caught up."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,7 +175,7 @@ def _looks(bad: int) -> str:
 def _seen_row(seen: WindowSeen, day: date, now: datetime) -> WindowRow:
     ended = [each.ended_at for each in seen.backups if each.ended_at is not None]
     last = max(ended) if ended else None
-    state = _state(seen, last)
+    state = _state(seen, last, now)
     times = [(each.begun_at, each.ended_at or now) for each in seen.backups]
     bars, peak = day_bars(seen.opens_at, seen.closes_at, times, day)
     count = {ending: sum(each.ending == ending for each in seen.backups) for ending in _BAD_ENDINGS}
@@ -226,20 +230,24 @@ def _planned_state(planned: WindowPlanned, now: datetime) -> WindowState:
     return WindowState.BEFORE if is_older else WindowState.NO_RUN
 
 
-def _state(seen: WindowSeen, last: datetime | None) -> WindowState:
+def _state(seen: WindowSeen, last: datetime | None, now: datetime) -> WindowState:
     endings = {each.ending for each in seen.backups}
     if seen.due == "missed":
         return WindowState.MISSED
     if seen.due == "superseded":
         return WindowState.SUPERSEDED
     if seen.closes_at is None:
-        return WindowState.NO_PLAN if seen.is_over else WindowState.OPEN
+        begun_at = max(seen.opens_at, seen.begun_at or seen.opens_at)
+        waits = WindowState.OPEN if now <= begun_at + _PLAN_WITHIN else WindowState.NOT_BEGUN
+        return WindowState.NO_PLAN if seen.is_over else waits
     if endings & {"not started", "stopped"} or (seen.is_over and endings & {"running", "waiting"}):
         return WindowState.NOT_FIT
     if "failed" in endings:
         return WindowState.FAILED
     if not seen.is_over:
-        return WindowState.OPEN
+        # Its copies to a second repository may last longer than it is open.
+        is_overdue = now > seen.closes_at and bool(endings & {"running", "waiting"})
+        return WindowState.OVERDUE if is_overdue else WindowState.OPEN
     if not seen.backups:
         return WindowState.EMPTY
     return WindowState.LATE if last is not None and last > seen.closes_at else WindowState.DONE

@@ -159,6 +159,7 @@ def _windows(session: Session, held: Sequence[_Held]) -> list[WindowSeen]:
                 is_over=is_over,
                 backups=tuple(_of_window(plan, backups, started.get(run.id, {}), is_over=is_over)) if plan else (),
                 left_out=len(plan.left_out) if plan else 0,
+                begun_at=run.queued_at,
             )
         )
     return found

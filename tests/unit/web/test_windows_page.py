@@ -56,11 +56,22 @@ def row_of(seen):
         (window(due="missed"), "missed"),
         (window(due="superseded"), "superseded"),
         (window(closes_at=None, due=""), "no plan"),
-        (window(closes_at=None, due="", is_over=False), "open"),
+        (window(closes_at=None, due="", is_over=False), "does not begin"),
+        (window(closes_at=None, due="", is_over=False, opens_at=at(11.6)), "open"),
+        (window(closes_at=None, due="", is_over=False, begun_at=at(11.6)), "open"),
+        (window(backup(), backup("b", "running", 3, None), is_over=False, closes_at=at(9)), "still at work"),
+        (window(backup("b", "waiting", None, None), is_over=False, closes_at=at(9)), "still at work"),
+        (window(backup(), is_over=False, closes_at=at(9)), "open"),
     ],
 )
 def test_the_worst_that_is_true_is_a_windows_state(seen, label):
     assert row_of(seen).label == label
+
+
+@pytest.mark.parametrize("closes_at", [at(9), None])
+def test_a_window_that_is_at_work_long_after_it_should_have_closed_needs_a_look(closes_at):
+    stuck = window(backup("b", "waiting", None, None), is_over=False, closes_at=closes_at)
+    assert row_of(stuck).tone == "warn"
 
 
 def test_a_window_is_drawn_with_the_backups_at_once_and_those_after_its_end():
