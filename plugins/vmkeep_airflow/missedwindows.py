@@ -1,8 +1,8 @@
 """Judges which windows did not open, and remembers of which ones people were told.
 
 A window has opened if Airflow has a run for its opening. So it does not matter why there is none: its DAG is switched
-off, Airflow does not have it, or the scheduler made no run. Each look judges the last window of a policy, so that of several which passed between two looks only the
-last is told. A window is judged from the second look on at which its
+off, Airflow does not have it, or the scheduler made no run. Each look judges the last window of each policy, so that of
+several which passed between two looks only the last is told. A window is judged from the second look on at which its
 policy has the same times, because nobody can tell when a policy got them before the first one.
 """
 
