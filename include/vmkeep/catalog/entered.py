@@ -61,11 +61,13 @@ def _enter(sessions: Sessions, points: Sequence[PointRows]) -> dict[str, str]:
 def _insert(session: Session, points: Sequence[PointRows]) -> None:
     """Insert the rows of points, those first to which others refer, and count the points of their VMs again.
 
-    Rows that are there stay as they are.
+    Rows that are there stay as they are. The order of the points is that of their refs, whatever order the caller has,
+    because each of two transactions that insert the same rows in different orders may wait for the other one.
     """
+    ordered = sorted(points, key=lambda point: (point[PointRow][0]["repository"], point[PointRow][0]["ref"]))
     connection = session.connection()
     for table in reversed(TABLES):
-        if rows := [row for point in points for row in point[table]]:
+        if rows := [row for point in ordered for row in point[table]]:
             connection.execute(_unless_there(table.__table__, connection.dialect.name), rows)
     vms: defaultdict[str, set[str]] = defaultdict(set)
     for point in points:

@@ -229,6 +229,16 @@ def test_transactions_and_statements_grow_with_hundreds_of_points_and_not_with_e
     assert len(statements) <= 2 + 3 * 7 + 6  # each batch asks whether there are sums, which are made at the end
 
 
+def test_points_are_inserted_in_the_order_of_their_refs_so_that_two_writers_of_the_same_ones_never_deadlock(catalog):
+    points = [point(number, vm) for number in (3, 1, 2) for vm in ("b", "a")]
+    with counted(catalog, "before_cursor_execute") as statements:
+        catalog.enter("repo", points)
+
+    inserted = [rows for _, _, statement, rows, *_ in statements if statement.startswith("INSERT INTO vmkeep_point ")]
+    refs = [value for row in inserted[0] for value in row if value in {each.ref for each in points}]
+    assert refs == sorted(each.ref for each in points)
+
+
 def test_taking_points_out_takes_a_statement_for_hundreds_of_them(catalog):
     manifests = Manifests(*MANY)
     catalog.refresh(manifests)
