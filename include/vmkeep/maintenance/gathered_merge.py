@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from typing import Final
 
 from vmkeep.blobs import abreast
 from vmkeep.errors import LockedError, PermissionDeniedError
@@ -20,16 +21,21 @@ from vmkeep.repository.folders import INDEX
 from vmkeep.repository.index import MANY, gathered
 from vmkeep.repository.index.columns import Columns
 from vmkeep.repository.index.merging import merged
+from vmkeep.repository.notes import INDEX_STAYS
+
+_REFUSED: Final = "refused"
+"""The note that says that the store refuses to delete segments."""
 
 
 def merge_gathered(repository: Repository) -> int:
     """Merge the small segments into one if several have gathered; return the number of those that are gone.
 
-    A store that locks its blobs refuses to delete the merged ones, so there nothing is done.
+    A store that locks its blobs refuses to delete the merged ones, so there nothing is done. Nor is it for some days
+    where a store has refused to delete one, because each merge would leave one segment more.
 
     :raises StaleError: maintenance took this process for dead meanwhile. No segment was deleted.
     """
-    if repository.descriptor.lock is not None:
+    if repository.descriptor.lock is not None or _REFUSED in repository.run(INDEX_STAYS).names():
         return 0
     with rewriting_index(repository) as rewriting:
         return _merge(repository, rewriting)
@@ -48,8 +54,8 @@ def _merge(repository: Repository, rewriting: IndexRewriting) -> int:
 def _joined(parts: Sequence[Columns]) -> tuple[Columns | None, int]:
     """Return the entries of all parts, each once, and the number of parts without which some would be missing.
 
-    A store may refuse to delete segments. Then those that were merged stay beside the merged one, and only newer ones
-    give a reason to merge again.
+    A process that dies before it deletes leaves those that it has merged beside the merged one. Only newer ones give a
+    reason to merge again.
     """
     together, needed = None, 0
     for part in sorted(parts, key=lambda part: -len(part.prefixes)):
@@ -60,10 +66,15 @@ def _joined(parts: Sequence[Columns]) -> tuple[Columns | None, int]:
 
 
 def _deleted(repository: Repository, keys: Sequence[str]) -> int:
-    """Delete segments, the first one alone, because a store that refuses one refuses all."""
+    """Delete segments, the first one alone, because a store that refuses one mostly refuses all.
+
+    If it refuses, note that. A prune removes the note after ``left_for``, like all that dead runs leave, and then the
+    store is asked once more.
+    """
     try:
         repository.blobs.delete(keys[0])
-    except (LockedError, PermissionDeniedError):
+        deque(abreast(repository.blobs, repository.blobs.delete, keys[1:]), maxlen=0)
+    except (LockedError, PermissionDeniedError) as error:
+        repository.run(INDEX_STAYS).store(_REFUSED, str(error).encode())
         return 0
-    deque(abreast(repository.blobs, repository.blobs.delete, keys[1:]), maxlen=0)
     return len(keys)

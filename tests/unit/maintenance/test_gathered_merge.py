@@ -21,7 +21,7 @@ from vmkeep.maintenance import gathered_merge
 from vmkeep.maintenance.gathered_merge import merge_gathered
 from vmkeep.maintenance.margins import Margins
 from vmkeep.maintenance.merge import execute_merge, plan_merge
-from vmkeep.maintenance.tidy import forget_sweeps
+from vmkeep.maintenance.tidy import forget_sweeps, remove_dead_runs
 from vmkeep.repository import Repository
 from vmkeep.repository.frames import pack_key
 from vmkeep.repository.index import gathered
@@ -108,22 +108,46 @@ def test_a_store_that_locks_its_blobs_is_left_alone():
 
 
 @pytest.mark.parametrize("refusal", [LockedError, PermissionDeniedError])
-def test_a_store_that_refuses_to_delete_segments_gets_few_more_and_loses_nothing(refusal):
+def test_a_store_that_refuses_to_delete_segments_gets_one_more_and_loses_nothing(refusal):
     class Refusing(MemoryStore):
         def delete(self, key):
             if key.startswith("index/"):
                 raise refusal(f"{key}: stays")
             super().delete(key)
 
-    store = Refusing()
-    for number in range(24):
-        repository = opened(store)
-        repository.index  # noqa: B018 - loads it
-        add_segment(repository, [number.to_bytes(32, "big")], pack_of(number))
-        keep_segments_few(repository)
+    runs = 30  # more than one merge takes
+    store = FaultyStore(Refusing())
+    with mock.patch("vmkeep.repository.index.gathered._MOST", 12):
+        for number in range(runs):
+            repository = opened(store)
+            repository.index  # noqa: B018 - loads it
+            add_segment(repository, [number.to_bytes(32, "big")], pack_of(number))
+            store.calls.clear()
+            keep_segments_few(repository)
 
-    assert segments(repository) <= 24 + 24 // (MANY // 2 - 1)
-    assert len(set(places(repository))) == 24
+    assert len(store.calls) <= 1
+    assert segments(repository) == runs + 1
+    assert len(set(places(repository))) == runs
+
+
+def test_a_store_that_refused_is_asked_again_after_the_time_for_which_leftovers_stay():
+    vault = Vault(AgingStore())
+    descriptor.create(vault.store, descriptor.new_descriptor(block_size=BLOCK, compression="zstd"))
+
+    class Refusing(WrappingStore):
+        def delete(self, key):
+            if key.startswith("index/"):
+                raise PermissionDeniedError(f"{key}: stays")
+            super().delete(key)
+
+    fill(vault.open(), MANY, 5)
+    assert merge_gathered(vault.open(Refusing(vault.store))) == 0
+    assert merge_gathered(vault.open()) == 0
+    vault.store.pass_time(24 * 8)
+    remove_dead_runs(vault.open(), Margins(), time=vault.store.time)
+    fill(vault.open(), MANY, 5, seed=2)
+
+    assert merge_gathered(vault.open()) == 2 * MANY + 1
 
 
 def test_a_damaged_segment_is_left_alone_and_the_others_are_merged():

@@ -32,6 +32,8 @@ OWED_COPIES = "owed-copies"
 AGREED_RETENTION = "agreed-retention"
 DUTIES = (ARRAY_HOOKS, GUEST_THAWS, OWED_COPIES, AGREED_RETENTION)
 """Areas of no run. Maintenance removes no note in them: it says what is still to be done, or what people agreed on."""
+INDEX_STAYS = "index-stays"
+"""An area of no run, which says that the store refuses to delete segments of the index. Maintenance removes it."""
 _POLL = 0.5
 
 
