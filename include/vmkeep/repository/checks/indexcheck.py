@@ -3,21 +3,20 @@
 Several segments may list the same entry, and a pack's entries may be spread over many segments. So the check sums up
 all entries of a pack, and compares the result with a multiple of the sum over the pack's footer. Only if these differ,
 because a merge was cut short or an entry is wrong, are the entries gathered one by one. Memory: some numbers for every
-pack, and all entries of a few packs at a time.
+pack and for every pack that a small segment names, and all entries of a few packs at a time.
 """
 
 from __future__ import annotations
 
 import mmap
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
 
 import numpy as np
 import numpy.typing as npt
 
 from vmkeep.blobs import BlobInfo, BlobStore, Bytes, abreast, is_there, opened
-from vmkeep.errors import BlobNotFoundError, CorruptError
+from vmkeep.errors import BlobNotFoundError, CorruptError, TransientError
 from vmkeep.repository.folders import INDEX
 from vmkeep.repository.frames import DIGEST_SIZE, Framer, Kind, PackContents
 from vmkeep.repository.index import MAX_BLOB, Segment
@@ -62,37 +61,62 @@ class IndexCheck:
         self._store = store
         self._framer = framer
         self._read = read
+        self._sums: dict[str, list[tuple[bytes, Sum]] | CorruptError] = {}
+        """What was found in each small segment, because runs merge those: each is read once, however often they are
+        listed. Large ones are few, and name so many packs that their sums would take much memory."""
 
     def run(self, packs: Mapping[bytes, Sum]) -> IndexFaults:
-        """Compare the segments with the sums over the packs' footers."""
+        """Compare the segments with the sums over the packs' footers.
+
+        :raises TransientError: at each try maintenance or a run had merged segments that were being read.
+        """
         for _ in range(_TRIES):
             segments = list(self._store.list(INDEX))
             try:
                 return self._run(segments, packs)
             except _VanishedError:
                 continue  # merged meanwhile: the merged segment may not be in our listing
-        damaged = {blob.key: "is listed, but not there" for blob in segments if not is_there(self._store, blob.key)}
-        return self._run([blob for blob in segments if blob.key not in damaged], packs, damaged)
+        missing = {blob.key for blob in segments if not is_there(self._store, blob.key)}
+        segments = list(self._store.list(INDEX))
+        damaged = {blob.key: "is listed, but not there" for blob in segments if blob.key in missing}
+        try:
+            return self._run([blob for blob in segments if blob.key not in damaged], packs, damaged)
+        except _VanishedError as error:
+            raise TransientError(
+                "segments of the index were merged again and again while they were checked: check once more, at a time "
+                "with fewer backups"
+            ) from error
 
     def _run(
         self, segments: Sequence[BlobInfo], packs: Mapping[bytes, Sum], damaged: dict[str, str] | None = None
     ) -> IndexFaults:
         bad = dict(damaged or {})
         tally: dict[bytes, Sum] = {}
-        small = (blob for blob in segments if blob.size <= _SMALL)
-        large = (blob for blob in segments if blob.size > _SMALL)
-        for blob, columns in chain(abreast(self._store, self._look, small, computes=True), map(self._look, large)):
-            if isinstance(columns, CorruptError):
-                bad[blob.key] = str(columns)
+        for blob, sums in self._summed(segments):
+            if isinstance(sums, CorruptError):
+                bad[blob.key] = str(sums)
                 continue
-            for pack, (count, total) in _sums(columns):
+            for pack, (count, total) in sums:
                 before = tally.get(pack, (0, 0))
                 tally[pack] = (before[0] + count, before[1] + total & 0xFFFFFFFFFFFFFFFF)
-            self._read(blob.size)
         doubtful = [pack for pack, found in tally.items() if pack in packs and not _is_multiple(found, packs[pack])]
         good = [blob for blob in segments if blob.key not in bad]
         wrong = frozenset(pack for part in _parts(doubtful, tally) for pack in self._compare(good, part, packs))
         return IndexFaults(damaged=bad, listed=frozenset(tally), wrong=wrong)
+
+    def _summed(
+        self, segments: Sequence[BlobInfo]
+    ) -> Iterator[tuple[BlobInfo, Iterable[tuple[bytes, Sum]] | CorruptError]]:
+        """Yield what is in each segment. Read the small ones that were not read yet, and then each large one."""
+        small = [blob for blob in segments if blob.size <= _SMALL]
+        unread = [blob for blob in small if blob.key not in self._sums]
+        for blob, columns in abreast(self._store, self._look, unread, computes=True):
+            self._sums[blob.key] = columns if isinstance(columns, CorruptError) else list(_sums(columns))
+            self._read(blob.size)
+        yield from ((blob, self._sums[blob.key]) for blob in small)
+        for blob, columns in map(self._look, (blob for blob in segments if blob.size > _SMALL)):
+            yield blob, columns if isinstance(columns, CorruptError) else _sums(columns)
+            self._read(blob.size)
 
     def _look(self, blob: BlobInfo) -> tuple[BlobInfo, Columns | CorruptError]:
         try:
