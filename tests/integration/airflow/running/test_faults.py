@@ -147,7 +147,7 @@ def await_cursor(api, run: str, label: str) -> None:
     path = f"/api/v2/dags/vm_backup/dagRuns/{quoted(run)}/taskInstances/copy_disk/state-store"
     index = copy_of(api, run, label)["map_index"]
     end = time.monotonic() + HANG
-    while not api.call("GET", f"{path}?map_index={index}")["total_entries"]:
+    while "cursor" not in {one["key"] for one in api.call("GET", f"{path}?map_index={index}")["task_state_store"]}:
         assert time.monotonic() < end, "no cursor was kept"
         time.sleep(0.5)
 
