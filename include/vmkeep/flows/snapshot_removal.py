@@ -34,6 +34,7 @@ def remove_snapshot(
     vcenter: str | None = None,
     logins: Logins = no_logins,
     seconds: float = snapshots.REMOVE_SECONDS,
+    ends_run: bool = False,
 ) -> Removal:
     """Stop this run's copies and wait for their end, remove its snapshot, and look whether anything is left.
 
@@ -43,6 +44,8 @@ def remove_snapshot(
         which proves nothing.
     :param logins: returns the guest's user for the command that thaws it.
     :param seconds: time limit of the removal in vSphere, which goes on when the limit is over.
+    :param ends_run: this is the last step of a backup, so remove what its steps have left for each other, too. A dead
+        run keeps that, because the notes of a restore tell what else has to be put right.
     :raises GuestCommandError: the snapshot is removed, but the guest may still be frozen.
     :raises ArrayHookError: the snapshot is removed, but the array hook failed.
     :raises DeadlineError: the copies or the removal did not end in time. Another call waits again.
@@ -67,7 +70,7 @@ def remove_snapshot(
             hook = array_hooks.after_copy(site, repository, moref, run)
         if (problem := frozen or hook) is not None:
             raise problem
-        if free and removal.is_whole:
+        if ends_run and free and removal.is_whole:
             _end(repository, run)
     return removal
 

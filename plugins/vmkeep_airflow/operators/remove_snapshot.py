@@ -45,7 +45,12 @@ class RemoveSnapshotOperator(SiteOperator):
         held = self.handed("held", HeldStill, by="snapshot")
         pre = held.preflight
         removal = backup.remove_snapshot(
-            self.site(), held.taken.vm, pre.request.run, vcenter=pre.vm.vcenter, logins=guest_login
+            self.site(),
+            held.taken.vm,
+            pre.request.run,
+            vcenter=pre.vm.vcenter,
+            logins=guest_login,
+            ends_run=True,
         )
         self.warn(removal.warnings)
         self.log.info(
