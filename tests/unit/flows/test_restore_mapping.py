@@ -44,14 +44,26 @@ def test_an_edited_line_is_what_the_restore_is_told():
 @pytest.mark.parametrize(
     ("text", "options", "words"),
     [
-        ("name: a", {"new_name": "b"}, r"--new-name says 'b', and the mapping \(line 1, column 7\) says 'a'"),
-        ("name: a\nhost: x", {"host": "y"}, r"--host says 'y', and the mapping \(line 2, column 7\) says 'x'"),
-        ("name: a\nkeep_identity: false", {"keep_identity": True}, "--keep-identity says 'True'"),
-        ("name: a\npower_on: false", {"power_on": True}, "--power-on says 'True'"),
+        (
+            "name: a",
+            {"new_name": "b"},
+            r"--new-name \(Airflow: new_name\) says 'b', and the mapping \(line 1, column 7\) says 'a'",
+        ),
+        (
+            "name: a\nhost: x",
+            {"host": "y"},
+            r"--host \(Airflow: host\) says 'y', and the mapping \(line 2, column 7\) says 'x'",
+        ),
+        (
+            "name: a\nkeep_identity: false",
+            {"keep_identity": True},
+            r"--keep-identity \(Airflow: keep_identity\) says 'True'",
+        ),
+        ("name: a\npower_on: false", {"power_on": True}, r"--power-on \(Airflow: power_on\) says 'True'"),
         (
             f"name: a\nnetworks:\n- card: {SECOND}\n  network: x",
             {"networks": (f"{NETWORK}=y",)},
-            r"--network says 'y', and the mapping \(line 4, column 12\) says 'x'",
+            r"--network \(Airflow: networks\) says 'y', and the mapping \(line 4, column 12\) says 'x'",
         ),
         ("name: a", {"vm_selector": "web01"}, "a mapping says where a new VM is made"),
         ("host: x", {}, "the mapping has no name for the new VM"),
