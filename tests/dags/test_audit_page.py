@@ -1,4 +1,4 @@
-"""Who did what is read from Airflow's runs and its log, and shown only to those who may read that log and restore."""
+"""The audit page reads Airflow's runs and its log, and is only for people who may read that log and restore."""
 
 from __future__ import annotations
 

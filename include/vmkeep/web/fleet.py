@@ -85,7 +85,7 @@ class FleetRow:
     detail: str
     """The state's reason, in words."""
     place: str
-    """What tells it from VMs of the same name: its vCenter and managed object, or its key; empty: no other has it."""
+    """Its vCenter and managed object, or its key, where another VM has the same name; else empty."""
     proved: Moment | None
     proof_rule: str
     """The proofs that count, in words; empty: no policy has the VM and says it."""

@@ -28,7 +28,7 @@ class Problem(BaseModel):
     title: str
     status: int
     detail: str
-    """What is wrong, where, and what to do."""
+    """The fault, its place, and the thing to do."""
 
 
 _PROBLEMS: Final[dict[int | str, dict[str, Any]]] = {

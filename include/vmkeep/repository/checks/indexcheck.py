@@ -62,7 +62,7 @@ class IndexCheck:
         self._framer = framer
         self._read = read
         self._sums: dict[str, list[tuple[bytes, Sum]] | CorruptError] = {}
-        """What was found in each small segment, because runs merge those: each is read once, however often they are
+        """The findings of each small segment. Runs merge those, so each is read once, however often it is
         listed. Large ones are few, and name so many packs that their sums would take much memory."""
 
     def run(self, packs: Mapping[bytes, Sum]) -> IndexFaults:

@@ -1,4 +1,4 @@
-"""What lists show of a VM. Each part of the summary is worked out only when a path leads into it.
+"""The summary of a VM, which lists show. Each part of the summary is worked out only when a path leads into it.
 
 A list of thousands of VMs asks for a few paths, `summary.config.uuid` among them, and the size of a VM's files, which
 another part has, costs more than all the others.
