@@ -10,7 +10,7 @@ and points that are unlike the VM's earlier ones.
 |---|---|
 | **Started by** | its schedule, every day at 08:00; the end of each backup window; or *Trigger* |
 | **Result** | of each repository the result and the number of findings by expectation (XCom of `check`) |
-| **If it fails** | a finding is a failure, or a repository cannot be checked: see the log of `check`, or the page |
+| **If it fails** | a finding is a failure, or a repository cannot be checked: see `report`, or the page |
 | **Safe to re-run** | yes: it changes no restore point |
 | **Needs** | the connections that the policies name, a catalog for each repository, and the extra `quality` |
 
@@ -23,7 +23,8 @@ Each finding says in the log what it means and what to do.
 A policy's field `quality` raises or lowers the severity of its VMs' findings; only a failure makes the run red.
 People are told of failures as the policies' notifications say: by mail, and by an event of `vmkeep_windows`.
 
-`report` shows the numbers in one table, and fails if `check` did.
+`check` is green also if it found a failure, because Airflow drops the events of a task that fails.
+`report` shows the numbers in one table, and fails then.
 
 `vmkeep catalog quality --last --html quality.html` writes the last report as a page,
 and `vmkeep catalog quality --history` lists the last ones.
@@ -52,6 +53,8 @@ with DAG(
     default_args={"owner": "vmkeep", "retries": 1, "execution_timeout": timedelta(hours=2)},
 ) as dag:
     checked = CheckQualityOperator(task_id="check")
-    report = ReportOperator(task_id="report", results_of=["check"], trigger_rule="all_done", retries=0)
+    report = ReportOperator(
+        task_id="report", results_of=["check"], problems_of=["check"], trigger_rule="all_done", retries=0
+    )
 
     checked >> report

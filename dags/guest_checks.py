@@ -8,8 +8,8 @@ So a disk that change tracking left behind is found after the backup, and not in
 |---|---|
 | **Started by** | each sealed and verified restore point; the end of each window; or *Trigger* |
 | **Events** | those of `vmkeep_restore_points` and `vmkeep_window_ends` |
-| **Result** | numbers and names of the inconsistent VMs: run note and XCom of `report`; a proof at each point |
-| **If it fails** | a VM is inconsistent, or a point could not be checked: see the logs of `report` and `check` |
+| **Result** | numbers and names of the inconsistent VMs: run note and XCom of `tell`; a proof at each point |
+| **If it fails** | a VM is inconsistent, or a point could not be checked: see the logs of `tell` and `check` |
 | **Safe to re-run** | yes: it checks again, and keeps the outcome with each point |
 | **Needs** | a connection of type *vmkeep repository* (Admin > Connections) |
 
@@ -19,7 +19,8 @@ So a disk that change tracking left behind is found after the backup, and not in
 |---|---|
 | `plan` | divides the new points, or the VMs of a run by hand, into parts; skips the rest if there are none |
 | `check` | checks one part on a proxy: reads some kilobytes of each disk, looks twice before it reports a failure |
-| `report` | sums up all parts, tells people if somebody has to look, and fails the run then |
+| `tell` | sums up all parts, and tells people if somebody has to look |
+| `report` | fails the run if somebody has to look, or a part broke |
 
 While a run is at work, events of further points wait, and one run checks all of them.
 A run that a person triggers checks the newest point of each VM, or all points.
@@ -45,8 +46,9 @@ from airflow.sdk import DAG, Param
 from vmkeep_airflow.assets import RESTORE_POINTS, WINDOW_ENDS
 from vmkeep_airflow.guestchecks import marks_by_itself
 from vmkeep_airflow.operators.check_guests import CheckGuestsOperator
+from vmkeep_airflow.operators.close_run import CloseRunOperator
 from vmkeep_airflow.operators.plan_guest_checks import PlanGuestChecksOperator
-from vmkeep_airflow.operators.report_guest_checks import ReportGuestChecksOperator
+from vmkeep_airflow.operators.tell_guest_checks import TellGuestChecksOperator
 from vmkeep_airflow.params import PROXY, REPOSITORY, give_params, optional_text
 from vmkeep_airflow.proxies import BACKUP_PROXY
 
@@ -94,14 +96,22 @@ with DAG(
         queue=BACKUP_PROXY,
         execution_timeout=timedelta(hours=12),
     ).expand_kwargs(planned.output)
-    reported = ReportGuestChecksOperator(
-        task_id="report",
+    told = TellGuestChecksOperator(
+        task_id="tell",
         repository_conn_id="{{ params.repository }}",
         trigger_rule="all_done",  # it tells the good parts of a run that fails, too
-        retries=0,
         execution_timeout=timedelta(minutes=30),
     )
+    report = CloseRunOperator(
+        task_id="report",
+        result_task_id="tell",
+        may_skip_after=("plan",),
+        problems_of=("tell",),
+        trigger_rule="all_done",
+        retries=0,
+        execution_timeout=timedelta(minutes=5),
+    )
 
-    planned >> checked >> reported
+    planned >> checked >> told >> report
 
     give_params(dag, PARAMS)

@@ -80,6 +80,7 @@ for policy in checking_policies():
             task_id="close_run",
             result_task_id="choose",
             may_skip_after=("choose",),
+            problems_of=("tell",),
             retries=0,
             execution_timeout=timedelta(minutes=30),
         ).as_teardown(on_failure_fail_dagrun=True)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
+from typing import Any
 
 from airflow.sdk import BaseNotifier
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
@@ -67,6 +68,26 @@ def tell_each(wishes: Iterable[Notifications], notice: Notice) -> Iterator[str]:
         tell(wishes, notice)
     except AirflowException as error:
         yield f"not everybody was told of {notice.about}: {error}"
+
+
+def tell_in_tries(ti: Any, wishes: Iterable[Notifications], notice: Notice) -> tuple[tuple[str, ...], list[str]]:
+    """Tell people, and fail only if another try is left and may help.
+
+    So the last try keeps its events, because Airflow drops the events of a task that fails.
+
+    :param ti: the task instance, which tells the number of the try and the last one.
+    :returns: the addresses to which mail was sent, and why some people were not reached.
+    :raises AirflowException: nobody was told, and there is another try.
+    """
+    try:
+        return tell(wishes, notice), []
+    except AirflowFailException as error:
+        why = str(error)
+    except AirflowException as error:
+        if ti.try_number <= ti.max_tries:
+            raise
+        why = str(error)
+    return (), [f"not everybody was told of {notice.about}: {why}"]
 
 
 def wishes_about(*, repository: str | None = None, vsphere: str | None = None) -> list[Notifications]:

@@ -158,8 +158,8 @@ _OPERATORS = (
     *("find_missed_windows", "find_overdue_hosts", "find_unproved", "find_undoable", "finish_restore"),
     *("mark_damaged", "merge", "notify_window", "plan_disks", "plan_guest_checks", "plan_restore"),
     *("plan_window", "plan_writes", "preflight", "prepare_target", "prune", "remove_snapshot", "report"),
-    *("recover_site", "report_guest_checks", "report_window", "run_in_drill", "scan_point", "snapshot"),
-    *("start_backups", "sweep_snapshots", "tell_failed_checks", "verify", "verify_point"),
+    *("recover_site", "report_window", "run_in_drill", "scan_point", "snapshot"),
+    *("start_backups", "sweep_snapshots", "tell_failed_checks", "tell_guest_checks", "verify", "verify_point"),
     "write_disk",
 )
 

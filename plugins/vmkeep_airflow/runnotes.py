@@ -69,7 +69,7 @@ def _tell_guests(dag_run: DagRun) -> None:
     """Tell in the note of a check of guests what it has found."""
     if dag_run.dag_id != "guest_checks" or not is_ours(dag_run):
         return
-    for line in result_of(dag_run, "report").get("lines") or ():
+    for line in result_of(dag_run, "tell").get("lines") or ():
         add_note(dag_run, line)
 
 

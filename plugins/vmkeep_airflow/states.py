@@ -19,6 +19,11 @@ The watch itself ends well, because Airflow drops the events of a task that fail
 """
 
 
+def problems_left(context: Context, task_ids: Iterable[str]) -> list[str]:
+    """Return the problems that tasks left in words, see :data:`PROBLEMS`."""
+    return [line for task in task_ids for line in context["ti"].xcom_pull(task_ids=task, key=PROBLEMS) or []]
+
+
 def task_states(context: Context) -> dict[str, str | None]:
     """Return the state of each other task of this run. Mapped tasks have names like ``copy_disk_0``."""
     ti: Any = context["ti"]

@@ -13,10 +13,12 @@ from vmkeep.images import import_images
 from vmkeep.repository import Repository, create_repository
 from vmkeep_airflow import guestchecks
 from vmkeep_airflow.assets import ANNOUNCED, GUEST_CHECKS
-from vmkeep_airflow.operators import report_guest_checks
+from vmkeep_airflow.operators import tell_guest_checks
 from vmkeep_airflow.operators.check_guests import CheckGuestsOperator
+from vmkeep_airflow.operators.close_run import CloseRunOperator
 from vmkeep_airflow.operators.plan_guest_checks import PlanGuestChecksOperator
-from vmkeep_airflow.operators.report_guest_checks import ReportGuestChecksOperator
+from vmkeep_airflow.operators.tell_guest_checks import TellGuestChecksOperator
+from vmkeep_airflow.states import PROBLEMS
 
 # Airflow's loader of plugins uses a function that a library of its own has deprecated.
 pytestmark = pytest.mark.filterwarnings("default:GitWildMatchPattern:DeprecationWarning")
@@ -37,6 +39,7 @@ class Run:
         self.results: dict[str, list[Any]] = {}
         self.states: dict[str, str] = {}
         self.events: list[Any] = []
+        self.problems: list[str] | None = None
         self._announced = [SimpleNamespace(extra={"point": ref}) for ref in announced]
 
     def forget_points(self) -> None:
@@ -47,13 +50,16 @@ class Run:
         """Let an event tell of a point, with its repository."""
         self._announced.append(SimpleNamespace(extra={"point": ref, "repository": repository}))
 
+    def _pull(self, task_ids: Any, key: str | None = None) -> Any:
+        if key == PROBLEMS:
+            return self.problems
+        return [one for task in task_ids for one in self.results.get(task, [])]
+
     def do(self, operator: Any) -> Any:
         """Execute a task; keep its state and result."""
-        pushed: list[Any] = []
         ti = SimpleNamespace(
             dag_id="guest_checks", run_id="manual__1", task_id=operator.task_id, try_number=1, max_tries=0,
-            xcom_push=lambda key, value: pushed.append(value),
-            xcom_pull=lambda task_ids: [one for task in task_ids for one in self.results.get(task, [])],
+            xcom_push=lambda key, value: setattr(self, key, value), xcom_pull=self._pull,
             get_task_states=lambda **_: {"manual__1": dict(self.states)},
         )  # fmt: skip
         alias = SimpleNamespace(add=lambda asset, extra: self.events.append((asset.name, extra)))
@@ -66,8 +72,6 @@ class Run:
         except AirflowSkipException:
             self.states[name] = "skipped"
             raise
-        finally:
-            self.results.setdefault(name, []).extend(pushed)
         index = sum(state.startswith(name) for state in self.states)
         self.states[f"{name}_{index}" if name == "check" else name] = "success"
         self.results.setdefault(name, []).append(result)
@@ -79,7 +83,16 @@ class Run:
         for part in parts:
             self.do(CheckGuestsOperator(task_id="check", **part))
         self.results["plan"] = [parts]
-        return self.do(ReportGuestChecksOperator(task_id="report"))
+        self.do(TellGuestChecksOperator(task_id="tell"))
+        return self.close()
+
+    def close(self) -> Any:
+        """Carry out the last task, which decides."""
+        closing = CloseRunOperator(
+            task_id="report", result_task_id="tell", may_skip_after=("plan",), problems_of=("tell",)
+        )
+        closing.get_flat_relative_ids = lambda upstream: {"plan", "check", "tell"}
+        return self.do(closing)
 
 
 def test_a_consistent_fleet_is_reported_in_numbers_and_proved(repository, guest_disks):
@@ -99,14 +112,15 @@ def test_an_inconsistent_vm_fails_the_run_and_is_told_by_an_event_and_by_mail(re
     point = import_images(repository, [guest_disks.path("ia"), guest_disks.path("iib")], name="web01")
     mails: list[Any] = []
     monkeypatch.setattr(
-        report_guest_checks, "tell_each", lambda wishes, notice: iter(mails.append(notice) or ["no mail"])
+        tell_guest_checks, "tell_each", lambda wishes, notice: iter(mails.append(notice) or ["no mail"])
     )
     run = Run()
 
     with pytest.raises(AirflowFailException, match=r"1 of 1 VM inconsistent \(100.00 %\): web01.*no mail"):
         run.check_all()
 
-    assert run.results["report"][0]["names"] == ["web01"], "the result is kept although the task fails"
+    assert run.states["tell"] == "success", "Airflow drops the events of a task that fails"
+    assert run.results["tell"][0]["names"] == ["web01"]
     ((asset, extra),) = run.events
     assert (asset, extra["names"]) == (GUEST_CHECKS.name, ["web01"])
     assert mails[0].about == "vmkeep_default"
@@ -132,7 +146,8 @@ def test_events_start_a_check_of_their_points_alone(repository, guest_disks):
     nothing = Run("elsewhere/20200101T000000Z-1")
     with pytest.raises(AirflowSkipException):
         nothing.do(PlanGuestChecksOperator(task_id="plan"))
-    assert nothing.do(ReportGuestChecksOperator(task_id="report")) == {"skipped": True}
+    assert nothing.do(TellGuestChecksOperator(task_id="tell")) == {"skipped": True}
+    assert nothing.close() == {"skipped": True}
 
 
 def test_an_event_that_tells_of_no_point_starts_no_check_of_all_vms(repository, guest_disks):
@@ -175,6 +190,7 @@ def test_a_part_that_left_no_result_fails_the_run(repository, guest_disks):
     run = Run()
     run.do(PlanGuestChecksOperator(task_id="plan"))
     run.states["check_0"] = "failed"
+    run.do(TellGuestChecksOperator(task_id="tell"))
 
     with pytest.raises(AirflowFailException, match="check_0 failed"):
-        run.do(ReportGuestChecksOperator(task_id="report"))
+        run.close()

@@ -87,6 +87,14 @@ def test_a_disk_that_a_cleared_run_has_no_more_counts_for_nothing():
     assert close(Run({**states(STEPS), "copy_disk_2": "removed"}, STEPS))
 
 
+def test_a_run_of_whose_problems_people_could_not_be_told_fails():
+    last = CloseRunOperator(task_id="last", result_task_id="catalog", problems_of=("verify",))
+    last.get_flat_relative_ids = lambda *, upstream: set(STEPS)
+    assert last.execute({"ti": Run(states(STEPS), STEPS, problems=[])})
+    with pytest.raises(AirflowFailException, match="no mail"):
+        last.execute({"ti": Run(states(STEPS), STEPS, problems=["no mail"])})
+
+
 def test_a_report_fails_for_a_task_without_a_result_and_keeps_those_of_the_others(monkeypatch):
     results = {"prune": [{"plan": {}}], "merge": []}
     run = Run({"prune": "success", "merge": "success"}, results)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socketserver
 import threading
 from collections import defaultdict
@@ -120,12 +121,13 @@ class Events(list):
         self.append((asset, extra))
 
 
-def notify(policy, started, states=None) -> tuple[dict[str, Any], list[Any]]:
+def notify(policy, started, states=None, tries=1) -> tuple[dict[str, Any], list[Any]]:
     plan, events = to_plain(planned(1)), defaultdict(Events)
     task = NotifyWindowOperator(
         task_id="notify", policy=policy.name, wish=policy.notifications, plan=plan, started=started
     )
     ti = TaskInstance({"plan": plan, "start_backups": started}, states)
+    ti.try_number, ti.max_tries = tries, 3
     result = task.execute({"ti": ti, "outlet_events": events})
     ends, told = events[ANNOUNCED][:2], events[ANNOUNCED][2:]
     assert [asset for asset, _ in ends] == [WINDOW_ENDS, window_ends_of(policy.name)], "whether people are told or not"
@@ -135,7 +137,7 @@ def notify(policy, started, states=None) -> tuple[dict[str, Any], list[Any]]:
 
 def test_one_mail_tells_each_address_of_the_whole_window(server, policy_with):
     told, _ = notify(policy_with("problems", "a@example.com", "b@example.com"), FAILED)
-    assert told == {"told": True, "mail": ["a@example.com", "b@example.com"]}
+    assert told == {"told": True, "mail": ["a@example.com", "b@example.com"], "untold": []}
     assert [to for to, _ in server.mails] == ["a@example.com", "b@example.com"]
     mail = message_from_string(server.mails[0][1])
     assert (mail["Subject"], mail["To"]) == ("vmkeep: nightly: 1 problem", "a@example.com")
@@ -155,7 +157,7 @@ def test_one_mail_tells_each_address_of_the_whole_window(server, policy_with):
 )
 def test_people_are_told_when_the_policy_wants_it_also_if_it_names_no_address(policy_with, when, started, told):
     result, events = notify(policy_with(when), started)
-    assert result == {"told": told, "mail": []}
+    assert result == {"told": told, "mail": [], "untold": []}
     assert [asset for asset, _ in events] == [WINDOWS] * told
 
 
@@ -178,13 +180,18 @@ def test_people_are_told_of_a_window_that_broke(server, policy_with):
 def test_mail_that_reaches_nobody_is_tried_again_and_mail_that_reaches_some_is_not(server, policy_with):
     policy = policy_with("always", "a@example.com", "b@example.com")
     server.refused = {"a@example.com"}
-    with pytest.raises(AirflowFailException, match=r"did not reach a@example\.com: .*nobody of that name"):
-        notify(policy, STARTED)
+    result, events = notify(policy, STARTED)
+    assert re.search(r"did not reach a@example\.com: .*nobody of that name", result["untold"][0])
+    assert not result["told"]
+    assert [asset for asset, _ in events] == [WINDOWS], "the event is kept"
     assert [to for to, _ in server.mails] == ["b@example.com"]
     server.refused = {"a@example.com", "b@example.com"}
     with pytest.raises(AirflowException) as raised:
         notify(policy, STARTED)
     assert not isinstance(raised.value, AirflowFailException)
+    result, events = notify(policy, STARTED, tries=4)
+    assert "did not reach a@example.com" in result["untold"][0], "the last try ends well"
+    assert [asset for asset, _ in events] == [WINDOWS], "because Airflow drops the events of a task that fails"
 
 
 def test_a_mail_server_that_is_away_is_tried_again_and_one_that_nobody_named_is_not(server, policy_with, monkeypatch):
@@ -195,17 +202,19 @@ def test_a_mail_server_that_is_away_is_tried_again_and_one_that_nobody_named_is_
         notify(policy, STARTED)
     assert not isinstance(raised.value, AirflowFailException)
     monkeypatch.delenv("AIRFLOW_CONN_SMTP_DEFAULT")
-    with pytest.raises(AirflowFailException, match="make a connection of type SMTP with the id smtp_default"):
-        notify(policy, STARTED)
+    result, _ = notify(policy, STARTED)
+    assert "make a connection of type SMTP with the id smtp_default" in result["untold"][0]
 
 
 def test_a_run_of_which_people_could_not_be_told_fails_and_still_names_its_vms():
     plan = to_plain(planned(1))
-    for started, words in (
-        (STARTED, "not everybody was notified"),
-        (FAILED, "VM failed: .*not everybody was notified"),
+    untold = {"untold": ["not everybody was told of nightly: no mail"]}
+    for started, notified, words in (
+        (STARTED, None, "not everybody was notified"),
+        (FAILED, None, "VM failed: .*not everybody was notified"),
+        (STARTED, untold, "not everybody was told of nightly: no mail"),
     ):
-        report = ReportWindowOperator(task_id="report", plan=plan, started=started, notified=None)
+        report = ReportWindowOperator(task_id="report", plan=plan, started=started, notified=notified)
         with pytest.raises(AirflowFailException, match=words):
             report.execute({"ti": TaskInstance({"plan": plan, "start_backups": started})})
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator, Context
 from airflow.sdk.api.client import ServerResponseError
-from airflow.sdk.exceptions import AirflowFailException, AirflowRuntimeError
+from airflow.sdk.exceptions import AirflowRuntimeError
 
 from vmkeep.errors import UsageError, VmKeepError
 from vmkeep.model.wording import agreeing, counted
@@ -23,6 +23,7 @@ from vmkeep_airflow.hooks.vsphere import VsphereHook
 from vmkeep_airflow.notices import Notice, NoticeKind
 from vmkeep_airflow.policies import CHECKS, policy_files
 from vmkeep_airflow.site import repository_site
+from vmkeep_airflow.states import PROBLEMS
 
 if TYPE_CHECKING:
     from vmkeep.flows.capacity import RetentionTerms
@@ -40,6 +41,8 @@ class CheckQualityOperator(BaseOperator):
 
     The vCenters of the policies are asked for their VMs. A repository or a vCenter that cannot be asked hides no other
     one. Reports stay in the catalog of the repository's connection. Safe to retry: a check changes no point.
+    It ends well also if it finds a failure, because Airflow drops the events of a task that fails: the problems are
+    left for a later task.
 
     :returns: of each repository the result, and the number of findings by expectation.
     """
@@ -48,7 +51,7 @@ class CheckQualityOperator(BaseOperator):
         super().__init__(outlets=[ANNOUNCED], **kwargs)
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Check all repositories, tell people, and fail if there is a failure."""
+        """Check all repositories, tell people, and leave the problems for a later task."""
         policies = [read.policy for read in policy_files() if read.policy is not None]
         found: dict[str, Any] = {}
         problems: dict[str, list[str]] = {}
@@ -65,12 +68,12 @@ class CheckQualityOperator(BaseOperator):
                 found[repository] = {"result": report.result, **{one.id: one.found for one in report.judgements}}
                 if not report.is_good:
                     problems[repository] = list(problems_of(report))
-        # Pushed by hand, because Airflow keeps no result of a task that raises.
-        context["ti"].xcom_push(key="return_value", value=found)
         if problems:
             untold = list(_tell(context, problems, policies))
             listed = [f"repository {name}: {'; '.join(each)}" for name, each in problems.items()]
-            raise AirflowFailException("; ".join([*listed, *untold]))
+            for line in (left := [*listed, *untold]):
+                self.log.error("%s", line)
+            context["ti"].xcom_push(key=PROBLEMS, value=left)
         return found
 
 

@@ -6,10 +6,11 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 from airflow.sdk import BaseOperator, Context
+from airflow.sdk.exceptions import AirflowFailException
 from pydantic import JsonValue
 
 from vmkeep_airflow.assets import ANNOUNCED, RESTORE_POINTS, restore_points_by, restore_points_of
-from vmkeep_airflow.states import require_good, task_results, task_states
+from vmkeep_airflow.states import problems_left, require_good, task_results, task_states
 
 _LOOKED_BACK = 1000
 """Number of events among which the event of an earlier try is looked for."""
@@ -26,6 +27,7 @@ class CloseRunOperator(BaseOperator):
     :param result_task_id: the task whose XCom is the run's result, e.g. ``catalog``.
     :param may_skip_after: tasks that may skip themselves and all others, so that the run ends well with nothing done:
         ``plan``, ``approve``.
+    :param problems_of: ids of the tasks that end well and leave their problems for this one.
     :param announce: emit one event for the asset of all points, one for the VM's asset and one for the policy's, once
         for each result with a ``point`` and a ``vm``.
     :param policy: name of the policy that has asked for the point; empty: a person has. Templated.
@@ -40,6 +42,7 @@ class CloseRunOperator(BaseOperator):
         *,
         result_task_id: str,
         may_skip_after: Collection[str] = (),
+        problems_of: Collection[str] = (),
         announce: bool = False,
         policy: str = "",
         repository_conn_id: str = "",
@@ -49,6 +52,7 @@ class CloseRunOperator(BaseOperator):
         super().__init__(**assets, **kwargs)
         self.result_task_id = result_task_id
         self.may_skip_after = may_skip_after
+        self.problems_of = problems_of
         self.announce = announce
         self.policy = policy
         self.repository_conn_id = repository_conn_id
@@ -59,6 +63,8 @@ class CloseRunOperator(BaseOperator):
         skipped = any(states.get(task) == "skipped" for task in self.may_skip_after)
         results = task_results(context, sorted(self.get_flat_relative_ids(upstream=True)))
         require_good(states, results, also_good={"skipped"} if skipped else ())
+        if problems := problems_left(context, self.problems_of):
+            raise AirflowFailException("; ".join(problems))
         if skipped:
             return {"skipped": True}
         result: dict[str, Any] = results[self.result_task_id][0]

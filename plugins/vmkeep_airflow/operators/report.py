@@ -9,7 +9,7 @@ from airflow.sdk import BaseOperator, Context
 from airflow.sdk.exceptions import AirflowFailException
 
 from vmkeep_airflow.reports import table
-from vmkeep_airflow.states import PROBLEMS, require_good, task_results, task_states
+from vmkeep_airflow.states import problems_left, require_good, task_results, task_states
 
 
 class ReportOperator(BaseOperator):
@@ -34,7 +34,7 @@ class ReportOperator(BaseOperator):
         results = {task: found[0] if found else None for task, found in left.items()}
         for line in table(results):
             self.log.info("%s", line)
-        problems = [line for task in self.problems_of for line in _problems(context, task)]
+        problems = problems_left(context, self.problems_of)
         for line in problems:
             self.log.error("%s", line)
         try:
@@ -47,7 +47,3 @@ class ReportOperator(BaseOperator):
             )  # because Airflow keeps no result of a task that raises
             raise
         return results
-
-
-def _problems(context: Context, task_id: str) -> list[str]:
-    return context["ti"].xcom_pull(task_ids=task_id, key=PROBLEMS) or []

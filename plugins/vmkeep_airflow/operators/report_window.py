@@ -41,6 +41,8 @@ class ReportWindowOperator(BaseOperator):
         context["ti"].xcom_push(key="return_value", value=report)
         if self.notified is None:
             problems.append("not everybody was notified of it (see the log of task notify)")
+        else:
+            problems += self.notified.get("untold", [])
         if problems:
             raise AirflowFailException(f"window {report['window']} of policy {report['policy']}: {'; '.join(problems)}")
         return report

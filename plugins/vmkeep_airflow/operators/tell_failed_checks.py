@@ -8,10 +8,10 @@ from airflow.sdk import BaseOperator, Context
 
 from vmkeep.model.wording import counted
 from vmkeep.policy import Notifications, NotifyWhen
-from vmkeep_airflow.alarms import tell
+from vmkeep_airflow.alarms import tell_in_tries
 from vmkeep_airflow.assets import ANNOUNCED, WINDOWS
 from vmkeep_airflow.notices import Notice, NoticeKind
-from vmkeep_airflow.states import GOOD, task_results, task_states
+from vmkeep_airflow.states import GOOD, PROBLEMS, task_results, task_states
 
 _SHOWN = 50
 """Problems that a mail lists."""
@@ -20,7 +20,9 @@ _SHOWN = 50
 class TellFailedChecksOperator(BaseOperator):
     """Tell people of points that did not pass, or could not be checked: by mail, and by an event of the windows' asset.
 
-    It has ``trigger_rule="all_done"``, because the tasks before fail if a point does not pass.
+    It has ``trigger_rule="all_done"``, because the tasks before fail if a point does not pass. Its last try ends well
+    also if people were not reached, because Airflow drops the events of a task that fails: that problem is left for a
+    later task.
 
     :param policy: name of the policy.
     :param wish: whom the policy wants told. Nobody is told of a run in which all points passed.
@@ -47,18 +49,22 @@ class TellFailedChecksOperator(BaseOperator):
             problems.append(f"{counted(lost, 'point')} could not be checked: see the tasks {self.of} that are red")
         for line in (*problems, *(text for _, text in undecided)):
             self.log.warning("%s", line)
-        mail = self._tell(context, problems) if problems else []
-        return {"points": len(results), "failed": len(bad), "undecided": len(undecided), "mail": mail}
+        mail, untold = self._tell(context, problems) if problems else ((), [])
+        for line in untold:
+            self.log.error("%s", line)
+        context["ti"].xcom_push(key=PROBLEMS, value=untold)
+        return {"points": len(results), "failed": len(bad), "undecided": len(undecided), "mail": list(mail)}
 
-    def _tell(self, context: Context, problems: list[str]) -> list[str]:
+    def _tell(self, context: Context, problems: list[str]) -> tuple[tuple[str, ...], list[str]]:
         if self.wish.when is NotifyWhen.NEVER:
-            return []
+            return (), []
         dag, run = str(context["ti"].dag_id), str(context["ti"].run_id)
         extra: dict[str, Any] = {"policy": self.policy, "run": run, "problems": problems[:_SHOWN], "vms": {}}
         context["outlet_events"][ANNOUNCED].add(WINDOWS, extra=extra)
         subject = f"vmkeep: {self.policy}: {counted(len(problems), 'restore point')} did not pass a check"
         lines = [f"checks: {dag}, run {run}", *problems[:_SHOWN]]
-        return list(tell([self.wish], Notice(kind=NoticeKind.CHECKS, about=self.policy, subject=subject, lines=lines)))
+        notice = Notice(kind=NoticeKind.CHECKS, about=self.policy, subject=subject, lines=lines)
+        return tell_in_tries(context["ti"], [self.wish], notice)
 
 
 def _lines(result: dict[str, Any], outcome: str) -> list[tuple[str, str]]:
