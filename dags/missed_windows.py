@@ -1,8 +1,8 @@
 """
 # Look for windows that did not open
 
-Names the last window of each policy if Airflow has no run for its opening: its DAG is switched off or is missing, or no
-run was made.
+Names the last window of each policy if Airflow has begun no run for its opening: its DAG is switched off or is missing,
+no run was made, or it waits in the queue.
 
 | | |
 |---|---|
@@ -44,7 +44,7 @@ from vmkeep_airflow.operators.report import ReportOperator
 with DAG(
     dag_id="missed_windows",
     dag_display_name="Look for windows that did not open",
-    description="Names each backup window for whose opening Airflow has no run",
+    description="Names each backup window for whose opening Airflow has begun no run",
     doc_md=__doc__,
     schedule="10,40 * * * *",
     catchup=False,

@@ -1,9 +1,9 @@
 """Judges which windows did not open, and remembers of which ones people were told.
 
-A window has opened if Airflow has a run for its opening. So it does not matter why there is none: its DAG is switched
-off, Airflow does not have it, or the scheduler made no run. Each look judges the last window of each policy, so that of
-several which passed between two looks only the last is told. A window is judged from the second look on at which its
-policy has the same times, because nobody can tell when a policy got them before the first one.
+A window has opened if Airflow has begun a run for its opening. So it does not matter why it has not: its DAG is
+switched off, Airflow does not have it, the scheduler made no run, or the run waits. Each look judges the last window of
+each policy, so that of several which passed between two looks only the last is told. A window is judged from the second
+look on at which its policy has the same times, because nobody can tell when a policy got them before the first one.
 """
 
 from __future__ import annotations
@@ -44,6 +44,8 @@ class WindowRuns:
     """Whether the DAG is switched on; ``None``: Airflow does not have it."""
     has_run: Callable[[str, datetime | None], bool]
     """Whether there is a run for the opening at a moment; ``None``: any run."""
+    waits: Callable[[str, datetime], bool]
+    """Whether the run for the opening at a moment is in the queue, so that none of its tasks can begin."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,12 +124,17 @@ def _faulty(name: str) -> Missed:
 def _judged(policy: Policy, runs: WindowRuns, *, since: datetime, at: datetime) -> Missed | None:
     """Return a policy's last window, if it did not open."""
     opening = policy.window.last_opening(at - GRACE)
-    if opening is None or opening.opens_at < since or runs.has_run(policy.name, opening.opens_at):
+    if opening is None or opening.opens_at < since:
+        return None
+    made = runs.has_run(policy.name, opening.opens_at)
+    if made and not runs.waits(policy.name, opening.opens_at):
         return None
     is_on = runs.is_on(policy.name)
     window = stamp_of(opening.opens_at)
     if is_on is None:
         why = "Airflow does not have its DAG: look for import errors, and at the DAG processor"
+    elif is_on and made:
+        why = "its run waits in the queue: an earlier window is still at work, or the scheduler does not begin runs"
     elif is_on:
         why = "its DAG is switched on, and Airflow made no run: look at the scheduler and the DAG processor"
     elif runs.has_run(policy.name, None):

@@ -20,10 +20,11 @@ class Airflow:
     def __init__(self, **is_on: bool) -> None:
         self.is_on = is_on
         self.made: set[tuple[str, datetime]] = set()
+        self.queued: set[tuple[str, datetime]] = set()
 
     @property
     def runs(self) -> WindowRuns:
-        return WindowRuns(is_on=self.is_on.get, has_run=self._has_run)
+        return WindowRuns(is_on=self.is_on.get, has_run=self._has_run, waits=lambda *asked: asked in self.queued)
 
     def _has_run(self, policy: str, opens_at: datetime | None) -> bool:
         return any(name == policy and opens_at in (None, at) for name, at in self.made)
@@ -79,6 +80,18 @@ def test_a_window_that_has_its_run_or_that_opened_just_now_is_told_to_nobody(sit
     assert site.look(airflow, OPENS + timedelta(minutes=4)) == []
     airflow.made.add(("nightly", OPENS))
     assert site.look(airflow, LATER) == []
+
+
+def test_a_window_whose_run_waits_in_the_queue_is_told_once(site):
+    airflow = Airflow(nightly=True)
+    airflow.made = airflow.queued = {("nightly", OPENS)}
+    (line,) = site.look(airflow, LATER)
+    assert "the window of 2026-11-26 22:00 UTC did not open: its run waits in the queue" in line
+    assert site.look(airflow, LATER + timedelta(minutes=30)) == []
+    airflow.is_on["nightly"] = False
+    assert site.look(airflow, LATER + DAY)[0].endswith(
+        "its DAG is switched off: switch it on, and the window is caught up"
+    )
 
 
 def test_a_policy_that_is_new_or_has_other_times_is_judged_from_its_next_window_on(site):

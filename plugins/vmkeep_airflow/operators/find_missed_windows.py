@@ -44,7 +44,11 @@ class FindMissedWindowsOperator(BaseOperator):
         files = policy_files()
         store = context["asset_state_store"][WINDOWS]
         earlier = Memory.from_plain(store.get(_KEY))
-        runs = WindowRuns(is_on=lambda policy: _is_on(ti, policy), has_run=lambda *asked: _has_run(ti, *asked))
+        runs = WindowRuns(
+            is_on=lambda policy: _is_on(ti, policy),
+            has_run=lambda policy, opens_at: _has_run(ti, policy, opens_at),
+            waits=lambda policy, opens_at: _has_run(ti, policy, opens_at, states=["queued"]),
+        )
         missed, memory = look(files, earlier, runs, now())
         everybody = [read.policy.notifications for read in files if read.policy is not None]
         why: list[str] = []
@@ -88,9 +92,9 @@ def _is_on(ti: Any, policy: str) -> bool | None:
         raise TransientError(f"Airflow does not tell whether the windows of {policy} open: {error}") from error
 
 
-def _has_run(ti: Any, policy: str, opens_at: datetime | None) -> bool:
+def _has_run(ti: Any, policy: str, opens_at: datetime | None, *, states: list[str] | None = None) -> bool:
     try:
         dates = None if opens_at is None else [opens_at]
-        return bool(ti.get_dr_count(dag_id=f"{PREFIX}{policy}", logical_dates=dates))
+        return bool(ti.get_dr_count(dag_id=f"{PREFIX}{policy}", logical_dates=dates, states=states))
     except (AirflowRuntimeError, ServerResponseError) as error:
         raise TransientError(f"Airflow does not tell the runs of the windows of {policy}: {error}") from error
