@@ -24,6 +24,7 @@ Whoever could not be told is told by the next look.
 
 `report` is red if `find` found something.
 
+The example that comes with vmkeep is not told as long as nobody has switched it on.
 A policy whose DAG was never switched on is told once, and so is a policy file with faults:
 of that one, the people of all policies are told, because nobody can read who its own are.
 A policy file that is new or has other times is judged from its next window on.

@@ -85,6 +85,8 @@ def look(files: Sequence[PolicyFile], earlier: Memory, runs: WindowRuns, at: dat
             is_same = earlier.windows.get(name) == windows[name] and name in earlier.since
             since[name] = earlier.since[name] if is_same else at.isoformat()
             found = _judged(read.policy, runs, since=datetime.fromisoformat(since[name]), at=at)
+            if found is not None and found.window == _NEVER_ON and read.is_example:
+                found = None  # nobody waits for the windows of the example that comes with vmkeep
         if found is not None:
             told[name] = found.window
             if found.window != before:

@@ -126,6 +126,17 @@ def test_a_policy_file_with_faults_is_told_once_to_the_people_of_all_policies(si
     assert len(site.look(airflow, LATER)) == 1, "it was mended, and is broken anew"
 
 
+def test_the_example_that_comes_with_vmkeep_is_told_only_once_somebody_has_switched_it_on(site, monkeypatch, tmp_path):
+    (tmp_path / "nightly.yaml").rename(tmp_path / "example.yaml")
+    site.write("example")
+    monkeypatch.setattr("vmkeep.policy.files.default_folder", lambda: tmp_path)
+    airflow = Airflow(example=False)
+    site.look(airflow, OPENS - timedelta(hours=1))
+    assert site.look(airflow, LATER) == []
+    airflow.made.add(("example", OPENS - DAY))
+    assert "its DAG is switched off" in site.look(airflow, LATER + DAY)[0]
+
+
 def test_windows_of_the_same_people_are_one_message(site):
     for name in ("one", "two"):
         site.write(name, more="notifications: {to: [ops@example.com]}\n")

@@ -20,7 +20,7 @@ from vmkeep_airflow.windowruns import Ending, Outcome
 with warnings.catch_warnings():  # the libraries below deprecate each other
     warnings.simplefilter("default")
     from airflow.models import DagRun
-    from airflow.models.dag import DagTag
+    from airflow.models.dag import DagModel, DagTag
     from airflow.models.dag_version import DagVersion
     from airflow.models.xcom import XComModel
     from airflow.utils.session import create_session
@@ -177,3 +177,32 @@ def test_a_day_before_airflow_knew_the_dag_alarms_nobody_and_a_day_after_it_does
     finally:
         with create_session() as session:
             session.delete(session.merge(first))
+
+
+@pytest.mark.parametrize(
+    ("is_paused", "has_run", "label"), [(True, 0, "example"), (True, 1, "no run"), (False, 0, "no run")]
+)
+def test_only_the_example_that_nobody_has_switched_on_is_called_an_example(
+    client, filled, monkeypatch, tmp_path, is_paused, has_run, label
+):
+    text = (filled[0] / "nightly.yaml").read_text()
+    (tmp_path / "example.yaml").write_text(text.replace(POLICY, "example", 1))
+    monkeypatch.setattr("vmkeep.policy.files.default_folder", lambda: tmp_path)
+    monkeypatch.setenv("AIRFLOW__VMKEEP__POLICIES", str(tmp_path))
+    dag_id = "backup_window_example"
+    with create_session() as session:
+        add_dag(session, dag_id)
+        session.get(DagModel, dag_id).is_paused = is_paused
+        session.merge(DagTag(name="window", dag_id=dag_id))
+        runs = [DagRun(dag_id=dag_id, run_id="long_ago", run_type="manual", run_after=now() - timedelta(days=90))]
+        session.add_all(runs[:has_run])
+    try:
+        as_role(client, "viewer")
+        earlier = (now() - timedelta(days=3)).date().isoformat()
+        rows = client.get(f"/vmkeep/api/windows?day={earlier}").json()["rows"]
+        assert {row["label"] for row in rows} == {label}
+    finally:
+        with create_session() as session:
+            for run in runs[:has_run]:
+                session.delete(session.merge(run))
+            session.delete(session.get(DagTag, {"name": "window", "dag_id": dag_id}))

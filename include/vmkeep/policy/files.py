@@ -32,6 +32,11 @@ class PolicyFile:
     faults: tuple[Fault, ...] = ()
 
     @property
+    def is_example(self) -> bool:
+        """Whether it is the example that comes with vmkeep, which nobody has written for a site."""
+        return self.path.resolve() == (default_folder() / "example.yaml").resolve()
+
+    @property
     def lines(self) -> tuple[str, ...]:
         """The faults, each as ``file:line:column: what is wrong``: editors and terminals make links of it."""
         return tuple(f"{self.path}:{fault.place.line}:{fault.place.column}: {fault.message}" for fault in self.faults)

@@ -88,5 +88,11 @@ class WindowState(ShownState):
     OPEN = "open", "open", "calm", "its backups are at work"
     DONE = "done", "in time", "good", "all its backups ended before it closed"
     SUPERSEDED = "superseded", "superseded", "calm", "a later window has backed up the same VMs"
+    EXAMPLE = (
+        "example",
+        "example",
+        "calm",
+        "its policy is the example that comes with vmkeep, and was never switched on",
+    )
     BEFORE = "before", "before its DAG", "calm", "it had closed before Airflow knew its DAG for the first time"
     COMING = "coming", "coming", "calm", "it has not opened yet"

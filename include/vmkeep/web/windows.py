@@ -64,6 +64,8 @@ class WindowPlanned:
     closes_at: datetime
     known_since: datetime | None = None
     """When Airflow knew the DAG for the first time; ``None``: nothing tells it."""
+    is_idle_example: bool = False
+    """Whether it is a window of the example that comes with vmkeep, whose DAG nobody has ever switched on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -226,6 +228,8 @@ def _planned_row(planned: WindowPlanned, day: date, now: datetime) -> WindowRow:
 def _planned_state(planned: WindowPlanned, now: datetime) -> WindowState:
     if planned.opens_at > now:
         return WindowState.COMING
+    if planned.is_idle_example:
+        return WindowState.EXAMPLE
     is_older = planned.known_since is not None and planned.closes_at <= planned.known_since
     return WindowState.BEFORE if is_older else WindowState.NO_RUN
 

@@ -9,7 +9,7 @@ from datetime import date, datetime, timedelta
 from typing import Any, Final
 
 from airflow.models import DagRun
-from airflow.models.dag import DagTag
+from airflow.models.dag import DagModel, DagTag
 from airflow.models.dag_version import DagVersion
 from airflow.utils.session import create_session
 from sqlalchemy import ColumnElement, func, or_, select
@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 from vmkeep.flows.windows import PlannedVm, WindowPlan
 from vmkeep.model.job import from_plain
 from vmkeep.model.wording import counted, told_apart
-from vmkeep.policy import Opening, Policy
+from vmkeep.policy import Opening, Policy, PolicyFile
 from vmkeep.web import WindowBackup, WindowPlanned, WindowSeen, bounds_of
 from vmkeep_airflow.policies import PREFIX, policy_files
 from vmkeep_airflow.vmruns import run_id_of
@@ -52,6 +52,7 @@ def find_windows(user: Any, day: date) -> tuple[list[WindowSeen], list[WindowPla
         held = _held(session, runs)
         seen = _windows(session, _touching(session, held, begin))
         known_since = _known_since(session, dag_ids)
+        idle = _idle_examples(session, files)
     problems += _unknown([policy.name for policy in sound], tagged, dag_ids)
     stamps = {(policy, Opening(opens_at=at, closes_at=at).stamp) for policy, at in map(_opened, held)}
     planned = [
@@ -60,6 +61,7 @@ def find_windows(user: Any, day: date) -> tuple[list[WindowSeen], list[WindowPla
             opens_at=opening.opens_at,
             closes_at=opening.closes_at,
             known_since=known_since.get(f"{PREFIX}{policy.name}"),
+            is_idle_example=policy.name in idle,
         )
         for policy in sound
         if f"{PREFIX}{policy.name}" in dag_ids
@@ -83,6 +85,17 @@ def _unknown(policies: Sequence[str], tagged: Collection[str], readable: Collect
             hidden += 1
     if hidden:
         yield f"{counted(hidden, 'policy', 'policies')} with windows that this user may not see"
+
+
+def _idle_examples(session: Session, files: Sequence[PolicyFile]) -> set[str]:
+    """Return the names of example policies whose DAGs are switched off, and have no run."""
+    found = set()
+    for policy in (read.policy for read in files if read.is_example and read.policy):
+        dag_id = f"{PREFIX}{policy.name}"
+        is_off = session.scalar(select(DagModel.is_paused).where(DagModel.dag_id == dag_id))
+        if is_off and session.scalar(select(DagRun.id).where(DagRun.dag_id == dag_id).limit(1)) is None:
+            found.add(policy.name)
+    return found
 
 
 def _known_since(session: Session, dag_ids: Sequence[str]) -> dict[str, datetime]:

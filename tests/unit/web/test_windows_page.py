@@ -126,6 +126,13 @@ def test_a_window_that_closed_before_airflow_knew_its_dag_alarms_nobody(known_si
     assert page.sentence == f"1 window; no backup yet; {look} a look."
 
 
+def test_a_window_of_the_example_that_nobody_has_switched_on_alarms_nobody():
+    idle = WindowPlanned(policy="example", opens_at=at(1), closes_at=at(3), is_idle_example=True)
+    page = windows_page([], [idle], DAY, now=NOW)
+    assert [(row.label, row.tone) for row in page.rows] == [("example", "calm")]
+    assert page.sentence == "1 window; no backup yet; none needs a look."
+
+
 def test_a_window_without_a_run_is_coming_or_missing():
     coming = WindowPlanned(policy="late", opens_at=at(20), closes_at=at(26))
     gone = WindowPlanned(policy="early", opens_at=at(1), closes_at=at(3))
