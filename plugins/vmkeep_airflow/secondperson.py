@@ -20,12 +20,10 @@ def is_demanded() -> bool:
     return bool(chosen and conf.getboolean("vmkeep", "second_person"))
 
 
-def require(starter: str | None, answerer: Mapping[str, Any]) -> None:
+def require(starter: str, answerer: Mapping[str, Any]) -> None:
     """Return if another person than the one who started a run has answered.
 
-    A run that nobody started who is known by name has no first person, so that anybody known by name is the second.
-
-    :param starter: the name that Airflow keeps with the run.
+    :param starter: the name that Airflow keeps with the run, see :func:`require_first`.
     :param answerer: the id and the name that Airflow keeps with the answer.
     :raises AirflowFailException: it is the same person, or nobody knows who has answered.
     """
@@ -34,28 +32,28 @@ def require(starter: str | None, answerer: Mapping[str, Any]) -> None:
         raise AirflowFailException(
             "Airflow does not know who has answered, and a second person is demanded here: nothing was touched"
         )
-    if (starter or "").casefold() in names:
+    if starter.casefold() in names:
         raise AirflowFailException(
             f"{starter} has started this run and has answered its question, too: a second person has to say yes here. "
             "Nothing was touched: start it again, and let somebody else answer"
         )
 
 
-def require_first(run: Any) -> None:
-    """Return if Airflow knows the person with whom a run began, so that the second one can be told from the first.
+def require_first(run: Any) -> str:
+    """Return the person with whom a run began, from whom the second one can be told.
 
-    Whoever has changed a rule would else wait for the run of the night, or clear the run of somebody else, and say the
-    yes alone.
+    Whoever has changed a rule would else wait for the run of the night, let a program start a run, or clear the run of
+    somebody else, and say the yes alone.
 
     :param run: Airflow's run of the task.
     :raises AirflowFailException: nobody is known by name, or somebody has cleared the run, whom Airflow does not tell.
     """
     if run.triggering_user_name and not run.clear_number:
-        return
+        return str(run.triggering_user_name)
     why = "this run was cleared" if run.triggering_user_name else "nobody who is known by name has started this run"
     raise AirflowFailException(
-        f"points would go that the agreed rules keep, a second person is demanded here, and {why}, so that the first "
-        "one is not known. Nothing was deleted: start it by hand; another person answers"
+        f"a second person has to say yes here, and {why}, so that the first one is not known. Nothing was touched: "
+        "start it by hand; another person answers"
     )
 
 

@@ -185,7 +185,21 @@ def test_where_a_second_person_is_demanded_the_first_one_cannot_say_yes(second_p
     with pytest.raises(AirflowFailException, match="does not know who has answered"):
         question().execute_complete(CONTEXT, answered_by(id="", name=None), shown=FOUND.id)
     assert question().execute_complete(CONTEXT, answered("Approve"), shown=FOUND.id)["by"] == "joe"
-    secondperson.require(None, {"id": "1", "name": "joe"})  # nobody known by name has started it
+
+
+@pytest.mark.parametrize(
+    ("changed", "why"),
+    [
+        ({"triggering_user_name": None}, "nobody who is known by name has started this run"),
+        ({"clear_number": 1}, "this run was cleared"),
+    ],
+)
+def test_a_run_whose_first_person_is_not_known_asks_nobody_and_takes_nobodys_yes(second_person, changed, why):
+    run = SimpleNamespace(**{**vars(CONTEXT["dag_run"]), **changed})
+    with pytest.raises(AirflowFailException, match=why):
+        question().execute({**CONTEXT, "dag_run": run})
+    with pytest.raises(AirflowFailException, match=why):
+        question().execute_complete({**CONTEXT, "dag_run": run}, answered("Approve"), shown=FOUND.id)
 
 
 @pytest.mark.parametrize(("setting", "demanded"), [("", False), (" ", False), ("False", False), ("True", True)])

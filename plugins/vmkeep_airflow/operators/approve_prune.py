@@ -21,9 +21,6 @@ class ApprovePruneOperator(AskingOperator):
     The approval is for the rules, and the question names the points that go by them now. The prune goes by the
     repository's own note of it. Without a question the task passes at once.
 
-    A run that nobody known by name has started, as one of the schedule, fails instead of asking: whoever has changed
-    the rule could answer it. The same is true of a run that was cleared.
-
     :param keep: points to keep, as of :class:`~vmkeep_airflow.operators.prune.PruneOperator`. Templated.
     :param time_zone: the time zone in which days begin; empty: the connection's. Templated.
     :param plan_only: nobody is asked, because nothing will go. Templated.
@@ -48,13 +45,10 @@ class ApprovePruneOperator(AskingOperator):
         if not lines:
             self.log.info("nobody has to be asked: every point that goes does so by agreed rules")
             return to_plain(Approval(plan=shown, asked=False))
-        secondperson.require_first(context["dag_run"])
         return self.ask(context, subject="Delete restore points?", lines=lines, shown=shown)
 
     def execute_complete(self, context: Context, event: dict[str, Any], shown: str = "") -> Any:
         """Take the answer to the question that was shown."""
-        if secondperson.is_demanded():
-            secondperson.require_first(context["dag_run"])
         by = super().execute_complete(context, event, shown)
         return to_plain(Approval(plan=shown, asked=True, by=by))
 

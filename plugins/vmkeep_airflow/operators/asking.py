@@ -26,6 +26,9 @@ class AskingOperator(ApprovalOperator):
     A yes is to the very thing that was shown. The task that acts compares it. Where a second person is demanded, the
     yes is also kept in the repository, because some people who may not say it may edit the values of tasks.
 
+    There, a run that nobody known by name has started, as one of a schedule, fails instead of asking, and so does one
+    that was cleared, because one person alone could start it and answer.
+
     :param repository_conn_id: Airflow connection to the repository. Templated.
     :param response_timeout: the time in which a person has to answer.
     """
@@ -53,10 +56,12 @@ class AskingOperator(ApprovalOperator):
 
         :param lines: the text, of which each line is shown on its own and letter by letter.
         :param shown: id of the thing that the question is about.
+        :raises AirflowFailException: a second person is demanded, and nobody knows the first one.
         """
         self.subject = subject
         self.body = f"{listed(self._asked_by(context))}\n---\n\n{listed(line for line in lines if line)}"
         if secondperson.is_demanded():
+            secondperson.require_first(context["dag_run"])
             secondperson.forget(self.site(), context, shown)
         try:
             return super().execute(context)
@@ -80,8 +85,7 @@ class AskingOperator(ApprovalOperator):
             user = event.get("responded_by_user") or {}
             raise AirflowFailException(f"{user.get('name', 'somebody')} said no: nothing was touched") from error
         if secondperson.is_demanded():
-            run: Any = context["dag_run"]
-            secondperson.require(run.triggering_user_name, answer["responded_by_user"] or {})
+            secondperson.require(secondperson.require_first(context["dag_run"]), answer["responded_by_user"] or {})
         by = str((answer["responded_by_user"] or {}).get("name", ""))
         if secondperson.is_demanded():
             secondperson.keep(self.site(), context, shown, by)
