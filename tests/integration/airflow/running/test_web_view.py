@@ -113,12 +113,58 @@ def test_the_fleet_stands_in_airflows_navigation_follows_its_theme_and_leads_bac
     context.close()
 
 
+FORMS = ("vm_backup", "vm_restore", "repository_maintenance")
+"""DAGs whose forms have every kind of field; the fields of all DAGs are compared with their texts elsewhere."""
+
+
+def test_the_form_of_a_run_shows_all_its_fields_in_plain_words_and_demands_only_what_has_no_default(
+    airflow, api, browser
+):
+    url = airflow.home.url
+    context = browser.new_context(viewport={"width": 1400, "height": 1000})
+    context.set_default_timeout(HANG * 1000)
+    context.add_cookies([{"name": "_token", "value": api._token, "url": url}])
+    page = context.new_page()
+    faults = watched(page, url)
+    for dag_id in FORMS:
+        params = api.call("GET", f"/api/v2/dags/{dag_id}/details")["params"]
+        page.goto(f"{url}/dags/{dag_id}")
+        page.get_by_test_id("trigger-dag-button").click()
+        form = page.get_by_role("dialog")
+        for section in form.locator("button[id*=accordion][aria-expanded=false]").all():
+            section.click()
+        titles = {param["schema"]["title"] for param in params.values()}
+        needed = {param["schema"]["title"] for param in params.values() if is_needed(param)}
+        expect(form.get_by_text("This field is required")).to_have_count(len(needed))
+        labels = form.locator("label").all_inner_texts()
+        assert titles <= {label.rstrip("*\n ") for label in labels}, dag_id
+        assert {label.rstrip("*\n ") for label in labels if label.endswith("*")} == needed, dag_id
+        for param in params.values():
+            if shown := (param["schema"].get("values_display") or {}).get(str(param["value"])):
+                expect(form.get_by_text(shown, exact=True).first).to_be_attached()
+        PICTURES.mkdir(parents=True, exist_ok=True)
+        page.screenshot(path=PICTURES / f"form-{dag_id}.png", full_page=True)
+        assert faults == [], dag_id
+    context.close()
+
+
+def is_needed(param) -> bool:
+    """Return whether a run cannot begin unless somebody fills a field in."""
+    kinds = param["schema"].get("type")
+    return param["value"] in (None, "") and kinds == "string" and bool(param["schema"].get("minLength"))
+
+
 def watched(page: Page, url: str) -> list[str]:
     """Return a list that gets a line for each error on the page, and for each call to another server."""
     faults: list[str] = []
     own = urlsplit(url).netloc
     page.on("console", lambda said: faults.append(said.text) if said.type in ("error", "warning") else None)
     page.on("pageerror", lambda error: faults.append(str(error)))
-    page.on("request", lambda call: faults.append(call.url) if urlsplit(call.url).netloc != own else None)
+    page.on("request", lambda call: faults.append(call.url) if origin_of(call.url) != own else None)
     page.on("response", lambda got: faults.append(f"{got.status} {got.url}") if got.status >= 400 else None)
     return faults
+
+
+def origin_of(address: str) -> str:
+    """Return the host and port of an address; of something that a page has made itself, those of the page."""
+    return urlsplit(address.removeprefix("blob:")).netloc
