@@ -1,21 +1,23 @@
 """Sums up the points of each VM: the newest good one, their number and their bytes.
 
 The sums of a VM (``sums``) serve if they fit its newest point, which the index of points tells. They may lag behind an
-older program that writes into the same database, and a VM must not be called safe by a point that is gone. The points
-of all other VMs are grouped: VMs with a point that is not good or is of the future, and those without fitting sums.
+older program that writes into the same database, and a VM must not be called safe by a point that is gone. For VMs with
+a point that is not good or is of the future, the newest good one is looked for. The points of VMs without fitting sums
+are grouped.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
 
 from sqlalchemy import ColumnElement, and_, case, func, select, text, union
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, aliased
 
-from vmkeep.catalog.listed_points import AT_ONCE
+from vmkeep.catalog.listed_points import AT_ONCE, parted
 from vmkeep.catalog.overview_tables import NotedMarkRow, NotedProofRow
 from vmkeep.catalog.overview_values import BadPoint, VmSummary
 from vmkeep.catalog.schema import FactRow, PointRow, SummedRepositoryRow, SummedVmRow
@@ -29,11 +31,20 @@ _BAD_BY: Final[tuple[tuple[Any, ColumnElement[bool]], ...]] = (
 """The tables that tell that a point is not good, each with the condition of its rows that do."""
 
 
+@dataclass(slots=True)
+class _Bad:
+    """The points of one VM in one repository that are not good."""
+
+    refs: set[str] = field(default_factory=set)
+    newest: BadPoint | None = None
+    """``None``: they all are of the future."""
+
+
 def summaries_of_vm(session: Session, now: datetime, vm_key: str) -> list[VmSummary]:
     """Return the points of one VM in numbers, for each repository that has some."""
     having = select(PointRow.repository).where(PointRow.vm_key == vm_key)
     of_vm = (FactRow.repository.in_(having), FactRow.vm_key == vm_key)
-    bad = _newest_bad(session, now, *of_vm)
+    bad = _found_bad(session, now, *of_vm)
     return [_summary(row, bad) for row in _grouped(session, now, *of_vm)]
 
 
@@ -42,17 +53,23 @@ def summaries_of_all(session: Session, now: datetime, repositories: Iterable[str
 
     :param repositories: those that have points.
     """
-    bad = _newest_bad(session, now, FactRow.vm_key.not_like(_HOSTS))
+    bad = _found_bad(session, now, FactRow.vm_key.not_like(_HOSTS))
     whole: set[str] = set()
     found: list[VmSummary] = []
     unfit: defaultdict[str, list[str]] = defaultdict(list)
+    not_good: defaultdict[str, list[str]] = defaultdict(list)
     for row in session.execute(_sums()):
         whole.add(row.repository)
-        is_good = (row.repository, row.vm_key) not in bad and row.at <= int(now.timestamp())
-        if is_good and row.at == row.newest:
-            found.append(_of_sums(row))
-        else:
+        if row.at != row.newest:
             unfit[row.repository].append(row.vm_key)
+        elif (row.repository, row.vm_key) in bad or row.at > int(now.timestamp()):
+            not_good[row.repository].append(row.vm_key)
+        else:
+            found.append(_of_sums(row))
+    for repository, vm_keys in not_good.items():
+        told = {row.vm_key: row for some in parted(vm_keys) for row in session.execute(_goods(repository, some, now))}
+        found.extend(_summary(row, bad) for row in told.values())
+        unfit[repository] += [vm_key for vm_key in vm_keys if vm_key not in told]
     for repository in repositories:
         if repository not in whole or len(unfit[repository]) > AT_ONCE:
             found = [each for each in found if each.repository != repository]
@@ -84,6 +101,38 @@ def _sums() -> Any:
     )  # fmt: skip
 
 
+def _goods(repository: str, vm_keys: Collection[str], now: datetime) -> Any:
+    """Return the sums of VMs whose newest point may not be good, each with its newest good point.
+
+    That point is looked for from the end of a range of an index, so that no other point of the VM is read.
+    """
+    row, fact, told = SummedVmRow, aliased(FactRow), aliased(FactRow)
+    newest_good = (
+        select(fact.ref)
+        .where(fact.repository == row.repository, fact.vm_key == row.vm_key, fact.at <= int(now.timestamp()))
+        .where(*(~_exists(table, condition, fact) for table, condition in _BAD_BY))
+        .order_by(fact.at.desc(), fact.ref.desc())
+        .limit(1)
+        .scalar_subquery()
+    )
+    sums = (
+        select(row, newest_good.label("good_ref"))
+        .where(row.repository == repository, row.vm_key.in_(vm_keys))
+        .subquery()
+    )
+    is_told = (told.repository == sums.c.repository) & (told.ref == func.coalesce(sums.c.good_ref, sums.c.ref))
+    return select(
+        sums.c.repository, sums.c.vm_key, sums.c.points, sums.c.bytes_stored.label("stored"),
+        case((sums.c.good_ref.is_not(None), told.at)).label("good"), told.ref, told.vm_name, told.policy, told.capacity,
+    ).join(told, is_told)  # fmt: skip
+
+
+def _exists(table: Any, condition: ColumnElement[bool], fact: Any) -> ColumnElement[bool]:
+    """Return the condition that a table tells something bad of a point."""
+    of_point = (table.repository == fact.repository) & (table.ref == fact.ref)
+    return select(table.ref).where(of_point, condition).correlate(fact).exists()
+
+
 def _grouped(session: Session, now: datetime, *of_vms: ColumnElement[bool]) -> Collection[Any]:
     """Return the numbers of VMs from their points, which are read twice: to group them, and to find the newest."""
     _alone(session)
@@ -93,7 +142,6 @@ def _grouped(session: Session, now: datetime, *of_vms: ColumnElement[bool]) -> C
         select(
             fact.repository, fact.vm_key, func.count().label("points"), func.max(good).label("good"),
             func.max(fact.at).label("newest"), func.sum(fact.bytes_stored).label("stored"),
-            func.count(is_bad.c.ref).label("bad"),
         )
         .outerjoin(is_bad, (is_bad.c.repository == fact.repository) & (is_bad.c.ref == fact.ref))
         .where(*of_vms)
@@ -127,14 +175,9 @@ def _bad_points() -> Any:
     return union(*(select(table.repository, table.ref).where(condition) for table, condition in _BAD_BY)).subquery()
 
 
-def _newest_bad(
-    session: Session, now: datetime, *of_vms: ColumnElement[bool]
-) -> dict[tuple[str, str], BadPoint | None]:
-    """Return the VMs with points that are not good, which are few, by repository and key.
-
-    Each has the newest of these points; ``None``: it is of the future.
-    """
-    fact, found = FactRow, dict[tuple[str, str], BadPoint | None]()
+def _found_bad(session: Session, now: datetime, *of_vms: ColumnElement[bool]) -> dict[tuple[str, str], _Bad]:
+    """Return the VMs with points that are not good, which are few, by repository and key."""
+    fact, found = FactRow, defaultdict[tuple[str, str], _Bad](_Bad)
     parts = (
         select(fact.repository, fact.vm_key, fact.ref, fact.at, table.kind)
         .join(table, (table.repository == fact.repository) & (table.ref == fact.ref))
@@ -143,16 +186,18 @@ def _newest_bad(
     )
     bad = union(*parts).subquery()
     for row in session.execute(select(bad).order_by(bad.c.at, bad.c.ref, bad.c.kind)):
-        place, at = (row.repository, row.vm_key), _time(row.at)
-        known = found.setdefault(place, None)
+        known, at = found[row.repository, row.vm_key], _time(row.at)
+        known.refs.add(row.ref)
         if at <= now:
-            faults = known.faults if known is not None and known.ref == row.ref else ()
-            found[place] = BadPoint(ref=row.ref, at=at, faults=(*faults, row.kind))
+            newest = known.newest
+            faults = newest.faults if newest is not None and newest.ref == row.ref else ()
+            known.newest = BadPoint(ref=row.ref, at=at, faults=(*faults, row.kind))
     return found
 
 
-def _summary(row: Any, bad: Mapping[tuple[str, str], BadPoint | None]) -> VmSummary:
+def _summary(row: Any, bad: Mapping[tuple[str, str], _Bad]) -> VmSummary:
     is_good = row.good is not None
+    known = bad.get((row.repository, row.vm_key), _Bad())
     return VmSummary(
         repository=row.repository,
         vm_key=row.vm_key,
@@ -163,8 +208,8 @@ def _summary(row: Any, bad: Mapping[tuple[str, str], BadPoint | None]) -> VmSumm
         bytes_stored=int(row.stored or 0),
         ref=row.ref if is_good else None,
         newest=_time(row.good) if is_good else None,
-        bad=row.bad,
-        newest_bad=bad.get((row.repository, row.vm_key)),
+        bad=len(known.refs),
+        newest_bad=known.newest,
         told_by=row.ref,
     )
 

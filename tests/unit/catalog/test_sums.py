@@ -106,13 +106,17 @@ def test_sums_tell_what_the_points_tell_whoever_wrote_them(history):
         assert {each.points for each in summaries(engine).values()} <= set(range(1, 17))
 
 
-def work_of_a_page(per_vm: int) -> int:
+def work_of_a_page(per_vm: int, *, is_newest_bad: bool) -> int:
     """Return the steps of SQLite's machine that it takes to sum up VMs with so many points each."""
     with open_engine("sqlite://") as engine:
         made = (replace(point(number, f"vm{vm}"), taken_at=START + timedelta(minutes=number))
                 for vm in range(5) for number in range(per_vm))  # fmt: skip
         Catalog(engine).refresh(Manifests(*made))
         overview, done = Catalog(engine).overview(), 0
+        if is_newest_bad:
+            refs = [each.told_by for each in overview.summaries(NOW)]
+            marks = [NotedMark(ref=ref, kind="damaged", reason="lost pack") for ref in refs]
+            overview.note("repo", location="/srv", at=NOW, marks=marks, proofs=(), vms=())
 
         def step() -> int:
             nonlocal done
@@ -120,12 +124,15 @@ def work_of_a_page(per_vm: int) -> int:
             return 0
 
         event.listen(engine, "checkout", lambda connection, *_: connection.set_progress_handler(step, 1))
-        assert {each.points for each in overview.summaries(NOW)} == {per_vm}
+        told = overview.summaries(NOW)
+        assert {(each.points, each.bad) for each in told} == {(per_vm, int(is_newest_bad))}
+        assert all(each.newest == START + timedelta(minutes=per_vm - 1 - is_newest_bad) for each in told)
         return done
 
 
-def test_a_page_of_many_points_costs_no_more_than_one_of_few():
-    few, many = work_of_a_page(4), work_of_a_page(64)
+@pytest.mark.parametrize("is_newest_bad", [False, True], ids=["good", "newest-is-damaged"])
+def test_a_page_of_many_points_costs_no_more_than_one_of_few(is_newest_bad):
+    few, many = (work_of_a_page(per_vm, is_newest_bad=is_newest_bad) for per_vm in (4, 64))
 
     assert 0 < many <= few * 1.1
 
