@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 
 from vmkeep.catalog.capacity_notes import CapacityNotes
 from vmkeep.catalog.checking import QualityCheck, kept_reports, open_check
-from vmkeep.catalog.engine import open_engine, speaking
+from vmkeep.catalog.engine import index_times, open_engine, speaking
 from vmkeep.catalog.entered import enter_all, forget_all, half_entered, parted
 from vmkeep.catalog.entries import CatalogEntry, entries_of, is_of_vm, listed
 from vmkeep.catalog.origins import PointOrigin, origin_of
@@ -212,6 +212,8 @@ class Catalog:
 
     def _settle(self, repository: str, refs: set[str]) -> None:
         """Let the sums of each VM fit its points, whoever entered them."""
+        with speaking(self._engine.url):
+            index_times(self._engine)
         try:
             with self._session() as session:
                 begin_sums(session, repository)

@@ -15,7 +15,7 @@ from typing import Any, Final
 from sqlalchemy import URL, Engine, MetaData, create_engine, event, inspect, make_url
 from sqlalchemy.exc import NoSuchModuleError, SQLAlchemyError
 
-from vmkeep.catalog.schema import Base
+from vmkeep.catalog.schema import FACTS_BY_TIME, INDEXES_TIMES, Base
 from vmkeep.clock import Deadline
 from vmkeep.errors import CatalogError
 from vmkeep.extras import how_to_install
@@ -114,6 +114,18 @@ def make_tables(engine: Engine, tables: MetaData) -> None:
             if not wanted & set(inspect(engine).get_table_names()):
                 raise
     tables.create_all(engine)
+
+
+def index_times(engine: Engine) -> None:
+    """Make the index of times, if an older program has made the table without it. Another process may make it, too."""
+    table, name = str(FACTS_BY_TIME.table), str(FACTS_BY_TIME.name)
+    if engine.dialect.name != INDEXES_TIMES or inspect(engine).has_index(table, name):
+        return
+    try:
+        FACTS_BY_TIME.create(engine)
+    except SQLAlchemyError:
+        if not inspect(engine).has_index(table, name):
+            raise
 
 
 def _shown(url: str | URL) -> str:

@@ -1,6 +1,6 @@
 """Sums up the points of each VM: the newest good one, their number and their bytes.
 
-The sums of a VM (``sums``) serve if they fit its newest point, which the index of points tells. They may lag behind an
+The sums of a VM (``sums``) serve if they fit its newest point, which an index of points tells. They may lag behind an
 older program that writes into the same database, and a VM must not be called safe by a point that is gone. For VMs with
 a point that is not good or is of the future, the newest good one is looked for. The points of VMs without fitting sums
 are grouped.
@@ -8,8 +8,9 @@ are grouped.
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -20,10 +21,14 @@ from sqlalchemy.orm import Session, aliased
 from vmkeep.catalog.listed_points import AT_ONCE, parted
 from vmkeep.catalog.overview_tables import NotedMarkRow, NotedProofRow
 from vmkeep.catalog.overview_values import BadPoint, VmSummary
-from vmkeep.catalog.schema import FactRow, PointRow, SummedRepositoryRow, SummedVmRow
+from vmkeep.catalog.schema import INDEXES_TIMES, FactRow, PointRow, SummedRepositoryRow, SummedVmRow
 
 _HOSTS: Final = "host-%"
 """Keys of ESXi hosts, which are no VMs."""
+_BY_TIME: Final = (INDEXES_TIMES,)
+"""Kinds of databases that can tell the last points of all VMs."""
+_LAST: Final = 4
+"""Points for each VM that are looked at, the last of a repository first, to find the newest of most VMs."""
 _BAD_BY: Final[tuple[tuple[Any, ColumnElement[bool]], ...]] = (
     (NotedMarkRow, NotedMarkRow.kind.in_(("damaged", "suspect"))),
     (NotedProofRow, NotedProofRow.result == "failed"),
@@ -54,13 +59,12 @@ def summaries_of_all(session: Session, now: datetime, repositories: Iterable[str
     :param repositories: those that have points.
     """
     bad = _found_bad(session, now, FactRow.vm_key.not_like(_HOSTS))
-    whole: set[str] = set()
+    whole = session.scalars(select(SummedRepositoryRow.repository).where(SummedRepositoryRow.whole.is_(True))).all()
     found: list[VmSummary] = []
     unfit: defaultdict[str, list[str]] = defaultdict(list)
     not_good: defaultdict[str, list[str]] = defaultdict(list)
-    for row in session.execute(_sums()):
-        whole.add(row.repository)
-        if row.at != row.newest:
+    for row, newest in (each for repository in whole for each in _sums(session, repository)):
+        if row.at != newest:
             unfit[row.repository].append(row.vm_key)
         elif (row.repository, row.vm_key) in bad or row.at > int(now.timestamp()):
             not_good[row.repository].append(row.vm_key)
@@ -82,23 +86,35 @@ def summaries_of_all(session: Session, now: datetime, repositories: Iterable[str
     return found
 
 
-def _sums() -> Any:
-    """Return the sums of all VMs of the repositories that have them for every VM.
+def _sums(session: Session, repository: str) -> Iterator[tuple[Any, int | None]]:
+    """Yield the sums of all VMs of a repository, each with the time of the VM's newest point; ``None``: it has none."""
+    row, fact = SummedVmRow, FactRow
+    of_vms = (row.repository == repository, row.vm_key.not_like(_HOSTS))
+    sums = session.execute(select(*row.__table__.c).where(*of_vms)).all()
+    newest, since = last_points(session, repository, len(sums))
+    alone = [each.vm_key for each in sums if each.vm_key not in newest and since is not None and each.at <= since]
+    for some in parted(alone):
+        at = select(func.max(fact.at)).where(fact.repository == repository, fact.vm_key == row.vm_key)
+        asked = select(row.vm_key, at.scalar_subquery().label("at")).where(*of_vms, row.vm_key.in_(some))
+        newest |= {each.vm_key: each.at for each in session.execute(asked)}
+    yield from ((each, newest.get(each.vm_key)) for each in sums)
 
-    The time of a VM's newest point is the end of a range of an index.
+
+def last_points(session: Session, repository: str, vms: int) -> tuple[dict[str, int], float | None]:
+    """Return the times of the newest points of most VMs, which are among the last that were taken at all.
+
+    They are one range of an index. To ask for a VM by itself costs three blocks.
+
+    :returns: the times, and the end of the range: a VM without a time has no newer point; ``None``: no point at all.
     """
-    row, fact, known = SummedVmRow, FactRow, SummedRepositoryRow
-    newest = (
-        select(func.max(fact.at)).where(fact.repository == row.repository, fact.vm_key == row.vm_key).scalar_subquery()
-    )
-    return (
-        select(
-            row.repository, row.vm_key, row.ref, row.at, row.vm_name, row.policy, row.capacity, row.points,
-            row.bytes_stored, newest.label("newest"),
-        )
-        .join(known, known.repository == row.repository)
-        .where(known.whole.is_(True), row.vm_key.not_like(_HOSTS))
-    )  # fmt: skip
+    if session.get_bind().dialect.name not in _BY_TIME:
+        return {}, math.inf
+    fact, most = FactRow, max(1, _LAST * vms)
+    by_time = select(fact.vm_key, fact.at).where(fact.repository == repository).order_by(fact.at.desc())
+    since = session.scalar(by_time.with_only_columns(fact.at).offset(most - 1).limit(1))
+    last = by_time.limit(most).subquery()
+    newest = select(last.c.vm_key, func.max(last.c.at).label("at")).group_by(last.c.vm_key)
+    return {each.vm_key: each.at for each in session.execute(newest)}, since
 
 
 def _goods(repository: str, vm_keys: Collection[str], now: datetime) -> Any:

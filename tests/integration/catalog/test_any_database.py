@@ -13,16 +13,19 @@ import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import inspect
 from sqlalchemy.orm import Session
 
 from tests.patience import HANG
-from tests.unit.catalog.test_catalog import Manifests, point
+from tests.unit.catalog.test_catalog import START, Manifests, point
 from vmkeep.catalog import Catalog, ask_catalog, engine, open_catalog
 from vmkeep.catalog.engine import write_ahead
-from vmkeep.catalog.schema import SummedVmRow
+from vmkeep.catalog.schema import FACTS_BY_TIME, SummedVmRow
+from vmkeep.catalog.summaries import last_points
 from vmkeep.errors import CatalogError, UnreachableError
 from vmkeep.testing.servers import Postgres, free_ports, postgres_server
 
@@ -122,6 +125,20 @@ def test_backups_that_end_at_once_are_all_in_the_sums_of_their_vm(postgres):
         with engine.open_engine(postgres.url) as opened, Session(opened) as session:
             (row,) = session.query(SummedVmRow)
             assert (row.points, row.ref) == (STARTERS + 1, point(STARTERS).ref)
+
+
+def test_the_newest_points_of_vms_are_told_by_one_range_also_in_a_catalog_of_an_older_program(postgres):
+    held = Manifests(*(point(number, vm) for number in range(3) for vm in ("app01", "web01")))
+    with open_catalog(postgres.url) as catalog, engine.open_engine(postgres.url) as opened:
+        catalog.rebuild(held)
+        FACTS_BY_TIME.drop(opened)
+        catalog.refresh(held)
+
+        assert inspect(opened).has_index("vmkeep_fact", "vmkeep_fact_by_time")
+        with Session(opened) as session:
+            assert len(last_points(session, "repo", 2)[0]) == 2
+        told = {each.vm_key: each.ref for each in catalog.overview().summaries(START + timedelta(hours=50))}
+    assert told == {"key-app01": point(2).ref, "key-web01": point(2, "web01").ref}
 
 
 class LetsGoAfterAFailure(sqlite3.Connection):

@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 
 from tests.unit.catalog.test_catalog import START, Manifests, point
 from vmkeep.catalog import Catalog, NotedMark, NotedProof, open_catalog
+from vmkeep.catalog import summaries as reader
 from vmkeep.catalog.catalog import TABLES
 from vmkeep.catalog.engine import open_engine
 from vmkeep.catalog.schema import Base, SummedRepositoryRow, SummedVmRow
@@ -87,9 +88,12 @@ def take(engine, held, marks, proofs, step, made):
 
 
 @settings(max_examples=25, deadline=None)
-@given(steps)
-def test_sums_tell_what_the_points_tell_whoever_wrote_them(history):
-    with open_engine("sqlite://") as engine:
+@given(steps, st.booleans(), st.integers(1, 4))
+def test_sums_tell_what_the_points_tell_whoever_wrote_them(history, by_time, last):
+    """:param by_time: as in PostgreSQL, which tells the last points of all VMs; ``last`` of them for each VM."""
+    with open_engine("sqlite://") as engine, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(reader, "_BY_TIME", ("sqlite",) if by_time else ())
+        patch.setattr(reader, "_LAST", last)
         held, marks, proofs = Manifests(), {}, {}
         Catalog(engine).refresh(held)
         by_us_alone = True
@@ -162,3 +166,21 @@ def test_the_newest_point_is_never_taken_from_sums(tmp_path, is_gone):
         (told,) = summaries(engine).values()
 
         assert (told.ref, told.points) == ((point(1).ref, 1) if is_gone else (point(3).ref, 3))
+
+
+@pytest.mark.parametrize("by_time", [("sqlite",), ()], ids=["last-points", "each-vm"])
+def test_a_vm_that_was_not_backed_up_for_long_keeps_its_age_beside_busy_ones(tmp_path, monkeypatch, by_time):
+    monkeypatch.setattr(reader, "_BY_TIME", by_time)
+    with open_engine(f"sqlite:///{tmp_path}/catalog.db") as engine:
+        idle = [point(1, "web01"), point(2, "web01"), point(2, "db01")]
+        held = Manifests(*idle, *(point(number) for number in range(20, 45)))
+        Catalog(engine).refresh(held)
+
+        assert summaries(engine) == summaries(engine, grouped=True)
+        forget_as_an_old_program(engine, idle[1].ref)
+        forget_as_an_old_program(engine, point(44).ref)
+
+        told = summaries(engine)
+        assert {key: each.ref for key, each in told.items()} == {
+            "key-web01": idle[0].ref, "key-db01": idle[2].ref, "key-app01": point(43).ref
+        }  # fmt: skip
