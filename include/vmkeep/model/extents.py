@@ -178,7 +178,7 @@ def _sorted(pairs: Iterable[Pair]) -> Extents:
     for start, stop in pairs:
         starts.append(start)
         stops.append(stop)
-    if all(map(le, starts, starts[1:])):
+    if all(map(le, starts, islice(starts, 1, None))):
         return Extents.of_pairs(zip(starts, stops, strict=True))
     order = sorted(range(len(starts)), key=starts.__getitem__)
     return Extents.of_pairs((starts[at], stops[at]) for at in order)

@@ -28,6 +28,7 @@ from vmkeep.vsphere.api import type_name, vim, vmodl
 from vmkeep.vsphere.describe import change_id as change_id_of
 from vmkeep.vsphere.describe import held_devices
 from vmkeep.vsphere.faults import message, speaking
+from vmkeep.vsphere.packed_areas import areas_of, query_changed_areas
 from vmkeep.vsphere.properties import read
 from vmkeep.vsphere.session import Session
 from vmkeep.vsphere.tasks import run_task
@@ -51,7 +52,7 @@ class ChangeAnswer:
     """Offset of the covered part, in bytes."""
     length: int
     """Bytes of the covered part."""
-    areas: tuple[tuple[int, int], ...]
+    areas: Iterable[tuple[int, int]]
     """Offset and length of each changed area, in bytes."""
 
 
@@ -113,7 +114,7 @@ def changed_extents(
     def ask(start: int) -> ChangeAnswer:
         try:
             answer = _patiently(
-                session, lambda: machine.QueryChangedDiskAreas(held, device_key, start, change_id), deadline
+                session, lambda: query_changed_areas(machine, held, device_key, start, change_id), deadline
             )
         except vmodl.fault.ManagedObjectNotFound:
             raise StaleError(f"VM {moref}: snapshot {snapshot} is gone; start a new run") from None
@@ -125,8 +126,7 @@ def changed_extents(
         except (TransientError, UnreachableError) as error:
             why = f"vSphere does not tell the changes since {change_id} ({error})"
             raise ChangesUnknownError(why, reason=FullReason.QUERY_FAILED) from None
-        areas = tuple((area.start, area.length) for area in answer.changedArea or ())
-        return ChangeAnswer(start=answer.startOffset, length=answer.length, areas=areas)
+        return ChangeAnswer(start=answer.startOffset, length=answer.length, areas=areas_of(answer))
 
     try:
         with speaking(f"ask for the changes of disk {device_key} of VM {moref}"):
