@@ -58,7 +58,12 @@ def require_first(run: Any) -> str:
 
 
 def forget(site: Site, context: Context, shown: str) -> None:
-    """Forget an earlier yes to a thing in this run, because the question is put again."""
+    """Forget a yes to a thing in this run: the question is put again, or the thing is done.
+
+    A yes is to one deed. Else one person alone could clear the task that acts, or start a run of the same id again.
+    """
+    if not is_demanded():
+        return
     from vmkeep.flows.second_yes import forget_yes
 
     forget_yes(site, run=owner_text(own_dag_run(context["ti"])), shown=shown)
@@ -85,7 +90,8 @@ def require_kept(site: Site, context: Context, shown: str) -> str | None:
     by = kept_yes(site, run=owner_text(own_dag_run(context["ti"])), shown=shown)
     if by is None:
         raise AirflowFailException(
-            "a second person has to say yes here, and the repository knows of no yes in this run, whatever task "
-            "approve has handed over: nothing was touched. Trigger a new run, and let somebody else answer its question"
+            "a second person has to say yes here, and the repository knows of no yes in this run that has not been "
+            "used, whatever task approve has handed over: nothing was touched. Trigger a new run, and let somebody "
+            "else answer its question"
         )
     return by

@@ -10,6 +10,7 @@ from airflow.providers.standard.operators import hitl
 from airflow.sdk.exceptions import AirflowFailException, TaskAwaitingInput
 
 from tests.dags.test_questions import CONTEXT, answered, answered_by, instance
+from tests.dags.test_upkeep_operators import add_point
 from tests.dags.test_upkeep_operators import location as location  # a fixture
 from vmkeep.repository import open_repository
 from vmkeep_airflow.operators.approve_prune import ApprovePruneOperator
@@ -111,6 +112,15 @@ def test_a_run_without_a_known_first_person_takes_nobodys_yes(location, asked, r
     assert left(location) == 6
 
 
+def test_a_yes_is_used_up_by_the_deed_so_that_nobody_repeats_it_alone(location, asked):
+    say_yes(ask(keep={"last": 5}))
+    assert prune(keep={"last": 5})["done"]["points_forgotten"] == 1
+    add_point(location, 6)
+    with pytest.raises(AirflowFailException, match="no yes in this run that has not been used"):
+        prune(keep={"last": 5})  # the task is cleared, or a run of the same id is started again
+    assert left(location) == 6
+
+
 def test_a_rule_for_one_run_is_agreed_for_that_run_only(location, asked):
     shown = ask(keep={"last": 5})
     assert "A yes is for this run only." in asked["body"]
@@ -155,7 +165,8 @@ def test_no_maintenance_removes_the_agreement(location, asked, monkeypatch):
 
     say_yes(ask())
     prune()
+    say_yes(ask("manual__2", keep={"last": 3}), "manual__2")
     with open_repository(location) as repository:
         removed = remove_dead_runs(repository, Margins(), time=now() + timedelta(days=400))
-    assert removed >= 1, "the yes itself goes"
+    assert removed >= 1, "a yes that nobody has used goes"
     assert ask("scheduled__2") is None

@@ -27,14 +27,19 @@ def location(tmp_path, monkeypatch):
     location = str(tmp_path / "repo")
     create_repository(location, block_size=BLOCK)
     for number in range(6):
-        with open_repository(location) as repository:
-            with repository.open_writer(run=f"run-{number}") as out:
-                root = write(repository, out, [random.Random(number).randbytes(BLOCK)])
-                out.flush()
-            repository.seal(described(root, f"run-{number}", number=number, size=BLOCK))
+        add_point(location, number)
     fields = {"conn_type": "vmkeep", "host": location}
     monkeypatch.setenv("AIRFLOW_CONN_VMKEEP_DEFAULT", json.dumps(fields))
     return location
+
+
+def add_point(location, number):
+    """Seal one more restore point of the same VM."""
+    with open_repository(location) as repository:
+        with repository.open_writer(run=f"run-{number}") as out:
+            root = write(repository, out, [random.Random(number).randbytes(BLOCK)])
+            out.flush()
+        repository.seal(described(root, f"run-{number}", number=number, size=BLOCK))
 
 
 class KilledMerge(MergeIndexOperator):

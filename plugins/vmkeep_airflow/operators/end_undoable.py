@@ -60,6 +60,7 @@ class EndUndoableOperator(SiteOperator):
             )
         else:
             done = accept_restore(self.site(), vm, restore=found.restore, has_ended=has_ended(ti))
+        secondperson.forget(self.site(), context, found.id)
         self.warn(done.warnings)
         state = "is as it was before" if done.undone else "keeps the state of"
         power = "" if not done.undone else ", powered on" if done.powered_on else ", left powered off"

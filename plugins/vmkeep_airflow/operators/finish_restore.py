@@ -9,6 +9,7 @@ from airflow.sdk import Context
 
 from vmkeep.clock import now
 from vmkeep.model.job import DiskWrite, to_plain
+from vmkeep_airflow import secondperson
 from vmkeep_airflow.links import TO_VM_AND_POINT
 from vmkeep_airflow.metrics import send_restore
 from vmkeep_airflow.operators.base import SiteOperator
@@ -40,6 +41,8 @@ class FinishRestoreOperator(SiteOperator):
         ready = self.handed("ready", ReadyTarget, by="prepare_target")
         writes = [handed(write, DiskWrite, by="write_disk") for write in (() if self.writes is None else self.writes)]
         restored = restore.finish_restore(self.site(), ready.plan, ready.target, writes)
+        if ready.plan.writes_over:
+            secondperson.forget(self.site(), context, restore.plan_id(ready.plan))
         self.warn(restored.warnings)
         state = "powered on" if restored.powered_on else "left powered off"
         self.log.info("%s restored from %s, %s", restored.vm.name, restored.point, state)

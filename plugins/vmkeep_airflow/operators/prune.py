@@ -85,6 +85,7 @@ class PruneOperator(UpkeepOperator):
                 return result
             self._require_yes(context, repository, retention, plan)
             report = pruning.execute_prune(repository, plan, catalog=site.catalog, on_progress=self.follow("prune"))
+            secondperson.forget(site, context, retention.id)
             self.warn(prune_warnings(plan, report))
         result["done"] = to_plain(upkeep.count_prune(report))
         if report.not_rewritten:
