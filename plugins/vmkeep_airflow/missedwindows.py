@@ -82,9 +82,10 @@ def look(files: Sequence[PolicyFile], earlier: Memory, runs: WindowRuns, at: dat
             found: Missed | None = _faulty(name)
         else:
             windows[name] = read.policy.window.to_plain()
-            is_same = earlier.windows.get(name) == windows[name] and name in earlier.since
-            since[name] = earlier.since[name] if is_same else at.isoformat()
-            found = _judged(read.policy, runs, since=datetime.fromisoformat(since[name]), at=at)
+            is_same = earlier.windows.get(name) == windows[name]
+            first = _moment_before(at, earlier.since.get(name)) if is_same else at
+            since[name] = first.isoformat()
+            found = _judged(read.policy, runs, since=first, at=at)
             if found is not None and found.window == _NEVER_ON and read.is_example:
                 found = None  # nobody waits for the windows of the example that comes with vmkeep
         if found is not None:
@@ -94,6 +95,15 @@ def look(files: Sequence[PolicyFile], earlier: Memory, runs: WindowRuns, at: dat
         elif before not in (None, _FAULTS):
             told[name] = before
     return missed, Memory(windows=windows, since=since, told=told)
+
+
+def _moment_before(at: datetime, text: Any) -> datetime:
+    """Return the moment that an earlier look has left; ``at``: it is none, or lies ahead, as after a wrong clock."""
+    try:
+        found = datetime.fromisoformat(text)
+        return min(found, at)
+    except (TypeError, ValueError):
+        return at
 
 
 def untold(memory: Memory, missed: Sequence[Missed]) -> Memory:

@@ -59,6 +59,10 @@ def done():
             row("trigger_dag_run", "eve", minutes=10, run_after="1999-01-01T00:00:00Z"),
             row("trigger_dag_run", "eve", minutes=7, run_after=946684800),
             row("trigger_dag_run", "anna", minutes=6, run_after=None),
+            row("trigger_dag_run", "ben", minutes=120, dag_id="backup_window_gold", run_id=None),
+            row("trigger_dag_run", "eve", minutes=90, run_id=None, run_after=None,
+                conf={"point": "latest:web01", "new_name": "mine", "disks": 5, "on_conflict": "keep"}),
+            row("delete_dag_run", "eve", minutes=89, run_id="made by eve"),
             row("patch_dag_run", "anna", minutes=5, dag_id="elsewhere", run_id="others", state="failed"),
             row("running", "vmkeep", minutes=5),
         ]  # fmt: skip
@@ -102,6 +106,14 @@ def test_people_and_what_they_did_stand_on_the_page_the_newest_first_and_nothing
         ("Carla", "stopped the run: set it to failed"),
         ("carla", "said yes to the question of task approve"),
         ("anna", "started vm_restore: on_conflict overwrite"),
+        ("eve", "deleted the run from Airflow"),
+        (
+            "eve",
+            (
+                "asked for a run of vm_restore: on_conflict keep; "
+                "Airflow has none: it was refused, or its record was deleted"
+            ),
+        ),
         ("ben", "started backup_window_gold"),
     ]
     page = client.get("/vmkeep/audit").text
@@ -117,13 +129,13 @@ def test_people_and_what_they_did_stand_on_the_page_the_newest_first_and_nothing
     ("query", "people"),
     [
         ({"person": "CARLA"}, ["Carla", "carla"]),
-        ({"about": "WEB01"}, ["eve", "eve", "Carla", "carla", "anna"]),
+        ({"about": "WEB01"}, ["eve", "eve", "Carla", "carla", "anna", "eve"]),
         ({"about": "%", "by_itself": True}, ["ben"]),
-        ({"kind": "restore"}, ["anna"]),
+        ({"kind": "restore"}, ["anna", "eve"]),
         ({"kind": "answer"}, ["carla"]),
         ({"kind": "backup", "by_itself": True}, ["ben", "ben", ""]),
         ({"kind": "backup", "days": 30}, ["ben", "anna"]),
-        ({"until": ago(minutes=45).isoformat()}, ["anna", "ben"]),
+        ({"until": ago(minutes=45).isoformat()}, ["anna", "eve", "eve", "ben"]),
     ],
 )
 def test_a_person_a_vm_a_kind_and_a_time_are_chosen(client, query, people):

@@ -156,6 +156,13 @@ def test_a_window_of_which_people_could_not_be_told_is_told_by_the_next_look(sit
     assert len(site.look(airflow, LATER)) == 1
 
 
+@pytest.mark.parametrize("since", ["2099-01-01T00:00:00+00:00", "2020-01-01T00:00:00", "x", 7, None])
+def test_a_moment_that_lies_ahead_or_is_none_silences_no_alarm_but_the_first(site, since):
+    site.memory = Memory(windows=site.memory.windows, since={"nightly": since}, told={})
+    site.look(Airflow(nightly=True), OPENS - timedelta(hours=1))
+    assert len(site.look(Airflow(nightly=True), LATER)) == 1
+
+
 @pytest.mark.parametrize("left", [None, [], {"windows": 1, "told": "x"}])
 def test_a_memory_that_this_version_cannot_read_counts_as_none(left):
     assert Memory.from_plain(left) == Memory(windows={}, since={}, told={})

@@ -2,7 +2,7 @@
 
 The catalog is only a hint. The names of points are always listed from the repository, a point that the catalog does not
 know is read, and so is the one that is chosen. So a catalog that is missing, old or unreadable costs time and nothing
-else.
+else. One in which somebody has written a wrong name can hide a VM, and the error that no point was found says so.
 """
 
 from __future__ import annotations

@@ -20,7 +20,18 @@ from vmkeep.web.audit import (
     audit_sheet,
     begin_of,
 )
-from vmkeep.web.audit_words import DAGS, FETCHED, LIMIT, REFUSED, AuditKind, events_of, kind_of_run
+from vmkeep.web.audit_words import (
+    DAGS,
+    FETCHED,
+    GONE,
+    LIMIT,
+    REFUSED,
+    START,
+    AuditKind,
+    events_of,
+    kind_of_event,
+    kind_of_run,
+)
 from vmkeep.web.capacity import RepositoriesPage, repositories_page
 from vmkeep.web.day_bars import bounds_of
 from vmkeep.web.files import FILES_A_PAGE, MOST_FOUND, FilesChoice, FilesPage, files_page, pattern_of
@@ -66,6 +77,7 @@ __all__ = [
     "DAGS",
     "FETCHED",
     "FILES_A_PAGE",
+    "GONE",
     "LIMIT",
     "MOST_FOUND",
     "PLANNED_BY",
@@ -73,6 +85,7 @@ __all__ = [
     "REFUSED",
     "RUNS",
     "SHEET_ROWS",
+    "START",
     "STATIC",
     "TASKS",
     "WORKING_STATES",
@@ -130,6 +143,7 @@ __all__ = [
     "hardware_page",
     "head_of",
     "kind_of",
+    "kind_of_event",
     "kind_of_run",
     "overwrites",
     "pattern_of",

@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 
 from vmkeep.flows.reports import Kind, Table, csv_sheet
 from vmkeep.model.wording import counted
-from vmkeep.web.audit_words import RUN, AuditKind, kind_of, told
+from vmkeep.web.audit_words import RUN, AuditKind, kind_of_event, told
 from vmkeep.web.words import Moment, moment, plain
 
 AUDIT_ROWS: Final = 100
@@ -148,7 +148,7 @@ def audit_page(
 def _row(entry: AuditEntry, now: datetime) -> AuditRow:
     at = moment(entry.at, now)
     assert at is not None
-    kind = kind_of(entry.event, entry.dag_id)
+    kind = kind_of_event(entry.event, entry.dag_id)
     return AuditRow(
         at=at,
         person=plain(entry.person),

@@ -13,6 +13,10 @@ from vmkeep.web.words import plain
 
 RUN: Final = "run"
 """Stands for the event of a run that began."""
+START: Final = "trigger_dag_run"
+"""Airflow's word for a call that asks for a run."""
+GONE: Final = "start without a run"
+"""Stands for the event of a call that asked for a run which Airflow does not have."""
 FETCHED: Final = "vmkeep_fetch_file"
 LIMIT: Final = "vmkeep_change_limit"
 REFUSED: Final = "vmkeep_refused"
@@ -69,9 +73,9 @@ def kind_of_run(dag_id: str) -> AuditKind:
     return next(found, AuditKind.CHECK)
 
 
-def kind_of(event: str, dag_id: str) -> AuditKind:
+def kind_of_event(event: str, dag_id: str) -> AuditKind:
     """Return the kind of a thing that was done."""
-    return kind_of_run(dag_id) if event == RUN else _EVENTS[event][0]
+    return kind_of_run(dag_id) if event in (RUN, GONE) else _EVENTS[event][0]
 
 
 def events_of(kind: AuditKind | None) -> tuple[str, ...]:
@@ -87,6 +91,9 @@ def told(event: str, dag_id: str, task: str, details: _Details) -> str:
     """
     if event == RUN:
         return plain(f"started {dag_id}{_fields(details)}")
+    if event == GONE:
+        asked = f"asked for a run of {dag_id}{_fields(details)}"
+        return plain(f"{asked}; Airflow has none: it was refused, or its record was deleted")
     return plain(_EVENTS[event][1](task, details))
 
 
@@ -193,6 +200,7 @@ _EVENTS: Final[Mapping[str, tuple[AuditKind, Callable[[str, _Details], str]]]] =
     "delete_dag_run": (AuditKind.CHANGED, _always("deleted the run from Airflow")),
     "clear_dag_run": (AuditKind.CHANGED, _always("cleared the run, which then runs again")),
     "clear_dag_runs": (AuditKind.CHANGED, _always("cleared several runs, which then run again")),
+    "clear_dag_run_partitions": (AuditKind.CHANGED, _always("cleared runs by their partitions, which then run again")),
     "bulk_dag_runs": (AuditKind.CHANGED, _always("changed or deleted several runs")),
     "post_clear_task_instances": (AuditKind.CHANGED, _cleared),
     "patch_task_instance": (AuditKind.CHANGED, _marked),
@@ -203,7 +211,7 @@ _EVENTS: Final[Mapping[str, tuple[AuditKind, Callable[[str, _Details], str]]]] =
     "update_xcom_entry": (AuditKind.CHANGED, _of_task("changed a result")),
     "delete_xcom_entry": (AuditKind.CHANGED, _of_task("deleted a result")),
     "create_backfill": (AuditKind.CHANGED, _backfilled),
-    "trigger_dag_run": (AuditKind.CHANGED, _always("asked for a run as of another time than now")),
+    START: (AuditKind.CHANGED, _always("asked for a run as of another time than now")),
     "cli_task_clear": (AuditKind.CHANGED, _always("cleared tasks by the command airflow")),
     "patch_dag": (AuditKind.SETTINGS, _switched),
     "patch_dags": (AuditKind.SETTINGS, _switched),

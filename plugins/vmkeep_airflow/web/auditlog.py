@@ -23,7 +23,18 @@ from airflow.utils.types import DagRunTriggeredByType
 from sqlalchemy import ColumnElement, Text, and_, cast, func, or_, select
 from sqlalchemy.orm import Session, selectinload
 
-from vmkeep.web import DAGS, AuditEntry, AuditQuery, begin_of, events_of, kind_of_run
+from vmkeep.web import (
+    DAGS,
+    GONE,
+    START,
+    AuditEntry,
+    AuditKind,
+    AuditQuery,
+    begin_of,
+    events_of,
+    kind_of_event,
+    kind_of_run,
+)
 from vmkeep_airflow.hooks.repository import RepositoryHook
 from vmkeep_airflow.hooks.vsphere import VsphereHook
 from vmkeep_airflow.web.access import may_with_runs
@@ -34,6 +45,10 @@ _SEVERAL: Final = "~"
 """Airflow's word for several DAGs, which the body of the call names."""
 _TYPES: Final = (RepositoryHook.conn_type, VsphereHook.conn_type)
 _TICK: Final = timedelta(microseconds=1)
+_NEAR: Final = timedelta(minutes=1)
+"""Time between a call that asks for a run and the run."""
+_OF_RUNS: Final = frozenset({*DAGS, AuditKind.CHECK})
+"""Kinds of entries that are those of runs."""
 _CAUSES: Final = {
     DagRunTriggeredByType.TIMETABLE: "a schedule",
     DagRunTriggeredByType.ASSET: "an event",
@@ -151,16 +166,13 @@ def _changes(
     session: Session, seen: Sequence[str], query: AuditQuery, since: datetime, until: datetime | None, most: int
 ) -> _Part:
     """Return the rows of Airflow's log about our DAGs, connections and files."""
-    events = events_of(query.kind)
-    if not events or query.kind in DAGS:
-        return [], None
+    events = (START,) if query.kind in _OF_RUNS else events_of(query.kind)
     run = and_(DagRun.dag_id == Log.dag_id, DagRun.run_id == Log.run_id)
     wanted = (
         select(Log, DagRun)
         .outerjoin(DagRun, run)
         .where(Log.event.in_(events), Log.dttm >= since)
         .where(or_(Log.dag_id.in_(seen), Log.dag_id.is_(None), Log.dag_id == _SEVERAL))
-        .where(or_(Log.event != "trigger_dag_run", _of_another_time()))
     )
     if until is not None:
         wanted = wanted.where(Log.dttm < until)
@@ -173,19 +185,63 @@ def _changes(
     order = (Log.dttm.desc(), Log.id.desc())
     rows = session.execute(wanted.order_by(*order).limit(most).options(selectinload(DagRun.dag_run_note))).all()
     names = names_of(session, [run for _, run in rows if run is not None])
-    entries = list(_entries(rows, names, frozenset(seen)))
+    entries = [*_entries(rows, names, frozenset(seen)), *_starts(session, rows, frozenset(seen))]
+    entries = [each for each in entries if query.kind in (None, kind_of_event(each.event, each.dag_id))]
     return entries, rows[-1][0].dttm if len(rows) == most else None
 
 
-def _of_another_time() -> ColumnElement[bool]:
-    """Return whether a start asks for a run of another time than now, as a text or a number: its run may be old."""
-    return and_(Log.extra.contains('"run_after": '), ~Log.extra.contains('"run_after": null'))
+def _starts(session: Session, rows: Sequence[Any], seen: frozenset[str]) -> Iterator[AuditEntry]:
+    """Yield the calls that asked for a run which Airflow does not have: whoever deletes a run hides no start of it.
+
+    A call seldom names the run that it makes. So each run of a person belongs to the call next to it in time.
+    """
+    calls = [(log, run) for log, run in rows if log.event == START and log.dag_id in seen]
+    unnamed = [log for log, run in calls if run is None and not log.run_id]
+    made = _made_near(session, unnamed)
+    for log, run in calls:
+        details = _details(log.extra)
+        if run is not None or details.get("run_after") is not None or _take_nearest(made, log):
+            continue
+        conf = details.get("conf")
+        conf = conf if isinstance(conf, Mapping) else {}
+        yield AuditEntry(
+            at=log.dttm,
+            person=log.owner_display_name or log.owner or "",
+            event=GONE,
+            dag_id=log.dag_id,
+            run_id=log.run_id or "",
+            about=", ".join(str(conf[name]) for name in ("vm", "point", "new_name") if conf.get(name)),
+            details=conf,
+        )
+
+
+def _made_near(session: Session, calls: Sequence[Any]) -> dict[str, list[datetime]]:
+    """Return the times of the runs that may be those of calls, by DAG."""
+    found: dict[str, list[datetime]] = {}
+    if calls:
+        first, last = min(log.dttm for log in calls), max(log.dttm for log in calls)
+        query = select(DagRun.dag_id, DagRun.run_after).where(
+            DagRun.dag_id.in_({log.dag_id for log in calls}),
+            DagRun.run_after.between(first - _NEAR, last + _NEAR),
+            or_(DagRun.triggered_by.is_(None), DagRun.triggered_by.not_in(_CAUSES)),
+        )
+        for dag_id, at in session.execute(query):
+            found.setdefault(dag_id, []).append(at)
+    return found
+
+
+def _take_nearest(made: dict[str, list[datetime]], log: Any) -> bool:
+    """Take the run next to a call out of those that were made. Return whether there is one."""
+    near = [at for at in made.get(log.dag_id, ()) if abs(at - log.dttm) <= _NEAR]
+    if near:
+        made[log.dag_id].remove(min(near, key=lambda at: abs(at - log.dttm)))
+    return bool(near)
 
 
 def _entries(rows: Iterable[Any], names: Mapping[int, str], seen: frozenset[str]) -> Iterator[AuditEntry]:
     for log, run in rows:
         details = _details(log.extra)
-        if not _is_ours(log, details, seen):
+        if not _is_ours(log, details, seen) or (log.event == START and details.get("run_after") is None):
             continue
         yield AuditEntry(
             at=log.dttm,

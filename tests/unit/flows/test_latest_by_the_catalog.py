@@ -162,6 +162,15 @@ def test_a_point_that_is_gone_is_not_found_by_the_catalog_either(world):
     assert world.find("latest:vm003").ref == point(vm(3), POINTS_OF_A_VM - 2).ref
 
 
+def test_an_error_says_that_the_catalog_was_asked_because_a_wrong_one_can_hide_a_vm(world):
+    world.refresh()
+    with pytest.raises(NotFoundError, match=r"vmkeep catalog rebuild"):
+        world.find("latest:nobody")
+    with pytest.raises(NotFoundError) as plain:
+        open_in(world.store).find_point("latest:nobody")
+    assert "catalog" not in str(plain.value)
+
+
 def test_a_newest_point_that_was_damaged_since_is_an_error_and_no_older_one_is_taken(world):
     world.refresh()
     world.damage(point(vm(3), POINTS_OF_A_VM - 1).ref)

@@ -142,7 +142,7 @@ def _latest(manifests: Manifests, names: Sequence[PointName], vm: str) -> Restor
         of = f" of a VM '{vm}'" if vm else ""
         raise NotFoundError(
             f"no restore point{of} in {manifests.location}; see 'vmkeep point list', or 'vmkeep host list' for the "
-            "configurations of ESXi hosts"
+            f"configurations of ESXi hosts{_doubt(manifests) if vm else ''}"
         )
     if vm and len(found) > 1:
         keys = ", ".join(sorted(newest.vm_key for newest in found))
@@ -151,6 +151,13 @@ def _latest(manifests: Manifests, names: Sequence[PointName], vm: str) -> Restor
     if named:
         _require_one_vm(manifests, newest.vm_key, of_vm[newest.vm_key], named)
     return newest.told()
+
+
+def _doubt(manifests: Manifests) -> str:
+    """Return the words about a memory that may have hidden a VM, which only somebody who wrote to it can bring about."""
+    if manifests.memory is None:
+        return ""
+    return ". The catalog was asked for the names: if it may be wrong, 'vmkeep catalog rebuild' reads all points anew"
 
 
 def _require_one_vm(manifests: Manifests, vm_key: str, names: Sequence[PointName], named: str) -> None:
