@@ -67,7 +67,8 @@ from vmkeep.web.running import RUNS, TASKS, RunningPage, running_page
 from vmkeep.web.states import VmState
 from vmkeep.web.vm import POINTS_A_PAGE, VmPage, vm_page
 from vmkeep.web.warnings import WarningsPage, warnings_page
-from vmkeep.web.windows import WindowBackup, WindowPlanned, WindowSeen, WindowsPage, windows_page
+from vmkeep.web.window_groups import BackupGroup, ListedBackups, WindowBackup, WindowPlanned, WindowSeen
+from vmkeep.web.windows import WindowsPage, windows_page
 from vmkeep.web.words import plain
 from vmkeep.web.work import WORKING_STATES, AtWork, PoolUse, RateLimit, SnapshotAtWork, WorkRun, WorkTask
 
@@ -94,6 +95,7 @@ __all__ = [
     "AuditKind",
     "AuditPage",
     "AuditQuery",
+    "BackupGroup",
     "FieldGroup",
     "FilesChoice",
     "FilesPage",
@@ -103,6 +105,7 @@ __all__ = [
     "Frame",
     "Given",
     "HardwarePage",
+    "ListedBackups",
     "PlanRun",
     "PlanState",
     "PointHead",

@@ -5,7 +5,7 @@ A day is one of UTC, because the windows of policies may have time zones of thei
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Final
@@ -13,59 +13,24 @@ from typing import Final
 from vmkeep.model.wording import age, counted
 from vmkeep.web.day_bars import DAY, DayBar, band, day_bars, minute_of, time_bar
 from vmkeep.web.states import WindowState
+from vmkeep.web.window_groups import (
+    BackupGroup,
+    ListedBackups,
+    WindowBackup,
+    WindowPlanned,
+    WindowSeen,
+    groups_of,
+    query_of,
+)  # fmt: skip
 from vmkeep.web.words import Moment, moment, plain
 
+_NONE_CHOSEN: Final = ListedBackups()
 _PLAN_WITHIN: Final = timedelta(minutes=30)
 """Time that a run has to make its plan."""
 BACKUPS: Final = 50
 """Backups of a window that the page lists."""
 _BAD_ENDINGS: Final = ("failed", "stopped", "not started", "running", "waiting", "done")
 """Endings of backups, in the order in which they are listed."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WindowBackup:
-    """The backup of one VM in a window."""
-
-    name: str
-    run_id: str
-    ending: str
-    """``done``, ``failed``, ``stopped`` or ``not started``; ``running`` or ``waiting`` while the window is at work."""
-    why: str
-    begun_at: datetime | None
-    ended_at: datetime | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WindowSeen:
-    """A window that Airflow has a run of."""
-
-    policy: str
-    dag_id: str
-    run_id: str
-    opens_at: datetime
-    closes_at: datetime | None
-    """``None``: the run has made no plan."""
-    due: str
-    is_over: bool
-    backups: tuple[WindowBackup, ...]
-    left_out: int
-    """VMs of the policy that cannot be backed up."""
-    begun_at: datetime | None = None
-    """When Airflow put the run into its queue, which is long after the opening if the window is caught up."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WindowPlanned:
-    """A window that a policy has, as its file is now, and that Airflow has no run of."""
-
-    policy: str
-    opens_at: datetime
-    closes_at: datetime
-    known_since: datetime | None = None
-    """When Airflow knew the DAG for the first time; ``None``: nothing tells it."""
-    is_idle_example: bool = False
-    """Whether it is a window of the example that comes with vmkeep, whose DAG nobody has ever switched on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +45,23 @@ class BackupRow:
     begun: Moment | None
     lasted: str
     bars: tuple[DayBar, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listing:
+    """The part of a window's backups that is listed."""
+
+    anchor: str
+    """Its place in the page."""
+    group: BackupGroup
+    total: int
+    """Backups of the group."""
+    first: int
+    is_chosen: bool
+    """Somebody has asked for this list."""
+    before: str
+    after: str
+    """The queries of the page with the backups before these and after them; empty: there are none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +84,8 @@ class WindowRow:
     """VMs that were not started, were stopped, or still ran when the window gave up."""
     in_work: int
     left_out: int
+    late: int
+    """Backups that ended after the window had closed."""
     peak: int
     """The most backups that ran at the same time on this day."""
     last_ended: Moment | None
@@ -110,9 +94,13 @@ class WindowRow:
     bars: tuple[DayBar, ...]
     words: str
     """The drawing in one sentence."""
+    links: dict[str, str]
+    """The query of the page that lists the backups of each group that has some, by the group."""
+    listing: Listing | None
+    """The list of backups; ``None``: there is no run."""
     backups: tuple[BackupRow, ...]
     more: int
-    """Backups that are not listed."""
+    """Backups of the group that are not listed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,6 +115,8 @@ class WindowsPage:
     now_at: int | None
     """The minute of the day that it is now; ``None``: it is another day."""
     sentence: str
+    query: str
+    """The query that has led to this page."""
     rows: tuple[WindowRow, ...]
     problems: tuple[str, ...]
 
@@ -138,13 +128,16 @@ def windows_page(
     *,
     now: datetime,
     problems: Sequence[str] = (),
+    listed: ListedBackups = _NONE_CHOSEN,
 ) -> WindowsPage:
     """Return the page of one day.
 
     :param seen: the windows that touch the day.
     :param planned: the windows without a run that touch the day.
+    :param listed: the backups to list of one window. Of the others, the first of all are listed.
     """
-    rows = [_seen_row(each, day, now) for each in seen] + [_planned_row(each, day, now) for each in planned]
+    rows = [_seen_row(each, day, now, listed, f"w{number}") for number, each in enumerate(seen)]
+    rows += [_planned_row(each, day, now) for each in planned]
     rows.sort(key=lambda row: (row.opens.iso, row.policy))
     today = now.astimezone(UTC).date()
     after = day + DAY
@@ -155,6 +148,7 @@ def windows_page(
         is_today=day == today,
         now_at=minute_of(now, day) if day == today else None,
         sentence=_sentence(rows),
+        query=query_of(listed.dag_id, listed.run_id, day, listed.group, listed.first),
         rows=tuple(rows),
         problems=tuple(problems),
     )
@@ -174,20 +168,19 @@ def _looks(bad: int) -> str:
     return "none needs a look" if not bad else f"{bad} needs a look" if bad == 1 else f"{bad} need a look"
 
 
-def _seen_row(seen: WindowSeen, day: date, now: datetime) -> WindowRow:
+def _seen_row(seen: WindowSeen, day: date, now: datetime, listed: ListedBackups, anchor: str) -> WindowRow:
     ended = [each.ended_at for each in seen.backups if each.ended_at is not None]
     last = max(ended) if ended else None
     state = _state(seen, last, now)
     times = [(each.begun_at, each.ended_at or now) for each in seen.backups]
     bars, peak = day_bars(seen.opens_at, seen.closes_at, times, day)
-    count = {ending: sum(each.ending == ending for each in seen.backups) for ending in _BAD_ENDINGS}
     is_late = last is not None and seen.closes_at is not None and last > seen.closes_at
     over = age((last - seen.closes_at).total_seconds()) if is_late and last and seen.closes_at else ""
     opens = moment(seen.opens_at, now)
     assert opens is not None
-    not_fit = count["not started"] + count["stopped"] + (count["running"] + count["waiting"] if seen.is_over else 0)
-    rank = {ending: number for number, ending in enumerate(_BAD_ENDINGS)}
-    listed = sorted(seen.backups, key=lambda each: (rank.get(each.ending, 0), -_seconds(each, now), each.name))
+    groups = groups_of(seen)
+    listing = _listing(seen, groups, day, listed, anchor)
+    part = _ordered(groups[listing.group], now)[listing.first : listing.first + BACKUPS]
     return WindowRow(
         policy=plain(seen.policy),
         dag_id=seen.dag_id,
@@ -198,19 +191,55 @@ def _seen_row(seen: WindowSeen, day: date, now: datetime) -> WindowRow:
         label=state.label,
         tone=state.tone,
         vms=len(seen.backups),
-        done=count["done"],
-        failed=count["failed"],
-        not_fit=not_fit,
-        in_work=0 if seen.is_over else count["running"] + count["waiting"],
-        left_out=seen.left_out,
+        done=len(groups[BackupGroup.DONE]),
+        failed=len(groups[BackupGroup.FAILED]),
+        not_fit=len(groups[BackupGroup.NOT_FIT]),
+        in_work=len(groups[BackupGroup.IN_WORK]),
+        left_out=len(seen.left_out),
+        late=len(groups[BackupGroup.LATE]),
         peak=peak,
         last_ended=moment(last, now),
         over=over,
         bars=bars,
         words=_words(seen, peak, over),
-        backups=tuple(_backup_row(each, day, now) for each in listed[:BACKUPS]),
-        more=max(0, len(listed) - BACKUPS),
+        links={
+            group.value: query_of(seen.dag_id, seen.run_id, day, group) for group, backups in groups.items() if backups
+        },
+        listing=listing,
+        backups=tuple(_backup_row(each, day, now) for each in part),
+        more=listing.total - len(part),
     )
+
+
+def _listing(
+    seen: WindowSeen,
+    groups: Mapping[BackupGroup, Sequence[WindowBackup]],
+    day: date,
+    listed: ListedBackups,
+    anchor: str,
+) -> Listing:
+    is_chosen = (seen.dag_id, seen.run_id) == (listed.dag_id, listed.run_id)
+    shown = listed if is_chosen else _NONE_CHOSEN
+    total, after = len(groups[shown.group]), shown.first + BACKUPS
+
+    def query(first: int) -> str:
+        return query_of(seen.dag_id, seen.run_id, day, shown.group, first)
+
+    return Listing(
+        anchor=anchor,
+        group=shown.group,
+        total=total,
+        first=shown.first,
+        is_chosen=is_chosen,
+        before=query(max(0, shown.first - BACKUPS)) if shown.first else "",
+        after=query(after) if after < total else "",
+    )
+
+
+def _ordered(backups: Sequence[WindowBackup], now: datetime) -> list[WindowBackup]:
+    """Return backups in the order of a list: the worst first, then the longest."""
+    rank = {ending: number for number, ending in enumerate(_BAD_ENDINGS)}
+    return sorted(backups, key=lambda each: (rank.get(each.ending, 0), -_seconds(each, now), each.name))
 
 
 def _planned_row(planned: WindowPlanned, day: date, now: datetime) -> WindowRow:
@@ -220,7 +249,8 @@ def _planned_row(planned: WindowPlanned, day: date, now: datetime) -> WindowRow:
     return WindowRow(
         policy=plain(planned.policy), dag_id="", run_id="", opens=opens, closes=moment(planned.closes_at, now),
         state=state, label=state.label, tone=state.tone, vms=0, done=0, failed=0, not_fit=0, in_work=0, left_out=0,
-        peak=0, last_ended=None, over="", bars=tuple(band(planned.opens_at, planned.closes_at, day)),
+        late=0, links={}, listing=None, peak=0, last_ended=None, over="",
+        bars=tuple(band(planned.opens_at, planned.closes_at, day)),
         words=f"from {planned.opens_at:%H:%M} to {planned.closes_at:%H:%M} UTC; {state.meaning}", backups=(), more=0,
     )  # fmt: skip
 
@@ -264,7 +294,7 @@ def _words(seen: WindowSeen, peak: int, over: str) -> str:
 
 
 def _backup_row(each: WindowBackup, day: date, now: datetime) -> BackupRow:
-    tone = {"done": "good", "running": "calm", "waiting": "calm"}.get(each.ending, "bad")
+    tone = {"done": "good", "running": "calm", "waiting": "calm", "left out": "warn"}.get(each.ending, "bad")
     kind = {"good": "ran", "bad": "bad"}.get(tone, "calm")
     return BackupRow(
         name=plain(each.name),

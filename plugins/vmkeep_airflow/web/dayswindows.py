@@ -15,7 +15,7 @@ from airflow.utils.session import create_session
 from sqlalchemy import ColumnElement, func, or_, select
 from sqlalchemy.orm import Session
 
-from vmkeep.flows.windows import PlannedVm, WindowPlan
+from vmkeep.flows.windows import LeftOutVm, PlannedVm, WindowPlan
 from vmkeep.model.job import from_plain
 from vmkeep.model.wording import counted, told_apart
 from vmkeep.policy import Opening, Policy, PolicyFile
@@ -171,11 +171,15 @@ def _windows(session: Session, held: Sequence[_Held]) -> list[WindowSeen]:
                 due=plan.due.value if plan else "",
                 is_over=is_over,
                 backups=tuple(_of_window(plan, backups, started.get(run.id, {}), is_over=is_over)) if plan else (),
-                left_out=len(plan.left_out) if plan else 0,
+                left_out=tuple(map(_left_out, plan.left_out)) if plan else (),
                 begun_at=run.queued_at,
             )
         )
     return found
+
+
+def _left_out(vm: LeftOutVm) -> WindowBackup:
+    return WindowBackup(name=vm.name, run_id="", ending="left out", why=vm.why, begun_at=None, ended_at=None)
 
 
 def _plan(value: Mapping[str, Any]) -> WindowPlan | None:

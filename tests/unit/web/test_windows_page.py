@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from html import escape
+from urllib.parse import parse_qsl
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from vmkeep.model.job import to_json
-from vmkeep.web import Frame, WindowBackup, WindowPlanned, WindowSeen, render, windows_page
+from vmkeep.web import BackupGroup, Frame, ListedBackups, WindowBackup, WindowPlanned, WindowSeen, render, windows_page
 
 DAY = date(2026, 11, 27)
 BEGIN = datetime(2026, 11, 27, tzinfo=UTC)
@@ -33,7 +35,7 @@ def backup(name="web01", ending="done", begun=1.0, ended=2.0, why=""):
 def window(*backups, **changes):
     fields = {
         "policy": "nightly", "dag_id": "backup_window_nightly", "run_id": "r", "opens_at": at(-2), "closes_at": at(4),
-        "due": "open", "is_over": True, "backups": backups, "left_out": 0,
+        "due": "open", "is_over": True, "backups": backups,
     }  # fmt: skip
     return WindowSeen(**(fields | changes))
 
@@ -111,7 +113,7 @@ def test_failures_come_first_then_the_longest_and_the_rest_is_counted():
     assert (len(row.backups), row.more, row.vms) == (50, 11, 61)
     html = render("windows.html", FRAME, page=windows_page([seen], [], DAY, now=NOW))
     assert "the datastore is full" in html
-    assert '<details class="backups" open>' in html
+    assert '<details class="backups" id="w0" open>' in html
 
 
 @pytest.mark.parametrize(
@@ -206,3 +208,43 @@ def test_a_planned_window_counts_nothing_and_only_today_has_a_now():
     assert (row.vms, row.done, row.failed, row.not_fit, row.in_work, row.left_out, row.peak, row.more) == (0,) * 8
     assert row.label == "no run", "it should have opened by now"
     assert (page.is_today, page.now_at) == (False, None)
+
+
+LATE = backup("l", ended=5)
+NO_MORE = WindowBackup(name="x", run_id="", ending="left out", why="it has no disk", begun_at=None, ended_at=None)
+SECOND_OF_TWO = ListedBackups(dag_id="backup_window_nightly", run_id="r", group=BackupGroup.LATE, first=50)
+
+
+@pytest.mark.parametrize("changes", [{}, {"is_over": False, "closes_at": at(4.5)}], ids=["over", "at work"])
+def test_each_count_of_a_window_leads_to_the_backups_behind_it(changes):
+    seen = window(*OF_EACH, LATE, left_out=(NO_MORE,), **changes)
+    row = row_of(seen)
+    counts = {"all": row.vms, "done": row.done, "failed": row.failed, "not-fit": row.not_fit, "in-work": row.in_work,
+              "late": row.late, "left-out": row.left_out}  # fmt: skip
+    assert row.links.keys() == {group for group, number in counts.items() if number}
+    overview = render("windows.html", FRAME, page=windows_page([seen], [], DAY, now=NOW))
+    for group, query in row.links.items():
+        asked = dict(parse_qsl(query))
+        assert (asked.pop("day"), asked.pop("dag"), asked.pop("run")) == ("2026-11-27", seen.dag_id, "r")
+        listed = ListedBackups(dag_id=seen.dag_id, run_id="r", group=BackupGroup(asked["group"]))
+        page = windows_page([seen], [], DAY, now=NOW, listed=listed)
+        (shown,) = page.rows
+        assert (len(shown.backups), shown.listing.total, shown.more) == (counts[group], counts[group], 0)
+        assert page.query == query
+        assert f'href="?{escape(query)}#w0"' in overview
+        assert '<details class="backups" id="w0" open>' in render("windows.html", FRAME, page=page)
+
+
+def test_all_backups_of_a_count_can_be_reached_page_by_page():
+    seen = window(*(backup(f"v{n:03}", ended=5) for n in range(120)))
+    row = windows_page([seen], [], DAY, now=NOW, listed=SECOND_OF_TWO).rows[0]
+    assert [len(row.backups), row.listing.total, row.more] == [50, 120, 70]
+    assert "first=100" in row.listing.after
+    assert row.listing.before.endswith("group=late")
+    names = [
+        each.name for first in (0, 50, 100)
+        for each in windows_page([seen], [], DAY, now=NOW, listed=replace(SECOND_OF_TWO, first=first)).rows[0].backups
+    ]  # fmt: skip
+    assert sorted(names) == [f"v{n:03}" for n in range(120)]
+    beyond = windows_page([seen], [], DAY, now=NOW, listed=replace(SECOND_OF_TWO, first=500))
+    assert "No backup of this kind" in render("windows.html", FRAME, page=beyond)
