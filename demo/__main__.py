@@ -70,9 +70,11 @@ def _run(folder: Path, *, once: bool, keep: bool) -> int:
     outcome = 130
     try:
         with ExitStack() as stack:
-            check, address = _play(stack, line, folder)
+            check, address, scenario = _play(stack, line, folder)
             outcome = 0
             if not once:
+                scenario.look_at_fleet()
+                line.say("DAG data_quality looks at the fleet now, for the pages Fleet, Policies and Repositories")
                 line.say("a policy that you put into include/policies becomes a DAG within 90 s")
                 line.say(f"look around at {address}; Ctrl-C or 'make demo-stop' ends it")
                 line.say("with the same password, 'second' is a second person who may answer, and 'viewer' only looks")
@@ -94,7 +96,7 @@ def _stay(check: Callable[[], None]) -> None:
         time.sleep(1)
 
 
-def _play(stack: ExitStack, line: ProgressLine, folder: Path) -> tuple[Callable[[], None], str]:
+def _play(stack: ExitStack, line: ProgressLine, folder: Path) -> tuple[Callable[[], None], str, Scenario]:
     """Start everything, play the scenario; return what tells whether everything still runs, and where Airflow is."""
     line.show("starting the lab and Airflow")
     lab = Lab(folder / "lab", options=["--data-disk-gib", "1"], env=os.environ)
@@ -138,7 +140,7 @@ def _play(stack: ExitStack, line: ProgressLine, folder: Path) -> tuple[Callable[
             line.say("")
             print_table(scenario.rows, Console(width=None if sys.stdout.isatty() else 110))
     line.say("everything is as it has to be")
-    return check, address
+    return check, address, scenario
 
 
 def _create_repository(folder: Path) -> None:

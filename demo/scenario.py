@@ -19,6 +19,7 @@ ROOT, GROUP, RDM, DATA = 2000, 2001, 2016, 16000
 MIB = 1 << 20
 RUN_SECONDS = 600.0
 WINDOW = "backup_window_example"
+LOOK = "data_quality"
 
 
 class DemoFailedError(RuntimeError):
@@ -98,6 +99,11 @@ class Scenario:
         self.expect(VM in report["unprotected"], "the VM that no policy takes is named")
         unprotected = len(report["unprotected"])
         self.line.say(f"policy {report['policy']}: web01 is backed up; no policy takes {unprotected} other VMs")
+
+    def look_at_fleet(self) -> None:
+        """Start the daily look by which the pages know all VMs and repositories. Nobody waits for it."""
+        self.api.call("PATCH", f"/api/v2/dags/{LOOK}", {"is_paused": False})
+        self.api.trigger(LOOK)
 
     def same_disks(self, vm: str, wanted: Mapping[int, str], what: str, *, placeholder: bool = False) -> None:
         """Compare every disk of a VM with what it was; in a new VM an empty placeholder stands in for the RDM."""

@@ -395,7 +395,7 @@ class UndecidedError(VmKeepError):
 
 
 class VerificationError(VmKeepError):
-    """The bytes read back differ from the bytes written, or the content of a restore point contradicts itself."""
+    """The bytes read back differ from those written, a point contradicts itself, or a check of it failed."""
 
     exit_code = 91
 

@@ -63,7 +63,9 @@ class PoliciesPage:
         faulty = sum(bool(row.faults) for row in self.rows)
         words = [counted(len(self.rows), "policy", "policies")]
         words.append(f", {faulty:,} with faults, by which nothing is backed up" if faulty else "")
-        words.append(f"; {counted(self.bare, 'VM')} without one" if self.bare else "")
+        words.append(
+            f"; {'at least ' if self.unknown else ''}{counted(self.bare, 'VM')} without one" if self.bare else ""
+        )
         words.append(f"; {self.unknown}" if self.unknown else "")
         return "".join(words) + "."
 

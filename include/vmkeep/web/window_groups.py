@@ -63,6 +63,8 @@ class WindowSeen:
     backups: tuple[WindowBackup, ...]
     left_out: tuple[WindowBackup, ...] = ()
     """VMs of the policy that cannot be backed up."""
+    is_queued: bool = False
+    """Whether its run waits in Airflow's queue, so that none of its tasks can begin."""
     begun_at: datetime | None = None
     """When Airflow put the run into its queue, which is long after the opening if the window is caught up."""
 

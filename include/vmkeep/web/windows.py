@@ -273,6 +273,8 @@ def _state(seen: WindowSeen, last: datetime | None, now: datetime) -> WindowStat
     if seen.closes_at is None:
         begun_at = max(seen.opens_at, seen.begun_at or seen.opens_at)
         waits = WindowState.OPEN if now <= begun_at + _PLAN_WITHIN else WindowState.NOT_BEGUN
+        if seen.is_queued and waits is WindowState.OPEN:
+            waits = WindowState.WAITING
         return WindowState.NO_PLAN if seen.is_over else waits
     if endings & {"not started", "stopped"} or (seen.is_over and endings & {"running", "waiting"}):
         return WindowState.NOT_FIT

@@ -172,6 +172,7 @@ def _windows(session: Session, held: Sequence[_Held]) -> list[WindowSeen]:
                 is_over=is_over,
                 backups=tuple(_of_window(plan, backups, started.get(run.id, {}), is_over=is_over)) if plan else (),
                 left_out=tuple(map(_left_out, plan.left_out)) if plan else (),
+                is_queued=run.state == "queued",
                 begun_at=run.queued_at,
             )
         )

@@ -60,6 +60,7 @@ def row_of(seen):
         (window(closes_at=None, due=""), "no plan"),
         (window(closes_at=None, due="", is_over=False), "does not begin"),
         (window(closes_at=None, due="", is_over=False, opens_at=at(11.6)), "open"),
+        (window(closes_at=None, due="", is_over=False, opens_at=at(11.6), is_queued=True), "waits to begin"),
         (window(closes_at=None, due="", is_over=False, begun_at=at(11.6)), "open"),
         (window(backup(), backup("b", "running", 3, None), is_over=False, closes_at=at(9)), "still at work"),
         (window(backup("b", "waiting", None, None), is_over=False, closes_at=at(9)), "still at work"),
