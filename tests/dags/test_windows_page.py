@@ -88,6 +88,10 @@ def test_a_window_of_yesterday_is_told_with_its_backups(client, yesterday):
     assert found["web <1>"]["run_id"].endswith("__again-1"), "the newest run of a VM counts"
     assert found["web <2>"]["why"] == "the datastore is full"
     assert (found["web <3>"]["run_id"], found["web <3>"]["ending"]) == ("", "not started")
+    for group, name in (("left-out", "rdm"), ("late", "web <1>")):
+        (listed,) = [each for each in client.get(f"/vmkeep/api/windows?{row['links'][group]}").json()["rows"]
+                     if each["run_id"] == "scheduled__yesterday"]  # fmt: skip
+        assert [each["name"] for each in listed["backups"]] == [name], group
     page = client.get(f"/vmkeep/windows?day={yesterday}").text
     assert "web &lt;1&gt;" in page
     assert "the datastore is full" in page

@@ -63,7 +63,7 @@ from vmkeep.web.restore_plan import (
     restore_plan_page,
     state_of,
 )
-from vmkeep.web.running import RUNS, TASKS, RunningPage, running_page
+from vmkeep.web.running import RUNS, TASKS, RunningPage, RunsShown, running_page
 from vmkeep.web.states import VmState
 from vmkeep.web.vm import POINTS_A_PAGE, VmPage, vm_page
 from vmkeep.web.warnings import WarningsPage, warnings_page
@@ -118,6 +118,7 @@ __all__ = [
     "RestoreKind",
     "RestorePlanPage",
     "RunningPage",
+    "RunsShown",
     "SnapshotAtWork",
     "StaticFile",
     "VmPage",

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 from typing import Final
 
 from vmkeep.model.job import TaskProgress
@@ -21,6 +22,26 @@ RUNS: Final = 200
 """Runs that the page lists."""
 TASKS: Final = 50
 """Tasks of a run that the page lists, those at work first."""
+
+
+class RunsShown(StrEnum):
+    """A count of runs, which leads to the list of these runs."""
+
+    ALL = "all"
+    WAITING = "waiting"
+    """Those that have not begun."""
+    MOVING = "moving"
+    """Those with a task that moves bytes."""
+    SILENT = "silent"
+    """Those with a task whose worker gives no sign of life."""
+
+
+_WORDS: Final = {
+    RunsShown.ALL: "listed",
+    RunsShown.WAITING: "waiting to begin",
+    RunsShown.MOVING: "moving bytes",
+    RunsShown.SILENT: "with a silent worker",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,11 +108,23 @@ class SnapshotRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RunsCount:
+    """A number of runs that the page lists alone."""
+
+    shown: RunsShown
+    number: int
+    words: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunningPage:
     """The page of everything in work."""
 
     at: Moment
     sentence: str
+    shown: RunsShown
+    counts: tuple[RunsCount, ...]
+    """Those that are not 0. With more runs than the page lists, only the listed ones are counted."""
     runs: tuple[RunRow, ...]
     more: int
     """Runs that are not listed."""
@@ -101,21 +134,39 @@ class RunningPage:
     problems: tuple[str, ...]
 
 
-def running_page(work: AtWork, *, now: datetime) -> RunningPage:
-    """Return the page."""
+def running_page(work: AtWork, *, now: datetime, shown: RunsShown = RunsShown.ALL) -> RunningPage:
+    """Return the page.
+
+    :param shown: the runs to list.
+    """
     at = moment(now, now)
     assert at is not None
     runs = tuple(_run_row(run, now) for run in work.runs)
+    groups = _groups(runs)
     return RunningPage(
         at=at,
         sentence=_sentence(work, runs),
-        runs=runs,
+        shown=shown,
+        counts=tuple(
+            RunsCount(shown=each, number=len(found), words=_WORDS[each]) for each, found in groups.items() if found
+        ),
+        runs=groups[shown],
         more=max(0, work.total - len(runs)),
         pools=tuple(_pool_row(pool) for pool in work.pools),
         snapshots=tuple(_snapshot_row(each, now) for each in sorted(work.snapshots, key=lambda one: one.taken_at)),
         limits=work.limits,
         problems=work.problems,
     )
+
+
+def _groups(runs: tuple[RunRow, ...]) -> dict[RunsShown, tuple[RunRow, ...]]:
+    """Return the runs behind each count."""
+    return {
+        RunsShown.ALL: runs,
+        RunsShown.WAITING: tuple(run for run in runs if not run.is_running),
+        RunsShown.MOVING: tuple(run for run in runs if any(task.rate for task in run.tasks)),
+        RunsShown.SILENT: tuple(run for run in runs if any(task.state is TaskState.SILENT for task in run.tasks)),
+    }
 
 
 def _sentence(work: AtWork, runs: Sequence[RunRow]) -> str:

@@ -8,7 +8,18 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from vmkeep.model.job import TaskProgress, to_json
-from vmkeep.web import AtWork, Frame, PoolUse, RateLimit, SnapshotAtWork, WorkRun, WorkTask, render, running_page
+from vmkeep.web import (
+    AtWork,
+    Frame,
+    PoolUse,
+    RateLimit,
+    RunsShown,
+    SnapshotAtWork,
+    WorkRun,
+    WorkTask,
+    render,
+    running_page,
+)
 
 NOW = datetime(2026, 11, 27, 3, 0, tzinfo=UTC)
 HOSTILE = "<img src=x onerror=alert(1)>\u202eevil"
@@ -203,3 +214,21 @@ def test_a_pool_without_slots_is_full_and_nothing_at_work_is_said():
     page = running_page(work(pools=(PoolUse(name="off", slots=0, running=0, waiting=3),)), now=NOW)
     assert [(pool.slots, pool.is_full) for pool in page.pools] == [("0", True)]
     assert (page.sentence, page.more) == ("Nothing is in work.", 0)
+
+
+def test_each_count_of_runs_leads_to_the_runs_behind_it():
+    silent = run(task(heartbeat_at=ago(300)), run_id="quiet")
+    waiting = run(run_id="waits", is_running=False)
+    held = work(run(task()), silent, waiting)
+    overview = running_page(held, now=NOW)
+    html = render("running.html", FRAME, page=overview)
+    assert {each.shown.value: each.number for each in overview.counts} == {
+        "all": 3, "waiting": 1, "moving": 1, "silent": 1
+    }  # fmt: skip
+    for count in overview.counts:
+        assert f'href="/vmkeep/running?runs={count.shown.value}"' in html
+        page = running_page(held, now=NOW, shown=count.shown)
+        assert (len(page.runs), page.counts, page.sentence) == (count.number, overview.counts, overview.sentence)
+        assert f'data-from="/vmkeep/running?runs={count.shown.value}"' in render("running.html", FRAME, page=page)
+    gone = running_page(work(run(task())), now=NOW, shown=RunsShown.SILENT)
+    assert "No such run is in work now" in render("running.html", FRAME, page=gone)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, Final
 
-from fastapi import HTTPException, Path, status
+from fastapi import HTTPException, Path, Query, status
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from pydantic import Field
 
 from vmkeep.clock import now
 from vmkeep.errors import UsageError
-from vmkeep.web import LIMIT, AtWork, RunningPage, running_page
+from vmkeep.web import LIMIT, AtWork, RunningPage, RunsShown, running_page
 from vmkeep_airflow.policies import PREFIX
 from vmkeep_airflow.web.access import Viewer, may_administer
 from vmkeep_airflow.web.atwork import find_run, find_work
@@ -37,7 +37,11 @@ _WINDOW: Final = "No further backup of the window starts. Those that it has star
 _OTHERS: Final = "Its work ends at its next step. Clean-up tasks still run."
 
 
-def _load(user: Any) -> RunningPage:
+_SHOWN: Final[dict[str, RunsShown]] = {each.value: each for each in RunsShown}
+_Shown = Annotated[RunsShown | str, Query(description="The runs to list; empty: all")]
+
+
+def _load(user: Any, shown: str = "") -> RunningPage:
     at = now()
     found = find_work(user, at)
     limits, problems = find_limits(user)
@@ -45,19 +49,19 @@ def _load(user: Any) -> RunningPage:
         runs=found.runs, total=found.total, pools=found.pools, snapshots=found.snapshots, limits=limits,
         problems=problems,
     )  # fmt: skip
-    return running_page(work, now=at)
+    return running_page(work, now=at, shown=_SHOWN.get(shown, RunsShown.ALL))
 
 
 @pages.get("/running")
-def show_running(user: Viewer) -> HTMLResponse:
+def show_running(user: Viewer, runs: _Shown = "") -> HTMLResponse:
     """Show everything in work."""
-    return html("running.html", user, page=_load(user))
+    return html("running.html", user, page=_load(user, runs))
 
 
 @answers.get("/running", response_model=RunningPage, summary="Everything that is in work now")
-def tell_running(user: Viewer) -> Response:
+def tell_running(user: Viewer, runs: _Shown = "") -> Response:
     """Return the page of everything in work as data. Sizes are in bytes, rates in bytes per second, times in UTC."""
-    return data(_load(user))
+    return data(_load(user, runs))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
