@@ -73,6 +73,8 @@ class FleetVm:
     """The kinds of checks that one of its points has failed, and that none has passed since."""
     fault: BadPoint | None = None
     """The newest point, if it is not good; ``None``: it is, or none is there."""
+    is_exported: bool = False
+    """Its policy exports its points, as long as they are good."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -342,6 +344,7 @@ def _with_points(
         place=noted.vm if noted is not None and noted.asked else "",
         failed=tuple(sorted(failed)),
         fault=_newer_fault(summaries, newest.newest),
+        is_exported=policy in policies and bool(policies[policy].exports),
     )
 
 

@@ -131,6 +131,8 @@ class VmPage:
     comparison: Comparison | None
     screen: PointItem | None
     """The newest point with a picture of its screen."""
+    not_exported: PointItem | None
+    """The newest point, if its policy leaves it out of the exports because it is not good."""
     problems: tuple[str, ...]
     at: Moment
 
@@ -172,9 +174,16 @@ def vm_page(found: VmPoints, *, now: datetime, compared: tuple[str, str] | None 
         moves=tuple((item.taken, each) for item in items for each in item.changes if each.is_move),
         comparison=_compared(shown, items, compared),
         screen=next((item for item in items if item.has_screen), None),
+        not_exported=_not_exported(found.vm, items),
         problems=found.problems,
         at=this,
     )
+
+
+def _not_exported(vm: FleetVm | None, items: Sequence[PointItem]) -> PointItem | None:
+    if vm is None or vm.fault is None or not vm.is_exported:
+        return None
+    return next((item for item in items if item.ref == vm.fault.ref), None)
 
 
 def _facts(point: ListedPoint, vm: FleetVm | None) -> Iterator[tuple[str, str]]:

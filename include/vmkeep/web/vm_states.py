@@ -47,6 +47,8 @@ def fault_of(vm: FleetVm, now: datetime) -> str:
         marks = [each for each in vm.fault.faults if each in _MARKS]
         doubts = [*(f"is {each}" for each in marks), *(["failed a check"] if len(marks) < len(vm.fault.faults) else [])]
         told.append(f"the newest point, {age((now - vm.fault.at).total_seconds())} old, {' and '.join(doubts)}")
+        if vm.is_exported:
+            told.append("it is not exported, and the last export stays")
     return "; ".join(told)
 
 

@@ -14,7 +14,10 @@ from tests.unit.web.fleets import HOSTILE, NOW, fill, nightly
 from vmkeep.catalog import NotedMark, NotedVm, open_catalog
 from vmkeep.errors import CatalogError, NotFoundError
 from vmkeep.flows.fleet import find_point, load_fleet, load_trends, load_vm
+from vmkeep.model.exports import ImageFormat
+from vmkeep.model.overwrite import Verify
 from vmkeep.model.portable import PortableCard, PortableMachine
+from vmkeep.policy import PolicyExport
 from vmkeep.web import (
     FleetQuery,
     FleetSort,
@@ -102,6 +105,26 @@ def test_a_vm_whose_newest_point_failed_a_check_is_not_called_safe_and_its_age_i
     shown = fleet_html(page)
     assert "check failed" in shown
     assert f"<small>{row.fault}</small>" in shown
+
+
+def test_a_point_that_its_policy_does_not_export_is_told_with_a_link_to_its_checks(url, points, policy):
+    export = PolicyExport(format=ImageFormat.QCOW2, out="/exports", verify=Verify.ALL)
+    exporting = replace(policy, exports=(export,))
+    said = "failed a check; it is not exported, and the last export stays"
+    assert load_vm([url], "key-web01", [policy], NOW).vm.is_exported is False
+    fleet = load_fleet([url], [exporting], NOW)
+    (row,) = fleet_page(fleet, FleetQuery(search="web01"), now=NOW, trends=lambda _vms: {}).rows
+    assert row.fault.endswith(said)
+
+    page = shown_vm(url, exporting, "key-web01")
+    assert page.not_exported.ref == points[3].ref
+    assert page.state_detail.endswith(said)
+    text = render("vm.html", FRAME, page=page)
+    assert f'<a href="#p-{page.not_exported.id}">marks and proofs' in text
+    assert f'id="p-{page.not_exported.id}"' in text
+    for good in (shown_vm(url, policy, "key-web01"), shown_vm(url, exporting, "key-db01")):
+        assert good.not_exported is None
+        assert "not exported" not in render("vm.html", FRAME, page=good)
 
 
 def test_a_newest_point_that_is_damaged_is_told_beside_an_older_good_one(url, points, policy, tmp_path):
