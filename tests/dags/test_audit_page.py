@@ -142,6 +142,28 @@ def test_a_person_a_vm_a_kind_and_a_time_are_chosen(client, query, people):
     assert [person for person, _ in told(client, **query)] == people
 
 
+@pytest.mark.parametrize("about", ["Gehälter", "müller", 'a"b', "Büro-01", "xlsx"])
+def test_a_name_is_found_whatever_its_letters(client, about):
+    path = '/Users/müller/a"b/Gehälter.xlsx'
+    with create_session() as session:
+        add_dag(session, "vm_backup")
+        made = [
+            row("vmkeep_fetch_file", "eve", minutes=60 * 24 * 40, run_id=None, path=f"{path} Büro-01", point="p"),
+            run("vm_backup", "umlaut", ago(days=40), "eve", conf={"vm": f"Büro-01 {path}"}),
+        ]
+        session.add_all(made)
+        session.flush()
+        ids = [each.id for each in made]
+    try:
+        asked = {"about": about, "days": 30, "until": ago(days=39).isoformat()}
+        assert len(told(client, **asked)) == 2
+        assert told(client, **asked | {"about": "Gehalt"}) == []
+    finally:
+        with create_session() as session:
+            for kind, number in zip((Log, DagRun), ids, strict=True):
+                session.delete(session.get(kind, number))
+
+
 @pytest.mark.usefixtures("done")
 @pytest.mark.parametrize("most", [1, 2, 3, 100])
 def test_pages_of_any_length_lose_no_entry_and_repeat_none(client, most):

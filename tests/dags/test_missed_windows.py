@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -127,14 +128,26 @@ def test_a_policy_file_with_faults_is_told_once_to_the_people_of_all_policies(si
 
 
 def test_the_example_that_comes_with_vmkeep_is_told_only_once_somebody_has_switched_it_on(site, monkeypatch, tmp_path):
-    (tmp_path / "nightly.yaml").rename(tmp_path / "example.yaml")
+    (tmp_path / "nightly.yaml").unlink()
     site.write("example")
-    monkeypatch.setattr("vmkeep.policy.files.default_folder", lambda: tmp_path)
+    (tmp_path / "shipped").mkdir()
+    shutil.copy(tmp_path / "example.yaml", tmp_path / "shipped")  # as an installation mounts a copy
+    monkeypatch.setattr("vmkeep.policy.files.default_folder", lambda: tmp_path / "shipped")
     airflow = Airflow(example=False)
     site.look(airflow, OPENS - timedelta(hours=1))
     assert site.look(airflow, LATER) == []
     airflow.made.add(("example", OPENS - DAY))
     assert "its DAG is switched off" in site.look(airflow, LATER + DAY)[0]
+
+
+def test_an_example_that_a_site_has_changed_is_a_policy_as_any_other(site, monkeypatch, tmp_path):
+    (tmp_path / "nightly.yaml").unlink()
+    site.write("example", more="description: ours\n")
+    (tmp_path / "shipped").mkdir()
+    (tmp_path / "shipped/example.yaml").write_text("name: example\n")
+    monkeypatch.setattr("vmkeep.policy.files.default_folder", lambda: tmp_path / "shipped")
+    site.look(Airflow(example=False), OPENS - timedelta(hours=1))
+    assert len(site.look(Airflow(example=False), LATER)) == 1
 
 
 def test_windows_of_the_same_people_are_one_message(site):

@@ -15,6 +15,7 @@ from vmkeep.flows.windows import LeftOutVm, PlannedVm, WindowPlan
 from vmkeep.model.job import to_plain
 from vmkeep.policy import Due
 from vmkeep_airflow.vmruns import run_id_of
+from vmkeep_airflow.web import dayswindows
 from vmkeep_airflow.windowruns import Ending, Outcome
 
 with warnings.catch_warnings():  # the libraries below deprecate each other
@@ -210,3 +211,17 @@ def test_only_the_example_that_nobody_has_switched_on_is_called_an_example(
             for run in runs[:has_run]:
                 session.delete(session.merge(run))
             session.delete(session.get(DagTag, {"name": "window", "dag_id": dag_id}))
+
+
+@pytest.mark.parametrize(
+    ("state", "ending", "why"),
+    [
+        ("running", "running", "it still ran"),
+        ("success", "done", ""),
+        ("failed", "failed", ""),
+        ("", "failed", "its run was deleted from Airflow, so that nobody knows how it ended"),
+    ],
+)
+def test_a_backup_that_outlived_its_window_is_told_by_its_run(state, ending, why):
+    told = Outcome(moref="vm-1", name="web", run_id="r", ending=Ending.RUNNING, why="it still ran")
+    assert dayswindows._ending_of(told, state, is_over=True) == (ending, why)

@@ -33,8 +33,12 @@ class PolicyFile:
 
     @property
     def is_example(self) -> bool:
-        """Whether it is the example that comes with vmkeep, which nobody has written for a site."""
-        return self.path.resolve() == (default_folder() / "example.yaml").resolve()
+        """Whether it is the example that comes with vmkeep, or an unchanged copy, so that nobody means it for a site."""
+        example = default_folder() / "example.yaml"
+        try:
+            return self.path.name == example.name and self.path.read_bytes() == example.read_bytes()
+        except OSError:
+            return False
 
     @property
     def lines(self) -> tuple[str, ...]:

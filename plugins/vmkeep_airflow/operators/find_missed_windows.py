@@ -56,12 +56,13 @@ class FindMissedWindowsOperator(BaseOperator):
             failed = self._tell(context, some, wishes)
             why += failed
             memory = untold(memory, some) if failed else memory
-        store.set(_KEY, memory.to_plain())
         self.log.info("policies that were looked at: %d", len(files))
         problems = [*map(_line, missed), *why]
         for line in problems:
             self.log.error("%s", line)
         ti.xcom_push(key=PROBLEMS, value=problems)
+        # Last, because a try that ends before has told nobody for sure: to be told twice is the lesser evil.
+        store.set(_KEY, memory.to_plain())
         return {each.policy: each.why for each in missed}
 
     def _tell(self, context: Context, some: list[Missed], wishes: list[Notifications]) -> list[str]:

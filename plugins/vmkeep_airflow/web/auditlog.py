@@ -69,7 +69,8 @@ class AuditFound:
 
 def note(user: Any, event: str, *, dag_id: str | None = None, run_id: str | None = None, **what: object) -> None:
     """Write into Airflow's audit log that a user has done something that Airflow itself does not note."""
-    extra = json.dumps({name: str(value) for name, value in what.items() if value is not None})
+    noted = {name: str(value) for name, value in what.items() if value is not None}
+    extra = json.dumps(noted, ensure_ascii=False)
     with create_session() as session:
         row = Log(event=event, owner=user.get_id(), owner_display_name=user.get_name(), extra=extra)
         row.dag_id, row.run_id = dag_id, run_id
@@ -181,7 +182,7 @@ def _changes(
     if query.about:
         of_run = _is_about(query.about)
         wanted = wanted.outerjoin(DagRunNote, DagRunNote.dag_run_id == DagRun.id)
-        wanted = wanted.where(or_(of_run, _holds(Log.extra, query.about), _holds(Log.run_id, query.about)))
+        wanted = wanted.where(or_(of_run, _holds_as_json(Log.extra, query.about), _holds(Log.run_id, query.about)))
     order = (Log.dttm.desc(), Log.id.desc())
     rows = session.execute(wanted.order_by(*order).limit(most).options(selectinload(DagRun.dag_run_note))).all()
     names = names_of(session, [run for _, run in rows if run is not None])
@@ -283,8 +284,20 @@ def _is_ours(log: Any, details: Mapping[str, Any], seen: frozenset[str]) -> bool
 
 def _is_about(text: str) -> ColumnElement[bool]:
     """Return the condition on a run that it is about something: its note, its fields, or its id."""
-    return or_(_holds(DagRunNote.content, text), _holds(cast(DagRun.conf, Text), text), _holds(DagRun.run_id, text))
+    conf = cast(DagRun.conf, Text)
+    return or_(_holds(DagRunNote.content, text), _holds_as_json(conf, text), _holds(DagRun.run_id, text))
 
 
 def _holds(column: Any, text: str) -> ColumnElement[bool]:
-    return func.lower(column).contains(text.lower(), autoescape=True)
+    """Return the condition that a column has a text in it, whatever its case. SQLite knows the case of ASCII alone."""
+    found: ColumnElement[bool] = func.lower(column).contains(text.lower(), autoescape=True)
+    return found if text.isascii() else or_(found, column.contains(text, autoescape=True))
+
+
+def _holds_as_json(column: Any, text: str) -> ColumnElement[bool]:
+    """Return the condition that a column of JSON has a text in it, as it is or as JSON writes it.
+
+    JSON escapes quotes, and letters beyond ASCII may be escaped.
+    """
+    written = {text, *(json.dumps(text, ensure_ascii=escaped)[1:-1] for escaped in (False, True))}
+    return or_(*(_holds(column, each) for each in sorted(written)))

@@ -24,7 +24,7 @@ from vmkeep_airflow.policies import PREFIX, policy_files
 from vmkeep_airflow.vmruns import run_id_of
 from vmkeep_airflow.web.access import may_with_runs
 from vmkeep_airflow.web.atwork import results_of
-from vmkeep_airflow.windowruns import Outcome
+from vmkeep_airflow.windowruns import Ending, Outcome
 
 _EARLIER: Final = timedelta(days=2)
 """A window and the wait for its backups last no longer."""
@@ -240,9 +240,20 @@ def _of_window(
         first = run_id_of(plan, vm)
         run_id, state, start, stop = (backups.get(first) or [(first, "", None, None)])[-1]
         told = outcomes.get(vm.moref)
-        if told is not None and not (told.ending == "running" and state == "success"):
-            ending, why = told.ending.value, told.why
-        else:
-            waiting = "not started" if is_over else "waiting"
-            ending, why = {"success": "done", "failed": "failed", "": waiting}.get(state, "running"), ""
+        ending, why = _ending_of(told, state, is_over=is_over)
         yield WindowBackup(name=names[vm.moref], run_id=run_id, ending=ending, why=why, begun_at=start, ended_at=stop)
+
+
+def _ending_of(told: Outcome | None, state: str, *, is_over: bool) -> tuple[str, str]:
+    """Return how the backup of a VM ended, and why.
+
+    :param told: the word of the window. It counts, unless the window stopped waiting for a backup that still ran.
+    :param state: that of the newest run now; empty: Airflow has none.
+    """
+    if told is not None and told.ending is not Ending.RUNNING:
+        return told.ending.value, told.why
+    if told is not None and not state:
+        return "failed", "its run was deleted from Airflow, so that nobody knows how it ended"
+    waiting = "not started" if is_over else "waiting"
+    ending = {"success": "done", "failed": "failed", "": waiting}.get(state, "running")
+    return ending, told.why if told is not None and ending == "running" else ""
