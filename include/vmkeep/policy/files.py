@@ -33,7 +33,7 @@ class PolicyFile:
 
     @property
     def is_example(self) -> bool:
-        """Whether it is the example that comes with vmkeep, or an unchanged copy, so that nobody means it for a site."""
+        """Whether it is the example that comes with vmkeep or an unchanged copy, which nobody means for a site."""
         example = default_folder() / "example.yaml"
         try:
             return self.path.name == example.name and self.path.read_bytes() == example.read_bytes()
