@@ -31,8 +31,8 @@ WORK: dict[str, Any] = {
 
 
 def window(state, tone, run_id="r", opens="2026-11-26T22:00:00+00:00"):
-    return {"policy": "nightly", "opens": {"iso": opens, "shown": opens}, "closes": None, "label": state, "tone": tone,
-            "done": 3, "vms": 4, "run_id": run_id}  # fmt: skip
+    return {"policy": "nightly", "opens": {"iso": opens, "shown": opens}, "closes": None, "state": state,
+            "label": state, "tone": tone, "done": 3, "vms": 4, "run_id": run_id}  # fmt: skip
 
 
 def day_of(*rows, problems=()):
@@ -179,6 +179,7 @@ def test_a_stop_tells_what_happens_then(command, airflow):
     ("rows", "health", "words"),
     [
         ([window("in time", "good")], {}, ""),
+        ([window("late", "warn"), window("overdue", "warn"), window("empty", "warn")], {}, ""),
         ([window("no run", "warn", run_id="")], {}, "policy nightly: no run"),
         ([window("no run", "warn", run_id="", opens="2999-01-01T00:00:00+00:00")], {}, ""),
         ([], {"scheduler": {"status": "unhealthy", "latest_scheduler_heartbeat": "21:58"}},

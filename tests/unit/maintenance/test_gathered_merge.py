@@ -163,6 +163,16 @@ def test_a_damaged_segment_is_left_alone_and_the_others_are_merged():
     assert repository.blobs.get(key) == bytes(blob)
 
 
+def test_a_segment_whose_bytes_were_never_verified_and_have_rotted_is_neither_copied_nor_deleted(monkeypatch):
+    repository = opened(MemoryStore())
+    fill(repository, MANY + 1, 5)
+    rotten = min(blob.key for blob in repository.blobs.list("index/"))
+    monkeypatch.setattr(type(repository.index), "is_whole", lambda _self, key, _segment: key != rotten)
+
+    assert merge_gathered(repository) == MANY
+    assert rotten in {blob.key for blob in repository.blobs.list("index/")}
+
+
 def test_a_power_cut_at_any_write_loses_nothing_and_the_next_run_merges():
     cut = 0
     for survived in range(MANY + 6):
