@@ -19,6 +19,9 @@ from vmkeep.policy import Notifications, Policy, PolicyFile
 GRACE: Final = timedelta(minutes=5)
 """Time that Airflow has to make the run of a window."""
 
+KEY: Final = "missed_windows"
+"""Key of the memory beside the asset ``vmkeep_windows``."""
+
 _FAULTS: Final = "faults"
 _NEVER_ON: Final = "never on"
 """Words in place of a window: they are told once, and not for each window."""
@@ -104,6 +107,17 @@ def _moment_before(at: datetime, text: Any) -> datetime:
         return min(found, at)
     except (TypeError, ValueError):
         return at
+
+
+def times_since(memory: Memory, policy: Policy, at: datetime) -> datetime | None:
+    """Return the moment since which a policy is known to have its times; ``None``: no look has seen the policy.
+
+    A policy whose times differ from those of the last look has been edited since, so that it is ``at``.
+    """
+    if policy.name not in memory.windows:
+        return None
+    is_same = memory.windows[policy.name] == policy.window.to_plain()
+    return _moment_before(at, memory.since.get(policy.name)) if is_same else at
 
 
 def untold(memory: Memory, missed: Sequence[Missed]) -> Memory:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from datetime import timedelta
 
@@ -13,7 +14,9 @@ from tests.dags.test_web_view import client as client  # a fixture
 from vmkeep.clock import now
 from vmkeep.flows.windows import LeftOutVm, PlannedVm, WindowPlan
 from vmkeep.model.job import to_plain
-from vmkeep.policy import Due
+from vmkeep.policy import Due, read_folder
+from vmkeep_airflow.assets import WINDOWS
+from vmkeep_airflow.missedwindows import KEY, Memory
 from vmkeep_airflow.vmruns import run_id_of
 from vmkeep_airflow.web import dayswindows
 from vmkeep_airflow.windowruns import Ending, Outcome
@@ -225,3 +228,40 @@ def test_only_the_example_that_nobody_has_switched_on_is_called_an_example(
 def test_a_backup_that_outlived_its_window_is_told_by_its_run(state, ending, why):
     told = Outcome(moref="vm-1", name="web", run_id="r", ending=Ending.RUNNING, why="it still ran")
     assert dayswindows._ending_of(told, state, is_over=True) == (ending, why)
+
+
+@pytest.mark.parametrize(("start", "label"), [("00:30", "before its DAG"), ("00:40", "no run"), (None, "no run")])
+def test_a_window_of_times_that_the_policy_did_not_have_then_alarms_nobody(
+    client, yesterday, filled, monkeypatch, tmp_path, start, label
+):
+    """The last look saw the policy with other times, with these since long ago, or did not see it."""
+    times = "window: {start: '00:40', end: '03:00', time_zone: UTC}"
+    text = re.sub(r"(?m)^window:.*$", times, (filled[0] / "nightly.yaml").read_text())
+    (tmp_path / "nightly.yaml").write_text(text)
+    monkeypatch.setenv("AIRFLOW__VMKEEP__POLICIES", str(tmp_path))
+    (read,) = read_folder(tmp_path)
+    seen = read.policy.window.to_plain()
+    memory = {"windows": {POLICY: {**seen, "start": start}}, "since": {POLICY: "2020-01-01T00:00:00+00:00"}}
+    monkeypatch.setattr(dayswindows, "_memory", lambda _session: Memory.from_plain(memory if start else None))
+    monkeypatch.setattr(dayswindows, "_known_since", lambda *_asked: {})
+    as_role(client, "viewer")
+    rows = client.get(f"/vmkeep/api/windows?day={yesterday}").json()["rows"]
+    assert {row["label"] for row in rows if row["policy"] == POLICY and not row["run_id"]} == {label}
+
+
+def test_the_memory_of_the_last_look_is_read_as_airflow_keeps_it():
+    from airflow.models.asset import AssetModel
+    from airflow.models.asset_state_store import AssetStateStoreModel
+
+    with create_session() as session:
+        asset = session.scalar(select(AssetModel).where(AssetModel.name == WINDOWS.name))
+        made = asset is None
+        if made:
+            asset = AssetModel(name=WINDOWS.name, uri=WINDOWS.uri, group=WINDOWS.group)
+            session.add(asset)
+            session.flush()
+        for text, since in (('{"since": {"nightly": "2026-01-01"}}', {"nightly": "2026-01-01"}), ("{", {}), ("[]", {})):
+            session.merge(AssetStateStoreModel(asset_id=asset.id, key=KEY, value=text))
+            session.flush()
+            assert dayswindows._memory(session).since == since
+        session.rollback()

@@ -95,5 +95,5 @@ class WindowState(ShownState):
         "calm",
         "its policy is the example that comes with vmkeep, and was never switched on",
     )
-    BEFORE = "before", "before its DAG", "calm", "it had closed before Airflow knew its DAG for the first time"
+    BEFORE = "before", "before its DAG", "calm", "it had closed before Airflow knew its DAG, or the policy's times"
     COMING = "coming", "coming", "calm", "it has not opened yet"

@@ -77,7 +77,7 @@ class WindowPlanned:
     opens_at: datetime
     closes_at: datetime
     known_since: datetime | None = None
-    """When Airflow knew the DAG for the first time; ``None``: nothing tells it."""
+    """When the DAG, with the times that it has now, was known for the first time; ``None``: nothing tells it."""
     is_idle_example: bool = False
     """Whether it is a window of the example that comes with vmkeep, whose DAG nobody has ever switched on."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Any
 
 from airflow.sdk import BaseOperator, Context
 from airflow.sdk.api.client import ServerResponseError
@@ -16,12 +16,10 @@ from vmkeep.policy import Notifications, NotifyWhen
 from vmkeep_airflow.alarms import tell_each
 from vmkeep_airflow.assets import ANNOUNCED, WINDOWS
 from vmkeep_airflow.dagruns import status_of
-from vmkeep_airflow.missedwindows import Memory, Missed, WindowRuns, by_people, look, untold
+from vmkeep_airflow.missedwindows import KEY, Memory, Missed, WindowRuns, by_people, look, untold
 from vmkeep_airflow.notices import Notice, NoticeKind
 from vmkeep_airflow.policies import PREFIX, policy_files
 from vmkeep_airflow.states import PROBLEMS
-
-_KEY: Final = "missed_windows"
 
 
 class FindMissedWindowsOperator(BaseOperator):
@@ -43,7 +41,7 @@ class FindMissedWindowsOperator(BaseOperator):
         ti: Any = context["ti"]
         files = policy_files()
         store = context["asset_state_store"][WINDOWS]
-        earlier = Memory.from_plain(store.get(_KEY))
+        earlier = Memory.from_plain(store.get(KEY))
         runs = WindowRuns(
             is_on=lambda policy: _is_on(ti, policy),
             has_run=lambda policy, opens_at: _has_run(ti, policy, opens_at),
@@ -62,7 +60,7 @@ class FindMissedWindowsOperator(BaseOperator):
             self.log.error("%s", line)
         ti.xcom_push(key=PROBLEMS, value=problems)
         # Last, because a try that ends before has told nobody for sure: to be told twice is the lesser evil.
-        store.set(_KEY, memory.to_plain())
+        store.set(KEY, memory.to_plain())
         return {each.policy: each.why for each in missed}
 
     def _tell(self, context: Context, some: list[Missed], wishes: list[Notifications]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -9,17 +10,22 @@ from datetime import date, datetime, timedelta
 from typing import Any, Final
 
 from airflow.models import DagRun
+from airflow.models.asset import AssetModel
+from airflow.models.asset_state_store import AssetStateStoreModel
 from airflow.models.dag import DagModel, DagTag
 from airflow.models.dag_version import DagVersion
 from airflow.utils.session import create_session
 from sqlalchemy import ColumnElement, func, or_, select
 from sqlalchemy.orm import Session
 
+from vmkeep.clock import now
 from vmkeep.flows.windows import LeftOutVm, PlannedVm, WindowPlan
 from vmkeep.model.job import from_plain
 from vmkeep.model.wording import counted, told_apart
 from vmkeep.policy import Opening, Policy, PolicyFile
 from vmkeep.web import WindowBackup, WindowPlanned, WindowSeen, bounds_of
+from vmkeep_airflow.assets import WINDOWS
+from vmkeep_airflow.missedwindows import KEY, Memory, times_since
 from vmkeep_airflow.policies import PREFIX, policy_files
 from vmkeep_airflow.vmruns import run_id_of
 from vmkeep_airflow.web.access import may_with_runs
@@ -53,6 +59,7 @@ def find_windows(user: Any, day: date) -> tuple[list[WindowSeen], list[WindowPla
         seen = _windows(session, _touching(session, held, begin))
         known_since = _known_since(session, dag_ids)
         idle = _idle_examples(session, files)
+        memory = _memory(session)
     problems += _unknown([policy.name for policy in sound], tagged, dag_ids)
     stamps = {(policy, Opening(opens_at=at, closes_at=at).stamp) for policy, at in map(_opened, held)}
     planned = [
@@ -60,7 +67,7 @@ def find_windows(user: Any, day: date) -> tuple[list[WindowSeen], list[WindowPla
             policy=policy.name,
             opens_at=opening.opens_at,
             closes_at=opening.closes_at,
-            known_since=known_since.get(f"{PREFIX}{policy.name}"),
+            known_since=_latest(known_since.get(f"{PREFIX}{policy.name}"), times_since(memory, policy, now())),
             is_idle_example=policy.name in idle,
         )
         for policy in sound
@@ -96,6 +103,20 @@ def _idle_examples(session: Session, files: Sequence[PolicyFile]) -> set[str]:
         if is_off and session.scalar(select(DagRun.id).where(DagRun.dag_id == dag_id).limit(1)) is None:
             found.add(policy.name)
     return found
+
+
+def _memory(session: Session) -> Memory:
+    """Return what the last look for missed windows has left: since when each policy has its times."""
+    query = select(AssetStateStoreModel.value).join(AssetModel, AssetModel.id == AssetStateStoreModel.asset_id)
+    text = session.scalar(query.where(AssetModel.name == WINDOWS.name, AssetStateStoreModel.key == KEY))
+    try:
+        return Memory.from_plain(json.loads(text or "{}"))
+    except ValueError:
+        return Memory.from_plain(None)
+
+
+def _latest(*moments: datetime | None) -> datetime | None:
+    return max((moment for moment in moments if moment is not None), default=None)
 
 
 def _known_since(session: Session, dag_ids: Sequence[str]) -> dict[str, datetime]:
