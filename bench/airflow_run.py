@@ -1,10 +1,10 @@
 """CPU seconds that one backup run costs Airflow when nothing has changed on the VM, by who spends them.
 
-    python -m bench.airflow_run [--runs N] [--encrypt]
+    python -m bench.airflow_run [--runs N] [--encrypt | --empty]
 
 Starts the simulated vSphere and the demo's Airflow, backs one VM up N times, one run after the other, and reads what
 each component and all of its children, ended ones included, have used. What an idle Airflow uses in the same time is
-measured first and taken off.
+measured first and taken off. ``--empty`` runs nine tasks that do nothing instead: the part that is Airflow's own.
 """
 
 from __future__ import annotations
@@ -25,6 +25,17 @@ from demo.lab import Lab
 from vmkeep.repository import create_encrypted_repository, create_repository
 
 VM = "web01"
+EMPTY = """
+from airflow.sdk import DAG, BaseOperator, chain
+
+class Nothing(BaseOperator):
+    def execute(self, context):
+        return {}
+
+with DAG(dag_id="vm_backup", schedule=None, is_paused_upon_creation=False, params={"vm": ""}):
+    chain(*(Nothing(task_id=f"task_{number}") for number in range(9)))
+"""
+"""A DAG with as many tasks as the backup of a VM with one disk."""
 IDLE_SECONDS = 20.0
 ASK_SECONDS = 3.0
 """Asking costs the API server CPU seconds, too."""
@@ -35,9 +46,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--encrypt", action="store_true", help="an encrypted repository, opened by a passphrase")
+    parser.add_argument("--empty", action="store_true", help="tasks that do nothing, in place of a backup")
     options = parser.parse_args()
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # because a site keeps compiled modules
     with tempfile.TemporaryDirectory(prefix="vmkeep-bench-") as folder:
+        if options.empty:
+            measure_empty(Path(folder), runs=options.runs)
+            return
         measure(Path(folder), runs=options.runs, passphrase="correct horse" if options.encrypt else None)
 
 
@@ -58,6 +73,18 @@ def measure(folder: Path, *, runs: int, passphrase: str | None) -> None:
             report(airflow, runs=runs)
     finally:
         lab.stop()
+
+
+def measure_empty(folder: Path, *, runs: int) -> None:
+    """Measure tasks that do nothing."""
+    (folder / "dags").mkdir()
+    (folder / "dags" / "vm_backup.py").write_text(EMPTY)
+    home = AirflowHome(folder / "airflow")
+    home.set("core", "dags_folder", folder / "dags")
+    home.prepare()
+    with running_airflow(home) as airflow:
+        airflow.wait_ready()
+        report(airflow, runs=runs)
 
 
 def make_repository(location: str, passphrase: str | None) -> None:
