@@ -17,7 +17,8 @@ from vmkeep.vsphere.names import decode_name
 from vmkeep.vsphere.properties import read
 from vmkeep.vsphere.session import Session
 
-_BARE: Final = re.compile(r"\bVM (?P<moref>vm-\d+)(?![\w-])(?! \()")
+_BARE: Final = re.compile(r"\bVM (?P<moref>(?:vm-)?\d+)(?![\w-])(?! (?:\(|of ))")
+"""A VM by its id alone. ESXi's ids are numbers."""
 _SILENT: Final = (AuthenticationError, CertificateError, DeadlineError, UnreachableError)
 """Errors after which the server would not answer, or not in time."""
 _SECONDS: Final = 5.0

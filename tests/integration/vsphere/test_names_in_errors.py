@@ -7,7 +7,7 @@ import pytest
 from vmkeep.errors import ConflictError, UnreachableError, VmKeepError
 from vmkeep.flows.connect import open_vsphere
 from vmkeep.model.site import Site
-from vmkeep.vsphere import inventory
+from vmkeep.vsphere import inventory, vmnames
 from vmkeep.vsphere.vmnames import vms_named
 
 
@@ -25,6 +25,12 @@ def test_a_vm_that_an_error_names_by_its_id_gets_its_name(session):
     )
     for plain in (f"VM {web} (vm-1) is a VM of that name", f"VM {web}-copy is gone", "VM vm-99999999 is gone", "no VM"):
         assert told(session, ConflictError(plain)) == plain
+
+
+def test_a_vm_of_an_esxi_whose_ids_are_numbers_gets_its_name_and_a_count_of_vms_is_none(session, monkeypatch):
+    monkeypatch.setattr(vmnames, "_name", lambda _session, moref: {"12": "web01"}.get(moref, ""))
+    assert told(session, ConflictError("VM 12 is busy")) == "VM web01 (12) is busy"
+    assert told(session, ConflictError("VM 12 of 20, VM 12 (x)")) == "VM 12 of 20, VM 12 (x)"
 
 
 def test_nobody_asks_a_server_that_gives_no_answer(session, lab):
