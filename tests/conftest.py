@@ -43,7 +43,7 @@ def _build_vddk(root: Path, *flags: str) -> Path:
     return root
 
 
-TOGETHER = ("tests/integration/airflow/running/", "tests/integration/airflow/")
+TOGETHER = ("tests/integration/airflow/running/", "tests/integration/airflow/", "tests/integration/peers/")
 """Folders whose tests stay in one process, the longest first. Each of the others' files may go to any process."""
 
 
@@ -53,7 +53,7 @@ def _together(nodeid: str) -> int:
 
 
 class _FilesAndFolders(LoadFileScheduling):
-    """Hands out the tests to processes by file, and all that share an Airflow to one: it is started once."""
+    """Hands out tests to processes by file, and to one those that share an Airflow or wait for the same compiler."""
 
     def _split_scope(self, nodeid: str) -> str:
         return (*TOGETHER, super()._split_scope(nodeid))[_together(nodeid)]

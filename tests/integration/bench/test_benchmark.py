@@ -33,7 +33,12 @@ def short(monkeypatch):
 @pytest.mark.slow
 @pytest.mark.usefixtures("short")
 @pytest.mark.parametrize(
-    "rows", ["full,clone,incremental,unchanged,restore,overwrite,verify", "metadata,view,latency,s3 get"]
+    "rows",
+    [
+        "full,clone,incremental,unchanged,restore,overwrite,verify",
+        "metadata,view,latency",
+        pytest.param("s3 get", marks=pytest.mark.soak),  # starts servers and peers for a third of all rows' time
+    ],
 )
 def test_every_row_gives_figures_and_every_restore_the_disk(tmp_path, monkeypatch, capsys, rows):
     out = tmp_path / "figures.json"

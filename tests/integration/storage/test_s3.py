@@ -60,8 +60,15 @@ def _store(server, **changes):
     return S3BlobStore(place, S3Access(place, credentials))
 
 
-@pytest.mark.parametrize("which", ["s3_server", "moto_server"])
-@pytest.mark.parametrize("versions", [False, True])
+@pytest.mark.parametrize(
+    ("which", "versions"),
+    [
+        ("s3_server", True),
+        ("moto_server", False),
+        pytest.param("s3_server", False, marks=pytest.mark.soak),
+        pytest.param("moto_server", True, marks=pytest.mark.soak),
+    ],
+)
 def test_a_repository_lives_on_s3_from_the_command_line(which, versions, no_aws, monkeypatch, tmp_path, request):
     server = request.getfixturevalue(which)
     for name, value in server.environment.items():

@@ -56,6 +56,7 @@ def test_a_compiler_that_refuses_is_one_clear_error(tmp_path: Path) -> None:
         compiling.compile_to(compiling.DISK_CORE, tmp_path / "x.so", extra=("-include", "no-such-header.h"))
 
 
+@pytest.mark.soak  # each test run compiles the same sources as strictly, for the sanitizers above
 @pytest.mark.parametrize("product", [compiling.DISK_CORE, compiling.VDDK], ids=lambda product: str(product.file_name))
 def test_the_compiler_has_nothing_to_warn_of(tmp_path: Path, product: compiling.Product) -> None:
     compiling.compile_to(product, tmp_path / product.file_name, extra=compiling.STRICT)

@@ -63,11 +63,20 @@ def _imports(importer: str, tree: ast.Module) -> Iterator[tuple[str, str]]:
         elif isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value in FILES:
             yield node.value.rpartition(".")[0], node.value.rpartition(".")[2]
     for node in ast.walk(tree):
-        if isinstance(node, ast.Attribute):
-            first, _, rest = ast.unparse(node).partition(".")
-            whole = f"{bound.get(first, first)}.{rest}"
+        if isinstance(node, ast.Attribute) and (names := _names(node)):
+            whole = ".".join((bound.get(names[0], names[0]), *names[1:]))
             if whole in FILES:
                 yield whole.rpartition(".")[0], whole.rpartition(".")[2]
+
+
+def _names(node: ast.Attribute) -> list[str]:
+    """Return the names of ``a.b.c``, or none if it begins with anything but a name."""
+    names: list[str] = []
+    part: ast.expr = node
+    while isinstance(part, ast.Attribute):
+        names.append(part.attr)
+        part = part.value
+    return [part.id, *reversed(names)] if isinstance(part, ast.Name) else []
 
 
 def _absolute(importer: str, node: ast.ImportFrom) -> str:
