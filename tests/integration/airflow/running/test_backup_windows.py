@@ -142,7 +142,7 @@ def test_a_policy_with_faults_is_an_import_error_and_the_others_live(api, window
 
 
 def test_a_window_whose_file_is_broken_meanwhile_comes_to_its_end_and_an_event_tells_of_it(api, window, policies):
-    assert api.xcom(WINDOW, window, "notify") == {"told": False, "mail": []}
+    assert api.xcom(WINDOW, window, "notify") == {"told": False, "mail": [], "untold": []}
     sound = (policies / "always.yaml").read_text()
     (policies / "always.yaml").write_text("[")
     try:
@@ -150,7 +150,7 @@ def test_a_window_whose_file_is_broken_meanwhile_comes_to_its_end_and_an_event_t
         assert api.wait(WINDOW, window, seconds=HANG) == "success"
     finally:
         (policies / "always.yaml").write_text(sound)
-    assert api.xcom(WINDOW, window, "notify") == {"told": True, "mail": []}
+    assert api.xcom(WINDOW, window, "notify") == {"told": True, "mail": [], "untold": []}
     events = api.call("GET", f"/api/v2/assets/events?source_dag_id={WINDOW}")["asset_events"]
     (event,) = [event for event in events if event["name"] == "vmkeep_windows"]
     assert (event["extra"]["policy"], event["extra"]["problems"]) == ("always", [])
