@@ -10,12 +10,14 @@ import pytest
 from tests.patience import HANG
 from vmkeep.errors import CancelledError, StoreError, StoreFullError, TransferError
 from vmkeep.repository import BlockWriter, Kind
-from vmkeep.repository.blocks import otherwriters, sink
+from vmkeep.repository.blocks import otherwriters, sink, writer
 from vmkeep.repository.frames.frames import Framer
 from vmkeep.repository.index.index import Index
 from vmkeep.repository.notes import announcements
-from vmkeep.testing import FaultyStore
+from vmkeep.repository.unlock import descriptor
+from vmkeep.testing import FaultyStore, MemoryStore
 from vmkeep.transfer import reading, storing
+from vmkeep.transfer.mapcopy import MapCopy
 from vmkeep.transfer.pipeline import Conveyor, Crew
 from vmkeep.transfer.writing import restore_disk
 
@@ -214,6 +216,7 @@ def test_an_error_is_raised_at_once_though_others_wait_for_what_it_lets_go():
 @pytest.fixture
 def waiting(monkeypatch, repository, small_packs):
     """Another writer that stands still has announced all blocks. Return an event: a pack waits for it."""
+    monkeypatch.setattr(writer, "PACK_SIZE", 10 * BLOCK)  # because only a pack that is mostly full is announced
     monkeypatch.setattr(otherwriters, "WORTHWHILE", 0)
     monkeypatch.setattr(otherwriters, "PATIENCE", HANG)
     monkeypatch.setattr(otherwriters, "LOOKS_EVERY", 0.002)
@@ -256,5 +259,25 @@ def test_a_cancel_ends_the_wait_for_another_writer(
 
     with pytest.raises(CancelledError):
         back_up(disk(CONTENT[: blocks * BLOCK]), repository, piece_size=BLOCK, check=check)
+
+    assert "did not store in time" not in caplog.text  # the wait did not run out
+
+
+def test_a_cancel_of_a_copy_of_a_point_ends_the_wait_for_another_writer(
+    repository, reopen, disk, back_up, waiting, monkeypatch, caplog
+):
+    monkeypatch.setattr(reading, "_CHECK_SECONDS", 0)
+    caplog.set_level("INFO")
+    other_store = MemoryStore()
+    descriptor.create(other_store, repository.descriptor)
+    source = reopen(other_store)
+    root = back_up(disk(CONTENT), source, piece_size=BLOCK).root
+
+    def check():
+        if waiting.is_set():
+            raise CancelledError("told to stop")
+
+    with pytest.raises(CancelledError), repository.open_writer(run="copy") as out:
+        MapCopy(source, repository, root).run(out, check=check)
 
     assert "did not store in time" not in caplog.text  # the wait did not run out
