@@ -126,8 +126,11 @@ def restored_by_clicks(airflow, api, browser, path: str, choose: Callable[[Page]
     page.goto(f"{url}/vmkeep/restore/{path}")
     choose(page)
     page.get_by_role("button", name="Make the plan").click()
-    page.get_by_role("button", name=start).click()
-    page.wait_for_url("**/vmkeep/restores/*/*")
+    button = page.get_by_role("button", name=start)
+    expect(button).to_be_visible(timeout=HANG * 1000)  # the page loads itself again until then
+    with page.expect_navigation() as led:
+        button.click()
+    assert "/vmkeep/restores/" in page.url, (led.value.status, page.locator("body").inner_text())
     *_, dag_id, run = page.url.split("/")
     assert api.wait(dag_id, unquote(run), seconds=HANG) == "success"
     assert faults == []
