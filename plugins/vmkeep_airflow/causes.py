@@ -22,7 +22,7 @@ BACKUP: Final = "vm_backup"
 KEY: Final = "failure"
 """Key of the XCom. Airflow deletes it when the task is tried again."""
 _LONGEST: Final = 500
-"""Characters of a message that are kept."""
+"""Characters of a message that are kept, because a window keeps those of thousands of VMs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,15 +33,20 @@ class Cause:
     why: str
 
 
-def leave_cause(ti: Any, error: VmKeepError) -> None:
+def leave_cause(ti: Any, error: VmKeepError, *, longest: int = _LONGEST) -> None:
     """Leave the cause of a task's failure, if this try is its last one and nobody has stopped it.
 
     :param ti: the task instance.
+    :param longest: characters of the message that are kept.
     """
     tried_again = error.recovery is Recovery.RETRY and ti.try_number <= ti.max_tries
     if tried_again or isinstance(error, CancelledError):
         return
-    _keep(ti, to_plain(Cause(recovery=error.recovery, why=str(error)[:_LONGEST])))
+    _keep(ti, to_plain(Cause(recovery=error.recovery, why=_cut(str(error), longest))))
+
+
+def _cut(text: str, longest: int) -> str:
+    return text if len(text) <= longest else f"{text[: longest - 1]}…"
 
 
 @contextmanager

@@ -16,6 +16,8 @@ PLAN: Final = "plan__"
 """Beginning of the id of each run that the wizard starts only to plan."""
 REFUSED: Final = "refused"
 """Key of the reason in the result of a task whose plan was refused."""
+_LONGEST: Final = 10_000
+"""Characters of a reason that the wizard shows."""
 _ANSWERS: Final = (UsageError, NotFoundError, AmbiguousError, ConflictError, UnsupportedError)
 """Errors about what was asked for. All others are about a server, a right or stored data, and somebody has to act."""
 
@@ -35,6 +37,6 @@ def refusal_as_answer(ti: Any, *, only_plan: bool) -> Iterator[None]:
         if not only_plan or not ti.run_id.startswith(PLAN):
             raise
         why = in_params(str(error))
-        leave_cause(ti, error)
+        leave_cause(ti, error, longest=_LONGEST)  # whole, because the end of a message says what to do
         ti.xcom_push(key="return_value", value={REFUSED: why})  # because a task that is skipped by hand leaves none
         raise AirflowSkipException(f"the plan is refused: {why}") from error

@@ -145,6 +145,7 @@ def test_a_window_that_is_to_come_is_read_from_its_policy_and_a_wrong_day_is_tol
     assert client.get("/vmkeep/windows?day=yesterday").status_code == 422
     far = client.get("/vmkeep/api/windows?day=9999-12-31").json()
     assert far["day"] == tomorrow
+    assert far["problems"][0].startswith("windows are known up to tomorrow, and not of 9999-12-31"), "told, not guessed"
     assert client.get("/vmkeep/windows?day=0001-01-01").status_code == 200
 
 

@@ -213,9 +213,11 @@ def _plan(user: object, planned: PlanRun) -> RestorePlanPage:
     lines: tuple[str, ...] = ()
     if isinstance(planned.result, RestorePlan) and overwrites(planned):
         conf = planned.conf
-        lines = load_overwritten(
+        found = load_overwritten(
             planned.result, vsphere=str(conf.get("vsphere")), repository=str(conf.get("repository"))
         )
+        target = planned.result.target
+        lines = (f"VM {target.in_full if target else planned.result.target_name}", *found)
     point = _point_of(planned.conf)
     if point is None:
         return restore_plan_page(planned, overwritten=lines, may_overwrite=_may_overwrite(user, planned))

@@ -41,6 +41,8 @@ def _load(user: Any, day: date | None, listed: ListedBackups) -> WindowsPage:
     # Later days would only repeat the policies, and the calendar ends.
     chosen = max(date(2000, 1, 1), min(day or today, today + timedelta(days=1)))
     seen, planned, problems = find_windows(user, chosen)
+    if day not in (None, chosen):
+        problems = [f"windows are known up to tomorrow, and not of {day}: this is {chosen}", *problems]
     return windows_page(seen, planned, chosen, now=at, problems=problems, listed=listed)
 
 
