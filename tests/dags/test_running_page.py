@@ -254,7 +254,7 @@ def test_a_run_is_stopped_by_airflow_as_the_user_who_asks_and_its_note_names_the
     ((path, token, body, _),) = airflow.changed
     assert path == f"dags/vm_backup/dagRuns/{RUN}"
     assert token == f"Bearer {view.cookies['_token']}"
-    note = "web01 (policy nightly)\nstopped by the op in the web view"
+    note = "web01 (policy nightly)\nstopped by the op through vmkeep"
     assert body == {"state": "failed", "note": note}
     airflow.refusal = 409
     assert "Airflow says no" in view.post(STOP, headers=OWN).text
