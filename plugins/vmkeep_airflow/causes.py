@@ -21,6 +21,8 @@ BACKUP: Final = "vm_backup"
 """The DAG that windows start, and for whose causes they ask."""
 KEY: Final = "failure"
 """Key of the XCom. Airflow deletes it when the task is tried again."""
+REASON: Final = "reason"
+"""Key of the words of a task that failed by itself, for the run's note alone: no error of the engine was the cause."""
 _LONGEST: Final = 500
 """Characters of a message that are kept, because a window keeps those of thousands of VMs."""
 
@@ -43,6 +45,17 @@ def leave_cause(ti: Any, error: VmKeepError, *, longest: int = _LONGEST) -> None
     if tried_again or isinstance(error, CancelledError):
         return
     _keep(ti, to_plain(Cause(recovery=error.recovery, why=_cut(str(error), longest))))
+
+
+def leave_reason(ti: Any, words: str) -> None:
+    """Leave the words of a task that fails by itself, for the note of its run.
+
+    :param ti: the task instance.
+    """
+    try:
+        ti.xcom_push(REASON, _cut(words, _LONGEST))
+    except (AirflowRuntimeError, ServerResponseError) as problem:
+        log.warning("the run's note will not tell this failure, because its reason is not kept: %s", problem)
 
 
 def _cut(text: str, longest: int) -> str:

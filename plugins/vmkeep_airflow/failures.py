@@ -13,7 +13,7 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException, Airfl
 from vmkeep.clock import now
 from vmkeep.errors import LimitReachedError, Recovery, VmKeepError
 from vmkeep.model.fieldwords import in_params
-from vmkeep_airflow.causes import cause_if_killed, leave_cause
+from vmkeep_airflow.causes import cause_if_killed, leave_cause, leave_reason
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +35,10 @@ def airflow_failures(ti: Any = None) -> Iterator[None]:
         log.info("%s; this task is started again in %.0f s", error, error.again_after)
         again: Any = AirflowRescheduleException  # its constructor has no types
         raise again(now() + timedelta(seconds=error.again_after)) from error
+    except AirflowFailException as error:
+        if ti is not None:
+            leave_reason(ti, str(error))
+        raise
     except VmKeepError as error:
         if ti is not None:
             leave_cause(ti, error)

@@ -12,6 +12,7 @@ from vmkeep.model.fullreason import FullReason
 from vmkeep.model.wording import counted, size
 from vmkeep_airflow.ours import is_ours
 from vmkeep_airflow.policies import PREFIX
+from vmkeep_airflow.runcauses import cause_line, only_told, without_cause
 from vmkeep_airflow.wizardplans import REFUSED
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 _LONGEST = 1000
 """Greatest number of characters that Airflow keeps of a note."""
+_STOPPED = "\nstopped by "
+"""The beginning of the line of somebody who stopped a run: nobody asks then for the task that was ended."""
 
 
 @hookimpl
@@ -31,20 +34,20 @@ def on_dag_run_running(dag_run: DagRun) -> None:
 
 @hookimpl
 def on_dag_run_failed(dag_run: DagRun) -> None:
-    """Tell in the note of a window that has problems how its backups ended, and of a check what it has found."""
-    _tell_window(dag_run)
-    _tell_guests(dag_run)
-    _tell_quality(dag_run)
-    _tell_restore(dag_run)
+    """Tell in the note how a window's backups ended and what a check has found, and the task and cause of a failure."""
+    _tell_end(dag_run)
+    if not is_ours(dag_run) or _STOPPED in f"\n{dag_run.note or ''}":
+        return
+    tells_itself = dag_run.dag_id.startswith(PREFIX) or dag_run.dag_id in ("guest_checks", "data_quality")
+    if not (tells_itself and only_told(dag_run)):
+        for line in cause_line(dag_run):
+            add_note(dag_run, line)
 
 
 @hookimpl
 def on_dag_run_success(dag_run: DagRun) -> None:
     """Tell in the note how the run ended: a window's backups, how a backup was made, or what a restore has written."""
-    _tell_window(dag_run)
-    _tell_guests(dag_run)
-    _tell_quality(dag_run)
-    _tell_restore(dag_run)
+    _tell_end(dag_run)
     if dag_run.dag_id not in ("vm_backup", "export_point") or not is_ours(dag_run):
         return
     if dag_run.dag_id == "export_point":
@@ -54,6 +57,16 @@ def on_dag_run_success(dag_run: DagRun) -> None:
     sealed = result_of(dag_run, "catalog")
     for line in (*alarm(sealed), *reached(sealed), *ways(sealed)):
         add_note(dag_run, line)
+
+
+def _tell_end(dag_run: DagRun) -> None:
+    """Tell what a run of each kind has done, in place of the cause for which it failed before it was cleared."""
+    if dag_run.note and is_ours(dag_run) and (kept := without_cause(dag_run.note)) != dag_run.note:
+        dag_run.note = kept
+    _tell_window(dag_run)
+    _tell_guests(dag_run)
+    _tell_quality(dag_run)
+    _tell_restore(dag_run)
 
 
 def _tell_window(dag_run: DagRun) -> None:

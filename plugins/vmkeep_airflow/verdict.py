@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.listeners import hookimpl
 
-from vmkeep_airflow.causes import KEY
+from vmkeep_airflow.causes import KEY, REASON
 from vmkeep_airflow.ours import dag_of, is_ours
 from vmkeep_airflow.runnotes import add_note
 from vmkeep_airflow.states import GOOD
@@ -88,7 +88,7 @@ def on_task_instance_failed(previous_state: Any, task_instance: Any) -> None:
     and a window would start the backup again that the person has ended. Airflow gives no earlier state of a task that
     a person marks.
     """
-    _marked(task_instance, forget=(_RESULT, KEY) if previous_state is None else (_RESULT,))
+    _marked(task_instance, forget=(_RESULT, KEY, REASON) if previous_state is None else (_RESULT,))
 
 
 @hookimpl

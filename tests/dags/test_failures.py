@@ -17,7 +17,7 @@ from airflow.sdk.execution_time.comms import ErrorResponse
 
 from vmkeep.clock import now
 from vmkeep.errors import CancelledError, LimitReachedError, NotFoundError, StaleError, UnreachableError
-from vmkeep_airflow.causes import causes_of
+from vmkeep_airflow.causes import KEY, REASON, causes_of
 from vmkeep_airflow.dagruns import DagRunId
 from vmkeep_airflow.failures import airflow_failures
 
@@ -128,3 +128,10 @@ def test_a_task_works_also_when_its_cause_cannot_be_left_ahead(monkeypatch):
 def test_other_errors_are_left_to_airflow():
     with pytest.raises(ZeroDivisionError), airflow_failures():
         raise ZeroDivisionError
+
+
+def test_a_task_that_fails_by_itself_leaves_its_reason_for_the_note_and_no_cause_for_a_window():
+    ti = TaskInstance(try_number=3)
+    with pytest.raises(AirflowFailException), airflow_failures(ti):
+        raise AirflowFailException("stopped, because the window closed")
+    assert (ti.pushed[REASON], ti.pushed[KEY]) == ("stopped, because the window closed", {})

@@ -31,7 +31,8 @@ from sqlalchemy import delete, select
 
 from vmkeep.clock import now
 from vmkeep_airflow.assets import ANNOUNCED, RESTORE_POINTS, restore_points_of
-from vmkeep_airflow.causes import KEY
+from vmkeep_airflow.causes import KEY, REASON
+from vmkeep_airflow.states import PROBLEMS
 from vmkeep_airflow.verdict import (
     on_dag_run_success,
     on_task_instance_failed,
@@ -346,6 +347,70 @@ def test_a_backup_that_ends_well_is_noted_with_what_was_asked_used_and_reached(m
         "2 disks: 3.0 GiB read, 1.0 MiB stored",
         "quiesce file-system changed to none (no-tools)",
     ]
+
+
+def failed_at(run: Run, task_id: str, **left: object) -> None:
+    """Let one task fail as a worker ends it, and the last one because of it."""
+    ended = now()
+    for name in (task_id, TASKS[run.dag.dag_id][-1]):
+        ti = run.instances(name)[-1]
+        ti.state = "failed"
+        ti.end_date = ended = ended + timedelta(seconds=1)
+        run.forget_result(ti)
+    for key, value in left.items():
+        run.leave(run.instances(task_id)[-1], key, value)
+    run.session.flush()  # because a worker stores the states of its tasks
+
+
+@pytest.mark.parametrize(
+    ("left", "told"),
+    [
+        ({KEY: {"recovery": "stop", "why": "no VM has\nthe name app01"}}, "no VM has the name app01"),
+        ({REASON: "stopped, because its window closed"}, "stopped, because its window closed"),
+        ({KEY: {}}, "it left no reason; its log tells more"),
+    ],
+)
+@pytest.mark.parametrize("dag_id", ["vm_backup", "vm_restore", "disk_attach", "repository_maintenance"])
+def test_the_note_of_a_failed_run_names_the_task_that_failed_first_and_its_cause(make_run, dag_id, left, told):
+    run = make_run(dag_id)
+    run.run.note = "app01"
+    task_id = TASKS[dag_id][0]
+    failed_at(run, task_id, **left)
+    assert run.close() == "failed"
+    assert run.run.note.splitlines() == ["app01", f"Failed at task {task_id}: {told}"]
+    run.run.set_state(DagRunState.RUNNING)
+    for name in (task_id, TASKS[dag_id][-1]):
+        for ti in run.instances(name):
+            run.work(ti)
+    assert run.close() == "success"
+    assert "Failed at" not in run.run.note, "a run that was cleared has ended well"
+
+
+def test_the_note_of_a_failed_run_names_the_disk_and_counts_the_other_failed_tasks(make_run):
+    run = make_run("vm_backup")
+    failed_at(run, "copy_disk", **{KEY: {"recovery": "stop", "why": "x" * 5000}})
+    run.instances("copy_disk")[-1]._rendered_map_index = "Hard disk 2"
+    failed_at(run, "verify")
+    assert run.close() == "failed"
+    assert run.run.note.startswith("Failed at task copy_disk (Hard disk 2): xxx")
+    assert run.run.note.endswith("…; 1 other task failed, too")
+    assert len(run.run.note) == 600, "the note has room for more"
+
+
+def test_the_note_of_a_watch_tells_the_first_of_the_problems_for_which_it_fails(make_run):
+    run = make_run("missed_windows")
+    failed_at(run, "report")
+    run.leave(run.instances("find")[0], PROBLEMS, ["policy gold missed its window", "policy tin missed its window"])
+    assert run.close() == "failed"
+    assert run.run.note == "Failed at task report: policy gold missed its window; 1 more problem"
+
+
+def test_the_note_of_a_run_that_somebody_stopped_blames_no_task(make_run):
+    run = make_run("vm_backup")
+    run.run.note = "app01\nstopped by anna through vmkeep"
+    failed_at(run, "copy_disk")
+    assert run.close() == "failed"
+    assert run.run.note == "app01\nstopped by anna through vmkeep"
 
 
 def test_a_note_that_somebody_wrote_is_left_alone(make_run):

@@ -13,6 +13,7 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowRescheduleExcept
 
 from vmkeep.clock import now
 from vmkeep.errors import CancelledError
+from vmkeep_airflow.causes import leave_reason
 from vmkeep_airflow.operators.base import SiteOperator
 
 
@@ -33,6 +34,8 @@ class EndingOperator(SiteOperator):
     def execute(self, context: Context) -> Any:
         """Do the step, unless the moment has come already. A step that waits for room asks again then at the latest."""
         if (left := self._seconds_left()) is not None and left <= 0:
+            if (ti := context.get("ti")) is not None:
+                leave_reason(ti, self._told())
             raise AirflowFailException(self._told())
         try:
             return super().execute(context)
