@@ -49,6 +49,7 @@ A task that is marked by hand as a success has left no result, so the run fails.
 A task that is cleared without those after it turns the run red,
 until `close_run` is cleared, too, and looks again.
 The run's note says why.
+A whole run that is marked, as failed or as a success, stops its copies, removes its snapshot, and then fails.
 If such a run leaves a snapshot, `snapshot_sweep` removes it, or the VM's next backup.
 
 If a vCenter does not answer, `preflight` asks it again for more than ten minutes.
@@ -304,5 +305,6 @@ with DAG(
 
     preflight >> snapshot >> plan >> copies >> sealed
     [copies, sealed] >> removed >> verified >> closed
+    removed >> closed  # else, where `verify` is not to run, both would run at once
 
     give_params(dag, PARAMS)

@@ -69,9 +69,13 @@ def objections(seen: Sequence[Seen]) -> Iterator[str]:
 
 @hookimpl
 def on_dag_run_success(dag_run: DagRun) -> None:
-    """Turn a run red that is a success only by its last tasks."""
+    """Turn a run red that is a success only by its last tasks.
+
+    Airflow calls this, too, for a run that somebody marks as a success while its teardowns wait or work. Such a run
+    goes on for them, and is judged at its end. To judge it now would end it, and leave its snapshot.
+    """
     if is_ours(dag_run):
-        _judge(dag_run)
+        _judge_ended(dag_run)
 
 
 @hookimpl
@@ -124,6 +128,11 @@ def _marked(task_instance: Any, *, forget: Sequence[str] = (_RESULT,)) -> None:
             XComModel.key.in_(forget),
         )
     )
+    _judge_ended(dag_run)
+
+
+def _judge_ended(dag_run: DagRun) -> None:
+    """Judge a run, unless it goes on."""
     if str(dag_run.state) == "success":
         _judge(dag_run)
 

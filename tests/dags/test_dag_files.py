@@ -168,6 +168,18 @@ def test_what_sums_a_run_up_comes_after_every_other_task(bag):
         assert before == {task.task_id for task in dag.tasks} - {last.task_id}, dag.dag_id
 
 
+def test_what_sums_a_run_up_waits_for_each_task_that_runs_whatever_became_of_those_before_it(bag):
+    """Such a task begins when all right before it have ended. One between it and the last may have ended by then."""
+    for dag in bag.dags.values():
+        steady = {task.task_id for task in dag.tasks if task.is_teardown or task.trigger_rule == "all_done"}
+        (last,) = [task for task in dag.tasks if not task.downstream_task_ids]
+        reached, new = set(), {last.task_id}
+        while new:
+            reached |= new
+            new = {before for task in new for before in dag.get_task(task).upstream_task_ids} & steady - reached
+        assert steady <= reached, dag.dag_id
+
+
 def test_every_run_that_changes_a_vm_ends_with_a_task_that_vouches_for_it(bag):
     """Airflow takes a run's state from its last task, and a mark by hand would make that one green."""
     for dag in bag.dags.values():

@@ -259,6 +259,31 @@ def test_a_run_that_is_marked_a_success_by_hand_stays_red_when_a_task_failed(mak
     assert run.state == "failed"
 
 
+@pytest.mark.parametrize("state", ["success", "failed"])
+@pytest.mark.parametrize(("dag_id", "first"), [("vm_backup", "remove_snapshot"), ("vm_restore", "clean_up")])
+def test_a_run_that_is_marked_by_hand_goes_on_until_it_has_cleaned_up_and_ends_red(make_run, dag_id, first, state):
+    from airflow.api_fastapi.core_api.datamodels.dag_run import DagRunMutableStates
+    from airflow.api_fastapi.core_api.services.public.dag_run import patch_dag_run_state
+
+    run = make_run(dag_id)
+    copying, *later = TASKS[dag_id][-5:]  # the task of each disk, and what follows it
+    for task_id in (copying, *later):
+        for ti in run.instances(task_id):
+            ti.state = "running" if task_id == copying else None
+            run.forget_result(ti)
+    run.session.flush()
+
+    patch_dag_run_state(dag=run.dag, dag_run=run.run, state=DagRunMutableStates(state), session=run.session)
+
+    assert run.state == "running", "Airflow schedules no task of a run that has ended"
+    decided = run.run.task_instance_scheduling_decisions(session=run.session)
+    assert [ti.task_id for ti in decided.schedulable_tis] == [first]
+    run.work(run.instances(first)[0])
+    assert run.close() == "running", "the last task has not looked"
+    run.instances("close_run")[0].state = "failed"
+    assert run.close() == "failed"
+
+
 @pytest.mark.parametrize(
     ("answer", "told"),
     [({"kept": True}, "the VM exists and was kept"), ({"dry_run": True}, "only the plan was asked for")],

@@ -217,12 +217,13 @@ def test_a_run_that_a_window_stops_wherever_it_is_seals_nothing_and_leaves_no_sn
     assert max(tries_of_copies(api, run), default=0) <= 1, "what is stopped is not tried again"
 
 
-def test_a_run_marked_failed_by_hand_in_mid_copy_never_ends_well(api, airflow, control, site, stuck_disk):
+@pytest.mark.parametrize("state", ["failed", "success"])
+def test_a_run_marked_by_hand_in_mid_copy_cleans_up_and_never_ends_well(api, airflow, control, site, stuck_disk, state):
     before = points(site)
     events = len(api.call("GET", "/api/v2/assets/events")["asset_events"])
     run = api.trigger("vm_backup", vm="app01", full=True)
     await_stuck_copy(api, run, str(airflow.home.folder))
-    api.call("PATCH", f"/api/v2/dags/vm_backup/dagRuns/{quoted(run)}", {"state": "failed"})
+    api.call("PATCH", f"/api/v2/dags/vm_backup/dagRuns/{quoted(run)}", {"state": state})
     assert_no_copy_lives(airflow)
     stuck_disk()
     end = time.monotonic() + HANG
