@@ -20,3 +20,8 @@ def remove_on_purpose(store: BlobStore, ref: str) -> None:
     """Do what a person does who wants to be rid of a point without a prune: remove its note and its manifest."""
     store.delete(f"sealed/{ref}")
     store.delete(f"points/{ref}")
+
+
+def store_file(repository: Repository, content: bytes, *, run: str, begun: str | None = None) -> tuple[str, int]:
+    """Store the bytes of one file; return the root of their map and their number."""
+    return repository.store_attachments({"": content}, run=run, begun=begun)[""]

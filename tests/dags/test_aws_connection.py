@@ -10,6 +10,7 @@ import uuid
 import pytest
 
 from tests.kms import key_server
+from tests.sealed import store_file
 from vmkeep.blobs.locking import LockMode, LockRule, delete_unlocked
 from vmkeep.blobs.s3 import s3access
 from vmkeep.blobs.s3.s3access import S3Access, parse_location
@@ -72,7 +73,7 @@ def test_a_repository_is_opened_with_the_keys_of_the_aws_connection(connections,
     _create(site)
 
     with open_site_repository(site) as repository:
-        assert repository.store_attachment(b"content", run="run") is not None
+        assert store_file(repository, b"content", run="run") is not None
     assert RepositoryHook("repo").test_connection()[0] is True
     assert s3_server.secret_key not in repr(site)
     assert site.aws.token not in repr(site) or not site.aws.token

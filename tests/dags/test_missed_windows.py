@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import shutil
 from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 
-from vmkeep.policy import Notifications, NotifyWhen, read_folder
+from vmkeep.policy import Notifications, NotifyWhen, default_folder, read_folder
 from vmkeep_airflow.missedwindows import Memory, WindowRuns, by_people, look, untold
 
 OPENS = datetime(2026, 11, 26, 22, tzinfo=UTC)
 LATER = OPENS + timedelta(minutes=10)
 DAY = timedelta(days=1)
+EXAMPLE = default_folder() / "example.yaml"
+EXAMPLE_OPENS = datetime(2026, 11, 26, 22, tzinfo=ZoneInfo("Europe/Berlin"))
 
 
 class Airflow:
@@ -127,26 +130,20 @@ def test_a_policy_file_with_faults_is_told_once_to_the_people_of_all_policies(si
     assert len(site.look(airflow, LATER)) == 1, "it was mended, and is broken anew"
 
 
-def test_the_example_that_comes_with_vmkeep_is_told_only_once_somebody_has_switched_it_on(site, monkeypatch, tmp_path):
+def test_the_example_that_comes_with_vmkeep_is_told_only_once_somebody_has_switched_it_on(site, tmp_path):
     (tmp_path / "nightly.yaml").unlink()
-    site.write("example")
-    (tmp_path / "shipped").mkdir()
-    shutil.copy(tmp_path / "example.yaml", tmp_path / "shipped")  # as an installation mounts a copy
-    monkeypatch.setattr("vmkeep.policy.files.default_folder", lambda: tmp_path / "shipped")
+    shutil.copy(EXAMPLE, tmp_path)  # as an installation mounts a copy
     airflow = Airflow(example=False)
-    site.look(airflow, OPENS - timedelta(hours=1))
+    site.look(airflow, EXAMPLE_OPENS - timedelta(hours=1))
     assert site.look(airflow, LATER) == []
-    airflow.made.add(("example", OPENS - DAY))
+    airflow.made.add(("example", EXAMPLE_OPENS - DAY))
     assert "its DAG is switched off" in site.look(airflow, LATER + DAY)[0]
 
 
-def test_an_example_that_a_site_has_changed_is_a_policy_as_any_other(site, monkeypatch, tmp_path):
+def test_an_example_that_a_site_has_changed_is_a_policy_as_any_other(site, tmp_path):
     (tmp_path / "nightly.yaml").unlink()
-    site.write("example", more="description: ours\n")
-    (tmp_path / "shipped").mkdir()
-    (tmp_path / "shipped/example.yaml").write_text("name: example\n")
-    monkeypatch.setattr("vmkeep.policy.files.default_folder", lambda: tmp_path / "shipped")
-    site.look(Airflow(example=False), OPENS - timedelta(hours=1))
+    (tmp_path / "example.yaml").write_text(EXAMPLE.read_text() + "\n# ours\n")
+    site.look(Airflow(example=False), EXAMPLE_OPENS - timedelta(hours=1))
     assert len(site.look(Airflow(example=False), LATER)) == 1
 
 

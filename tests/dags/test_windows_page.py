@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shutil
 import warnings
 from datetime import timedelta
 
@@ -14,9 +16,9 @@ from tests.dags.test_web_view import client as client  # a fixture
 from vmkeep.clock import now
 from vmkeep.flows.windows import LeftOutVm, PlannedVm, WindowPlan
 from vmkeep.model.job import to_plain
-from vmkeep.policy import Due, read_folder
+from vmkeep.policy import Due, default_folder, read_folder
 from vmkeep_airflow.assets import WINDOWS
-from vmkeep_airflow.missedwindows import KEY, Memory
+from vmkeep_airflow.missedwindows import KEY
 from vmkeep_airflow.vmruns import run_id_of
 from vmkeep_airflow.web import dayswindows
 from vmkeep_airflow.windowruns import Ending, Outcome
@@ -24,11 +26,13 @@ from vmkeep_airflow.windowruns import Ending, Outcome
 with warnings.catch_warnings():  # the libraries below deprecate each other
     warnings.simplefilter("default")
     from airflow.models import DagRun
+    from airflow.models.asset import AssetModel
+    from airflow.models.asset_state_store import AssetStateStoreModel
     from airflow.models.dag import DagModel, DagTag
     from airflow.models.dag_version import DagVersion
     from airflow.models.xcom import XComModel
     from airflow.utils.session import create_session
-    from sqlalchemy import select
+    from sqlalchemy import delete, select
 
 pytestmark = pytest.mark.filterwarnings("default")
 __all__ = ["client", "filled"]
@@ -194,9 +198,7 @@ def test_a_day_before_airflow_knew_the_dag_alarms_nobody_and_a_day_after_it_does
 def test_only_the_example_that_nobody_has_switched_on_is_called_an_example(
     client, filled, monkeypatch, tmp_path, is_paused, has_run, label
 ):
-    text = (filled[0] / "nightly.yaml").read_text()
-    (tmp_path / "example.yaml").write_text(text.replace(POLICY, "example", 1))
-    monkeypatch.setattr("vmkeep.policy.files.default_folder", lambda: tmp_path)
+    shutil.copy(default_folder() / "example.yaml", tmp_path)
     monkeypatch.setenv("AIRFLOW__VMKEEP__POLICIES", str(tmp_path))
     dag_id = "backup_window_example"
     with create_session() as session:
@@ -243,26 +245,38 @@ def test_a_window_of_times_that_the_policy_did_not_have_then_alarms_nobody(
     (read,) = read_folder(tmp_path)
     seen = read.policy.window.to_plain()
     memory = {"windows": {POLICY: {**seen, "start": start}}, "since": {POLICY: "2020-01-01T00:00:00+00:00"}}
-    monkeypatch.setattr(dayswindows, "_memory", lambda _session: Memory.from_plain(memory if start else None))
-    monkeypatch.setattr(dayswindows, "_known_since", lambda *_asked: {})
-    as_role(client, "viewer")
-    rows = client.get(f"/vmkeep/api/windows?day={yesterday}").json()["rows"]
-    assert {row["label"] for row in rows if row["policy"] == POLICY and not row["run_id"]} == {label}
+    with create_session() as session:  # Airflow has known the DAG for longer
+        first = DagVersion(dag_id=f"backup_window_{POLICY}", version_number=900, bundle_name="test")
+        first.created_at = now() - timedelta(days=30)
+        session.add(first)
+        asset_id = asset_of_windows(session)
+        if start:
+            session.merge(AssetStateStoreModel(asset_id=asset_id, key=KEY, value=json.dumps(memory)))
+    try:
+        as_role(client, "viewer")
+        rows = client.get(f"/vmkeep/api/windows?day={yesterday}").json()["rows"]
+        assert {row["label"] for row in rows if row["policy"] == POLICY and not row["run_id"]} == {label}
+    finally:
+        with create_session() as session:
+            session.delete(session.merge(first))
+            session.execute(delete(AssetStateStoreModel).where(AssetStateStoreModel.asset_id == asset_id))
+
+
+def asset_of_windows(session):
+    """Return the number of the asset at which the look for missed windows leaves its memory."""
+    asset = session.scalar(select(AssetModel).where(AssetModel.name == WINDOWS.name))
+    if asset is None:
+        asset = AssetModel(name=WINDOWS.name, uri=WINDOWS.uri, group=WINDOWS.group)
+        session.add(asset)
+        session.flush()
+    return asset.id
 
 
 def test_the_memory_of_the_last_look_is_read_as_airflow_keeps_it():
-    from airflow.models.asset import AssetModel
-    from airflow.models.asset_state_store import AssetStateStoreModel
-
     with create_session() as session:
-        asset = session.scalar(select(AssetModel).where(AssetModel.name == WINDOWS.name))
-        made = asset is None
-        if made:
-            asset = AssetModel(name=WINDOWS.name, uri=WINDOWS.uri, group=WINDOWS.group)
-            session.add(asset)
-            session.flush()
+        asset_id = asset_of_windows(session)
         for text, since in (('{"since": {"nightly": "2026-01-01"}}', {"nightly": "2026-01-01"}), ("{", {}), ("[]", {})):
-            session.merge(AssetStateStoreModel(asset_id=asset.id, key=KEY, value=text))
+            session.merge(AssetStateStoreModel(asset_id=asset_id, key=KEY, value=text))
             session.flush()
             assert dayswindows._memory(session).since == since
         session.rollback()

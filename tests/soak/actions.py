@@ -20,7 +20,7 @@ from tempfile import TemporaryDirectory
 from typing import Self, cast
 from unittest.mock import patch
 
-from tests.sealed import opened
+from tests.sealed import opened, store_file
 from tests.soak.content import Image, changes
 from vmkeep import clock, filereader
 from vmkeep.blobs import open_store
@@ -127,7 +127,7 @@ class _Process:
         vm = self._chance.choice(VMS)
         with self._open("source") as repository:
             begun = repository.begin_run(self._order.run)
-            config, size = repository.store_attachment(vm.encode() * 1000, run=self._order.run, begun=begun)
+            config, size = store_file(repository, vm.encode() * 1000, run=self._order.run, begun=begun)
             taken_at = clock.now()
         with self._open("source") as repository:
             parent = self._any_point(repository, vm)

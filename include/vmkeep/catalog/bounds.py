@@ -15,6 +15,7 @@ from sqlalchemy.sql.dml import Insert
 
 from vmkeep.catalog.evidence import BadPointEvidence, BoundEvidence, PointEvidence
 from vmkeep.catalog.schema import FactRow
+from vmkeep.catalog.statements import is_of_vm
 from vmkeep.model.point import BackupKind
 
 HISTORY: Final = 30
@@ -23,8 +24,6 @@ FEWEST: Final = 8
 """Earlier points without which there is no comparison, because a new VM has no rhythm yet."""
 _WORTH_MEASURING: Final = 64 << 20
 """Bytes read below which shares and rates say more about the moment than about the VM."""
-_HOSTS: Final = "host-%"
-"""Keys of ESXi hosts, whose points hold no disk."""
 
 
 class Measure(StrEnum):
@@ -69,7 +68,7 @@ def newest_points(check_id: str, repository: str, now: int) -> Insert:
     ranked = (
         select(*(getattr(FactRow, name) for name in columns), FactRow.vm_name, rank.label("age_rank"))
         .where(FactRow.repository == repository, FactRow.at <= now)
-        .where(FactRow.vm_key.not_like(_HOSTS), FactRow.ref.not_in(bad))
+        .where(is_of_vm(FactRow.vm_key), FactRow.ref.not_in(bad))
         .subquery()
     )
     chosen = select(

@@ -17,13 +17,14 @@ from sqlalchemy.orm import Session
 from vmkeep.catalog.capacity_notes import CapacityNotes
 from vmkeep.catalog.checking import QualityCheck, kept_reports, open_check
 from vmkeep.catalog.engine import index_times, open_engine, speaking
-from vmkeep.catalog.entered import enter_all, forget_all, half_entered, parted
-from vmkeep.catalog.entries import CatalogEntry, entries_of, is_of_vm, listed
+from vmkeep.catalog.entered import enter_all, forget_all, half_entered
+from vmkeep.catalog.entries import CatalogEntry, entries_of, listed
 from vmkeep.catalog.origins import PointOrigin, origin_of
 from vmkeep.catalog.overview import Overview
 from vmkeep.catalog.recovery_notes import RecoveryNotes
 from vmkeep.catalog.rows import TABLES, PointRows, rows_of
 from vmkeep.catalog.schema import FactRow, GuestRow, PointRow, SourceRow
+from vmkeep.catalog.statements import is_of_vm, parted
 from vmkeep.catalog.sums import begin_sums, drop_sums, settle_sums, sum_again
 from vmkeep.errors import CatalogError, CorruptError, NotFoundError
 from vmkeep.model.hostconfig import is_host_key
@@ -140,7 +141,7 @@ class Catalog:
         """
         query = listed(repository)
         if vm is None:
-            query = (query if hosts else query.where(is_of_vm())).limit(most)
+            query = (query if hosts else query.where(is_of_vm(PointRow.vm_key))).limit(most)
             with self._session() as session:
                 return list(entries_of(session.execute(query)))[::-1]
         meant = names_meant(vm)

@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import cached_property
-from itertools import islice
 from typing import Any, Final
 
 from sqlalchemy import Engine, delete, func, insert, select, text
@@ -33,13 +32,12 @@ from vmkeep.catalog.evidence import (
 from vmkeep.catalog.origins import PointOrigin, origin_of
 from vmkeep.catalog.questions import Asked, Question, write_questions
 from vmkeep.catalog.schema import FactRow, GuestRow, SourceRow
+from vmkeep.catalog.statements import parted
 
 KEPT: Final = 100
 """Reports that stay of each repository."""
 _ABANDONED: Final = 86400
 """Seconds after which a check that has not ended counts as dead."""
-_AT_ONCE: Final = 1000
-"""Rows that one statement inserts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -254,9 +252,8 @@ class QualityCheck:
                 session.execute(delete(table).where(table.check_id == check_id))
 
     def _insert(self, table: type[Evidence], rows: Iterable[dict[str, Any]]) -> None:
-        waiting = iter(rows)
         with self._session() as session:
-            while some := list(islice(waiting, _AT_ONCE)):
+            for some in parted(rows):
                 session.execute(insert(table), some)
 
     @contextmanager

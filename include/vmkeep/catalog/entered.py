@@ -8,10 +8,9 @@ one point that does not fit keeps no other one out.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
-from itertools import islice
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from sqlalchemy import ColumnElement, delete, exists, insert, or_, select, union_all
 from sqlalchemy.dialects import postgresql, sqlite
@@ -20,10 +19,10 @@ from sqlalchemy.orm import Session
 
 from vmkeep.catalog.rows import TABLES, PointRows
 from vmkeep.catalog.schema import FactRow, GuestRow, PointRow, SourceRow
+from vmkeep.catalog.statements import parted
 from vmkeep.catalog.sums import sum_again
 from vmkeep.errors import CatalogError
 
-T = TypeVar("T")
 Sessions = Callable[[], AbstractContextManager[Session]]
 """Begins a transaction, which ends with the context."""
 _BATCH: Final = 500
@@ -38,7 +37,7 @@ def enter_all(sessions: Sessions, points: Iterable[PointRows]) -> dict[str, str]
     :raises CatalogError: the database fails. All batches before are entered.
     """
     refused: dict[str, str] = {}
-    for some in parted(points):
+    for some in parted(points, _BATCH):
         refused |= _enter(sessions, some)
     return refused
 
@@ -91,7 +90,7 @@ def _unless_there(table: Any, kind: str) -> Any:
 
 def forget_all(session: Session, repository: str, refs: Iterable[str]) -> None:
     """Take points out, with all their rows."""
-    for some in parted(refs):
+    for some in parted(refs, _BATCH):
         for table in TABLES:
             session.execute(delete(table).where(table.repository == repository, table.ref.in_(some)))
 
@@ -110,10 +109,3 @@ def half_entered(session: Session, repository: str) -> set[str]:
 
 def _has(table: Any, of: Any) -> ColumnElement[bool]:
     return exists().where(table.repository == of.repository, table.ref == of.ref)
-
-
-def parted(items: Iterable[T]) -> Iterator[list[T]]:
-    """Yield items in parts that one statement or transaction may have."""
-    left = iter(items)
-    while some := list(islice(left, _BATCH)):
-        yield some

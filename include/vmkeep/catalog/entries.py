@@ -11,10 +11,9 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import BigInteger, ColumnElement, case, cast, func, select
+from sqlalchemy import BigInteger, case, cast, func, select
 
 from vmkeep.catalog.schema import DiskRow, PointRow, SourceRow
-from vmkeep.model.hostconfig import HOST_KEYS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,11 +78,6 @@ def listed(repository: str) -> Any:
         .order_by(point.taken_at.desc(), point.ref.desc())
     )  # fmt: skip
     return question.execution_options(yield_per=_AT_ONCE)
-
-
-def is_of_vm() -> ColumnElement[bool]:
-    """Return the condition that a point is of a VM, and no configuration of a host."""
-    return func.substr(PointRow.vm_key, 1, len(HOST_KEYS)) != HOST_KEYS
 
 
 def entries_of(rows: Iterable[Any]) -> Iterator[CatalogEntry]:

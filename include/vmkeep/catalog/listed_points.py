@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
-from typing import Any, Final, TypeVar
+from collections.abc import Sequence
+from typing import Any
 
 from sqlalchemy import select, tuple_
 from sqlalchemy.orm import Session
@@ -13,10 +12,7 @@ from sqlalchemy.orm import Session
 from vmkeep.catalog.overview_tables import NotedMarkRow, NotedProofRow
 from vmkeep.catalog.overview_values import ListedDisk, ListedPoint, NotedMark, NotedProof
 from vmkeep.catalog.schema import DiskFactRow, DiskRow, FactRow, GuestRow, PointRow, SourceRow
-
-T = TypeVar("T")
-AT_ONCE: Final = 1000
-"""Rows that one statement inserts, and keys that one statement names, at most."""
+from vmkeep.catalog.statements import parted
 
 
 def list_rows(session: Session, points: Sequence[PointRow]) -> list[ListedPoint]:
@@ -97,10 +93,3 @@ def _key(row: DiskRow) -> int:
 def fields_of(kind: Any, values: Any) -> dict[str, Any]:
     """Return the values that the fields of a dataclass have in a row."""
     return {name: values[name] for name in kind.__dataclass_fields__}
-
-
-def parted(rows: Iterable[T]) -> Iterator[list[T]]:
-    """Yield rows in parts that one statement may have."""
-    waiting = iter(rows)
-    while some := list(islice(waiting, AT_ONCE)):
-        yield some

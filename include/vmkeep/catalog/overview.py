@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 
 from vmkeep.catalog.engine import make_tables, speaking
 from vmkeep.catalog.failures import NotedFailure, failures_of
-from vmkeep.catalog.listed_points import fields_of, list_rows, parted
+from vmkeep.catalog.listed_points import fields_of, list_rows
 from vmkeep.catalog.overview_tables import (
     NOTED,
     Noted,
@@ -36,6 +36,7 @@ from vmkeep.catalog.overview_values import (
     VmSummary,
 )
 from vmkeep.catalog.schema import FactRow, PointRow, SourceRow
+from vmkeep.catalog.statements import parted
 from vmkeep.catalog.summaries import summaries_of_all, summaries_of_vm
 
 

@@ -18,13 +18,11 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, and_, case, func, select, text, union
 from sqlalchemy.orm import Session, aliased
 
-from vmkeep.catalog.listed_points import AT_ONCE, parted
 from vmkeep.catalog.overview_tables import NotedMarkRow, NotedProofRow
 from vmkeep.catalog.overview_values import BadPoint, VmSummary
 from vmkeep.catalog.schema import INDEXES_TIMES, FactRow, PointRow, SummedRepositoryRow, SummedVmRow
+from vmkeep.catalog.statements import AT_ONCE, is_of_vm, parted
 
-_HOSTS: Final = "host-%"
-"""Keys of ESXi hosts, which are no VMs."""
 _BY_TIME: Final = (INDEXES_TIMES,)
 """Kinds of databases that can tell the last points of all VMs."""
 _LAST: Final = 4
@@ -58,7 +56,7 @@ def summaries_of_all(session: Session, now: datetime, repositories: Iterable[str
 
     :param repositories: those that have points.
     """
-    bad = _found_bad(session, now, FactRow.vm_key.not_like(_HOSTS))
+    bad = _found_bad(session, now, is_of_vm(FactRow.vm_key))
     whole = session.scalars(select(SummedRepositoryRow.repository).where(SummedRepositoryRow.whole.is_(True))).all()
     found: list[VmSummary] = []
     unfit: defaultdict[str, list[str]] = defaultdict(list)
@@ -77,7 +75,7 @@ def summaries_of_all(session: Session, now: datetime, repositories: Iterable[str
     for repository in repositories:
         if repository not in whole or len(unfit[repository]) > AT_ONCE:
             found = [each for each in found if each.repository != repository]
-            of_vms = FactRow.vm_key.not_like(_HOSTS)
+            of_vms = is_of_vm(FactRow.vm_key)
         else:
             of_vms = FactRow.vm_key.in_(unfit[repository])
         if repository not in whole or unfit[repository]:
@@ -89,7 +87,7 @@ def summaries_of_all(session: Session, now: datetime, repositories: Iterable[str
 def _sums(session: Session, repository: str) -> Iterator[tuple[Any, int | None]]:
     """Yield the sums of all VMs of a repository, each with the time of the VM's newest point; ``None``: it has none."""
     row, fact = SummedVmRow, FactRow
-    of_vms = (row.repository == repository, row.vm_key.not_like(_HOSTS))
+    of_vms = (row.repository == repository, is_of_vm(row.vm_key))
     sums = session.execute(select(*row.__table__.c).where(*of_vms)).all()
     newest, since = last_points(session, repository, len(sums))
     alone = [each.vm_key for each in sums if each.vm_key not in newest and since is not None and each.at <= since]
@@ -213,25 +211,17 @@ def _found_bad(session: Session, now: datetime, *of_vms: ColumnElement[bool]) ->
 
 def _summary(row: Any, bad: Mapping[tuple[str, str], _Bad]) -> VmSummary:
     is_good = row.good is not None
-    known = bad.get((row.repository, row.vm_key), _Bad())
-    return VmSummary(
-        repository=row.repository,
-        vm_key=row.vm_key,
-        vm_name=row.vm_name,
-        policy=row.policy,
-        points=row.points,
-        capacity=row.capacity,
-        bytes_stored=int(row.stored or 0),
-        ref=row.ref if is_good else None,
-        newest=_time(row.good) if is_good else None,
-        bad=len(known.refs),
-        newest_bad=known.newest,
-        told_by=row.ref,
-    )
+    return _told(row, stored=int(row.stored or 0), ref=row.ref if is_good else None,
+                 newest=_time(row.good) if is_good else None,
+                 known=bad.get((row.repository, row.vm_key), _Bad()))  # fmt: skip
 
 
 def _of_sums(row: Any) -> VmSummary:
     """Return the summary of a VM all of whose points are good."""
+    return _told(row, stored=row.bytes_stored, ref=row.ref, newest=_time(row.at), known=_Bad())
+
+
+def _told(row: Any, *, stored: int, ref: str | None, newest: datetime | None, known: _Bad) -> VmSummary:
     return VmSummary(
         repository=row.repository,
         vm_key=row.vm_key,
@@ -239,11 +229,11 @@ def _of_sums(row: Any) -> VmSummary:
         policy=row.policy,
         points=row.points,
         capacity=row.capacity,
-        bytes_stored=row.bytes_stored,
-        ref=row.ref,
-        newest=_time(row.at),
-        bad=0,
-        newest_bad=None,
+        bytes_stored=stored,
+        ref=ref,
+        newest=newest,
+        bad=len(known.refs),
+        newest_bad=known.newest,
         told_by=row.ref,
     )
 

@@ -17,8 +17,8 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, delete, func, insert, select, update
 from sqlalchemy.orm import Session
 
-from vmkeep.catalog.listed_points import parted
 from vmkeep.catalog.schema import FactRow, SummedRepositoryRow, SummedVmRow
+from vmkeep.catalog.statements import parted
 
 _COPIED: Final = ("repository", "vm_key", "ref", "at", "vm_name", "policy", "capacity")
 """The columns that the sums of a VM take from its newest point."""

@@ -319,17 +319,13 @@ class Repository:
         """Return the keys of the VMs that a key, a name or an inventory path means."""
         return keys_of_vm(self.manifests, vm)
 
-    def store_attachment(self, data: bytes, *, run: str, begun: str | None = None) -> tuple[str, int]:
-        """Store a file's bytes; return the root of their map and their number.
-
-        :param begun: the id of the try that this is part of; ``None``: begin one.
-        """
-        return self.store_attachments({"": data}, run=run, begun=begun)[""]
-
     def store_attachments(
         self, files: Mapping[str, bytes], *, run: str, begun: str | None = None
     ) -> dict[str, tuple[str, int]]:
-        """Store several files together; return the map root and the size in bytes of each, by its name."""
+        """Store several files together; return the map root and the size in bytes of each, by its name.
+
+        :param begun: the id of the try that this is part of; ``None``: begin one.
+        """
         with self.open_writer(run=run, begun=begun) as writer:
             stored = {name: (self.write_attachment(writer, data), len(data)) for name, data in files.items()}
             writer.flush()

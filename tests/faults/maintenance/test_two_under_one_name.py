@@ -12,7 +12,7 @@ from datetime import timedelta
 import pytest
 
 from tests.faults.maintenance.test_starting_one_while_another_runs import Interrupted, _twin
-from tests.sealed import remove_on_purpose
+from tests.sealed import remove_on_purpose, store_file
 from tests.unit.maintenance.conftest import BLOCK, NONE, AgingStore, Vault, block, described, read, small_packs, write
 from vmkeep.errors import StaleError
 from vmkeep.flows.copy_values import CopyState
@@ -108,7 +108,7 @@ def test_two_tries_of_one_run(worn, margins, order):
             prune(vault, margins)
         if order == "it seals late":
             begun = vault.open().begin_run("run")
-            vault.open().store_attachment(SHARED[0], run="run", begun=begun)
+            store_file(vault.open(), SHARED[0], run="run", begun=begun)
             prune(vault, margins)
         held |= back_up(vault, vault.store, "run", 901, [[*SHARED, block(6)]])
         prune(vault, margins)

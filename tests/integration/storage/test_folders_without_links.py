@@ -15,6 +15,7 @@ import pytest
 
 from tests.patience import HANG
 from tests.racing import create, decide, end, race
+from tests.sealed import store_file
 from vmkeep.blobs import naming
 from vmkeep.blobs.local import LocalStore
 from vmkeep.errors import RepositoryError
@@ -108,7 +109,7 @@ def test_whoever_makes_a_repository_is_told_at_once_what_will_be_refused(fat):
 
 def _require_prune_refused(location):
     with create_repository(str(location)) as repository:
-        root, size = repository.store_attachment(b"content", run="run")
+        root, size = store_file(repository, b"content", run="run")
         packs = [blob.key for blob in repository.blobs.list("packs/")]
         plan = plan_prune(repository, None, margins=Margins(), now=datetime(2026, 1, 1, tzinfo=UTC))
 
@@ -117,4 +118,4 @@ def _require_prune_refused(location):
 
         assert packs
         assert [blob.key for blob in repository.blobs.list("packs/")] == packs
-        assert (root, size) == repository.store_attachment(b"content", run="another run")
+        assert (root, size) == store_file(repository, b"content", run="another run")

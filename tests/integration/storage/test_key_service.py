@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from tests.kms import ARN, key_server
-from tests.sealed import CHEAP, PASSPHRASE
+from tests.sealed import CHEAP, PASSPHRASE, store_file
 from tests.unit.maintenance.conftest import described
 from vmkeep.cli.main import cli
 from vmkeep.errors import (
@@ -62,7 +62,7 @@ def test_a_key_service_opens_a_repository_without_a_passphrase(kms, tmp_path):
     place = str(tmp_path / "repo")
     create_encrypted_repository(place, passphrase=None, kms_key=kms.key, aws=kms.credentials)
     with open_site_repository(Site(repository=place, aws=kms.credentials)) as repository:
-        repository.store_attachment(b"content", run="run")
+        store_file(repository, b"content", run="run")
         expected = {"vmkeep-repository": repository.id}
 
     assert {verb for verb, _ in kms.calls} == {"Encrypt", "Decrypt"}
@@ -84,7 +84,7 @@ def test_a_plain_descriptor_put_in_the_place_of_its_own_is_refused(kms, tmp_path
 def test_a_strangers_descriptor_and_slots_are_refused_though_the_service_opens_them(kms):
     """Else all that is stored from then on would be under his key."""
     (store, created), (other, _) = _make(kms), _make(kms)
-    created.repository.store_attachment(b"content", run="run")
+    store_file(created.repository, b"content", run="run")
     for blob in list(store.list("keys/")):
         store.delete(blob.key)
     for blob in list(other.list("keys/")):
@@ -100,7 +100,7 @@ def test_a_strangers_descriptor_and_slots_are_refused_though_the_service_opens_t
 @pytest.mark.parametrize("prefix", ["index/", "points/"])
 def test_damage_alone_does_not_close_a_repository_that_a_key_service_opens(kms, prefix):
     store, created = _make(kms)
-    root, _ = created.repository.store_attachment(bytes(512), run="run")
+    root, _ = store_file(created.repository, bytes(512), run="run")
     created.repository.seal(described(root, "run", number=1, size=512))
     for blob in list(store.list(prefix)):
         damaged = bytearray(store.get(blob.key))

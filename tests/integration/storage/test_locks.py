@@ -13,7 +13,7 @@ from botocore.exceptions import ClientError
 from click.testing import CliRunner
 
 from tests.fronts import front, refusal, refusing
-from tests.sealed import CHEAP, PASSPHRASE
+from tests.sealed import CHEAP, PASSPHRASE, store_file
 from vmkeep.blobs.aws.client import AwsClient
 from vmkeep.blobs.locking import LockMode, LockRule, delete_unlocked, locks_of
 from vmkeep.blobs.opening import create_store, open_store
@@ -287,7 +287,7 @@ def test_locks_hold_after_the_server_was_killed_and_started_again(tmp_path):
     with servers.s3_server(tmp_path) as server:
         _client(server).create_bucket(Bucket=BUCKET, ObjectLockEnabledForBucket=True)
         repository = create_repository(f"s3://{BUCKET}/repo", lock=RULE, aws=server.credentials)
-        stored = repository.store_attachment(b"content", run="run")
+        stored = store_file(repository, b"content", run="run")
         keys = [key for key in _objects(_client(server), f"s3://{BUCKET}/repo") if is_locked(key)]
     with servers.s3_server(tmp_path) as server:
         again = open_repository(f"s3://{BUCKET}/repo", aws=server.credentials)

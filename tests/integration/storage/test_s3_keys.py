@@ -6,6 +6,7 @@ import uuid
 
 import pytest
 
+from tests.sealed import store_file
 from vmkeep.blobs.aws.client import AwsClient
 from vmkeep.blobs.opening import create_store, open_store
 from vmkeep.blobs.s3.s3access import parse_location
@@ -96,7 +97,7 @@ def test_objects_that_are_none_of_ours_hinder_nothing(moto_server, foreign, capl
     repository = open_repository(location, aws=moto_server.credentials)
 
     assert repository.check(read_data=True) == []
-    root, size = repository.store_attachment(b"content", run="run")
+    root, size = store_file(repository, b"content", run="run")
     assert (len(root), size) == (64, 7)
     assert [info.key for info in repository.blobs.list("") if info.key == foreign] == []
 

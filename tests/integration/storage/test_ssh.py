@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.life import live
+from tests.sealed import store_file
 from vmkeep.blobs.opening import create_store, open_store
 from vmkeep.blobs.ssh import sftp, sftpnames, sshaccess
 from vmkeep.blobs.ssh.sftp import SftpStore
@@ -232,7 +233,7 @@ def test_another_failure_of_the_server_is_not_taken_for_a_full_disk(location, tm
 
 def test_leaving_a_repository_ends_its_connection_and_using_it_again_makes_one(location):
     with create_repository(location) as repository:
-        repository.store_attachment(b"content", run="run")
+        store_file(repository, b"content", run="run")
         access = backend(repository.blobs)._access
         transport = access._client.get_transport()
     assert not transport.is_active()
@@ -277,7 +278,7 @@ def _refuse_links(monkeypatch):
 def test_a_server_that_makes_no_hard_links_stores_blobs_and_is_refused_by_a_prune(location, tmp_path, monkeypatch):
     _refuse_links(monkeypatch)
     with create_repository(location) as repository:
-        repository.store_attachment(b"content", run="run")
+        store_file(repository, b"content", run="run")
         plan = plan_prune(repository, None, margins=Margins(), now=datetime(2026, 1, 1, tzinfo=UTC))
 
         with pytest.raises(RepositoryError, match=r"nothing can be deleted safely there, .*no hard links"):

@@ -7,6 +7,7 @@ import json
 import pytest
 from click.testing import CliRunner
 
+from tests.sealed import store_file
 from vmkeep.cli.main import cli
 from vmkeep.repository import create_repository
 
@@ -15,7 +16,7 @@ from vmkeep.repository import create_repository
 def location(tmp_path):
     repository = create_repository(str(tmp_path / "repository"))
     for number in range(5):
-        repository.store_attachment(bytes([number + 1]) * 70_000, run=f"run-{number}")
+        store_file(repository, bytes([number + 1]) * 70_000, run=f"run-{number}")
     return repository.location
 
 

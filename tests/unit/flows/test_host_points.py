@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from tests.sealed import store_file
 from vmkeep.catalog import open_catalog
 from vmkeep.errors import AmbiguousError, ConflictError, CorruptError, NotFoundError, UsageError
 from vmkeep.flows import host_points, retention
@@ -40,7 +41,7 @@ def seal(repository, vm, taken_at, *, content=b"bundle", host=RELEASE):
     """Seal a point of a host, or without ``host`` one of a VM; return its ref."""
     run = f"run-{taken_at:%d%H%M}-{vm.key}"
     name = BUNDLE if host else "config.xml"
-    root, size = repository.store_attachment(content, run=run)
+    root, size = store_file(repository, content, run=run)
     return repository.seal(
         RestorePoint(
             id=point_id(run, vm.key), vm=vm, taken_at=taken_at, run=run, mode_asked=BackupMode.ASIS,

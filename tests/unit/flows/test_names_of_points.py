@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 from click.testing import CliRunner
 
+from tests.sealed import store_file
 from vmkeep.catalog import open_catalog
 from vmkeep.cli.main import cli
 from vmkeep.flows import backup
@@ -66,7 +67,7 @@ def sealed(site):
     """A point that a backup has sealed, of a snapshot whose time was given in another zone."""
     with open_repository(site.repository) as repository:
         begun = repository.begin_run("run")
-        root, size = repository.store_attachment(bytes(512), run="run", begun=begun)
+        root, size = store_file(repository, bytes(512), run="run", begun=begun)
     pre = Preflight(
         request=BackupRequest(vm_selector="web01", run="run"), vm=VM, disks=(disk(),), running=True, tracked=True,
         mode=BackupMode.SNAPSHOT_EXCL_MEM, quiesce=Quiesce.NONE, parent=None,
@@ -131,7 +132,7 @@ def test_a_point_to_come_is_named_in_utc_too():
 
 def test_a_point_that_an_older_program_named_in_its_zone_keeps_that_name(site, monkeypatch):
     with open_repository(site.repository) as repository:
-        root, _ = repository.store_attachment(bytes(512), run="r")
+        root, _ = store_file(repository, bytes(512), run="r")
         new = point(BackupKind.FULL, root=root)
         plain = to_plain(new) | {"taken_at": NOON_HERE.isoformat()}
         blob = "points/5021f3ab/20260102T120000Z-0123456789abcdef"

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from tests.sealed import store_file
 from vmkeep.flows.copied_proofs import bring_proofs
 from vmkeep.flows.pointcopy import copy_points
 from vmkeep.model.proofs import PointProof, ProofKind, ProofResult
@@ -20,7 +21,7 @@ BOOTED = PointProof(kind=ProofKind.BOOT, result=ProofResult.PASSED, at=WHEN, run
 def copied(make, point):
     """A repository with one point, another one with its copy, and the point's ref."""
     source, target = make(MemoryStore()), make(MemoryStore())
-    root, _ = source.store_attachment(b"content" * 10_000, run="r")
+    root, _ = store_file(source, b"content" * 10_000, run="r")
     ref = source.seal(point(root))
     copy_points(source, target, [ref])
     return source, target, ref
@@ -79,7 +80,7 @@ def test_another_point_under_the_name_of_a_proved_one_gets_no_proof_of_it(make, 
     source, target = make(MemoryStore()), make(MemoryStore())
     refs = set()
     for repository, content in ((source, b"content"), (target, b"another")):
-        root, _ = repository.store_attachment(content * 10_000, run="r")
+        root, _ = store_file(repository, content * 10_000, run="r")
         refs.add(repository.seal(point(root)))
     (ref,) = refs
     source.proofs.add(ref, BOOTED)

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.sealed import store_file
 from vmkeep.errors import ConflictError, CorruptError, RepositoryError, UsageError, VmKeepError
 from vmkeep.model.site import Site
 from vmkeep.repository import (
@@ -51,14 +52,14 @@ def filled(point):
     area = repository.run("run-1")
     area.store("note", SECRET)
     area.fence()
-    root, _ = repository.store_attachment(SECRET + os.urandom(200_000), run="run-1")
+    root, _ = store_file(repository, SECRET + os.urandom(200_000), run="run-1")
     repository.seal(point(root, attachments={"secret": root}, attachment_sizes={"secret": 1}))
     return store, repository
 
 
 def test_a_passphrase_or_the_recovery_key_opens_what_was_encrypted(tmp_path):
     created = create_encrypted_repository(str(tmp_path), passphrase=PASSPHRASE, compression="lz4")
-    root, _ = created.repository.store_attachment(SECRET, run="r")
+    root, _ = store_file(created.repository, SECRET, run="r")
     assert takes_passphrase(str(tmp_path))
     assert created.recovery_key not in repr(created)
 
@@ -295,7 +296,7 @@ def test_equal_data_has_no_name_in_common_in_two_repositories():
     names = []
     for _ in range(2):
         _, created = make()
-        created.repository.store_attachment(SECRET * 2000, run="r")
+        store_file(created.repository, SECRET * 2000, run="r")
         columns = next(created.repository.index.columns())
         names.append({columns.digest(row) for row in range(len(columns.packs))})
 
@@ -403,7 +404,7 @@ def test_a_fence_may_be_put_up_twice(point):
 def test_a_large_encrypted_segment_is_read_through_a_mapped_file(tmp_path, monkeypatch):
     monkeypatch.setattr(segmentloader, "_VERIFIED", 100)
     created = create_encrypted_repository(str(tmp_path), passphrase=PASSPHRASE)
-    root, _ = created.repository.store_attachment(SECRET, run="r")
+    root, _ = store_file(created.repository, SECRET, run="r")
 
     assert open_repository(str(tmp_path), passphrase=PASSPHRASE).open_map(root).capacity == len(SECRET)
     path = next((tmp_path / "index").iterdir())

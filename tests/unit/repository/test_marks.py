@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tests.sealed import CHEAP, PASSPHRASE, opened
+from tests.sealed import CHEAP, PASSPHRASE, opened, store_file
 from vmkeep.clock import now
 from vmkeep.errors import NotFoundError, UsageError
 from vmkeep.model.extents import Extent
@@ -28,7 +28,7 @@ def sealed(request, make, point, monkeypatch):
         repository = create_encrypted_in(store, made, passphrase=PASSPHRASE).repository
     else:
         repository = make(store)
-    root, _ = repository.store_attachment(b"content" * 100_000, run="r")
+    root, _ = store_file(repository, b"content" * 100_000, run="r")
     return repository, repository.seal(point(root))
 
 
@@ -222,7 +222,7 @@ def copied(make, point):
     marks = []
     for _ in range(2):
         repository = make(MemoryStore())
-        root, _ = repository.store_attachment(b"content", run="r")
+        root, _ = store_file(repository, b"content", run="r")
         ref = repository.seal(point(root))
         marks.append(repository.marks)
     return *marks, ref

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tests.sealed import CHEAP, PASSPHRASE, opened
+from tests.sealed import CHEAP, PASSPHRASE, opened, store_file
 from vmkeep.clock import now
 from vmkeep.errors import CorruptError, NotFoundError
 from vmkeep.model.proofs import PointProof, ProofKind, ProofResult
@@ -35,7 +35,7 @@ def sealed(request, make, point, monkeypatch):
         repository = create_encrypted_in(store, made, passphrase=PASSPHRASE).repository
     else:
         repository = make(store)
-    root, _ = repository.store_attachment(b"content" * 100_000, run="r")
+    root, _ = store_file(repository, b"content" * 100_000, run="r")
     return repository, repository.seal(point(root))
 
 
@@ -157,7 +157,7 @@ def test_a_proof_that_cannot_be_read_counts_as_none_and_is_named(sealed, caplog)
 
 def test_a_proof_or_a_file_of_another_point_is_not_taken_for_this_ones(make, point):
     repository = make()
-    root, _ = repository.store_attachment(b"content", run="r")
+    root, _ = store_file(repository, b"content", run="r")
     one, two = (repository.seal(point(root, id=identity * 16, run=identity)) for identity in "ab")
     proof = repository.proofs.add(one, BOOTED, {"screen.png": b"one", "other.png": b"two"})
     key = next(key for key in keys_of(repository) if key.count(",") == 3)

@@ -10,6 +10,7 @@ from blake3 import blake3
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.sealed import store_file
 from vmkeep.errors import (
     AmbiguousError,
     ConflictError,
@@ -114,7 +115,7 @@ def test_a_repository_that_cannot_be_written_to_is_told_before_a_copy_starts(mak
 
 
 def test_a_sealed_point_is_found_again(repository, point):
-    root, _ = repository.store_attachment(b"disk" * 1000, run="r")
+    root, _ = store_file(repository, b"disk" * 1000, run="r")
     sealed = point(root)
 
     ref = repository.seal(sealed)
@@ -294,7 +295,7 @@ def test_an_attachment_comes_back_as_it_was(content):
     made = descriptor.new_descriptor(block_size=65536, compression="zstd")
     descriptor.create(store, made)
     repository = Repository(store, made)
-    root, size = repository.store_attachment(content, run="r")
+    root, size = store_file(repository, content, run="r")
 
     from vmkeep.repository.maps.attachments import read_content
 
@@ -315,7 +316,7 @@ def test_an_unknown_attachment_is_named_with_those_there_are(repository, point):
 
 
 def test_statistics_count_what_is_there(repository, point):
-    repository.seal(point(repository.store_attachment(b"x" * 100_000, run="r")[0]))
+    repository.seal(point(store_file(repository, b"x" * 100_000, run="r")[0]))
     repository.run("r").store("note", b"x")
 
     stats = repository.stats()

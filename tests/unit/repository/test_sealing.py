@@ -8,6 +8,7 @@ from datetime import timedelta
 
 import pytest
 
+from tests.sealed import store_file
 from vmkeep.errors import CorruptError, LockedError, StaleError
 from vmkeep.maintenance import noting
 from vmkeep.repository import Repository
@@ -22,7 +23,7 @@ BLOCK = 65536
 
 def stored(repository, run, *, seed=1, blocks=3, begun=None):
     content = random.Random(seed).randbytes(blocks * BLOCK - 5)
-    root, _ = repository.store_attachment(content, run=run, begun=begun)
+    root, _ = store_file(repository, content, run=run, begun=begun)
     return root
 
 
@@ -470,7 +471,7 @@ class SweptAtTheSeal(FaultyStore):
 
 def seal_while(repository, point, acts):
     begun = repository.begin_run("run/1")
-    root, _ = repository.store_attachment(random.Random(1).randbytes(3 * BLOCK), run="run/1", begun=begun)
+    root, _ = store_file(repository, random.Random(1).randbytes(3 * BLOCK), run="run/1", begun=begun)
     described = point(root, id=point_id("run/1", "5021-ab"), run="run/1")
     store = SweptAtTheSeal(repository.blobs)
     store.acts = lambda: acts(Repository(repository.blobs, repository.descriptor), described)

@@ -9,6 +9,7 @@ from datetime import timedelta
 import pytest
 
 from tests.crowded import most_at_once
+from tests.sealed import store_file
 from vmkeep.blobs.local import LocalStore
 from vmkeep.blobs.parallel import AT_ONCE, abreast
 from vmkeep.catalog import open_catalog
@@ -30,7 +31,7 @@ def full(make, point):
     repository = make()
     for number in range(POINTS):
         run = f"run-{number}"
-        root, _ = repository.store_attachment(random.Random(number).randbytes(1 << 17), run=run)
+        root, _ = store_file(repository, random.Random(number).randbytes(1 << 17), run=run)
         taken_at = point().taken_at + timedelta(hours=number)
         vm = VmIdentity(name="web", key=f"vm-{number % 20}")
         repository.seal(point(root, id=f"{number:016x}", vm=vm, run=run, taken_at=taken_at))
@@ -58,7 +59,7 @@ def test_of_one_vm_the_first_point_goes_ahead_and_the_others_go_together(make, p
     for number in range(POINTS):
         run = f"run-{number}"
         taken_at = point().taken_at + timedelta(hours=number)
-        root, _ = repository.store_attachment(random.Random(number).randbytes(1 << 17), run=run)
+        root, _ = store_file(repository, random.Random(number).randbytes(1 << 17), run=run)
         repository.seal(point(root, id=f"{number:016x}", run=run, taken_at=taken_at))
     check = lambda store: _reopened(repository, store).check()  # noqa: E731
 

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from tests.sealed import CHEAP, PASSPHRASE
+from tests.sealed import CHEAP, PASSPHRASE, store_file
 from vmkeep.errors import CorruptError
 from vmkeep.repository import create_repository, open_repository
 from vmkeep.repository.opening import create_encrypted_in, open_in
@@ -27,7 +27,7 @@ def encrypted(*, data=True):
     store = MemoryStore()
     repository = create_encrypted_in(store, made(), passphrase=PASSPHRASE).repository
     if data:
-        repository.store_attachment(b"secret", run="run")
+        store_file(repository, b"secret", run="run")
     return store
 
 
@@ -39,7 +39,7 @@ def plain(*, data=True, identity=None):
         fields.pop("check")
         store.replace("vmkeep.json", json.dumps({**fields, "check": descriptor._check(fields)}).encode())
     if data:
-        open_in(store).store_attachment(b"content", run="run")
+        store_file(open_in(store), b"content", run="run")
     return store
 
 
@@ -109,7 +109,7 @@ def test_slots_of_an_interrupted_init_do_not_close_a_plain_repository_that_has_d
 
 def test_a_flipped_bit_in_a_segment_does_not_close_a_repository(tmp_path):
     with create_repository(str(tmp_path)) as repository:
-        repository.store_attachment(b"content", run="run")
+        store_file(repository, b"content", run="run")
         (segment,) = (tmp_path / "index").iterdir()
     blob = bytearray(segment.read_bytes())
     for at in range(48):
@@ -133,7 +133,7 @@ def test_opening_a_repository_lists_no_more_segments_than_it_looks_at():
     descriptor.create(store, made())
     repository = open_in(store)
     for number in range(40):
-        repository.store_attachment(bytes([number]), run="run")
+        store_file(repository, bytes([number]), run="run")
     store.listed = 0
 
     open_in(store)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.sealed import CHEAP, PASSPHRASE
+from tests.sealed import CHEAP, PASSPHRASE, store_file
 from vmkeep.blobs.local import LocalStore
 from vmkeep.errors import RepositoryError
 from vmkeep.repository import create_encrypted_repository, create_repository, open_repository
@@ -68,7 +68,7 @@ def test_what_a_file_system_keeps_by_itself_is_in_nobodys_way(tmp_path, name, en
 @pytest.mark.parametrize("folder", ["packs", "index", "points", "sealed"])
 def test_a_repository_that_has_lost_its_descriptor_is_not_made_anew(tmp_path, folder):
     with create_repository(str(tmp_path)) as repository:
-        repository.store_attachment(b"content", run="run")
+        store_file(repository, b"content", run="run")
     (tmp_path / "vmkeep.json").unlink()
     (tmp_path / folder).mkdir(exist_ok=True)
     before = names(tmp_path)

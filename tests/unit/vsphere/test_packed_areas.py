@@ -35,7 +35,7 @@ class Server(SoapStubAdapter):
         super().__init__(host="none", version="vim.version.version9")
         self.text = text
 
-    def InvokeMethod(self, mo, info, args, outerStub=None):  # noqa: N803
+    def InvokeMethod(self, mo, info, args, **_outer):
         assert (info.wsdlName, args[1:]) == ("QueryChangedDiskAreas", [2000, 0, "52 aa/1"])
         return SoapResponseDeserializer(self).Deserialize(io.BytesIO(self.text), info.result)
 
