@@ -172,6 +172,50 @@ def keys_of(config: Any) -> list[Any]:
 def build(config: Any, options: SpecOptions, around: Surroundings) -> BuiltSpec:
     """Return the spec for ``CreateVM_Task``, and the differences from the saved VM."""
     encrypted = name_of_key(config.keyId) in around.keys
+    version = options.version or config.version
+    networks = around.networks.values()
+    saved_disks = disks_of(config.hardware.device)
+    devices = device_changes(config.hardware.device, _device_rules(config, options, around, encrypted=encrypted))
+    settings, lost_settings = kept_settings(config.extraConfig, devices.renumbered, encrypted=encrypted)
+    spec = _bare_spec(config, options, around, version)
+    spec.deviceChange = list(devices.changes)
+    spec.extraConfig = [*settings, *options_for(_marks(options))]
+    if encrypted:
+        spec.crypto = vim.encryption.CryptoSpecEncrypt(cryptoKeyId=config.keyId)
+    notes = (
+        *(network.note for network in networks if network.note),
+        *devices.notes,
+        *_identity(spec, config, options),
+        *place_settings(spec, config, around.refused),
+        *around.directories.notes,
+        *around.policy_notes,
+        *lost_members(config),
+        *lost_by_lowering(config, version),
+        *_lost_boot_devices(config, devices.made),
+        *lost_settings,
+        *_unencrypted(config, encrypted=encrypted),
+    )
+    return BuiltSpec(
+        spec=spec,
+        notes=notes,
+        datastore=around.datastore,
+        disks=tuple((disk.address, around.disk_datastores.get(disk.key, around.datastore)) for disk in saved_disks),
+        new_disks=new_disks(config.hardware.device, devices.changes),
+        networks=tuple((network.label, network.network.shown) for network in networks),
+        network_ids=tuple(network.network.moref for network in networks),
+        unconnected=tuple(network.label for network in networks if not network.connected),
+        held_back=tuple(network.label for network in networks if network.held_back),
+        mapped=tuple((disk.address, around.luns[disk.key]) for disk in saved_disks if disk.key in around.luns),
+        policies=tuple(_policy_words(config, around)),
+        addresses=settled_addresses(config.hardware.device, devices.made),
+        directories=around.directories.settled,
+        template=bool(config.template),
+        reads_nvram=config.keyId is None or encrypted,
+        efi=config.firmware == "efi",
+    )
+
+
+def _device_rules(config: Any, options: SpecOptions, around: Surroundings, *, encrypted: bool) -> DeviceRules:
     disks = DiskRules(
         physical_rdm=options.physical_rdm,
         rdms=options.rdms,
@@ -182,18 +226,20 @@ def build(config: Any, options: SpecOptions, around: Surroundings) -> BuiltSpec:
         keys=around.keys,
         copied=options.copied,
     )
-    rules = DeviceRules(
+    return DeviceRules(
         keep_addresses=options.keep_addresses,
         taken_addresses=around.taken_addresses,
         disks=disks,
         networks=around.networks,
         isos=around.isos,
     )
-    devices = device_changes(config.hardware.device, rules)
-    spec = vim.vm.ConfigSpec(name=encode_name(options.name), deviceChange=list(devices.changes))
+
+
+def _bare_spec(config: Any, options: SpecOptions, around: Surroundings, version: str) -> Any:
+    """Return the spec of a VM without its devices, its advanced settings and its identity."""
+    spec = vim.vm.ConfigSpec(name=encode_name(options.name))
     if None in around.policies:
         spec.vmProfile = [vim.vm.DefinedProfileSpec(profileId=around.policies[None].id)]
-    version = options.version or config.version
     _copy_members(spec, config, version)
     _copy_hardware(spec, config, version)
     spec.files = vim.vm.FileInfo(
@@ -211,48 +257,13 @@ def build(config: Any, options: SpecOptions, around: Surroundings) -> BuiltSpec:
     spec.cpuAllocation = _without(config.cpuAllocation, "overheadLimit")
     spec.memoryAllocation = _without(config.memoryAllocation, "overheadLimit")
     spec.changeTrackingEnabled = False  # tracking has to be off while the disks are written
-    settings, lost_settings = kept_settings(config.extraConfig, devices.renumbered, encrypted=encrypted)
-    marks = {**(options.claim.settings if options.claim else {}), **({DRILL: options.drill} if options.drill else {})}
-    spec.extraConfig = [*settings, *options_for(marks)]
-    if encrypted:
-        spec.crypto = vim.encryption.CryptoSpecEncrypt(cryptoKeyId=config.keyId)
-    notes = (
-        *devices.notes,
-        *_identity(spec, config, options),
-        *place_settings(spec, config, around.refused),
-        *around.directories.notes,
-        *around.policy_notes,
-        *lost_members(config),
-        *lost_by_lowering(config, version),
-        *_lost_boot_devices(config, devices.made),
-        *lost_settings,
-        *_unencrypted(config, encrypted=encrypted),
-    )
-    return BuiltSpec(
-        spec=spec,
-        notes=(*(network.note for network in around.networks.values() if network.note), *notes),
-        datastore=around.datastore,
-        disks=tuple(
-            (disk.address, around.disk_datastores.get(disk.key, around.datastore))
-            for disk in disks_of(config.hardware.device)
-        ),
-        new_disks=new_disks(config.hardware.device, devices.changes),
-        networks=tuple((network.label, network.network.shown) for network in around.networks.values()),
-        network_ids=tuple(network.network.moref for network in around.networks.values()),
-        unconnected=tuple(network.label for network in around.networks.values() if not network.connected),
-        held_back=tuple(network.label for network in around.networks.values() if network.held_back),
-        mapped=tuple(
-            (disk.address, around.luns[disk.key])
-            for disk in disks_of(config.hardware.device)
-            if disk.key in around.luns
-        ),
-        policies=tuple(_policy_words(config, around)),
-        addresses=settled_addresses(config.hardware.device, devices.made),
-        directories=around.directories.settled,
-        template=bool(config.template),
-        reads_nvram=config.keyId is None or encrypted,
-        efi=config.firmware == "efi",
-    )
+    return spec
+
+
+def _marks(options: SpecOptions) -> dict[str, str]:
+    """Return the advanced settings by which the new VM tells the run or the drill that made it."""
+    claimed = options.claim.settings if options.claim else {}
+    return {**claimed, **({DRILL: options.drill} if options.drill else {})}
 
 
 def _policy_words(config: Any, around: Surroundings) -> Iterator[tuple[str, str]]:
