@@ -41,8 +41,10 @@ Its log says what it waits for and who uses it; `vmkeep limit list` shows all of
 
 ## Clearing and marking tasks
 
-A single `copy_disk` cannot be cleared: its snapshot is gone, and disks of two snapshots make no restore point.
-It says so and fails.
+No task from `plan_disks` to `catalog` can be cleared alone:
+its snapshot is gone, and disks of two snapshots make no restore point.
+Airflow clears `snapshot` with it, which says so and fails before it takes one.
+A point that the run has sealed stays as it is.
 Clear `snapshot` together with everything after it, or trigger a new run.
 
 A task that is marked by hand as a success has left no result, so the run fails.
@@ -251,6 +253,7 @@ with DAG(
     snapshot = SnapshotOperator(
         task_id="snapshot",
         preflight=preflight.output,
+        used_by=("plan_disks", "copy_disk", "catalog"),
         stop_at=dag.param("stop_at"),
         pool=BACKUP_PROXY,
         queue=BACKUP_PROXY,

@@ -12,6 +12,8 @@ from airflow.sdk.exceptions import AirflowFailException
 GOOD = frozenset({"success", "removed"})
 """States in which a task ended well. ``removed``: a mapped task for which the last expansion has no item."""
 
+_ENDED = GOOD | {"failed", "skipped", "upstream_failed"}
+
 PROBLEMS: Final = "problems"
 """Key under which a watch leaves its problems in words, for the task that fails because of them.
 
@@ -47,6 +49,16 @@ def require_good(
         causes = {task: how for task, how in bad.items() if how != "upstream_failed"} or bad
         listed = ", ".join(f"task {task} {how}" for task, how in causes.items())
         raise AirflowFailException(f"the run did not end well: {listed} (see the log of each)")
+
+
+def ended_already(context: Context, task_ids: Collection[str]) -> list[str]:
+    """Return those of some tasks that ended in an earlier try of the run, and that nobody has cleared since."""
+    ended = {_without_index(task) for task, state in task_states(context).items() if state in _ENDED}
+    return [task for task in task_ids if task in ended]
+
+
+def _without_index(task: str) -> str:
+    return re.sub(r"_\d+$", "", task)
 
 
 def _not_good(states: Mapping[str, str | None], also_good: Collection[str]) -> dict[str, str]:

@@ -16,7 +16,7 @@ from vmkeep_airflow.operators.remove_snapshot import RemoveSnapshotOperator
 from vmkeep_airflow.operators.report import ReportOperator
 from vmkeep_airflow.operators.snapshot import SnapshotOperator
 from vmkeep_airflow.operators.verify import VerifyOperator
-from vmkeep_airflow.states import PROBLEMS
+from vmkeep_airflow.states import PROBLEMS, ended_already
 
 STEPS = {
     "preflight": [{}],
@@ -67,6 +67,14 @@ def close(run) -> object:
 
 def test_a_run_whose_steps_all_left_results_is_closed_with_that_of_its_point():
     assert close(Run(states(STEPS), STEPS)) == {"point": "p/1", "vm": "app01"}
+
+
+def test_what_was_not_cleared_with_the_snapshot_is_found_and_what_was_cleared_is_not():
+    found = states(STEPS) | {"plan_disks": None, "catalog": "upstream_failed"}
+    used_by = ("plan_disks", "copy_disk", "catalog")
+    assert ended_already({"ti": Run(found, STEPS)}, used_by) == ["copy_disk", "catalog"]
+    cleared = found | {"copy_disk_0": None, "copy_disk_1": None, "catalog": None}
+    assert ended_already({"ti": Run(cleared, STEPS)}, used_by) == []
 
 
 @pytest.mark.parametrize("task", STEPS)
@@ -130,9 +138,8 @@ def test_a_report_fails_for_the_problems_of_a_watch_that_ended_well_and_keeps_it
 )
 def test_a_step_names_the_one_before_it_that_left_nothing(operator, by, monkeypatch):
     monkeypatch.setattr(operator, "site", lambda: None)
-    ti = SimpleNamespace(dag_id="d", run_id="r", try_number=1, xcom_pull=lambda **ids: None)
     with pytest.raises(AirflowFailException, match=f"task {by} left no result"):
-        operator.execute({"ti": ti})
+        operator.execute({"ti": Run({}, {})})
 
 
 def test_a_result_of_another_version_is_told_from_a_missing_one():

@@ -140,7 +140,8 @@ def _check_complete(pre: Preflight, taken: SnapshotTaken, copies: Sequence[DiskC
     if strangers:
         raise StaleError(
             f"VM {pre.vm.name}: copies of other snapshots ({', '.join(map(str, strangers))}) than {taken.snapshot} are "
-            "in this run; nothing is sealed: trigger a new run instead of clearing single tasks"
+            "in this run; this try seals nothing, and a point that the run has sealed before stays as it is: trigger a "
+            "new run instead of clearing single tasks"
         )
     copied = Counter(copy.disk.key for copy in copies)
     wanted = {disk.key: disk.label for disk in pre.disks if disk.skip is None}
@@ -148,6 +149,6 @@ def _check_complete(pre: Preflight, taken: SnapshotTaken, copies: Sequence[DiskC
     wrong += [f"disk {key}: not asked for" for key in copied if key not in wanted]
     if wrong:
         raise StaleError(
-            f"VM {pre.vm.name}: not every disk was copied exactly once ({', '.join(wrong)}); nothing is sealed: "
+            f"VM {pre.vm.name}: not every disk was copied exactly once ({', '.join(wrong)}); this try seals nothing: "
             "trigger a new run"
         )

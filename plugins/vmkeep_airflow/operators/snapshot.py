@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Any
 
 from airflow.sdk import Context
-from airflow.sdk.exceptions import AirflowTaskTerminated
+from airflow.sdk.exceptions import AirflowFailException, AirflowTaskTerminated
 
 from vmkeep.errors import LimitReachedError, VmKeepError
 from vmkeep.flows.backup_values import Preflight
@@ -17,6 +17,7 @@ from vmkeep.model.wording import counted
 from vmkeep_airflow.dagruns import has_ended, own_dag_run, owner_text, snapshots_of_others
 from vmkeep_airflow.hooks.guest import guest_login
 from vmkeep_airflow.operators.ending import EndingOperator
+from vmkeep_airflow.states import ended_already
 from vmkeep_airflow.steps import HeldStill
 
 
@@ -27,14 +28,17 @@ class SnapshotOperator(EndingOperator):
     snapshot, and the snapshots that an earlier try or ended runs left on this VM.
 
     :param preflight: a ``Preflight`` as a dict. Templated.
+    :param used_by: ids of the tasks that use the snapshot, up to the seal.
     :returns: a ``HeldStill`` as a dict.
+    :raises AirflowFailException: somebody cleared one of those tasks alone, and Airflow this task with it.
     """
 
     template_fields: Sequence[str] = (*EndingOperator.template_fields, "preflight")
 
-    def __init__(self, *, preflight: Any, **kwargs: Any) -> None:
+    def __init__(self, *, preflight: Any, used_by: Collection[str] = (), **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.preflight = preflight
+        self.used_by = used_by
 
     def step(self, context: Context) -> Any:
         """Take the snapshot, under the run key of this try."""
@@ -47,6 +51,8 @@ class SnapshotOperator(EndingOperator):
         owner = own_dag_run(ti)
         for earlier in range(1, ti.try_number):
             self._remove(site, found, owner.run_key(earlier))
+        if ti.try_number > 1:
+            self._require_use(context)
         for left in snapshots_of_others(site, context, moref=found.vm.moref):
             if left.fate is Fate.REMOVE:
                 self._remove(site, found, left.run)
@@ -62,6 +68,15 @@ class SnapshotOperator(EndingOperator):
         self.warn(taken.warnings)
         self.log.info("snapshot %s of %s: %s", taken.snapshot, found.vm.name, taken.consistency)
         return to_plain(HeldStill(preflight=found, taken=taken))
+
+    def _require_use(self, context: Context) -> None:
+        """Fail before the VM is touched, if a task that would use the snapshot keeps what it made of an earlier one."""
+        if kept := ended_already(context, self.used_by):
+            raise AirflowFailException(
+                f"no snapshot is taken, because task {', '.join(kept)} was not cleared, too, and belongs to an earlier "
+                "snapshot of this run; a point that the run has sealed stays as it is: trigger a new run, or clear the "
+                "whole run"
+            )
 
     def _remove(self, site: Site, found: Preflight, run: str) -> None:
         from vmkeep.flows import backup

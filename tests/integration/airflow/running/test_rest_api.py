@@ -59,8 +59,19 @@ def test_a_run_is_closed_again_without_a_second_event(api, backed_up):
     assert events_of(api, backed_up) == events
 
 
-def test_a_cleared_copy_seals_no_mix_and_a_run_cleared_whole_makes_its_own_point(api, control, site, backed_up):
+def test_a_cleared_task_seals_no_mix_takes_no_snapshot_and_a_run_cleared_whole_makes_its_own_point(
+    api, control, site, backed_up
+):
     before = points(site)
+    touched = snapshots_taken(control)
+    api.clear("vm_backup", backed_up, "catalog")
+    assert api.wait("vm_backup", backed_up, seconds=HANG) == "failed"
+    (refused,) = [task for task in api.tasks("vm_backup", backed_up) if task["state"] == "failed"]
+    told = api.log("vm_backup", refused)
+    assert "because task plan_disks, copy_disk was not cleared, too" in told
+    assert "a point that the run has sealed stays as it is" in told
+    assert points(site) == before
+
     body = {
         "dry_run": False, "dag_run_id": backed_up, "task_ids": [["copy_disk", 1]], "include_downstream": True,
         "only_failed": False, "reset_dag_runs": True,
@@ -68,9 +79,10 @@ def test_a_cleared_copy_seals_no_mix_and_a_run_cleared_whole_makes_its_own_point
     api.call("POST", "/api/v2/dags/vm_backup/clearTaskInstances", body)
     assert api.wait("vm_backup", backed_up, seconds=HANG) == "failed"
     failed = {task["task_id"]: task for task in api.tasks("vm_backup", backed_up) if task["state"] == "failed"}
-    assert set(failed) == {"copy_disk", "close_run"}
-    assert "is gone; start a new run" in api.log("vm_backup", failed["copy_disk"])
+    assert set(failed) == {"snapshot", "close_run"}
+    assert "task plan_disks, copy_disk was not cleared, too" in api.log("vm_backup", failed["snapshot"])
     assert points(site) == before
+    assert snapshots_taken(control) == touched
     assert_nothing_is_left(control)
 
     api.call("POST", f"/api/v2/dags/vm_backup/dagRuns/{backed_up}/clear", {"dry_run": False})
@@ -82,6 +94,12 @@ def test_a_cleared_copy_seals_no_mix_and_a_run_cleared_whole_makes_its_own_point
 def points(site) -> set[str]:
     with open_repository(site.repository) as repository:
         return set(repository.point_refs())
+
+
+def snapshots_taken(control) -> int:
+    """Return how many snapshots somebody has asked the lab for."""
+    calls = control.call("GET", "/state")["calls"]
+    return sum(count for method, count in calls.items() if method.startswith("CreateSnapshot"))
 
 
 def assert_nothing_is_left(control) -> None:
