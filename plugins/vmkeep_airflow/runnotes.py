@@ -91,7 +91,8 @@ def _tell_restore(dag_run: DagRun) -> None:
     if dag_run.dag_id not in ("vm_restore", "disk_attach") or not is_ours(dag_run):
         return
     if dag_run.dag_id == "disk_attach":
-        lines = refused(result_of(dag_run, "attach"))
+        result = result_of(dag_run, "attach")
+        lines = [*refused(result), *attached(result)]
     else:
         plan = result_of(dag_run, "plan")
         _name_vm(dag_run, plan)
@@ -167,6 +168,17 @@ def put_back(restored: Mapping[str, Any]) -> list[str]:
         return []
     written = f"{counted(restored['disks_written'], 'disk')}: {size(restored['bytes_written'])} written"
     return [f"{written}, {size(restored['bytes_zeroed'])} zeroed"]
+
+
+def attached(result: Mapping[str, Any]) -> list[str]:
+    """Return the lines about the disks that a VM got.
+
+    :param result: an ``Attached`` as a dict; without disks: the run only planned.
+    """
+    if not result.get("disks"):
+        return []
+    lines = [f"{new['disk']} is {new['address']} of {result['vm']['name']}" for new in result["disks"]]
+    return [*lines, f"{counted(len(lines), 'disk')}: {size(result['bytes_written'])} written"]
 
 
 def way_back(restored: Mapping[str, Any]) -> list[str]:

@@ -47,6 +47,17 @@ class Airflow:
     why: str = "no such folder"
     result: Any = None
     refusal: int = 0
+    started: str = ""
+    """State of the run that carries the plan out; empty: there is none."""
+
+    def restore(self) -> dict[str, Any]:
+        """Return the run that carries the plan out."""
+        at = "2026-11-28T08:00:00Z"
+        return {
+            "state": self.started, "conf": {**self.conf, "dry_run": False}, "triggering_user_name": "anna",
+            "note": "web01 to copy01\nFailed at task plan: no such folder", "start_date": at,
+            "end_date": None if self.started == "running" else at,
+        }  # fmt: skip
 
     def app(self) -> FastAPI:
         outer = FastAPI()
@@ -62,8 +73,11 @@ class Airflow:
 
         @outer.get(runs + "/{run_id}")
         def run(run_id: str) -> Any:
-            if run_id == "gone":
+            is_restore = run_id.startswith("restore__")
+            if run_id == "gone" or (is_restore and not self.started):
                 return JSONResponse({"detail": "no such run"}, 404)
+            if is_restore:
+                return self.restore()
             return {"state": "success", "conf": self.conf, "triggering_user_name": "anna"}
 
         @outer.get(runs + "/{run_id}/taskInstances/{task}")
@@ -191,7 +205,7 @@ def test_who_may_only_look_gets_no_page_of_the_wizard(wizard, point):
     as_role(wizard, "viewer")
     kept = "vm_restore/plan__1"
     paths = [f"restore/{point.id}", f"restore/{point.id}/new", f"restore-plans/{kept}", f"restores/{kept}"]
-    for path in (*paths, f"api/restore/{point.id}/new", f"api/restore-plans/{kept}"):
+    for path in (*paths, f"api/restore/{point.id}/new", f"api/restore-plans/{kept}", f"api/restores/{kept}"):
         assert wizard.get(f"/vmkeep/{path}").status_code == 403, path
     assert f"/restore/{point.id}" not in wizard.get("/vmkeep/vms/key-web01").text
 
@@ -228,10 +242,30 @@ def test_a_shown_plan_is_started_once_with_its_own_params_and_its_digest(wizard,
     assert again.headers["location"] == answer.headers["location"]
     airflow.refusal = 403
     assert wizard.post("/vmkeep/restore-plans/vm_restore/plan__7", headers=OWN).status_code == 403
-    page = wizard.get(answer.headers["location"])
-    assert 'href="/dags/vm_restore/runs/restore__7"' in page.text
-    for other in ("vm_restore/gone", "vm_backup/restore__7"):
-        assert wizard.get(f"/vmkeep/restores/{other}").status_code == 404, "nothing has started"
+    assert wizard.get(answer.headers["location"]).status_code == 404, "nothing has started"
+
+
+def test_a_started_plan_leads_to_its_restore_which_tells_how_it_goes(wizard, airflow):
+    as_role(wizard, "user")
+    airflow.conf |= {"new_name": "copy01"}
+    airflow.result = to_plain(planned())
+    plan, place = "/vmkeep/restore-plans/vm_restore/plan__7", "/vmkeep/restores/vm_restore/restore__7"
+    for state, said in (("running", "at work"), ("failed", "has failed"), ("success", "has ended well")):
+        airflow.started = state
+        shown = wizard.get(plan).text
+        assert f'href="{place}"' in shown
+        assert "Start the restore" not in shown
+        again = wizard.post(plan, headers=OWN)
+        assert (again.status_code, again.headers["location"]) == (303, place)
+        page = wizard.get(place)
+        assert page.status_code == 200, page.text
+        assert said in page.text
+        assert 'href="/dags/vm_restore/runs/restore__7"' in page.text
+        told = wizard.get(place.replace("/vmkeep/", "/vmkeep/api/")).json()
+        assert (told["run_id"], told["lines"]) == ("restore__7", ["Failed at task plan: no such folder"])
+    assert airflow.asked == [], "a plan is started once"
+    for other in ("vm_restore/gone", "vm_backup/restore__7", "vm_restore/plan__7"):
+        assert wizard.get(f"/vmkeep/restores/{other}").status_code == 404, other
 
 
 @pytest.mark.parametrize(("as_shown", "scans"), [("", 1), ("digest", 0)])

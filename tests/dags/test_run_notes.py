@@ -10,7 +10,7 @@ from tests.unit.web.wizards import planned
 from vmkeep.flows.backup_values import Sealed
 from vmkeep.model.job import to_plain
 from vmkeep_airflow import runnotes
-from vmkeep_airflow.runnotes import alarm, put_back, reached, ways
+from vmkeep_airflow.runnotes import alarm, attached, put_back, reached, ways
 from vmkeep_airflow.tasknotes import copied, written
 
 SEALED = {
@@ -82,3 +82,10 @@ def test_the_note_of_a_restore_names_its_vm_and_tells_the_bytes(monkeypatch, bef
 
 def test_a_restore_that_wrote_nothing_tells_no_bytes():
     assert put_back({}) == put_back({**RESTORED, "disks_written": 0}) == []
+
+
+def test_the_note_of_attached_disks_names_each_with_its_place():
+    new = {"disk": "Hard disk 2", "address": "scsi0:3", "file_name": "[ds] a.vmdk", "capacity": 1}
+    result = {"vm": {"moref": "vm-1", "name": "web01"}, "disks": [new], "bytes_written": 1 << 20}
+    assert attached(result) == ["Hard disk 2 is scsi0:3 of web01", "1 disk: 1.0 MiB written"]
+    assert attached({"lines": ["a plan"], "dry_run": True}) == []

@@ -2,10 +2,11 @@
 
 A view model is a frozen value that holds every word and number of its page. So the page and its JSON twin tell the
 same, and tests look at values. ``fleet``, ``vm``, ``hardware``, ``policies``, ``recoveries`` and ``capacity`` make the
-models, ``charts`` draws inline SVG, ``forms``, ``restore_fields``, ``restore`` and ``restore_plan`` are the restore
-wizard, ``files`` is the browser of a point's files, ``running`` is everything in ``work``, ``windows`` is one day's
-windows, drawn by ``day_bars``, ``audit`` is who did what, in the words of ``audit_words``, ``states`` has the words of
-states, ``words`` writes times, sizes and names, and ``rendering`` fills the templates.
+models, ``charts`` draws inline SVG, ``forms``, ``restore_fields``, ``restore``, ``restore_plan`` and
+``restore_started`` are the restore wizard, ``files`` is the browser of a point's files, ``running`` is everything in
+``work``, with ``task_rows``, ``windows`` is one day's windows, drawn by ``day_bars``, ``audit`` is who did what, in the
+words of ``audit_words``, ``states`` has the words of states, ``words`` writes times, sizes and names, and ``rendering``
+fills the templates.
 Nothing here knows Airflow, a request or a clock.
 """
 
@@ -63,8 +64,9 @@ from vmkeep.web.restore_plan import (
     restore_plan_page,
     state_of,
 )
+from vmkeep.web.restore_started import RestoreRun, RestoreStartedPage, restore_started_page
 from vmkeep.web.running import RUNS, TASKS, RunningPage, RunsShown, running_page
-from vmkeep.web.states import VmState
+from vmkeep.web.states import RestoreState, VmState
 from vmkeep.web.vm import POINTS_A_PAGE, VmPage, vm_page
 from vmkeep.web.warnings import WarningsPage, warnings_page
 from vmkeep.web.window_groups import BackupGroup, ListedBackups, WindowBackup, WindowPlanned, WindowSeen
@@ -117,6 +119,9 @@ __all__ = [
     "RestoreForm",
     "RestoreKind",
     "RestorePlanPage",
+    "RestoreRun",
+    "RestoreStartedPage",
+    "RestoreState",
     "RunningPage",
     "RunsShown",
     "SnapshotAtWork",
@@ -158,6 +163,7 @@ __all__ = [
     "render",
     "repositories_page",
     "restore_plan_page",
+    "restore_started_page",
     "running_page",
     "said_in_form",
     "state_of",

@@ -31,6 +31,8 @@ class PlanState(StrEnum):
     READY = "ready"
     NOTHING = "nothing"
     """There is nothing to do."""
+    STARTED = "started"
+    """Somebody has started it, so that a run carries it out or has done so."""
     REFUSED = "refused"
 
     @property
@@ -45,6 +47,7 @@ _SENTENCES: Final = {
     PlanState.AGAIN: "A try failed, and the next one comes by itself. The log says why.",
     PlanState.READY: "This is what will be done. Nothing was changed so far.",
     PlanState.NOTHING: "There is nothing to do.",
+    PlanState.STARTED: "This plan was started, and is not started again. This is what its run was to do.",
     PlanState.REFUSED: "The restore cannot be done like this. Nothing was changed.",
 }
 _OF_TASK: Final = {
@@ -69,6 +72,8 @@ class PlanRun:
     """``None``: there is none yet."""
     failure: str = ""
     """The reason of the task's failure; empty: it left none."""
+    started: str = ""
+    """Id of the run that carries the plan out; empty: nobody has started it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +100,8 @@ class RestorePlanPage:
     """Everything that does not carry over, and other things to know before the start."""
     overwrites: bool
     failure: str
+    started: str
+    """Id of the run that carries the plan out; empty: nobody has started it."""
     may_start: bool
     why_not: str
     """The reason why this user may not start it; empty: the user may, or it is not ready."""
@@ -109,6 +116,8 @@ def kind_of(dag_id: str, conf: Mapping[str, Any]) -> RestoreKind:
 
 def state_of(run: PlanRun) -> PlanState:
     """Return how far a plan is."""
+    if run.started:
+        return PlanState.STARTED
     if isinstance(run.result, RestorePlan) and run.result.nothing_to_do:
         return PlanState.NOTHING
     found = _OF_TASK.get(run.task_state or "", PlanState.WAITING)
@@ -164,6 +173,7 @@ def restore_plan_page(
         warnings=tuple(plain(in_words(line)) for line in warnings),
         overwrites=over,
         failure=plain(in_words(failure)) if state is PlanState.REFUSED else "",
+        started=run.started,
         may_start=state is PlanState.READY and not why_not,
         why_not=why_not,
     )

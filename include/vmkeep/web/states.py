@@ -1,4 +1,4 @@
-"""The states that pages show of VMs, tasks and windows: for each a value for programs, words and a tone for people."""
+"""The states that pages show of VMs, tasks, restores and windows: each with a value, with words, and with a tone."""
 
 from __future__ import annotations
 
@@ -68,6 +68,22 @@ class TaskState(ShownState):
     FOR_ROOM = "for room", "waits for room", "calm"
     FOR_RETRY = "for retry", "waits for its next try", "warn"
     FOR_ANSWER = "for answer", "waits for an answer", "warn"
+
+
+class RestoreState(ShownState):
+    """How far a restore is that somebody has started."""
+
+    WAITING = "waiting", "waits to begin", "calm", "The restore waits to begin."
+    AT_WORK = "at work", "at work", "good", "The restore is at work."
+    ASKING = "asking", "waits for an answer", "warn", "The restore has a question, and goes on once somebody answers."
+    DONE = "done", "done", "good", "The restore has ended well."
+    NOTHING = "nothing", "nothing restored", "warn", "The run has ended, and restored nothing."
+    FAILED = "failed", "failed", "bad", "The restore has failed."
+
+    @property
+    def moves(self) -> bool:
+        """Whether it changes by itself."""
+        return self in (RestoreState.WAITING, RestoreState.AT_WORK, RestoreState.ASKING)
 
 
 class WindowState(ShownState):

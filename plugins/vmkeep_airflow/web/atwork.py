@@ -14,18 +14,15 @@ from airflow.models.dag import DagTag
 from airflow.models.pool import Pool
 from airflow.models.task_state_store import TaskStateStoreModel
 from airflow.models.taskinstance import TaskInstance
-from airflow.models.xcom import XComModel
 from airflow.utils.session import create_session
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session, selectinload
 
 from vmkeep.model.job import TaskProgress, from_plain
-from vmkeep.model.wording import named_apart
 from vmkeep.web import RUNS, TASKS, WORKING_STATES, PoolUse, SnapshotAtWork, WorkRun, WorkTask
 from vmkeep_airflow.liveprogress import KEY
-from vmkeep_airflow.policies import PREFIX
-from vmkeep_airflow.runnotes import restore_subject, subject
 from vmkeep_airflow.web.access import may_with_runs
+from vmkeep_airflow.web.runnames import about_of, names_of, results_of
 
 _TAG: Final = "vmkeep"
 """Every DAG of ours has this tag."""
@@ -86,6 +83,13 @@ def find_work(user: Any, now: datetime) -> WorkFound:
         )
 
 
+def find_tasks(dag_id: str, run_id: str) -> RunTasks:
+    """Return the tasks of a run that have not ended. Whoever asks has made sure that the user may see the run."""
+    with create_session() as session:
+        run = session.scalar(select(DagRun).where(DagRun.dag_id == dag_id, DagRun.run_id == run_id))
+        return RunTasks() if run is None else _tasks(session, [run])[run.id]
+
+
 def find_run(user: Any, dag_id: str, run_id: str) -> tuple[str, bool] | None:
     """Return the VM, point or policy of a run, and whether the user may stop it; ``None``: no such run is in work."""
     with create_session() as session:
@@ -97,44 +101,8 @@ def find_run(user: Any, dag_id: str, run_id: str) -> tuple[str, bool] | None:
         return names_of(session, [run]).get(run.id) or about_of(run), may_with_runs(user, "PUT", dag_id)
 
 
-def about_of(run: DagRun) -> str:
-    """Return the VM, point or policy of a run, as far as the run itself tells; maybe empty."""
-    if run.dag_id.startswith(PREFIX):
-        return f"policy {run.dag_id.removeprefix(PREFIX)}"
-    first = (run.note or "").partition("\n")[0]
-    return first or subject(run.dag_id, run.conf or {}) or ""
-
-
-def names_of(session: Session, runs: Sequence[DagRun]) -> dict[int, str]:
-    """Return the names of the VMs of backups and restores, as their first tasks have found them, by the runs' ids.
-
-    Two VMs of one name that are backed up have their managed object ids beside it.
-    """
-    found = results_of(session, [run.id for run in runs if run.dag_id == "vm_backup"], "preflight")
-    vms = {run: value.get("vm", {}) for run, value in found.items()}
-    names = named_apart({run: (str(vm["name"]), str(vm.get("moref"))) for run, vm in vms.items() if vm.get("name")})
-    plans = results_of(session, [run.id for run in runs if run.dag_id == "vm_restore"], "plan")
-    restores = {
-        run: restore_subject(plan["vm"]["name"], plan["point"], plan["target_name"])
-        for run, plan in plans.items()
-        if plan.get("vm")
-    }
-    return names | {run: str(name) for run, name in restores.items() if name}
-
-
-def results_of(session: Session, runs: Collection[int], task: str) -> dict[int, Mapping[str, Any]]:
-    """Return the results of a task by the ids of its runs."""
-    if not runs:
-        return {}
-    wanted = select(XComModel.dag_run_id, XComModel.value).where(
-        XComModel.dag_run_id.in_(runs), XComModel.task_id == task, XComModel.key == "return_value"
-    )
-    found = {each.dag_run_id: XComModel.deserialize_value(each) for each in session.execute(wanted)}
-    return {run: value for run, value in found.items() if isinstance(value, Mapping)}
-
-
 @dataclass(slots=True)
-class _OfRun:
+class RunTasks:
     """The tasks of one run that have not ended."""
 
     tasks: list[WorkTask] = field(default_factory=list)
@@ -143,13 +111,13 @@ class _OfRun:
     disks_done: int = 0
 
 
-def _tasks(session: Session, runs: Sequence[DagRun]) -> defaultdict[int, _OfRun]:
+def _tasks(session: Session, runs: Sequence[DagRun]) -> defaultdict[int, RunTasks]:
     """Return the tasks of runs by the runs' ids.
 
     A run may have a thousand tasks that wait, one for each point. So those at work go first, and the rest is counted.
     """
     ids = [run.id for run in runs if run.state == "running"]
-    found: defaultdict[int, _OfRun] = defaultdict(_OfRun)
+    found: defaultdict[int, RunTasks] = defaultdict(RunTasks)
     ti = TaskInstance
     of_run = (ti.dag_id == DagRun.dag_id) & (ti.run_id == DagRun.run_id)
     order = (ti.start_date.is_(None), ti.start_date, ti.task_id, ti.map_index)

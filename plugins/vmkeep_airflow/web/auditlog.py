@@ -38,7 +38,7 @@ from vmkeep.web import (
 from vmkeep_airflow.hooks.repository import RepositoryHook
 from vmkeep_airflow.hooks.vsphere import VsphereHook
 from vmkeep_airflow.web.access import may_with_runs
-from vmkeep_airflow.web.atwork import about_of, names_of
+from vmkeep_airflow.web.runnames import about_of, names_of
 
 _TAG: Final = "vmkeep"
 _SEVERAL: Final = "~"

@@ -29,7 +29,7 @@ from vmkeep_airflow.missedwindows import KEY, Memory, times_since
 from vmkeep_airflow.policies import PREFIX, policy_files
 from vmkeep_airflow.vmruns import run_id_of
 from vmkeep_airflow.web.access import may_with_runs
-from vmkeep_airflow.web.atwork import results_of
+from vmkeep_airflow.web.runnames import results_of
 from vmkeep_airflow.windowruns import Ending, Outcome
 
 _EARLIER: Final = timedelta(days=2)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any, Final
 
 from fastapi import HTTPException, status
@@ -13,12 +14,16 @@ from vmkeep.errors import NotFoundError
 from vmkeep.flows.attach_values import AttachPreview
 from vmkeep.flows.restore_values import RestorePlan
 from vmkeep.model.job import from_plain
-from vmkeep.web import PLANNED_BY, PlanRun
+from vmkeep.web import PLANNED_BY, PlanRun, RestoreRun
 from vmkeep_airflow.causes import KEY as FAILURE
+from vmkeep_airflow.web.atwork import find_tasks
 from vmkeep_airflow.web.ownapi import Answer, OwnApi
 from vmkeep_airflow.wizardplans import PLAN
 
 _RESTORE: Final = "restore__"
+"""Beginning of the id of each run that carries out a plan of the wizard."""
+_FINISHED_BY: Final = {"vm_restore": "finish", "disk_attach": "attach"}
+"""The task whose result says that something was restored, by DAG."""
 
 
 def start_plan(api: OwnApi, dag_id: str, conf: Mapping[str, Any], *, note: str) -> Answer:
@@ -30,12 +35,22 @@ def start_plan(api: OwnApi, dag_id: str, conf: Mapping[str, Any], *, note: str) 
     return _trigger(api, dag_id, run_id, conf, note)
 
 
+def run_of_plan(run_id: str) -> str:
+    """Return the id of the one run that carries out what a run has planned."""
+    return f"{_RESTORE}{run_id.removeprefix(PLAN)}"
+
+
+def plan_of_run(run_id: str) -> str:
+    """Return the id of the run that has planned what a run of the wizard does; empty: it is none of the wizard."""
+    return f"{PLAN}{run_id.removeprefix(_RESTORE)}" if run_id.startswith(_RESTORE) else ""
+
+
 def start_restore(api: OwnApi, planned: PlanRun, conf: Mapping[str, Any], *, note: str) -> str:
     """Trigger the run that does what a run has planned; return its id. A second call triggers no second run.
 
     :raises HTTPException: Airflow refuses it, with Airflow's reason.
     """
-    run_id = f"{_RESTORE}{planned.run_id.removeprefix(PLAN)}"
+    run_id = run_of_plan(planned.run_id)
     answer = _trigger(api, planned.dag_id, run_id, conf, note)
     if not answer.is_good and answer.code != status.HTTP_409_CONFLICT:
         raise HTTPException(answer.code, f"Airflow did not start the restore: {answer.why}")
@@ -58,6 +73,7 @@ def load_plan_run(api: OwnApi, dag_id: str, run_id: str) -> PlanRun:
     told = _asked(api, "dags", dag_id, "dagRuns", run_id, "taskInstances", task)
     result = _left(api, dag_id, run_id, task, "return_value") if told.get("state") == "success" else None
     failure = _left(api, dag_id, run_id, task, FAILURE) if told.get("state") in ("failed", "skipped") else None
+    started = _is_started(api, dag_id, run_id) if told.get("state") == "success" else False
     return PlanRun(
         dag_id=dag_id,
         run_id=run_id,
@@ -67,18 +83,47 @@ def load_plan_run(api: OwnApi, dag_id: str, run_id: str) -> PlanRun:
         by=str(run.get("triggering_user_name") or ""),
         result=_read(dag_id, result) if isinstance(result, Mapping) and result else None,
         failure=str(failure.get("why", "")) if isinstance(failure, Mapping) else "",
+        started=run_of_plan(run_id) if started else "",
     )
 
 
-def load_conf(api: OwnApi, dag_id: str, run_id: str) -> Mapping[str, Any]:
-    """Return the params of a run that restores.
+def load_restore_run(api: OwnApi, dag_id: str, run_id: str) -> RestoreRun:
+    """Return a run that restores, with the tasks that have not ended.
 
-    :raises NotFoundError: it has none of this id.
+    :raises NotFoundError: Airflow has no such run, or it only plans.
     :raises HTTPException: Airflow refuses to tell of it, with Airflow's reason.
     """
-    if dag_id not in PLANNED_BY:
+    if dag_id not in _FINISHED_BY:
         raise NotFoundError(f"'{dag_id}' is no DAG that restores")
-    return dict(_asked(api, "dags", dag_id, "dagRuns", run_id).get("conf") or {})
+    run = _asked(api, "dags", dag_id, "dagRuns", run_id)
+    conf = run.get("conf") or {}
+    if conf.get("dry_run"):
+        raise NotFoundError(f"{run_id} only plans, and restores nothing")
+    state = str(run.get("state"))
+    result = _left(api, dag_id, run_id, _FINISHED_BY[dag_id], "return_value") if state == "success" else None
+    work = find_tasks(dag_id, run_id)
+    return RestoreRun(
+        dag_id=dag_id,
+        run_id=run_id,
+        conf=conf,
+        state=state,
+        by=str(run.get("triggering_user_name") or ""),
+        note=str(run.get("note") or ""),
+        since=_time(run.get("start_date")),
+        ended=_time(run.get("end_date")),
+        has_restored=bool(result),
+        tasks=tuple(work.tasks),
+        more_tasks=work.number - len(work.tasks),
+        disks_done=work.disks_done,
+    )
+
+
+def _time(text: object) -> datetime | None:
+    return datetime.fromisoformat(str(text)) if text else None
+
+
+def _is_started(api: OwnApi, dag_id: str, run_id: str) -> bool:
+    return api.get("dags", dag_id, "dagRuns", run_of_plan(run_id)).is_good
 
 
 def _read(dag_id: str, result: Mapping[str, Any]) -> RestorePlan | AttachPreview:

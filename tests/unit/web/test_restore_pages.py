@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
@@ -20,6 +21,9 @@ from vmkeep.web import (
     PlanRun,
     PlanState,
     RestoreKind,
+    RestoreRun,
+    RestoreState,
+    WorkTask,
     checked,
     conf_of,
     faults_of,
@@ -31,6 +35,7 @@ from vmkeep.web import (
     refused,
     render,
     restore_plan_page,
+    restore_started_page,
     said_in_form,
     state_of,
     without_dry_run,
@@ -308,3 +313,62 @@ def test_the_run_that_restores_has_the_params_of_the_plan():
         "point": "p", "dry_run": False, "as_shown": "d",
     }  # fmt: skip
     assert "as_shown" not in without_dry_run({"dry_run": True}, as_shown="")
+
+
+def test_a_plan_that_was_started_is_not_offered_again_and_leads_to_its_restore():
+    run = replace(run_of(planned(over=True)), started="restore__1")
+    page = restore_plan_page(run, overwritten=["it is running"], may_overwrite=True)
+    assert (page.state, page.may_start, page.state.moves) == (PlanState.STARTED, False, False)
+    text = render("restore_plan.html", FRAME, page=page)
+    assert 'href="/air/vmkeep/restores/vm_restore/restore__1"' in text
+    for untrue in ("Nothing was changed", "is written over</h2>", "<button"):
+        assert untrue not in text, "it may have been carried out"
+
+
+def task(state="running"):
+    return WorkTask(
+        task="write_disk", map_index=0, name="Hard disk 1", state=state, pool="p", host="h", begun_at=NOW,
+        heartbeat_at=NOW, progress=None, told_at=None,
+    )  # fmt: skip
+
+
+def restore_of(state, *, tasks=(), has_restored=False, **changed):
+    ended = {"success": NOW, "failed": NOW}.get(state)
+    given = {
+        "dag_id": "vm_restore", "run_id": "restore__1", "conf": {"new_name": "new01"}, "state": state, "by": "anna",
+        "note": "web01 to new01", "since": None if state == "queued" else NOW - timedelta(minutes=3), "ended": ended,
+        "has_restored": has_restored, "tasks": tasks,
+    }  # fmt: skip
+    return RestoreRun(**(given | changed))
+
+
+@pytest.mark.parametrize(
+    ("run", "state"),
+    [
+        (restore_of("queued"), RestoreState.WAITING),
+        (restore_of("running"), RestoreState.AT_WORK),
+        (restore_of("running", tasks=(task(),)), RestoreState.AT_WORK),
+        (restore_of("running", tasks=(task("awaiting_input"),)), RestoreState.ASKING),
+        (restore_of("success", has_restored=True), RestoreState.DONE),
+        (restore_of("success"), RestoreState.NOTHING),  # the target was there, and was kept
+        (restore_of("failed", tasks=(task(),)), RestoreState.FAILED),
+    ],
+)
+def test_a_started_restore_tells_how_far_it_is_until_it_has_ended(run, state, point):
+    page = restore_started_page(run, now=NOW, head=head_of(point, NOW), may_stop=True)
+    assert (page.state, page.may_stop) == (state, state.moves)
+    text = render("restore_started.html", FRAME, page=page, plan="plan__1")
+    assert page.sentence in text
+    assert ("data-ended" in text) is not state.moves, "a page that has ended is not asked for again"
+    assert ("required_actions" in text) is (state is RestoreState.ASKING)
+    assert ("Hard disk 1" in text) is bool(run.tasks and state.moves)
+    assert ("plan again" in text) is (state in (RestoreState.NOTHING, RestoreState.FAILED))
+
+
+def test_a_restore_that_failed_shows_its_task_and_cause_harmless():
+    note = f"web01 to new01\nFailed at task plan: {HOSTILE}"
+    text = render("restore_started.html", FRAME, page=restore_started_page(restore_of("failed", note=note), now=NOW),
+                  plan="")  # fmt: skip
+    assert "Failed at task plan: " in text
+    assert "<img" not in text
+    assert "after 3 min" in text

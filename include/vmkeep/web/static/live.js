@@ -1,4 +1,5 @@
 // Replaces the part of a page that is under way by a fresh one, every few seconds, unless somebody pauses it.
+// It stops once the fresh one says that all has ended.
 // The rest of the page stays, so that nobody loses what is typed there.
 (function () {
   "use strict";
@@ -6,6 +7,7 @@
   if (!live || !window.fetch || !window.DOMParser) { return; }
   var every = 1000 * Number(live.getAttribute("data-every"));
   var paused = false;
+  var ended = false;
   var bar = document.createElement("p");
   bar.className = "refresh";
   var button = document.createElement("button");
@@ -31,6 +33,7 @@
   }
   function place(text) {
     var fresh = new DOMParser().parseFromString(text, "text/html").getElementById("live");
+    if (fresh && fresh.hasAttribute("data-ended")) { ended = true; bar.remove(); }
     if (!fresh) { throw new Error("the answer is another page"); }
     var held = document.activeElement;
     var href = held && live.contains(held) ? held.getAttribute("href") : null;
@@ -59,7 +62,7 @@
         live.classList.add("old");
         said.textContent = "This page is not fresh any more, because the server gave no good answer (" + error.message + "). It is asked again.";
       })
-      .then(function () { window.setTimeout(turn, every); });
+      .then(function () { if (!ended) { window.setTimeout(turn, every); } });
   }
   show();
   window.setTimeout(turn, every);

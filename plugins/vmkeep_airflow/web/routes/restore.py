@@ -26,6 +26,7 @@ from vmkeep.web import (
     RestoreForm,
     RestoreKind,
     RestorePlanPage,
+    RestoreStartedPage,
     checked,
     conf_of,
     faults_of,
@@ -39,17 +40,18 @@ from vmkeep.web import (
     plain,
     refused,
     restore_plan_page,
+    restore_started_page,
     said_in_form,
     without_dry_run,
 )
 from vmkeep_airflow.choicewords import WORDS
 from vmkeep_airflow.links import point_id_of
 from vmkeep_airflow.runnotes import restore_subject
-from vmkeep_airflow.web.access import Operator, may_administer, operator
+from vmkeep_airflow.web.access import Operator, may_administer, may_with_runs, operator
 from vmkeep_airflow.web.frame import LONGEST, answer_router, data, html, page_router
-from vmkeep_airflow.web.ownapi import OwnApiDep
+from vmkeep_airflow.web.ownapi import OwnApi, OwnApiDep
 from vmkeep_airflow.web.paths import own_path
-from vmkeep_airflow.web.planruns import load_conf, load_plan_run, start_plan, start_restore
+from vmkeep_airflow.web.planruns import load_plan_run, load_restore_run, plan_of_run, start_plan, start_restore
 from vmkeep_airflow.web.repositories import connection_to, load_machine
 from vmkeep_airflow.web.sentforms import SentForm
 from vmkeep_airflow.web.sources import load_point
@@ -116,6 +118,8 @@ def show_plan(user: Operator, api: OwnApiDep, dag_id: str, run_id: str) -> HTMLR
 def start(user: Operator, api: OwnApiDep, dag_id: str, run_id: str) -> Response:
     """Start the restore that a plan shows, and lead to its run."""
     planned = load_plan_run(api, dag_id, run_id)
+    if planned.started:
+        return RedirectResponse(own_path("restores", dag_id, planned.started), status.HTTP_303_SEE_OTHER)
     page = restore_plan_page(planned, may_overwrite=_may_overwrite(user, planned))
     if page.why_not:
         raise HTTPException(status.HTTP_403_FORBIDDEN, page.why_not)
@@ -130,10 +134,9 @@ def start(user: Operator, api: OwnApiDep, dag_id: str, run_id: str) -> Response:
 
 @pages.get("/restores/{dag_id}/{run_id}")
 def show_started(user: Operator, api: OwnApiDep, dag_id: str, run_id: str) -> HTMLResponse:
-    """Say that a restore has started, and lead to its run."""
-    point = _point_of(load_conf(api, dag_id, run_id))
-    head = head_of(point, now()) if point is not None else None
-    return html("restore_started.html", user, dag_id=dag_id, run_id=run_id, point=head)
+    """Show how far a restore is that has started, and how it ended."""
+    page = _started(user, api, dag_id, run_id)
+    return html("restore_started.html", user, page=page, plan=plan_of_run(run_id))
 
 
 @answers.get(
@@ -151,6 +154,19 @@ def tell_form(user: Operator, point_id: str, kind: RestoreKind, vsphere: _Vspher
 def tell_plan(user: Operator, api: OwnApiDep, dag_id: str, run_id: str) -> Response:
     """Return a plan as data, or how far it is."""
     return data(_plan(user, load_plan_run(api, dag_id, run_id)))
+
+
+@answers.get("/restores/{dag_id}/{run_id}", response_model=RestoreStartedPage, summary="How far a restore is")
+def tell_started(user: Operator, api: OwnApiDep, dag_id: str, run_id: str) -> Response:
+    """Return as data how far a restore is, or how it ended."""
+    return data(_started(user, api, dag_id, run_id))
+
+
+def _started(user: object, api: OwnApi, dag_id: str, run_id: str) -> RestoreStartedPage:
+    run, at = load_restore_run(api, dag_id, run_id), now()
+    point = _point_of(run.conf)
+    head = head_of(point, at) if point is not None else None
+    return restore_started_page(run, now=at, head=head, may_stop=may_with_runs(user, "PUT", dag_id))
 
 
 def _form(point: ListedPoint, kind: RestoreKind, vsphere: str, user: object, sent: Given | None) -> RestoreForm:
@@ -211,7 +227,7 @@ def _again(user: object, page: RestoreForm) -> HTMLResponse:
 
 def _plan(user: object, planned: PlanRun) -> RestorePlanPage:
     lines: tuple[str, ...] = ()
-    if isinstance(planned.result, RestorePlan) and overwrites(planned):
+    if isinstance(planned.result, RestorePlan) and overwrites(planned) and not planned.started:
         conf = planned.conf
         found = load_overwritten(
             planned.result, vsphere=str(conf.get("vsphere")), repository=str(conf.get("repository"))

@@ -14,8 +14,8 @@ from playwright.sync_api import Page
 
 from tests.browsing import expect
 from tests.command_line import run_here
-from tests.integration.airflow.running.test_web_view import KINDS, PICTURES, watched
-from tests.integration.airflow.running.test_web_view import browser as browser  # a fixture
+from tests.integration.airflow.running.visits import PICTURES, Visit, visit
+from tests.integration.airflow.running.visits import browser as browser  # a fixture
 from tests.integration.flows.restoring import back_up, restore_whole
 from tests.patience import HANG, eventually
 
@@ -58,54 +58,45 @@ def files_id(site, tmp_path_factory) -> Iterator[str]:
 
 
 def test_a_vm_is_restored_from_its_page_by_clicks_alone(airflow, api, browser, control, point_id, site):
-    PICTURES.mkdir(parents=True, exist_ok=True)
-    url = airflow.home.url
     backed_up = control.hashes("web01")
-    context = browser.new_context(viewport={"width": 1400, "height": 900})
-    context.set_default_timeout(HANG * 1000)
-    context.add_cookies([{"name": "_token", "value": api._token, "url": url}])
-    page = context.new_page()
-    faults = watched(page, url)
+    with visit(browser, airflow, api) as visited:
+        page = visited.page
+        page.goto(f"{visited.url}/vmkeep/points/{point_id}")
+        page.locator(f"#p-{point_id} a.act").click()
+        page.screenshot(path=PICTURES / "restore-light-1400.png", full_page=True)
+        page.get_by_role("link", name="as a new one").click()
+        page.fill("input[name=new_name]", "wizard01")
+        page.select_option("select[name=power_on]", "no")
+        page.select_option("select[name='card.0']", "none")
+        visited.picture("restore-form")
+        page.get_by_role("button", name="Make the plan").click()
+        start = page.get_by_role("button", name="Start the restore")
+        expect(start).to_be_visible(timeout=HANG * 1000)  # the page loads itself again until then
+        expect(page.locator("ol.plan")).to_contain_text("a new VM wizard01 is made in")
+        visited.picture("restore-plan")
+        plan = page.url
+        start.click()
+        page.wait_for_url("**/vmkeep/restores/vm_restore/*")
+        visited.picture("restore-started")
+        run = unquote(page.url.rpartition("/")[2])
+        expect(page.locator("#live")).to_contain_text("The restore has ended well")  # it refreshes itself until then
+        expect(page.locator("#live")).to_contain_text("written")
+        visited.picture("restore-ended")
 
-    page.goto(f"{url}/vmkeep/points/{point_id}")
-    page.locator(f"#p-{point_id} a.act").click()
-    page.screenshot(path=PICTURES / "restore-light-1400.png", full_page=True)
-    page.get_by_role("link", name="as a new one").click()
-    page.fill("input[name=new_name]", "wizard01")
-    page.select_option("select[name=power_on]", "no")
-    page.select_option("select[name='card.0']", "none")
-    for scheme, width in KINDS:
-        page.emulate_media(color_scheme=scheme)
-        page.set_viewport_size({"width": width, "height": 900})
-        page.screenshot(path=PICTURES / f"restore-form-{scheme}-{width}.png", full_page=True)
-        assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
-    page.get_by_role("button", name="Make the plan").click()
-    start = page.get_by_role("button", name="Start the restore")
-    expect(start).to_be_visible(timeout=HANG * 1000)  # the page loads itself again until then
-    expect(page.locator("ol.plan")).to_contain_text("a new VM wizard01 is made in")
-    for scheme, width in KINDS:
-        page.emulate_media(color_scheme=scheme)
-        page.set_viewport_size({"width": width, "height": 900})
-        page.screenshot(path=PICTURES / f"restore-plan-{scheme}-{width}.png", full_page=True)
-        assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
-    start.click()
-    page.wait_for_url("**/vmkeep/restores/vm_restore/*")
-    page.screenshot(path=PICTURES / "restore-started-light-390.png", full_page=True)
-    run = unquote(page.url.rpartition("/")[2])
-
-    assert api.wait("vm_restore", run, seconds=HANG) == "success"
-    restored = control.vm("wizard01")
-    assert restored["power"] == "poweredOff"
-    assert control.hashes("wizard01") == backed_up
-    told = api.call("GET", f"/api/v2/dags/vm_restore/dagRuns/{run}")
-    assert (told["triggering_user_name"], told["conf"]["dry_run"]) == (airflow.home.user, False)
-    assert told["conf"]["as_shown"], "the run does only what was shown"
-    page.go_back()
-    page.get_by_role("button", name="Start the restore").click()
-    page.wait_for_url("**/vmkeep/restores/vm_restore/*")
-    assert unquote(page.url.rpartition("/")[2]) == run, "a plan is started once"
-    assert faults == []
-    context.close()
+        assert api.wait("vm_restore", run, seconds=HANG) == "success"
+        restored = control.vm("wizard01")
+        assert restored["power"] == "poweredOff"
+        assert control.hashes("wizard01") == backed_up
+        told = api.call("GET", f"/api/v2/dags/vm_restore/dagRuns/{run}")
+        assert (told["triggering_user_name"], told["conf"]["dry_run"]) == (airflow.home.user, False)
+        assert told["conf"]["as_shown"], "the run does only what was shown"
+        page.go_back()
+        assert page.url == plan
+        expect(page.get_by_role("button", name="Start")).to_have_count(0)
+        expect(page.locator("main")).not_to_contain_text("Nothing was changed")
+        visited.picture("restore-plan-started")
+        page.get_by_role("link", name="How far it is").click()
+        assert unquote(page.url.rpartition("/")[2]) == run, "a plan is started once"
 
 
 @pytest.fixture(scope="module")
@@ -117,27 +108,22 @@ def spare(site, point_id, lab) -> dict[int, str]:
 
 def restored_by_clicks(airflow, api, browser, path: str, choose: Callable[[Page], None], *, start: str) -> None:
     """Fill a form of the wizard in, start what its plan shows, and wait for the end of the run."""
-    url = airflow.home.url
-    context = browser.new_context(viewport={"width": 1400, "height": 900})
-    context.set_default_timeout(HANG * 1000)
-    context.add_cookies([{"name": "_token", "value": api._token, "url": url}])
-    page = context.new_page()
-    faults = watched(page, url)
-    page.goto(f"{url}/vmkeep/restore/{path}")
-    choose(page)
-    page.get_by_role("button", name="Make the plan").click()
-    eventually(lambda: is_started(page, start, faults), "the page of the started run")
-    *_, dag_id, run = page.url.split("/")
-    assert api.wait(dag_id, unquote(run), seconds=HANG) == "success"
-    assert faults == []
-    context.close()
+    with visit(browser, airflow, api) as visited:
+        page = visited.page
+        page.goto(f"{visited.url}/vmkeep/restore/{path}")
+        choose(page)
+        page.get_by_role("button", name="Make the plan").click()
+        eventually(lambda: is_started(visited, start), "the page of the started run")
+        *_, dag_id, run = page.url.split("/")
+        assert api.wait(dag_id, unquote(run), seconds=HANG) == "success"
 
 
-def is_started(page: Page, start: str, faults: list[str]) -> bool:
+def is_started(visited: Visit, start: str) -> bool:
     """Start what a plan shows, and return whether the page of its run is there; show any page of another kind.
 
     The Airflow of these tests lies on SQLite. If that is locked for long, the server says so, and a person tries again.
     """
+    page = visited.page
     button = page.get_by_role("button", name=start)
     expect(button).to_be_visible(timeout=HANG * 1000)  # the page loads itself again until then
     plan = page.url
@@ -147,7 +133,7 @@ def is_started(page: Page, start: str, faults: list[str]) -> bool:
         return True
     assert led.value.status >= 500, (led.value.status, page.locator("body").inner_text())
     page.goto(plan)
-    faults.clear()
+    visited.faults.clear()
     return False
 
 
@@ -179,29 +165,19 @@ def test_a_disk_is_attached_by_clicks_alone(airflow, api, browser, control, poin
 
 
 def test_a_file_is_found_and_fetched_by_clicks_alone(airflow, api, browser, files_id, tmp_path):
-    url = airflow.home.url
-    context = browser.new_context(viewport={"width": 1400, "height": 900}, accept_downloads=True)
-    context.set_default_timeout(HANG * 1000)
-    context.add_cookies([{"name": "_token", "value": api._token, "url": url}])
-    page = context.new_page()
-    faults = watched(page, url)
-    assert page.goto(f"{url}/vmkeep/restore/{files_id}").ok
-    page.get_by_role("link", name="Files and folders").click()
-    page.get_by_role("link", name="disk0").click()
-    page.get_by_role("link", name="docs/").click()
-    for scheme, width in KINDS:
-        page.emulate_media(color_scheme=scheme)
-        page.set_viewport_size({"width": width, "height": 900})
-        page.screenshot(path=PICTURES / f"files-{scheme}-{width}.png", full_page=True)
-        assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
-    page.fill("input[name=q]", "*.BIN")
-    page.get_by_role("button", name="Search").click()
-    expect(page.locator("tbody th")).to_have_text("/docs/<b>report.bin")
-    with page.expect_download() as waiting:
-        page.locator("td.fetch a").click()
-    got = tmp_path / "got"
-    waiting.value.save_as(got)
-    assert hashlib.sha256(got.read_bytes()).digest() == hashlib.sha256(CONTENT).digest()
-    assert Path(waiting.value.suggested_filename).name == waiting.value.suggested_filename
-    assert faults == []
-    context.close()
+    with visit(browser, airflow, api, accept_downloads=True) as visited:
+        page = visited.page
+        assert page.goto(f"{visited.url}/vmkeep/restore/{files_id}").ok
+        page.get_by_role("link", name="Files and folders").click()
+        page.get_by_role("link", name="disk0").click()
+        page.get_by_role("link", name="docs/").click()
+        visited.picture("files")
+        page.fill("input[name=q]", "*.BIN")
+        page.get_by_role("button", name="Search").click()
+        expect(page.locator("tbody th")).to_have_text("/docs/<b>report.bin")
+        with page.expect_download() as waiting:
+            page.locator("td.fetch a").click()
+        got = tmp_path / "got"
+        waiting.value.save_as(got)
+        assert hashlib.sha256(got.read_bytes()).digest() == hashlib.sha256(CONTENT).digest()
+        assert Path(waiting.value.suggested_filename).name == waiting.value.suggested_filename

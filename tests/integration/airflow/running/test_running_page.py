@@ -9,8 +9,8 @@ import pytest
 
 from tests.browsing import expect
 from tests.command_line import run_here
-from tests.integration.airflow.running.test_web_view import KINDS, PICTURES, watched
-from tests.integration.airflow.running.test_web_view import browser as browser  # a fixture
+from tests.integration.airflow.running.visits import Visit, visit
+from tests.integration.airflow.running.visits import browser as browser  # a fixture
 from tests.patience import HANG, eventually
 from vmkeep.errors import NotFoundError
 
@@ -35,15 +35,15 @@ def another(api, tmp_path):
 def test_a_copy_is_seen_slowed_and_stopped_from_its_page_and_leaves_no_snapshot(
     airflow, api, browser, control, another
 ):
-    PICTURES.mkdir(parents=True, exist_ok=True)
-    url = airflow.home.url
     control.call("POST", "/fault", {"nfc": {"latency": LATENCY}})
     run = api.trigger("vm_backup", vm="app01", repository=another)
-    context = browser.new_context(viewport={"width": 1400, "height": 900})
-    context.set_default_timeout(HANG * 1000)
-    context.add_cookies([{"name": "_token", "value": api._token, "url": url}])
-    page = context.new_page()
-    faults = watched(page, url)
+    with visit(browser, airflow, api) as visited:
+        slow_and_stop(visited, airflow, api, control, run, another)
+
+
+def slow_and_stop(visited: Visit, airflow, api, control, run: str, another: str) -> None:
+    """See a copy on its page, slow it, and stop it."""
+    page, url = visited.page, visited.url
     page.goto(f"{url}/vmkeep/running")
 
     disk = (
@@ -51,11 +51,7 @@ def test_a_copy_is_seen_slowed_and_stopped_from_its_page_and_leaves_no_snapshot(
     )
     expect(disk.first).to_be_visible(timeout=HANG * 1000)  # the page refreshes itself until then
     expect(page.locator("li", has_text="app01").first).to_contain_text("taken")
-    for scheme, width in KINDS:
-        page.emulate_media(color_scheme=scheme)
-        page.set_viewport_size({"width": width, "height": 900})
-        page.screenshot(path=PICTURES / f"running-{scheme}-{width}.png", full_page=True)
-        assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    visited.picture("running")
 
     known = {"VMKEEP_AIRFLOW_URL": url, "VMKEEP_AIRFLOW_TOKEN": api._token, "VMKEEP_CONFIG": "/dev/null"}
     listed = run_here("run", "list", "--json", **known)
@@ -87,10 +83,4 @@ def test_a_copy_is_seen_slowed_and_stopped_from_its_page_and_leaves_no_snapshot(
 
     page.goto(f"{url}/vmkeep/windows")
     expect(page.locator("h1")).to_contain_text("(today)")
-    for scheme, width in KINDS:
-        page.emulate_media(color_scheme=scheme)
-        page.set_viewport_size({"width": width, "height": 900})
-        page.screenshot(path=PICTURES / f"windows-{scheme}-{width}.png", full_page=True)
-        assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
-    assert faults == []
-    context.close()
+    visited.picture("windows")

@@ -1,0 +1,126 @@
+"""The page of a restore that the wizard has started: how far it is while it works, and how it ended. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from vmkeep.model.wording import age
+from vmkeep.web.restore import PointHead
+from vmkeep.web.restore_fields import RestoreKind
+from vmkeep.web.restore_plan import kind_of
+from vmkeep.web.states import RestoreState, TaskState
+from vmkeep.web.task_rows import TaskRow, task_row
+from vmkeep.web.words import Moment, moment, plain
+from vmkeep.web.work import WorkTask
+
+_OF_RUN: Final = {"queued": RestoreState.WAITING, "running": RestoreState.AT_WORK, "failed": RestoreState.FAILED}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RestoreRun:
+    """A DAG run that restores, as Airflow tells it."""
+
+    dag_id: str
+    run_id: str
+    conf: Mapping[str, Any]
+    state: str
+    by: str
+    """Name of the user who started it."""
+    note: str
+    """The VM on its first line; at the end, how the run went."""
+    since: datetime | None
+    """The start of the run; ``None``: it has not begun."""
+    ended: datetime | None
+    has_restored: bool
+    """The task that finishes the restore has left its result."""
+    tasks: tuple[WorkTask, ...] = ()
+    """Tasks that have not ended."""
+    more_tasks: int = 0
+    """Further tasks that have not ended."""
+    disks_done: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RestoreStartedPage:
+    """Everything on the page."""
+
+    at: Moment
+    dag_id: str
+    run_id: str
+    kind: RestoreKind
+    title: str
+    state: RestoreState
+    label: str
+    tone: str
+    sentence: str
+    moves: bool
+    """The restore has not ended, so that the page changes by itself."""
+    about: str
+    """The VM, the time of its point, and where to; empty: the run does not tell."""
+    head: PointHead | None
+    """The point with its VM; ``None``: no catalog lists it now."""
+    by: str
+    since: Moment | None
+    ended: Moment | None
+    took: str
+    """The time from the start to the end, or until now; empty: the run has not begun."""
+    tasks: tuple[TaskRow, ...]
+    more_tasks: int
+    disks_done: int
+    lines: tuple[str, ...]
+    """How the run went, from its note: the bytes that were written, or the task that failed and its cause."""
+    may_stop: bool
+
+
+def restore_started_page(
+    run: RestoreRun, *, now: datetime, head: PointHead | None = None, may_stop: bool = False
+) -> RestoreStartedPage:
+    """Return the page.
+
+    :param may_stop: whether the user who looks may stop the run.
+    """
+    at = moment(now, now)
+    assert at is not None
+    tasks = tuple(task_row(task, now) for task in run.tasks)
+    state = _state_of(run, tasks)
+    kind = kind_of(run.dag_id, run.conf)
+    about, *lines = (run.note.splitlines()) or [""]
+    took = "" if run.since is None else _length(((run.ended or now) - run.since).total_seconds())
+    return RestoreStartedPage(
+        at=at,
+        dag_id=run.dag_id,
+        run_id=run.run_id,
+        kind=kind,
+        title=kind.heading,
+        state=state,
+        label=state.label,
+        tone=state.tone,
+        sentence=state.meaning,
+        moves=state.moves,
+        about=plain(about),
+        head=head,
+        by=plain(run.by),
+        since=moment(run.since, now),
+        ended=moment(run.ended, now),
+        took=took,
+        tasks=tasks if state.moves else (),
+        more_tasks=run.more_tasks if state.moves else 0,
+        disks_done=run.disks_done,
+        lines=tuple(map(plain, lines)),
+        may_stop=may_stop and state.moves,
+    )
+
+
+def _length(seconds: float) -> str:
+    return f"{max(0.0, seconds):.0f} s" if seconds < 60 else age(seconds)
+
+
+def _state_of(run: RestoreRun, tasks: tuple[TaskRow, ...]) -> RestoreState:
+    if run.state == "success":
+        return RestoreState.DONE if run.has_restored else RestoreState.NOTHING
+    if run.state == "running" and any(task.state is TaskState.FOR_ANSWER for task in tasks):
+        return RestoreState.ASKING
+    return _OF_RUN.get(run.state, RestoreState.AT_WORK)
