@@ -197,10 +197,14 @@ class LocalStore:
             if not path.exists() or path.stat().st_size < size:
                 self._write_temporary(secrets.token_bytes(size)).replace(path)
 
-    def spend_reserve(self) -> None:
-        """Free the space that is held back."""
-        with self._errors(RESERVE):
-            (self._root / RESERVE).unlink(missing_ok=True)
+    def spend_reserve(self) -> int:
+        """Free the space that is held back; return how many bytes that were."""
+        path = self._root / RESERVE
+        with self._errors(RESERVE), suppress(FileNotFoundError):
+            size = path.stat().st_size
+            path.unlink()
+            return size
+        return 0
 
     def space(self) -> Space:
         """Return the room of the folder's file system."""

@@ -142,8 +142,8 @@ class Reserve(Protocol):
         :raises StoreFullError: there is no room for them.
         """
 
-    def spend_reserve(self) -> None:
-        """Free the space that is held back."""
+    def spend_reserve(self) -> int:
+        """Free the space that is held back; return how many bytes that were."""
 
 
 def reserve_of(store: BlobStore) -> Reserve | None:

@@ -13,6 +13,7 @@ from vmkeep.blobs import LockMode, LockRule
 from vmkeep.blobs import change_rate as change_store_rate
 from vmkeep.blobs.wrappers import parse_rates
 from vmkeep.clock import now
+from vmkeep.maintenance import hold_reserve
 from vmkeep.model.job import Progress
 from vmkeep.repository import (
     Finding,
@@ -66,6 +67,7 @@ def create(
     rule = LockRule(mode=LockMode(lock[0]), days=lock[1]) if lock else None
     if not encrypt:
         made = create_repository(location, block_size=block_size, compression=compression, lock=rule)
+        hold_reserve(made.blobs)
         return Made(id=made.id, location=made.location, block_size=made.block_size, encrypted=False)
     created = create_encrypted_repository(
         location,
@@ -76,6 +78,7 @@ def create(
         lock=rule,
     )
     made = created.repository
+    hold_reserve(made.blobs)
     return Made(
         id=made.id,
         location=made.location,

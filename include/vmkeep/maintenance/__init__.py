@@ -11,7 +11,7 @@ run). *Repair* rebuilds an index from the packs, and tells which points lost dat
 another repository (``donors``). *Locks* extends object locks before they end.
 
 A prune also removes what dead processes left and records that no process needs any more (``tidy``), and puts missing
-notes of sealed points (``noting``). Some space is kept free for it, because it has to write before it deletes
+notes of sealed points (``noting``). Some space is kept free for those who delete, because they have to write before
 (``reserve``). ``facts`` gives retention its values, and ``storetime`` the age of blobs by the store's own clock.
 
 Safety rests on notes and stages, not on clocks. ``margins`` names each waiting time and the race that it makes rare.
@@ -27,6 +27,7 @@ from vmkeep.maintenance.merge import MergePlan, MergeReport, execute_merge, plan
 from vmkeep.maintenance.plan import PrunePlan, plan_prune
 from vmkeep.maintenance.prune import PruneReport, execute
 from vmkeep.maintenance.repair import PointsRepair, repair_index, repair_points
+from vmkeep.maintenance.reserve import hold_reserve
 from vmkeep.maintenance.storetime import time_for_rules
 
 __all__ = [
@@ -47,6 +48,7 @@ __all__ = [
     "extend_locks",
     "find_hidden",
     "heal",
+    "hold_reserve",
     "merge_gathered",
     "needed_packs",
     "plan_deletion",

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from vmkeep.blobs import require_creates
-from vmkeep.errors import NotFoundError
+from vmkeep.errors import NotFoundError, StoreFullError
 from vmkeep.maintenance.facts import point_facts
 from vmkeep.maintenance.forget import PINNED, forget
 from vmkeep.maintenance.noting import note_points, require_points
+from vmkeep.maintenance.reserve import spending_reserve
 from vmkeep.maintenance.storetime import both_times
 from vmkeep.repository import Repository
 from vmkeep.retention import PointFacts, left_bare
@@ -88,10 +89,18 @@ def delete_points(repository: Repository, plan: DeletionPlan) -> DeletionReport:
     :raises StaleError: more VMs than the plan says would now have no good point left; nothing was deleted.
     :raises CorruptError: points are missing although nobody forgot them; nothing was deleted.
     :raises RepositoryError: the store cannot create a blob only if it is absent; nothing was deleted.
+    :raises StoreFullError: there is not even room to write down which points are deleted.
     """
     require_points(repository)
     require_creates(repository.blobs)
     refs = [point.ref for point in plan.going]
-    deleted, kept = forget(repository, refs, bare={point.vm_key for point in plan.bare}, whole=True)
+    try:
+        with spending_reserve(repository.blobs, names=len(refs)):
+            deleted, kept = forget(repository, refs, bare={point.vm_key for point in plan.bare}, whole=True)
+    except StoreFullError as error:
+        raise StoreFullError(
+            f"{error}; a deletion has to write down what it deletes: make room for that much beside the repository, or "
+            "allow it more, and delete again"
+        ) from error
     note_points(repository)
     return DeletionReport(points_deleted=tuple(deleted), points_kept=plan.staying | kept)

@@ -14,7 +14,7 @@ from vmkeep.maintenance.forget import forget
 from vmkeep.maintenance.noting import note_points, require_points
 from vmkeep.maintenance.packsweep import Swept, settle, sweep
 from vmkeep.maintenance.plan import PrunePlan, marked
-from vmkeep.maintenance.reserve import hold_reserve, spend_reserve
+from vmkeep.maintenance.reserve import spending_reserve
 from vmkeep.maintenance.rewrite import Rewritten, rewrite
 from vmkeep.maintenance.storetime import store_time
 from vmkeep.maintenance.tidy import forget_sweeps, remove_dead_forgettings, remove_dead_runs
@@ -78,13 +78,13 @@ def execute(
     require_points(repository)
     require_creates(repository.blobs)
     removed, leftovers = _tidy(repository, plan)
-    spend_reserve(repository.blobs, packs=plan.packs)
     try:
-        locked = settle(repository)
-        swept = _sweep(repository, plan, on_progress)
-        _condemn(repository, {bytes.fromhex(pack) for pack in plan.condemned})
-        forgotten, kept = forget(repository, [verdict.point.ref for verdict in plan.forgotten])
-        swept += _sweep(repository, plan, on_progress)
+        with spending_reserve(repository.blobs, names=plan.packs):
+            locked = settle(repository)
+            swept = _sweep(repository, plan, on_progress)
+            _condemn(repository, {bytes.fromhex(pack) for pack in plan.condemned})
+            forgotten, kept = forget(repository, [verdict.point.ref for verdict in plan.forgotten])
+            swept += _sweep(repository, plan, on_progress)
     except StoreFullError as error:
         raise StoreFullError(
             f"{error}; a prune has to write down what it deletes: make room for that much beside the repository, or "
@@ -93,8 +93,6 @@ def execute(
     note_points(repository)
     moved = _rewrite(repository, {bytes.fromhex(pack) for pack in plan.rewritten}, on_progress)
     swept += _sweep(repository, plan, on_progress)
-    if not plan.empty:
-        hold_reserve(repository.blobs, packs=plan.packs)
     return PruneReport(
         points_forgotten=tuple(forgotten),
         points_kept=kept,

@@ -13,12 +13,14 @@ import pytest
 
 from tests.sealed import CHEAP, PASSPHRASE
 from tests.unit.maintenance.conftest import BLOCK, NONE, Vault, block, small_packs
-from vmkeep.blobs import BlobStore, open_store
+from vmkeep.blobs import BlobStore, open_store, reserve_of
 from vmkeep.blobs.local import LocalStore
 from vmkeep.blobs.store import backend
 from vmkeep.clock import now
 from vmkeep.errors import StoreFullError
+from vmkeep.flows import repositories
 from vmkeep.images import export_image, import_images
+from vmkeep.maintenance import delete_points, plan_deletion
 from vmkeep.maintenance.margins import Margins
 from vmkeep.maintenance.plan import plan_prune
 from vmkeep.maintenance.prune import execute
@@ -200,3 +202,48 @@ def test_a_prune_gives_back_what_an_import_left_that_did_not_end(disk, tmp_path,
         execute(repository, plan_prune(repository, None, margins=NONE, now=now()))
 
         assert room(disk) > free - (128 << 10)
+
+
+def test_a_new_repository_that_no_prune_has_worked_on_deletes_and_prunes_on_a_full_disk(disk, tmp_path):
+    location = str(disk / "repository")
+    repositories.create(location, block_size=BLOCK, compression="zstd")
+    image = tmp_path / "image.raw"
+    with open_repository(location) as repository:
+        refs = []
+        for seed in (1, 2, 3):
+            image.write_bytes(random.Random(seed).randbytes(1 << 20))
+            refs.append(import_images(repository, [image], name="image").ref)
+    for oldest in refs[:2]:
+        fill(disk, but=0)
+        with open_repository(location) as repository:
+            report = delete_points(repository, plan_deletion(repository, [oldest]))
+            assert report.points_deleted == (oldest,)
+
+        with open_repository(location) as repository:
+            pruned = execute(repository, plan_prune(repository, None, margins=NONE, now=now()))
+            assert pruned.packs_deleted
+            assert repository.check(read_data=True) == []
+        (disk / "something else").unlink()
+
+
+@pytest.mark.parametrize("size", [64 << 10, 1 << 20])
+def test_a_deletion_on_a_full_disk_puts_back_what_it_has_spent(vault, disk, size):
+    ref = vault.back_up([block(200)])
+    store = reserve_of(vault.store)
+    store.hold_reserve(size)
+    fill(disk, but=0)
+
+    delete_points(vault.open(), plan_deletion(vault.open(), [ref]))
+
+    assert store.spend_reserve() >= size
+
+
+def test_a_deletion_without_any_room_says_how_much_it_takes_and_deletes_nothing(vault, disk):
+    ref = vault.back_up([block(200)])
+    fill(disk, but=0)
+
+    with pytest.raises(StoreFullError, match=r"no space left for forgettings/.*to write down what it deletes.*room"):
+        delete_points(vault.open(), plan_deletion(vault.open(), [ref]))
+
+    assert ref in vault.open().point_refs()
+    vault.assert_whole()

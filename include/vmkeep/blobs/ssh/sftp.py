@@ -186,10 +186,14 @@ class SftpStore:
             if not exists(channel, path) or channel.stat(path).st_size < size:
                 channel.posix_rename(str(self._write_temporary(channel, secrets.token_bytes(size))), path)
 
-    def spend_reserve(self) -> None:
-        """Free the space that is held back."""
+    def spend_reserve(self) -> int:
+        """Free the space that is held back; return how many bytes that were."""
+        path = str(self._root / RESERVE)
         with self._channel(RESERVE) as channel, suppress(FileNotFoundError):
-            channel.remove(str(self._root / RESERVE))
+            size = channel.stat(path).st_size or 0
+            channel.remove(path)
+            return size
+        return 0
 
     def space(self) -> Space | None:
         """Return the room on the server; ``None``: it does not tell it."""
