@@ -67,8 +67,11 @@ def list_runs(as_json: bool, **airflow: str | None) -> None:
     if as_json:
         print_json(page)
         return
-    columns = ("run", "about", "task", "state", "done", "rate", "left", "host", "DAG")
-    print_table(columns, [row for each in page["runs"] for row in _rows(each)], first_to_go=_FIRST_TO_GO)
+    if page["runs"]:
+        columns = ("run", "about", "task", "state", "done", "rate", "left", "host", "DAG")
+        print_table(columns, [row for each in page["runs"] for row in _rows(each)], first_to_go=_FIRST_TO_GO)
+    else:
+        click.echo("Nothing runs now.")
     if page["more"]:
         warn(f"{counted(page['more'], 'run')} more")
     for problem in page["problems"]:
@@ -188,7 +191,10 @@ def _is_young(row: dict[str, Any]) -> bool:
 
 def _rows(each: dict[str, Any]) -> Iterator[tuple[str, ...]]:
     """Yield a row for each task of a run that is listed, or one for the run alone."""
-    run_id, about, dag = each["run_id"], shown_name(each["about"]), each["dag_id"]
+    run_id, dag = each["run_id"], each["dag_id"]
+    about = shown_name(each["about"]) if each["about"] else ""
+    if each.get("only_plans"):  # an older web view does not tell
+        about = f"plan: {about}"
     if not each["tasks"]:
         yield run_id, about, "", "at work" if each["is_running"] else "waits to begin", "", "", "", "", dag
     for task in each["tasks"]:

@@ -33,6 +33,8 @@ _SECONDS: Final = 60.0
 """Seconds for which a call waits for the next bytes of its answer."""
 _LARGEST: Final = 64 << 20
 """Bytes of the largest answer that is read."""
+_VIEW: Final = "/vmkeep"
+"""The path of the web view below that of Airflow."""
 _REFUSALS: Final[dict[int, type[VmKeepError]]] = {
     HTTPStatus.UNAUTHORIZED: AuthenticationError,
     HTTPStatus.FORBIDDEN: PermissionDeniedError,
@@ -140,7 +142,7 @@ class AirflowView:
         self._of_view("POST", f"running/limits/{quote(conn_id, safe='')}", {"limit_rate": rate})
 
     def _of_view(self, method: str, path: str, body: object | None = None) -> dict[str, Any]:
-        return self._call(method, f"/vmkeep/api/{path}", body, token=self._token)
+        return self._call(method, f"{_VIEW}/api/{path}", body, token=self._token)
 
     @cached_property
     def _token(self) -> str:
@@ -188,10 +190,13 @@ class AirflowView:
             why = str(told["detail"])
         except (ValueError, KeyError, TypeError, OSError, HTTPException):
             why = ""
+        hint = ""
+        if urlsplit(self._root).path.endswith(_VIEW):
+            hint = f". '{_VIEW}' at the end may be that of the web view: give the address of Airflow, without it"
         if error.code == HTTPStatus.NOT_FOUND and why in ("", "Not Found"):
-            return NotFoundError(f"{self._root} has no web view of this version of vmkeep: compare the address")
+            return NotFoundError(f"{self._root} has no web view of this version of vmkeep: compare the address{hint}")
         kind = _REFUSALS.get(error.code, UnreachableError)
-        return kind(f"Airflow at {self._root} refuses it ({error.code}): {why or error.reason}")
+        return kind(f"Airflow at {self._root} refuses it ({error.code}): {why or error.reason}{hint}")
 
     def _silence(self, error: Exception) -> VmKeepError:
         reason = getattr(error, "reason", error)

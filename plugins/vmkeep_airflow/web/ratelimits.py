@@ -10,7 +10,7 @@ from airflow.utils.session import create_session
 from fastapi import HTTPException, status
 from sqlalchemy import select
 
-from vmkeep.errors import UsageError
+from vmkeep.errors import NotFoundError, UsageError
 from vmkeep.flows.repositories import require_rate
 from vmkeep.web import RateLimit
 from vmkeep_airflow.hooks.repository import RepositoryHook
@@ -50,8 +50,11 @@ def change_limit(api: OwnApi, conn_id: str, text: str) -> str | None:
 
     :param text: empty: there is no limit any more.
     :raises UsageError: the text is no limit.
+    :raises NotFoundError: no connection to a repository has this id.
     :raises HTTPException: 403: the user may not edit the connection; 409: it is not in Airflow's database.
     """
+    if conn_id not in find_connections():
+        raise NotFoundError(f"Airflow has no connection {conn_id} to a repository: the page 'Running now' lists them")
     if text:
         require_rate(text)
     with create_session() as session:

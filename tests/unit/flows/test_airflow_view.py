@@ -169,6 +169,25 @@ def test_a_list_shows_each_task_and_a_limit_is_changed_and_shown(command, airflo
     assert ("POST", "/vmkeep/api/running/limits/main", "Bearer t1", {"limit_rate": ""}) in airflow.asked
 
 
+def test_a_list_says_that_nothing_runs_names_plans_and_invents_no_name_for_a_run_without_a_vm(command, airflow):
+    airflow.given["/vmkeep/api/running"] = 200, {**WORK, "runs": []}
+    assert command("list").stdout == "Nothing runs now.\n"
+    check = {"dag_id": "repository_check", "run_id": "r2", "about": "", "is_running": True, "tasks": []}
+    plan = {**WORK["runs"][0], "run_id": "plan__1", "dag_id": "vm_restore", "only_plans": True}
+    airflow.given["/vmkeep/api/running"] = 200, {**WORK, "runs": [check, plan]}
+    listed = command("list").stdout
+    assert "name:" not in listed
+    assert "plan: web01" in listed
+
+
+@pytest.mark.parametrize("code", [403, 404])
+def test_an_address_that_ends_in_that_of_the_web_view_is_told(airflow, code):
+    airflow.given["/vmkeep/vmkeep/api/running"] = code, {"detail": "Not Found"}
+    view = AirflowView(AirflowAccess(url=f"{airflow.url}/vmkeep/", user=None, password=None, token="t"))
+    with pytest.raises((NotFoundError, PermissionDeniedError), match="without it"):
+        view.work()
+
+
 def test_a_stop_tells_what_happens_then(command, airflow):
     stopped = {"dag_id": "vm_backup", "run_id": "r1", "about": "web01", "consequence": "Its copies end."}
     airflow.given["/vmkeep/api/running/stop/vm_backup/r1"] = 200, stopped
