@@ -141,6 +141,30 @@ def leave(session, run, task, value):
 
 
 @pytest.mark.usefixtures("work")
+def test_a_plan_is_told_from_the_restore_that_carries_it_out(view):
+    with create_session() as session:
+        add_dag(session, "vm_restore")
+        runs = [
+            DagRun(dag_id="vm_restore", run_id=run_id, run_type="manual", run_after=now(), state="running",
+                   start_date=now(), conf={"point": "p", "dry_run": dry_run})
+            for run_id, dry_run in (("plan__9", True), ("restore__9", False))
+        ]  # fmt: skip
+        session.add_all(runs)
+        session.flush()
+        ids = [run.id for run in runs]
+    try:
+        as_role(view, "viewer")
+        page = view.get("/vmkeep/api/running").json()
+        plans = {each["run_id"]: each["only_plans"] for each in page["runs"]}
+        assert (plans["plan__9"], plans["restore__9"], plans[RUN]) == (True, False, False)
+        assert view.get("/vmkeep/running").text.count("only plans</span>") == 1
+    finally:
+        with create_session() as session:
+            for number in ids:
+                session.delete(session.get(DagRun, number))
+
+
+@pytest.mark.usefixtures("work")
 def test_a_backup_in_work_is_shown_with_its_disk_its_snapshot_and_the_pool(view):
     answer = as_role(view, "viewer").get("/vmkeep/api/running")
     assert answer.status_code == 200, answer.text
@@ -339,6 +363,8 @@ def test_a_wrong_limit_a_viewer_and_a_connection_of_the_environment_change_nothi
     told = form.xpath(f".//*[@id='{form.xpath('.//input/@aria-describedby')[0]}']")
     assert "write 50MiB" in told[0].text_content(), "the reason stands at the field"
     assert "/vmkeep/running" in wrong.text.partition('data-from="')[2][:20], "and the page goes on refreshing itself"
+    unknown = view.post("/vmkeep/running/limits/nosuch", data={"limit_rate": "1MiB"}, headers=OWN)
+    assert (unknown.status_code, "has no connection nosuch" in unknown.text) == (404, True), unknown.text
     other = view.post("/vmkeep/running/limits/vmkeep_default", data={"limit_rate": "1MiB"}, headers=OWN)
     assert other.status_code == 409
     assert "not that of Airflow&#39;s database" in other.text

@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 
 from vmkeep.flows.reports import Kind, Table, csv_sheet
 from vmkeep.model.wording import counted
-from vmkeep.web.audit_words import RUN, AuditKind, kind_of_event, told
+from vmkeep.web.audit_words import GONE, RUN, AuditKind, kind_of_event, only_planned, told
 from vmkeep.web.words import Moment, moment, plain
 
 AUDIT_ROWS: Final = 100
@@ -149,12 +149,13 @@ def _row(entry: AuditEntry, now: datetime) -> AuditRow:
     at = moment(entry.at, now)
     assert at is not None
     kind = kind_of_event(entry.event, entry.dag_id)
+    planned = entry.event in (RUN, GONE) and only_planned(entry.details)
     return AuditRow(
         at=at,
         person=plain(entry.person),
         cause=entry.cause,
         kind=kind,
-        label=kind.label,
+        label=f"{kind.label}, only planned" if planned else kind.label,
         done=told(entry.event, entry.dag_id, entry.task, entry.details),
         about=plain(entry.about),
         dag_id=entry.dag_id,

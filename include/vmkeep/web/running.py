@@ -58,6 +58,8 @@ class RunRow:
     """Tasks that have not ended and are not listed."""
     disks_done: int
     may_stop: bool
+    only_plans: bool
+    """It shows what it would do, and changes nothing, as a plan of the restore wizard."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,6 +171,7 @@ def _run_row(run: WorkRun, now: datetime) -> RunRow:
         more_tasks=run.more_tasks,
         disks_done=run.disks_done,
         may_stop=run.may_stop,
+        only_plans=run.only_plans,
     )
 
 

@@ -67,6 +67,8 @@ class WorkRun:
     """Tasks that have not ended and are not listed."""
     disks_done: int
     may_stop: bool
+    only_plans: bool = False
+    """It shows what it would do, and changes nothing, as a plan of the restore wizard."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

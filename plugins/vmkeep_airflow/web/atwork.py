@@ -74,6 +74,7 @@ def find_work(user: Any, now: datetime) -> WorkFound:
                     more_tasks=tasks[run.id].number - len(tasks[run.id].tasks),
                     disks_done=tasks[run.id].disks_done,
                     may_stop=may_stop[run.dag_id],
+                    only_plans=bool((run.conf or {}).get("dry_run")),
                 )
                 for run in runs
             ),

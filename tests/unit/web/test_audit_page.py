@@ -69,6 +69,16 @@ def test_a_start_tells_the_fields_by_which_it_may_lose_something_and_no_others()
     assert told("run", "vm_backup", "", {"vm": "web01"}) == "started vm_backup"
 
 
+def test_a_plan_of_the_wizard_is_told_as_planned_and_no_restore():
+    plan = replace(ENTRY, details={"on_conflict": "overwrite", "dry_run": True})
+    planned, started = page_of(plan, ENTRY).rows
+    assert (planned.label, planned.done) == ("restore, only planned", "planned vm_restore: on_conflict overwrite")
+    assert (started.label, started.done) == ("restore", "started vm_restore: on_conflict overwrite")
+    assert told("start without a run", "vm_restore", "", {"dry_run": True}).startswith(
+        "asked for a plan of vm_restore;"
+    )
+
+
 def test_runs_are_of_a_kind_by_their_dag_and_each_event_is_of_one_kind():
     dags = ("backup_window_gold", "restore_undo", "policy_exports_gold", "verify_points")
     assert list(map(kind_of_run, dags)) == [AuditKind.BACKUP, AuditKind.RESTORE, AuditKind.EXPORT, AuditKind.CHECK]
