@@ -94,7 +94,7 @@ class Host(Candidate):
     cluster: str | None
     """``None``: the host is in no cluster."""
     state: str
-    """``in use``, or the reason why no VM can be made on it."""
+    """``connected``, or the reason why no VM can be made on it."""
     version: str | None
     build: str | None
 
@@ -191,7 +191,7 @@ def list_hosts(session: Session) -> tuple[Host, ...]:
             cluster=tree.name(parent)
             if isinstance(tree.objects.get(parent := tree.parent(one)), vim.ClusterComputeResource)
             else None,
-            state=why_not_in_use(tree.values[one]) or "in use",
+            state=why_not_in_use(tree.values[one]) or "connected",
             version=tree.values[one]["config.product.version"],
             build=tree.values[one]["config.product.build"],
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from enum import StrEnum
 from typing import Final
@@ -27,6 +28,8 @@ WHOLE_AS_NEW: Final = "The whole VM, as a new one"
 """The choice that leads to the form for a new VM."""
 AN_EXISTING_VM: Final = "The VM, over itself or another one"
 """The choice that leads to the form for an existing VM."""
+SINGLE_DISKS: Final = "Single disks, attached to a VM"
+"""The choice that leads to the form for single disks."""
 Words = Mapping[str, Mapping[str, str]]
 """Plain words for values, by the name of the field."""
 
@@ -95,9 +98,16 @@ def said_in_form(message: str, kind: RestoreKind, point: ListedPoint, words: Wor
         for field in fields
         if field.kind is FieldKind.SELECT and field.name in words
     }
-    return in_labels(message, _OF_OTHER_PAGES[kind] | labels, chosen)
+    said = in_labels(message, _OF_OTHER_PAGES[kind] | labels, chosen)
+    for command, here in _OF_COMMANDS.items():
+        said = said.replace(command, here)
+    return _LISTING.sub("", said)
 
 
+_OF_COMMANDS: Final = {"'vmkeep restore disk'": f"“{SINGLE_DISKS}”", "(--read-lun)": "(its field read_luns)"}
+"""The words of these pages for commands and for options of a backup, which messages name."""
+_LISTING: Final = re.compile(r"[;,] (?:see|list them with) 'vmkeep [a-z ]+'")
+"""The part of a message that names a command which lists what a form proposes at its field."""
 _OF_OTHER_PAGES: Final[Mapping[RestoreKind, dict[str, str]]] = {
     RestoreKind.NEW: {"networks": "Networks", "disk_datastores": "Datastore of a disk", "vm": AN_EXISTING_VM},
     RestoreKind.OVER: {"new_name": WHOLE_AS_NEW},

@@ -188,7 +188,7 @@ def test_lists_tell_what_a_choice_needs(session, odd, another):
     root, *_ = (one for one in choices.list_pools(session) if one.id == "resgroup-8")
     assert (root.of, root.root, root.choose) == ("Cluster1", True, "/Lab/host/Cluster1/Resources")
     host = next(one for one in choices.list_hosts(session) if one.id == "host-11")
-    assert (host.cluster, host.state, host.choose) == ("Cluster1", "in use", "/Lab/host/Cluster1/esx01.localhost")
+    assert (host.cluster, host.state, host.choose) == ("Cluster1", "connected", "/Lab/host/Cluster1/esx01.localhost")
     assert (host.version, host.build) != (None, None)
     network = next(one for one in choices.list_networks(session) if one.id == "network-90")
     assert (network.choose, network.kind, network.hosts) == (

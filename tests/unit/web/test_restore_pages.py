@@ -40,7 +40,7 @@ from vmkeep.web import (
     state_of,
     without_dry_run,
 )
-from vmkeep.web.restore_fields import AN_EXISTING_VM, WHOLE_AS_NEW
+from vmkeep.web.restore_fields import AN_EXISTING_VM, SINGLE_DISKS, WHOLE_AS_NEW
 
 WORDS = {"on_conflict": {"abort": "fail, and touch nothing"}}
 
@@ -143,10 +143,27 @@ def test_a_refusal_is_told_in_the_words_of_the_form_and_at_its_field(point):
     assert other == "or restore with “The whole VM, as a new one”"
 
 
+@pytest.mark.parametrize(
+    ("message", "said"),
+    [
+        ("no VM 'a' on vc; list them with 'vmkeep vm list'", "no VM 'a' on vc"),
+        ("no VM 'a'; did you mean ab?", "no VM 'a'; did you mean ab?"),
+        ("read from the LUN by the backup (--read-lun)", "read from the LUN by the backup (its field read_luns)"),
+        ("or attach a disk as a new one ('vmkeep restore disk')",
+         "or attach a disk as a new one (“Single disks, attached to a VM”)"),
+        (f"or write over an existing VM with {named('vm')}",
+         "or write over an existing VM with “The VM, over itself or another one”"),
+    ],
+)  # fmt: skip
+def test_a_refusal_in_the_wizard_names_no_command_for_what_its_forms_offer(point, message, said):
+    assert said_in_form(message, RestoreKind.NEW, point, WORDS) == said
+
+
 def test_the_wizards_first_page_has_the_choices_that_messages_name(point):
     page = render("restore.html", FRAME, point=head_of(point, NOW))
     assert f"<b>{WHOLE_AS_NEW}</b>" in page
     assert f"<b>{AN_EXISTING_VM}</b>" in page
+    assert f"<b>{SINGLE_DISKS}</b>" in page
 
 
 def test_a_plan_leads_back_to_its_form_and_names_its_vm_and_point(point):

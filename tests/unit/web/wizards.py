@@ -35,7 +35,7 @@ PLACES = Places(
         Store(**about("ds2"), kind="NFS", capacity=None, free=None, accessible=False, maintenance=None, hosts=()),
     ),
     networks=(Net(**about("Quarantine"), kind="standard", switch=None, hosts=()),),
-    hosts=(Host(**about("esx1"), cluster="C1", state="in use", version="8.0.3", build="1"),),
+    hosts=(Host(**about("esx1"), cluster="C1", state="connected", version="8.0.3", build="1"),),
 )  # fmt: skip
 VMS = (
     Machine(**about("web01"), runs=True),

@@ -18,6 +18,7 @@ from vmkeep.errors import CatalogError, NotFoundError, UnreachableError, VmKeepE
 from vmkeep.flows.fleet import ListedPoint
 from vmkeep.flows.restore_ledger import shown_id
 from vmkeep.flows.restore_values import RestorePlan
+from vmkeep.model.fieldwords import in_params
 from vmkeep.model.portable import PortableMachine
 from vmkeep.web import (
     FieldGroup,
@@ -178,7 +179,7 @@ def _form(point: ListedPoint, kind: RestoreKind, vsphere: str, user: object, sen
     try:
         groups = _fields(point, kind, vsphere, _machine(point, kind))
     except VmKeepError as error:
-        return form_of(head, kind, vsphere=vsphere, vcenters=vcenters, problem=str(error))
+        return form_of(head, kind, vsphere=vsphere, vcenters=vcenters, problem=in_params(str(error)))
     if sent is not None:
         groups = checked(kind, filled(groups, sent))
     return form_of(head, kind, vsphere=vsphere, vcenters=vcenters, groups=groups, faults=faults_of(groups))
