@@ -340,6 +340,13 @@ class StoreFullError(StoreError):
     exit_code = 62
 
 
+class StoreReadOnlyError(StoreError):
+    """The store's file system is mounted read-only, so nobody can write there, whatever his rights."""
+
+    recovery = Recovery.STOP
+    exit_code = 67
+
+
 class LockedError(StoreError):
     """A blob is locked against deletion until a date, and nobody can shorten the lock."""
 

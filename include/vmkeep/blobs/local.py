@@ -28,6 +28,7 @@ from vmkeep.errors import (
     RepositoryError,
     StoreError,
     StoreFullError,
+    StoreReadOnlyError,
 )
 
 log = logging.getLogger(__name__)
@@ -36,7 +37,7 @@ T = TypeVar("T")
 _TRIES = 5
 """Number of attempts while other processes remove the same folders or files."""
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-_DENIED = (errno.EACCES, errno.EPERM, errno.EROFS)
+_DENIED = (errno.EACCES, errno.EPERM)
 
 
 class LocalStore:
@@ -324,6 +325,12 @@ class LocalStore:
             if error.errno in _FULL:
                 raise StoreFullError(
                     f"{self._root}: no space left for {key} ({needed} bytes more are needed): {error.strerror}"
+                ) from error
+            if error.errno == errno.EROFS:
+                raise StoreReadOnlyError(
+                    f"{error.filename or self._root / key}: nothing can be written below {self._root}, because its "
+                    "file system is mounted read-only: mount it writable; if nobody has mounted it so, the kernel did "
+                    "after an error of the disk (dmesg tells of it), and the file system has to be checked first"
                 ) from error
             if error.errno in _DENIED:
                 raise PermissionDeniedError(

@@ -68,7 +68,8 @@ def verify(
     """Check restore points, and keep the outcome of each check as a proof with its point.
 
     POINT is a ref as 'point list' prints it, the beginning of its id, or latest:VM. The exit code is 91 if a check
-    failed, 90 if none failed and a point could not be checked, and 93 if a check could not tell.
+    failed. If none failed and a point could not be checked, it is that of the cause: 90 for damage, 62 for a full
+    repository. It is 93 if a check could not tell.
     """
     if bool(refs) == bool(selector):
         raise UsageError("name points, or choose VMs with --select, but not both")
@@ -88,7 +89,7 @@ def verify(
             opened, points, request, by=who(), bars=bars, tell=_tell, on_done=_drop if as_json else _show
         )
     if as_json:
-        print_json({"points": list(outcomes)})
+        print_json({"points": [_document(outcome) for outcome in outcomes]})
     point_checks.require_passed(outcomes)
 
 
@@ -103,6 +104,10 @@ def _show(outcome: PointOutcome) -> None:
     else:
         proof = outcome.proof
         click.echo(one_line(f"{outcome.point}: {proof.kind} {proof.result}: {proof.text}"))
+
+
+def _document(outcome: PointOutcome) -> dict[str, object]:
+    return {"point": outcome.point, "proof": outcome.proof, "problem": outcome.problem}
 
 
 def _drop(_outcome: PointOutcome) -> None:

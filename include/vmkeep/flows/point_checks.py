@@ -93,8 +93,13 @@ class PointOutcome:
     """Its ref; or, if it could not be found, the text by which it was asked for."""
     proof: PointProof | None = None
     """``None``: the check could not be done."""
-    problem: str = ""
+    error: VmKeepError | None = None
     """Why not."""
+
+    @property
+    def problem(self) -> str:
+        """Why the check could not be done, or its outcome not be kept; empty: it was done."""
+        return str(self.error) if self.error else ""
 
 
 def refs_of(repository: Repository, selector: str) -> list[str]:
@@ -136,7 +141,7 @@ def verify_each(
         except CancelledError:
             raise
         except VmKeepError as error:
-            outcome = PointOutcome(point=point, problem=str(error))
+            outcome = PointOutcome(point=point, error=error)
         outcomes.append(outcome)
         on_done(outcome)
     return tuple(outcomes)
@@ -146,16 +151,19 @@ def require_passed(outcomes: Iterable[PointOutcome]) -> None:
     """Return if all checks passed.
 
     :raises VerificationError: a check failed.
-    :raises CorruptError: none failed, and a point could not be checked.
+    :raises VmKeepError: none failed, and a point could not be checked: the first error that tells of damage, or else
+        the first one.
     :raises UndecidedError: none of both, and a check could not tell.
     """
     all_of_them = tuple(outcomes)
     results = [outcome.proof.result for outcome in all_of_them if outcome.proof is not None]
     failed, undecided = results.count(ProofResult.FAILED), results.count(ProofResult.UNDECIDED)
-    unread = len(all_of_them) - len(results)
+    errors = [outcome.error for outcome in all_of_them if outcome.error is not None]
     if failed:
         raise VerificationError(f"{counted_of(failed, len(all_of_them), 'restore point')} did not pass")
-    if unread:
-        raise CorruptError(f"{counted(unread, 'restore point')} could not be checked")
+    if errors:
+        worst = next((error for error in errors if isinstance(error, CorruptError)), errors[0])
+        worst.args = (f"{counted(len(errors), 'restore point')} could not be checked: {worst}",)
+        raise worst
     if undecided:
         raise UndecidedError(f"of {counted(undecided, 'restore point')} the check cannot tell whether it is good")

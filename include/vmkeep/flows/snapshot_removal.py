@@ -10,7 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 
-from vmkeep.errors import NotFoundError, PermissionDeniedError, StoreFullError, VmKeepError
+from vmkeep.errors import NotFoundError, PermissionDeniedError, StoreFullError, StoreReadOnlyError, VmKeepError
 from vmkeep.flows import array_hooks, guest_thaws, limits, suspension, vm_access
 from vmkeep.flows.backup_values import Removal
 from vmkeep.flows.connect import fence_deadline, open_vsphere, require_server
@@ -135,7 +135,7 @@ def _fence(repository: Repository, run: str) -> int:
     area = repository.run(run)
     try:
         area.fence()
-    except (StoreFullError, PermissionDeniedError) as error:
+    except (StoreFullError, StoreReadOnlyError, PermissionDeniedError) as error:
         # No copy can renew its lease in such a store either, and none can begin. Copies with a lease are waited for.
         log.warning("the copies of run %s cannot be told to stop: %s", run, error)
     return area.await_copies(fence_deadline(run))

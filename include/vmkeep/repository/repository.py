@@ -13,7 +13,15 @@ from types import TracebackType
 from typing import Self
 
 from vmkeep.blobs import BlobStore, Meter, abreast, close_store
-from vmkeep.errors import BlobNotFoundError, CorruptError, NotFoundError, RepositoryError, StoreError, StoreFullError
+from vmkeep.errors import (
+    BlobNotFoundError,
+    CorruptError,
+    NotFoundError,
+    RepositoryError,
+    StoreError,
+    StoreFullError,
+    StoreReadOnlyError,
+)
 from vmkeep.model.hostconfig import is_host_key
 from vmkeep.model.job import Progress
 from vmkeep.model.limits import Limit, Usage
@@ -183,7 +191,7 @@ class Repository:
         """
         try:
             self.blobs.check_writable()
-        except StoreFullError:
+        except (StoreFullError, StoreReadOnlyError):
             raise
         except StoreError as error:
             raise RepositoryError(f"{self.location}: cannot be written to for run {run}: {error}") from error

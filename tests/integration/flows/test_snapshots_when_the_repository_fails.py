@@ -72,11 +72,16 @@ def test_a_backup_into_a_repository_that_cannot_be_opened_any_more_leaves_no_sna
     assert bench.snapshots("app01") == []
 
 
-def test_a_full_disk_keeps_no_step_from_removing_the_snapshot(site, disk, bench):
+def make_read_only(disk: Path) -> None:
+    subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
+
+
+@pytest.mark.parametrize("spoil", [fill, make_read_only])
+def test_a_disk_that_takes_nothing_more_keeps_no_step_from_removing_the_snapshot(site, disk, bench, spoil):
     pre = backup.preflight(site, request())
     taken = backup.take_snapshot(site, pre)
     assert len(bench.snapshots("app01")) == 1
-    fill(disk)
+    spoil(disk)
 
     backup.remove_snapshot(site, taken.vm, pre.request.run, vcenter=pre.vm.vcenter)
 

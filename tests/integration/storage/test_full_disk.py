@@ -17,8 +17,9 @@ from vmkeep.blobs import BlobStore, open_store, reserve_of
 from vmkeep.blobs.local import LocalStore
 from vmkeep.blobs.store import backend
 from vmkeep.clock import now
-from vmkeep.errors import StoreFullError
+from vmkeep.errors import StoreFullError, StoreReadOnlyError
 from vmkeep.flows import repositories
+from vmkeep.flows.point_checks import Level, VerifyRequest, require_passed, verify_each
 from vmkeep.images import export_image, import_images
 from vmkeep.maintenance import delete_points, plan_deletion
 from vmkeep.maintenance.margins import Margins
@@ -247,3 +248,22 @@ def test_a_deletion_without_any_room_says_how_much_it_takes_and_deletes_nothing(
 
     assert ref in vault.open().point_refs()
     vault.assert_whole()
+
+
+@pytest.mark.parametrize(("spoiled", "error"), [("full", StoreFullError), ("read-only", StoreReadOnlyError)])
+def test_the_check_of_a_point_whose_outcome_cannot_be_kept_ends_by_that_and_not_as_damage(
+    disk, tmp_path, spoiled, error
+):
+    image = tmp_path / "image.raw"
+    image.write_bytes(random.Random(1).randbytes(1 << 20))
+    with create_repository(str(disk / "repository"), block_size=BLOCK) as repository:
+        ref = import_images(repository, [image], name="image").ref
+        if spoiled == "full":
+            fill(disk, but=0)
+        else:
+            subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
+
+        outcomes = verify_each(repository, [ref], VerifyRequest(level=Level.ALL), by="jane")
+
+        with pytest.raises(error, match="1 restore point could not be checked"):
+            require_passed(outcomes)

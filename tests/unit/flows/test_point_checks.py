@@ -9,6 +9,7 @@ from vmkeep.errors import (
     CancelledError,
     CorruptError,
     NotFoundError,
+    StoreFullError,
     UndecidedError,
     UnsupportedError,
     VerificationError,
@@ -27,7 +28,9 @@ ALL = VerifyRequest(level=Level.ALL)
 def outcome(result):
     """The outcome of a check: a result, or "unread" for one that could not be done."""
     if result == "unread":
-        return PointOutcome(point="p", problem="its manifest is damaged")
+        return PointOutcome(point="p", error=CorruptError("its manifest is damaged"))
+    if result == "unkept":
+        return PointOutcome(point="p", error=StoreFullError("no room"))
     return PointOutcome(point="p", proof=PointProof(kind=ProofKind.DIGESTS, result=ProofResult(result), at=now()))
 
 
@@ -35,7 +38,9 @@ def outcome(result):
     ("results", "error", "told"),
     [
         (["passed", "undecided", "unread", "failed"], VerificationError, "1 of 4 restore points did not pass"),
-        (["passed", "undecided", "unread", "unread"], CorruptError, "2 restore points could not be checked"),
+        (["passed", "undecided", "unread", "unread"], CorruptError, "2 restore points could not be checked: its m"),
+        (["passed", "unread", "unkept"], CorruptError, "2 restore points could not be checked: its manifest is"),
+        (["passed", "undecided", "unkept"], StoreFullError, "1 restore point could not be checked: no room"),
         (["passed", "undecided"], UndecidedError, "of 1 restore point the check cannot tell"),
     ],
 )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from vmkeep.blobs.store import Bytes
 from vmkeep.blobs.wrappers.wrapping import WrappingStore
-from vmkeep.errors import BlobNotFoundError, StoreError, StoreFullError, UnlockedError
+from vmkeep.errors import BlobNotFoundError, StoreError, StoreFullError, StoreReadOnlyError, UnlockedError
 
 _COMPARED = 1 << 20
 """Bytes that are compared at each end of a blob."""
@@ -21,7 +21,7 @@ class SettlingStore(WrappingStore):
         """Create a blob. Raise an error only if these bytes are not there afterwards."""
         try:
             return self.inner.put(key, data)
-        except (StoreFullError, UnlockedError):
+        except (StoreFullError, StoreReadOnlyError, UnlockedError):
             raise
         except StoreError:
             if self._landed(key, memoryview(data)):
