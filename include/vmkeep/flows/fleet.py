@@ -27,6 +27,7 @@ from vmkeep.catalog import (
     open_catalog,
 )
 from vmkeep.errors import CatalogError, NotFoundError
+from vmkeep.model.imagekeys import is_image_key
 from vmkeep.policy import Policy
 
 __all__ = [
@@ -75,6 +76,11 @@ class FleetVm:
     """The newest point, if it is not good; ``None``: it is, or none is there."""
     is_exported: bool = False
     """Its policy exports its points, as long as they are good."""
+
+    @property
+    def is_image(self) -> bool:
+        """Whether it is an imported image, and no VM that could be backed up."""
+        return self.vm_key is not None and is_image_key(self.vm_key)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from vmkeep.flows.block_choice import choice_words
 from vmkeep.flows.restore_saved import rdms_asked
 from vmkeep.flows.restore_values import DiskMatch, RestorePlan
-from vmkeep.images import is_image_key
 from vmkeep.model.disk import Disk
 from vmkeep.model.fieldwords import named
+from vmkeep.model.imagekeys import is_image_key
 from vmkeep.model.overwrite import Undo, Verify
 from vmkeep.model.place import SettledPlace
 from vmkeep.model.rdm import RdmChoice, RdmReplacement

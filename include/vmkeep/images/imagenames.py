@@ -8,9 +8,9 @@ import unicodedata
 from blake3 import blake3
 
 from vmkeep.errors import UsageError
+from vmkeep.model.imagekeys import IMAGE_KEYS, is_image_key
 from vmkeep.model.point import RestorePoint
 
-_KEY = "image-"
 _LONGEST_SLUG = 144
 """Greatest number of characters of a slug. With a longer one, a store's folder would have to cut the key."""
 _LONGEST_NAME = 255
@@ -38,12 +38,7 @@ def image_key(name: str) -> str:
     slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
     if slug != name or len(slug) > _LONGEST_SLUG:  # because names may differ only in what a slug leaves out
         slug = f"{slug[:60]}-{blake3(name.encode()).hexdigest()[:8]}".lstrip("-")
-    return f"{_KEY}{slug}"
-
-
-def is_image_key(key: str) -> bool:
-    """Return whether images are kept under a key, and not a VM's backups."""
-    return key.startswith(_KEY)
+    return f"{IMAGE_KEYS}{slug}"
 
 
 def is_imported(point: RestorePoint) -> bool:

@@ -142,7 +142,9 @@ class FleetPage:
     policies: tuple[str, ...]
     query: FleetQuery
     total: int
-    """VMs of the whole fleet."""
+    """VMs of the whole fleet, with the imported images."""
+    images: int
+    """Imported images, which no policy could have."""
     found: int
     """VMs that fit the choice."""
     pages: int
@@ -167,7 +169,8 @@ class FleetPage:
             if self.problems and not self.has_catalog:
                 return "Nothing is known of any VM, because no catalog can be read."
             return "No VM is known yet."
-        words = [f"{counted(self.total, 'VM')}: "]
+        images = f" and {counted(self.images, 'imported image')}" if self.images else ""
+        words = [f"{counted(self.total - self.images, 'VM')}{images}: "]
         words.append(f"{bad:,} late or without a good point" if bad else "none late")
         words.append(f", {failed:,} with a failed check" if failed else "")
         words.append(f", {bare:,} without protection" if bare else "")
@@ -203,6 +206,7 @@ def fleet_page(
         policies=tuple(sorted({vm.policy for vm in fleet.vms if vm.policy})),
         query=query,
         total=len(fleet.vms),
+        images=sum(vm.is_image for vm in fleet.vms),
         found=len(chosen),
         pages=pages,
         at=this,

@@ -53,6 +53,7 @@ class VmState(ShownState):
     NO_LIMIT = (
         "no-limit", "no limit set", "calm", "There is a good point, and the policy has no max_age to compare it with.",
     )  # fmt: skip
+    IMAGE = "image", "imported image", "calm", "Somebody imported it. It is no VM that a policy could have."
     IN_TIME = "in-time", "in time", "good", "The newest good point is younger than the policy's max_age."
 
 

@@ -22,6 +22,8 @@ def state_of(vm: FleetVm, now: datetime) -> VmState:
         return VmState.LATE
     if vm.failed or vm.fault is not None:
         return VmState.FAILED
+    if vm.is_image:
+        return VmState.IMAGE
     if not vm.is_in_policy:
         return VmState.ORPHANED if vm.asked_by else VmState.BY_HAND
     return VmState.NO_LIMIT if vm.max_age is None else VmState.IN_TIME

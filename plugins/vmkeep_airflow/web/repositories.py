@@ -12,9 +12,10 @@ from contextlib import ExitStack
 from functools import partial
 from typing import Final, TypeVar
 
-from vmkeep.errors import NotFoundError, UnreachableError, VmKeepError
+from vmkeep.errors import NotFoundError, UnreachableError, UsageError, VmKeepError
 from vmkeep.flows.points import picture
 from vmkeep.flows.repositories import Repository, open_site_repository
+from vmkeep.flows.restore_saved import require_vm
 from vmkeep.flows.saved_machine import saved_machine
 from vmkeep.model.portable import PortableMachine
 from vmkeep_airflow.site import repository_site
@@ -52,6 +53,24 @@ def load_machine(repository: str, ref: str) -> PortableMachine:
     :raises CorruptError: the point or its configuration is damaged.
     """
     return in_repository(repository, lambda opened: saved_machine(opened, opened.find_point(ref)))
+
+
+def is_restorable(repository: str, ref: str) -> bool:
+    """Return whether a VM can be made of a point. An imported image may have none, because nobody told its machine.
+
+    :param repository: the repository's id.
+    :raises UnreachableError: the repository gives no answer in time.
+    :raises NotFoundError: no connection leads to the repository, or the point was removed.
+    """
+
+    def ask(opened: Repository) -> bool:
+        try:
+            require_vm(opened.find_point(ref))
+        except UsageError:
+            return False
+        return True
+
+    return in_repository(repository, ask)
 
 
 def load_warnings(repository: str, ref: str) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ import pytest
 from lxml import etree, html
 
 from tests.unit.catalog.test_catalog import Manifests
-from tests.unit.web.fleets import HOSTILE, NOW, fill, nightly
+from tests.unit.web.fleets import HOSTILE, NOW, fill, nightly, taken
 from vmkeep.catalog import NotedMark, NotedVm, open_catalog
 from vmkeep.errors import CatalogError, NotFoundError
 from vmkeep.flows.fleet import find_point, load_fleet, load_trends, load_vm
@@ -77,6 +77,23 @@ def parsed(text: str):
     faults = [fault.message for fault in parser.error_log if not re.search(r"Tag (\w+) invalid", fault.message)]
     assert faults == []
     return tree
+
+
+def test_an_imported_image_is_no_vm_without_protection_but_still_judged_by_its_points(tmp_path):
+    policy = nightly(tmp_path)
+    with open_catalog(f"sqlite:///{tmp_path}/c.db") as catalog:
+        good, bad = (
+            taken(name, 5, n, policy=None, key=f"image-{name}") for name, n in (("disk01", 20), ("disk02", 30))
+        )
+        catalog.refresh(Manifests(good, bad, taken("lab01", 5, 40, policy=None)))
+        damaged = NotedMark(ref=bad.ref, kind="damaged", reason="lost pack")
+        catalog.overview().note("repo", location="/r", at=NOW, marks=[damaged], proofs=[], vms=[])
+    fleet = load_fleet([f"sqlite:///{tmp_path}/c.db"], [policy], NOW)
+    page = fleet_page(fleet, FleetQuery(), now=NOW, trends=lambda _vms: {})
+    assert {row.name: row.state for row in page.rows} == {
+        "disk01": VmState.IMAGE, "disk02": VmState.DAMAGED, "lab01": VmState.BY_HAND,
+    }  # fmt: skip
+    assert page.sentence.startswith("1 VM and 2 imported images: 1 late or without a good point")
 
 
 def test_every_vm_is_judged_the_worst_first(look):

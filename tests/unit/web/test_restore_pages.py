@@ -160,10 +160,18 @@ def test_a_refusal_in_the_wizard_names_no_command_for_what_its_forms_offer(point
 
 
 def test_the_wizards_first_page_has_the_choices_that_messages_name(point):
-    page = render("restore.html", FRAME, point=head_of(point, NOW))
+    page = render("restore.html", FRAME, point=head_of(point, NOW), has_machine=True)
     assert f"<b>{WHOLE_AS_NEW}</b>" in page
     assert f"<b>{AN_EXISTING_VM}</b>" in page
     assert f"<b>{SINGLE_DISKS}</b>" in page
+
+
+def test_an_image_without_a_machine_offers_its_files_and_no_restore_that_would_be_refused(point):
+    page = render("restore.html", FRAME, point=head_of(point, NOW), has_machine=False)
+    assert "/files/" in page
+    assert "export_point" in page
+    for refused_later in (WHOLE_AS_NEW, AN_EXISTING_VM, SINGLE_DISKS, "dags/vm_restore"):
+        assert refused_later not in page
 
 
 def test_a_plan_leads_back_to_its_form_and_names_its_vm_and_point(point):

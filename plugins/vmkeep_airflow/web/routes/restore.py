@@ -19,6 +19,7 @@ from vmkeep.flows.fleet import ListedPoint
 from vmkeep.flows.restore_ledger import shown_id
 from vmkeep.flows.restore_values import RestorePlan
 from vmkeep.model.fieldwords import in_params
+from vmkeep.model.imagekeys import is_image_key
 from vmkeep.model.portable import PortableMachine
 from vmkeep.web import (
     FieldGroup,
@@ -53,7 +54,7 @@ from vmkeep_airflow.web.frame import LONGEST, answer_router, data, html, page_ro
 from vmkeep_airflow.web.ownapi import OwnApi, OwnApiDep
 from vmkeep_airflow.web.paths import own_path
 from vmkeep_airflow.web.planruns import load_plan_run, load_restore_run, plan_of_run, start_plan, start_restore
-from vmkeep_airflow.web.repositories import connection_to, load_machine
+from vmkeep_airflow.web.repositories import connection_to, is_restorable, load_machine
 from vmkeep_airflow.web.sentforms import SentForm
 from vmkeep_airflow.web.sources import load_point
 from vmkeep_airflow.web.vcenters import find_vcenters, load_machines, load_overwritten, load_places
@@ -70,7 +71,9 @@ _TOO_LITTLE = "Only who may edit the repository's connection in Airflow may writ
 @pages.get("/restore/{point_id}")
 def show_kinds(user: Operator, point_id: str) -> HTMLResponse:
     """Show what can be restored from a point."""
-    return html("restore.html", user, point=head_of(load_point(point_id), now()))
+    point = load_point(point_id)
+    has_machine = not is_image_key(point.vm_key) or is_restorable(point.repository, point.ref)
+    return html("restore.html", user, point=head_of(point, now()), has_machine=has_machine)
 
 
 @pages.get("/restore/{point_id}/{kind}")
