@@ -12,7 +12,7 @@ from tests.dags.test_web_view import token_of
 from vmkeep.web import REFUSED
 from vmkeep_airflow.web import ROOT_MIDDLEWARES
 from vmkeep_airflow.web.guard import LARGEST, OverwriteGuard
-from vmkeep_airflow.web.overwriting import GUARDED, Call, call_of, right_needed
+from vmkeep_airflow.web.overwriting import GUARDED, Call, call_of, rights_needed
 
 with warnings.catch_warnings():  # the libraries below deprecate each other
     warnings.simplefilter("default")
@@ -102,7 +102,8 @@ LOSING = [
     ("POST", "vm_restore/clearTaskInstances", {"dry_run": False}),
     ("POST", "vm_restore/clearTaskInstances", {"dry_run": False, "dag_run_id": "new", "include_past": True}),
     ("POST", "vm_restore/clearDagRuns", {"dry_run": False, "dag_runs": [{"dag_run_id": "over"}]}),
-    ("POST", "~/clearDagRuns", {"dag_runs": [{"dag_id": "vm_restore", "dag_run_id": "over"}]}),
+    ("POST", "~/clearDagRuns", {"dry_run": False, "dag_runs": [{"dag_id": "vm_restore", "dag_run_id": "over"}]}),
+    ("POST", "~/clearDagRuns", {"dag_runs": [{"dag_id": "vm_restore", "dag_run_id": "~"}]}),
     ("PATCH", f"{RUN}/asks/{TASK}/-1/hitlDetails", {"chosen_options": ["Approve"]}),
     ("PATCH", f"{RUN}/over", {"state": "queued"}),
     ("POST", f"{RUN}/new/taskInstances/plan/xcomEntries", {"key": "return_value", "value": {}}),
@@ -155,12 +156,50 @@ def test_a_call_that_loses_nothing_passes_with_its_body(client, passed, method, 
     assert got == TestClient(FastAPI()).build_request(method, "/", json=body).content
 
 
+FAR = {**OVER, "repository": "vmkeep_far"}
+
+
+@pytest.mark.parametrize(
+    ("path", "runs", "needed"),
+    [
+        ("vm_restore", [{"dag_run_id": "far"}], {"vmkeep_far"}),
+        ("vm_restore", [{"dag_run_id": "far"}, {"dag_run_id": "over"}], {"vmkeep_far", "vmkeep_default"}),
+        ("vm_restore", [{"dag_run_id": "far"}, {"dag_run_id": "new"}], {"vmkeep_far"}),
+        ("vm_restore", [{"dag_run_id": "new"}], set()),
+        ("vm_restore", [{"dag_run_id": "far"}, {"dag_run_id": 7}], {None}),
+        ("vm_restore", [{"dag_run_id": "far"}] * 3, {"vmkeep_far"}),
+        ("vm_restore", [{"dag_run_id": f"new{number}"} for number in range(101)], {None}),
+        ("vm_restore", "~", {None}),
+        ("~", [{"dag_id": "vm_restore", "dag_run_id": "far"}, {"dag_id": "a", "dag_run_id": "x"}], {"vmkeep_far"}),
+        ("~", [{"dag_id": "vm_restore", "dag_run_id": "far"}, {"dag_run_id": "x"}], {None}),
+    ],
+)  # fmt: skip
+def test_runs_that_are_cleared_in_one_call_need_the_right_to_the_repository_of_each(path, runs, needed):
+    call = Call(method="POST", parts=(path, "clearDagRuns"), body={"dry_run": False, "dag_runs": runs})
+    assert rights_needed(call, lambda _dag, run: {**RUNS, "far": FAR}[run]) == needed
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("POST", "vm_restore/clearTaskInstances", {"dry_run": False, "dag_run_id": "far", "include_future": True}),
+        ("POST", "vm_restore/clearDagRuns", {"dry_run": False, "partition_key": "far"}),
+        ("PATCH", "vm_restore/dagRuns/~/taskInstances", {"actions": [{"entities": [{"dag_run_id": "far"}]}]}),
+        ("PATCH", "~/dagRuns", {"actions": [{"entities": [{"dag_id": "vm_restore", "dag_run_id": "far"}]}]}),
+        ("DELETE", "vm_restore", None),
+    ],
+)
+def test_a_call_that_does_not_tell_its_runs_needs_the_right_to_every_repository(method, path, body):
+    call = Call(method=method, parts=tuple(path.split("/")), body=body)
+    assert rights_needed(call, lambda *_run: FAR) == {None}
+
+
 def test_a_backfill_of_a_guarded_dag_needs_the_right_to_its_repository(client, passed):
     way = "/api/v2/backfills"
     body = {"dag_id": "repository_maintenance", "dag_run_conf": {**KEEPS, "repository": "vmkeep_far"}}
     call = call_of("POST", way)
     assert call is not None
-    assert right_needed(Call(method="POST", parts=call.parts, body=body), lambda *_run: {}) == "vmkeep_far"
+    assert rights_needed(Call(method="POST", parts=call.parts, body=body), lambda *_run: {}) == {"vmkeep_far"}
     client.cookies.set("_token", token_of("user"))
     assert client.post(way, json=body).status_code == 403
     assert passed == []

@@ -169,7 +169,14 @@ def test_a_page_may_load_nothing_from_elsewhere_and_is_kept_by_nobody(viewer):
         ({"sec-fetch-site": "same-site"}, True),
         ({"sec-fetch-site": "same-origin"}, False),
         ({"origin": "http://testserver"}, False),
+        ({"authorization": "Bearer"}, True),
+        ({"authorization": "Bearer "}, True),  # Airflow goes by the cookie then
+        ({"authorization": "Bearer \t "}, True),
+        ({"authorization": "Bearer\tx"}, True),
+        ({"authorization": "BearerToken x"}, True),
+        ({"authorization": " , Bearer x"}, True),
         ({"authorization": "Bearer x"}, False),
+        ({"authorization": "bearer  x "}, False),
     ],
 )
 def test_a_page_of_another_server_changes_nothing(viewer, headers, refused):

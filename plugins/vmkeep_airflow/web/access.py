@@ -33,8 +33,11 @@ def may_operate(user: Any) -> bool:
     )
 
 
-def may_administer(user: Any, repository_conn_id: str) -> bool:
-    """Return whether a user may overwrite and delete: who may edit the connection of the repository."""
+def may_administer(user: Any, repository_conn_id: str | None) -> bool:
+    """Return whether a user may overwrite and delete: who may edit the connection of the repository.
+
+    :param repository_conn_id: ``None``: every connection, because nobody knows which repository it is.
+    """
     details = ConnectionDetails(conn_id=repository_conn_id)
     return get_auth_manager().is_authorized_connection(method="PUT", details=details, user=user)
 
@@ -93,13 +96,19 @@ def _allowed(user: Any, *, is_allowed: bool, needs: str) -> Any:
     return user
 
 
+def token_of(headers: Headers) -> str:
+    """Return the token by which a header says who calls; empty: there is none, and Airflow goes by the cookie."""
+    kind, _, token = headers.get("authorization", "").partition(" ")
+    return token.strip() if kind.lower() == "bearer" else ""
+
+
 def is_foreign(method: str, headers: Headers) -> bool:
     """Return whether a call may have been made by a page of another server in the user's browser.
 
     A call with a token in its header is no browser's: a foreign page cannot know the token. Otherwise a call that
     changes something must say that it comes from this server.
     """
-    if method in SAFE_METHODS or headers.get("authorization", "").lower().startswith("bearer "):
+    if method in SAFE_METHODS or token_of(headers):
         return False
     site = headers.get("sec-fetch-site")
     if site is not None:

@@ -7,11 +7,11 @@ and clearing by a person is a call of the API server, which knows the user. So t
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from http.cookies import CookieError, SimpleCookie
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from vmkeep_airflow.web.overwriting import Call, call_of, right_needed
+from vmkeep.model.wording import agreeing
+from vmkeep_airflow.web.overwriting import Call, call_of, rights_needed
 
 LARGEST: Final = 4 << 20
 """Bytes of a body that is read. Airflow's own bodies for one call have some kibibytes."""
@@ -107,28 +107,32 @@ def _require_right(app: Any, token: str, user: Any, call: Call) -> None:
             raise HTTPException(answer.code, answer.why)
         return answer.data.get("conf") or {}
 
-    repository = right_needed(call, conf_of)
-    if repository is not None and not may_administer(user, repository):
+    refused = [each for each in rights_needed(call, conf_of) if not may_administer(user, each)]
+    if refused:
         # Airflow notes calls only once they have come through to it.
         note(user, REFUSED, dag_id=call.dag_id, run_id=call.run_id, method=call.method, path="/".join(call.parts))
         raise HTTPException(
             status.HTTP_403_FORBIDDEN,
-            f"Only who may edit the connection {repository} in Airflow may write over a VM or say which points stay, "
+            f"Only who may edit {_words(refused)} in Airflow may write over a VM or say which points stay, "
             "and answer, clear or change such runs. Restore to a new VM, or choose 'prompt' as 'If the target "
             "exists': then somebody with that right is asked. Leave 'Keep' empty to go by the connection.",
         )
 
 
+def _words(connections: Sequence[str | None]) -> str:
+    """Return the words for the connections whose editing a call needs."""
+    if None in connections:
+        return "every connection (the call does not name the runs that it changes)"
+    named = sorted(str(each) for each in connections)
+    return f"{agreeing(len(named), 'the connection', 'the connections')} {', '.join(named)}"
+
+
 def _token_of(scope: Any) -> str:
     """Return the token by which Airflow knows the user: that of the header before that of the cookie."""
-    headers: dict[str, str] = {
-        name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]
-    }
-    kind, _, token = headers.get("authorization", "").partition(" ")
-    if kind.lower() == "bearer" and token.strip():
-        return token.strip()
-    try:
-        found = SimpleCookie(headers.get("cookie", "")).get("_token")
-    except CookieError:
-        return ""
-    return str(found.value) if found else ""
+    from airflow.api_fastapi.auth.managers.base_auth_manager import COOKIE_NAME_JWT_TOKEN
+    from fastapi import Request
+
+    from vmkeep_airflow.web.access import token_of
+
+    request = Request(scope)
+    return token_of(request.headers) or request.cookies.get(COOKIE_NAME_JWT_TOKEN, "")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, Final
 
 from vmkeep.flows.restore_request import OnConflict
@@ -30,6 +31,8 @@ _READING: Final = frozenset({"list", "favorite", "unfavorite", "dry_run"})
 """Last parts of paths whose POSTs change no run. A run may have such an id, and its calls end with it, too."""
 _STOPPING: Final = frozenset({"success", "failed", "skipped", None})
 _CLEARING: Final = frozenset({"clear", "clearTaskInstances"})
+_MOST_RUNS: Final = 100
+"""Runs of one call that are looked up one by one."""
 _SPREADING: Final = ("include_future", "include_past")
 """Fields by which a call clears tasks of other runs, too."""
 
@@ -54,12 +57,26 @@ class Call:
         match self.parts[1:]:
             case ("dagRuns", run_id, *_) if run_id != _ANY:
                 return run_id
-            case ("clearTaskInstances",) if not any(self._field(each) for each in _SPREADING):
-                run_id = self._field("dag_run_id")
+            case ("clearTaskInstances",) if not any(self.field(each) for each in _SPREADING):
+                run_id = self.field("dag_run_id")
                 return run_id if isinstance(run_id, str) else None
         return None
 
-    def _field(self, name: str, default: Any = None) -> Any:
+    @property
+    def runs(self) -> frozenset[tuple[str, str]] | None:
+        """DAG and id of each run that it is about; ``None``: it does not name them."""
+        if self.run_id is not None:
+            return frozenset({(self.dag_id, self.run_id)})
+        listed = self.field("dag_runs")
+        if self.parts[1:] != ("clearDagRuns",) or not isinstance(listed, list) or not listed:
+            return None
+        own = None if self.dag_id == _ANY else self.dag_id
+        named = [(own or each.get("dag_id"), each.get("dag_run_id")) for each in listed if isinstance(each, Mapping)]
+        known = [(dag, run) for dag, run in named if isinstance(dag, str) and isinstance(run, str)]
+        return frozenset(known) if len(known) == len(listed) and _ANY not in chain(*known) else None
+
+    def field(self, name: str, default: Any = None) -> Any:
+        """Return a field of the body."""
         return self.body.get(name, default) if isinstance(self.body, Mapping) else default
 
     def is_harmless(self) -> bool:
@@ -70,14 +87,14 @@ class Call:
             return GUARDED.isdisjoint(_texts(self.body))
         match self.parts[1:]:
             case ("dagRuns",) if self.method == "POST":
-                conf = self._field("conf")
+                conf = self.field("conf")
                 return conf is None or (isinstance(conf, Mapping) and not loses(self.dag_id, conf))
             case ("dagRuns", _) if self.method == "PATCH":
-                return self._field("state") in _STOPPING
+                return self.field("state") in _STOPPING
             case ("dagRuns", _, "taskInstances", _, *more) if self.method == "PATCH" and len(more) <= 1:
-                return "hitlDetails" not in more and self._field("new_state") in _STOPPING
+                return "hitlDetails" not in more and self.field("new_state") in _STOPPING
             case (*_, last) if last in _CLEARING:
-                return self._field("dry_run", default=True) is True
+                return self.field("dry_run", default=True) is True
         return False
 
 
@@ -113,21 +130,31 @@ def may_lose(dag_id: str, conf: Mapping[str, Any]) -> bool:
     return loses(dag_id, conf) if dag_id == UPKEEP else True
 
 
-def right_needed(call: Call, conf_of: Callable[[str, str], Mapping[str, Any]]) -> str | None:
-    """Return the connection of the repository that a user has to administer for a call; ``None``: none.
+def rights_needed(call: Call, conf_of: Callable[[str, str], Mapping[str, Any]]) -> frozenset[str | None]:
+    """Return the connections of the repositories that a user has to administer for a call; empty: none.
+
+    ``None`` among them stands for every connection: the call does not name the runs that it is about.
 
     :param conf_of: returns the params of a run by its DAG and id. It is asked only if the answer depends on them.
     """
     if call.is_harmless():
-        return None
-    if call.run_id is None:
-        field = "dag_run_conf" if _BACKFILLS in call.parts[1:2] else "conf"
-        conf = call.body.get(field) if isinstance(call.body, Mapping) else None
-        return _repository(conf)
-    conf = conf_of(call.dag_id, call.run_id)
+        return frozenset()
+    match call.parts[1:]:
+        case ("dagRuns",) if call.method == "POST" and call.dag_id != _ANY:
+            return frozenset({_repository(call.field("conf"))})
+        case (first, *_) if first == _BACKFILLS:
+            return frozenset({_repository(call.field("dag_run_conf"))})
+    runs = call.runs
+    if runs is None or len(runs) > _MOST_RUNS:
+        return frozenset({None})
+    confs = ((dag_id, conf_of(dag_id, run_id)) for dag_id, run_id in sorted(runs) if dag_id in GUARDED)
+    return frozenset(_repository(conf) for dag_id, conf in confs if _needs_right(call, dag_id, conf))
+
+
+def _needs_right(call: Call, dag_id: str, conf: Mapping[str, Any]) -> bool:
     forged = "xcomEntries" in call.parts  # by results that somebody wrote, any run could be led to overwrite
-    answers = call.dag_id == UPKEEP and "hitlDetails" in call.parts  # a yes changes the retention
-    return _repository(conf) if forged or answers or may_lose(call.dag_id, conf) else None
+    answers = dag_id == UPKEEP and "hitlDetails" in call.parts  # a yes changes the retention
+    return forged or answers or may_lose(dag_id, conf)
 
 
 def _repository(conf: Any) -> str:
