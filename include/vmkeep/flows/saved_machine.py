@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from vmkeep.errors import UsageError
-from vmkeep.flows.restore_saved import load_saved
+from vmkeep.flows.restore_saved import load_saved, require_vm
 from vmkeep.images import is_imported
 from vmkeep.model.point import RestorePoint
 from vmkeep.model.portable import LeftOut, PortableDisk, PortableMachine
@@ -15,6 +15,15 @@ from vmkeep.vsphere.portable import portable_machine
 
 _MEMORY_MIB = 2048
 _CPUS = 2
+
+
+def is_of_a_machine(point: RestorePoint) -> bool:
+    """Return whether a VM can be made of a point: it has a machine's configuration, and is none of a host."""
+    try:
+        require_vm(point)
+    except UsageError:
+        return False
+    return True
 
 
 def saved_machine(repository: Repository, point: RestorePoint) -> PortableMachine:

@@ -6,9 +6,8 @@ Each module defines one noun and is imported by itself.
 __all__ = [
     "access", "address", "arrayhook", "audit", "aws", "blockio", "changedown", "disk", "diskaccess", "diskrule",
     "exports", "extents", "fetched", "fieldwords", "fullreason", "guest", "guestfiles", "hostconfig", "imagekeys",
-    "job",
-    "knownpoint", "limits",
-    "lun", "overwrite", "place", "point", "portable", "prints", "proofs", "quiescing", "rdm", "references", "room",
+    "job", "knownpoint", "limits", "lun", "overwrite", "place", "point",
+    "portable", "prints", "proofs", "quiescing", "rdm", "references", "room",
     "samefiles", "scanfacts", "scanning", "selector", "serving", "sinks", "site", "transport", "vmref", "wording",
     "writeway",
 ]  # fmt: skip

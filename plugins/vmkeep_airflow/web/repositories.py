@@ -12,11 +12,10 @@ from contextlib import ExitStack
 from functools import partial
 from typing import Final, TypeVar
 
-from vmkeep.errors import NotFoundError, UnreachableError, UsageError, VmKeepError
+from vmkeep.errors import NotFoundError, UnreachableError, VmKeepError
 from vmkeep.flows.points import picture
 from vmkeep.flows.repositories import Repository, open_site_repository
-from vmkeep.flows.restore_saved import require_vm
-from vmkeep.flows.saved_machine import saved_machine
+from vmkeep.flows.saved_machine import is_of_a_machine, saved_machine
 from vmkeep.model.portable import PortableMachine
 from vmkeep_airflow.site import repository_site
 from vmkeep_airflow.web.limits import within
@@ -62,15 +61,7 @@ def is_restorable(repository: str, ref: str) -> bool:
     :raises UnreachableError: the repository gives no answer in time.
     :raises NotFoundError: no connection leads to the repository, or the point was removed.
     """
-
-    def ask(opened: Repository) -> bool:
-        try:
-            require_vm(opened.find_point(ref))
-        except UsageError:
-            return False
-        return True
-
-    return in_repository(repository, ask)
+    return in_repository(repository, lambda opened: is_of_a_machine(opened.find_point(ref)))
 
 
 def load_warnings(repository: str, ref: str) -> tuple[str, ...]:
