@@ -12,12 +12,15 @@ from tests.dags.test_running_page import add_dag
 from tests.dags.test_web_view import as_role, filled
 from tests.dags.test_web_view import client as client  # a fixture
 from vmkeep.clock import now
-from vmkeep.web import AuditQuery
+from vmkeep.web import AuditQuery, events_of
 from vmkeep_airflow.web import auditlog
 
 with warnings.catch_warnings():  # the libraries below deprecate each other
     warnings.simplefilter("default")
+    from airflow.api_fastapi.core_api.routes.public import public_router
     from airflow.models import DagRun
+    from airflow.models.asset import AssetModel
+    from airflow.models.backfill import Backfill
     from airflow.models.log import Log
     from airflow.utils.session import create_session
     from airflow.utils.types import DagRunTriggeredByType
@@ -205,3 +208,86 @@ def test_who_may_not_read_airflows_own_log_does_not_read_it_here(client, monkeyp
 
     monkeypatch.setattr(type(get_auth_manager()), "is_authorized_dag", without_log)
     assert as_role(client, "admin").get("/vmkeep/audit").status_code == 403
+
+
+LEFT_OUT = {
+    *("favorite_dag", "unfavorite_dag", "get_task_instances_batch", "reparse_dag_file"),  # change nothing that lasts
+    *("enqueue_connection_test", "create_default_connections"),  # none of them is of ours
+    *("post_variable", "patch_variable", "delete_variable", "bulk_variables"),  # we have none
+}
+"""What Airflow notes and the page does not show."""
+
+
+def test_each_thing_that_airflow_notes_is_shown_or_left_out_on_purpose():
+    noted = {
+        route.endpoint.__name__
+        for route in public_router.routes
+        for one in route.dependant.dependencies
+        if getattr(one.call, "__qualname__", "").startswith("action_logging.")
+    }
+    assert noted - set(events_of(None)) - LEFT_OUT == set()
+    assert noted > LEFT_OUT
+    assert {"patch_pool", "create_asset_event", "cancel_backfill"} <= noted
+
+
+@pytest.fixture
+def numbered():
+    """Put an asset and a backfill of ours into the database, and others; return their numbers."""
+    with create_session() as session:
+        add_dag(session, "vm_backup")
+        made = [
+            AssetModel(name=f"{name}_points/audit", uri=f"x-{name}://audit", group="g") for name in ("vmkeep", "shop")
+        ]
+        made += [
+            Backfill(dag_id=dag_id, from_date=AT, to_date=AT, max_active_runs=1)
+            for dag_id in ("vm_backup", "elsewhere")
+        ]
+        session.add_all(made)
+        session.flush()
+        ids = [each.id for each in made]
+    yield ids
+    with create_session() as session:
+        for kind, number in zip((AssetModel, AssetModel, Backfill, Backfill), ids, strict=True):
+            session.delete(session.get(kind, number))
+
+
+def test_pools_events_and_backfills_of_ours_are_told_and_those_of_others_are_not(client, numbered):
+    asset, foreign_asset, backfill, foreign_backfill = numbered
+    mine = [
+        row("patch_pool", "eve", minutes=9, pool_name="backup_proxy", slots=0),
+        row("bulk_pools", "eve", minutes=8, actions=[{"action": "delete", "entities": ["default_pool"]}]),
+        row("cli_pool_set", "eve", minutes=7, full_command="['airflow', 'pools', 'set', 'backup_proxy', '0', 'x']"),
+        row("create_asset_event", "eve", minutes=6, asset_id=asset),
+        row("delete_asset_queued_events", "eve", minutes=5, asset_id=str(asset)),
+        row("pause_backfill", "eve", minutes=4, backfill_id=str(backfill)),
+        row("cancel_backfill", "eve", minutes=3, backfill_id=str(backfill)),
+    ]
+    others = [
+        row("patch_pool", "eve", minutes=9, pool_name="shop", slots=0),
+        row("create_asset_event", "eve", minutes=6, asset_id=foreign_asset),
+        row("create_asset_event", "eve", minutes=6, asset_id="nothing"),
+        row("pause_backfill", "eve", minutes=4, backfill_id=str(foreign_backfill)),
+    ]
+    with create_session() as session:
+        for each in (*mine, *others):
+            each.dag_id = each.run_id = None
+            each.dttm -= timedelta(days=50)
+            session.add(each)
+        session.flush()
+        ids = [each.id for each in (*mine, *others)]
+    try:
+        asked = {"days": 30, "until": ago(days=49).isoformat()}
+        answer = as_role(client, "op").get("/vmkeep/api/audit", params=asked).json()
+        assert [(each["done"], each["dag_id"]) for each in answer["rows"]] == [
+            ("cancelled a backfill: its runs that wait will not begin", "vm_backup"),
+            ("paused a backfill, so that no further run of it begins", "vm_backup"),
+            ("deleted events of asset vmkeep_points/audit that waited, so that no run begins by them", ""),
+            ("made an event of asset vmkeep_points/audit, by which runs may begin", ""),
+            ("made or changed a pool by the command airflow", ""),
+            ("made, changed or deleted several pools", ""),
+            ("changed pool backup_proxy: slots 0", ""),
+        ]
+    finally:
+        with create_session() as session:
+            for number in ids:
+                session.delete(session.get(Log, number))

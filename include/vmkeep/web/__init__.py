@@ -22,10 +22,13 @@ from vmkeep.web.audit import (
     begin_of,
 )
 from vmkeep.web.audit_words import (
+    ASSET_EVENTS,
+    BACKFILL_EVENTS,
     DAGS,
     FETCHED,
     GONE,
     LIMIT,
+    POOL_EVENTS,
     REFUSED,
     START,
     AuditKind,
@@ -75,8 +78,10 @@ from vmkeep.web.words import plain
 from vmkeep.web.work import WORKING_STATES, AtWork, PoolUse, RateLimit, SnapshotAtWork, WorkRun, WorkTask
 
 __all__ = [
+    "ASSET_EVENTS",
     "AUDIT_DAYS",
     "AUDIT_ROWS",
+    "BACKFILL_EVENTS",
     "DAGS",
     "FETCHED",
     "FILES_A_PAGE",
@@ -85,6 +90,7 @@ __all__ = [
     "MOST_FOUND",
     "PLANNED_BY",
     "POINTS_A_PAGE",
+    "POOL_EVENTS",
     "REFUSED",
     "RUNS",
     "SHEET_ROWS",

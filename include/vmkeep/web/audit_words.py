@@ -176,6 +176,19 @@ def _connection(verb: str) -> Callable[[str, _Details], str]:
     return words
 
 
+def _pool(verb: str) -> Callable[[str, _Details], str]:
+    def words(_task: str, details: _Details) -> str:
+        name = details.get("pool_name") or details.get("name") or details.get("pool") or "of unknown name"
+        slots = details.get("slots")
+        return f"{verb} pool {name}" + ("" if slots is None else f": slots {_short(slots)}")
+
+    return words
+
+
+def _of_asset(words: str) -> Callable[[str, _Details], str]:
+    return lambda _task, details: words.format(asset=f"asset {details['asset']}" if details.get("asset") else "assets")
+
+
 def _fetched(_task: str, details: _Details) -> str:
     form = f" as {details['form']}" if details.get("form") else ""
     return f"fetched {details.get('volume', '')}:{details.get('path', '')}{form} of point {details.get('point', '')}"
@@ -199,6 +212,7 @@ def _of_task(verb: str) -> Callable[[str, _Details], str]:
     return lambda task, details: f"{verb} of task {task or details.get('task_id') or 'of unknown id'}"
 
 
+_DROPPED: Final = "deleted events of {asset} that waited, so that no run begins by them"
 _EVENTS: Final[Mapping[str, tuple[AuditKind, Callable[[str, _Details], str]]]] = {
     "update_hitl_detail": (AuditKind.ANSWER, _answered),
     "patch_dag_run": (AuditKind.CHANGED, _run_changed),
@@ -216,7 +230,16 @@ _EVENTS: Final[Mapping[str, tuple[AuditKind, Callable[[str, _Details], str]]]] =
     "update_xcom_entry": (AuditKind.CHANGED, _of_task("changed a result")),
     "delete_xcom_entry": (AuditKind.CHANGED, _of_task("deleted a result")),
     "create_backfill": (AuditKind.CHANGED, _backfilled),
+    "pause_backfill": (AuditKind.CHANGED, _always("paused a backfill, so that no further run of it begins")),
+    "unpause_backfill": (AuditKind.CHANGED, _always("let a paused backfill go on")),
+    "cancel_backfill": (AuditKind.CHANGED, _always("cancelled a backfill: its runs that wait will not begin")),
+    "create_asset_event": (AuditKind.CHANGED, _of_asset("made an event of {asset}, by which runs may begin")),
+    "materialize_asset": (AuditKind.CHANGED, _of_asset("asked for the run that makes {asset}")),
+    "delete_asset_queued_events": (AuditKind.CHANGED, _of_asset(_DROPPED)),
+    "delete_dag_asset_queued_events": (AuditKind.CHANGED, _of_asset(_DROPPED)),
+    "delete_dag_asset_queued_event": (AuditKind.CHANGED, _of_asset(_DROPPED)),
     START: (AuditKind.CHANGED, _always("asked for a run as of another time than now")),
+    "cli_create_backfill": (AuditKind.CHANGED, _always("asked for runs of earlier times by the command airflow")),
     "cli_task_clear": (AuditKind.CHANGED, _always("cleared tasks by the command airflow")),
     "patch_dag": (AuditKind.SETTINGS, _switched),
     "patch_dags": (AuditKind.SETTINGS, _switched),
@@ -228,8 +251,20 @@ _EVENTS: Final[Mapping[str, tuple[AuditKind, Callable[[str, _Details], str]]]] =
     "patch_connection": (AuditKind.SETTINGS, _connection("changed")),
     "delete_connection": (AuditKind.SETTINGS, _connection("deleted")),
     "bulk_connections": (AuditKind.SETTINGS, _always("changed several connections")),
+    "post_pool": (AuditKind.SETTINGS, _pool("made")),
+    "patch_pool": (AuditKind.SETTINGS, _pool("changed")),
+    "delete_pool": (AuditKind.SETTINGS, _pool("deleted")),
+    "bulk_pools": (AuditKind.SETTINGS, _always("made, changed or deleted several pools")),
+    "cli_pool_set": (AuditKind.SETTINGS, _always("made or changed a pool by the command airflow")),
+    "cli_pool_delete": (AuditKind.SETTINGS, _always("deleted a pool by the command airflow")),
     LIMIT: (AuditKind.SETTINGS, _limited),
     FETCHED: (AuditKind.FILES, _fetched),
     REFUSED: (AuditKind.REFUSED, _refused),
 }
 """The events of Airflow's log that are shown, each with its kind and the function that makes its sentence."""
+
+POOL_EVENTS: Final = frozenset(event for event in _EVENTS if "pool" in event)
+BACKFILL_EVENTS: Final = frozenset({"pause_backfill", "unpause_backfill", "cancel_backfill"})
+"""Events that name a backfill by its number, and no DAG."""
+ASSET_EVENTS: Final = frozenset(event for event in _EVENTS if "asset" in event)
+"""Events that name an asset by its number."""

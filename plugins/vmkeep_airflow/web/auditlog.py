@@ -35,15 +35,11 @@ from vmkeep.web import (
     kind_of_event,
     kind_of_run,
 )
-from vmkeep_airflow.hooks.repository import RepositoryHook
-from vmkeep_airflow.hooks.vsphere import VsphereHook
 from vmkeep_airflow.web.access import may_with_runs
+from vmkeep_airflow.web.auditrows import SEVERAL, Numbered, details_of, is_ours
 from vmkeep_airflow.web.runnames import about_of, names_of
 
 _TAG: Final = "vmkeep"
-_SEVERAL: Final = "~"
-"""Airflow's word for several DAGs, which the body of the call names."""
-_TYPES: Final = (RepositoryHook.conn_type, VsphereHook.conn_type)
 _TICK: Final = timedelta(microseconds=1)
 _NEAR: Final = timedelta(minutes=1)
 """Time between a call that asks for a run and the run."""
@@ -173,7 +169,7 @@ def _changes(
         select(Log, DagRun)
         .outerjoin(DagRun, run)
         .where(Log.event.in_(events), Log.dttm >= since)
-        .where(or_(Log.dag_id.in_(seen), Log.dag_id.is_(None), Log.dag_id == _SEVERAL))
+        .where(or_(Log.dag_id.in_(seen), Log.dag_id.is_(None), Log.dag_id == SEVERAL))
     )
     if until is not None:
         wanted = wanted.where(Log.dttm < until)
@@ -186,7 +182,8 @@ def _changes(
     order = (Log.dttm.desc(), Log.id.desc())
     rows = session.execute(wanted.order_by(*order).limit(most).options(selectinload(DagRun.dag_run_note))).all()
     names = names_of(session, [run for _, run in rows if run is not None])
-    entries = [*_entries(rows, names, frozenset(seen)), *_starts(session, rows, frozenset(seen))]
+    known = Numbered.among(session, [log for log, _ in rows])
+    entries = [*_entries(rows, names, frozenset(seen), known), *_starts(session, rows, frozenset(seen))]
     entries = [each for each in entries if query.kind in (None, kind_of_event(each.event, each.dag_id))]
     return entries, rows[-1][0].dttm if len(rows) == most else None
 
@@ -200,7 +197,7 @@ def _starts(session: Session, rows: Sequence[Any], seen: frozenset[str]) -> Iter
     unnamed = [log for log, run in calls if run is None and not log.run_id]
     made = _made_near(session, unnamed)
     for log, run in calls:
-        details = _details(log.extra)
+        details = details_of(log.extra)
         if run is not None or details.get("run_after") is not None or _take_nearest(made, log):
             continue
         conf = details.get("conf")
@@ -239,47 +236,24 @@ def _take_nearest(made: dict[str, list[datetime]], log: Any) -> bool:
     return bool(near)
 
 
-def _entries(rows: Iterable[Any], names: Mapping[int, str], seen: frozenset[str]) -> Iterator[AuditEntry]:
+def _entries(
+    rows: Iterable[Any], names: Mapping[int, str], seen: frozenset[str], known: Numbered
+) -> Iterator[AuditEntry]:
     for log, run in rows:
-        details = _details(log.extra)
-        if not _is_ours(log, details, seen) or (log.event == START and details.get("run_after") is None):
+        details = details_of(log.extra)
+        if not is_ours(log, details, seen, known) or (log.event == START and details.get("run_after") is None):
             continue
         yield AuditEntry(
             at=log.dttm,
             person=log.owner_display_name or log.owner or "",
             event=log.event,
-            dag_id=log.dag_id or "",
+            dag_id=known.dag_of(log, details),
             run_id=log.run_id or "",
             task=log.task_id or "",
             about=(names.get(run.id) or about_of(run)) if run is not None else "",
             state=str(run.state) if run is not None else "",
-            details=details,
+            details=details | {"asset": known.asset_of(details)},
         )
-
-
-def _details(extra: str | None) -> dict[str, Any]:
-    """Return the values that Airflow has noted with a row. Connections' own fields are hidden there."""
-    try:
-        found = json.loads(extra or "{}")
-    except ValueError:
-        return {}
-    if not isinstance(found, dict):
-        return {}
-    inner = found.get("extra")
-    return found | ({"extra": _details(inner)} if isinstance(inner, str) else {})
-
-
-def _is_ours(log: Any, details: Mapping[str, Any], seen: frozenset[str]) -> bool:
-    """Return whether a row of Airflow's log is about vmkeep.
-
-    The type of a connection that was deleted is not known any more, so that each deletion counts.
-    """
-    if log.dag_id == _SEVERAL or log.event == "bulk_connections":
-        text = log.extra or ""
-        return any(f'"{each}"' in text for each in (*seen, *_TYPES))
-    if log.event in ("post_connection", "patch_connection"):
-        return details.get("conn_type") in _TYPES
-    return log.dag_id is not None or log.event.startswith("vmkeep_") or log.event == "delete_connection"
 
 
 def _is_about(text: str) -> ColumnElement[bool]:
