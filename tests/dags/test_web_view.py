@@ -198,6 +198,18 @@ def test_nothing_is_found_behind_a_false_path(viewer, path):
     answer = viewer.get(f"/vmkeep/{path}")
     assert answer.status_code == 404
     assert "There is nothing here" in answer.text
+    assert '<span class="who">the viewer</span>' in answer.text, "the page is still that of the user"
+
+
+def test_a_page_of_an_error_keeps_the_navigation_and_the_user(client):
+    as_role(client, "op")
+    for path in ("vms/nobody", "windows?day=yesterday", "no page"):
+        page = client.get(f"/vmkeep/{path}").text
+        assert '<span class="who">the op</span>' in page
+        assert 'href="/vmkeep/audit"' in page, "the user may go there"
+    client.cookies.set("_token", "no token")
+    stranger = client.get("/vmkeep/no page")
+    assert (stranger.status_code, '<span class="who"></span>' in stranger.text) == (404, True)
 
 
 def test_the_files_of_the_pages_are_given(client):
@@ -212,7 +224,25 @@ def test_a_mistake_in_an_address_is_told_in_words(viewer, query):
     page = viewer.get(f"/vmkeep/fleet?{query}")
     assert page.status_code == 422
     assert query.split("=")[0] in page.text
+    assert 'href="/vmkeep/fleet">Open the page' in page.text
     assert viewer.get(f"/vmkeep/api/fleet?{query}").json()["detail"]
+
+
+@pytest.mark.parametrize(
+    ("path", "told"),
+    [
+        ("windows?day=yesterday", "day is no date: write e.g. 2026-11-28."),
+        ("windows?day=2026-13-45", "day is no date: write e.g. 2026-11-28."),
+        ("windows?first=-1", "first must be at least 0."),
+        ("audit?until=noon", "until is no time: write e.g. 2026-11-28T21:00:00Z."),
+        ("audit?days=many", "days is no whole number."),
+        ("audit?days=1&by_itself=perhaps&days=99999",
+         "days must be at most 3,650. by_itself is neither true nor false."),
+    ],
+)  # fmt: skip
+def test_a_bad_value_in_an_address_is_told_in_words_of_ours(client, path, told):
+    as_role(client, "op")
+    assert client.get(f"/vmkeep/api/{path}").json()["detail"] == told
 
 
 def test_a_vm_with_a_hostile_name_and_key_has_a_page(viewer):

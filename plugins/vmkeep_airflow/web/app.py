@@ -1,15 +1,15 @@
-"""Makes the app: its routes, the headers of every answer, and the pages of errors."""
+"""Makes the app: its routes, the headers of every answer, and what an error is answered by."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
-from urllib.parse import unquote_plus, urlsplit
+from urllib.parse import unquote_plus
 
 from fastapi import Depends, FastAPI, Request, status
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from fastapi.responses import RedirectResponse, Response
 from starlette.exceptions import HTTPException as AnyHttpException
 
 from vmkeep.errors import (
@@ -19,10 +19,9 @@ from vmkeep.errors import (
     UnsupportedError,
     VmKeepError,
 )
-from vmkeep.web import render
 from vmkeep_airflow.web.access import is_foreign, viewer
-from vmkeep_airflow.web.frame import frame_of, login_url, problem
-from vmkeep_airflow.web.paths import own_path
+from vmkeep_airflow.web.errorpages import answer_error, in_words, is_data
+from vmkeep_airflow.web.frame import login_url, problem
 from vmkeep_airflow.web.routes import ROUTERS
 
 log = logging.getLogger(__name__)
@@ -34,17 +33,6 @@ _HEADERS: Final = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "same-origin",
 }
-_HEADINGS: Final = {
-    status.HTTP_403_FORBIDDEN: "You may not see this",
-    status.HTTP_404_NOT_FOUND: "There is nothing here",
-    status.HTTP_422_UNPROCESSABLE_CONTENT: "The address has a mistake",
-    status.HTTP_503_SERVICE_UNAVAILABLE: "Something that this page needs gives no answer",
-}
-_HEADINGS_OF_FORMS: Final = {
-    status.HTTP_403_FORBIDDEN: "You may not do this",
-    status.HTTP_422_UNPROCESSABLE_CONTENT: "The form cannot be taken",
-}
-
 _OF_THE_CALL: Final = {
     NotFoundError: status.HTTP_404_NOT_FOUND,
     UnsupportedError: status.HTTP_409_CONFLICT,
@@ -77,7 +65,7 @@ async def _guarded(request: Request, call: Callable[[Request], Awaitable[Respons
         response: Response = problem(status.HTTP_403_FORBIDDEN, message)
     elif "\0" in unquote_plus(f"{request.scope['path']}?{request.url.query}"):
         message = "The address has a zero byte, which is in no name."
-        response = _answer(request, status.HTTP_422_UNPROCESSABLE_CONTENT, message)
+        response = await answer_error(request, status.HTTP_422_UNPROCESSABLE_CONTENT, message)
     else:
         response = await call(request)
     for name, value in _HEADERS.items():
@@ -87,46 +75,20 @@ async def _guarded(request: Request, call: Callable[[Request], Awaitable[Respons
 
 
 async def _refused(request: Request, error: Any) -> Response:
-    if error.status_code == status.HTTP_401_UNAUTHORIZED and not _is_data(request):
+    if error.status_code == status.HTTP_401_UNAUTHORIZED and not is_data(request):
         return RedirectResponse(login_url(request), status.HTTP_303_SEE_OTHER)
-    return _answer(request, error.status_code, str(error.detail))
+    return await answer_error(request, error.status_code, str(error.detail))
 
 
 async def _mistaken(request: Request, error: Any) -> Response:
-    faults = "; ".join(f"{'.'.join(map(str, each['loc'][1:]))}: {each['msg']}" for each in error.errors())
-    return _answer(request, status.HTTP_422_UNPROCESSABLE_CONTENT, faults)
+    return await answer_error(request, status.HTTP_422_UNPROCESSABLE_CONTENT, in_words(error.errors()))
 
 
 async def _failed(request: Request, error: Any) -> Response:
     for kind, code in _OF_THE_CALL.items():
         if isinstance(error, kind):
-            return _answer(request, code, str(error))
+            return await answer_error(request, code, str(error))
     log.error("%s: %s", request.scope["path"], error)
     silent = isinstance(error, (CatalogError, UnreachableError))
     code = status.HTTP_503_SERVICE_UNAVAILABLE if silent else status.HTTP_500_INTERNAL_SERVER_ERROR
-    return _answer(request, code, str(error))
-
-
-def _answer(request: Request, code: int, message: str) -> Response:
-    if _is_data(request):
-        return problem(code, message)
-    is_sent = request.method == "POST"
-    heading = (_HEADINGS_OF_FORMS if is_sent else {}).get(code) or _HEADINGS.get(code, "This did not work")
-    tone = "calm" if code == status.HTTP_404_NOT_FOUND else "bad"
-    back = _page_before(request) if is_sent else ""
-    page = render("error.html", frame_of(None), heading=heading, message=message, tone=tone, back=back)
-    return HTMLResponse(page, code)
-
-
-def _page_before(request: Request) -> str:
-    """Return the page of ours that a form was sent from; empty: the browser does not tell, or it is another one."""
-    before = urlsplit(request.headers.get("referer", ""))
-    if before.netloc != request.headers.get("host") or not before.path.startswith(f"{own_path()}/"):
-        return ""
-    return f"{before.path}?{before.query}" if before.query else before.path
-
-
-def _is_data(request: Request) -> bool:
-    """Return whether a call asks for data, and no page."""
-    path = str(request.scope["path"]).removeprefix(request.scope.get("root_path", ""))
-    return path.startswith("/api/") or path == "/openapi.json"
+    return await answer_error(request, code, str(error))

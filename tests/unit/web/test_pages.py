@@ -203,7 +203,9 @@ def test_a_hostile_name_is_shown_and_does_nothing(look, url, policy, made):
     text = {
         "fleet": lambda: fleet_html(look()),
         "vm": lambda: render("vm.html", FRAME, page=shown_vm(url, policy, "key-<hostile>")),
-        "error": lambda: render("error.html", FRAME, heading="No", message=f"no VM {HOSTILE}", tone="bad", back=""),
+        "error": lambda: render(
+            "error.html", FRAME, heading="No", message=f"no VM {HOSTILE}", tone="bad", back="", bare=""
+        ),
     }[made]()
     tree = parsed(text)
     assert not tree.xpath("//img[not(starts-with(@src, '/air/vmkeep/'))]")
