@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import mmap
 import os
 import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from queue import SimpleQueue
+from queue import LifoQueue
 
 from vmkeep.errors import TransferError
 from vmkeep.model.extents import Extent, split
+from vmkeep.ownmemory import own_memory
 
 
 class FilePiece:
@@ -19,7 +19,7 @@ class FilePiece:
 
     __slots__ = ("_buffer", "_free", "data", "start")
 
-    def __init__(self, start: int, data: memoryview, buffer: memoryview, free: SimpleQueue[memoryview | None]) -> None:
+    def __init__(self, start: int, data: memoryview, buffer: memoryview, free: LifoQueue[memoryview | None]) -> None:
         self.start = start
         self.data = data
         self._buffer = buffer
@@ -52,9 +52,9 @@ class PieceReader:
         self._pieces = split(extents, piece_size)
         self._lock = threading.Lock()
         self._closed = False
-        self._free: SimpleQueue[memoryview | None] = SimpleQueue()
+        self._free: LifoQueue[memoryview | None] = LifoQueue()  # because a core's cache has the last one
         for _ in range(buffers):
-            self._free.put(memoryview(mmap.mmap(-1, room)))
+            self._free.put(memoryview(own_memory(room)))
 
     def next_piece(self) -> FilePiece | None:
         """Return the next piece; ``None``: the end is reached, or the reader is closed.

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import ctypes
-import mmap
 from queue import Empty, SimpleQueue
+
+from vmkeep.ownmemory import own_memory
 
 _BUF_SIMPLE = 0
 
@@ -13,7 +14,7 @@ class Buffer:
     """Reused memory of a fixed size, page-aligned because HotAdd without the host's cache demands it."""
 
     def __init__(self, size: int) -> None:
-        self._memory = mmap.mmap(-1, size)
+        self._memory = own_memory(size)
         self.view = memoryview(self._memory)
         self.address = ctypes.addressof(ctypes.c_char.from_buffer(self._memory))
 

@@ -83,6 +83,18 @@ def test_closing_a_reader_lets_everyone_go_who_waits_for_a_piece(image):
     assert results == [None]
 
 
+def test_a_piece_is_read_into_the_buffer_that_was_used_last(image):
+    """A core has that buffer in its cache. The others are memory that nobody has to touch."""
+    used = []
+    with LocalFileSource(image) as source, source.open_reader([Extent(0, 8 * MIB)], piece_size=MIB, depth=4) as reader:
+        while (piece := reader.next_piece()) is not None:
+            used.append(piece.data.obj)
+            piece.release()
+
+    assert len(used) == 8
+    assert all(buffer is used[0] for buffer in used)
+
+
 def test_a_file_that_shrinks_under_the_copy_is_told(image):
     with LocalFileSource(image) as source:
         os.truncate(image, 4 * MIB)

@@ -18,7 +18,6 @@ a backup stores the same blocks again. If both packs had one name, the deletion 
 
 from __future__ import annotations
 
-import mmap
 import secrets
 import struct
 from array import array
@@ -29,6 +28,7 @@ import xxhash
 
 from vmkeep.blobs import Bytes
 from vmkeep.errors import CorruptError
+from vmkeep.ownmemory import own_memory
 from vmkeep.repository.frames.digests import DIGEST_SIZE, Kind
 from vmkeep.repository.frames.frames import HEADER_SIZE, Framer, Packed
 
@@ -178,7 +178,7 @@ class PackBuffer:
 
     def __init__(self, size: int) -> None:
         self.size = size
-        self.view = memoryview(mmap.mmap(-1, size))
+        self.view = memoryview(own_memory(size))
 
 
 class OpenPack:

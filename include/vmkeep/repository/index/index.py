@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from vmkeep.blobs import BlobStore
 from vmkeep.errors import BlobNotFoundError
+from vmkeep.ownmemory import own_memory
 from vmkeep.repository.folders import INDEX
 from vmkeep.repository.frames import DIGEST_SIZE, ID_SIZE, Codec, Framer, Kind, PackContents, Packed
 from vmkeep.repository.index import segmentloader
@@ -247,7 +248,7 @@ class Index:
         key = segment_key(secrets.token_bytes(ID_SIZE))
         box = self._framer.box(key)
         packed = Packed(Kind.INDEX, self._framer.digester.of(Kind.INDEX, content), len(content), Codec.NONE, content)
-        blob = memoryview(mmap.mmap(-1, box.frame_length(packed)))  # its pages go back at once when it is done
+        blob = memoryview(own_memory(box.frame_length(packed)))  # its pages go back at once when it is done
         length = box.write(packed, blob)
         self._store.put(key, blob)
         return length
