@@ -35,7 +35,14 @@ from vmkeep.model.overwrite import Verify
 from vmkeep.model.portable import Drivers, Hypervisor
 from vmkeep_airflow.operators.close_run import CloseRunOperator
 from vmkeep_airflow.operators.export_point import ExportPointOperator
-from vmkeep_airflow.params import PROXY, REPOSITORY, give_params, optional_lines, optional_text
+from vmkeep_airflow.params import (
+    PROXY,
+    REPOSITORY,
+    give_params,
+    optional_lines,
+    optional_lines_or_numbers,
+    optional_text,
+)
 from vmkeep_airflow.proxies import BACKUP_PROXY
 
 PARAMS = {
@@ -59,12 +66,9 @@ PARAMS = {
         title="Place",
         description="Folder on the proxy, by its whole path, which has to exist; or s3://bucket/prefix.",
     ),
-    "disks": Param(
-        [],
-        type=["null", "array"],
-        items={"type": "integer", "minimum": 0},
+    "disks": optional_lines_or_numbers(
         title="Disks",
-        description="Numbers of the point's disks, from 0, as 'vmkeep point show' lists them. None: all of them.",
+        description="One per line: a disk's address (scsi0:1), its label, or its number from 0. None: all of them.",
     ),
     "name": optional_text(title="Name", description="Name with which the files begin. Empty: the VM's name."),
     "overwrite": Param(

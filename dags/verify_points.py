@@ -40,11 +40,13 @@ LEVELS = ("written", "all", "file-systems", "boot")
 PARAMS = {
     "points": optional_lines(
         title="Restore points",
-        description="One per line: its ref, the beginning of its id, or latest: with a VM's name, e.g. latest:app01.",
+        description="Fill in this field or the next one. One per line: its ref, the beginning of its id, or latest: "
+        "with a VM's name, e.g. latest:app01.",
     ),
     "selector": optional_text(
         title="Or VMs",
-        description="A selector: the newest point of each VM that fits is verified. E.g. name:db* and not folder:Test.",
+        description="Instead of points, a selector: the newest point of each VM that fits is verified. E.g. name:db* "
+        "and not folder:Test. name:* verifies that of each VM.",
     ),
     "levels": Param(
         ["all"],

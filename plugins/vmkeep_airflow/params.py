@@ -89,6 +89,18 @@ def optional_lines(**texts: str) -> Param:
     return Param([], **kwargs)
 
 
+def optional_lines_or_numbers(**texts: str) -> Param:
+    """Return a Param for any number of texts, one in each line of the form, where the API takes whole numbers, too.
+
+    Airflow's form has lines only for items of type ``string``, and an editor of JSON for all others. A schema of
+    draft 7 ignores whatever stands beside a reference, so that the form reads the type, and the check the reference.
+    """
+    item = {"$ref": "#/definitions/text_or_number", "type": "string"}
+    of_both = {"text_or_number": {"type": ["string", "integer"], "minimum": 0}}
+    kwargs: dict[str, Any] = {"type": ["null", "array"], "items": item, "definitions": of_both, **texts}
+    return Param([], **kwargs)
+
+
 _LOOKED_UP = frozenset({"vm", "point", "points"})
 """Fields whose values a person looks up in the web view. The form itself lists none: with each new point Airflow would
 keep a new version of each DAG."""

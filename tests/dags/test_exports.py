@@ -16,6 +16,7 @@ from airflow.sdk.exceptions import (
     AirflowFailException,
     AirflowRescheduleException,
     AirflowSkipException,
+    ParamValidationError,
 )
 
 from vmkeep.flows import exports
@@ -71,16 +72,26 @@ def test_the_fields_of_the_form_arrive_as_they_were_typed(dag):
     asked = request_from(defaults | {"point": "latest:app01", "out": "/srv/exports"})
     every = request_from(
         defaults
-        | {"point": "p", "format": "raw", "out": "s3://b/x", "disks": [0, 2], "name": "n", "overwrite": True,
+        | {"point": "p", "format": "raw", "out": "s3://b/x", "disks": [0, "scsi0:1"], "name": "n", "overwrite": True,
            "verify": "all", "to": "proxmox", "drivers": "safe", "convert": True, "networks": ["VM Network=vmbr1"]}
     )  # fmt: skip
 
     assert asked == ExportRequest(point="latest:app01", format=ImageFormat.QCOW2, out="/srv/exports")
     assert every == ExportRequest(
-        point="p", format=ImageFormat.RAW, out="s3://b/x", disks=(0, 2), name="n", overwrite=True, verify=Verify.ALL,
-        to=Hypervisor.PROXMOX, drivers=Drivers.SAFE, convert=True, networks=("VM Network=vmbr1",),
+        point="p", format=ImageFormat.RAW, out="s3://b/x", disks=("0", "scsi0:1"), name="n", overwrite=True,
+        verify=Verify.ALL, to=Hypervisor.PROXMOX, drivers=Drivers.SAFE, convert=True, networks=("VM Network=vmbr1",),
     )  # fmt: skip
     assert set(names) == set(ExportRequest.__dataclass_fields__)
+
+
+def test_disks_are_named_in_lines_of_the_form_and_by_numbers_of_the_api_but_not_otherwise(dag):
+    param = dag.params.get_param("disks")
+    assert param.schema["items"]["type"] == "string", "else Airflow's form has an editor of JSON"
+    for good in ([], None, [0, 2], ["scsi0:1", "Hard disk 2", "0"]):
+        assert param.resolve(good) == good
+    for bad in ([-1], [1.5], [{}], "0"):
+        with pytest.raises(ParamValidationError):
+            param.resolve(bad)
 
 
 def test_a_run_tells_its_point_and_place_at_once_and_the_sizes_at_its_end(repository, tmp_path):

@@ -195,6 +195,8 @@ def test_points_are_chosen_by_name_or_selector_and_a_name_that_fits_none_ends_th
     for wrong in ({"points": ["latest:nobody"]}, {"selector": "name:nobody"}, {}, {"points": ["x"], "selector": "y"}):
         with pytest.raises(AirflowFailException):
             choose(**wrong)
+    with pytest.raises(AirflowFailException, match=r"'Restore points'.*latest:app01.*'Or VMs'.*both are empty"):
+        choose()
 
 
 def tell(monkeypatch, results: list[dict[str, Any]], states: dict[str, str], when: NotifyWhen) -> tuple[Any, Any, Any]:

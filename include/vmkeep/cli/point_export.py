@@ -59,8 +59,8 @@ from vmkeep.model.wording import counted, size
     help="Folder on this machine, which has to exist, or s3://bucket/prefix with the credentials of the environment.",
 )  # fmt: skip
 @option(
-    "--disk", "disks", section=Section.WHAT, type=int, multiple=True, metavar="N",
-    help="Only this disk of the point, counted from 0; may be given several times.",
+    "--disk", "disks", section=Section.WHAT, multiple=True, metavar="DISK",
+    help="Only this disk of the point: its number from 0, address (scsi0:1) or label; may be given several times.",
 )  # fmt: skip
 @option("--name", section=Section.WHAT, help="Name with which the files begin, instead of the VM's.")
 @option("--force", section=Section.WHAT, is_flag=True, help="Replace an export of the same name.")
@@ -78,7 +78,7 @@ def export(
     convert: bool,
     networks: tuple[str, ...],
     out: str,
-    disks: tuple[int, ...],
+    disks: tuple[str, ...],
     name: str | None,
     force: bool,
     verify: str,

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from vmkeep.errors import AmbiguousError, NotFoundError
 from vmkeep.model.disk import Disk
+from vmkeep.model.point import RestorePoint
 from vmkeep.model.wording import size
 
 
@@ -64,3 +65,22 @@ class NamedDisks:
                 disk = self.find(word, what=what)
                 found[disk.key] = disk
         return tuple(found.values())
+
+
+def chosen_numbers(point: RestorePoint, words: Iterable[str]) -> tuple[int, ...]:
+    """Return the numbers of the disks that a person has named, each by its number, address, label or device key.
+
+    :raises NotFoundError: the point holds no disk of that name.
+    :raises AmbiguousError: several disks have one label.
+    """
+    by_key = {image.disk.key: number for number, image in point.numbered.items()}
+    named = NamedDisks((image.disk for image in point.numbered.values()), whose=f"restore point {point.ref}")
+    chosen = []
+    for word in map(str.strip, words):
+        if word.isdecimal() and int(word) in point.numbered:
+            chosen.append(int(word))
+        elif word.isdecimal() and word not in named.words:
+            raise NotFoundError(point.lacks(int(word)))
+        else:
+            chosen.append(by_key[named.find(word, what="the disk to export").key])
+    return tuple(chosen)

@@ -12,6 +12,7 @@ from typing import Final
 
 from vmkeep.blobs import open_uploads
 from vmkeep.errors import UsageError
+from vmkeep.flows.disk_words import chosen_numbers
 from vmkeep.flows.export_permits import hold_for_export
 from vmkeep.flows.point_doubts import about_content
 from vmkeep.images import (
@@ -92,7 +93,7 @@ def export(
             place,
             form=request.format,
             name=name or safe_name(point.vm.name),
-            numbers=request.disks,
+            numbers=chosen_numbers(point, request.disks),
             overwrite=request.overwrite,
             verify=request.verify,
             machine=machine,

@@ -55,8 +55,8 @@ class ExportRequest:
     format: ImageFormat
     out: str
     """A folder of this machine, or ``s3://bucket/prefix``."""
-    disks: tuple[int, ...] = ()
-    """Numbers of the disks, from 0, in order of device key; empty: all disks of the point."""
+    disks: tuple[str, ...] = ()
+    """The disks, each by its number from 0 in order of device key, its address, label or device key; empty: all."""
     name: str | None = None
     """Name of the export, with which its files begin; ``None``: the VM's."""
     overwrite: bool = False

@@ -35,7 +35,10 @@ class ChoosePointsOperator(RepositoryOperator):
         given = dict(self.request)
         points, selector = given.pop("points", None) or [], (given.pop("selector", None) or "").strip()
         if bool(points) == bool(selector):
-            raise UsageError("name restore points, or give a selector of VMs, but not both")
+            raise UsageError(
+                "fill in one of two fields: 'Restore points' (points), e.g. latest:app01, or 'Or VMs' (selector), e.g. "
+                f"name:db*; {'both are filled in' if points else 'both are empty'}"
+            )
         with open_site_repository(self.site()) as repository:
             jobs = jobs_for(repository, points, selector, **given)
         self.log.info("%s to verify", counted(len(jobs), "point"))

@@ -77,8 +77,11 @@ class ExportPointOperator(RepositoryOperator):
 
 
 def request_from(params: Mapping[str, Any]) -> ExportRequest:
-    """Return a request made of a run's params. Empty fields are left out."""
-    return from_plain(ExportRequest, {name: value for name, value in params.items() if value not in ("", None, [])})
+    """Return a request made of a run's params. Empty fields are left out, and a disk may be named by its number."""
+    given = {name: value for name, value in params.items() if value not in ("", None, [])}
+    if "disks" in given:
+        given["disks"] = [str(disk) for disk in given["disks"]]
+    return from_plain(ExportRequest, given)
 
 
 def summary(exported: ExportedPoint, *, seconds: float) -> dict[str, Any]:

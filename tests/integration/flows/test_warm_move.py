@@ -62,7 +62,7 @@ def test_points_are_held_against_deletion_while_they_are_exported_and_applied(mo
             return lambda _progress: None
 
         first, second = sealed[0].point, sealed[1].point
-        request = exports.ExportRequest(point=first, format=exports.ImageFormat.RAW, out=str(tmp_path), disks=(0,))
+        request = exports.ExportRequest(point=first, format=exports.ImageFormat.RAW, out=str(tmp_path), disks=("0",))
         done = exports.export(repository, request, on_progress=partial(watch, first))
         applying.apply(repository, second, tmp_path / done.manifest, on_progress=partial(watch, second))
         assert held == {first: ["exporting"], second: ["applying"]}
