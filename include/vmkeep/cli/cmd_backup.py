@@ -8,7 +8,6 @@ from typing import Any
 
 import click
 
-from vmkeep.cli.backup_group import run_group
 from vmkeep.cli.completions import complete_selectors
 from vmkeep.cli.guest_options import guest_command_options, take_guest
 from vmkeep.cli.options import (
@@ -177,6 +176,8 @@ def run(
         policy=None if policy is None else require_name(policy),
     )
     if selector is not None:
+        from vmkeep.cli.backup_group import run_group  # takes time to import
+
         run_group(site, selector, request, verify=verify, parallel=parallel, as_json=as_json, logins=logins)
         return
     started = time.monotonic()

@@ -10,11 +10,6 @@ from vmkeep.cli.options import catalog_url, json_option, location_from, open_giv
 from vmkeep.cli.output import print_json, print_table, progress_bars, show_recovery_key
 from vmkeep.cli.pages import Section, Verbs, option
 from vmkeep.cli.passphrases import given_passphrase, new_passphrase
-from vmkeep.cli.repo_copy import copy
-from vmkeep.cli.repo_lock import lock
-from vmkeep.cli.repo_merge import merge
-from vmkeep.cli.repo_prune import prune
-from vmkeep.cli.repo_repair import repair
 from vmkeep.cli.streams import require_output
 from vmkeep.errors import CorruptError, UsageError
 from vmkeep.flows import repositories
@@ -22,13 +17,19 @@ from vmkeep.model.job import to_plain
 from vmkeep.model.wording import counted, size
 
 
-@click.group(cls=Verbs)
+@click.group(
+    cls=Verbs,
+    late={
+        "copy": "vmkeep.cli.repo_copy:copy",
+        "lock": "vmkeep.cli.repo_lock:lock",
+        "merge": "vmkeep.cli.repo_merge:merge",
+        "prune": "vmkeep.cli.repo_prune:prune",
+        "repair": "vmkeep.cli.repo_repair:repair",
+    },
+)
 def repo() -> None:
     """Make, check, prune, copy and repair a repository."""
 
-
-for verb in (copy, lock, merge, prune, repair):
-    repo.add_command(verb)
 
 _HOW_GIVEN = "set VMKEEP_PASSPHRASE or give --passphrase-file"
 

@@ -5,20 +5,21 @@ from __future__ import annotations
 import click
 
 from vmkeep.cli.pages import Verbs
-from vmkeep.cli.restore_disk import disk
-from vmkeep.cli.restore_resume import resume
-from vmkeep.cli.restore_run import run
-from vmkeep.cli.restore_undo import accept, undo
 from vmkeep.mapping import schema_text
 
 
-@click.group(cls=Verbs)
+@click.group(
+    cls=Verbs,
+    late={
+        "accept": "vmkeep.cli.restore_undo:accept",
+        "disk": "vmkeep.cli.restore_disk:disk",
+        "resume": "vmkeep.cli.restore_resume:resume",
+        "run": "vmkeep.cli.restore_run:run",
+        "undo": "vmkeep.cli.restore_undo:undo",
+    },
+)
 def restore() -> None:
     """Restore VMs, and single disks of them."""
-
-
-for verb in (run, resume, disk, undo, accept):
-    restore.add_command(verb)
 
 
 @restore.command(

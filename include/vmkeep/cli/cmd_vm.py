@@ -21,10 +21,6 @@ from vmkeep.cli.options import (
 from vmkeep.cli.output import one_line, print_json, print_table, warn
 from vmkeep.cli.pages import Section, Verbs, option
 from vmkeep.cli.times import shown_time, shown_zone
-from vmkeep.cli.vm_clean import clean
-from vmkeep.cli.vm_proved import proved
-from vmkeep.cli.vm_sweep import sweep
-from vmkeep.cli.vm_thaw import thaw
 from vmkeep.flows import listing
 from vmkeep.model.selector import shown_name
 from vmkeep.model.wording import age, counted, size
@@ -39,15 +35,17 @@ _FIRST_TO_GO = ("uuid", "IP", "host", "size", "state", "age")
 """Columns that a narrow terminal does without, in this order."""
 
 
-@click.group(cls=Verbs)
+@click.group(
+    cls=Verbs,
+    late={
+        "clean": "vmkeep.cli.vm_clean:clean",
+        "proved": "vmkeep.cli.vm_proved:proved",
+        "sweep": "vmkeep.cli.vm_sweep:sweep",
+        "thaw": "vmkeep.cli.vm_thaw:thaw",
+    },
+)
 def vm() -> None:
     """List and show the VMs of a vCenter, their proofs and last clean points; repair what dead runs left on them."""
-
-
-vm.add_command(clean)
-vm.add_command(proved)
-vm.add_command(sweep)
-vm.add_command(thaw)
 
 
 @vm.command(

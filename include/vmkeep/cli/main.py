@@ -7,15 +7,14 @@ import os
 import sys
 import threading
 from contextlib import suppress
-from importlib import import_module
 from typing import NoReturn
 
 import click
-from click.exceptions import NoSuchCommand
 
 from vmkeep.cli.failures import SYSTEM, ending_of, tell
 from vmkeep.cli.interrupts import catch_interrupts, ignore_interrupts
 from vmkeep.cli.output import LineFormat
+from vmkeep.cli.pages import LateGroup
 from vmkeep.cli.settings import COMPLETE
 from vmkeep.cli.streams import abandon_output, flush_output, prepare_streams, reader_left, require_output, tell_loss
 from vmkeep.cli.version import show_versions
@@ -50,28 +49,8 @@ _NOUNS = {
 }
 
 
-class Nouns(click.Group):
+class Nouns(LateGroup):
     """The nouns, each loaded only when it is used, because a command without vSphere should not wait for its tables."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the nouns' names."""
-        return list(_NOUNS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Load one noun."""
-        if cmd_name not in _NOUNS:
-            return None
-        command: click.Command = getattr(import_module(f"vmkeep.cli.cmd_{cmd_name}"), cmd_name)
-        return command
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the noun, and name the nearest one where there is none, because click looks among loaded ones only."""
-        try:
-            return super().resolve_command(ctx, args)
-        except NoSuchCommand as error:
-            raise NoSuchCommand(error.command_name, possibilities=list(_NOUNS), ctx=ctx) from error
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the nouns without loading any."""
@@ -79,7 +58,11 @@ class Nouns(click.Group):
             formatter.write_dl(list(_NOUNS.items()))
 
 
-@click.group(cls=Nouns, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(
+    cls=Nouns,
+    late={noun: f"vmkeep.cli.cmd_{noun}:{noun}" for noun in _NOUNS},
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
 @click.option("-v", "--verbose", count=True, help="Log more to stderr; give it twice for everything.")
 @click.option(
     "--version",

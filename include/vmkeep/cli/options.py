@@ -6,7 +6,7 @@ import logging
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
 import click
@@ -15,12 +15,13 @@ from vmkeep.cli import settings
 from vmkeep.cli.configuration import in_file, require, user_folder, value_of
 from vmkeep.cli.pages import Section, option
 from vmkeep.cli.passphrases import given_passphrase, passphrase_for, password, remember_file
-from vmkeep.flows.catalogued import use_catalog
-from vmkeep.flows.repositories import Repository, open_repository, require_rate
 from vmkeep.model.address import parse_address
 from vmkeep.model.limits import parse_limits
 from vmkeep.model.site import Site, VCenter, parse_drivers, parse_hook_seconds
 from vmkeep.model.transport import DEFAULT_MODES, TransportMode
+
+if TYPE_CHECKING:
+    from vmkeep.flows.repositories import Repository
 
 log = logging.getLogger(__name__)
 F = TypeVar("F", bound=Callable[..., Any])
@@ -30,6 +31,8 @@ _LIMIT = "vmkeep.limit_rate"
 
 def _remember_limit(context: click.Context, _option: click.Parameter, value: str | None) -> None:
     if value:
+        from vmkeep.flows.repositories import require_rate  # takes time to import
+
         require_rate(value)
     context.meta[_LIMIT] = value or None
 
@@ -152,14 +155,19 @@ def site_from(*, repository: str | None, vddk: str | None = None, **vsphere: str
 def open_given(repository: str | None) -> Repository:
     """Open the repository that the options name, with the passphrase that they name."""
     location = location_from(repository)
-    opened = open_repository(location, passphrase=passphrase_for(location), limit_rate=given_limit())
-    return use_catalog(opened, catalog_url)
+    return _opened(location, passphrase_for(location))
 
 
 def open_quietly(repository: str) -> Repository:
     """Open the repository that the options name, and ask nobody for a passphrase that was not given."""
-    location = location_from(repository)
-    return use_catalog(open_repository(location, passphrase=given_passphrase(), limit_rate=given_limit()), catalog_url)
+    return _opened(location_from(repository), given_passphrase())
+
+
+def _opened(location: str, passphrase: str | None) -> Repository:
+    from vmkeep.flows.catalogued import use_catalog  # takes time to import
+    from vmkeep.flows.repositories import open_repository
+
+    return use_catalog(open_repository(location, passphrase=passphrase, limit_rate=given_limit()), catalog_url)
 
 
 def given_limit() -> str | None:

@@ -9,9 +9,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping
 from enum import StrEnum
+from importlib import import_module
 from typing import Any, TypeVar
 
 import click
+from click.exceptions import NoSuchCommand
 
 from vmkeep.cli.configuration import in_file
 from vmkeep.cli.settings import Setting
@@ -91,7 +93,37 @@ class Command(click.Command):
                     formatter.write(f"{'':>{formatter.current_indent + 2}}{line}\n")
 
 
-class Verbs(click.Group):
+class LateGroup(click.Group):
+    """A group that loads a command of another file only when it is used, because each noun and verb needs others."""
+
+    def __init__(self, *args: Any, late: Mapping[str, str] | None = None, **attrs: Any) -> None:
+        """:param late: name of a command → its place, as ``module:attribute``."""
+        super().__init__(*args, **attrs)
+        self.late = late or {}
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of all commands, in the order of the alphabet."""
+        return sorted({*super().list_commands(ctx), *self.late})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return one command, and load it if it is one of another file."""
+        if cmd_name not in self.late:
+            return super().get_command(ctx, cmd_name)
+        module, _, attribute = self.late[cmd_name].partition(":")
+        command: click.Command = getattr(import_module(module), attribute)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command, and name the nearest one where there is none, because click looks among loaded ones."""
+        try:
+            return super().resolve_command(ctx, args)
+        except NoSuchCommand as error:
+            raise NoSuchCommand(error.command_name, possibilities=self.list_commands(ctx), ctx=ctx) from error
+
+
+class Verbs(LateGroup):
     """The verbs of a noun, each told of in one whole sentence."""
 
     command_class = Command

@@ -13,7 +13,6 @@ import click
 from vmkeep.cli.secretfiles import require_typed, secret_from
 from vmkeep.cli.settings import NEW_PASSPHRASE, PASSPHRASE, PASSWORD, PASSWORD_FILE, SECOND_PASSPHRASE
 from vmkeep.errors import RepositoryError, UsageError
-from vmkeep.flows.repositories import takes_passphrase
 
 _FILE = "vmkeep.passphrase_file"
 
@@ -27,7 +26,7 @@ def passphrase_for(location: str) -> str | None:
     """Return the passphrase that was given; asks for one only at a terminal, and only if the repository takes one."""
     if given := given_passphrase():
         return given
-    if sys.stdin.isatty() and takes_passphrase(location):
+    if sys.stdin.isatty() and _takes_passphrase(location):
         return _typed(location)
     return None
 
@@ -45,7 +44,7 @@ def second_passphrase(location: str, file: str | None) -> str | None:
     :raises RepositoryError: it takes one, none is given, and there is no terminal to ask at.
     """
     given = _given(SECOND_PASSPHRASE.variable, file, "second_passphrase_file", "passphrase")
-    if given or not takes_passphrase(location):
+    if given or not _takes_passphrase(location):
         return given
     if not sys.stdin.isatty():
         raise RepositoryError(
@@ -53,6 +52,12 @@ def second_passphrase(location: str, file: str | None) -> str | None:
             "--second-passphrase-file"
         )
     return _typed(location)
+
+
+def _takes_passphrase(location: str) -> bool:
+    from vmkeep.flows.repositories import takes_passphrase  # takes time to import
+
+    return takes_passphrase(location)
 
 
 def new_passphrase(file: str | None, *, where: str) -> str:

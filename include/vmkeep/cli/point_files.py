@@ -14,10 +14,6 @@ from vmkeep.cli.filewords import file_document, long_line, parse_file_size, show
 from vmkeep.cli.options import json_option, open_given, repository_option
 from vmkeep.cli.output import print_json, print_json_line, print_table, warn
 from vmkeep.cli.pages import Section, Verbs, option
-from vmkeep.cli.point_files_diff import diff
-from vmkeep.cli.point_files_get import get
-from vmkeep.cli.point_files_give import give
-from vmkeep.cli.point_files_index import index, search
 from vmkeep.cli.retention_options import parse_time
 from vmkeep.cli.times import shown_second, shown_zone
 from vmkeep.errors import CorruptError
@@ -30,16 +26,18 @@ if TYPE_CHECKING:
 lines_option = option("--json", "as_json", is_flag=True, help="Print one JSON document for each entry, each on a line.")
 
 
-@click.group(cls=Verbs)
+@click.group(
+    cls=Verbs,
+    late={
+        "diff": "vmkeep.cli.point_files_diff:diff",
+        "get": "vmkeep.cli.point_files_get:get",
+        "give": "vmkeep.cli.point_files_give:give",
+        "index": "vmkeep.cli.point_files_index:index",
+        "search": "vmkeep.cli.point_files_index:search",
+    },
+)
 def files() -> None:
     """List, search, fetch and compare the files in restore points, without a restore."""
-
-
-files.add_command(diff)
-files.add_command(get)
-files.add_command(give)
-files.add_command(index)
-files.add_command(search)
 
 
 @files.command("volumes", examples={"List the volumes of a point": "vmkeep point files volumes latest:app01"})

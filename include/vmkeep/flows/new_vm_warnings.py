@@ -11,7 +11,6 @@ from vmkeep.flows.plan_basis import PlanBasis
 from vmkeep.flows.restore_saved import SavedVm
 from vmkeep.flows.restore_values import RestorePlan
 from vmkeep.flows.targets import still_here
-from vmkeep.images import is_imported
 from vmkeep.model.disk import Disk
 from vmkeep.model.fieldwords import named
 from vmkeep.vsphere.configspec import BuiltSpec
@@ -53,7 +52,7 @@ def _about_the_cards(basis: PlanBasis, place: Place, built: BuiltSpec, beside: s
         yield f"the network cards are connected as asked, though {beside}"
     elif connected and not place.same_vcenter:
         vm = basis.point.vm
-        original = f"the machine {vm.name} that was imported" if is_imported(basis.point) else vm.in_full
+        original = f"the machine {vm.name} that was imported" if basis.point.vm.is_imported else vm.in_full
         yield f"the network cards are connected: whether {original} still runs is not known here"
 
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from vmkeep.flows.liveness import HasEnded
 from vmkeep.flows.restore_request import RestoreRequest
-from vmkeep.images import is_imported
 from vmkeep.model.point import RestorePoint
 from vmkeep.repository import Repository
 from vmkeep.vsphere.session import Session
@@ -31,4 +30,4 @@ class PlanBasis:
         """
         if self.request.power_on is not None:
             return self.request.power_on
-        return self.point.was_running and not is_imported(self.point)
+        return self.point.was_running and not self.point.vm.is_imported

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from vmkeep.errors import CorruptError, UsageError
 from vmkeep.flows.disk_words import NamedDisks
 from vmkeep.flows.restore_request import NewVmOptions
-from vmkeep.images import is_imported
 from vmkeep.model.disk import Disk
 from vmkeep.model.fieldwords import named
 from vmkeep.model.job import from_json
@@ -64,7 +63,7 @@ def load_saved(repository: Repository, point: RestorePoint) -> SavedVm:
     A VM can be made without these names, so that damaged names are only noted.
     """
     references = NONE_KEPT
-    notes = point.warnings if is_imported(point) else ()
+    notes = point.warnings if point.vm.is_imported else ()
     if ATTACHMENT in point.attachments:
         try:
             references = from_json(References, repository.load_attachment(point, ATTACHMENT))

@@ -9,7 +9,6 @@ from vmkeep.flows.restore_saved import rdms_asked
 from vmkeep.flows.restore_values import DiskMatch, RestorePlan
 from vmkeep.model.disk import Disk
 from vmkeep.model.fieldwords import named
-from vmkeep.model.imagekeys import is_image_key
 from vmkeep.model.overwrite import Undo, Verify
 from vmkeep.model.place import SettledPlace
 from vmkeep.model.rdm import RdmChoice, RdmReplacement
@@ -136,7 +135,7 @@ def _check(plan: RestorePlan) -> str:
 def _power(plan: RestorePlan) -> str:
     if plan.template:
         return "the VM becomes a template at the end"
-    if plan.request.power_on is None and is_image_key(plan.vm.key):
+    if plan.request.power_on is None and plan.vm.is_imported:
         return (
             "the VM is left off at the end, because nobody knows whether the imported machine ran; "
             f"{named('power_on')} starts it"

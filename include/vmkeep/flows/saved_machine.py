@@ -6,7 +6,6 @@ from dataclasses import replace
 
 from vmkeep.errors import UsageError
 from vmkeep.flows.restore_saved import load_saved, require_vm
-from vmkeep.images import is_imported
 from vmkeep.model.point import RestorePoint
 from vmkeep.model.portable import LeftOut, PortableDisk, PortableMachine
 from vmkeep.repository import Repository
@@ -38,7 +37,7 @@ def saved_machine(repository: Repository, point: RestorePoint) -> PortableMachin
         return _of_images(point)
     saved = load_saved(repository, point)
     machine = portable_machine(parse_config(saved.config), point, saved.origin)
-    at_import = tuple(LeftOut(part="At the import", why=note) for note in point.warnings if is_imported(point))
+    at_import = tuple(LeftOut(part="At the import", why=note) for note in point.warnings if point.vm.is_imported)
     return replace(machine, left_out=(*machine.left_out, *at_import))
 
 

@@ -23,7 +23,7 @@ from vmkeep.images.drafts import Draft, ExportPlace
 from vmkeep.images.exporting import export_image
 from vmkeep.images.exportnames import check_export_name, safe_name
 from vmkeep.images.foreigndisks import Foreign
-from vmkeep.images.imagenames import image_key, is_imported
+from vmkeep.images.imagenames import image_key
 from vmkeep.images.importing import Kept, import_images
 from vmkeep.images.localdrafts import LocalPlace
 from vmkeep.images.overlays import Converter
@@ -48,7 +48,6 @@ __all__ = [
     "export_point",
     "image_key",
     "import_images",
-    "is_imported",
     "no_companions",
     "safe_name",
 ]

@@ -8,8 +8,7 @@ import unicodedata
 from blake3 import blake3
 
 from vmkeep.errors import UsageError
-from vmkeep.model.imagekeys import IMAGE_KEYS, is_image_key
-from vmkeep.model.point import RestorePoint
+from vmkeep.model.imagekeys import IMAGE_KEYS
 
 _LONGEST_SLUG = 144
 """Greatest number of characters of a slug. With a longer one, a store's folder would have to cut the key."""
@@ -39,8 +38,3 @@ def image_key(name: str) -> str:
     if slug != name or len(slug) > _LONGEST_SLUG:  # because names may differ only in what a slug leaves out
         slug = f"{slug[:60]}-{blake3(name.encode()).hexdigest()[:8]}".lstrip("-")
     return f"{IMAGE_KEYS}{slug}"
-
-
-def is_imported(point: RestorePoint) -> bool:
-    """Return whether a point was made of images, and not by a backup."""
-    return is_image_key(point.vm.key)

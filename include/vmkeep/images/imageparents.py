@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from vmkeep.errors import UsageError
-from vmkeep.images.imagenames import image_key, is_imported
+from vmkeep.images.imagenames import image_key
 from vmkeep.model.disk import Disk
 from vmkeep.model.point import DiskImage, RestorePoint
 from vmkeep.repository import Repository
@@ -40,7 +40,7 @@ def find_parent(repository: Repository, name: str, since: str | None, *, given: 
             "name the point itself, as the import that made it has printed it"
         )
     parent = repository.find_point(since)
-    if parent.vm.name != name or not is_imported(parent):
+    if parent.vm.name != name or not parent.vm.is_imported:
         raise UsageError(f"--since: {parent.ref} is a point of '{parent.vm.name}', and not of images named '{name}'")
     if repository.marks.damage_of(parent.ref) is not None:
         raise UsageError(f"{parent.ref} is marked damaged, and changes cannot continue it; import without extents")

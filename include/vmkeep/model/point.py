@@ -14,6 +14,7 @@ from vmkeep.model.disk import ChangeId, Disk
 from vmkeep.model.fullreason import FullReason
 from vmkeep.model.guest import CommandsRun
 from vmkeep.model.hostconfig import HostRelease
+from vmkeep.model.imagekeys import is_image_key
 from vmkeep.model.lun import LunRead
 from vmkeep.model.transport import AccessUsed
 
@@ -91,6 +92,11 @@ class VmIdentity:
     """Addresses that the guest had: a VM that is off is found by them. They identify nothing either."""
     dns_name: str | None = None
     """Name that the guest gave itself."""
+
+    @property
+    def is_imported(self) -> bool:
+        """The points were made of images, and not by backups."""
+        return is_image_key(self.key)
 
     @property
     def in_full(self) -> str:

@@ -6,6 +6,9 @@ import subprocess
 import sys
 
 import pytest
+from click.exceptions import NoSuchCommand
+
+from vmkeep.cli.main import cli
 
 HEAVY = {
     "asyncio", "cryptography", "hashlib", "http", "msgspec", "numpy", "obstore", "pyVmomi", "rich", "socket",
@@ -37,3 +40,35 @@ print(*sys.modules, file=sys.stderr)
     loaded = set(done.stderr.split())
     assert "vmkeep.cli.failures" in loaded
     assert not HEAVY & loaded
+
+
+@pytest.mark.parametrize(
+    ("command", "spared"),
+    [
+        ("backup run", {"numpy", "sqlalchemy", "vmkeep.catalog", "vmkeep.formats", "vmkeep.images"}),
+        ("point files volumes", {"numpy", "sqlalchemy", "vmkeep.cli.point_files_get", "vmkeep.flows"}),
+        ("point list", {"numpy", "pyVmomi", "sqlalchemy", "vmkeep.cli.point_apply", "vmkeep.vsphere"}),
+        ("repo check", {"numpy", "sqlalchemy", "vmkeep.cli.repo_copy", "vmkeep.maintenance"}),
+        ("restore run", {"numpy", "sqlalchemy", "vmkeep.cli.restore_disk"}),
+        ("target", {"vmkeep.catalog", "vmkeep.repository"}),
+        ("vm list", {"numpy", "sqlalchemy", "vmkeep.cli.vm_sweep", "vmkeep.formats", "vmkeep.images"}),
+        ("vm sweep", {"numpy", "sqlalchemy", "vmkeep.cli.vm_clean", "vmkeep.formats", "vmkeep.images"}),
+    ],
+)
+def test_a_verb_does_not_load_what_only_its_neighbours_need(command, spared):
+    code = f"""
+import sys
+from vmkeep.cli.main import cli
+cli({[*command.split(), "--help"]}, standalone_mode=False)
+print(*sys.modules, file=sys.stderr)
+"""
+    done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True)
+    loaded = set(done.stderr.split())
+    assert "vmkeep.cli.pages" in loaded
+    assert not spared & loaded
+
+
+def test_a_typing_error_in_a_verb_names_the_nearest_one_though_none_is_loaded():
+    with pytest.raises(NoSuchCommand, match="'lst'") as refused:
+        cli(["point", "lst"], standalone_mode=False)
+    assert "list" in (refused.value.possibilities or [])
