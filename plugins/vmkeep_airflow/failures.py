@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from datetime import timedelta
-from typing import Any
+from functools import wraps
+from typing import Any, TypeVar, cast
 
+from airflow.sdk import Context
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowRescheduleException
 
 from vmkeep.clock import now
@@ -15,7 +17,22 @@ from vmkeep.errors import LimitReachedError, Recovery, VmKeepError
 from vmkeep.model.fieldwords import in_params
 from vmkeep_airflow.causes import cause_if_killed, leave_cause, leave_reason
 
+Work = TypeVar("Work", bound=Callable[..., Any])
 log = logging.getLogger(__name__)
+
+
+def leaving_reason(work: Work) -> Work:
+    """Let a method that Airflow calls leave the reason of its failure, with :func:`airflow_failures` around it.
+
+    :param work: ``execute`` or ``execute_complete`` of an operator.
+    """
+
+    @wraps(work)
+    def wrapped(operator: Any, context: Context, *given: Any, **more: Any) -> Any:
+        with airflow_failures(context.get("ti")):
+            return work(operator, context, *given, **more)
+
+    return cast("Work", wrapped)
 
 
 @contextmanager

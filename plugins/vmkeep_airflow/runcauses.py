@@ -16,16 +16,23 @@ if TYPE_CHECKING:
     from airflow.models.dagrun import DagRun
     from airflow.models.taskinstance import TaskInstance
 
-_LINE: Final = re.compile(r"Failed at task \w+( \(.*?\))?: ")
-"""The beginning of the line, by which a later end of the run finds that of an earlier one."""
+STOPPED: Final = re.compile(r"stopped by .+ through vmkeep$")
+"""The line of somebody who has stopped a run through vmkeep."""
+_OF_AN_END: Final = (re.compile(r"Failed at task \w+( \(.*?\))?: "), re.compile("Not started: "), STOPPED)
+"""The beginnings of lines that tell how a run has ended."""
 _LONGEST: Final = 600
 """Characters of the line, because a note has 1,000 and tells the VM and more."""
 _NO_REASON: Final = "it left no reason; its log tells more"
 
 
-def without_cause(note: str | None) -> str:
-    """Return a note without the line of an earlier end, because a run may be cleared and end otherwise."""
-    return "\n".join(line for line in (note or "").splitlines() if not _LINE.match(line))
+def without_end(note: str) -> str:
+    """Return a note without the lines of an earlier end, because a run that begins again may end otherwise."""
+    return "\n".join(line for line in note.splitlines() if not any(each.match(line) for each in _OF_AN_END))
+
+
+def is_stopped(note: str | None) -> bool:
+    """Return whether somebody has stopped a run, so that nobody asks for the task that was ended."""
+    return any(map(STOPPED.match, (note or "").splitlines()))
 
 
 def cause_line(dag_run: DagRun) -> list[str]:

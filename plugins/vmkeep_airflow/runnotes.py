@@ -12,7 +12,7 @@ from vmkeep.model.fullreason import FullReason
 from vmkeep.model.wording import counted, size
 from vmkeep_airflow.ours import is_ours
 from vmkeep_airflow.policies import PREFIX
-from vmkeep_airflow.runcauses import cause_line, only_told, without_cause
+from vmkeep_airflow.runcauses import cause_line, is_stopped, only_told, without_end
 from vmkeep_airflow.wizardplans import REFUSED
 
 if TYPE_CHECKING:
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
 _LONGEST = 1000
 """Greatest number of characters that Airflow keeps of a note."""
-_STOPPED = "\nstopped by "
-"""The beginning of the line of somebody who stopped a run: nobody asks then for the task that was ended."""
 
 
 @hookimpl
 def on_dag_run_running(dag_run: DagRun) -> None:
-    """Name the VM in the note of a run that begins, unless the run has a note."""
+    """Name the VM in the note of a run that begins, unless it has a note. What tells of an earlier end goes."""
+    if dag_run.note and is_ours(dag_run) and (kept := without_end(dag_run.note)) != dag_run.note:
+        dag_run.note = kept
     about = subject(dag_run.dag_id, dag_run.conf or {})
     if about and not dag_run.note:
         add_note(dag_run, about)
@@ -36,7 +36,7 @@ def on_dag_run_running(dag_run: DagRun) -> None:
 def on_dag_run_failed(dag_run: DagRun) -> None:
     """Tell in the note how a window's backups ended and what a check has found, and the task and cause of a failure."""
     _tell_end(dag_run)
-    if not is_ours(dag_run) or _STOPPED in f"\n{dag_run.note or ''}":
+    if not is_ours(dag_run) or is_stopped(dag_run.note):
         return
     tells_itself = dag_run.dag_id.startswith(PREFIX) or dag_run.dag_id in ("guest_checks", "data_quality")
     if not (tells_itself and only_told(dag_run)):
@@ -60,9 +60,7 @@ def on_dag_run_success(dag_run: DagRun) -> None:
 
 
 def _tell_end(dag_run: DagRun) -> None:
-    """Tell what a run of each kind has done, in place of the cause for which it failed before it was cleared."""
-    if dag_run.note and is_ours(dag_run) and (kept := without_cause(dag_run.note)) != dag_run.note:
-        dag_run.note = kept
+    """Tell what a run of each kind has done."""
     _tell_window(dag_run)
     _tell_guests(dag_run)
     _tell_quality(dag_run)

@@ -19,6 +19,7 @@ from vmkeep_airflow.runnotes import add_note
 
 if TYPE_CHECKING:
     from airflow.models.dagrun import DagRun
+    from sqlalchemy.orm import Session
 
 log = logging.getLogger(__name__)
 
@@ -38,12 +39,29 @@ def on_dag_run_running(dag_run: DagRun) -> None:
         return
     session = object_session(dag_run)
     assert session is not None
+    _count_restart(dag_run, session)
     if why := _unknown_fields(dag_run) or _unknown_proxy(dag_run):
         _refuse(dag_run, why)
         return
     create_missing_pools(session)
     for name in pools_without_slots(dag_run, session):
         add_note(dag_run, f"Pool {name} has no slots as the run starts; until it has, tasks wait (Admin > Pools).")
+
+
+def _count_restart(dag_run: DagRun, session: Session) -> None:
+    """Count a run that begins again as cleared, because the rule of a second person asks Airflow for that count.
+
+    Airflow itself leaves out a clear of tasks whose call says ``reset_dag_runs: false``.
+    """
+    from airflow.models.taskinstance import TaskInstance
+    from airflow.models.taskinstancehistory import TaskInstanceHistory
+    from sqlalchemy import exists, or_, select
+
+    now, before = TaskInstance, TaskInstanceHistory
+    worked = exists().where(now.dag_id == dag_run.dag_id, now.run_id == dag_run.run_id, now.try_number > 0)
+    cleared = exists().where(before.dag_id == dag_run.dag_id, before.run_id == dag_run.run_id)
+    if not dag_run.clear_number and session.scalar(select(or_(worked, cleared))):
+        dag_run.clear_number = 1
 
 
 def _unknown_fields(dag_run: DagRun) -> str | None:

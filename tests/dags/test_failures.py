@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from importlib import import_module
 from types import SimpleNamespace
 
 import pytest
+from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import (
     AirflowException,
     AirflowFailException,
@@ -19,8 +21,14 @@ from vmkeep.clock import now
 from vmkeep.errors import CancelledError, LimitReachedError, NotFoundError, StaleError, UnreachableError
 from vmkeep_airflow.causes import KEY, REASON, causes_of
 from vmkeep_airflow.dagruns import DagRunId
-from vmkeep_airflow.failures import airflow_failures
+from vmkeep_airflow.failures import airflow_failures, leaving_reason
+from vmkeep_airflow.operators.base import RepositoryOperator
+from vmkeep_airflow.provider import get_provider_info
 
+LAST_OR_BASE = {
+    *("AskingOperator", "AskingAboutVmOperator"),
+    *("CloseRunOperator", "FaultyPolicyOperator", "ReportOperator", "ReportRecoveryOperator", "ReportWindowOperator"),
+}
 RUN = DagRunId(dag_id="vm_backup", run_id="r")
 
 
@@ -128,6 +136,30 @@ def test_a_task_works_also_when_its_cause_cannot_be_left_ahead(monkeypatch):
 def test_other_errors_are_left_to_airflow():
     with pytest.raises(ZeroDivisionError), airflow_failures():
         raise ZeroDivisionError
+
+
+def layers(method):
+    """Yield a method and the functions that decorators have put it around."""
+    while method is not None:
+        yield method
+        method = getattr(method, "__wrapped__", None)
+
+
+def test_every_task_but_the_last_of_a_run_leaves_the_reason_of_its_failure_for_the_note():
+    """A last task fails because of others. The steps of a ``RepositoryOperator`` have one ``execute``."""
+    decorated = leaving_reason(print).__code__
+    modules = [name for each in get_provider_info()["operators"] for name in each["python-modules"]]
+    found = {each for name in modules for each in vars(import_module(name)).values() if isinstance(each, type)}
+    own = [each for each in found if issubclass(each, BaseOperator) and each.__module__ in modules]
+    asked = [each for each in own if not issubclass(each, RepositoryOperator) and each.__name__ not in LAST_OR_BASE]
+    assert len(asked) > 10
+    missing = [
+        f"{operator.__name__}.{name}"
+        for operator in asked
+        for name in ("execute", "execute_complete")
+        if hasattr(operator, name) and decorated not in {each.__code__ for each in layers(getattr(operator, name))}
+    ]
+    assert missing == []
 
 
 def test_a_task_that_fails_by_itself_leaves_its_reason_for_the_note_and_no_cause_for_a_window():

@@ -36,7 +36,7 @@ def connections(lab, tmp_path, monkeypatch):
 
 def examine(**given):
     left = {}
-    ti = SimpleNamespace(xcom_push=lambda key, value: left.update({key: value}))
+    ti = SimpleNamespace(dag_id="proxy_check", xcom_push=lambda key, value: left.update({key: value}))
     operator = ExamineProxyOperator(
         task_id="examine", **{"vsphere_conn_id": "vc", "repository_conn_id": "repo", **given}
     )

@@ -24,6 +24,7 @@ from vmkeep.model.site import Site
 from vmkeep.model.vmref import VmRef
 from vmkeep.repository import create_repository
 from vmkeep_airflow import secondperson
+from vmkeep_airflow.causes import REASON
 from vmkeep_airflow.operators.approve_restore import ApproveRestoreOperator
 from vmkeep_airflow.operators.approve_undo import ApproveUndoOperator
 from vmkeep_airflow.operators.end_undoable import EndUndoableOperator
@@ -44,7 +45,10 @@ PLAN = RestorePlan(
 
 
 def instance(run: str) -> SimpleNamespace:
-    return SimpleNamespace(dag_id="restore_undo", run_id=run, try_number=1)
+    left: dict[str, object] = {}
+    return SimpleNamespace(
+        dag_id="restore_undo", run_id=run, try_number=1, max_tries=20, left=left, xcom_push=left.__setitem__
+    )
 
 
 CONTEXT = {
@@ -125,6 +129,7 @@ def test_a_yes_is_to_the_restore_that_was_shown_and_names_who_gave_it():
 def test_a_no_and_silence_fail_the_run_at_once_because_a_retry_would_ask_again(event, told):
     with pytest.raises(AirflowFailException, match=told):
         question().execute_complete(CONTEXT, event, shown=FOUND.id)
+    assert told in CONTEXT["ti"].left[REASON], "the note of the run tells it"
 
 
 def test_a_person_is_asked_before_a_lun_is_written_over_though_the_vm_is_new(monkeypatch):

@@ -23,6 +23,7 @@ from airflow.models.dagbag import DBDagBag
 from airflow.models.dagrun import DagRun
 from airflow.models.taskmap import TaskMap
 from airflow.models.xcom import XComModel
+from airflow.sdk.exceptions import AirflowFailException
 from airflow.serialization.definitions.dag import SerializedDAG
 from airflow.utils.session import create_session
 from airflow.utils.state import DagRunState, TaskInstanceState
@@ -32,6 +33,7 @@ from sqlalchemy import delete, select
 from vmkeep.clock import now
 from vmkeep_airflow.assets import ANNOUNCED, RESTORE_POINTS, restore_points_of
 from vmkeep_airflow.causes import KEY, REASON
+from vmkeep_airflow.secondperson import require_first
 from vmkeep_airflow.states import PROBLEMS
 from vmkeep_airflow.verdict import (
     on_dag_run_success,
@@ -167,6 +169,11 @@ class Run:
             task_id=task_id, run_id=self.run.run_id, state=state, session=self.session
         )
         _emit_state_listener_hooks(altered, state)
+
+    def begin(self) -> None:
+        """Let the run begin again as Airflow's scheduler does."""
+        self.run.set_state(DagRunState.RUNNING)
+        self.run.notify_dagrun_state_changed("started")
 
     def close(self) -> str:
         """Let Airflow judge as its scheduler does, and return the run's state."""
@@ -403,7 +410,7 @@ def test_the_note_of_a_failed_run_names_the_task_that_failed_first_and_its_cause
     failed_at(run, task_id, **left)
     assert run.close() == "failed"
     assert run.run.note.splitlines() == ["app01", f"Failed at task {task_id}: {told}"]
-    run.run.set_state(DagRunState.RUNNING)
+    run.begin()
     for name in (task_id, TASKS[dag_id][-1]):
         for ti in run.instances(name):
             run.work(ti)
@@ -436,6 +443,35 @@ def test_the_note_of_a_run_that_somebody_stopped_blames_no_task(make_run):
     failed_at(run, "copy_disk")
     assert run.close() == "failed"
     assert run.run.note == "app01\nstopped by anna through vmkeep"
+    run.begin()
+    assert run.run.note == "app01", "it may end otherwise now"
+
+
+@pytest.mark.parametrize("ended_by", ["its tasks", "a mark by hand before any task has begun"])
+@pytest.mark.parametrize("dag_id", ["vm_restore", "restore_undo", "repository_maintenance"])
+def test_a_run_that_is_cleared_without_being_reset_has_no_first_person_any_more(make_run, dag_id, ended_by):
+    """Airflow counts no clear then. Else one person alone could repeat the run of somebody else, and say the yes."""
+    from airflow.api_fastapi.core_api.datamodels.dag_run import DagRunMutableStates
+    from airflow.api_fastapi.core_api.services.public.dag_run import patch_dag_run_state
+    from airflow.models.taskinstance import clear_task_instances
+
+    run = make_run(dag_id)
+    run.run.triggering_user_name = "anna"
+    instances = run.run.get_task_instances(session=run.session)
+    for ti in instances:
+        ti.try_number = 0
+    run.begin()
+    assert require_first(run.run) == "anna", "it has begun once"
+    for ti in instances:
+        ti.try_number, ti.state = (1, "success") if ended_by == "its tasks" else (0, "skipped")
+    run.session.flush()
+
+    clear_task_instances(instances, run.session, False)  # the API's reset_dag_runs
+    patch_dag_run_state(dag=run.dag, dag_run=run.run, state=DagRunMutableStates("queued"), session=run.session)
+    run.begin()
+
+    with pytest.raises(AirflowFailException, match="this run was cleared"):
+        require_first(run.run)
 
 
 def test_a_note_that_somebody_wrote_is_left_alone(make_run):

@@ -386,6 +386,7 @@ def test_vm_backup_takes_the_fields_that_a_policy_gives_it(policy):
 class TaskInstance:
     """The answers that Airflow gives to a task."""
 
+    dag_id = "backup_window_nightly"
     try_number = 1
 
     def __init__(self, *, is_paused: bool = False) -> None:
@@ -394,6 +395,9 @@ class TaskInstance:
     def get_dag(self, dag_id):
         assert dag_id == "vm_backup"
         return self
+
+    def xcom_push(self, key, value):
+        self.left = {key: value}
 
 
 def start_backups(policy, plan, ti):

@@ -9,7 +9,7 @@ from airflow.sdk import Context
 
 from vmkeep.model.job import to_plain
 from vmkeep_airflow import secondperson
-from vmkeep_airflow.failures import airflow_failures
+from vmkeep_airflow.failures import leaving_reason
 from vmkeep_airflow.operators.asking import AskingOperator
 from vmkeep_airflow.retention import is_for_once, read_retention
 from vmkeep_airflow.steps import Approval
@@ -35,18 +35,19 @@ class ApprovePruneOperator(AskingOperator):
         self.time_zone = time_zone
         self.plan_only = plan_only
 
+    @leaving_reason
     def execute(self, context: Context) -> Any:
         """Ask a person, or pass at once."""
         if not secondperson.is_demanded() or self.plan_only:
             self.log.info("nobody has to be asked")
             return to_plain(Approval(plan="", asked=False))
-        with airflow_failures(context.get("ti")):
-            shown, lines = self._question()
+        shown, lines = self._question()
         if not lines:
             self.log.info("nobody has to be asked: every point that goes does so by agreed rules")
             return to_plain(Approval(plan=shown, asked=False))
         return self.ask(context, subject="Delete restore points?", lines=lines, shown=shown)
 
+    @leaving_reason
     def execute_complete(self, context: Context, event: dict[str, Any], shown: str = "") -> Any:
         """Take the answer to the question that was shown."""
         by = super().execute_complete(context, event, shown)

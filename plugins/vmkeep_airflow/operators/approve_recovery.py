@@ -9,7 +9,7 @@ from airflow.providers.standard.operators.hitl import HITLOperator
 from airflow.sdk import Context
 
 from vmkeep.recovery import RecoveryPlan, parse_plan
-from vmkeep_airflow.failures import airflow_failures
+from vmkeep_airflow.failures import leaving_reason
 from vmkeep_airflow.verbatim import listed
 
 ALL = "all"
@@ -39,6 +39,7 @@ class ApproveRecoveryOperator(HITLOperator):
         self.plan = plan
         self.approved = approved
 
+    @leaving_reason
     def execute(self, context: Context) -> Any:
         """Ask, or pass at once."""
         given = [str(name) for name in self.approved or ()]
@@ -49,6 +50,7 @@ class ApproveRecoveryOperator(HITLOperator):
         self.body = _question(self._sound(context), asked)
         return super().execute(context)
 
+    @leaving_reason
     def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:
         """Take the answer."""
         self.options = [*self._asked(context), NONE]
@@ -63,11 +65,10 @@ class ApproveRecoveryOperator(HITLOperator):
         return [group.name for group in groups if group.approval and ALL not in given and group.name not in given]
 
     def _sound(self, context: Context) -> RecoveryPlan:
-        with airflow_failures(context.get("ti")):
-            plan = parse_plan(str(self.plan), path="plan")
-            for line in plan.lines:
-                self.log.error("%s", line)
-            return plan.sound()
+        plan = parse_plan(str(self.plan), path="plan")
+        for line in plan.lines:
+            self.log.error("%s", line)
+        return plan.sound()
 
 
 def _question(plan: RecoveryPlan, asked: Sequence[str]) -> str:

@@ -14,6 +14,7 @@ from vmkeep.model.fieldwords import in_params
 from vmkeep.model.job import to_plain
 from vmkeep.model.overwrite import Undo
 from vmkeep_airflow import secondperson
+from vmkeep_airflow.failures import leaving_reason
 from vmkeep_airflow.links import TO_VM_AND_POINT
 from vmkeep_airflow.operators.asking import AskingAboutVmOperator
 from vmkeep_airflow.steps import Approval
@@ -42,6 +43,7 @@ class ApproveRestoreOperator(AskingAboutVmOperator):
         self.plan = plan
         self.on_conflict = on_conflict
 
+    @leaving_reason
     def execute(self, context: Context) -> Any:
         """Ask a person, or pass at once."""
         from vmkeep.flows.restore_ledger import plan_id
@@ -63,6 +65,7 @@ class ApproveRestoreOperator(AskingAboutVmOperator):
         named = plan.target_name if plan.target is not None else f"LUN {', '.join(plan.luns_written)}"
         return self.ask(context, subject=f"Overwrite {named}?", lines=tuple(self._question(plan)), shown=plan_id(plan))
 
+    @leaving_reason
     def execute_complete(self, context: Context, event: dict[str, Any], shown: str = "") -> Any:
         """Take the answer to the question that was shown."""
         from vmkeep.flows.restore_ledger import plan_id

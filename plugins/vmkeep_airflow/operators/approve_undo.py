@@ -10,6 +10,7 @@ from airflow.sdk import Context
 from vmkeep.flows.undo_values import Undoable
 from vmkeep.model.job import to_plain
 from vmkeep_airflow import secondperson
+from vmkeep_airflow.failures import leaving_reason
 from vmkeep_airflow.operators.asking import AskingAboutVmOperator
 from vmkeep_airflow.steps import Approval
 from vmkeep_airflow.xcoms import handed
@@ -34,6 +35,7 @@ class ApproveUndoOperator(AskingAboutVmOperator):
         self.yes = yes
         self.undo = undo
 
+    @leaving_reason
     def execute(self, context: Context) -> Any:
         """Ask a person, or pass at once."""
         from vmkeep.flows.undo_wording import lines_of_question
@@ -46,6 +48,7 @@ class ApproveUndoOperator(AskingAboutVmOperator):
         lines = tuple(lines_of_question(found, undo=self.undo))
         return self.ask(context, subject=f"{verb} the restore of {found.vm.name}?", lines=lines, shown=found.id)
 
+    @leaving_reason
     def execute_complete(self, context: Context, event: dict[str, Any], shown: str = "") -> Any:
         """Take the answer to the question that was shown."""
         by = super().execute_complete(context, event, shown)

@@ -17,6 +17,7 @@ from vmkeep.policy import NotifyWhen, Policy
 from vmkeep.retention import parse_rule, parse_zone
 from vmkeep_airflow.alarms import tell_each
 from vmkeep_airflow.assets import ANNOUNCED, WINDOWS
+from vmkeep_airflow.failures import leaving_reason
 from vmkeep_airflow.hooks.fields import MissingConnectionError
 from vmkeep_airflow.hooks.repository import RepositoryHook
 from vmkeep_airflow.hooks.vsphere import VsphereHook
@@ -50,6 +51,7 @@ class CheckQualityOperator(BaseOperator):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(outlets=[ANNOUNCED], **kwargs)
 
+    @leaving_reason
     def execute(self, context: Context) -> dict[str, Any]:
         """Check all repositories, tell people, and leave the problems for a later task."""
         policies = [read.policy for read in policy_files() if read.policy is not None]

@@ -10,6 +10,7 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from vmkeep.errors import VmKeepError
 from vmkeep_airflow.alarms import tell_each, wishes_about
+from vmkeep_airflow.failures import leaving_reason
 from vmkeep_airflow.hooks.repository import RepositoryHook
 from vmkeep_airflow.hooks.vsphere import VsphereHook
 from vmkeep_airflow.notices import Notice, NoticeKind
@@ -35,6 +36,7 @@ class ExaminePlacesOperator(BaseOperator):
     :returns: the checks that are no good, in words, by connection.
     """
 
+    @leaving_reason
     def execute(self, context: Context) -> dict[str, list[str]]:
         """Examine all places, tell people, and fail if there is an alarm."""
         problems: dict[Place, list[str]] = {}

@@ -10,6 +10,7 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from vmkeep.errors import VmKeepError
 from vmkeep.model.site import Site
+from vmkeep_airflow.failures import leaving_reason
 from vmkeep_airflow.hooks.repository import RepositoryHook
 from vmkeep_airflow.hooks.vsphere import VsphereHook
 
@@ -34,6 +35,7 @@ class ExamineProxyOperator(BaseOperator):
         self.vsphere_conn_id = vsphere_conn_id
         self.repository_conn_id = repository_conn_id
 
+    @leaving_reason
     def execute(self, context: Context) -> dict[str, int]:
         """Examine, log each check, and fail if there is a fault."""
         from vmkeep.flows.doctor import State, examine, machine_subject

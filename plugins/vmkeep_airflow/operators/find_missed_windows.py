@@ -16,6 +16,7 @@ from vmkeep.policy import Notifications, NotifyWhen
 from vmkeep_airflow.alarms import tell_each
 from vmkeep_airflow.assets import ANNOUNCED, WINDOWS
 from vmkeep_airflow.dagruns import status_of
+from vmkeep_airflow.failures import leaving_reason
 from vmkeep_airflow.missedwindows import KEY, Memory, Missed, WindowRuns, by_people, look, untold
 from vmkeep_airflow.notices import Notice, NoticeKind
 from vmkeep_airflow.policies import PREFIX, policy_files
@@ -36,6 +37,7 @@ class FindMissedWindowsOperator(BaseOperator):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(inlets=[WINDOWS], outlets=[ANNOUNCED], **kwargs)
 
+    @leaving_reason
     def execute(self, context: Context) -> dict[str, Any]:
         """Look at the last window of each policy, and tell people."""
         ti: Any = context["ti"]

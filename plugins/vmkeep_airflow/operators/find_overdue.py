@@ -14,6 +14,7 @@ from vmkeep.model.wording import told_apart
 from vmkeep.policy import NotifyWhen, Policy, PolicyFile
 from vmkeep_airflow.alarms import tell_each
 from vmkeep_airflow.assets import ANNOUNCED, WINDOWS
+from vmkeep_airflow.failures import leaving_reason
 from vmkeep_airflow.metrics import send_overdue
 from vmkeep_airflow.notices import Notice, NoticeKind
 from vmkeep_airflow.operators.plan_window import opens
@@ -36,6 +37,7 @@ class FindOverdueOperator(BaseOperator):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(outlets=[ANNOUNCED], **kwargs)
 
+    @leaving_reason
     def execute(self, context: Context) -> dict[str, Any]:
         """Look at all policies, and tell people."""
         files = policy_files()

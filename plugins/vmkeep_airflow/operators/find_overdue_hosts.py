@@ -10,6 +10,7 @@ from airflow.sdk.exceptions import AirflowFailException
 from vmkeep.errors import VmKeepError
 from vmkeep.model.wording import counted
 from vmkeep_airflow.alarms import tell_each, wishes_about
+from vmkeep_airflow.failures import leaving_reason
 from vmkeep_airflow.hooks.fields import MissingConnectionError
 from vmkeep_airflow.notices import Notice, NoticeKind
 from vmkeep_airflow.policies import policy_files
@@ -31,6 +32,7 @@ class FindOverdueHostsOperator(BaseOperator):
     :returns: the overdue hosts, by the connection to their vCenter, in words.
     """
 
+    @leaving_reason
     def execute(self, context: Context) -> dict[str, list[str]]:
         """Look at all vCenters, tell people, and fail if there is a problem."""
         from vmkeep.flows.host_ages import overdue_hosts

@@ -14,6 +14,7 @@ from vmkeep.model.wording import counted
 from vmkeep.policy import Policy
 from vmkeep.recovery import RecoveryPlan
 from vmkeep_airflow.alarms import tell_each, wishes_about
+from vmkeep_airflow.failures import leaving_reason
 from vmkeep_airflow.metrics import send_unproved
 from vmkeep_airflow.notices import Notice, NoticeKind
 from vmkeep_airflow.plans import faults_of_plans, sound_plans
@@ -38,6 +39,7 @@ class FindUnprovedOperator(BaseOperator):
     :returns: the overdue VMs in words, of each plan by its name, and of each policy as ``policy NAME``.
     """
 
+    @leaving_reason
     def execute(self, context: Context) -> dict[str, list[str]]:
         """Look at all plans and policies, tell people, and fail if there is a problem."""
         found: dict[str, list[str]] = {}

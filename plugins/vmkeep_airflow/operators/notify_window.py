@@ -12,6 +12,7 @@ from vmkeep.model.wording import counted
 from vmkeep.policy import Notifications, NotifyWhen
 from vmkeep_airflow.alarms import tell_in_tries
 from vmkeep_airflow.assets import ANNOUNCED, WINDOW_ENDS, WINDOWS, window_ends_of
+from vmkeep_airflow.failures import leaving_reason
 from vmkeep_airflow.metrics import send_window
 from vmkeep_airflow.notices import Notice, NoticeKind
 from vmkeep_airflow.windowreports import lines_of, look
@@ -44,6 +45,7 @@ class NotifyWindowOperator(BaseOperator):
         self.started = started
         self.copies = tuple(copies)
 
+    @leaving_reason
     def execute(self, context: Context) -> dict[str, Any]:
         """Look at the window, and tell people of it."""
         wish = self.wish

@@ -13,6 +13,7 @@ from vmkeep.errors import NotFoundError
 from vmkeep.model.job import to_plain
 from vmkeep.recovery import RecoveryGroup, RecoveryReport, VmOutcome, parse_moment, parse_plan
 from vmkeep_airflow.dagruns import clears_of, own_dag_run
+from vmkeep_airflow.failures import leaving_reason
 from vmkeep_airflow.hooks.guest import guest_login
 from vmkeep_airflow.operators.approve_recovery import ALL
 from vmkeep_airflow.operators.base import SiteOperator
@@ -166,6 +167,7 @@ class RecoveredVmOperator(BaseOperator):
         super().__init__(**kwargs)
         self.outcome = outcome
 
+    @leaving_reason
     def execute(self, context: Context) -> dict[str, Any]:
         """Log the evidence, and fail if the VM is not healthy."""
         found = handed(self.outcome, VmOutcome, by="recover")

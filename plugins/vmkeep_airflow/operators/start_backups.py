@@ -15,7 +15,7 @@ from vmkeep.model.job import to_plain
 from vmkeep.policy import Due, Policy
 from vmkeep_airflow.causes import BACKUP, causes_of
 from vmkeep_airflow.dagruns import DagRunId, clears_of, result_of_run, start_dag_run, state_of
-from vmkeep_airflow.failures import airflow_failures
+from vmkeep_airflow.failures import leaving_reason
 from vmkeep_airflow.limitwatch import KEY as LIMITS
 from vmkeep_airflow.limitwatch import LimitWatch
 from vmkeep_airflow.xcoms import handed
@@ -54,6 +54,7 @@ class StartBackupsOperator(BaseOperator):
         self.plan = plan
         self._stopped = threading.Event()
 
+    @leaving_reason
     def execute(self, context: Context) -> Any:
         """Start and follow the runs."""
         from vmkeep.flows.windows import WindowPlan
@@ -61,8 +62,7 @@ class StartBackupsOperator(BaseOperator):
         plan = handed(self.plan, WindowPlan, by="plan")
         if plan.due in (Due.SUPERSEDED, Due.MISSED):
             return {"outcomes": []}
-        with airflow_failures():
-            return self._run(plan, context)
+        return self._run(plan, context)
 
     def on_kill(self) -> None:
         """Stop at the next look; runs that have started go on."""

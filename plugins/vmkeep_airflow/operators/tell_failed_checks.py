@@ -10,6 +10,7 @@ from vmkeep.model.wording import counted
 from vmkeep.policy import Notifications, NotifyWhen
 from vmkeep_airflow.alarms import tell_in_tries
 from vmkeep_airflow.assets import ANNOUNCED, WINDOWS
+from vmkeep_airflow.failures import leaving_reason
 from vmkeep_airflow.notices import Notice, NoticeKind
 from vmkeep_airflow.states import GOOD, PROBLEMS, task_results, task_states
 
@@ -37,6 +38,7 @@ class TellFailedChecksOperator(BaseOperator):
         self.wish = wish
         self.of = of
 
+    @leaving_reason
     def execute(self, context: Context) -> dict[str, Any]:
         """Look at the outcomes, and tell people if one is bad."""
         results = task_results(context, [self.of])[self.of]

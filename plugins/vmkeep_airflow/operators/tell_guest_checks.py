@@ -11,6 +11,7 @@ from pydantic import JsonValue
 from vmkeep.model.job import from_plain
 from vmkeep_airflow.alarms import tell_each, wishes_about
 from vmkeep_airflow.assets import ANNOUNCED, GUEST_CHECKS
+from vmkeep_airflow.failures import leaving_reason
 from vmkeep_airflow.notices import Notice, NoticeKind
 from vmkeep_airflow.states import PROBLEMS, task_results, task_states
 
@@ -33,6 +34,7 @@ class TellGuestChecksOperator(BaseOperator):
         super().__init__(outlets=[ANNOUNCED], **kwargs)
         self.repository_conn_id = repository_conn_id
 
+    @leaving_reason
     def execute(self, context: Context) -> dict[str, Any]:
         """Sum up, tell people, and leave the problems for a later task."""
         from vmkeep.flows.lvm_values import LvmSummary, summed
