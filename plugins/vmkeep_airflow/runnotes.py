@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow.listeners import hookimpl
@@ -11,8 +11,10 @@ from airflow.listeners import hookimpl
 from vmkeep.model.fullreason import FullReason
 from vmkeep.model.wording import counted, size
 from vmkeep_airflow.ours import is_ours
-from vmkeep_airflow.policies import PREFIX
+from vmkeep_airflow.policies import EXPORTS, PREFIX
 from vmkeep_airflow.runcauses import cause_line, is_stopped, only_told, without_end
+from vmkeep_airflow.runresults import left_by, result_of
+from vmkeep_airflow.states import LEFT
 from vmkeep_airflow.wizardplans import REFUSED
 
 if TYPE_CHECKING:
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 
 _LONGEST = 1000
 """Greatest number of characters that Airflow keeps of a note."""
+_NAMED = 4
+"""Number of points that a note names, because each takes a line."""
 
 
 @hookimpl
@@ -65,6 +69,7 @@ def _tell_end(dag_run: DagRun) -> None:
     _tell_guests(dag_run)
     _tell_quality(dag_run)
     _tell_restore(dag_run)
+    _tell_exports(dag_run)
 
 
 def _tell_window(dag_run: DagRun) -> None:
@@ -82,6 +87,13 @@ def _tell_guests(dag_run: DagRun) -> None:
         return
     for line in result_of(dag_run, "tell").get("lines") or ():
         add_note(dag_run, line)
+
+
+def _tell_exports(dag_run: DagRun) -> None:
+    """Name in the note of a policy's exports the points that were left out, because nobody looks into a green run."""
+    if dag_run.dag_id.startswith(EXPORTS) and is_ours(dag_run):
+        for line in not_exported(left_by(dag_run, "choose", LEFT) or ()):
+            add_note(dag_run, line)
 
 
 def _tell_restore(dag_run: DagRun) -> None:
@@ -125,6 +137,17 @@ def not_met(found: Mapping[str, Mapping[str, Any]]) -> list[str]:
         counts = (f"{name} {number}" for name, number in one.items() if name != "result" and number)
         lines.append("; ".join([f"{repository}: {one['result']}", *counts]))
     return lines
+
+
+def not_exported(left: Sequence[str]) -> list[str]:
+    """Return the lines about points that a policy does not export now; of many, the first ones and their number.
+
+    :param left: a sentence for each of them.
+    """
+    if not left:
+        return []
+    rest = [f"and {counted(len(left) - _NAMED, 'more point')}: see the log of choose"] if len(left) > _NAMED else []
+    return [f"{counted(len(left), 'point')} left out:", *left[:_NAMED], *rest]
 
 
 def untouched(answer: Mapping[str, Any]) -> list[str]:
@@ -249,20 +272,6 @@ def ways(sealed: Mapping[str, Any]) -> list[str]:
 
 def _used(what: str, used: str, asked: str | None) -> str:
     return f"{what} {used}" if used == asked else f"{what} {used}, asked {asked}"
-
-
-def result_of(dag_run: DagRun, task: str) -> Mapping[str, Any]:
-    """Return the result of a task, from Airflow's database; empty if there is none."""
-    from airflow.models.xcom import XComModel
-    from sqlalchemy import select
-    from sqlalchemy.orm import object_session
-
-    session = object_session(dag_run)
-    assert session is not None
-    where = {"dag_id": dag_run.dag_id, "run_id": dag_run.run_id, "task_id": task, "key": "return_value"}
-    found = session.scalars(select(XComModel).filter_by(**where)).first()
-    value = XComModel.deserialize_value(found) if found is not None else None
-    return value if isinstance(value, Mapping) else {}
 
 
 def subject(dag_id: str, params: Mapping[str, Any]) -> str | None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Mapping
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 from airflow.sdk import Context
-from airflow.sdk.exceptions import AirflowFailException
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 GOOD = frozenset({"success", "removed"})
 """States in which a task ended well. ``removed``: a mapped task for which the last expansion has no item."""
@@ -19,6 +19,19 @@ PROBLEMS: Final = "problems"
 
 The watch itself ends well, because Airflow drops the events of a task that fails.
 """
+LEFT: Final = "left_out"
+"""Key under which a task leaves a sentence for each point that it has left out, for the note of the run."""
+
+
+def skip_itself(context: Context, why: str, **result: Any) -> NoReturn:
+    """Skip the task that calls, because there is nothing to do, so that the run ends well.
+
+    It leaves a result, because a task that was skipped by hand leaves none, and its run is no success.
+
+    :param result: further values of the result.
+    """
+    context["ti"].xcom_push(key="return_value", value={"skipped": why, **result})
+    raise AirflowSkipException(why)
 
 
 def problems_left(context: Context, task_ids: Iterable[str]) -> list[str]:

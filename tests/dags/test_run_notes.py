@@ -10,7 +10,7 @@ from tests.unit.web.wizards import planned
 from vmkeep.flows.backup_values import Sealed
 from vmkeep.model.job import to_plain
 from vmkeep_airflow import runnotes
-from vmkeep_airflow.runnotes import alarm, attached, put_back, reached, ways
+from vmkeep_airflow.runnotes import alarm, attached, not_exported, put_back, reached, ways
 from vmkeep_airflow.tasknotes import copied, written
 
 SEALED = {
@@ -89,3 +89,10 @@ def test_the_note_of_attached_disks_names_each_with_its_place():
     result = {"vm": {"moref": "vm-1", "name": "web01"}, "disks": [new], "bytes_written": 1 << 20}
     assert attached(result) == ["Hard disk 2 is scsi0:3 of web01", "1 disk: 1.0 MiB written"]
     assert attached({"lines": ["a plan"], "dry_run": True}) == []
+
+
+def test_the_note_of_a_policys_exports_names_the_points_that_were_left_out():
+    left = [f"point {n} is damaged, so it is not exported" for n in range(6)]
+    assert not_exported([]) == []
+    assert not_exported(left[:2]) == ["2 points left out:", *left[:2]]
+    assert not_exported(left) == ["6 points left out:", *left[:4], "and 2 more points: see the log of choose"]

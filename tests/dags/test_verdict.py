@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache, partial
 from importlib import import_module
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -23,7 +24,7 @@ from airflow.models.dagbag import DBDagBag
 from airflow.models.dagrun import DagRun
 from airflow.models.taskmap import TaskMap
 from airflow.models.xcom import XComModel
-from airflow.sdk.exceptions import AirflowFailException
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 from airflow.serialization.definitions.dag import SerializedDAG
 from airflow.utils.session import create_session
 from airflow.utils.state import DagRunState, TaskInstanceState
@@ -34,7 +35,7 @@ from vmkeep.clock import now
 from vmkeep_airflow.assets import ANNOUNCED, RESTORE_POINTS, restore_points_of
 from vmkeep_airflow.causes import KEY, REASON
 from vmkeep_airflow.secondperson import require_first
-from vmkeep_airflow.states import PROBLEMS
+from vmkeep_airflow.states import PROBLEMS, skip_itself
 from vmkeep_airflow.verdict import (
     on_dag_run_success,
     on_task_instance_failed,
@@ -306,6 +307,27 @@ def test_a_restore_with_nothing_to_do_is_green_and_one_skipped_by_hand_is_not(ma
                     run.leave(ti, "return_value", answer)
         assert run.close() == state
         assert (told in (run.run.note or "")) is by_itself
+
+
+def test_a_run_whose_only_task_finds_nothing_to_do_is_green_and_one_skipped_by_hand_is_not(make_run):
+    for left, state in (({"skipped": "nothing to sweep yet"}, "success"), (None, "failed")):
+        run = make_run("snapshot_sweep")
+        (ti,) = run.instances("sweep")
+        ti.state = "skipped"
+        run.forget_result(ti)
+        if left:
+            run.leave(ti, "return_value", left)
+        assert run.close() == state
+
+
+def test_every_task_that_skips_itself_leaves_a_result_so_that_its_run_is_no_failure():
+    own = [path for path in Path("plugins").rglob("*.py") if "raise AirflowSkipException" in path.read_text()]
+    assert {path.name for path in own} == {"states.py", "wizardplans.py"}, "skip_itself does it"
+    pushed: dict[str, object] = {}
+    ti = SimpleNamespace(xcom_push=lambda key, value: pushed.update({key: value}))
+    with pytest.raises(AirflowSkipException, match="nothing is due"):
+        skip_itself({"ti": ti}, "nothing is due", kept=True)
+    assert pushed == {"return_value": {"skipped": "nothing is due", "kept": True}}
 
 
 def test_a_restore_that_keeps_a_snapshot_is_noted_with_the_dags_that_end_it(make_run):

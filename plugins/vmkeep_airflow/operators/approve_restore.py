@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from airflow.sdk import Context
-from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+from airflow.sdk.exceptions import AirflowFailException
 
 from vmkeep.flows.restore_request import OnConflict
 from vmkeep.flows.restore_values import RestorePlan
@@ -17,6 +17,7 @@ from vmkeep_airflow import secondperson
 from vmkeep_airflow.failures import leaving_reason
 from vmkeep_airflow.links import TO_VM_AND_POINT
 from vmkeep_airflow.operators.asking import AskingAboutVmOperator
+from vmkeep_airflow.states import skip_itself
 from vmkeep_airflow.steps import Approval
 from vmkeep_airflow.xcoms import handed
 
@@ -50,13 +51,9 @@ class ApproveRestoreOperator(AskingAboutVmOperator):
 
         plan = handed(self.plan, RestorePlan, by="plan")
         if plan.nothing_to_do:
-            context["ti"].xcom_push(
-                key="return_value", value={"kept": True}
-            )  # because a task that was skipped by hand leaves no result
-            raise AirflowSkipException(f"VM {plan.target_name} exists and is kept as it is")
+            skip_itself(context, f"VM {plan.target_name} exists and is kept as it is", kept=True)
         if plan.request.dry_run:
-            context["ti"].xcom_push(key="return_value", value={"dry_run": True})
-            raise AirflowSkipException(f"only the plan for VM {plan.target_name} was asked for: see task plan")
+            skip_itself(context, f"only the plan for VM {plan.target_name} was asked for: see task plan", dry_run=True)
         asked = self.on_conflict == OnConflict.PROMPT or secondperson.is_demanded()
         if not plan.writes_over or not asked:
             why = "a new VM is made" if plan.target is None else f"on_conflict is {self.on_conflict}"

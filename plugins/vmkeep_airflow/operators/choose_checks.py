@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from airflow.sdk import Context
-from airflow.sdk.exceptions import AirflowSkipException
 
 from vmkeep.model.job import to_plain
 from vmkeep.model.wording import counted
 from vmkeep.policy import Policy
 from vmkeep_airflow.operators.base import RepositoryOperator
 from vmkeep_airflow.operators.choose_exports import points_announced
+from vmkeep_airflow.states import skip_itself
 
 
 class ChooseChecksOperator(RepositoryOperator):
@@ -36,6 +36,6 @@ class ChooseChecksOperator(RepositoryOperator):
             due = checks_due(repository, self.policy, refs)
         self.warn(due.left)
         if not due.jobs:
-            raise AirflowSkipException(f"policy {self.policy.name} has no new point whose check is due")
+            skip_itself(context, f"policy {self.policy.name} has no new point whose check is due")
         self.log.info("%s to check", counted(len(due.jobs), "point"))
         return [to_plain(job) for job in due.jobs]

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from airflow.sdk import Context
-from airflow.sdk.exceptions import AirflowSkipException
 
 from vmkeep.model.job import to_plain
 from vmkeep.model.wording import counted
 from vmkeep.policy import Policy
 from vmkeep_airflow.operators.base import RepositoryOperator
+from vmkeep_airflow.states import LEFT, skip_itself
 
 
 class ChooseExportsOperator(RepositoryOperator):
@@ -35,8 +35,10 @@ class ChooseExportsOperator(RepositoryOperator):
         with open_site_repository(self.site()) as repository:
             due = exports_due(repository, self.policy, refs)
         self.warn(due.left)
+        if due.left:
+            context["ti"].xcom_push(key=LEFT, value=list(due.left))
         if not due.requests:
-            raise AirflowSkipException(f"policy {self.policy.name} has no new point to export")
+            skip_itself(context, f"policy {self.policy.name} has no new point to export")
         self.log.info("%s to make", counted(len(due.requests), "export"))
         return [to_plain(request) for request in due.requests]
 

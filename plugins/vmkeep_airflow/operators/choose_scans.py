@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from airflow.sdk import Context
-from airflow.sdk.exceptions import AirflowSkipException
 
 from vmkeep.errors import UsageError
 from vmkeep.model.job import to_plain
@@ -14,6 +13,7 @@ from vmkeep.model.wording import counted
 from vmkeep.policy import Policy
 from vmkeep_airflow.operators.base import RepositoryOperator
 from vmkeep_airflow.operators.choose_exports import points_announced
+from vmkeep_airflow.states import skip_itself
 
 
 class ChooseScansOperator(RepositoryOperator):
@@ -49,6 +49,6 @@ class ChooseScansOperator(RepositoryOperator):
                 due = scans_asked_for(repository, asked.get("points") or (), asked.get("selector") or None)
         self.warn(due.left)
         if not due.scans:
-            raise AirflowSkipException("there is no new point to scan")
+            skip_itself(context, "there is no new point to scan")
         self.log.info("%s to make", counted(len(due.scans), "scan"))
         return [to_plain(scan) for scan in due.scans]

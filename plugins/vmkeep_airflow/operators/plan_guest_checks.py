@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from airflow.sdk import Context
-from airflow.sdk.exceptions import AirflowSkipException
 
 from vmkeep.model.job import to_plain
 from vmkeep.model.wording import counted
 from vmkeep_airflow.operators.base import RepositoryOperator
 from vmkeep_airflow.operators.choose_exports import repositories_announced
+from vmkeep_airflow.states import skip_itself
 
 
 class PlanGuestChecksOperator(RepositoryOperator):
@@ -55,6 +55,6 @@ class PlanGuestChecksOperator(RepositoryOperator):
             vms += sum(len(part.refs or part.keys or ()) for part in parts)
             found += [{"request": to_plain(part), "repository_conn_id": conn_id} for part in parts]
         if not found:
-            raise AirflowSkipException("there is no restore point to check")
+            skip_itself(context, "there is no restore point to check")
         self.log.info("%s to check", counted(vms, "VM"))
         return found

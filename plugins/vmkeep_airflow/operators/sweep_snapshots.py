@@ -7,7 +7,6 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import Context
-from airflow.sdk.exceptions import AirflowSkipException
 
 from vmkeep.errors import TransientError, VmKeepError
 from vmkeep.model.job import to_plain
@@ -18,6 +17,7 @@ from vmkeep_airflow.hooks.guest import guest_login
 from vmkeep_airflow.operators.base import SiteOperator
 from vmkeep_airflow.policies import policy_files
 from vmkeep_airflow.site import make_site
+from vmkeep_airflow.states import skip_itself
 
 if TYPE_CHECKING:
     from vmkeep.flows.sweep import SweepReport, SweepWishes
@@ -91,7 +91,7 @@ class SweepSnapshotsOperator(SiteOperator):
         if failed:
             raise TransientError(f"leftovers of dead runs could not be removed: {'; '.join(failed)}")
         if not swept:
-            raise AirflowSkipException("nothing to sweep yet: the connections are not made")
+            skip_itself(context, "nothing to sweep yet: the connections are not made")
         kept = [one for one in report.findings if one.state is not State.IN_USE][:_KEPT]
         return {"counts": to_plain(report.counts), "findings": [to_plain(one) for one in kept]}
 
