@@ -14,10 +14,13 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from vmkeep.model.point import stamp_of
-from vmkeep.policy import Notifications, Policy, PolicyFile
+from vmkeep.policy import Notifications, Policy, PolicyFile, Window
 
 GRACE: Final = timedelta(minutes=5)
 """Time that Airflow has to make the run of a window."""
+
+_WEEKS: Final = timedelta(weeks=5)
+"""Time before a look in which the windows of a policy are compared with those that it had by its earlier times."""
 
 KEY: Final = "missed_windows"
 """Key of the memory beside the asset ``vmkeep_windows``."""
@@ -85,7 +88,7 @@ def look(files: Sequence[PolicyFile], earlier: Memory, runs: WindowRuns, at: dat
             found: Missed | None = _faulty(name)
         else:
             windows[name] = read.policy.window.to_plain()
-            is_same = earlier.windows.get(name) == windows[name]
+            is_same = name in earlier.windows and _opens_as_before(earlier.windows[name], read.policy.window, at)
             first = _moment_before(at, earlier.since.get(name)) if is_same else at
             since[name] = first.isoformat()
             found = _judged(read.policy, runs, since=first, at=at)
@@ -116,8 +119,31 @@ def times_since(memory: Memory, policy: Policy, at: datetime) -> datetime | None
     """
     if policy.name not in memory.windows:
         return None
-    is_same = memory.windows[policy.name] == policy.window.to_plain()
+    is_same = _opens_as_before(memory.windows[policy.name], policy.window, at)
     return _moment_before(at, memory.since.get(policy.name)) if is_same else at
+
+
+def _opens_as_before(earlier: Mapping[str, Any], window: Window, at: datetime) -> bool:
+    """Return whether a policy's windows of the last weeks opened at the same moments by its earlier times.
+
+    An edit that changes none of them, e.g. a holiday to come or another end, hides no window that did not open.
+    """
+    if earlier == window.to_plain():
+        return True
+    try:
+        return _openings(Window.from_plain(earlier), at) == _openings(window, at)
+    except (KeyError, TypeError, ValueError):  # another version has left them
+        return False
+
+
+def _openings(window: Window, at: datetime) -> list[datetime]:
+    """Return the moments of the last weeks at which a window opened."""
+    found: list[datetime] = []
+    coming = window.next_opening(at - _WEEKS)
+    while coming is not None and coming.opens_at <= at:
+        found.append(coming.opens_at)
+        coming = window.next_opening(coming.opens_at)
+    return found
 
 
 def untold(memory: Memory, missed: Sequence[Missed]) -> Memory:

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from vmkeep.policy import Notifications, NotifyWhen, default_folder, read_folder
-from vmkeep_airflow.missedwindows import Memory, WindowRuns, by_people, look, untold
+from vmkeep_airflow.missedwindows import Memory, WindowRuns, by_people, look, times_since, untold
 
 OPENS = datetime(2026, 11, 26, 22, tzinfo=UTC)
 LATER = OPENS + timedelta(minutes=10)
@@ -41,9 +41,12 @@ def site(tmp_path):
     class Looks:
         memory = Memory.from_plain(None)
 
-        def write(self, name: str = "nightly", start: str = "22:00", more: str = "") -> None:
-            window = f"window: {{start: '{start}', end: '06:00', time_zone: UTC}}"
+        def write(self, name: str = "nightly", start: str = "22:00", end: str = "06:00", more: str = "") -> None:
+            window = f"window:\n  start: '{start}'\n  end: '{end}'\n  time_zone: UTC"
             (tmp_path / f"{name}.yaml").write_text(f"name: {name}\nselection: name:*\n{window}\n{more}")
+
+        def files(self):
+            return read_folder(tmp_path)
 
         def look(self, airflow: Airflow, at: datetime) -> list[str]:
             missed, memory = look(read_folder(tmp_path), self.memory, airflow.runs, at)
@@ -105,6 +108,24 @@ def test_a_policy_that_is_new_or_has_other_times_is_judged_from_its_next_window_
 
     assert site.look(airflow, LATER) == []
     assert [one.split(":")[0] for one in site.look(airflow, LATER + DAY)] == ["new", "nightly"]
+
+
+@pytest.mark.parametrize(
+    ("edit", "is_told"),
+    [
+        ({"more": "  blackout: [2026-12-24 to 2026-12-26]\n"}, True),
+        ({"end": "05:00"}, True),
+        ({"start": "21:00"}, False),
+        ({"more": "  blackout: [2026-11-10]\n"}, False),
+    ],
+    ids=["a holiday to come", "another end", "another start", "a day that has passed"],
+)
+def test_an_edit_after_a_window_that_did_not_open_hides_it_only_if_it_opened_at_other_moments_then(site, edit, is_told):
+    site.write(**edit)
+    assert len(site.look(Airflow(nightly=True), LATER)) == is_told
+    (read,) = site.files()
+    since = times_since(site.memory, read.policy, LATER)
+    assert (since < OPENS) is is_told
 
 
 def test_a_policy_file_with_faults_is_told_once_to_the_people_of_all_policies(site):

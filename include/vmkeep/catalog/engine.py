@@ -5,6 +5,7 @@ Every error of a database, its driver or its URL becomes a :class:`CatalogError`
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -12,13 +13,16 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import URL, Engine, MetaData, create_engine, event, inspect, make_url
+from sqlalchemy import URL, Engine, MetaData, create_engine, event, inspect, make_url, text
 from sqlalchemy.exc import NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.schema import CreateIndex
 
 from vmkeep.catalog.schema import FACTS_BY_TIME, INDEXES_TIMES, Base
 from vmkeep.clock import Deadline
 from vmkeep.errors import CatalogError
 from vmkeep.extras import how_to_install
+
+log = logging.getLogger(__name__)
 
 _PATIENCE: Final[dict[str, dict[str, Any]]] = {
     "pysqlite": {"timeout": 30},
@@ -33,6 +37,7 @@ _LOCK_SECONDS: Final = 30.0
 """Seconds that PostgreSQL lets a statement wait for a lock of somebody else: a migration, or a forgotten session."""
 _STATEMENT_SECONDS: Final = 900.0
 """Seconds that PostgreSQL gives to one statement. The longest that is sound takes a tenth of it."""
+_INDEX_LOCK_MILLISECONDS: Final = 2000
 _PAUSE: Final = 0.02
 """Seconds between two tries to switch a SQLite file to its write-ahead log."""
 _PRIMARY_CODE: Final = 0xFF
@@ -117,15 +122,25 @@ def make_tables(engine: Engine, tables: MetaData) -> None:
 
 
 def index_times(engine: Engine) -> None:
-    """Make the index of times, if an older program has made the table without it. Another process may make it, too."""
+    """Make the index of times, if an older program has made the table without it. Another process may make it, too.
+
+    No answer depends on the index, so that a failure is a warning. Only the owner of a table may add an index to it.
+    While it waits for the table's lock, all writers wait, too, so that it waits for a moment only.
+    """
     table, name = str(FACTS_BY_TIME.table), str(FACTS_BY_TIME.name)
     if engine.dialect.name != INDEXES_TIMES or inspect(engine).has_index(table, name):
         return
     try:
-        FACTS_BY_TIME.create(engine)
-    except SQLAlchemyError:
+        with engine.begin() as connection:
+            connection.execute(text(f"SET LOCAL lock_timeout = {_INDEX_LOCK_MILLISECONDS}"))
+            FACTS_BY_TIME.create(connection)
+    except SQLAlchemyError as error:
         if not inspect(engine).has_index(table, name):
-            raise
+            wanted = " ".join(str(CreateIndex(FACTS_BY_TIME).compile(dialect=engine.dialect)).split())
+            log.warning(
+                "the catalog lacks an index, so that pages about all VMs take longer, because %s; "
+                "let the owner of its tables run: %s", _cause(error, engine.url), wanted,
+            )  # fmt: skip
 
 
 def _shown(url: str | URL) -> str:

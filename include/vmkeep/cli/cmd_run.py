@@ -25,8 +25,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 _FIRST_TO_GO = ("host", "DAG", "left")
 """Columns that a narrow terminal does without, in this order."""
 _BAD = ("bad", "warn")
-_ENDS_WELL = ("empty", "late", "overdue")
-"""States to look at of windows whose runs end well all the same: at the end of a window, backups may be let finish."""
+_NOT_TOLD = ("empty", "late", "overdue")
+"""States that are no alarm: backups may be let finish after the end of a window, and a policy may take no VM.
+"""
 _GRACE = timedelta(minutes=5)
 """Time that Airflow has to make the run of a window."""
 _OPTIONS = (
@@ -156,7 +157,7 @@ def windows(day: str | None, as_json: bool, **airflow: str | None) -> None:
     silent, page = view.silent_components(), view.windows(day)
     yesterday = view.windows(page["before"]) if day is None else None
     rows, problems = _of_both(yesterday, page) if yesterday else (page["rows"], page["problems"])
-    bad = [row for row in rows if row["tone"] in _BAD and row["state"] not in _ENDS_WELL and not _is_young(row)]
+    bad = [row for row in rows if row["tone"] in _BAD and row["state"] not in _NOT_TOLD and not _is_young(row)]
     if as_json:
         print_json({"components": silent, **page, **({"yesterday": yesterday} if yesterday else {})})
     else:

@@ -101,6 +101,7 @@ class WindowState(ShownState):
     )  # fmt: skip
     LATE = "late", "ran over", "warn", "its last backup ended after it had closed"
     NOT_BEGUN = "not begun", "does not begin", "warn", "its run has made no plan for half an hour: is a worker free?"
+    STUCK = "stuck", "does not end", "bad", "it closed more than a day ago, and backups of it have not ended"
     OVERDUE = "overdue", "still at work", "warn", "it has closed, and backups of it have not ended"
     WAITING = "waiting", "waits to begin", "calm", "its run is in Airflow's queue, mostly behind an earlier window"
     OPEN = "open", "open", "calm", "its backups are at work"

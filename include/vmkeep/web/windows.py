@@ -27,6 +27,9 @@ from vmkeep.web.words import Moment, moment, plain
 _NONE_CHOSEN: Final = ListedBackups()
 _PLAN_WITHIN: Final = timedelta(minutes=30)
 """Time that a run has to make its plan."""
+_ENDS_WITHIN: Final = timedelta(days=1)
+"""Time after its end that the backups of a window have to end. Those that need longer hang, or a policy's window does
+not fit its VMs."""
 BACKUPS: Final = 50
 """Backups of a window that the page lists."""
 _BAD_ENDINGS: Final = ("failed", "stopped", "not started", "running", "waiting", "done")
@@ -220,7 +223,9 @@ def _listing(
 ) -> Listing:
     is_chosen = (seen.dag_id, seen.run_id) == (listed.dag_id, listed.run_id)
     shown = listed if is_chosen else _NONE_CHOSEN
-    total, after = len(groups[shown.group]), shown.first + BACKUPS
+    total = len(groups[shown.group])
+    first = min(shown.first, max(0, total - 1) // BACKUPS * BACKUPS)  # because a list may have shrunk since
+    after = first + BACKUPS
 
     def query(first: int) -> str:
         return query_of(seen.dag_id, seen.run_id, day, shown.group, first)
@@ -229,9 +234,9 @@ def _listing(
         anchor=anchor,
         group=shown.group,
         total=total,
-        first=shown.first,
+        first=first,
         is_chosen=is_chosen,
-        before=query(max(0, shown.first - BACKUPS)) if shown.first else "",
+        before=query(max(0, first - BACKUPS)) if first else "",
         after=query(after) if after < total else "",
     )
 
@@ -282,8 +287,9 @@ def _state(seen: WindowSeen, last: datetime | None, now: datetime) -> WindowStat
         return WindowState.FAILED
     if not seen.is_over:
         # Its copies to a second repository may last longer than it is open.
-        is_overdue = now > seen.closes_at and bool(endings & {"running", "waiting"})
-        return WindowState.OVERDUE if is_overdue else WindowState.OPEN
+        if now <= seen.closes_at or not endings & {"running", "waiting"}:
+            return WindowState.OPEN
+        return WindowState.STUCK if now > seen.closes_at + _ENDS_WITHIN else WindowState.OVERDUE
     if not seen.backups:
         return WindowState.EMPTY
     return WindowState.LATE if last is not None and last > seen.closes_at else WindowState.DONE

@@ -17,7 +17,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import inspect
+from sqlalchemy import inspect, make_url, text
 from sqlalchemy.orm import Session
 
 from tests.patience import HANG
@@ -30,6 +30,11 @@ from vmkeep.errors import CatalogError, UnreachableError
 from vmkeep.testing.servers import Postgres, free_ports, postgres_server
 
 STARTERS = 6
+APP_ROLE = (
+    "CREATE ROLE vmkeep_app LOGIN PASSWORD 'app'",
+    "GRANT USAGE ON SCHEMA public TO vmkeep_app",
+    "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO vmkeep_app",
+)
 
 
 @pytest.fixture(scope="module")
@@ -139,6 +144,33 @@ def test_the_newest_points_of_vms_are_told_by_one_range_also_in_a_catalog_of_an_
             assert len(last_points(session, "repo", 2)[0]) == 2
         told = {each.vm_key: each.ref for each in catalog.overview().summaries(START + timedelta(hours=50))}
     assert told == {"key-app01": point(2).ref, "key-web01": point(2, "web01").ref}
+
+
+@pytest.mark.parametrize("hindrance", ["other owner", "open transaction"])
+def test_a_refresh_that_may_not_add_the_index_warns_with_the_statement_and_enters_all_points(
+    postgres, hindrance, caplog
+):
+    held = Manifests(*(point(number) for number in range(3)))
+    url = postgres.url
+    with contextlib.ExitStack() as stack, engine.open_engine(url) as owner:
+        catalog = stack.enter_context(open_catalog(url))
+        catalog.rebuild(Manifests(point(0)))
+        FACTS_BY_TIME.drop(owner)
+        if hindrance == "other owner":
+            with owner.begin() as connection:
+                for statement in APP_ROLE:
+                    connection.execute(text(statement))
+            as_app = make_url(url).set(username="vmkeep_app", password="app").render_as_string(hide_password=False)
+            catalog = stack.enter_context(open_catalog(as_app))
+        else:
+            writing = stack.enter_context(owner.connect())
+            writing.execute(text("LOCK TABLE vmkeep_fact IN ROW EXCLUSIVE MODE"))
+        catalog.refresh(held)
+        assert len(catalog.points("repo")) == 3
+        told = {each.vm_key: each.ref for each in catalog.overview().summaries(START + timedelta(hours=50))}
+    (line,) = [record.getMessage() for record in caplog.records if "lacks an index" in record.getMessage()]
+    assert "let the owner of its tables run: CREATE INDEX vmkeep_fact_by_time ON vmkeep_fact" in line
+    assert told == {"key-app01": point(2).ref}
 
 
 class LetsGoAfterAFailure(sqlite3.Connection):

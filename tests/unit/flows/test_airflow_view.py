@@ -199,6 +199,7 @@ def test_a_stop_tells_what_happens_then(command, airflow):
     [
         ([window("in time", "good")], {}, ""),
         ([window("late", "warn"), window("overdue", "warn"), window("empty", "warn")], {}, ""),
+        ([window("stuck", "bad")], {}, "policy nightly: stuck"),
         ([window("no run", "warn", run_id="")], {}, "policy nightly: no run"),
         ([window("no run", "warn", run_id="", opens="2999-01-01T00:00:00+00:00")], {}, ""),
         ([], {"scheduler": {"status": "unhealthy", "latest_scheduler_heartbeat": "21:58"}},

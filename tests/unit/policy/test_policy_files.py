@@ -61,6 +61,14 @@ def faults(policy_file):
     return look
 
 
+def test_the_example_is_known_by_its_text_wherever_it_lies_and_is_none_once_a_site_has_edited_it(tmp_path):
+    shipped = default_folder() / "example.yaml"
+    assert read_file(shipped).is_example
+    for text, is_example in ((shipped.read_text(), True), (shipped.read_text() + "# ours\n", False)):
+        (tmp_path / "example.yaml").write_text(text)
+        assert read_file(tmp_path / "example.yaml").is_example is is_example
+
+
 def test_two_exports_to_one_place_are_refused_because_each_would_replace_the_other(faults):
     ((line, _, message),) = faults(SOUND + "exports:\n- out: /srv/a\n- out: /srv/b\n- {out: /srv/a/, format: raw}\n")
 

@@ -64,6 +64,7 @@ def row_of(seen):
         (window(closes_at=None, due="", is_over=False, begun_at=at(11.6)), "open"),
         (window(backup(), backup("b", "running", 3, None), is_over=False, closes_at=at(9)), "still at work"),
         (window(backup("b", "waiting", None, None), is_over=False, closes_at=at(9)), "still at work"),
+        (window(backup("b", "running", -20, None), is_over=False, opens_at=at(-20), closes_at=at(-13)), "does not end"),
         (window(backup(), is_over=False, closes_at=at(9)), "open"),
     ],
 )
@@ -247,5 +248,5 @@ def test_all_backups_of_a_count_can_be_reached_page_by_page():
         for each in windows_page([seen], [], DAY, now=NOW, listed=replace(SECOND_OF_TWO, first=first)).rows[0].backups
     ]  # fmt: skip
     assert sorted(names) == [f"v{n:03}" for n in range(120)]
-    beyond = windows_page([seen], [], DAY, now=NOW, listed=replace(SECOND_OF_TWO, first=500))
-    assert "No backup of this kind" in render("windows.html", FRAME, page=beyond)
+    beyond = windows_page([seen], [], DAY, now=NOW, listed=replace(SECOND_OF_TWO, first=500)).rows[0]
+    assert (beyond.listing.first, len(beyond.backups)) == (100, 20), "a list that has shrunk shows its last part"
