@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from vmkeep.model.wording import age
 from vmkeep.web.restore import PointHead
 from vmkeep.web.restore_fields import RestoreKind
 from vmkeep.web.restore_plan import kind_of
 from vmkeep.web.states import RestoreState, TaskState
 from vmkeep.web.task_rows import TaskRow, task_row
-from vmkeep.web.words import Moment, moment, plain
+from vmkeep.web.words import Moment, length, moment, plain
 from vmkeep.web.work import WorkTask
 
 _OF_RUN: Final = {"queued": RestoreState.WAITING, "running": RestoreState.AT_WORK, "failed": RestoreState.FAILED}
@@ -88,7 +87,7 @@ def restore_started_page(
     state = _state_of(run, tasks)
     kind = kind_of(run.dag_id, run.conf)
     about, *lines = (run.note.splitlines()) or [""]
-    took = "" if run.since is None else _length(((run.ended or now) - run.since).total_seconds())
+    took = "" if run.since is None else length(((run.ended or now) - run.since).total_seconds())
     return RestoreStartedPage(
         at=at,
         dag_id=run.dag_id,
@@ -112,10 +111,6 @@ def restore_started_page(
         lines=tuple(map(plain, lines)),
         may_stop=may_stop and state.moves,
     )
-
-
-def _length(seconds: float) -> str:
-    return f"{max(0.0, seconds):.0f} s" if seconds < 60 else age(seconds)
 
 
 def _state_of(run: RestoreRun, tasks: tuple[TaskRow, ...]) -> RestoreState:

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from vmkeep.model.job import TaskProgress
-from vmkeep.model.wording import age, size
+from vmkeep.model.wording import size
 from vmkeep.web.states import TaskState
-from vmkeep.web.words import plain
+from vmkeep.web.words import length, plain
 from vmkeep.web.work import WorkTask, is_of_this_try, state_of_task
 
 
@@ -62,7 +62,7 @@ def task_row(task: WorkTask, now: datetime) -> TaskRow:
         rate=rate,
         speed="" if rate is None else f"{size(rate)}/s",
         eta_seconds=eta,
-        left="" if eta is None else f"{eta} s left" if eta < 60 else f"{age(eta)} left",
+        left="" if eta is None else f"{length(eta)} left",
         host=plain(task.host),
     )
 
@@ -70,13 +70,13 @@ def task_row(task: WorkTask, now: datetime) -> TaskRow:
 def _detail(task: WorkTask, state: TaskState, found: TaskProgress | None, now: datetime) -> str:
     match state:
         case TaskState.SILENT if task.heartbeat_at is not None:
-            quiet = age((now - task.heartbeat_at).total_seconds())
+            quiet = length((now - task.heartbeat_at).total_seconds())
             return f"no sign of life for {quiet}; Airflow ends the task by itself after some minutes"
         case TaskState.UNKNOWN if task.told_at is not None:
-            quiet = age((now - task.told_at).total_seconds())
+            quiet = length((now - task.told_at).total_seconds())
             return f"its worker lives, but has told nothing for {quiet}; the numbers are the last that it told"
         case TaskState.STILL if found is not None:
-            return f"no byte for {age(found.idle_seconds)}; a transfer that stands still for half an hour fails"
+            return f"no byte for {length(found.idle_seconds)}; a transfer that stands still for half an hour fails"
         case TaskState.FOR_ROOM:
             return "a limit is used up; the task's log says which one, and who uses it"
         case TaskState.FOR_SLOT:

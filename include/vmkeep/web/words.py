@@ -13,6 +13,10 @@ _UNSEEN: Final = frozenset({"Cc", "Cf", "Co", "Cs", "Zl", "Zp"})
 """Categories of characters that show nothing, turn the direction of the text, or end a line."""
 
 
+_NOW: Final = 60.0
+"""Seconds that count as no distance from now."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Moment:
     """A time as a page shows it."""
@@ -39,8 +43,15 @@ def moment(at: datetime | None, now: datetime) -> Moment | None:
     if at is None:
         return None
     passed = (now - at).total_seconds()
-    ago = f"{age(passed)} ago" if passed >= 0 else f"{age(-passed)} ahead of this server's clock"
+    ago = f"{age(passed)} ago" if passed > 0 else f"{age(-passed)} ahead of this server's clock"
+    if abs(passed) < _NOW:
+        ago = "just now"
     return Moment(iso=at.strftime("%Y-%m-%dT%H:%M:%SZ"), shown=at.strftime("%Y-%m-%d %H:%M UTC"), ago=ago)
+
+
+def length(seconds: float) -> str:
+    """Return a length of time in words, seconds included."""
+    return f"{max(0.0, seconds):.0f} s" if seconds < _NOW else age(seconds)
 
 
 def shown_size(count: int) -> str:

@@ -45,7 +45,7 @@ def find_windows(user: Any, day: date) -> tuple[list[WindowSeen], list[WindowPla
     """Return the windows that touch a day: those with a run, those without, and a sentence for each missing part."""
     begin, end = bounds_of(day)
     files = policy_files()
-    problems = [f"policy file {read.path.name} has faults: see the DAG policy_faults" for read in files
+    problems = [f"policy file {read.path.name} has faults: see the page of policies" for read in files
                 if read.policy is None]  # fmt: skip
     with create_session() as session:
         tagged = session.scalars(select(DagTag.dag_id).where(DagTag.name == _TAG)).all()

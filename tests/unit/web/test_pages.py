@@ -31,6 +31,7 @@ from vmkeep.web import (
     warnings_page,
 )
 from vmkeep.web.vm_states import detail_of, state_of
+from vmkeep.web.words import moment
 
 FRAME = Frame(root="/air/vmkeep", airflow="/air", user="anna", may_operate=True)
 
@@ -406,3 +407,23 @@ def test_hardware_at_two_points_tells_every_change_and_nothing_else(points, url)
     assert "<img" not in text
     same = hardware_page((listed[1], old), (listed[0], old), now=NOW)
     assert "are the same" in render("hardware.html", FRAME, page=same)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [
+        (0, "just now"),
+        (59, "just now"),
+        (-30, "just now"),
+        (60, "1 min ago"),
+        (-120, "2 min ahead of this server's clock"),
+    ],
+)
+def test_a_moment_of_this_minute_is_just_now(seconds, said):
+    assert moment(NOW - timedelta(seconds=seconds), NOW).ago == said
+
+
+def test_a_vm_whose_check_failed_is_told_so_and_not_as_an_age_of_its_good_point(url, points, policy):
+    for rule, begins in ((replace(policy, max_age=None), False), (policy, True)):
+        page = shown_vm(url, rule, "key-web01")
+        assert ("Newest good point:" in render("vm.html", FRAME, page=page)) is begins

@@ -180,7 +180,7 @@ def test_a_sign_of_life_counts_for_as_long_as_it_says(changes, label):
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        ({"told_at": ago(31)}, "its worker lives, but has told nothing for 0 min"),
+        ({"told_at": ago(31)}, "its worker lives, but has told nothing for 31 s"),
         ({"progress": progress(idle_seconds=120.0)}, "no byte for 2 min"),
         ({"state": "up_for_reschedule"}, "a limit is used up"),
         ({"state": "queued"}, "pool backup_proxy"),
