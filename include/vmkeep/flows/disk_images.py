@@ -8,9 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vmkeep.flows.few_segments import keep_segments_few
-from vmkeep.flows.point_doubts import about_content
 from vmkeep.formats import ImportFormat
-from vmkeep.images import Foreign, Kept, export_image
+from vmkeep.images import Foreign, Kept
 from vmkeep.images import import_images as store_images
 from vmkeep.model.disk import ControllerKind, Disk
 from vmkeep.model.extents import Extent
@@ -148,6 +147,9 @@ def export(
     :param disk: the disk's number in the point, from 0, in order of device key.
     :param tell: takes each warning about the point, before anything is written.
     """
+    from vmkeep.flows.point_doubts import about_content  # takes time to import, and no import of images needs it
+    from vmkeep.images import export_image
+
     point = repository.find_point(text)
     warnings = about_content(repository, point, work="export")
     for warning in warnings:

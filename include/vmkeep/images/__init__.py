@@ -1,5 +1,7 @@
 """Imports disk images as restore points, and exports disks of restore points as images.
 
+Names are loaded on first use, because an import needs no export, and most commands need neither.
+
 *Import* (``importing``) stores images in local files as one restore point, as if they were the disks of a VM.
 ``foreign`` opens them (``foreigndisks``), and the disks of a machine that an OVF, OVA or ``.vmx`` file describes
 (``foreignmachines``); ``manifests`` compares their files with the digests of an OVF, and ``unused`` makes sure that
@@ -18,17 +20,44 @@ the images back (``readingback``), and writes the manifest last. ``applying`` pu
 and ``imagelocks`` keeps QEMU away meanwhile.
 """
 
-from vmkeep.images.applying import AppliedDisk, AppliedPoint, apply_point
-from vmkeep.images.drafts import Draft, ExportPlace
-from vmkeep.images.exporting import export_image
-from vmkeep.images.exportnames import check_export_name, safe_name
-from vmkeep.images.foreigndisks import Foreign
-from vmkeep.images.imagenames import image_key
-from vmkeep.images.importing import Kept, import_images
-from vmkeep.images.localdrafts import LocalPlace
-from vmkeep.images.overlays import Converter
-from vmkeep.images.pointexport import AT_ONCE, Companions, export_point, no_companions
-from vmkeep.images.s3drafts import S3Place
+from typing import TYPE_CHECKING
+
+from vmkeep.doors import loaded_on_use
+
+if TYPE_CHECKING:
+    from vmkeep.images.applying import AppliedDisk, AppliedPoint, apply_point
+    from vmkeep.images.drafts import Draft, ExportPlace
+    from vmkeep.images.exporting import export_image
+    from vmkeep.images.exportnames import check_export_name, safe_name
+    from vmkeep.images.foreigndisks import Foreign
+    from vmkeep.images.imagenames import image_key
+    from vmkeep.images.importing import Kept, import_images
+    from vmkeep.images.localdrafts import LocalPlace
+    from vmkeep.images.overlays import Converter
+    from vmkeep.images.pointexport import AT_ONCE, Companions, export_point, no_companions
+    from vmkeep.images.s3drafts import S3Place
+
+_HOMES = {
+    "AT_ONCE": "pointexport",
+    "AppliedDisk": "applying",
+    "AppliedPoint": "applying",
+    "Companions": "pointexport",
+    "Converter": "overlays",
+    "Draft": "drafts",
+    "ExportPlace": "drafts",
+    "Foreign": "foreigndisks",
+    "Kept": "importing",
+    "LocalPlace": "localdrafts",
+    "S3Place": "s3drafts",
+    "apply_point": "applying",
+    "check_export_name": "exportnames",
+    "export_image": "exporting",
+    "export_point": "pointexport",
+    "image_key": "imagenames",
+    "import_images": "importing",
+    "no_companions": "pointexport",
+    "safe_name": "exportnames",
+}
 
 __all__ = [
     "AT_ONCE",
@@ -51,3 +80,5 @@ __all__ = [
     "no_companions",
     "safe_name",
 ]
+
+__getattr__ = loaded_on_use(__name__, _HOMES)

@@ -10,7 +10,6 @@ from pathlib import Path
 from vmkeep.errors import UsageError
 from vmkeep.formats import ImportFormat, detect
 from vmkeep.images.foreigndisks import Foreign, noted, open_image, require_content, told_formats
-from vmkeep.images.foreignmachines import MACHINES
 from vmkeep.images.unused import Unused
 from vmkeep.transfer.progress import OnProgress
 
@@ -32,6 +31,8 @@ def open_foreign(paths: Sequence[Path], form: ImportFormat | None) -> Iterator[F
     unused.watch(paths)
     with ExitStack() as stack:
         if machines:
+            from vmkeep.images.foreignmachines import MACHINES  # takes time to import, and most images need none of it
+
             opened = MACHINES[formats[0]](paths[0], stack)
         else:
             disks = tuple(open_image(path, each, stack) for path, each in zip(paths, formats, strict=True))

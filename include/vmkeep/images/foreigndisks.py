@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from vmkeep.errors import UsageError
-from vmkeep.formats import ImageFile, ImageSource, ImportFormat, open_qcow2, open_vmdk
+from vmkeep.formats import ImageFile, ImageSource, ImportFormat
 from vmkeep.images.diskfiles import LocalFileSource
 from vmkeep.model.blockio import DiskSource
 from vmkeep.model.extents import total
@@ -69,7 +69,11 @@ def open_image_as(form: ImportFormat, path: Path, file: ImageFile | None, stack:
     :param file: its open file; ``None``: the one at the path.
     """
     if form is ImportFormat.QCOW2:
+        from vmkeep.formats import open_qcow2  # takes time to import
+
         return stack.enter_context(open_qcow2(path, file=file))
+    from vmkeep.formats import open_vmdk  # takes time to import
+
     return stack.enter_context(open_vmdk(path, file=file))
 
 

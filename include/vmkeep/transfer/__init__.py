@@ -12,8 +12,9 @@ the driver's library, ``child`` is that process, and ``protocol`` has the messag
 ``mapcopy`` and ``progress`` are doors of their own.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from vmkeep.doors import loaded_on_use
 
 if TYPE_CHECKING:
     from vmkeep.transfer.child_process import RunningTransfer, change_access, probe_driver, start_copy, start_write
@@ -70,9 +71,4 @@ __all__ = [
     "verify_disk",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    """Import a public name from its module."""
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+__getattr__ = loaded_on_use(__name__, _HOMES)

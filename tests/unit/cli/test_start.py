@@ -72,3 +72,22 @@ def test_a_typing_error_in_a_verb_names_the_nearest_one_though_none_is_loaded():
     with pytest.raises(NoSuchCommand, match="'lst'") as refused:
         cli(["point", "lst"], standalone_mode=False)
     assert "list" in (refused.value.possibilities or [])
+
+
+UNNEEDED = {
+    "email", "http", "numpy", "ssl", "vmkeep.flows.point_doubts", "vmkeep.formats.qcow2", "vmkeep.formats.vmdk",
+    "vmkeep.hypervisors", "vmkeep.images.pointexport", "vmkeep.maintenance", "vmkeep.qemu", "vmkeep.retention",
+    "xml",
+}  # fmt: skip
+
+
+def test_what_only_exports_and_other_formats_need_is_not_loaded_to_import_a_raw_image():
+    code = """
+import sys
+from vmkeep.flows import disk_images
+print(*sys.modules, file=sys.stderr)
+"""
+    done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True)
+    loaded = set(done.stderr.split())
+    assert "vmkeep.transfer.storing" in loaded
+    assert UNNEEDED & loaded == set()

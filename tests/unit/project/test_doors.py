@@ -139,6 +139,17 @@ def test_a_door_names_only_what_is_there():
     assert {package: names for package, names in missing.items() if names} == {}
 
 
+def test_a_name_that_is_loaded_on_use_is_no_modules_name():
+    """Python sets a loaded module as a name of its package, so that the package would hand out the module instead."""
+    lazy = [name for name in PACKAGES if "loaded_on_use" in FILES[name].read_text()]
+    assert "vmkeep.formats" in lazy
+    for package in lazy:
+        homes = next(
+            node for node in _tree(package).body if isinstance(node, ast.Assign) and "_HOMES" in ast.unparse(node)
+        )
+        assert {name for name in ast.literal_eval(homes.value) if f"{package}.{name}" in FILES} == set()
+
+
 def test_every_room_tells_what_it_is():
     assert [package for package in sorted(PACKAGES) if not ast.get_docstring(_tree(package))] == []
 
