@@ -162,7 +162,7 @@ class Repository:
     def _refresh(self) -> None:
         """Refresh the index, after loading the packs and frames that it must avoid."""
         with self._refreshing:
-            _load(self._index, self.damage.load(), self.sweep_records.avoided())
+            _load(self._index, self.damage.load_new(), self.sweep_records.avoided())
 
     def fresh_index(self) -> Index:
         """Load the index anew and return it, for callers that need its state as of now."""

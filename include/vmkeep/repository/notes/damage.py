@@ -8,12 +8,14 @@ decide which restore points the damage affects.
 from __future__ import annotations
 
 import json
+import time
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
-from typing import TypeVar
+from typing import Final, TypeVar
 
-from vmkeep.blobs import BlobStore, abreast
+from vmkeep.blobs import BlobInfo, BlobStore, abreast
 from vmkeep.clock import now
 from vmkeep.errors import BlobNotFoundError, CorruptError
 from vmkeep.model.job import from_plain, to_plain
@@ -24,6 +26,12 @@ _PACKS = f"{DAMAGE}packs/"
 _INDEX = f"{DAMAGE}index/"
 
 N = TypeVar("N")
+
+SETTLES_AFTER: Final = 60.0
+"""Seconds after which a note that is replaced is listed with another time, however coarse the store's times are.
+
+Some stores tell whole seconds, and machines that serve one store may differ by some.
+"""
 
 
 class PackState(StrEnum):
@@ -94,22 +102,52 @@ class KnownDamage:
         return frozenset((pack, frame.offset) for pack, damage in self.packs.items() for frame in damage.frames)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Read:
+    """A note that was read."""
+
+    listed: BlobInfo
+    since: float
+    """Time at which it was listed like this for the first time."""
+    settled: bool
+    """Whether it was read so long after that time that each later change shows in a listing."""
+    note: PackDamage | SegmentDamage
+
+
 class DamageNotes:
     """The damage notes of one repository. Thread-safe; of two notes about the same thing, the later one counts."""
 
-    def __init__(self, store: BlobStore, framer: Framer) -> None:
+    def __init__(self, store: BlobStore, framer: Framer, *, clock: Callable[[], float] = time.monotonic) -> None:
+        """Read nothing yet.
+
+        :param clock: tells seconds, for the age of what was read.
+        """
         self._store = store
         self._framer = framer
+        self._clock = clock
+        self._read: dict[str, _Read] = {}
 
     def load(self) -> KnownDamage:
         """Return all known damage. A pack or segment whose note cannot be read counts as damaged."""
-        keys = [blob.key for blob in self._store.list(DAMAGE)]
-        packs = abreast(self._store, self._load_pack, (key for key in keys if _is_id(key.removeprefix(_PACKS))))
-        segments = abreast(self._store, self._load_segment, (key for key in keys if key.startswith(_INDEX)))
-        return KnownDamage(
-            packs={pack.pack_id: pack for pack in packs if pack is not None},
-            segments={segment.key: segment.reason for segment in segments if segment is not None},
-        )
+        return _known(note for _, note in self._load_all(self._listed()))
+
+    def load_new(self) -> KnownDamage:
+        """Return all known damage, but read only notes that may have changed since this object has read them.
+
+        A writer looks often, and a repository may have a note for each of many packs. A note is read again until one
+        reading began so long after the first listing that each later change of it shows in the next listing.
+        """
+        listed = self._listed()
+        at, before = self._clock(), self._read
+        read = {
+            blob.key: old for blob in listed if (old := before.get(blob.key)) and old.settled and old.listed == blob
+        }
+        for blob, note in self._load_all([blob for blob in listed if blob.key not in read]):
+            old = before.get(blob.key)
+            since = old.since if old is not None and old.listed == blob else at
+            read[blob.key] = _Read(listed=blob, since=since, settled=at - since >= SETTLES_AFTER, note=note)
+        self._read = read  # in one step, because other threads look meanwhile
+        return _known(one.note for one in read.values())
 
     def remember(self, damage: PackDamage, *, before: PackDamage | None) -> PackDamage:
         """Note the damage of a pack, unless the same is noted already; return it with the time of its first finding.
@@ -138,6 +176,21 @@ class DamageNotes:
         content = json.dumps({"damage": 1, **to_plain(note)}, separators=(",", ":")).encode()
         self._store.replace(key, self._framer.wrap(Kind.NOTE, content, name=key))
 
+    def _listed(self) -> list[BlobInfo]:
+        return [
+            blob
+            for blob in self._store.list(DAMAGE)
+            if blob.key.startswith(_INDEX) or _is_id(blob.key.removeprefix(_PACKS))
+        ]
+
+    def _load_all(self, listed: list[BlobInfo]) -> list[tuple[BlobInfo, PackDamage | SegmentDamage]]:
+        """Return the notes that are there of those that were listed."""
+        loaded = zip(listed, abreast(self._store, self._load_any, listed), strict=True)
+        return [(blob, note) for blob, note in loaded if note is not None]
+
+    def _load_any(self, blob: BlobInfo) -> PackDamage | SegmentDamage | None:
+        return self._load_segment(blob.key) if blob.key.startswith(_INDEX) else self._load_pack(blob.key)
+
     def _load_pack(self, key: str) -> PackDamage | None:
         name = key.removeprefix(_PACKS)
         unknown = PackDamage(pack=name, state=PackState.BROKEN, reason=f"{key} cannot be read")
@@ -158,6 +211,17 @@ class DamageNotes:
             return None
         except (CorruptError, ValueError):
             return unknown
+
+
+def _known(notes: Iterable[PackDamage | SegmentDamage]) -> KnownDamage:
+    packs: dict[bytes, PackDamage] = {}
+    segments: dict[str, str] = {}
+    for note in notes:
+        if isinstance(note, PackDamage):
+            packs[note.pack_id] = note
+        else:
+            segments[note.key] = note.reason
+    return KnownDamage(packs=packs, segments=segments)
 
 
 def _is_id(name: str) -> bool:
