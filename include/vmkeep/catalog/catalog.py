@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 from vmkeep.catalog.capacity_notes import CapacityNotes
 from vmkeep.catalog.checking import QualityCheck, kept_reports, open_check
 from vmkeep.catalog.engine import index_times, open_engine, speaking
-from vmkeep.catalog.entered import enter_all, forget_all, half_entered
+from vmkeep.catalog.entered import drop_strays, enter_all, forget_all, half_entered
 from vmkeep.catalog.entries import CatalogEntry, entries_of, listed
 from vmkeep.catalog.origins import PointOrigin, origin_of
 from vmkeep.catalog.overview import Overview
@@ -102,6 +102,7 @@ class Catalog:
             for table in TABLES:
                 session.execute(delete(table).where(table.repository == manifests.id))
             drop_sums(session, manifests.id)
+            drop_strays(session)
         return self.refresh(manifests)
 
     def record(self, repository: str, point: RestorePoint) -> None:

@@ -12,13 +12,14 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, delete, exists, insert, or_, select, union_all
+from sqlalchemy import ColumnElement, delete, exists, func, insert, or_, select, union_all
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DataError, IntegrityError
 from sqlalchemy.orm import Session
 
+from vmkeep.catalog.columns import LOOSE
 from vmkeep.catalog.rows import TABLES, PointRows
-from vmkeep.catalog.schema import FactRow, GuestRow, PointRow, SourceRow
+from vmkeep.catalog.schema import Base, FactRow, GuestRow, PointRow, SourceRow
 from vmkeep.catalog.statements import parted
 from vmkeep.catalog.sums import sum_again
 from vmkeep.errors import CatalogError
@@ -109,3 +110,10 @@ def half_entered(session: Session, repository: str) -> set[str]:
 
 def _has(table: Any, of: Any) -> ColumnElement[bool]:
     return exists().where(table.repository == of.repository, table.ref == of.ref)
+
+
+def drop_strays(session: Session) -> None:
+    """Delete the rows of points whose repository is no text, because a rebuild of no repository replaces them."""
+    if session.get_bind().dialect.name == LOOSE:
+        for table in reversed(Base.metadata.sorted_tables):  # rows of the first ones are referred to by later ones
+            session.execute(delete(table).where(func.typeof(table.c.repository) != "text"))

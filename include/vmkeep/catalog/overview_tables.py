@@ -12,11 +12,14 @@ from typing import Final
 from sqlalchemy import BigInteger, Boolean, MetaData, String, Text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
+from vmkeep.catalog.columns import CheckedTables
 
-class Noted(DeclarativeBase):
+
+class Noted(CheckedTables, DeclarativeBase):
     """Base of these tables, apart from the catalog's own, because a refresh of the catalog cannot fill them."""
 
     metadata = MetaData()
+    remedy = "delete that row; the next check of data quality ('vmkeep catalog quality') notes what is so now"
 
 
 class NotedRepositoryRow(Noted):

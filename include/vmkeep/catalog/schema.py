@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from typing import Any, Final
+from datetime import datetime
+from typing import Final
 
-from sqlalchemy import BigInteger, Boolean, DateTime, ForeignKeyConstraint, Index, MetaData, String, Text
-from sqlalchemy.engine import Dialect
+from sqlalchemy import BigInteger, Boolean, ForeignKeyConstraint, Index, MetaData, String, Text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
-from sqlalchemy.types import TypeDecorator
+
+from vmkeep.catalog.columns import CheckedTables, UtcDateTime
 
 _ONE_TREE: Final = {"sqlite_with_rowid": False}
 """Lets SQLite keep a table's rows in the index of their keys. Else it writes the keys, which are most of a row, twice.
@@ -17,28 +17,11 @@ The table of points is no such one: each of its other indexes would hold the who
 """
 
 
-class UtcDateTime(TypeDecorator[datetime]):
-    """An aware UTC time, even if the database keeps no time zone, as SQLite does not."""
-
-    impl = DateTime(timezone=True)
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:
-        """Convert a time to UTC for the database."""
-        return None if value is None else value.astimezone(UTC)
-
-    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
-        """Return a stored time with its zone, UTC."""
-        if value is None:
-            return None
-        stored: datetime = value
-        return stored.replace(tzinfo=UTC) if stored.tzinfo is None else stored.astimezone(UTC)
-
-
-class Base(DeclarativeBase):
+class Base(CheckedTables, DeclarativeBase):
     """Base of the catalog's tables. Their prefix distinguishes them in a shared database."""
 
     metadata = MetaData()
+    remedy = "'vmkeep catalog rebuild' makes these rows anew from the repository"
 
 
 class PointRow(Base):

@@ -32,9 +32,8 @@ def begin_sums(session: Session, repository: str) -> None:
 
 def drop_sums(session: Session, repository: str) -> None:
     """Forget the sums of a repository, because all its points are entered anew."""
-    if _hold(session, repository) is not None:
-        _mark(session, repository, whole=False)
-        session.execute(delete(SummedVmRow).where(SummedVmRow.repository == repository))
+    _mark(session, repository, whole=False)  # which holds the row, and reads nothing that may not belong there
+    session.execute(delete(SummedVmRow).where(SummedVmRow.repository == repository))
 
 
 def sum_again(session: Session, repository: str, vm_keys: Iterable[str]) -> None:
