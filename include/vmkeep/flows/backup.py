@@ -161,7 +161,7 @@ def take_snapshot(
             frozen = guest_thaws.thaw_before(session, repository, pre, has_ended, logins)
             try:
                 warnings = vm_access.hold(site, session, repository, vm, run)
-                taken = hold_still(session, repository, pre, begun=begun, logins=logins)
+                taken = hold_still(session, repository, pre, begun=begun, has_ended=has_ended, logins=logins)
                 taken = array_hooks.before_copy(site, session, repository, pre, taken)
             except BaseException:
                 vm_access.release(site, session, repository, vm.moref, run)

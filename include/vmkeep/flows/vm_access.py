@@ -80,6 +80,18 @@ def hold(site: Site, session: Session, repository: Repository, vm: VmRef, run: s
     return (warning,)
 
 
+def hand_over(session: Session, repository: Repository, moref: str, run: str) -> None:
+    """Let another run end the access hold on a VM that this run took over from it. A failure costs that run a try."""
+    if not session.is_vcenter:
+        return
+    try:
+        identity = identity_of(repository.id, server_uuid(session), moref)
+        holder = Holder(run=run, since=session.server_time())
+        repository.run(identity).store(_NOTE, to_json(holder))
+    except VmKeepError as error:
+        log.warning("VM %s: its access hold ends before run %s: %s", moref, run, error)
+
+
 def release(site: Site, session: Session, repository: Repository, moref: str, run: str) -> tuple[str, ...]:
     """End the access hold on a VM, unless another run that may be alive has taken it over.
 

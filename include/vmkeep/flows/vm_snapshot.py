@@ -6,6 +6,7 @@ import logging
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
+from itertools import takewhile
 
 from vmkeep.errors import (
     ConflictError,
@@ -13,7 +14,7 @@ from vmkeep.errors import (
     SnapshotsInTheWayError,
     VmKeepError,
 )
-from vmkeep.flows import guest_hooks, limits, liveness, suspension
+from vmkeep.flows import guest_hooks, limits, liveness, suspension, vm_access
 from vmkeep.flows.backup_values import Preflight, SnapshotTaken
 from vmkeep.flows.changed_since import reached, require_as_planned
 from vmkeep.flows.dead_restores import refuse_beside_a_restore
@@ -91,7 +92,7 @@ def snapshot_run_is_alive(
 
 
 def hold_still(
-    session: Session, repository: Repository, pre: Preflight, *, begun: str, logins: Logins
+    session: Session, repository: Repository, pre: Preflight, *, begun: str, has_ended: HasEnded, logins: Logins
 ) -> SnapshotTaken:
     """Take the snapshot, and store the VM's configuration files. With mode ASIS, take none, and see that the VM is off.
 
@@ -99,6 +100,7 @@ def hold_still(
 
     :param begun: the try of the run that begins with this step.
     :param logins: returns the guest's user for the commands that freeze and thaw it.
+    :raises ConflictError: another run took its snapshot at the same time, a moment earlier.
     """
     vm = _moref(pre)
     warnings: list[str] = []
@@ -129,6 +131,7 @@ def hold_still(
     snapshot = quiesced.snapshot
     try:
         with inventory.look_at_whole_vm(session, vm):
+            _give_way(session, repository, pre, snapshot, has_ended)
             now = inventory.describe_vm(session, vm)
             half_written = _half_written_since(session, repository, pre, now)
             warnings += half_written
@@ -149,6 +152,25 @@ def hold_still(
         log.warning("VM %s: removing snapshot %s, because the step failed", pre.vm.name, snapshot.moref)
         snapshots.remove(session, vm, snapshot.moref)
         raise
+
+
+def _give_way(session: Session, repository: Repository, pre: Preflight, own: VmSnapshot, has_ended: HasEnded) -> None:
+    """Return if no other living run has a snapshot above the own one.
+
+    Two runs that begin at once may both find no snapshot of the other. vSphere takes one snapshot of a VM after the
+    other, each below the one before. So of two runs exactly one finds the other's snapshot above its own.
+
+    :raises ConflictError: another run has one.
+    """
+    vm = _moref(pre)
+    for other in takewhile(lambda each: each.moref != own.moref, snapshots.list_all(session, vm)):
+        if other.run and snapshot_run_is_alive(repository, other, now=own.created_at, has_ended=has_ended):
+            if not other.is_of_other(repository.id):
+                vm_access.hand_over(session, repository, vm, other.run)
+            raise ConflictError(
+                f"VM {pre.vm.name} is being backed up by run {other.run}, which began at the same time and took its "
+                "snapshot first: this run gives way, and removes its own; nothing else is to be done"
+            )
 
 
 def _remove_taken(session: Session, repository: Repository, pre: Preflight) -> None:

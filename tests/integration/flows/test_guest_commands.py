@@ -96,6 +96,32 @@ def begin(site: Site) -> Iterator[Any]:
             backup.remove_snapshot(site, pre.vm.moref or "", pre.request.run, logins=logins)
 
 
+def test_of_two_backups_of_one_vm_that_begin_at_once_the_later_gives_way_and_the_earlier_keeps_what_it_needs(
+    site, guest, lab
+):
+    """The other backup takes its snapshot when this one has found the VM free, and has not taken its own yet."""
+    other = backup.preflight(site, BackupRequest(vm_selector=VM, run=new_run(), owner="the earlier"))
+    taken: list[SnapshotTaken] = []
+
+    def meanwhile(name: str) -> GuestLogin:
+        if not taken:
+            taken.append(backup.take_snapshot(site, other))
+        return logins(name)
+
+    commands = GuestCommands(freeze=FREEZE, thaw=THAW, login="guest_web")
+    pre = backup.preflight(site, BackupRequest(vm_selector=VM, run=new_run(), guest=commands), logins=logins)
+    try:
+        with pytest.raises(ConflictError, match=f"{other.request.run}, which began at the same time.*gives way"):
+            backup.take_snapshot(site, pre, logins=meanwhile)
+
+        found = lab.vm(VM)
+        assert [each["moref"] for each in found["snapshots"]] == [taken[0].snapshot]
+        assert len(found["held_by"]) == 1, "the earlier one is still kept from Storage vMotion"
+    finally:
+        backup.remove_snapshot(site, other.vm.moref or "", other.request.run)
+    assert (lab.vm(VM)["snapshots"], lab.vm(VM)["held_by"]) == ([], [])
+
+
 def test_the_snapshot_lies_between_freeze_and_thaw_and_their_output_is_in_the_log(begin, guest, lab, caplog, site):
     caplog.set_level(logging.DEBUG)
 
