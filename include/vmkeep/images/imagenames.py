@@ -9,6 +9,7 @@ from blake3 import blake3
 
 from vmkeep.errors import UsageError
 from vmkeep.model.imagekeys import IMAGE_KEYS
+from vmkeep.repository import Repository
 
 _LONGEST_SLUG = 144
 """Greatest number of characters of a slug. With a longer one, a store's folder would have to cut the key."""
@@ -38,3 +39,20 @@ def image_key(name: str) -> str:
     if slug != name or len(slug) > _LONGEST_SLUG:  # because names may differ only in what a slug leaves out
         slug = f"{slug[:60]}-{blake3(name.encode()).hexdigest()[:8]}".lstrip("-")
     return f"{IMAGE_KEYS}{slug}"
+
+
+def require_own_key(repository: Repository, name: str) -> None:
+    """Return if the key of a name holds no points of another machine.
+
+    Two names can share a key, because the key of one may be spelled like the other. Rules and deletions count the
+    points of a key as those of one machine. Only the newest point that can be read is looked at.
+
+    :raises UsageError: the key holds points of another name.
+    """
+    key = image_key(name)
+    newest = next((read.point for read in repository.newest_first(key) if read.point is not None), None)
+    if newest is not None and newest.vm.name != name:
+        raise UsageError(
+            f"--name {name!r}: its points would be kept under the key {key}, and so are those of {newest.vm.name!r} "
+            f"({newest.ref}), so retention would take both for one machine; choose another name"
+        )

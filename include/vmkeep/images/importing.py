@@ -14,7 +14,7 @@ from vmkeep.errors import UsageError
 from vmkeep.formats import ImportFormat
 from vmkeep.images.foreign import open_foreign
 from vmkeep.images.foreigndisks import Foreign, ForeignDisk, shown
-from vmkeep.images.imagenames import check_name, image_key
+from vmkeep.images.imagenames import check_name, image_key, require_own_key
 from vmkeep.images.imageparents import find_parent, parent_image
 from vmkeep.model.blockio import DiskSource
 from vmkeep.model.disk import ControllerKind, Disk
@@ -68,14 +68,15 @@ def import_images(
         byte by byte, because a disk may hold such a file from its first byte on.
     :param bus: the kind of controller for disks whose machine is not known: ``SCSI`` or ``SATA``.
     :param describe: is called once, before anything is stored.
-    :raises UsageError: there is no image, a file is damaged or of a format that cannot be imported, extents reach
-        beyond the disk, or they cannot be relative to that point.
+    :raises UsageError: there is no image, the key of the name holds points of another machine, a file is damaged or of
+        a format that cannot be imported, extents reach beyond the disk, or they cannot be relative to that point.
     :raises UnsupportedError: a file has a feature that cannot be read.
     :raises NotFoundError: there is no such point, or no such file.
     """
     if not paths:
         raise UsageError("no image is named")
     check_name(name)
+    require_own_key(repository, name)
     changed = tuple(extents) if extents is not None else None
     if changed is not None and len(changed) != len(paths):
         raise UsageError(f"{counted(len(paths), 'image')}, but extents for {len(changed)}")

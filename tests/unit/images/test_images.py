@@ -104,6 +104,20 @@ def test_names_that_make_one_slug_stay_apart():
     assert len(set(keys)) == len(keys)
 
 
+@pytest.mark.parametrize("names", [("Web", "web-f40fa031"), ("web-f40fa031", "Web")])
+def test_a_machine_whose_key_holds_points_of_another_one_is_refused(repository, tmp_path, names):
+    path = write(tmp_path / "a")
+    assert image_key(names[0]) == image_key(names[1])
+    first = import_images(repository, [path], name=names[0])
+
+    with pytest.raises(UsageError, match=f"'{names[1]}'.*image-web-f40fa031.*'{names[0]}'.*choose another name"):
+        import_images(repository, [path], name=names[1])
+
+    assert list(repository.point_refs()) == [first.ref]
+    import_images(repository, [path], name=names[0])
+    assert len(list(repository.point_refs())) == 2
+
+
 def test_an_existing_file_is_only_overwritten_when_asked(repository, tmp_path):
     point = import_images(repository, [write(tmp_path / "a")], name="a")
     out = tmp_path / "out"
