@@ -168,6 +168,9 @@ def test_a_file_is_found_and_fetched_by_clicks_alone(airflow, api, browser, file
     with visit(browser, airflow, api, accept_downloads=True) as visited:
         page = visited.page
         assert page.goto(f"{visited.url}/vmkeep/restore/{files_id}").ok
+        expect(page.locator("main")).to_contain_text("No VM can be made of this image")
+        expect(page.get_by_role("link", name="as a new one")).to_have_count(0)
+        page.screenshot(path=PICTURES / "restore-image-light-1400.png", full_page=True)
         page.get_by_role("link", name="Files and folders").click()
         page.get_by_role("link", name="disk0").click()
         page.get_by_role("link", name="docs/").click()

@@ -57,6 +57,13 @@ def look_at_the_pages(visited: Visit, web01: str, kind: str) -> None:
         expect(page.locator("h1")).to_have_text(name)
         page.screenshot(path=PICTURES / f"{name.lower().replace(' ', '-')}-{kind}.png", full_page=True)
         assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), name
+    assert visited.faults == []
+    for path, heading in (("vms/nobody", "There is nothing here"), ("windows?day=today", "The address has a mistake")):
+        page.goto(f"{url}/vmkeep/{path}")
+        expect(page.locator("h1")).to_have_text(heading)
+        expect(page.locator(".who")).to_have_text("admin")
+        page.screenshot(path=PICTURES / f"error-{path[:3]}-{kind}.png", full_page=True)
+    visited.faults.clear()  # the two refusals
     page.goto(f"{url}/vmkeep/fleet")
     page.fill("input[type=search]", web01)
     page.get_by_role("button", name="Show").click()
