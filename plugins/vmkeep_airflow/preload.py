@@ -20,11 +20,12 @@ from vmkeep_airflow import operators
 
 _IN_EVERY_TASK = (
     *("vmkeep.flows.held_vms", "vmkeep.flows.backup", "vmkeep.flows.restore", "vmkeep.flows.leftovers"),
-    *("vmkeep_airflow.site", "vmkeep_airflow.limits", "vmkeep.catalog"),
+    *("vmkeep_airflow.site", "vmkeep_airflow.limits", "vmkeep_airflow.params", "vmkeep.flows.pointlist"),
     "numpy.typing",  # as soon as the index of the repository has some ten segments
     *("cryptography.hazmat.primitives.ciphers.aead", "cryptography.hazmat.primitives.kdf.argon2"),
     *("airflow.dag_processing.bundles.local", "airflow.providers.standard.operators.empty", "airflow.sdk.bases.sensor"),
     *("airflow.sdk.execution_time.timeout", "airflow.sdk.execution_time.cache", "jinja2.ext"),
+    *("_strptime", "airflow.version"),
 )
 """Modules that tasks import beside their operators, and that Airflow imports before it runs one."""
 

@@ -14,6 +14,7 @@ import pytest
 from airflow import plugins_manager
 
 PACKAGE = Path(__file__).resolve().parents[2] / "plugins" / "vmkeep_airflow"
+DAGS = PACKAGE.parents[1] / "dags"
 
 # Airflow's loader uses a function that a library of its own has deprecated.
 pytestmark = pytest.mark.filterwarnings("default:GitWildMatchPattern:DeprecationWarning")
@@ -68,6 +69,18 @@ def test_a_warm_process_has_imported_the_libraries_by_which_tasks_read_a_large_i
         "import sys; from vmkeep_airflow.preload import warm_up; warm_up(); before = set(sys.modules); "
         "import vmkeep.repository.index.columns; "
         "print('new:', sorted(name for name in set(sys.modules) - before if not name.startswith('vmkeep')))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "new: []"
+
+
+@pytest.mark.parametrize("dag", ["vm_backup", "vm_restore"])
+def test_a_task_that_is_forked_from_a_warm_process_imports_nothing_of_ours_for_its_dag(dag):
+    """Each task reads the file of its DAG, and eight of them make one backup."""
+    code = (
+        "import runpy, sys; from vmkeep_airflow.preload import warm_up; warm_up(); before = set(sys.modules); "
+        f"runpy.run_path({str(DAGS / dag)!r} + '.py'); "
+        "print('new:', sorted(name for name in set(sys.modules) - before if name.startswith('vmkeep')))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "new: []"
