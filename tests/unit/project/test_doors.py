@@ -139,15 +139,27 @@ def test_a_door_names_only_what_is_there():
     assert {package: names for package, names in missing.items() if names} == {}
 
 
-def test_a_name_that_is_loaded_on_use_is_no_modules_name():
+LAZY = sorted(name for name in PACKAGES if "loaded_on_use(__name__" in FILES[name].read_text())
+
+
+def _homes(package: str) -> dict[str, str]:
+    values = (
+        node.value for node in _tree(package).body if isinstance(node, ast.Assign) and "_HOMES" in ast.unparse(node)
+    )
+    return ast.literal_eval(next(values))
+
+
+@pytest.mark.parametrize("package", LAZY)
+def test_what_is_loaded_on_use_is_what_type_checkers_see(package):
+    seen = (node for node in ast.walk(_tree(package)) if isinstance(node, ast.ImportFrom))
+    inside = {alias.name: str(node.module).removeprefix(f"{package}.") for node in seen for alias in node.names}
+    assert {name: home for name, home in inside.items() if name in _door(package)} == _homes(package)
+
+
+@pytest.mark.parametrize("package", LAZY)
+def test_a_name_that_is_loaded_on_use_is_no_modules_name(package):
     """Python sets a loaded module as a name of its package, so that the package would hand out the module instead."""
-    lazy = [name for name in PACKAGES if "loaded_on_use" in FILES[name].read_text()]
-    assert "vmkeep.formats" in lazy
-    for package in lazy:
-        homes = next(
-            node for node in _tree(package).body if isinstance(node, ast.Assign) and "_HOMES" in ast.unparse(node)
-        )
-        assert {name for name in ast.literal_eval(homes.value) if f"{package}.{name}" in FILES} == set()
+    assert {name for name in _homes(package) if f"{package}.{name}" in FILES} == set()
 
 
 def test_every_room_tells_what_it_is():
