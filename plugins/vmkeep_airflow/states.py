@@ -53,11 +53,11 @@ def require_good(
 
     :param results: the results that each task left, for the tasks that have to leave one.
     :param also_good: further states that are no failure.
-    :raises AirflowFailException: a task did not. The message names these tasks, without those that only waited for a
-        failed one.
+    :raises AirflowFailException: a task did not, or is not there any more. The message names these tasks, without those
+        that only waited for a failed one.
     """
     bad = _not_good(states, also_good)
-    bad |= dict.fromkeys(_without_result(states, results), "left no result (was it marked by hand?)")
+    bad |= _lacking(states, results)
     if bad:
         causes = {task: how for task, how in bad.items() if how != "upstream_failed"} or bad
         listed = ", ".join(f"task {task} {how}" for task, how in causes.items())
@@ -89,13 +89,14 @@ def task_results(context: Context, task_ids: Iterable[str]) -> dict[str, list[An
     return {task_id: [result for result in found if result is not None] for task_id, found in pulled.items()}
 
 
-def _without_result(states: Mapping[str, str | None], results: Mapping[str, list[Any]]) -> list[str]:
-    """Return the tasks that ended well but left fewer results than they have instances, because they were marked."""
-    lacking = []
+def _lacking(states: Mapping[str, str | None], results: Mapping[str, list[Any]]) -> dict[str, str]:
+    """Return the tasks that were deleted, and those that ended well but left fewer results than they have instances."""
+    lacking = {}
     for task_id, found in results.items():
-        instances = [
-            state for task, state in states.items() if re.fullmatch(rf"{re.escape(task_id)}(_\d+)?", task) is not None
-        ]
-        if len(found) < instances.count("success"):
-            lacking.append(task_id)
+        names = [task for task in states if re.fullmatch(rf"{re.escape(task_id)}(_\d+)?", task)]
+        indexes = {int(task.rpartition("_")[2]) for task in names if task != task_id}
+        if not names or indexes != set(range(len(indexes))):
+            lacking[task_id] = "is gone (was it deleted by hand?)"
+        elif len(found) < sum(states[task] == "success" for task in names):
+            lacking[task_id] = "left no result (was it marked by hand?)"
     return lacking

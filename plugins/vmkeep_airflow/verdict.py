@@ -8,7 +8,7 @@ server for a mark by hand. It looks at every task, and turns the run red.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _RESULT = "return_value"
+_GONE = "gone: somebody has deleted it"
+"""In place of the state of a task that Airflow does not have any more: its API deletes single tasks of a run."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,9 +162,9 @@ def _look(dag_run: DagRun, session: Session) -> list[Seen]:
     left = {(task_id, map_index) for task_id, map_index in results}
     last = {task.task_id for task in dag_of(dag_run).tasks if not task.downstream_task_ids}
     instances: Sequence[TaskInstance] = session.scalars(select(TaskInstance).filter_by(**where)).all()
-    return [
+    there = [
         Seen(
-            name=ti.task_id if ti.map_index < 0 else f"{ti.task_id}[{ti.map_index}]",
+            name=_name(ti.task_id, ti.map_index),
             state=str(ti.state) if ti.state else None,
             has_result=(ti.task_id, ti.map_index) in left,
             scheduled_at=ti.scheduled_dttm,
@@ -170,3 +172,30 @@ def _look(dag_run: DagRun, session: Session) -> list[Seen]:
         )
         for ti in instances
     ]
+    gone = _gone(dag_run, {(ti.task_id, ti.map_index) for ti in instances}, session)
+    return [
+        *there,
+        *(Seen(name=name, state=_GONE, has_result=False, scheduled_at=None, is_last=False) for name in gone),
+    ]
+
+
+def _gone(dag_run: DagRun, there: Collection[tuple[str, int]], session: Session) -> Iterator[str]:
+    """Yield the names of the task instances that the run lacks.
+
+    :param there: task and map index of those that it has. A task that was not expanded has the index -1.
+    """
+    from airflow.models.taskmap import TaskMap
+    from sqlalchemy import select
+
+    asked = select(TaskMap.task_id, TaskMap.length).filter_by(dag_id=dag_run.dag_id, run_id=dag_run.run_id)
+    lengths = {each.task_id: each.length for each in session.execute(asked)}
+    for task in dag_of(dag_run).tasks:
+        sources = task.iter_mapped_dependencies() if task.is_mapped else ()
+        length = max((lengths.get(source.task_id, 0) for source in sources), default=0)
+        is_expanded = bool(length) and (task.task_id, -1) not in there
+        wanted = range(length) if is_expanded else (-1,)
+        yield from (_name(task.task_id, index) for index in wanted if (task.task_id, index) not in there)
+
+
+def _name(task_id: str, map_index: int) -> str:
+    return task_id if map_index < 0 else f"{task_id}[{map_index}]"

@@ -291,3 +291,42 @@ def test_pools_events_and_backfills_of_ours_are_told_and_those_of_others_are_not
         with create_session() as session:
             for number in ids:
                 session.delete(session.get(Log, number))
+
+
+def test_whoever_deletes_a_run_hides_no_start_of_it_beside_runs_of_others_and_nobody_else_is_named_for_it(client):
+    begin = ago(days=40)
+
+    def call(who, seconds, run_id=None, **conf):
+        made = row("trigger_dag_run", who, minutes=0, dag_id="vm_backup", run_id=run_id, run_after=None, conf=conf)
+        made.dttm = begin + timedelta(seconds=seconds)
+        return made
+
+    def left(run_id, seconds, who):
+        return run("vm_backup", run_id, begin + timedelta(seconds=seconds), who)
+
+    made = [
+        call("anna", 0, vm="annas"), left("annas", 0.1, "anna"),
+        call("eve", 30, vm="eves"),
+        call("eve", 40, vm="eves-other"), left("eves-other", 40.1, "eve"),
+        call("ben", 600, run_id="bens", vm="bens"), left("bens", 600.1, "ben"),
+        call("ben", 610, vm="bens-unnamed"),
+        call("eve", 620, run_id="eves-named", vm="eves-second"),
+        call("carla", 1200, vm="carlas"), left("carlas", 1200.1, "carla"),
+    ]  # fmt: skip
+    with create_session() as session:
+        add_dag(session, "vm_backup")
+        session.add_all(made)
+        session.flush()
+        ids = [(type(each), each.id) for each in made]
+    try:
+        asked = {"days": 30, "until": ago(days=39).isoformat()}
+        rows = as_role(client, "op").get("/vmkeep/api/audit", params=asked).json()["rows"]
+        gone = [(each["person"], each["about"]) for each in rows if "Airflow has none" in each["done"]]
+        assert gone == [("eve", "eves-second"), ("ben", "bens-unnamed"), ("eve", "eves")]
+        for person, number in (("eve", 2), ("anna", 0)):
+            rows = as_role(client, "op").get("/vmkeep/api/audit", params={**asked, "person": person}).json()["rows"]
+            assert sum("Airflow has none" in each["done"] for each in rows) == number, person
+    finally:
+        with create_session() as session:
+            for kind, number in ids:
+                session.delete(session.get(kind, number))

@@ -83,6 +83,14 @@ def test_a_step_that_left_no_result_is_named(task):
         close(Run(states(STEPS), {**STEPS, task: STEPS[task][1:]}))
 
 
+@pytest.mark.parametrize("task", STEPS)
+def test_a_step_that_somebody_has_deleted_is_named(task):
+    instance = task if len(STEPS[task]) == 1 else f"{task}_0"
+    left = {name: state for name, state in states(STEPS).items() if name != instance}
+    with pytest.raises(AirflowFailException, match=f"task {task} is gone"):
+        close(Run(left, STEPS))
+
+
 @pytest.mark.parametrize("state", ["failed", "skipped", "upstream_failed", "running", None])
 @pytest.mark.parametrize("task", STEPS)
 def test_a_step_that_did_not_end_well_is_named_with_its_state(task, state):

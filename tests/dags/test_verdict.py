@@ -230,6 +230,19 @@ def test_a_task_that_was_cleared_alone_and_ended_well_is_vouched_for_by_nobody(m
     assert run.close() == "success", "the last task has looked again"
 
 
+@pytest.mark.parametrize(("dag_id", "task_id"), EACH_BUT_THE_LAST)
+def test_no_run_is_green_that_lacks_a_task_because_somebody_has_deleted_it(make_run, dag_id, task_id):
+    """Airflow's API deletes single tasks of a run."""
+    run = make_run(dag_id)
+    run.session.delete(run.instances(task_id)[-1])
+    run.session.flush()
+    run.session.expire(run.run)
+    run.run.dag = run.dag
+    assert run.close() == "failed"
+    assert f"{task_id}" in run.run.note
+    assert "somebody has deleted it" in run.run.note
+
+
 @pytest.mark.parametrize(("dag_id", "task_id"), EACH)
 @pytest.mark.parametrize("state", [TaskInstanceState.FAILED, TaskInstanceState.SKIPPED])
 def test_a_mark_by_hand_turns_a_finished_green_run_red(make_run, dag_id, task_id, state):

@@ -35,6 +35,7 @@ from vmkeep.web.audit_words import (
     events_of,
     kind_of_event,
     kind_of_run,
+    only_planned,
 )
 from vmkeep.web.capacity import RepositoriesPage, repositories_page
 from vmkeep.web.day_bars import bounds_of
@@ -160,6 +161,7 @@ __all__ = [
     "kind_of",
     "kind_of_event",
     "kind_of_run",
+    "only_planned",
     "overwrites",
     "pattern_of",
     "plain",

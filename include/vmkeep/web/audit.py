@@ -149,7 +149,7 @@ def _row(entry: AuditEntry, now: datetime) -> AuditRow:
     at = moment(entry.at, now)
     assert at is not None
     kind = kind_of_event(entry.event, entry.dag_id)
-    planned = entry.event in (RUN, GONE) and only_planned(entry.details)
+    planned = entry.event in (RUN, GONE) and only_planned(entry.dag_id, entry.details)
     return AuditRow(
         at=at,
         person=plain(entry.person),

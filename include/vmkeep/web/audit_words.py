@@ -90,16 +90,19 @@ def told(event: str, dag_id: str, task: str, details: _Details) -> str:
     :param details: the conf of a run, or the values that Airflow has noted.
     """
     if event == RUN:
-        return plain(f"{'planned' if only_planned(details) else 'started'} {dag_id}{_fields(details)}")
+        return plain(f"{'planned' if only_planned(dag_id, details) else 'started'} {dag_id}{_fields(details)}")
     if event == GONE:
-        asked = f"asked for a {'plan' if only_planned(details) else 'run'} of {dag_id}{_fields(details)}"
+        asked = f"asked for a {'plan' if only_planned(dag_id, details) else 'run'} of {dag_id}{_fields(details)}"
         return plain(f"{asked}; Airflow has none: it was refused, or its record was deleted")
     return plain(_EVENTS[event][1](task, details))
 
 
-def only_planned(conf: _Details) -> bool:
-    """Return whether a run with this conf only shows what it would do, as a plan of the restore wizard."""
-    return conf.get("dry_run") is True
+def only_planned(dag_id: str, conf: _Details) -> bool:
+    """Return whether a run with this conf only shows what it would do, as a plan of the restore wizard.
+
+    Airflow keeps also fields that a DAG does not have, as whoever wants to look harmless may give them.
+    """
+    return dag_id in _PLANNING and conf.get("dry_run") is True
 
 
 def _fields(conf: _Details) -> str:
@@ -112,6 +115,8 @@ def _fields(conf: _Details) -> str:
     return f": {', '.join(shown)}" if shown else ""
 
 
+_PLANNING: Final = frozenset({"vm_restore", "disk_attach", "repository_maintenance", "snapshot_sweep"})
+"""The DAGs that have the field ``dry_run``."""
 _TELLING: Final = frozenset({"yes", "on_conflict", "undo", "approved", "repair", "as_planned", "time_zone"})
 
 

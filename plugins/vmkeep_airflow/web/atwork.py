@@ -19,7 +19,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session, selectinload
 
 from vmkeep.model.job import TaskProgress, from_plain
-from vmkeep.web import RUNS, TASKS, WORKING_STATES, PoolUse, SnapshotAtWork, WorkRun, WorkTask
+from vmkeep.web import RUNS, TASKS, WORKING_STATES, PoolUse, SnapshotAtWork, WorkRun, WorkTask, only_planned
 from vmkeep_airflow.liveprogress import KEY
 from vmkeep_airflow.web.access import may_with_runs
 from vmkeep_airflow.web.runnames import about_of, names_of, results_of
@@ -74,7 +74,7 @@ def find_work(user: Any, now: datetime) -> WorkFound:
                     more_tasks=tasks[run.id].number - len(tasks[run.id].tasks),
                     disks_done=tasks[run.id].disks_done,
                     may_stop=may_stop[run.dag_id],
-                    only_plans=bool((run.conf or {}).get("dry_run")),
+                    only_plans=only_planned(run.dag_id, run.conf or {}),
                 )
                 for run in runs
             ),

@@ -7,6 +7,7 @@ something, with the user, and vmkeep writes rows of its own there (:func:`note`)
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -20,7 +21,7 @@ from airflow.models.dagrun import DagRunNote
 from airflow.models.log import Log
 from airflow.utils.session import create_session
 from airflow.utils.types import DagRunTriggeredByType
-from sqlalchemy import ColumnElement, Text, and_, cast, func, or_, select
+from sqlalchemy import ColumnElement, Text, and_, cast, exists, func, or_, select
 from sqlalchemy.orm import Session, selectinload
 
 from vmkeep.web import (
@@ -191,15 +192,16 @@ def _changes(
 def _starts(session: Session, rows: Sequence[Any], seen: frozenset[str]) -> Iterator[AuditEntry]:
     """Yield the calls that asked for a run which Airflow does not have: whoever deletes a run hides no start of it.
 
-    A call seldom names the run that it makes. So each run of a person belongs to the call next to it in time.
+    A call seldom names the run that it makes. So each run of a person belongs to the call of that person next to it in
+    time.
     """
-    calls = [(log, run) for log, run in rows if log.event == START and log.dag_id in seen]
-    unnamed = [log for log, run in calls if run is None and not log.run_id]
-    made = _made_near(session, unnamed)
-    for log, run in calls:
-        details = details_of(log.extra)
-        if run is not None or details.get("run_after") is not None or _take_nearest(made, log):
+    asked = [log for log, run in rows if log.event == START and log.dag_id in seen and run is None]
+    asked = [log for log in asked if details_of(log.extra).get("run_after") is None]
+    made = _made_by(session, [log for log in asked if not log.run_id])
+    for log in asked:
+        if log.id in made:
             continue
+        details = details_of(log.extra)
         conf = details.get("conf")
         conf = conf if isinstance(conf, Mapping) else {}
         yield AuditEntry(
@@ -213,27 +215,34 @@ def _starts(session: Session, rows: Sequence[Any], seen: frozenset[str]) -> Iter
         )
 
 
-def _made_near(session: Session, calls: Sequence[Any]) -> dict[str, list[datetime]]:
-    """Return the times of the runs that may be those of calls, by DAG."""
-    found: dict[str, list[datetime]] = {}
-    if calls:
-        first, last = min(log.dttm for log in calls), max(log.dttm for log in calls)
-        query = select(DagRun.dag_id, DagRun.run_after).where(
-            DagRun.dag_id.in_({log.dag_id for log in calls}),
-            DagRun.run_after.between(first - _NEAR, last + _NEAR),
-            or_(DagRun.triggered_by.is_(None), DagRun.triggered_by.not_in(_CAUSES)),
-        )
-        for dag_id, at in session.execute(query):
-            found.setdefault(dag_id, []).append(at)
+def _made_by(session: Session, calls: Sequence[Any]) -> set[int]:
+    """Return the ids of those calls that have made a run which is there. Runs that other calls name are not theirs."""
+    if not calls:
+        return set()
+    first, last = min(log.dttm for log in calls), max(log.dttm for log in calls)
+    is_named = exists().where(Log.event == START, Log.dag_id == DagRun.dag_id, Log.run_id == DagRun.run_id)
+    query = select(DagRun.id, DagRun.dag_id, DagRun.run_after, DagRun.triggering_user_name).where(
+        DagRun.dag_id.in_({log.dag_id for log in calls}),
+        DagRun.run_after.between(first - _NEAR, last + _NEAR),
+        or_(DagRun.triggered_by.is_(None), DagRun.triggered_by.not_in(_CAUSES)),
+        ~is_named,
+    )
+    runs: defaultdict[tuple[str, str], list[tuple[datetime, int]]] = defaultdict(list)
+    for number, dag_id, at, person in session.execute(query):
+        runs[dag_id, str(person)].append((at, number))
+    near = sorted(
+        (abs(at - log.dttm), log.id, number)
+        for log in calls
+        for at, number in runs.get((log.dag_id, str(log.owner)), ())
+        if abs(at - log.dttm) <= _NEAR
+    )
+    found: set[int] = set()
+    taken: set[int] = set()
+    for _, call, number in near:  # the nearest first, so that no call takes the run of another one
+        if call not in found and number not in taken:
+            found.add(call)
+            taken.add(number)
     return found
-
-
-def _take_nearest(made: dict[str, list[datetime]], log: Any) -> bool:
-    """Take the run next to a call out of those that were made. Return whether there is one."""
-    near = [at for at in made.get(log.dag_id, ()) if abs(at - log.dttm) <= _NEAR]
-    if near:
-        made[log.dag_id].remove(min(near, key=lambda at: abs(at - log.dttm)))
-    return bool(near)
 
 
 def _entries(

@@ -7,7 +7,7 @@ known here needs the right, so that a later version of Airflow opens no other wa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any, Final
@@ -54,6 +54,8 @@ class Call:
     @property
     def run_id(self) -> str | None:
         """The only run that it is about; ``None``: there is none, or there may be others."""
+        if is_bulk(self.method, self.parts[1:]):
+            return None
         match self.parts[1:]:
             case ("dagRuns", run_id, *_) if run_id != _ANY:
                 return run_id
@@ -106,9 +108,22 @@ def call_of(method: str, path: str) -> Call | None:
             return None
         case ("dags", dag_id, *more) if dag_id in {*GUARDED, _ANY}:
             return Call(method=method, parts=(dag_id, *more))
+        case ("dags", _, *more) if is_bulk(method, more):
+            return Call(method=method, parts=(_ANY, *more))
         case (first, *more) if first == _BACKFILLS:
             return Call(method=method, parts=(_ANY, first, *more))
     return None
+
+
+def is_bulk(method: str, below: Sequence[str]) -> bool:
+    """Return whether a call changes several runs or tasks, whose DAG and run its body may name against its path.
+
+    :param below: the path below the DAG.
+    """
+    match tuple(below):
+        case ("dagRuns",) | ("dagRuns", _, "taskInstances"):
+            return method == "PATCH"
+    return False
 
 
 def loses(dag_id: str, conf: Mapping[str, Any]) -> bool:

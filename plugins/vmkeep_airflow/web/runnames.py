@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from vmkeep.model.wording import named_apart
 from vmkeep_airflow.policies import PREFIX
+from vmkeep_airflow.runcauses import without_end
 from vmkeep_airflow.runnotes import restore_subject, subject
 
 
@@ -19,7 +20,7 @@ def about_of(run: DagRun) -> str:
     """Return the VM, point or policy of a run, as far as the run itself tells; maybe empty."""
     if run.dag_id.startswith(PREFIX):
         return f"policy {run.dag_id.removeprefix(PREFIX)}"
-    first = (run.note or "").partition("\n")[0]
+    first = without_end(run.note or "").partition("\n")[0]
     return first or subject(run.dag_id, run.conf or {}) or ""
 
 

@@ -75,6 +75,11 @@ def test_a_start_tells_the_fields_by_which_it_may_lose_something_and_no_others()
     assert told("run", "vm_backup", "", {"vm": "web01"}) == "started vm_backup"
 
 
+@pytest.mark.parametrize("dag_id", ["restore_undo", "restore_accept", "disaster_recovery", "vm_backup", "export_point"])
+def test_a_field_that_a_dag_does_not_have_makes_no_run_look_harmless(dag_id):
+    assert told("run", dag_id, "", {"dry_run": True}) == f"started {dag_id}"
+
+
 def test_a_plan_of_the_wizard_is_told_as_planned_and_no_restore():
     plan = replace(ENTRY, details={"on_conflict": "overwrite", "dry_run": True})
     planned, started = page_of(plan, ENTRY).rows

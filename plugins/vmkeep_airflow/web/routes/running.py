@@ -132,7 +132,8 @@ def _stop(user: Any, api: OwnApi, dag_id: str, run_id: str) -> str:
     about = _stoppable(user, dag_id, run_id)
     known = api.get("dags", dag_id, "dagRuns", run_id)
     line = f"stopped by {user.get_name()} through vmkeep"
-    before = str((known.data.get("note") if isinstance(known.data, dict) else None) or "")
+    # A run that waits in the queue has no note yet, and the first line of a note names the VM.
+    before = str((known.data.get("note") if isinstance(known.data, dict) else None) or about)
     noted = "\n".join(filter(None, [before[: _LONGEST_NOTE - len(line) - 1], line]))
     answer = api.patch("dags", dag_id, "dagRuns", run_id, body={"state": "failed", "note": noted})
     if not answer.is_good:
