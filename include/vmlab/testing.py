@@ -11,8 +11,10 @@ killing it is a crash of the vCenter, and `restart` starts it again in the same 
 import contextlib
 import http.client
 import json
+import select
 import shutil
 import signal
+import socket
 import ssl
 import subprocess
 import sys
@@ -55,6 +57,7 @@ class Lab:
         self._options = options
         self._process: Child | None = None
         self._log: IO[str] | None = None
+        self._idle: list[http.client.HTTPSConnection] = []
         self.info: dict[str, Any] = {}
 
     @property
@@ -144,6 +147,8 @@ class Lab:
         self._close()
 
     def _close(self) -> None:
+        while self._idle:
+            self._idle.pop().close()
         if self._process is not None and self._process.stdout is not None:
             self._process.stdout.close()
         if self._log is not None:
@@ -244,18 +249,38 @@ class Lab:
         return cast("dict[str, Any]", json.loads(self._request("POST", f"/vmlab/{call}", json.dumps(body).encode())))
 
     def _request(self, method: str, target: str, body: bytes) -> bytes:
-        context = ssl.create_default_context(cafile=self.info["certificate"])
-        connection = http.client.HTTPSConnection(self.host, self.port, timeout=300, context=context)
-        try:
-            headers = {"Authorization": f"Bearer {self.info['control_token']}"}
+        headers = {"Authorization": f"Bearer {self.info['control_token']}"}
+        with self._connected() as connection:
             connection.request(method, target, body=body or None, headers=headers)
             response = connection.getresponse()
             data = response.read()
-        finally:
-            connection.close()
         if response.status != 200:
             raise LabError(f"{method} {target}: {response.status} {data.decode(errors='replace').strip()}")
         return data
+
+    @contextlib.contextmanager
+    def _connected(self) -> Iterator[http.client.HTTPSConnection]:
+        """A connection that no other thread uses. It is kept for the next call, unless this one fails."""
+        try:
+            connection = self._idle.pop()
+        except IndexError:
+            trust = ssl.create_default_context(cafile=self.info["certificate"])
+            connection = http.client.HTTPSConnection(self.host, self.port, timeout=300, context=trust)
+        if connection.sock is not None and _has_ended(connection.sock):
+            connection.close()  # a request opens it again
+        try:
+            yield connection
+        except BaseException:
+            connection.close()
+            raise
+        self._idle.append(connection)
+
+
+def _has_ended(idle: socket.socket) -> bool:
+    """Return whether the lab has ended a connection, because it says nothing else before it is asked."""
+    looking = select.poll()  # which takes any number of open files
+    looking.register(idle, select.POLLIN)
+    return bool(looking.poll(0))
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 import hashlib
 import http.client
+import socket
 import ssl
 import subprocess
 import sys
@@ -171,6 +172,34 @@ def test_a_killed_lab_comes_back_with_what_was_committed(tmp_path):
         lab.restart()
         assert (lab.vm("app01"), lab.hash("app01", 0), lab.thumbprint) == (before, hashed, thumbprint)
         assert lab.state()["sessions"] == []
+
+
+def test_calls_share_a_connection_until_the_lab_ends_it(lab):
+    lab.state()
+    with lab._connected() as first:
+        kept = first.sock
+        with lab._connected() as other:
+            assert other is not first, "a call that is made meanwhile has its own"
+    lab.state()
+    with lab._connected() as again:
+        assert again is first
+        assert again.sock is kept is not None
+    kept.shutdown(socket.SHUT_RDWR)  # both sides see the end of it, as if it had been idle for long
+    assert len(lab.state()["vms"]) == 8
+    with lab._connected() as later:
+        assert later.sock is not kept
+
+
+def test_a_refused_call_keeps_its_connection_and_one_that_breaks_off_does_not(lab):
+    with pytest.raises(LabError, match="no VM"):
+        lab.hash("nobody", 0)
+    kept = lab._idle[-1]
+    with pytest.raises(TimeoutError), lab._connected() as broken:
+        raise TimeoutError
+    assert broken is kept
+    assert broken.sock is None
+    assert broken not in lab._idle
+    assert len(lab.state()["vms"]) == 8
 
 
 def test_a_set_up_that_was_killed_is_begun_anew(tmp_path):
