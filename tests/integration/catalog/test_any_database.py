@@ -35,6 +35,30 @@ APP_ROLE = (
     "GRANT USAGE ON SCHEMA public TO vmkeep_app",
     "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO vmkeep_app",
 )
+AT_ONCE = """
+import os, sys, traceback
+from tests.unit.catalog.test_catalog import Manifests, point
+from vmkeep.catalog import open_catalog
+
+waiting, starting = os.pipe()
+forked = []
+for _ in range(int(sys.argv[2])):
+    forked.append(os.fork())
+    if not forked[-1]:
+        os.close(starting)
+        os.read(waiting, 1)
+        try:
+            with open_catalog(sys.argv[1]) as catalog:
+                catalog.refresh(Manifests(*(point(n) for n in range(5))))
+        except BaseException:
+            traceback.print_exc()
+            os._exit(1)
+        os._exit(0)
+os.close(starting)
+sys.exit(any(os.waitpid(each, 0)[1] for each in forked))
+"""
+"""A program whose processes open a catalog for the first time, all at the moment at which their pipe is closed.
+They are forked, because each would import for most of a second."""
 
 
 @pytest.fixture(scope="module")
@@ -48,37 +72,15 @@ def sqlite_url(tmp_path):
     return f"sqlite:///{tmp_path / 'new' / 'catalog.db'}"
 
 
-def start_at_once(url: str) -> list[subprocess.Popen[str]]:
-    """Start processes that open a catalog for the first time, all at the same moment."""
-    code = (
-        "import sys\n"
-        "from tests.unit.catalog.test_catalog import Manifests, point\n"
-        "from vmkeep.catalog import open_catalog\n"
-        "print('ready', flush=True); sys.stdin.readline()\n"
-        "with open_catalog(sys.argv[1]) as catalog: catalog.refresh(Manifests(*(point(n) for n in range(5))))\n"
-    )
-    started = [
-        subprocess.Popen(
-            [sys.executable, "-c", code, url], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-            text=True, env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])},
-        )
-        for _ in range(STARTERS)
-    ]  # fmt: skip
-    for each in started:
-        assert each.stdout.readline() == "ready\n"
-    for each in started:
-        each.stdin.write("go\n")
-        each.stdin.flush()
-    return started
-
-
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
 def test_processes_that_make_the_tables_at_once_all_succeed(kind, sqlite_url, postgres):
     url = sqlite_url if kind == "sqlite" else postgres.url
+    command = [sys.executable, "-c", AT_ONCE, url, str(STARTERS)]
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])}
 
-    said = [each.communicate()[1] for each in start_at_once(url)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=HANG, check=False)
 
-    assert said == [""] * STARTERS
+    assert (done.returncode, done.stderr) == (0, "")
     with open_catalog(url) as catalog:
         assert len(catalog.points("repo")) == 5
 
