@@ -36,7 +36,7 @@ def short(monkeypatch):
     "rows",
     [
         "full,clone,incremental,unchanged,restore,overwrite,verify",
-        "metadata,view,latency",
+        pytest.param("metadata,view,latency", marks=pytest.mark.soak),  # these measure, and restore nothing
         pytest.param("s3 get", marks=pytest.mark.soak),  # starts servers and peers for a third of all rows' time
     ],
 )
