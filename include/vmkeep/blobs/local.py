@@ -196,7 +196,7 @@ class LocalStore:
         path = self._root / RESERVE
         with self._errors(RESERVE, size):
             if not path.exists() or path.stat().st_size < size:
-                self._write_temporary(secrets.token_bytes(size)).replace(path)
+                self._write(path, secrets.token_bytes(size), os.replace)
 
     def spend_reserve(self) -> int:
         """Free the space that is held back; return how many bytes that were."""

@@ -95,7 +95,7 @@ def delete_points(repository: Repository, plan: DeletionPlan) -> DeletionReport:
     require_creates(repository.blobs)
     refs = [point.ref for point in plan.going]
     try:
-        with spending_reserve(repository.blobs, names=len(refs)):
+        with spending_reserve(repository.blobs, points=len(refs)):
             deleted, kept = forget(repository, refs, bare={point.vm_key for point in plan.bare}, whole=True)
     except StoreFullError as error:
         raise StoreFullError(

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from vmkeep.clock import now
-from vmkeep.errors import LockedError, StaleError
+from vmkeep.errors import LockedError, StaleError, StoreFullError
 from vmkeep.maintenance.facts import point_facts
 from vmkeep.maintenance.storetime import store_time
 from vmkeep.model.selector import shown_name
@@ -52,7 +52,7 @@ def forget(
             )
         kept |= last
         wanted = [ref for ref in wanted if ref not in last]
-        if len(repository.forgettings.decide(record, wanted)) == len(wanted):
+        if len(_decided(repository, record, wanted)) == len(wanted):
             gone = [ref for ref in wanted if _delete(repository, ref, kept)]
             repository.forgettings.end(record)
             return gone, kept
@@ -60,6 +60,15 @@ def forget(
     return [], kept | dict.fromkeys(
         going, "points were pinned or used again and again meanwhile; the next prune decides"
     )
+
+
+def _decided(repository: Repository, record: str, wanted: Sequence[str]) -> frozenset[str]:
+    """Return the points that are deleted by the decision of our record, which ends if there is no room to decide."""
+    try:
+        return repository.forgettings.decide(record, wanted)
+    except StoreFullError:
+        repository.forgettings.end(record)
+        raise
 
 
 def _last_ones(repository: Repository, going: Sequence[str], record: str, meant: Collection[str]) -> dict[str, str]:

@@ -5,7 +5,7 @@ Steps that free space come before steps that need some.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from vmkeep.blobs import remove_leftovers, require_creates
@@ -14,13 +14,18 @@ from vmkeep.maintenance.forget import forget
 from vmkeep.maintenance.noting import note_points, require_points
 from vmkeep.maintenance.packsweep import Swept, settle, sweep
 from vmkeep.maintenance.plan import PrunePlan, marked
-from vmkeep.maintenance.reserve import spending_reserve
+from vmkeep.maintenance.reserve import released_reserve, spending_reserve
 from vmkeep.maintenance.rewrite import Rewritten, rewrite
 from vmkeep.maintenance.storetime import store_time
 from vmkeep.maintenance.tidy import forget_sweeps, remove_dead_forgettings, remove_dead_runs
 from vmkeep.model.job import Progress
 from vmkeep.repository import Repository
 from vmkeep.repository.notes import remove_dead_announcements
+
+_FOR_NOTES = 48 << 10
+"""Bytes of the reserve that are left to the records and the index of a move."""
+_FOR_A_PACK = 256
+"""Bytes that these grow by for each pack that is moved."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,11 +84,11 @@ def execute(
     require_creates(repository.blobs)
     removed, leftovers = _tidy(repository, plan)
     try:
-        with spending_reserve(repository.blobs, names=plan.packs):
+        with spending_reserve(repository.blobs, packs=plan.packs, points=len(plan.forgotten)):
             locked = settle(repository)
             swept = _sweep(repository, plan, on_progress)
             _condemn(repository, {bytes.fromhex(pack) for pack in plan.condemned})
-            forgotten, kept = forget(repository, [verdict.point.ref for verdict in plan.forgotten])
+            forgotten, kept = _forget(repository, [verdict.point.ref for verdict in plan.forgotten])
             swept += _sweep(repository, plan, on_progress)
     except StoreFullError as error:
         raise StoreFullError(
@@ -91,8 +96,8 @@ def execute(
             "allow it more, and prune again"
         ) from error
     note_points(repository)
-    moved = _rewrite(repository, {bytes.fromhex(pack) for pack in plan.rewritten}, on_progress)
-    swept += _sweep(repository, plan, on_progress)
+    moved, emptied = _rewrite_and_sweep(repository, plan, on_progress)
+    swept += emptied
     return PruneReport(
         points_forgotten=tuple(forgotten),
         points_kept=kept,
@@ -128,6 +133,57 @@ def _condemn(repository: Repository, packs: set[bytes]) -> tuple[str, set[bytes]
     """Write a plan that condemns those of the packs that no plan condemns yet; return its id and its packs."""
     fresh = packs - frozenset[bytes]().union(*(plan.packs for plan in repository.sweep_records.plans()))
     return (repository.sweep_records.condemn(fresh), fresh) if fresh else None
+
+
+def _forget(repository: Repository, refs: Sequence[str]) -> tuple[list[str], dict[str, str]]:
+    """Delete points, as :func:`forget` does. Where there is no room for a record of all, record half of them first.
+
+    The manifests of the first half give room for the record of the second.
+    """
+    try:
+        return forget(repository, refs)
+    except StoreFullError:
+        if len(refs) < 2:
+            raise
+    forgotten, kept = _forget(repository, refs[: len(refs) // 2])
+    more, others = _forget(repository, refs[len(refs) // 2 :])
+    return forgotten + more, kept | others
+
+
+def _rewrite_and_sweep(
+    repository: Repository, plan: PrunePlan, on_progress: Callable[[Progress], None]
+) -> tuple[Rewritten, Swept]:
+    """Rewrite packs, and delete those that may go at once.
+
+    If the store is full, rewrite in the room of the reserve the packs that fit there. Once they are deleted, there is
+    room for more. A pack that has to wait for its deletion is not moved there, because the reserve would be gone.
+    """
+    left = {bytes.fromhex(pack): reached for pack, reached in plan.rewritten.items()}
+    moved = _rewrite(repository, set(left), on_progress)
+    swept = _sweep(repository, plan, on_progress)
+    while moved.no_room and not plan.margins.condemned_for:
+        with released_reserve(repository.blobs) as room:
+            if not (few := _fitting(left, room - _FOR_NOTES)):
+                break
+            first = _rewrite(repository, few, on_progress)
+            swept += _sweep(repository, plan, on_progress)
+        if first.no_room:
+            break
+        left = {pack: reached for pack, reached in left.items() if pack not in few}
+        moved = _rewrite(repository, set(left), on_progress).after(first)
+        swept += _sweep(repository, plan, on_progress)
+    return moved, swept
+
+
+def _fitting(packs: Mapping[bytes, int], room: int) -> set[bytes]:
+    """Return the packs whose reached bytes have room together, those with the fewest first."""
+    fitting: set[bytes] = set()
+    for pack, reached in sorted(packs.items(), key=lambda each: each[1]):
+        room -= reached + _FOR_A_PACK
+        if room < 0:
+            break
+        fitting.add(pack)
+    return fitting
 
 
 def _rewrite(repository: Repository, packs: set[bytes], on_progress: Callable[[Progress], None]) -> Rewritten:

@@ -33,7 +33,16 @@ class Rewritten:
     damaged: dict[bytes, str] = field(default_factory=dict)
     """Pack → what is wrong with it, for packs that have to stay."""
     no_room: str = ""
-    """Why all of them stay: the store is full. Empty if it was not."""
+    """Why packs stay: the store is full. Empty if it was not."""
+
+    def after(self, earlier: Rewritten) -> Rewritten:
+        """Return this outcome together with that of packs that were rewritten before."""
+        return Rewritten(
+            packs=earlier.packs + self.packs,
+            bytes_stored=earlier.bytes_stored + self.bytes_stored,
+            damaged=earlier.damaged | self.damaged,
+            no_room=self.no_room,
+        )
 
 
 def rewrite(

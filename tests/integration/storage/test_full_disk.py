@@ -15,7 +15,7 @@ from tests.sealed import CHEAP, PASSPHRASE
 from tests.unit.maintenance.conftest import BLOCK, NONE, Vault, block, small_packs
 from vmkeep.blobs import BlobStore, open_store, reserve_of
 from vmkeep.blobs.local import LocalStore
-from vmkeep.blobs.store import backend
+from vmkeep.blobs.store import RESERVE, backend
 from vmkeep.clock import now
 from vmkeep.errors import StoreFullError, StoreReadOnlyError
 from vmkeep.flows import repositories
@@ -28,10 +28,13 @@ from vmkeep.maintenance.prune import execute
 from vmkeep.repository import BlockWriter, create_encrypted_repository, create_repository, open_repository
 from vmkeep.repository.frames.packs import pack_key
 from vmkeep.repository.unlock import descriptor, slots
+from vmkeep.retention import RetentionRule
 
 __all__ = ["small_packs"]
 
 PAGE = os.sysconf("SC_PAGESIZE")
+LATER = Margins(young_for=timedelta(hours=1), condemned_for=timedelta(hours=1))
+"""No pack goes at once."""
 
 
 @pytest.fixture
@@ -225,6 +228,55 @@ def test_a_new_repository_that_no_prune_has_worked_on_deletes_and_prunes_on_a_fu
             assert pruned.packs_deleted
             assert repository.check(read_data=True) == []
         (disk / "something else").unlink()
+
+
+@pytest.mark.parametrize("pages", [3, 2])
+def test_points_whose_record_has_no_room_are_forgotten_part_by_part(vault, disk, pages):
+    """They have no packs of their own, so nothing but their manifests gives room."""
+    refs = [vault.back_up([block(101)], vm=f"{number % 2} {'a long name ' * 10}") for number in range(60)]
+    reserve = disk / "repository" / RESERVE
+    reserve.write_bytes(bytes(pages * PAGE))
+    fill(disk, but=0)
+    assert 2 * PAGE < len("".join(refs)) < 3 * PAGE, "there is no room for the first record, or none for the second"
+
+    report = vault.prune(rule=RetentionRule(keep_last=1), margins=LATER)
+
+    assert len(report.points_forgotten) == 60 - 2
+    assert len(vault.open().forgettings.all()) == 0
+    assert reserve.stat().st_size >= pages * PAGE
+    for ref in report.points_forgotten:
+        del vault.held[ref]
+    vault.assert_whole()
+
+
+def test_a_prune_that_can_do_nothing_puts_back_what_it_has_spent(vault, disk):
+    refs = [vault.back_up([block(101)], vm="another") for _ in range(2)]
+    reserve = disk / "repository" / RESERVE
+    reserve.write_bytes(bytes(PAGE))
+    fill(disk, but=0)
+
+    with pytest.raises(StoreFullError, match="no space left for forgettings/"):
+        vault.prune(rule=RetentionRule(keep_last=1), margins=LATER)
+
+    assert reserve.stat().st_size == PAGE
+    assert set(refs) <= set(vault.open().point_refs())
+    vault.assert_whole()
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_a_reserve_that_cannot_be_held_or_spent_keeps_no_prune_from_its_work(vault, disk, caplog, full):
+    reserve = disk / "repository" / RESERVE
+    (reserve / "something").mkdir(parents=True)
+    if full:
+        fill(disk, but=4)
+
+    report = vault.prune()
+
+    assert report.packs_deleted > 1
+    assert report.packs_rewritten == 1
+    assert list((disk / "repository" / ".tmp").iterdir()) == []
+    assert "can hold back no room" in caplog.text
+    vault.assert_whole()
 
 
 @pytest.mark.parametrize("size", [64 << 10, 1 << 20])

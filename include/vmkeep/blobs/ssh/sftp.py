@@ -70,7 +70,7 @@ class SftpStore:
         """Create or overwrite a blob atomically."""
         path = self._path(key)
         with self._channel(key, writing=len(data)) as channel:
-            self._write(channel, path, data, lambda lent, old, new: lent.posix_rename(old, new))
+            self._write(channel, path, data, _replace)
 
     def _write(self, channel: Any, path: PurePosixPath, data: Bytes, name: Callable[[Any, str, str], T]) -> T:
         """Write a temporary file and let ``name`` give it its final name; return the result of ``name``.
@@ -181,10 +181,10 @@ class SftpStore:
 
     def hold_reserve(self, size: int) -> None:
         """Hold room back; see :class:`~vmkeep.blobs.store.Reserve`."""
-        path = str(self._root / RESERVE)
+        path = self._root / RESERVE
         with self._channel(RESERVE, writing=size) as channel:
-            if not exists(channel, path) or channel.stat(path).st_size < size:
-                channel.posix_rename(str(self._write_temporary(channel, secrets.token_bytes(size))), path)
+            if not exists(channel, str(path)) or channel.stat(str(path)).st_size < size:
+                self._write(channel, path, secrets.token_bytes(size), _replace)
 
     def spend_reserve(self) -> int:
         """Free the space that is held back; return how many bytes that were."""
@@ -314,3 +314,7 @@ class SftpStore:
     def close(self) -> None:
         """Close the connection. Later calls open a new one."""
         self._access.close()
+
+
+def _replace(channel: Any, old: str, new: str) -> None:
+    channel.posix_rename(old, new)
