@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from airflow.models.dagrun import DagRun
     from airflow.models.taskinstance import TaskInstance
 
-STOPPED: Final = re.compile(r"stopped by .+ through vmkeep$")
-"""The line of somebody who has stopped a run through vmkeep."""
-_OF_AN_END: Final = (re.compile(r"Failed at task \w+( \(.*?\))?: "), re.compile("Not started: "), STOPPED)
+_STOPPED: Final = re.compile(r"(stopped by .+ through vmkeep|marked as (failed|a success) by hand)$")
+"""The line that tells that a person has ended a run."""
+_OF_AN_END: Final = (re.compile(r"Failed at task \w+( \(.*?\))?: "), re.compile("Not started: "), _STOPPED)
 """The beginnings of lines that tell how a run has ended."""
 _LONGEST: Final = 600
 """Characters of the line, because a note has 1,000 and tells the VM and more."""
@@ -32,7 +32,7 @@ def without_end(note: str) -> str:
 
 def is_stopped(note: str | None) -> bool:
     """Return whether somebody has stopped a run, so that nobody asks for the task that was ended."""
-    return any(map(STOPPED.match, (note or "").splitlines()))
+    return any(map(_STOPPED.match, (note or "").splitlines()))
 
 
 def cause_line(dag_run: DagRun) -> list[str]:

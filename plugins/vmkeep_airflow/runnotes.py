@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 _LONGEST = 1000
 """Greatest number of characters that Airflow keeps of a note."""
+_BY_HAND = "Dag Run's state was manually set to"
+"""The beginning of the message with which Airflow tells of a mark by a person."""
 _NAMED = 4
 """Number of points that a note names, because each takes a line."""
 
@@ -37,8 +39,9 @@ def on_dag_run_running(dag_run: DagRun) -> None:
 
 
 @hookimpl
-def on_dag_run_failed(dag_run: DagRun) -> None:
+def on_dag_run_failed(dag_run: DagRun, msg: str) -> None:
     """Tell in the note how a window's backups ended and what a check has found, and the task and cause of a failure."""
+    _tell_mark(dag_run, msg, "failed")
     _tell_end(dag_run)
     if not is_ours(dag_run) or is_stopped(dag_run.note):
         return
@@ -49,8 +52,9 @@ def on_dag_run_failed(dag_run: DagRun) -> None:
 
 
 @hookimpl
-def on_dag_run_success(dag_run: DagRun) -> None:
+def on_dag_run_success(dag_run: DagRun, msg: str) -> None:
     """Tell in the note how the run ended: a window's backups, how a backup was made, or what a restore has written."""
+    _tell_mark(dag_run, msg, "a success")
     _tell_end(dag_run)
     if dag_run.dag_id not in ("vm_backup", "export_point") or not is_ours(dag_run):
         return
@@ -61,6 +65,12 @@ def on_dag_run_success(dag_run: DagRun) -> None:
     sealed = result_of(dag_run, "catalog")
     for line in (*alarm(sealed), *reached(sealed), *ways(sealed)):
         add_note(dag_run, line)
+
+
+def _tell_mark(dag_run: DagRun, msg: str, state: str) -> None:
+    """Tell that a person has marked the run. Its teardowns may be at work until later."""
+    if msg.startswith(_BY_HAND) and is_ours(dag_run) and not is_stopped(dag_run.note):
+        add_note(dag_run, f"marked as {state} by hand")
 
 
 def _tell_end(dag_run: DagRun) -> None:

@@ -70,7 +70,7 @@ def test_the_note_of_a_restore_names_its_vm_and_tells_the_bytes(monkeypatch, bef
     conf = {"point": plan["point"], "new_name": "new01"}
     run = SimpleNamespace(dag_id="vm_restore", conf=conf, note=before.format(ref=plan["point"]) or None)
     for told in (runnotes.on_dag_run_success, runnotes.on_dag_run_success):  # a run that is cleared ends twice
-        told(run)
+        told(run, "success")
         own, *others = run.note.splitlines()
         if before == "a person wrote this":
             assert own == before

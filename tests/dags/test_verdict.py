@@ -303,6 +303,11 @@ def test_a_run_that_is_marked_by_hand_goes_on_until_it_has_cleaned_up_and_ends_r
     assert run.close() == "running", "the last task has not looked"
     run.instances("close_run")[0].state = "failed"
     assert run.close() == "failed"
+    word = "a success" if state == "success" else state
+    assert f"marked as {word} by hand" in run.run.note.splitlines()
+    assert "Failed at task" not in run.run.note, "no task is blamed for it"
+    run.begin()
+    assert "by hand" not in (run.run.note or ""), "it may end otherwise now"
 
 
 @pytest.mark.parametrize(
