@@ -53,6 +53,12 @@ class LocalStore:
         """The path of the folder."""
         return str(self._root)
 
+    def create_folder(self) -> None:
+        """Create the store's folder if it is missing. The folder above it has to exist."""
+        with self._errors(""):
+            self._root.mkdir(exist_ok=True)
+            sync_folder(self._root.parent)
+
     def put(self, key: str, data: Bytes) -> bool:
         """Create a blob; see :meth:`BlobStore.put`."""
         path = self._path(key)

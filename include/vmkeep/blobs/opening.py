@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vmkeep.blobs.files import sync_folder
 from vmkeep.blobs.local import LocalStore
 from vmkeep.blobs.locations import local_folder
 from vmkeep.blobs.store import BlobStore
@@ -99,8 +98,10 @@ def open_uploads(location: str, *, credentials: AwsCredentials | None = None) ->
 def create_store(location: str, *, credentials: AwsCredentials | None = None) -> BlobStore:
     """Create the last folder of the location if it is missing, and open the store. A bucket has to exist.
 
-    :raises RepositoryError: the folder above or the bucket is missing, or nothing can be created there, or the server
-        does not create blobs only if absent.
+    :raises RepositoryError: the folder above or the bucket is missing, or the server does not create blobs only if
+        absent.
+    :raises StoreError: the folder cannot be created, e.g. because its file system is mounted read-only or full.
+    :raises PermissionDeniedError: this process may create nothing in the folder above.
     """
     if location.startswith("s3://"):
         return RetryingStore(SettlingStore(_open_s3(location, credentials, new=True)))
@@ -111,12 +112,9 @@ def create_store(location: str, *, credentials: AwsCredentials | None = None) ->
         raise RepositoryError(f"{folder}: is not a folder")
     if not _is_folder(folder.parent):
         raise RepositoryError(f"{folder.parent}: no such folder; create it or mount it first")
-    try:
-        folder.mkdir(exist_ok=True)
-        sync_folder(folder.parent)
-    except OSError as error:
-        raise RepositoryError(f"{folder}: cannot be created: {error.strerror}") from error
-    return SettlingStore(WatchedStore(LocalStore(folder)))
+    store = LocalStore(folder)
+    store.create_folder()
+    return SettlingStore(WatchedStore(store))
 
 
 def _is_folder(path: Path) -> bool | None:

@@ -54,7 +54,7 @@ def delete(refs: tuple[str, ...], last: bool, repository: str | None, dry_run: b
     if not (dry_run or yes) and (as_json or not sys.stdin.isatty()):
         raise UsageError("nobody can be asked here: add --yes to delete, or --dry-run to see the plan")
     with open_given(repository) as opened:
-        plan = plan_deletion(opened, refs)
+        plan = plan_deletion(opened, refs, shown=dry_run)
         if not as_json:
             _show_plan(plan)
         if dry_run:

@@ -66,7 +66,14 @@ def prune(
     if not (dry_run or yes) and (as_json or not sys.stdin.isatty()):
         raise UsageError("nobody can be asked here: add --yes to prune, or --dry-run to see the plan")
     with open_given(repository) as opened, progress_bars(hidden=as_json) as bars:
-        plan = plan_prune(opened, rule, grace=timedelta(hours=grace_hours), zone=zone, policies=policy_rules(policies))
+        plan = plan_prune(
+            opened,
+            rule,
+            grace=timedelta(hours=grace_hours),
+            zone=zone,
+            policies=policy_rules(policies),
+            shown=dry_run,
+        )
         if not as_json:
             _show_plan(plan, zone)
         if dry_run:

@@ -13,12 +13,13 @@ from vmkeep.repository import Repository
 __all__ = ["DeletionPlan", "DeletionReport", "execute_deletion", "plan_deletion"]
 
 
-def plan_deletion(repository: Repository, points: Iterable[str]) -> DeletionPlan:
+def plan_deletion(repository: Repository, points: Iterable[str], *, shown: bool = False) -> DeletionPlan:
     """Find out which of the named points can be deleted and which stay. Changes nothing.
 
     :param points: refs, unique beginnings of ids, or ``latest:VM``.
+    :param shown: the plan is only shown, so that a store that is read-only can be asked, too.
     """
-    return plan_for_refs(repository, [find_ref(repository, point) for point in points])
+    return plan_for_refs(repository, [find_ref(repository, point) for point in points], shown=shown)
 
 
 def execute_deletion(repository: Repository, plan: DeletionPlan, *, catalog: str | None) -> DeletionReport:

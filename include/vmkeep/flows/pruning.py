@@ -25,15 +25,18 @@ def plan_prune(
     grace: timedelta,
     zone: tzinfo,
     policies: PolicyRules = NO_POLICIES,
+    shown: bool = False,
 ) -> PrunePlan:
     """Find out which points and packs can go now. Changes nothing.
 
     :param rule: tells which points stay of VMs whose policy has no rule of its own; ``None``: all points.
     :param grace: the age from which a pack may be condemned, and the time that a condemned pack stays.
     :param policies: the rules of the policies that points may name.
+    :param shown: the plan is only shown, so that a store that is read-only can be asked, too.
     """
-    at = time_for_rules(repository.blobs) if rule or policies.any_rule else now()
-    return plan_by_margins(repository, rule, margins=grace_margins(grace), now=at, zone=zone, policies=policies)
+    at = time_for_rules(repository.blobs, shown=shown) if rule or policies.any_rule else now()
+    margins = grace_margins(grace)
+    return plan_by_margins(repository, rule, margins=margins, now=at, zone=zone, policies=policies, shown=shown)
 
 
 def policy_rules(folder: Path | None) -> PolicyRules:

@@ -53,17 +53,18 @@ class DeletionReport:
     """Ref → why a point that was named is still there: pinned, in use, or locked in the store."""
 
 
-def plan_deletion(repository: Repository, refs: Iterable[str]) -> DeletionPlan:
+def plan_deletion(repository: Repository, refs: Iterable[str], *, shown: bool = False) -> DeletionPlan:
     """Find out which of the named points can be deleted.
 
     Changes nothing except for a probe blob: it tells the store's time, and is removed at once.
 
     :param refs: full refs.
+    :param shown: the plan is only shown, so that a store that is read-only can be asked, too.
     :raises NotFoundError: one of the refs names no restore point.
     :raises UnsupportedError: this machine's clock is ahead of the store's, so pins would end too early.
     """
     named = tuple(dict.fromkeys(refs))
-    at, store_time = both_times(repository.blobs)
+    at, store_time = both_times(repository.blobs, shown=shown)
     claims = repository.forgettings.claims(time=store_time)
     of_vms = point_facts(repository, at=at, vm_keys={ref.rpartition("/")[0] for ref in named}, store_time=store_time)
     known = {facts.ref: facts for facts in of_vms}

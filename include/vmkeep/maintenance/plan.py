@@ -15,7 +15,7 @@ from vmkeep.maintenance.facts import point_facts
 from vmkeep.maintenance.margins import Margins
 from vmkeep.maintenance.reachability import Rank, ReachedFrames
 from vmkeep.maintenance.roots import Roots
-from vmkeep.maintenance.storetime import store_time
+from vmkeep.maintenance.storetime import time_for_plans
 from vmkeep.repository import Repository
 from vmkeep.repository.frames import pack_key
 from vmkeep.retention import NO_POLICIES, PolicyRules, RetentionDecision, RetentionRule, decide_by_policy
@@ -72,6 +72,7 @@ def plan_prune(
     now: datetime,
     zone: tzinfo = UTC,
     policies: PolicyRules = NO_POLICIES,
+    shown: bool = False,
 ) -> PrunePlan:
     """Find out which points and packs can go.
 
@@ -79,12 +80,13 @@ def plan_prune(
     :param now: the time for the rule and for pins. The age of packs goes by the store's clock.
     :param zone: time zone of the rule's days, weeks, months and years.
     :param policies: the rules of the policies that points may name.
+    :param shown: the plan is only shown, so that a store that is read-only can be asked, too.
     :raises CorruptError: a manifest, a map page or an index segment cannot be read, or a point is gone although nobody
         forgot it. Then we do not know which packs are needed, so nothing may be deleted.
     """
     margins = margins.beside(repository.descriptor.lock)
     verdicts: tuple[RetentionDecision, ...] = ()
-    time = store_time(repository.blobs)
+    time = time_for_plans(repository.blobs, shown=shown)
     if rule is not None or policies.any_rule:
         points = point_facts(repository, at=now, store_time=time)
         verdicts = tuple(decide_by_policy(points, rule, policies, now=now, zone=zone))

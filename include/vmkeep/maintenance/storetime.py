@@ -1,7 +1,7 @@
 """The store's time. Ages are differences between two stamps of the store's clock.
 
 Safety never depends on our own clock agreeing with it. Only rules that people make go by our clock: how long points are
-kept, and when a pin ends.
+kept, and when a pin ends. Where nothing can be written, a plan that is only shown goes by our clock alone.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 
 from vmkeep.blobs import BlobStore
 from vmkeep.clock import now
-from vmkeep.errors import StoreError, UnsupportedError
+from vmkeep.errors import StoreError, StoreReadOnlyError, UnsupportedError
 from vmkeep.repository.folders import PROBES
 
 _AHEAD = timedelta(days=1)
@@ -20,26 +20,42 @@ _LEFT_FOR = timedelta(hours=1)
 """Age at which a probe is a leftover, because no process takes even a minute to look at its own."""
 
 
-def time_for_rules(store: BlobStore) -> datetime:
+def time_for_rules(store: BlobStore, *, shown: bool = False) -> datetime:
     """Return this machine's time, by which retention rules and the ends of pins go.
 
+    :param shown: the plan is only shown, see :func:`time_for_plans`.
     :raises UnsupportedError: this machine's clock is far ahead of the store's, so points and pins would end too early.
     """
-    return both_times(store)[0]
+    return both_times(store, shown=shown)[0]
 
 
-def both_times(store: BlobStore) -> tuple[datetime, datetime]:
+def both_times(store: BlobStore, *, shown: bool = False) -> tuple[datetime, datetime]:
     """Return this machine's time, by which rules go, and the store's, by which the ages of blobs are judged.
 
+    :param shown: the plan is only shown, see :func:`time_for_plans`.
     :raises UnsupportedError: this machine's clock is far ahead of the store's, so points and pins would end too early.
     """
-    ours, theirs = now(), store_time(store)
+    ours, theirs = now(), time_for_plans(store, shown=shown)
     if ours - theirs > _AHEAD:
         raise UnsupportedError(
             f"this machine's clock says {ours:%Y-%m-%d %H:%M} UTC, and that of {store.location} "
             f"{theirs:%Y-%m-%d %H:%M}: nothing is forgotten by a rule before the one that is wrong is set"
         )
     return ours, theirs
+
+
+def time_for_plans(store: BlobStore, *, shown: bool) -> datetime:
+    """Return the time by the store's clock, or by ours for a plan that is only shown of a store that takes no probe.
+
+    :param shown: nobody carries the plan out.
+    :raises StoreReadOnlyError: nothing can be written, and the plan is not only shown.
+    """
+    try:
+        return store_time(store)
+    except StoreReadOnlyError:
+        if not shown:
+            raise
+        return now()
 
 
 def store_time(store: BlobStore) -> datetime:
