@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
@@ -30,6 +31,8 @@ _BETWEEN = 3
 """Characters between two columns of a table."""
 _AT_ONCE = 1000
 """Rows that are printed at a time."""
+_NUMBER = re.compile(r"\d[\d.,]*(?=$|[ %])")
+"""A number with or without a unit. A ref or a name may begin with a digit, and is none."""
 _RULE = "─"
 T = TypeVar("T")
 OnProgress: TypeAlias = "Callable[[job.Progress], None]"
@@ -235,7 +238,7 @@ def _print_columns(headings: Sequence[str], rows: Iterable[Sequence[Any]], *, me
 
 
 def _is_number(cell: Any) -> bool:
-    return isinstance(cell, int | float) or str(cell)[:1].isdigit()
+    return isinstance(cell, int | float) or _NUMBER.match(str(cell)) is not None
 
 
 def _line(cells: Sequence[str], widths: Sequence[int], right: Sequence[bool]) -> str:

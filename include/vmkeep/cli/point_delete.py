@@ -56,10 +56,12 @@ def delete(refs: tuple[str, ...], last: bool, repository: str | None, dry_run: b
     with open_given(repository) as opened:
         plan = plan_deletion(opened, refs, shown=dry_run)
         if not as_json:
-            _show_plan(plan)
+            _show_plan(plan, last=last)
         if dry_run:
             if as_json:
                 print_json({"plan": _plain(plan)})
+            elif plan.bare and not last:
+                click.echo(f"the deletion is refused without --last: {_bare(plan)}", err=True)
             return
         _require_meant(plan, last=last)
         if not yes and plan.going:
@@ -76,18 +78,20 @@ def delete(refs: tuple[str, ...], last: bool, repository: str | None, dry_run: b
 
 def _require_meant(plan: DeletionPlan, *, last: bool) -> None:
     if plan.bare and not last:
-        vms = ", ".join(shown_name(point.vm_name) if point.vm_name else point.vm_key for point in plan.bare)
-        raise ConflictError(f"no good restore point would be left of {vms}: add --last if that is meant")
+        raise ConflictError(f"{_bare(plan)}: add --last if that is meant")
 
 
-def _show_plan(plan: DeletionPlan) -> None:
-    last = {point.ref for point in plan.bare}
+def _bare(plan: DeletionPlan) -> str:
+    vms = ", ".join(shown_name(point.vm_name) if point.vm_name else point.vm_key for point in plan.bare)
+    return f"no good restore point would be left of {vms}"
+
+
+def _show_plan(plan: DeletionPlan, *, last: bool) -> None:
+    bare = {point.ref for point in plan.bare}
     zone = shown_zone()
+    why = f"no good point of this VM is left then{'' if last else ': needs --last'}"
     rows = [
-        *(
-            _row(point, zone, "GOES", "no good point of this VM is left then" if point.ref in last else "")
-            for point in plan.going
-        ),
+        *(_row(point, zone, "GOES", why if point.ref in bare else "") for point in plan.going),
         *(_row(point, zone, "stays", plan.staying[point.ref]) for point in (*plan.pinned, *plan.in_use)),
     ]
     print_table(("point", "VM", f"taken at ({zone})", "", "why"), rows)

@@ -65,6 +65,20 @@ def test_a_dry_run_shows_the_plan_and_deletes_nothing(where):
     assert refs(where) == before
 
 
+def test_a_dry_run_that_leaves_no_good_point_of_a_vm_says_that_the_deed_needs_last(where):
+    (only,) = refs(where, "db01")
+
+    def told(*more):
+        asked = ["point", "delete", only, "--dry-run", *more, "-r", where]
+        return CliRunner().invoke(cli, asked, catch_exceptions=False)
+
+    without, meant = told(), told("--last")
+    assert "no good point of this VM is left then: needs --last" in without.stdout
+    assert "the deletion is refused without --last: no good restore point would be left of db01" in without.stderr
+    assert "--last" not in meant.stdout + meant.stderr
+    assert json.loads(told("--json").stdout)["plan"] == {"going": [only], "staying": {}, "last_good": [only]}
+
+
 def test_who_cannot_be_asked_has_to_say_yes_and_nothing_is_opened_before(tmp_path):
     for more in ((), ("--json",)):
         with pytest.raises(UsageError, match="add --yes"):

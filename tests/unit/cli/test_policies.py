@@ -10,6 +10,7 @@ from click.testing import CliRunner
 
 from vmkeep.cli.main import cli
 from vmkeep.errors import PolicyError
+from vmkeep.policy.files import default_folder
 
 SOUND = """\
 name: {name}
@@ -53,6 +54,24 @@ def test_the_next_window_is_shown_by_its_own_clock(folder):
     shown = run("list").stdout
 
     assert len(re.findall(r" 20\d\d-\d\d-\d\d 22:00 Europe/Berlin +name:web", shown)) == 2
+
+
+def test_what_a_site_has_put_beside_the_example_is_not_called_the_example(tmp_path, monkeypatch):
+    shipped = (default_folder() / "example.yaml").read_text()
+    monkeypatch.delenv("VMKEEP_POLICIES", raising=False)
+    monkeypatch.setattr("vmkeep.flows.policies.default_folder", lambda: tmp_path)
+    example = tmp_path / "example.yaml"
+
+    def said():
+        return run("list").stderr
+
+    example.write_text(shipped)
+    assert "the policies are the example that comes with vmkeep: set VMKEEP_POLICIES" in said()
+    (tmp_path / "mine.yaml").write_text(SOUND.format(name="mine"))
+    assert f"{example} is the example that comes with vmkeep, and counts: edit it, or remove it" in said()
+    assert "the policies are" not in said()
+    example.write_text(f"{shipped}# ours\n")
+    assert said() == ""
 
 
 @pytest.mark.parametrize("asked", [("check",), ("check", "--policies"), ("list", "--policies")], ids=" ".join)
