@@ -18,6 +18,9 @@ from vmkeep.flows.disk_images import Imported, ImportFormat, ImportRequest
 from vmkeep.model.portable import Firmware
 from vmkeep.model.wording import counted, size
 
+_MOST_MEMORY = 24 << 20
+"""Mebibytes that a VM of vSphere can have."""
+
 
 @click.group(cls=Verbs)
 def image() -> None:
@@ -56,7 +59,10 @@ def image() -> None:
     "VM from disks whose machine is not described.",
 )  # fmt: skip
 @option("--cpus", section=Section.NEW_VM, type=click.IntRange(1, 768), help="Number of processors.")
-@option("--memory", section=Section.NEW_VM, type=click.IntRange(4), metavar="MIB", help="Memory in MiB.")
+@option(
+    "--memory", section=Section.NEW_VM, type=click.IntRange(4, _MOST_MEMORY), metavar="MIB",
+    help="Memory in MiB, 24 TiB at most.",
+)  # fmt: skip
 @option(
     "--firmware", section=Section.NEW_VM, type=click.Choice([each.value for each in Firmware]),
     help="The firmware that the disks were installed with.",

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from vmkeep.errors import UsageError
 from vmkeep.flows.few_segments import keep_segments_few
 from vmkeep.formats import ImportFormat
 from vmkeep.images import Foreign, Kept
@@ -23,6 +25,7 @@ __all__ = ["Exported", "ImportFormat", "ImportRequest", "Imported", "export", "i
 log = logging.getLogger(__name__)
 
 _USUAL_MEMORY = 2048
+_GUEST_ID = re.compile(r"[A-Za-z0-9_.-]{1,100}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,29 +80,19 @@ def import_images(
     """Store disk images, or a described machine with its disks, as one restore point.
 
     The point keeps a configuration if the machine is described or told, so that a restore can make a VM from it.
+
+    :raises UsageError: the guest system's id has other characters than such ids have; also see the import of images.
     """
+    if request.guest_id is not None and _GUEST_ID.fullmatch(request.guest_id) is None:
+        raise UsageError(
+            f"--guest-id {request.guest_id[:100]!r} is no id of a guest system: it has up to 100 letters, digits, '_', "
+            "'-' and '.', e.g. debian12_64Guest"
+        )
     seen: list[Foreign] = []
 
     def describe(foreign: Foreign, disks: Sequence[Disk]) -> Kept:
         seen.append(foreign)
-        if (machine := _machine(request, foreign.machine)) is None:
-            return Kept()
-        from vmkeep.flows.nvram import NVRAM
-        from vmkeep.vsphere.importedconfig import imported_config, whole_kib
-
-        files = {"config.xml": imported_config(machine, disks)}
-        odd = (each for each in disks if whole_kib(each.capacity) != each.capacity)
-        notes = tuple(
-            f"{each.label} has {each.capacity} bytes, which are no whole KiB: in a new VM it gets "
-            f"{whole_kib(each.capacity) - each.capacity} bytes of zeros at its end"
-            for each in odd
-        )
-        if foreign.nvram is None or foreign.machine is None:
-            return Kept(files=files, notes=notes)
-        if machine.firmware is not foreign.machine.firmware:
-            why = f"it belongs to the firmware {foreign.machine.firmware}, and {machine.firmware} is asked for"
-            return Kept(files=files, notes=(*notes, f"not taken over: NVRAM: {why}"))
-        return Kept(files={**files, NVRAM: foreign.nvram}, notes=notes)
+        return _kept(request, foreign, disks)
 
     point = store_images(
         repository,
@@ -114,6 +107,30 @@ def import_images(
     )
     keep_segments_few(repository)
     return Imported(point=point, formats=seen[0].formats, notes=point.warnings)
+
+
+def _kept(request: ImportRequest, foreign: Foreign, disks: Sequence[Disk]) -> Kept:
+    """Return what the point keeps beside its disks, and the notes on it."""
+    if (machine := _machine(request, foreign.machine)) is None:
+        return Kept()
+    from vmkeep.flows.nvram import NVRAM
+    from vmkeep.vsphere.importedconfig import UNKNOWN_GUEST, imported_config, known_guest, whole_kib
+
+    files = {"config.xml": imported_config(machine, disks)}
+    odd = (each for each in disks if whole_kib(each.capacity) != each.capacity)
+    notes = tuple(
+        f"{each.label} has {each.capacity} bytes, which are no whole KiB: in a new VM it gets "
+        f"{whole_kib(each.capacity) - each.capacity} bytes of zeros at its end"
+        for each in odd
+    )
+    if (asked := request.guest_id) not in (None, UNKNOWN_GUEST) and known_guest(machine.guest_id) == UNKNOWN_GUEST:
+        notes += (f"the guest system '{asked}' is not known: a new VM gets {UNKNOWN_GUEST}",)
+    if foreign.nvram is None or foreign.machine is None:
+        return Kept(files=files, notes=notes)
+    if machine.firmware is not foreign.machine.firmware:
+        why = f"it belongs to the firmware {foreign.machine.firmware}, and {machine.firmware} is asked for"
+        return Kept(files=files, notes=(*notes, f"not taken over: NVRAM: {why}"))
+    return Kept(files={**files, NVRAM: foreign.nvram}, notes=notes)
 
 
 def _machine(request: ImportRequest, described: PortableMachine | None) -> PortableMachine | None:

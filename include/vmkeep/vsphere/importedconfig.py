@@ -41,6 +41,8 @@ _CARDS = {
 }
 _USUAL_CARD = "e1000"
 _UNKNOWN_NETWORK = "VM Network"
+UNKNOWN_GUEST = "otherGuest64"
+"""vSphere's id for a guest system that it does not know."""
 
 
 def imported_config(machine: PortableMachine, disks: Sequence[Disk]) -> bytes:
@@ -87,7 +89,7 @@ def known_guest(name: str) -> str:
         _letters(guest).removesuffix("guest"): guest for guest in vim.vm.GuestOsDescriptor.GuestOsIdentifier.values
     }
     by_letters |= {_letters(guest): guest for guest in vim.vm.GuestOsDescriptor.GuestOsIdentifier.values}
-    return str(by_letters.get(asked) or by_letters.get(asked.replace("srv", "server")) or "otherGuest64")
+    return str(by_letters.get(asked) or by_letters.get(asked.replace("srv", "server")) or UNKNOWN_GUEST)
 
 
 def _letters(text: str) -> str:

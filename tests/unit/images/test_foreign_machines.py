@@ -9,6 +9,7 @@ import threading
 
 import pytest
 
+from tests.command_line import run_here
 from tests.ova import make_ova, ovf_of
 from tests.patience import HANG
 from vmkeep.errors import NotFoundError, UnsupportedError, UsageError
@@ -246,6 +247,37 @@ def import_machine(repository, path, **told):
 
     request = disk_images.ImportRequest(paths=(path,), name="a", **told)
     return disk_images.import_images(repository, request, on_progress=lambda _: None).point
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("--memory", "99999999999999999999"),
+        ("--memory", str((24 << 20) + 1)),
+        ("--cpus", "769"),
+        ("--guest-id", "de\nbian"),
+        ("--guest-id", "x'y"),
+        ("--guest-id", ""),
+        ("--guest-id", "a" * 101),
+    ],
+)
+def test_a_machine_that_no_vcenter_can_make_is_refused_before_anything_is_stored(repository, disks, option, value):
+    image, location = str(next(iter(disks))), repository.location
+
+    done = run_here("image", "import", image, "--name", "a", option, value, "--repository", location)
+
+    assert done.returncode == 2
+    assert option in done.stderr
+    assert list(repository.point_refs()) == []
+
+
+@pytest.mark.parametrize(("told", "notes"), [("debain12_64Guest", 1), ("debian12_64Guest", 0), ("otherGuest64", 0)])
+def test_a_guest_system_that_is_not_known_is_told_at_the_import(repository, disks, told, notes):
+    point = import_machine(repository, next(iter(disks)), guest_id=told)
+
+    assert len(point.warnings) == notes
+    for note in point.warnings:
+        assert note == f"the guest system '{told}' is not known: a new VM gets otherGuest64"
 
 
 @pytest.fixture
