@@ -40,8 +40,8 @@ LEVELS = ("written", "all", "file-systems", "boot")
 PARAMS = {
     "points": optional_lines(
         title="Restore points",
-        description="Fill in this field or the next one. One per line: its ref, the beginning of its id, or latest: "
-        "with a VM's name, e.g. latest:app01.",
+        description="One of these two fields is needed, and not both. One per line: its ref, the beginning of its id, "
+        "or latest: with a VM's name, e.g. latest:app01.",
     ),
     "selector": optional_text(
         title="Or VMs",

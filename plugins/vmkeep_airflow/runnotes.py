@@ -285,7 +285,7 @@ def _used(what: str, used: str, asked: str | None) -> str:
 
 
 def subject(dag_id: str, params: Mapping[str, Any]) -> str | None:
-    """Return the VM or point of a run of that DAG with these params; ``None``: it has neither."""
+    """Return the VMs or points of a run of that DAG with these params; ``None``: it has neither."""
     if dag_id in ("vm_backup", "restore_undo", "restore_accept"):
         return params.get("vm")
     if dag_id == "vm_restore":
@@ -295,6 +295,9 @@ def subject(dag_id: str, params: Mapping[str, Any]) -> str | None:
         return f"{', '.join(params.get('disks') or ())} of {params.get('point')} to {params.get('vm')}"
     if dag_id == "export_point":
         return f"{params.get('point')} as {params.get('format') or 'images'} to {params.get('out')}"
+    if dag_id in ("verify_points", "malware_scan"):
+        chosen = [*(params.get("points") or ()), *filter(None, (params.get("selector"),))]
+        return ", ".join(chosen) or None
     return None
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import pytest
+from airflow.models import DagRun
 
 from tests.unit.web.wizards import planned
 from vmkeep.flows.backup_values import Sealed
@@ -12,6 +13,7 @@ from vmkeep.model.job import to_plain
 from vmkeep_airflow import runnotes
 from vmkeep_airflow.runnotes import alarm, attached, not_exported, put_back, reached, ways
 from vmkeep_airflow.tasknotes import copied, written
+from vmkeep_airflow.web.runnames import about_of
 
 SEALED = {
     "point": "vm/point", "vm": "app01", "kind": "full", "consistency": "crash", "disks_copied": 3, "disks_skipped": 0,
@@ -96,3 +98,23 @@ def test_the_note_of_a_policys_exports_names_the_points_that_were_left_out():
     assert not_exported([]) == []
     assert not_exported(left[:2]) == ["2 points left out:", *left[:2]]
     assert not_exported(left) == ["6 points left out:", *left[:4], "and 2 more points: see the log of choose"]
+
+
+@pytest.mark.parametrize(
+    ("dag_id", "conf", "note", "about"),
+    [
+        ("data_quality", {}, "vmkeep_default: warned; unprotected 8", ""),
+        ("guest_checks", {}, "2 points contradict themselves", ""),
+        ("policy_exports_gold", {}, "1 point left out:\nweb01", ""),
+        ("disaster_recovery", {"plan": "x"}, "Failed at task approve: plan:1:1: a plan has fields", ""),
+        ("verify_points", {}, "Failed at task choose: both are empty", ""),
+        ("verify_points", {"selector": "name:db*"}, "Failed at task choose: no VM fits", "name:db*"),
+        ("vm_backup", {"vm": "name:a"}, "app01\nFailed at task preflight: no room", "app01"),
+        ("vm_backup", {"vm": "name:a"}, None, "name:a"),
+        ("backup_window_gold", {}, "2 of 3 backups", "policy gold"),
+    ],
+)
+def test_what_a_run_has_found_is_not_taken_for_what_it_is_about(dag_id, conf, note, about):
+    run = DagRun(dag_id=dag_id, run_id="r", run_type="manual", conf=conf)
+    run.note = note
+    assert about_of(run) == about

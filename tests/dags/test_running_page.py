@@ -214,7 +214,7 @@ def points_checked():
     with create_session() as session:
         add_dag(session, "verify_points")
         run = DagRun(dag_id="verify_points", run_id="many", run_type="manual", run_after=now(), state="running",
-                     start_date=now(), note="all of them", conf={"points": []})  # fmt: skip
+                     start_date=now(), conf={"points": [], "selector": "name:*"})  # fmt: skip
         session.add(run)
         session.flush()
         for index in range(TASKS + 9):
@@ -247,7 +247,7 @@ def test_a_run_of_many_tasks_lists_those_at_work_first_and_counts_the_others(vie
     page, _ = asked(view)
     (run,) = [each for each in page["runs"] if each["run_id"] == "many"]
     assert [task["map_index"] for task in run["tasks"]][:3] == [TASKS + 7, TASKS + 8, 0]
-    assert (len(run["tasks"]), run["more_tasks"], run["about"]) == (TASKS, 9, "all of them")
+    assert (len(run["tasks"]), run["more_tasks"], run["about"]) == (TASKS, 9, "name:*")
     assert "9 more tasks of this run" in view.get("/vmkeep/running").text
 
 
@@ -256,7 +256,8 @@ def test_the_page_asks_as_often_however_many_runs_are_in_work(view, points_check
     _, few = asked(view)
     with create_session() as session:
         more = [DagRun(dag_id="verify_points", run_id=f"more-{number}", run_type="manual", run_after=now(),
-                       state="running", start_date=now(), note=f"check {number}") for number in range(5)]  # fmt: skip
+                       state="running", start_date=now(), conf={"selector": f"check {number}"})
+                for number in range(5)]  # fmt: skip
         session.add_all(more)
     try:
         page, many = asked(view)

@@ -95,7 +95,7 @@ def test_a_person_names_points_and_vms():
 
     assert chosen(points=["latest:db"], selector=None) == ["db"]
     assert sorted(chosen(points=[], selector="name:web*")) == ["web01", "web02"]
-    for wrong, words in ({}, "say which points"), ({"selector": "name:nobody"}, "no VM"):
+    for wrong, words in ({}, r"'Restore points'.*'VMs'.*both are empty"), ({"selector": "name:nobody"}, "no VM"):
         with pytest.raises(AirflowFailException, match=words):
             chosen(**wrong)
 

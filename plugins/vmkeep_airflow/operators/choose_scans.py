@@ -45,7 +45,10 @@ class ChooseScansOperator(RepositoryOperator):
             else:
                 asked = self.request or {}
                 if not asked.get("points") and not asked.get("selector"):
-                    raise UsageError("say which points to scan: points, or a selector of VMs")
+                    raise UsageError(
+                        "fill in one of these two fields, or both: 'Restore points' (points), e.g. latest:app01, or "
+                        "'VMs' (selector), e.g. name:web*; both are empty"
+                    )
                 due = scans_asked_for(repository, asked.get("points") or (), asked.get("selector") or None)
         self.warn(due.left)
         if not due.scans:

@@ -17,11 +17,14 @@ from vmkeep_airflow.runnotes import restore_subject, subject
 
 
 def about_of(run: DagRun) -> str:
-    """Return the VM, point or policy of a run, as far as the run itself tells; maybe empty."""
+    """Return the VM, point or policy of a run, as far as the run itself tells; maybe empty.
+
+    Only the note of a run that has a VM or a point begins with it. Others begin with what was found.
+    """
     if run.dag_id.startswith(PREFIX):
         return f"policy {run.dag_id.removeprefix(PREFIX)}"
-    first = without_end(run.note or "").partition("\n")[0]
-    return first or subject(run.dag_id, run.conf or {}) or ""
+    about = subject(run.dag_id, run.conf or {})
+    return (without_end(run.note or "").partition("\n")[0] or about) if about else ""
 
 
 def names_of(session: Session, runs: Sequence[DagRun]) -> dict[int, str]:
