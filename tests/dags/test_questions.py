@@ -12,9 +12,10 @@ from airflow.providers.standard.operators import hitl
 from airflow.sdk.exceptions import AirflowFailException, TaskAwaitingInput
 from markdown_it import MarkdownIt
 
+from vmkeep.errors import UnreachableError
 from vmkeep.flows.restore_ledger import plan_id
 from vmkeep.flows.restore_request import make_request
-from vmkeep.flows.restore_values import DiskMatch, RestorePlan
+from vmkeep.flows.restore_values import DiskMatch, Restored, RestorePlan, Target
 from vmkeep.flows.undo_values import Undoable, Undone
 from vmkeep.model.disk import ControllerKind, Disk
 from vmkeep.model.job import from_plain, to_plain
@@ -28,8 +29,9 @@ from vmkeep_airflow.causes import REASON
 from vmkeep_airflow.operators.approve_restore import ApproveRestoreOperator
 from vmkeep_airflow.operators.approve_undo import ApproveUndoOperator
 from vmkeep_airflow.operators.end_undoable import EndUndoableOperator
+from vmkeep_airflow.operators.finish_restore import FinishRestoreOperator
 from vmkeep_airflow.operators.prepare_target import PrepareTargetOperator
-from vmkeep_airflow.steps import Approval
+from vmkeep_airflow.steps import Approval, ReadyTarget
 from vmkeep_airflow.verbatim import listed
 
 FOUND = Undoable(
@@ -41,6 +43,10 @@ PLAN = RestorePlan(
     request=make_request(point="x", run="r", vm="db01", on_conflict="overwrite"), point="vm/x",
     vm=VmIdentity(name="db01", key="k"), vcenter=None, target=VmIdentity(name="db01", key="k"), target_name="db01",
     place=None, matches=(),
+)  # fmt: skip
+RESTORED = Restored(
+    run="r", vm=FOUND.vm, point="vm/x", created=False, powered_on=False,
+    disks_written=1, bytes_written=1, bytes_zeroed=0,
 )  # fmt: skip
 
 
@@ -255,7 +261,32 @@ def test_an_answer_that_was_written_into_the_values_of_tasks_is_no_yes(second_pe
             act(**other)
     assert done == []
     act()
+    with pytest.raises(AirflowFailException, match="no yes in this run that has not been used"):
+        act()  # cleared, or in a new run of the same id
     assert done == ["undo"]
+
+
+def test_a_yes_to_an_overwrite_is_used_up_once_the_restore_is_finished_and_not_before(second_person, monkeypatch):
+    answers = [UnreachableError("no answer"), RESTORED]
+
+    def finish(*_args):
+        if isinstance(answer := answers.pop(0), Exception):
+            raise answer
+        return answer
+
+    monkeypatch.setattr("vmkeep.flows.restore.finish_restore", finish)
+    ready = ReadyTarget(plan=PLAN, target=Target(vm="vm-16", run="r", created=False))
+    acting = FinishRestoreOperator(task_id="finish", ready=to_plain(ready), writes=None)
+    monkeypatch.setattr(acting, "site", lambda: second_person)
+    context = {**CONTEXT, "dag_run": SimpleNamespace(**{**vars(CONTEXT["dag_run"]), "start_date": None})}
+    secondperson.keep(second_person, context, plan_id(PLAN), "joe")
+
+    with pytest.raises(UnreachableError):
+        acting.step(context)
+    assert secondperson.require_kept(second_person, context, plan_id(PLAN)) == "joe"
+    acting.step(context)
+    with pytest.raises(AirflowFailException, match="no yes in this run that has not been used"):
+        secondperson.require_kept(second_person, context, plan_id(PLAN))
 
 
 def test_a_vm_is_overwritten_only_after_a_yes_that_the_repository_knows(second_person, monkeypatch):

@@ -30,7 +30,7 @@ def keep_yes(site: Site, *, run: str, shown: str, by: str) -> None:
 
 
 def forget_yes(site: Site, *, run: str, shown: str) -> None:
-    """Forget an earlier yes, because the question is put again."""
+    """Forget a yes, because the question is put again, or because the deed is done."""
     with open_site_repository(site) as repository:
         repository.run(_area(run, shown)).discard(_BY)
 
