@@ -41,7 +41,7 @@ def cause_line(dag_run: DagRun) -> list[str]:
     A last task fails because of others, and only repeats that they failed. So it counts only if no other one did.
     """
     found = _failed(dag_run)
-    last = {task.task_id for task in dag_of(dag_run).tasks if not task.downstream_task_ids}
+    last = _last_tasks(dag_run)
     failed = [ti for ti in found if ti.task_id not in last] or found
     if not failed:
         return []
@@ -56,8 +56,12 @@ def cause_line(dag_run: DagRun) -> list[str]:
 
 def only_told(dag_run: DagRun) -> bool:
     """Return whether no task failed but the last one, which tells what the others have found."""
-    last = {task.task_id for task in dag_of(dag_run).tasks if not task.downstream_task_ids}
+    last = _last_tasks(dag_run)
     return all(ti.task_id in last for ti in _failed(dag_run))
+
+
+def _last_tasks(dag_run: DagRun) -> set[str]:
+    return {task.task_id for task in dag_of(dag_run).tasks if not task.downstream_task_ids}
 
 
 def _failed(dag_run: DagRun) -> Sequence[TaskInstance]:

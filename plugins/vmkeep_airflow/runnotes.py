@@ -20,7 +20,7 @@ from vmkeep_airflow.wizardplans import REFUSED
 if TYPE_CHECKING:
     from airflow.models.dagrun import DagRun
 
-_LONGEST = 1000
+LONGEST = 1000
 """Greatest number of characters that Airflow keeps of a note."""
 _BY_HAND = "Dag Run's state was manually set to"
 """The beginning of the message with which Airflow tells of a mark by a person."""
@@ -127,7 +127,7 @@ def _name_vm(dag_run: DagRun, plan: Mapping[str, Any]) -> None:
     own, *others = (dag_run.note or "").splitlines() or [""]
     if plan.get("vm") and own in ("", subject(dag_run.dag_id, dag_run.conf or {})):
         named = restore_subject(plan["vm"]["name"], plan["point"], plan["target_name"])
-        dag_run.note = "\n".join([named, *others])[:_LONGEST]
+        dag_run.note = "\n".join([named, *others])[:LONGEST]
 
 
 def _tell_quality(dag_run: DagRun) -> None:
@@ -305,4 +305,4 @@ def add_note(dag_run: DagRun, line: str) -> None:
     """Append a line to the note of a run, unless the note has it already."""
     lines = (dag_run.note or "").splitlines()
     if line not in lines:
-        dag_run.note = "\n".join([*lines, line])[:_LONGEST]
+        dag_run.note = "\n".join([*lines, line])[:LONGEST]

@@ -24,7 +24,7 @@ from vmkeep_airflow.states import PROBLEMS
 
 
 class FindMissedWindowsOperator(BaseOperator):
-    """Name each window whose opening has no run, and tell the people of its policy, once for each window.
+    """Name each window whose opening has begun no run, and tell the people of its policy, once for each window.
 
     It asks Airflow alone, neither a vCenter nor a repository. Windows of which not everybody could be told are told
     again by the next look. Airflow keeps the memory beside the asset ``vmkeep_windows``, where each look finds it, by

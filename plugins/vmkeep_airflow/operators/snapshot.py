@@ -70,7 +70,7 @@ class SnapshotOperator(EndingOperator):
         return to_plain(HeldStill(preflight=found, taken=taken))
 
     def _require_use(self, context: Context) -> None:
-        """Fail before the VM is touched, if a task that would use the snapshot keeps what it made of an earlier one."""
+        """Fail before a snapshot is taken, if a task that would use it keeps what it made of an earlier one."""
         if kept := ended_already(context, self.used_by):
             raise AirflowFailException(
                 f"no snapshot is taken, because task {', '.join(kept)} was not cleared, too, and belongs to an earlier "

@@ -13,6 +13,7 @@ from vmkeep.clock import now
 from vmkeep.errors import UsageError
 from vmkeep.web import LIMIT, AtWork, RunningPage, RunsShown, running_page
 from vmkeep_airflow.policies import PREFIX
+from vmkeep_airflow.runnotes import LONGEST as LONGEST_NOTE
 from vmkeep_airflow.web.access import Viewer, may_administer
 from vmkeep_airflow.web.atwork import find_run, find_work
 from vmkeep_airflow.web.auditlog import note
@@ -26,7 +27,6 @@ pages = page_router()
 answers = answer_router()
 
 _Id = Annotated[str, Path(max_length=LONGEST)]
-_LONGEST_NOTE: Final = 1000
 _CONSEQUENCES: Final = {
     "vm_backup": "Its copies end within a minute, its snapshot is removed, and no restore point is made. "
     "Blocks that it has stored are found again by the next backup.",
@@ -134,7 +134,7 @@ def _stop(user: Any, api: OwnApi, dag_id: str, run_id: str) -> str:
     line = f"stopped by {user.get_name()} through vmkeep"
     # A run that waits in the queue has no note yet, and the first line of a note names the VM.
     before = str((known.data.get("note") if isinstance(known.data, dict) else None) or about)
-    noted = "\n".join(filter(None, [before[: _LONGEST_NOTE - len(line) - 1], line]))
+    noted = "\n".join(filter(None, [before[: LONGEST_NOTE - len(line) - 1], line]))
     answer = api.patch("dags", dag_id, "dagRuns", run_id, body={"state": "failed", "note": noted})
     if not answer.is_good:
         raise HTTPException(answer.code, f"Airflow did not stop it: {answer.why}")

@@ -27,8 +27,6 @@ _STREAM: Final = 0xC0
 _NAME: Final = 0xC1
 _FOLDER: Final = 0x10
 _CONTIGUOUS: Final = 0x2
-_MOST_SECONDARIES: Final = 18 + 237
-"""A set's count has eight bits."""
 _ZONE_IS_KNOWN: Final = 0x80
 
 
