@@ -109,6 +109,8 @@ def test_the_note_of_a_policys_exports_names_the_points_that_were_left_out():
         ("disaster_recovery", {"plan": "x"}, "Failed at task approve: plan:1:1: a plan has fields", ""),
         ("verify_points", {}, "Failed at task choose: both are empty", ""),
         ("verify_points", {"selector": "name:db*"}, "Failed at task choose: no VM fits", "name:db*"),
+        ("verify_points", {"points": ["latest:app01", "ab12"], "selector": None}, None, "latest:app01, ab12"),
+        ("malware_scan", {"points": [], "selector": "name:web*"}, None, "name:web*"),
         ("vm_backup", {"vm": "name:a"}, "app01\nFailed at task preflight: no room", "app01"),
         ("vm_backup", {"vm": "name:a"}, None, "name:a"),
         ("backup_window_gold", {}, "2 of 3 backups", "policy gold"),

@@ -388,9 +388,6 @@ def test_a_task_that_a_person_ended_leaves_no_cause_for_which_a_window_starts_th
             "scsi0:1 of latest:app01 to app02",
         ),
         ("restore_undo", {"vm": "name:app01"}, "name:app01"),
-        ("verify_points", {"points": ["latest:app01", "ab12"], "selector": None}, "latest:app01, ab12"),
-        ("malware_scan", {"points": [], "selector": "name:web*"}, "name:web*"),
-        ("verify_points", {}, None),
         ("repository_check", {}, None),
     ],
 )
