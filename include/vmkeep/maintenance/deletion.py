@@ -101,7 +101,7 @@ def delete_points(repository: Repository, plan: DeletionPlan) -> DeletionReport:
     except StoreFullError as error:
         raise StoreFullError(
             f"{error}; a deletion has to write down what it deletes: make room for that much beside the repository, or "
-            "allow it more, and delete again"
+            "allow it more, and delete again; or delete fewer points at once"
         ) from error
     note_points(repository)
     return DeletionReport(points_deleted=tuple(deleted), points_kept=plan.staying | kept)

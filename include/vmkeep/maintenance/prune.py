@@ -5,10 +5,11 @@ Steps that free space come before steps that need some.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from vmkeep.blobs import remove_leftovers, require_creates
+from vmkeep.blobs import remove_leftovers, require_creates, space_of
 from vmkeep.errors import StoreFullError
 from vmkeep.maintenance.forget import forget
 from vmkeep.maintenance.noting import note_points, require_points
@@ -23,7 +24,7 @@ from vmkeep.repository import Repository
 from vmkeep.repository.notes import remove_dead_announcements
 
 _FOR_NOTES = 48 << 10
-"""Bytes of the reserve that are left to the records and the index of a move."""
+"""Bytes that are left to the records and the index of a move."""
 _FOR_A_PACK = 256
 """Bytes that these grow by for each pack that is moved."""
 
@@ -155,28 +156,40 @@ def _rewrite_and_sweep(
 ) -> tuple[Rewritten, Swept]:
     """Rewrite packs, and delete those that may go at once.
 
-    If the store is full, rewrite in the room of the reserve the packs that fit there. Once they are deleted, there is
-    room for more. A pack that has to wait for its deletion is not moved there, because the reserve would be gone.
+    If there is no room for all of them, rewrite first those that fit, in the room of the reserve if need be. Once they
+    are deleted, there is room for more. If packs have to wait for their deletion, that would not help.
     """
-    left = {bytes.fromhex(pack): reached for pack, reached in plan.rewritten.items()}
-    moved = _rewrite(repository, set(left), on_progress)
-    swept = _sweep(repository, plan, on_progress)
-    while moved.no_room and not plan.margins.condemned_for:
-        with released_reserve(repository.blobs) as room:
-            if not (few := _fitting(left, room - _FOR_NOTES)):
-                break
-            first = _rewrite(repository, few, on_progress)
-            swept += _sweep(repository, plan, on_progress)
-        if first.no_room:
-            break
-        left = {pack: reached for pack, reached in left.items() if pack not in few}
-        moved = _rewrite(repository, set(left), on_progress).after(first)
+    moved, swept = Rewritten(), Swept()
+
+    def move(packs: set[bytes]) -> None:
+        nonlocal moved, swept
+        moved = _rewrite(repository, packs, on_progress).after(moved)
         swept += _sweep(repository, plan, on_progress)
+
+    left = {bytes.fromhex(pack): reached for pack, reached in plan.rewritten.items()}
+    while left and not moved.no_room:
+        few = set(left) if plan.margins.condemned_for else _fitting(left, _free(repository))
+        if few:
+            move(few)
+        else:
+            with released_reserve(repository.blobs) as room:
+                if few := _fitting(left, room):
+                    move(few)
+        if not few:
+            move(few := set(left))  # to tell how much room is missing
+        left = {pack: reached for pack, reached in left.items() if pack not in few}
     return moved, swept
 
 
+def _free(repository: Repository) -> int:
+    """Return the bytes that are free, as far as the store tells."""
+    space = space_of(repository.blobs)
+    return sys.maxsize if space is None else space.free
+
+
 def _fitting(packs: Mapping[bytes, int], room: int) -> set[bytes]:
-    """Return the packs whose reached bytes have room together, those with the fewest first."""
+    """Return the packs that can be rewritten together in so many bytes, those with the fewest reached bytes first."""
+    room -= _FOR_NOTES
     fitting: set[bytes] = set()
     for pack, reached in sorted(packs.items(), key=lambda each: each[1]):
         room -= reached + _FOR_A_PACK

@@ -91,6 +91,23 @@ def test_a_prune_of_a_full_disk_deletes_first_and_rewrites_in_the_room_that_give
     vault.assert_whole()
 
 
+def test_packs_that_have_no_room_together_are_rewritten_part_by_part(vault, disk):
+    vault.prune()
+    for first in (200, 300, 400, 500):
+        worn = vault.back_up([block(first + number) for number in range(15)])
+        vault.back_up([block(first + number) for number in range(5)])
+        vault.forget(worn)
+    fill(disk, but=8 * BLOCK // PAGE)
+    assert sum(vault.plan().rewritten.values()) > room(disk)
+
+    report = vault.prune()
+
+    assert report.not_rewritten == ""
+    assert report.packs_rewritten >= 4
+    assert room(disk) > 40 * BLOCK
+    vault.assert_whole()
+
+
 def test_what_has_no_room_to_be_rewritten_is_told_and_stays(vault, disk):
     young = NONE.young_for, timedelta(hours=1)
     fill(disk, but=4)
