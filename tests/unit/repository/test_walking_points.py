@@ -254,3 +254,23 @@ def test_clocks_that_differ_a_little_make_no_future(repository, seal, caplog):
 
     assert repository.latest_point("web").ref == newest
     assert not caplog.records
+
+
+def test_who_names_a_point_by_its_time_is_told_where_its_id_stands(repository, seal):
+    refs = [seal(repository, "web", minutes) for minutes in range(7)]
+    stamp = refs[0].rpartition("/")[2].partition("-")[0]
+    day = f"{stamp[:4]}-{stamp[4:6]}-{stamp[6:8]}"
+
+    def told(text):
+        with pytest.raises(NotFoundError) as refusal:
+            repository.find_point(text)
+        return str(refusal.value).partition("latest:VM")[2]
+
+    about = ". A point's id stands behind the last '-' of its ref, and a time is none"
+    for named in (day, day.replace("-", "")):
+        assert told(named) == f"{about}, and of that time are {', '.join(refs[:5])}, …"
+    for named in (stamp, f"{stamp}-0", f"{day}{stamp[8:]}"):
+        assert told(named) == f"{about}, and of that time is {refs[0]}"
+    assert told("19990101") == about
+    for other in ("web01", "1999", "abc", "123456789"):
+        assert told(other) == ""

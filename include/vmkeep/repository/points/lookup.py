@@ -7,6 +7,7 @@ newest point the catalog knows under another name. The point that is chosen is a
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -24,6 +25,9 @@ from vmkeep.repository.points.pointnames import PointName, blob_of_ref, parse_ke
 
 _LATEST = "latest"
 _AT_ONCE = 16
+_DATE = re.compile(r"^(\d{4})-(\d\d)-(\d\d)")
+_STAMPED = re.compile(r"\d{8}(T|$)")
+"""The beginning of a text that is the time of a point, or its day."""
 _ALIKE = 64
 """Number of newest points of one key that all have to belong to one VM before ``latest`` chooses among them."""
 _FEW = 8
@@ -81,12 +85,25 @@ def _point_or_name(manifests: Manifests, text: str) -> RestorePoint | PointName:
     if not fitting:
         raise NotFoundError(
             f"no restore point '{text}' in {manifests.location}; see 'vmkeep point list', and for a VM's newest point "
-            "write latest:VM"
+            f"write latest:VM{_of_time(names, text)}"
         )
     if len(fitting) > 1:
-        shown = ", ".join(name.ref for name in fitting[:5])
-        raise AmbiguousError(f"'{text}' fits {len(fitting)} restore points: {shown}{', …' * (len(fitting) > 5)}")
+        raise AmbiguousError(f"'{text}' fits {len(fitting)} restore points: {_shown(fitting)}")
     return fitting[0]
+
+
+def _shown(names: Sequence[PointName]) -> str:
+    return f"{', '.join(name.ref for name in names[:5])}{', …' * (len(names) > 5)}"
+
+
+def _of_time(names: Sequence[PointName], text: str) -> str:
+    """Return the words for somebody who has named a point by its time, which stands in its ref before its id."""
+    asked = _DATE.sub(r"\1\2\3", text)
+    if not _STAMPED.match(asked):
+        return ""
+    found = [name for name in names if f"{name.stamp}-{name.id}".startswith(asked)]
+    of_that = f", and of that time {'is' if len(found) == 1 else 'are'} {_shown(found)}" if found else ""
+    return f". A point's id stands behind the last '-' of its ref, and a time is none{of_that}"
 
 
 def _begins(name: PointName, text: str) -> bool:
