@@ -167,6 +167,16 @@ def test_a_password_in_a_field_that_airflow_shows_is_refused_and_not_repeated(co
     assert "hunter2" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("host", "catalog", "label"),
+    [("sftp://user@[::1", None, "repository location"), ("/srv/vmkeep", "postgresql://me@[db/x", "catalog's URL")],
+)
+def test_an_address_that_cannot_be_read_is_told_with_its_connection_and_its_field(connections, host, catalog, label):
+    connections("repo", conn_type="vmkeep", host=host, extra={"catalog": catalog})
+    with pytest.raises(UsageError, match=f"'repo' has a {label} that cannot be read: Invalid IPv6 URL; correct it"):
+        repository_site("repo")
+
+
 @pytest.mark.parametrize("url", ["sqlite:////srv/catalog.db", "postgresql://me@db:5432/x", "s3://bucket/a:b@c"])
 def test_what_holds_no_password_is_taken_as_it_is(connections, url):
     connections("vc", conn_type="vsphere", host="vc", login="u", password="p")

@@ -163,6 +163,7 @@ def test_a_page_may_load_nothing_from_elsewhere_and_is_kept_by_nobody(viewer):
         ({"origin": "https://evil.example"}, True),
         ({"origin": "http://testserver:81"}, True),
         ({"origin": "null"}, True),
+        ({"origin": "http://[::1"}, True),
         ({"authorization": "Basic x"}, True),  # a browser sends it by itself
         ({"sec-fetch-site": "none"}, True),
         ({"sec-fetch-site": "cross-site", "origin": "http://testserver"}, True),
@@ -181,7 +182,7 @@ def test_a_page_may_load_nothing_from_elsewhere_and_is_kept_by_nobody(viewer):
 )
 def test_a_page_of_another_server_changes_nothing(viewer, headers, refused):
     for method in ("POST", "PUT", "PATCH", "DELETE"):
-        answer = viewer.request(method, "/vmkeep/fleet", headers=headers)
+        answer = viewer.request(method, "/vmkeep/fleet", headers={"referer": "http://[::1", **headers})
         assert answer.status_code == (403 if refused else 405)
         assert "content-security-policy" in answer.headers
 

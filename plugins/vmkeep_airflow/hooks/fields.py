@@ -55,9 +55,15 @@ def extra(connection: Connection, field: str) -> str | None:
 def require_open(connection: Connection, url: str, *, label: str, remedy: str) -> None:
     """Return if a URL holds no password, because Airflow shows the field to everyone who may see connections.
 
-    :raises UsageError: ``url`` holds a password. The message does not repeat it.
+    :raises UsageError: ``url`` holds a password, or is none. The message does not repeat it.
     """
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError as error:
+        raise UsageError(
+            f"Airflow connection {connection.conn_id!r} has a {label} that cannot be read: {error}; correct it under "
+            "Admin > Connections"
+        ) from error
     if ":" in parts.netloc.rpartition("@")[0] or re.search(r"(?i)(password|passwd|pwd)=", unquote(parts.query)):
         raise UsageError(
             f"Airflow connection {connection.conn_id!r} has a password in its {label}, which Airflow shows to everyone "

@@ -10,7 +10,7 @@ must come from a page of this server.
 from __future__ import annotations
 
 from typing import Annotated, Any, Final, Literal
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from airflow.api_fastapi.app import get_auth_manager
 from airflow.api_fastapi.auth.managers.models.resource_details import ConnectionDetails, DagAccessEntity, DagDetails
@@ -113,5 +113,13 @@ def is_foreign(method: str, headers: Headers) -> bool:
     site = headers.get("sec-fetch-site")
     if site is not None:
         return site != "same-origin"
-    origin = headers.get("origin")
-    return origin is None or urlsplit(origin).netloc != headers.get("host")
+    origin = url_in(headers, "origin").netloc
+    return not origin or origin != headers.get("host")
+
+
+def url_in(headers: Headers, name: str) -> SplitResult:
+    """Return the URL in a header of a client; one without anything: the client has sent none, or something else."""
+    try:
+        return urlsplit(headers.get(name, ""))
+    except ValueError:
+        return urlsplit("")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any, Final
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import anyio.to_thread
 from airflow.api_fastapi.core_api.security import resolve_user_from_token
@@ -13,6 +13,7 @@ from fastapi import HTTPException, Request, status
 from fastapi.responses import HTMLResponse, Response
 
 from vmkeep.web import render
+from vmkeep_airflow.web.access import token_of, url_in
 from vmkeep_airflow.web.frame import frame_of, problem
 from vmkeep_airflow.web.paths import own_path
 
@@ -73,16 +74,15 @@ async def answer_error(request: Request, code: int, message: str) -> Response:
 
 async def _user_of(request: Request) -> Any:
     """Return the user who calls; ``None``: nobody is logged in."""
-    kind, _, token = request.headers.get("authorization", "").partition(" ")
     try:
-        return await resolve_user_from_token(token if kind.lower() == "bearer" else request.cookies.get(_COOKIE))
+        return await resolve_user_from_token(token_of(request.headers) or request.cookies.get(_COOKIE))
     except HTTPException:
         return None
 
 
 def _page_before(request: Request) -> str:
     """Return the page of ours that a form was sent from; empty: the browser does not tell, or it is another one."""
-    before = urlsplit(request.headers.get("referer", ""))
+    before = url_in(request.headers, "referer")
     if before.netloc != request.headers.get("host") or not before.path.startswith(f"{own_path()}/"):
         return ""
     return f"{before.path}?{before.query}" if before.query else before.path
