@@ -14,6 +14,7 @@ from lxml import html
 from tests.dags.test_web_view import as_role, filled, token_of
 from tests.dags.test_web_view import client as client  # a fixture
 from tests.unit.web.wizards import MACHINE, PLACES, VMS, planned
+from vmkeep.errors import UnreachableError
 from vmkeep.flows.restore_ledger import shown_id
 from vmkeep.model.fieldwords import named
 from vmkeep.model.job import to_plain
@@ -224,6 +225,26 @@ def test_only_who_may_administer_the_repository_overwrites(wizard, airflow, poin
     started = wizard.post("/vmkeep/restore-plans/vm_restore/plan__1", headers=OWN)
     assert started.status_code == (303 if may else 403)
     assert len(airflow.asked) == 2 * may
+
+
+def test_the_form_for_a_new_vm_proposes_a_free_name_and_does_without_one_that_was_looked_at(wizard, point, monkeypatch):
+    as_role(wizard, "user")
+
+    def proposed():
+        told = wizard.get(f"/vmkeep/api/restore/{point.id}/new").json()
+        ((name,),) = [each["values"] for group in told["groups"] for each in group["fields"]
+                      if each["name"] == "new_name"]  # fmt: skip
+        return name
+
+    assert proposed() == "web01-restored"
+    monkeypatch.setattr(restore, "load_machines", lambda _conn_id: [replace(VMS[0], name="web01-restored")])
+    assert proposed() == "web01-restored-2"
+
+    def silent(_conn_id):
+        raise UnreachableError("no answer")
+
+    monkeypatch.setattr(restore, "load_machines", silent)
+    assert proposed() == "web01-restored"
 
 
 def test_a_shown_plan_is_started_once_with_its_own_params_and_its_digest(wizard, airflow):

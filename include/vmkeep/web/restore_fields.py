@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from enum import StrEnum
+from itertools import chain, count
 from typing import Final
 
 from vmkeep.flows.choices import Host, Machine, Places, Store
@@ -78,11 +79,11 @@ def fields_of(
 
     :param places: for all but :attr:`RestoreKind.OVER`.
     :param machine: the machine of the point, for :attr:`RestoreKind.NEW`; ``None``: its network cards get no field.
-    :param vms: the VMs that are proposed, for all but :attr:`RestoreKind.NEW`.
+    :param vms: the VMs that are proposed. For :attr:`RestoreKind.NEW`: those whose names are taken.
     """
     match kind:
         case RestoreKind.NEW:
-            return tuple(_new(point, places, machine, words))
+            return tuple(_new(point, places, machine, {each.name for each in vms}, words))
         case RestoreKind.OVER:
             return tuple(_over(point, vms, words))
         case RestoreKind.ATTACH:
@@ -116,15 +117,16 @@ _OF_OTHER_PAGES: Final[Mapping[RestoreKind, dict[str, str]]] = {
 """Labels by field, for fields that a form has as several ones or not at all, because another form is about them."""
 
 
-def _new(point: ListedPoint, places: Places, machine: PortableMachine | None, words: Words) -> Iterator[FieldGroup]:
+def _new(
+    point: ListedPoint, places: Places, machine: PortableMachine | None, taken: Collection[str], words: Words
+) -> Iterator[FieldGroup]:
     rules = (OnConflict.ABORT, OnConflict.KEEP)
     identity = "For a VM that is gone. Leave it, if the new VM runs beside the old."
     macs = [("", "kept if the UUIDs are kept, else new"), *_worded("mac_addresses", MacAddresses, words)]
-    name = f"{point.vm_name}-restored"[:LONGEST_NAME]
     yield FieldGroup(
         title="The new VM",
         fields=(
-            text("new_name", "Name", value=name, longest=LONGEST_NAME),
+            text("new_name", "Name", value=_free_name(point.vm_name, taken), longest=LONGEST_NAME),
             _choose("on_conflict", "If a VM has the name already", rules, words, "It is never written over."),
             check("keep_identity", "Keep the UUIDs", identity),
             select("mac_addresses", "MAC addresses", macs),
@@ -142,6 +144,14 @@ def _new(point: ListedPoint, places: Places, machine: PortableMachine | None, wo
     )
     yield FieldGroup(title="Networks", fields=tuple(_networks(places, machine)))
     yield FieldGroup(title="How", fields=tuple(_how(_IF_NEW_FAILS, words)))
+
+
+def _free_name(vm: str, taken: Collection[str]) -> str:
+    """Return a name for a new VM that no other one has, whatever its case."""
+    known = {name.casefold() for name in taken}
+    endings = chain(("-restored",), (f"-restored-{number}" for number in count(2)))
+    names = (f"{vm[: LONGEST_NAME - len(ending)]}{ending}" for ending in endings)
+    return next(name for name in names if name.casefold() not in known)
 
 
 def _disk_stores(point: ListedPoint, places: Places) -> Iterator[Field]:

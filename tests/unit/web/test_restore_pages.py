@@ -82,6 +82,21 @@ def test_a_form_as_it_comes_asks_for_a_restore_that_overwrites_nothing(point):
     assert sent(RestoreKind.OVER, point)[0]["on_conflict"] == "prompt", "nobody overwrites without being asked"
 
 
+def test_the_name_that_is_proposed_for_a_new_vm_is_free(point):
+    def proposed(*taken, vm="web01"):
+        vms = [replace(VMS[0], name=name) for name in taken]
+        groups = fields_of(RestoreKind.NEW, replace(point, vm_name=vm), places=PLACES, vms=vms, words=WORDS)
+        ((name,),) = [each.values for group in groups for each in group.fields if each.name == "new_name"]
+        return name
+
+    assert proposed("web01") == "web01-restored"
+    assert proposed("WEB01-restored", "web01-restored-3") == "web01-restored-2"
+    assert proposed("web01-restored", "web01-restored-2") == "web01-restored-3"
+    long = "w" * 80
+    assert proposed(long, vm=long) == f"{'w' * 71}-restored"
+    assert len(proposed(f"{'w' * 71}-restored", vm=long)) == 80
+
+
 def test_everything_that_was_chosen_is_asked_for(point):
     conf, faults = sent(
         RestoreKind.NEW, point, new_name=["n 1"], folder=["/DC/vm/Test"], datastore=["ds1"], host=["esx1"],

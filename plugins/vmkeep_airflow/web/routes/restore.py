@@ -15,6 +15,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from vmkeep.clock import now
 from vmkeep.errors import CatalogError, NotFoundError, UnreachableError, VmKeepError
+from vmkeep.flows.choices import Machine
 from vmkeep.flows.fleet import ListedPoint
 from vmkeep.flows.restore_ledger import shown_id
 from vmkeep.flows.restore_values import RestorePlan
@@ -208,15 +209,20 @@ def _fields(
     :raises VmKeepError: the vCenter does not tell the places that the form cannot do without.
     """
     if kind is RestoreKind.NEW:
-        return fields_of(kind, point, places=load_places(vsphere), machine=machine, words=WORDS)
+        places = load_places(vsphere)
+        return fields_of(kind, point, places=places, machine=machine, vms=_machines(vsphere), words=WORDS)
     if kind is RestoreKind.ATTACH:
         return fields_of(kind, point, places=load_places(vsphere), vms=load_machines(vsphere), words=WORDS)
+    return fields_of(kind, point, vms=_machines(vsphere), words=WORDS)
+
+
+def _machines(vsphere: str) -> tuple[Machine, ...]:
+    """Return the VMs of a vCenter for a form that can do without: the plan knows a VM or a taken name in any case."""
     try:
-        vms = load_machines(vsphere)
-    except VmKeepError as error:  # the VM that was backed up needs no choice
-        log.warning("no VMs are proposed: %s", error)
-        vms = ()
-    return fields_of(kind, point, vms=vms, words=WORDS)
+        return load_machines(vsphere)
+    except VmKeepError as error:
+        log.warning("no VMs are known to the form: %s", error)
+        return ()
 
 
 def _machine(point: ListedPoint, kind: RestoreKind) -> PortableMachine | None:
