@@ -181,6 +181,18 @@ def test_the_wizards_first_page_has_the_choices_that_messages_name(point):
     assert f"<b>{SINGLE_DISKS}</b>" in page
 
 
+def test_the_wizards_first_page_says_of_no_field_that_it_lacks_one_which_a_form_has(point):
+    several = replace(point, disks=(point.disks[0], replace(point.disks[0], address="scsi0:1")))
+    page = parsed(render("restore.html", FRAME, point=head_of(point, NOW), has_machine=True))
+    (said,) = (each.text_content() for each in page.iter("p") if each.get("class") == "more")
+    fields = [each for kind in RestoreKind for group in groups_of(kind, several) for each in group.fields]
+    words = {word.casefold() for each in fields for word in each.label.split() if len(word) > 3}
+    lacks = said.partition("no fields for")[2].partition(".")[0]
+    assert {"mapping", "rdms", "luns"}.isdisjoint({each.name for each in fields})
+    assert [word for word in words if word.rstrip("s") in lacks.casefold()] == []
+    assert "Trigger" in said
+
+
 def test_an_image_without_a_machine_offers_its_files_and_no_restore_that_would_be_refused(point):
     page = render("restore.html", FRAME, point=head_of(point, NOW), has_machine=False)
     assert "/files/" in page
