@@ -153,6 +153,21 @@ def test_a_window_that_is_to_come_is_read_from_its_policy_and_a_wrong_day_is_tol
     assert client.get("/vmkeep/windows?day=0001-01-01").status_code == 200
 
 
+@pytest.mark.parametrize(("is_paused", "label"), [(True, "coming, switched off"), (False, "coming")])
+def test_a_window_to_come_tells_whether_its_dag_is_switched_off(client, yesterday, is_paused, label):
+    as_role(client, "viewer")
+    tomorrow = (now() + timedelta(days=1)).date().isoformat()
+    with create_session() as session:
+        dag = session.get(DagModel, f"backup_window_{POLICY}")
+        before, dag.is_paused = dag.is_paused, is_paused
+    try:
+        rows = client.get(f"/vmkeep/api/windows?day={tomorrow}").json()["rows"]
+    finally:
+        with create_session() as session:
+            session.get(DagModel, f"backup_window_{POLICY}").is_paused = before
+    assert label in {row["label"] for row in rows if row["policy"] == POLICY}
+
+
 def test_a_policy_of_whose_windows_nothing_is_known_is_a_problem_and_no_quiet_day(
     client, yesterday, filled, monkeypatch, tmp_path
 ):

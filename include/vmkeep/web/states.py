@@ -114,4 +114,5 @@ class WindowState(ShownState):
         "its policy is the example that comes with vmkeep, and was never switched on",
     )
     BEFORE = "before", "before its DAG", "calm", "it had closed before Airflow knew its DAG, or the policy's times"
+    COMING_OFF = "coming off", "coming, switched off", "warn", "it opens only once its DAG is switched on"
     COMING = "coming", "coming", "calm", "it has not opened yet"

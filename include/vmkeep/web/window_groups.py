@@ -80,6 +80,8 @@ class WindowPlanned:
     """When the DAG, with the times that it has now, was known for the first time; ``None``: nothing tells it."""
     is_idle_example: bool = False
     """Whether it is a window of the example that comes with vmkeep, whose DAG nobody has ever switched on."""
+    is_off: bool = False
+    """Whether its DAG is switched off, as each new one is."""
 
 
 def groups_of(seen: WindowSeen) -> dict[BackupGroup, tuple[WindowBackup, ...]]:

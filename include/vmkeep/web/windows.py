@@ -261,10 +261,10 @@ def _planned_row(planned: WindowPlanned, day: date, now: datetime) -> WindowRow:
 
 
 def _planned_state(planned: WindowPlanned, now: datetime) -> WindowState:
-    if planned.opens_at > now:
-        return WindowState.COMING
     if planned.is_idle_example:
         return WindowState.EXAMPLE
+    if planned.opens_at > now:
+        return WindowState.COMING_OFF if planned.is_off else WindowState.COMING
     is_older = planned.known_since is not None and planned.closes_at <= planned.known_since
     return WindowState.BEFORE if is_older else WindowState.NO_RUN
 

@@ -58,7 +58,8 @@ def find_windows(user: Any, day: date) -> tuple[list[WindowSeen], list[WindowPla
         held = _held(session, runs)
         seen = _windows(session, _touching(session, held, begin))
         known_since = _known_since(session, dag_ids)
-        idle = _idle_examples(session, files)
+        off = set(session.scalars(select(DagModel.dag_id).where(DagModel.dag_id.in_(dag_ids), DagModel.is_paused)))
+        idle = _idle_examples(session, files, off)
         memory = _memory(session)
     problems += _unknown([policy.name for policy in sound], tagged, dag_ids)
     stamps = {(policy, Opening(opens_at=at, closes_at=at).stamp) for policy, at in map(_opened, held)}
@@ -69,6 +70,7 @@ def find_windows(user: Any, day: date) -> tuple[list[WindowSeen], list[WindowPla
             closes_at=opening.closes_at,
             known_since=_latest(known_since.get(f"{PREFIX}{policy.name}"), times_since(memory, policy, now())),
             is_idle_example=policy.name in idle,
+            is_off=f"{PREFIX}{policy.name}" in off,
         )
         for policy in sound
         if f"{PREFIX}{policy.name}" in dag_ids
@@ -94,13 +96,12 @@ def _unknown(policies: Sequence[str], tagged: Collection[str], readable: Collect
         yield f"{counted(hidden, 'policy', 'policies')} with windows that this user may not see"
 
 
-def _idle_examples(session: Session, files: Sequence[PolicyFile]) -> set[str]:
+def _idle_examples(session: Session, files: Sequence[PolicyFile], off: Collection[str]) -> set[str]:
     """Return the names of example policies whose DAGs are switched off, and have no run."""
     found = set()
     for policy in (read.policy for read in files if read.is_example and read.policy):
         dag_id = f"{PREFIX}{policy.name}"
-        is_off = session.scalar(select(DagModel.is_paused).where(DagModel.dag_id == dag_id))
-        if is_off and session.scalar(select(DagRun.id).where(DagRun.dag_id == dag_id).limit(1)) is None:
+        if dag_id in off and session.scalar(select(DagRun.id).where(DagRun.dag_id == dag_id).limit(1)) is None:
             found.add(policy.name)
     return found
 

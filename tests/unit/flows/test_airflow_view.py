@@ -202,6 +202,7 @@ def test_a_stop_tells_what_happens_then(command, airflow):
         ([window("stuck", "bad")], {}, "policy nightly: stuck"),
         ([window("no run", "warn", run_id="")], {}, "policy nightly: no run"),
         ([window("no run", "warn", run_id="", opens="2999-01-01T00:00:00+00:00")], {}, ""),
+        ([window("coming off", "warn", run_id="", opens="2999-01-01T00:00:00+00:00")], {}, ""),
         ([], {"scheduler": {"status": "unhealthy", "latest_scheduler_heartbeat": "21:58"}},
          "scheduler: unhealthy, last sign of life 21:58"),
         ([], {"dag_processor": None}, "dag processor: not there"),

@@ -137,6 +137,16 @@ def test_a_window_of_the_example_that_nobody_has_switched_on_alarms_nobody():
     assert page.sentence == "1 window; no backup yet; none needs a look."
 
 
+def test_a_window_to_come_of_a_policy_that_is_switched_off_needs_a_look_before_the_night():
+    off = WindowPlanned(policy="mine", opens_at=at(20), closes_at=at(26), is_off=True)
+    page = windows_page([], [off, replace(off, policy="example", is_idle_example=True)], DAY, now=NOW)
+    assert [(row.policy, row.label, row.tone) for row in page.rows] == [
+        ("example", "example", "calm"), ("mine", "coming, switched off", "warn"),
+    ]  # fmt: skip
+    assert page.sentence == "2 windows; no backup yet; 1 needs a look."
+    assert "it opens only once its DAG is switched on" in render("windows.html", FRAME, page=page)
+
+
 def test_a_window_without_a_run_is_coming_or_missing():
     coming = WindowPlanned(policy="late", opens_at=at(20), closes_at=at(26))
     gone = WindowPlanned(policy="early", opens_at=at(1), closes_at=at(3))
