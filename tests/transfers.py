@@ -41,8 +41,7 @@ _MOST: Final = 1 << 16
 _HIGH: Final = 500
 """No descriptor of a child has such a number when it starts."""
 _LOADED: Final = (
-    "vmkeep.repository", "vmkeep.transfer.child", "vmkeep.transfer.auditing", "vmkeep.transfer.increments",
-    "vmkeep.transfer.permitted", "vmkeep.transfer.storing", "vmkeep.transfer.target_disk", "vmkeep.vddk.driver",
+    "vmkeep.transfer.child", "vmkeep.transfer.copytask", "vmkeep.transfer.writetask", "vmkeep.vddk.driver",
 )  # fmt: skip
 
 

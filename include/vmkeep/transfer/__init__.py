@@ -8,7 +8,8 @@ nothing heavy may be imported before that.
 fastest, and ``inorder`` in the order of the disk. ``view`` reads a disk at any place: ``block_cache`` keeps blocks,
 ``read_ahead`` names those that come next, and ``disk_file`` is a file over the disk. ``pipeline`` runs reading, hashing
 and storing at the same time. ``drivers`` chooses the disk driver. ``child_process`` starts the child process that holds
-the driver's library, ``child`` is that process, and ``protocol`` has the messages between them.
+the driver's library, and ``child`` is that process: it imports the one of ``copytask``, ``writetask`` and
+``accesstask`` that its request needs. ``protocol`` has the messages between the two.
 ``mapcopy`` and ``progress`` are doors of their own.
 """
 
