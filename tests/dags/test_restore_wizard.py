@@ -50,12 +50,17 @@ class Airflow:
     refusal: int = 0
     started: str = ""
     """State of the run that carries the plan out; empty: there is none."""
+    appears: str = ""
+    """State of the run of that id that is there once somebody has tried to start it."""
+    other: dict[str, Any] = field(default_factory=dict)
+    """Params in which that run differs from the plan."""
 
     def restore(self) -> dict[str, Any]:
         """Return the run that carries the plan out."""
         at = "2026-11-28T08:00:00Z"
         return {
-            "state": self.started, "conf": {**self.conf, "dry_run": False}, "triggering_user_name": "anna",
+            "state": self.started, "conf": {**self.conf, "dry_run": False, **self.other},
+            "triggering_user_name": "anna",
             "note": "web01 to copy01\nFailed at task plan: no such folder", "start_date": at,
             "end_date": None if self.started == "running" else at,
         }  # fmt: skip
@@ -66,6 +71,7 @@ class Airflow:
 
         @outer.post(runs)
         async def trigger(dag_id: str, request: Request) -> Any:
+            self.started = self.started or self.appears
             if self.refusal:
                 return JSONResponse({"detail": "Airflow says no"}, self.refusal)
             body = await request.json()
@@ -258,10 +264,10 @@ def test_a_shown_plan_is_started_once_with_its_own_params_and_its_digest(wizard,
         "dag_run_id": "restore__7", "logical_date": None, "note": None,  # no catalog knows the point "p"
         "conf": {**airflow.conf, "dry_run": False, "as_shown": shown_id(planned())},
     }  # fmt: skip
-    airflow.refusal = 409  # the run is there already
-    again = wizard.post("/vmkeep/restore-plans/vm_restore/plan__7", headers=OWN)
+    airflow.refusal, airflow.appears, airflow.other = 409, "running", {"as_shown": shown_id(planned())}
+    again = wizard.post("/vmkeep/restore-plans/vm_restore/plan__7", headers=OWN)  # the run came to be just now
     assert again.headers["location"] == answer.headers["location"]
-    airflow.refusal = 403
+    airflow.refusal, airflow.started, airflow.appears = 403, "", ""
     assert wizard.post("/vmkeep/restore-plans/vm_restore/plan__7", headers=OWN).status_code == 403
     assert wizard.get(answer.headers["location"]).status_code == 404, "nothing has started"
 
@@ -287,6 +293,25 @@ def test_a_started_plan_leads_to_its_restore_which_tells_how_it_goes(wizard, air
     assert airflow.asked == [], "a plan is started once"
     for other in ("vm_restore/gone", "vm_backup/restore__7", "vm_restore/plan__7"):
         assert wizard.get(f"/vmkeep/restores/{other}").status_code == 404, other
+
+
+@pytest.mark.parametrize("other", [{"new_name": "mine"}, {"dry_run": True}, {"vm": "x"}])
+@pytest.mark.parametrize("is_there", [True, False])
+def test_a_run_of_somebody_else_with_the_name_of_a_plans_run_is_not_taken_for_it(wizard, airflow, other, is_there):
+    as_role(wizard, "user")
+    airflow.conf |= {"new_name": "copy01"}
+    airflow.result = to_plain(planned())
+    airflow.other, airflow.refusal = other, 409
+    airflow.started, airflow.appears = ("running", "") if is_there else ("", "running")
+    plan = "/vmkeep/restore-plans/vm_restore/plan__7"
+    answer = wizard.post(plan, headers=OWN)
+    assert answer.status_code == 409, "nobody is led to another restore"
+    page = wizard.get(plan).text
+    assert "Another run has the name of the one that would carry this plan out" in page
+    assert 'href="/dags/vm_restore/runs/restore__7"' in page
+    assert "Start the restore" not in page
+    assert "/vmkeep/restores/" not in page
+    assert airflow.asked == []
 
 
 @pytest.mark.parametrize(("as_shown", "scans"), [("", 1), ("digest", 0)])

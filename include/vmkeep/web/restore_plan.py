@@ -33,6 +33,8 @@ class PlanState(StrEnum):
     """There is nothing to do."""
     STARTED = "started"
     """Somebody has started it, so that a run carries it out or has done so."""
+    TAKEN = "taken"
+    """A run that does something else has the id of the one that would carry it out."""
     REFUSED = "refused"
 
     @property
@@ -48,6 +50,10 @@ _SENTENCES: Final = {
     PlanState.READY: "This is what will be done. Nothing was changed so far.",
     PlanState.NOTHING: "There is nothing to do.",
     PlanState.STARTED: "This plan was started, and is not started again. This is what its run was to do.",
+    PlanState.TAKEN: (
+        "Another run has the name of the one that would carry this plan out, and does something else. "
+        "Nothing of this plan was done. Make it again by its form."
+    ),
     PlanState.REFUSED: "The restore cannot be done like this. Nothing was changed.",
 }
 _OF_TASK: Final = {
@@ -74,6 +80,8 @@ class PlanRun:
     """The reason of the task's failure; empty: it left none."""
     started: str = ""
     """Id of the run that carries the plan out; empty: nobody has started it."""
+    taken: str = ""
+    """Id of the run that has the name of that one, and does something else; empty: there is none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +110,8 @@ class RestorePlanPage:
     failure: str
     started: str
     """Id of the run that carries the plan out; empty: nobody has started it."""
+    taken: str
+    """Id of the run that has the name of that one, and does something else; empty: there is none."""
     may_start: bool
     why_not: str
     """The reason why this user may not start it; empty: the user may, or it is not ready."""
@@ -118,6 +128,8 @@ def state_of(run: PlanRun) -> PlanState:
     """Return how far a plan is."""
     if run.started:
         return PlanState.STARTED
+    if run.taken:
+        return PlanState.TAKEN
     if isinstance(run.result, RestorePlan) and run.result.nothing_to_do:
         return PlanState.NOTHING
     found = _OF_TASK.get(run.task_state or "", PlanState.WAITING)
@@ -174,6 +186,7 @@ def restore_plan_page(
         overwrites=over,
         failure=plain(in_words(failure)) if state is PlanState.REFUSED else "",
         started=run.started,
+        taken=run.taken,
         may_start=state is PlanState.READY and not why_not,
         why_not=why_not,
     )

@@ -48,13 +48,17 @@ def plan_of_run(run_id: str) -> str:
 def start_restore(api: OwnApi, planned: PlanRun, conf: Mapping[str, Any], *, note: str) -> str:
     """Trigger the run that does what a run has planned; return its id. A second call triggers no second run.
 
-    :raises HTTPException: Airflow refuses it, with Airflow's reason.
+    :raises HTTPException: Airflow refuses it, with Airflow's reason; or a run that does something else has the id.
     """
     run_id = run_of_plan(planned.run_id)
     answer = _trigger(api, planned.dag_id, run_id, conf, note)
-    if not answer.is_good and answer.code != status.HTTP_409_CONFLICT:
-        raise HTTPException(answer.code, f"Airflow did not start the restore: {answer.why}")
-    return run_id
+    if answer.is_good:
+        return run_id
+    if answer.code == status.HTTP_409_CONFLICT:
+        found = _run_of_that_name(api, planned.dag_id, planned.run_id)
+        if found is not None and _does_what_was_planned(found, planned.conf):
+            return run_id
+    raise HTTPException(answer.code, f"Airflow did not start the restore: {answer.why}")
 
 
 def load_plan_run(api: OwnApi, dag_id: str, run_id: str) -> PlanRun:
@@ -73,7 +77,8 @@ def load_plan_run(api: OwnApi, dag_id: str, run_id: str) -> PlanRun:
     told = _asked(api, "dags", dag_id, "dagRuns", run_id, "taskInstances", task)
     result = _left(api, dag_id, run_id, task, "return_value") if told.get("state") == "success" else None
     failure = _left(api, dag_id, run_id, task, FAILURE) if told.get("state") in ("failed", "skipped") else None
-    started = _is_started(api, dag_id, run_id) if told.get("state") == "success" else False
+    found = _run_of_that_name(api, dag_id, run_id) if told.get("state") == "success" else None
+    is_own = found is not None and _does_what_was_planned(found, conf)
     return PlanRun(
         dag_id=dag_id,
         run_id=run_id,
@@ -83,7 +88,8 @@ def load_plan_run(api: OwnApi, dag_id: str, run_id: str) -> PlanRun:
         by=str(run.get("triggering_user_name") or ""),
         result=_read(dag_id, result) if isinstance(result, Mapping) and result else None,
         failure=str(failure.get("why", "")) if isinstance(failure, Mapping) else "",
-        started=run_of_plan(run_id) if started else "",
+        started=run_of_plan(run_id) if is_own else "",
+        taken=run_of_plan(run_id) if found is not None and not is_own else "",
     )
 
 
@@ -122,8 +128,21 @@ def _time(text: object) -> datetime | None:
     return datetime.fromisoformat(str(text)) if text else None
 
 
-def _is_started(api: OwnApi, dag_id: str, run_id: str) -> bool:
-    return api.get("dags", dag_id, "dagRuns", run_of_plan(run_id)).is_good
+def _run_of_that_name(api: OwnApi, dag_id: str, run_id: str) -> Mapping[str, Any] | None:
+    """Return the run whose id is that of the run which carries a plan out; ``None``: there is none."""
+    answer = api.get("dags", dag_id, "dagRuns", run_of_plan(run_id))
+    return answer.data if answer.is_good else None
+
+
+def _does_what_was_planned(run: Mapping[str, Any], planned: Mapping[str, Any]) -> bool:
+    """Return whether a run has the params of a plan, because anybody who may trigger the DAG may choose its id."""
+    conf = run.get("conf") or {}
+    return not conf.get("dry_run") and _without(conf) == _without(planned)
+
+
+def _without(conf: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the params that say what is restored: without those in which a restore differs from its plan."""
+    return {name: value for name, value in conf.items() if name not in ("dry_run", "as_shown")}
 
 
 def _read(dag_id: str, result: Mapping[str, Any]) -> RestorePlan | AttachPreview:
