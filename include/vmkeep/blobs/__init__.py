@@ -12,7 +12,7 @@ from vmkeep.blobs.local import LocalStore
 from vmkeep.blobs.locking import LockMode, LockRule, Locks, Versions, delete_unlocked, hidden_in, locks_of
 from vmkeep.blobs.naming import name_if_free
 from vmkeep.blobs.opening import create_store, open_store, open_uploads
-from vmkeep.blobs.parallel import abreast
+from vmkeep.blobs.parallel import abreast, together
 from vmkeep.blobs.store import (
     RESERVE,
     TEMPORARY,
@@ -66,6 +66,7 @@ __all__ = [
     "reserve_of",
     "space_of",
     "sync_folder",
+    "together",
     "top_names",
     "warn_unless_creates",
 ]

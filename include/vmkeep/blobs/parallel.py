@@ -45,3 +45,16 @@ def abreast(store: BlobStore, call: Callable[[T], R], items: Iterable[T], *, com
         finally:
             for future in waiting:
                 future.cancel()
+
+
+def together(store: BlobStore, first: Callable[[], T], second: Callable[[], R]) -> tuple[T, R]:
+    """Make two calls that do not need each other, at the same time if the store is remote, and return their results.
+
+    Both have ended when this returns or raises. If both fail, the error of the first is raised.
+    """
+    if not is_remote(store):
+        return first(), second()
+    with ThreadPoolExecutor(1) as threads:
+        other = threads.submit(second)
+        found = first()
+        return found, other.result()

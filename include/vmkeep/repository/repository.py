@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from vmkeep.blobs import BlobStore, Meter, abreast, close_store
+from vmkeep.blobs import BlobStore, Meter, abreast, close_store, together
 from vmkeep.errors import (
     BlobNotFoundError,
     CorruptError,
@@ -162,12 +162,12 @@ class Repository:
     def _refresh(self) -> None:
         """Refresh the index, after loading the packs and frames that it must avoid."""
         with self._refreshing:
-            _load(self._index, self.damage.load_new(), self.sweep_records.avoided())
+            _load(self._index, *together(self.blobs, self.damage.load_new, self.sweep_records.avoided))
 
     def fresh_index(self) -> Index:
         """Load the index anew and return it, for callers that need its state as of now."""
         index = Index(self.blobs, self.framer, cache=self.cache)
-        _load(index, self.damage.load(), self.sweep_records.avoided())
+        _load(index, *together(self.blobs, self.damage.load, self.sweep_records.avoided))
         return index
 
     def begin_run(self, run: str) -> str:

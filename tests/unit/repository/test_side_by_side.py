@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import os
 import random
+import threading
+from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
 
 from tests.crowded import most_at_once
+from tests.patience import HANG
 from tests.sealed import store_file
+from vmkeep.blobs import BlobInfo, BlobStore
 from vmkeep.blobs.local import LocalStore
 from vmkeep.blobs.parallel import AT_ONCE, abreast
+from vmkeep.blobs.wrappers.wrapping import WrappingStore
 from vmkeep.catalog import open_catalog
 from vmkeep.errors import CorruptError, StoreError
 from vmkeep.maintenance.repair import repair_index, repair_points
 from vmkeep.model.point import VmIdentity
 from vmkeep.repository import Repository
 from vmkeep.repository.checks.packcheck import read_contents
-from vmkeep.repository.folders import DAMAGE, MARKS
+from vmkeep.repository.folders import DAMAGE, INDEX, MARKS
 from vmkeep.repository.notes.damage import PackDamage, PackState
+from vmkeep.repository.unlock.descriptor_check import require_own
 from vmkeep.testing import FaultyStore, MemoryStore
 
 POINTS = 40
@@ -176,3 +182,36 @@ def test_a_store_that_fails_ends_a_check_and_is_no_finding(full):
 
     with pytest.raises(StoreError, match="the server is gone"):
         _reopened(full, store).check()
+
+
+class TwoAtOnce(WrappingStore):
+    """Lists below one of two prefixes begin only once the other one is asked for, too."""
+
+    def __init__(self, inner: BlobStore, *prefixes: str) -> None:
+        super().__init__(inner)
+        self._prefixes = prefixes
+        self._both = threading.Barrier(2)
+        self.met = 0
+
+    def list(self, prefix: str) -> Iterator[BlobInfo]:
+        if prefix in self._prefixes and not self.met:
+            self._both.wait(HANG)
+            self.met = 1
+        return super().list(prefix)
+
+
+@pytest.mark.parametrize(
+    ("prefixes", "use"),
+    [
+        ((INDEX, "keys/"), lambda store, full: require_own(store, full.descriptor)),
+        ((DAMAGE, "plans/"), lambda store, full: _reopened(full, store).index),
+    ],
+)
+def test_lists_that_do_not_need_each_other_are_asked_for_at_once_when_a_repository_is_opened(full, prefixes, use):
+    store = TwoAtOnce(full.blobs, *prefixes)
+    use(store, full)
+    assert store.met
+
+
+def test_the_segments_that_tell_for_a_descriptor_are_read_at_once(full):
+    assert most_at_once(full.blobs, INDEX, lambda store: require_own(store, full.descriptor), wanted=3) == 3

@@ -9,9 +9,10 @@ own, which the service opens for anybody, would make them store data under his k
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from itertools import islice
 
-from vmkeep.blobs import BlobInfo, BlobStore
+from vmkeep.blobs import BlobInfo, BlobStore, abreast, together
 from vmkeep.errors import BlobNotFoundError, CorruptError
 from vmkeep.repository.folders import INDEX, POINTS
 from vmkeep.repository.frames import HEADER_SIZE, MAX_SMALL, Cipher, Framer, Kind, parse_header
@@ -29,9 +30,12 @@ def require_own(store: BlobStore, descriptor: Descriptor) -> None:
 
     :raises CorruptError: the descriptor does not fit, so somebody has replaced it.
     """
-    # No more than are looked at, because every step opens the repository, and there may be thousands of segments.
-    segments = list(islice((blob for blob in store.list(INDEX) if blob.size >= HEADER_SIZE), _MOST_SAMPLES))
-    owners, damaged = Slots(store, descriptor.id).owners()
+
+    def sampled() -> list[BlobInfo]:
+        # No more than are looked at, because every step opens the repository, and there may be thousands of segments.
+        return list(islice((blob for blob in store.list(INDEX) if blob.size >= HEADER_SIZE), _MOST_SAMPLES))
+
+    segments, (owners, damaged) = together(store, sampled, Slots(store, descriptor.id).owners)
     if descriptor.encrypted:
         _require_encrypted(store, descriptor, segments, owners if not damaged else {descriptor.id})
     else:
@@ -82,7 +86,7 @@ def _require_plain(
 
     Once data is stored in clear, slots of another repository are allowed: an interrupted ``init`` may have left them.
     """
-    kinds = set(_encrypted(store, segments[:_SAMPLES]))
+    kinds = {kind for kind in abreast(store, partial(_is_encrypted, store), segments[:_SAMPLES]) if kind is not None}
     if True in kinds:
         raise _replaced(store, "says that the repository is not encrypted, but what is stored is")
     if descriptor.id in owners or ((owners or damaged) and not kinds):
@@ -97,12 +101,18 @@ def _replaced(store: BlobStore, why: str) -> CorruptError:
 
 
 def _encrypted(store: BlobStore, segments: list[BlobInfo]) -> Iterator[bool]:
-    """Yield whether each segment is encrypted. Skip segments that are gone or have a damaged header."""
+    """Yield whether each segment is encrypted, without those that do not tell."""
     for blob in segments:
-        try:
-            header = parse_header(store.get_range(blob.key, 0, HEADER_SIZE))
-        except (BlobNotFoundError, CorruptError):
-            continue
-        encrypted = header.cipher is not Cipher.NONE
-        if header.frame_length == blob.size and encrypted == (header.stored_length != header.raw_length):
+        if (encrypted := _is_encrypted(store, blob)) is not None:
             yield encrypted
+
+
+def _is_encrypted(store: BlobStore, segment: BlobInfo) -> bool | None:
+    """Return whether a segment is encrypted; ``None``: it is gone, or has a damaged header."""
+    try:
+        header = parse_header(store.get_range(segment.key, 0, HEADER_SIZE))
+    except (BlobNotFoundError, CorruptError):
+        return None
+    encrypted = header.cipher is not Cipher.NONE
+    is_sound = header.frame_length == segment.size and encrypted == (header.stored_length != header.raw_length)
+    return encrypted if is_sound else None
