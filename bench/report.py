@@ -30,7 +30,7 @@ class Row:
     of: str
     """The meaning of these bytes, in words."""
     against: str = "vmkeep zstd"
-    """Whom the others' times are divided by."""
+    """The contestant by whose times those of the others are divided."""
     figures: dict[str, list[Figure]] = field(default_factory=dict)
     sizes: dict[str, int] = field(default_factory=dict)
     """By contestant, where theirs is another than ``size``."""

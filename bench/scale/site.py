@@ -35,7 +35,7 @@ class Size:
     disk_mib: int
     data_mib: int
     backups_at_once: int
-    """Of the policy: as many VMs may have a snapshot."""
+    """The limit of the policy: as many VMs may have a snapshot."""
     copies_at_once: int
     """Slots of the proxy's pool: as many disks may be read."""
     nfc_sessions: int

@@ -215,7 +215,7 @@ LEFT_OUT = {
     *("enqueue_connection_test", "create_default_connections"),  # none of them is of ours
     *("post_variable", "patch_variable", "delete_variable", "bulk_variables"),  # we have none
 }
-"""What Airflow notes and the page does not show."""
+"""The events that Airflow notes and the page does not show."""
 
 
 def test_each_thing_that_airflow_notes_is_shown_or_left_out_on_purpose():

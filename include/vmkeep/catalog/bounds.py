@@ -55,7 +55,7 @@ _VALUES: Final[dict[Measure, tuple[ColumnElement[Any], ColumnElement[bool]]]] = 
         and_(_P.seconds > 0, _P.bytes_read >= _WORTH_MEASURING),
     ),
 }
-"""Of each measure its value, and the condition under which a point has it."""
+"""The value of each measure, and the condition under which a point has it."""
 
 
 def newest_points(check_id: str, repository: str, now: int) -> Insert:

@@ -97,7 +97,7 @@ class CheckedTables:
     """Lets all columns of the tables of a declarative base check what is read from them."""
 
     remedy: ClassVar[str]
-    """What a person does about a value that does not belong where it is."""
+    """The remedy for a value that does not belong where it is."""
 
     @classmethod
     def __table_cls__(cls, name: str, metadata: MetaData, *parts: Any, **options: Any) -> Table:

@@ -27,7 +27,7 @@ from vmkeep.model.guestfiles import FileEntry, FileKind, GuestFileSystem
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fetch:
-    """What is to be written, and where to."""
+    """The entries to write, and the place for them."""
 
     files: GuestFileSystem
     entry: FileEntry

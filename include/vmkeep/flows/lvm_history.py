@@ -26,7 +26,7 @@ FailureKey = tuple[str, str, str]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Before:
-    """What is known of the point before."""
+    """The facts that are known of the point before."""
 
     ref: str
     groups: tuple[GroupRecord, ...]

@@ -33,7 +33,7 @@ _AGAIN: Final = 8 << 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Look:
-    """What a look at a restore point has found."""
+    """The findings of a look at a restore point."""
 
     point: RestorePoint
     state: LvmState
@@ -70,7 +70,7 @@ class Look:
 
     @property
     def records(self) -> tuple[GroupRecord, ...]:
-        """What is kept of the volume groups, for the comparison with a later point."""
+        """The facts about the volume groups that are kept for the comparison with a later point."""
         return record_groups(self.state)
 
     def images_of(self, finding: Finding) -> tuple[DiskImage, ...]:

@@ -24,7 +24,7 @@ Tell = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FetchRequest:
-    """What a person asks for."""
+    """The wishes of a person."""
 
     point: str
     source: str

@@ -47,7 +47,7 @@ class GivenFile:
     guest_path: str
     size: int
     sha256: str
-    """Of the content, as it was sent and read back, in hex."""
+    """Digest of the content as it was sent and read back, in hex."""
     warnings: tuple[str, ...]
 
 

@@ -39,7 +39,7 @@ class LeftOut:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FetchedFiles:
-    """What was written: counts by kind, and all that is missing."""
+    """The outcome of writing: counts by kind, and all that is missing."""
 
     point: str
     volume: str

@@ -51,7 +51,7 @@ class FileEntry:
     identity: int | None = None
     """Number of the file within its file system, e.g. its inode: equal for the names of one file."""
     links: int = 1
-    """How many names the file has."""
+    """Number of names that the file has."""
 
     @property
     def name(self) -> str:

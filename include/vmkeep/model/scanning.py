@@ -32,7 +32,7 @@ class FoundMalware:
     scanner: str
     size: int
     sha256: str
-    """Of the file's content, in hex."""
+    """Digest of the file's content, in hex."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

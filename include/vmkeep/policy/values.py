@@ -109,7 +109,7 @@ class Policy:
     selection: Selector
     exclusions: tuple[Selector, ...]
     priority: int
-    """Of several policies that select a VM, the one with the greatest takes it; of equal ones, the first by name."""
+    """The policy with the greatest takes a VM that several select; among equal ones, the first by name does."""
     window: Window
     at_end: AtEnd
     catch_up: bool

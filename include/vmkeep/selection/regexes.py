@@ -12,9 +12,9 @@ import warnings
 from dataclasses import dataclass
 
 _MOST_REPETITIONS = 5
-"""Of ``*``, ``+`` and ``{…}``. Five of them take half a second for the longest name, and ten take years."""
+"""Number of ``*``, ``+`` and ``{…}``. Five of them take half a second for the longest name, and ten take years."""
 _MOST_CHOICES = 10
-"""Of ``?`` and of groups with alternatives."""
+"""Number of ``?`` and of groups with alternatives."""
 _MOST_BESIDE = {3: 8, 4: 5, 5: 1}
 """Number of choices beside so many repetitions, because each choice doubles the work of them all."""
 _PIECE = re.compile(

@@ -27,7 +27,7 @@ _ASSETS: Final = "vmkeep_"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Numbered:
-    """What Airflow's log names by a number, as its database has it now."""
+    """The things that Airflow's log names by a number, as its database has them now."""
 
     assets: Mapping[str, str]
     """Name by number."""

@@ -55,31 +55,31 @@ class Segment:
     """As in the metadata, without flags: ``striped`` (one area: linear), ``mirror``, ``raid1``, ``raid5_ls``, ``thin``,
     ``thin-pool``, ``snapshot``, ``cache``, ``writecache``, ``vdo``, ``error``, ``zero`` …"""
     kind_flags: tuple[str, ...] = ()
-    """What follows the kind after a plus sign; who does not know a flag must not use the segment."""
+    """The words after the kind and a plus sign; whoever does not know a flag must not use the segment."""
     areas: tuple[Area, ...] = ()
     """Stripes, images of a mirror, or data of a RAID; the order is that of the metadata."""
     metadata_areas: tuple[Area, ...] = ()
-    """Of a RAID, the metadata volume of each data area; else empty."""
+    """The metadata volume of each data area of a RAID; else empty."""
     stripe_size: int = 0
     """Bytes of each stripe before the next area has its turn; 0: there is one area only."""
     region_size: int = 0
     pool: str = ""
-    """Of ``thin`` its pool, of ``thin-pool`` and pools of caches the logical volume with the data."""
+    """The pool of a ``thin``; the logical volume with the data of a ``thin-pool`` or a pool of a cache."""
     metadata: str = ""
-    """Of pools, the logical volume with their metadata."""
+    """The logical volume with the metadata of a pool."""
     device_id: int | None = None
-    """Of ``thin``, its number in the pool."""
+    """The number of a ``thin`` in its pool."""
     transaction_id: int | None = None
     chunk_size: int = 0
     origin: str = ""
-    """Of ``snapshot``, ``cache`` and ``writecache``, the logical volume below; of ``thin`` the one that it was a
+    """The logical volume below a ``snapshot``, ``cache`` or ``writecache``; for a ``thin`` the one that it was a
     snapshot of."""
     external_origin: str = ""
-    """Of ``thin``, the logical volume outside the pool that has the blocks which were never written."""
+    """The logical volume outside the pool that has the blocks of a ``thin`` which were never written."""
     cow_store: str = ""
-    """Of ``snapshot``, the logical volume with the blocks that were copied."""
+    """The logical volume with the blocks that a ``snapshot`` has copied."""
     merging_store: str = ""
-    """Of ``snapshot``, the same, while the origin is being taken back to the snapshot."""
+    """The same, while the origin is being taken back to the ``snapshot``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,7 +174,7 @@ class LvmState:
     """Each volume group, as the text with the highest sequence number describes it. Names may occur twice."""
     unread: tuple[Unread, ...] = ()
     problems: tuple[Finding, ...] = ()
-    """What is wrong with labels; :func:`vmkeep.guest.lvm.check` passes it on."""
+    """The faults of labels; :func:`vmkeep.guest.lvm.check` passes them on."""
     raids: tuple[PartitionPlace, ...] = ()
     """Members of software RAIDs that are no mirrors, below which nothing is looked for."""
     encrypted: tuple[PartitionPlace, ...] = ()
@@ -302,7 +302,7 @@ class DiskNotInBackup:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GroupRecord:
-    """What is kept of a volume group, so that a later restore point can be compared with it."""
+    """The facts that are kept of a volume group, so that a later restore point can be compared with it."""
 
     uuid: str
     name: str

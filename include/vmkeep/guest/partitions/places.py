@@ -33,7 +33,7 @@ class PartitionPlace:
     size: int
     """Its size in bytes, within the disk."""
     type: str = ""
-    """Of MBR two hexadecimal digits, of GPT the GUID in small letters; empty: the whole disk."""
+    """Two hexadecimal digits for MBR, the GUID in small letters for GPT; empty: the whole disk."""
     label: str = ""
     """The name that GPT gives it."""
 

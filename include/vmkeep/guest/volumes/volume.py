@@ -78,7 +78,7 @@ class Volumes:
 
     listed: tuple[Volume, ...]
     lvm: LvmState
-    """What LVM has on the disks."""
+    """The parts of LVM on the disks."""
 
     def __iter__(self) -> Iterator[Volume]:
         """Yield the volumes in order."""

@@ -28,7 +28,7 @@ _MOST_PARTS = 100_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IndexedVolume:
-    """What an index holds of one volume."""
+    """The part of an index that one volume has."""
 
     name: str
     kind: str

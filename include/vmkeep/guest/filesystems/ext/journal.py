@@ -77,7 +77,7 @@ class _Transaction:
     copies: list[tuple[_Tag, int]] = field(default_factory=list)
     revoked: list[int] = field(default_factory=list)
     sum: int = 0xFFFFFFFF
-    """Of all descriptor and data blocks so far, for checksums of version 1."""
+    """Checksum of all descriptor and data blocks so far, for checksums of version 1."""
 
 
 def read_journal(read: Callable[[int], bytes], *, block_size: int, blocks: int) -> Replay:

@@ -46,7 +46,7 @@ class JournalSuper:
     """Block of the first transaction; 0: the journal is empty."""
     features: int
     seed: int
-    """Of all checksums: that of the journal's UUID."""
+    """The checksum of the journal's UUID, with which all others begin."""
     has_sums: bool
     """A commit block may have the checksum of its transaction's blocks: version 1, which has no others."""
 
