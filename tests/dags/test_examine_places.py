@@ -50,7 +50,7 @@ def told(monkeypatch):
 
 def examine() -> tuple[dict[str, list[str]], str]:
     left: dict[str, Any] = {}
-    ti = SimpleNamespace(xcom_push=lambda key, value: left.update({key: value}))
+    ti = SimpleNamespace(dag_id="missed_backups", xcom_push=lambda key, value: left.update({key: value}))
     try:
         ExaminePlacesOperator(task_id="examine_places").execute({"ti": ti})
     except AirflowFailException as error:

@@ -146,6 +146,7 @@ def test_events_start_a_check_of_their_points_alone(repository, guest_disks):
     nothing = Run("elsewhere/20200101T000000Z-1")
     with pytest.raises(AirflowSkipException):
         nothing.do(PlanGuestChecksOperator(task_id="plan"))
+    nothing.states["check"] = "skipped"  # as Airflow leaves a task that was not expanded
     assert nothing.do(TellGuestChecksOperator(task_id="tell")) == {"skipped": True}
     assert nothing.close() == {"skipped": True}
 

@@ -99,9 +99,10 @@ def test_a_report_leaves_out_what_is_zero_and_gives_sizes_in_units():
 
 def test_a_prune_without_room_to_rewrite_keeps_what_it_did_and_is_no_success(location, monkeypatch):
     from vmkeep.maintenance import prune
+    from vmkeep.maintenance.packsweep import Swept
     from vmkeep.maintenance.rewrite import Rewritten
 
-    monkeypatch.setattr(prune, "_rewrite", lambda *_args: Rewritten(no_room="no space left"))
+    monkeypatch.setattr(prune, "_rewrite_and_sweep", lambda *_args: (Rewritten(no_room="no space left"), Swept()))
     results = {}
     context = {"ti": SimpleNamespace(dag_id="d", xcom_push=lambda key, value: results.update({key: value}))}
 

@@ -105,6 +105,8 @@ def test_after_a_plan_alone_every_later_task_is_skipped():
     task = ApproveRestoreOperator(task_id="approve", plan=to_plain(plan), on_conflict="overwrite")
 
     with pytest.raises(AirflowSkipException, match="only the plan for VM app01 was asked for"):
-        task.execute({"ti": SimpleNamespace(xcom_push=lambda key, value: told.update({key: value}))})
+        task.execute(
+            {"ti": SimpleNamespace(dag_id="vm_restore", xcom_push=lambda key, value: told.update({key: value}))}
+        )
 
     assert told["return_value"]["dry_run"] is True, "so that close_run sees that nothing was marked by hand"

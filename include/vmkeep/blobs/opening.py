@@ -110,6 +110,8 @@ def create_store(location: str, *, credentials: AwsCredentials | None = None) ->
     folder = local_folder(location)
     if _is_folder(folder) is False:
         raise RepositoryError(f"{folder}: is not a folder")
+    if folder.is_symlink() and not folder.exists():
+        raise RepositoryError(f"{folder}: is a link to a folder that is not there; create that or mount it first")
     if not _is_folder(folder.parent):
         raise RepositoryError(f"{folder.parent}: no such folder; create it or mount it first")
     store = LocalStore(folder)

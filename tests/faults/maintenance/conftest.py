@@ -8,12 +8,12 @@ from vmkeep.blobs import parallel
 class Asked:
     """A call that is made when its result is asked for."""
 
-    def __init__(self, call, item):
+    def __init__(self, call, *items):
         self._call = call
-        self._item = item
+        self._items = items
 
     def result(self):
-        return self._call(self._item)
+        return self._call(*self._items)
 
     def cancel(self):
         """Need nothing, because it has not begun."""
@@ -31,8 +31,8 @@ class OneThread:
     def __exit__(self, *_error):
         pass
 
-    def submit(self, call, item):
-        return Asked(call, item)
+    def submit(self, call, *items):
+        return Asked(call, *items)
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -26,7 +26,7 @@ def test_a_vm_without_any_restore_point_is_named_as_never_proved(connections, tm
         "name: nightly\nselection: name:app01\nwindow: {start: '22:00', end: '06:00', time_zone: UTC}\n"
         "verification: {digests: always, proved_within: 30d}\n"
     )
-    context = {"ti": SimpleNamespace(dag_id="missed_backups", run_id="by_hand", xcom_push=lambda **_told: None)}
+    context = {"ti": SimpleNamespace(dag_id="missed_backups", run_id="by_hand", xcom_push=lambda *_told, **_more: None)}
 
     with pytest.raises(AirflowFailException, match="policy nightly: 1 VM not proved in time: app01: never proved"):
         FindUnprovedOperator(task_id="find_unproved").execute(context)
