@@ -8,7 +8,7 @@ server for a mark by hand. It looks at every task, and turns the run red.
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -190,11 +190,13 @@ def _gone(dag_run: DagRun, there: Collection[tuple[str, int]], session: Session)
     asked = select(TaskMap.task_id, TaskMap.length).filter_by(dag_id=dag_run.dag_id, run_id=dag_run.run_id)
     lengths = {each.task_id: each.length for each in session.execute(asked)}
     for task in dag_of(dag_run).tasks:
-        sources = task.iter_mapped_dependencies() if task.is_mapped else ()
-        length = max((lengths.get(source.task_id, 0) for source in sources), default=0)
-        is_expanded = bool(length) and (task.task_id, -1) not in there
-        wanted = range(length) if is_expanded else (-1,)
-        yield from (_name(task.task_id, index) for index in wanted if (task.task_id, index) not in there)
+        indexes = {index for task_id, index in there if task_id == task.task_id}
+        wanted: Iterable[int] = (-1,)
+        if task.is_mapped and -1 not in indexes:
+            known = [lengths[source.task_id] for source in task.iter_mapped_dependencies() if source.task_id in lengths]
+            # A list that stands in the DAG file has no length in the database.
+            wanted = range(max(known or [max(indexes, default=0) + 1]))
+        yield from (_name(task.task_id, index) for index in wanted if index not in indexes)
 
 
 def _name(task_id: str, map_index: int) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from urllib.parse import quote
 
 import pytest
 
@@ -47,11 +48,15 @@ def window(api, site) -> Iterator[str]:
         eventually(lambda: snapshot_waits(api, first), "a snapshot that waits for the pool")
         switch(site, moref, on=False)
     try:
-        assert api.wait(WINDOW, run, seconds=HANG) == "success"
+        assert api.wait(WINDOW, run, seconds=HANG) == "success", note_of(api, WINDOW, run)
     finally:
         switch(site, moref, on=True)
     yield run
     api.call("PATCH", f"/api/v2/dags/{WINDOW}", {"is_paused": True})
+
+
+def note_of(api: WatchedApi, dag_id: str, run: str) -> str:
+    return str(api.call("GET", f"/api/v2/dags/{dag_id}/dagRuns/{quote(run)}")["note"])
 
 
 @contextmanager
