@@ -45,7 +45,8 @@ def require_own_key(repository: Repository, name: str) -> None:
     """Return if the key of a name holds no points of another machine.
 
     Two names can share a key, because the key of one may be spelled like the other. Rules and deletions count the
-    points of a key as those of one machine. Only the newest point that can be read is looked at.
+    points of a key as those of one machine. Only the newest point that can be read is looked at. An increment need
+    not ask: it continues a point of its own name, and that was stored under this key.
 
     :raises UsageError: the key holds points of another name.
     """

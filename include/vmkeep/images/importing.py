@@ -76,11 +76,12 @@ def import_images(
     if not paths:
         raise UsageError("no image is named")
     check_name(name)
-    require_own_key(repository, name)
     changed = tuple(extents) if extents is not None else None
     if changed is not None and len(changed) != len(paths):
         raise UsageError(f"{counted(len(paths), 'image')}, but extents for {len(changed)}")
     parent = find_parent(repository, name, since, given=any(e is not None for e in changed or ()))
+    if parent is None:  # else the key holds a point of this name already, and a listing and a reading are saved
+        require_own_key(repository, name)
     run = f"{image_key(name)}-{secrets.token_hex(8)}"
     with ExitStack() as stack:
         foreign = stack.enter_context(open_foreign(paths, form))

@@ -112,6 +112,8 @@ def test_a_machine_whose_key_holds_points_of_another_one_is_refused(repository, 
 
     with pytest.raises(UsageError, match=f"'{names[1]}'.*image-web-f40fa031.*'{names[0]}'.*choose another name"):
         import_images(repository, [path], name=names[1])
+    with pytest.raises(UsageError, match=f"is a point of '{names[0]}', and not of images named '{names[1]}'"):
+        import_images(repository, [path], name=names[1], extents=[()], since=first.ref)
 
     assert list(repository.point_refs()) == [first.ref]
     import_images(repository, [path], name=names[0])
