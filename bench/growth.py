@@ -30,6 +30,7 @@ from vmkeep.images import importing
 from vmkeep.model.extents import Extent
 from vmkeep.model.point import RestorePoint
 from vmkeep.repository import Repository, create_repository, open_repository, point_id
+from vmkeep.repository.notes.leases import Lease
 
 _TIMES: Final = (1, 4, 16)
 _CAPACITY: Final = 4 << 20
@@ -122,7 +123,8 @@ def store_change(
         if since is not None:
             request = replace(request, since=since, extents=([Extent(start, start + 4096)],))
         # A VM has no two points of one second, and a seal would read all that have its own.
-        with mock.patch.object(importing, "now", return_value=_FIRST + timedelta(minutes=number)):
+        at = mock.patch.object(importing, "now", return_value=_FIRST + timedelta(minutes=number))
+        with at, mock.patch.object(Lease, "_renew"):  # whose calls tell how long the machine took
             point = disk_images.import_images(repository, request, on_progress=lambda _event: None).point
         return Changed(point=point.ref, calls=calls(repository))
 
