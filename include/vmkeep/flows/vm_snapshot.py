@@ -8,12 +8,7 @@ from datetime import datetime
 from functools import partial
 from itertools import takewhile
 
-from vmkeep.errors import (
-    ConflictError,
-    NotFoundError,
-    SnapshotsInTheWayError,
-    VmKeepError,
-)
+from vmkeep.errors import ConflictError, NotFoundError, SnapshotsInTheWayError, VmKeepError
 from vmkeep.flows import guest_hooks, limits, liveness, suspension, vm_access
 from vmkeep.flows.backup_values import Preflight, SnapshotTaken
 from vmkeep.flows.changed_since import reached, require_as_planned
@@ -164,8 +159,11 @@ def _give_way(session: Session, repository: Repository, pre: Preflight, own: VmS
     """
     vm = _moref(pre)
     for other in takewhile(lambda each: each.moref != own.moref, snapshots.list_all(session, vm)):
-        if other.run and snapshot_run_is_alive(repository, other, now=own.created_at, has_ended=has_ended):
-            if not other.is_of_other(repository.id):
+        of_other = other.is_of_other(repository.id)
+        if not other.run or (other.run == own.run and not of_other):
+            continue  # its own second one: vSphere went on with a task that it had forgotten
+        if snapshot_run_is_alive(repository, other, now=own.created_at, has_ended=has_ended):
+            if not of_other:
                 vm_access.hand_over(session, repository, vm, other.run)
             raise ConflictError(
                 f"VM {pre.vm.name} is being backed up by run {other.run}, which began at the same time and took its "

@@ -23,13 +23,15 @@ from vmkeep.cli.main import cli
 from vmkeep.errors import AuthenticationError, ConflictError, GuestCommandError, StaleError, UsageError, VSphereError
 from vmkeep.flows import backup, guest_hooks, guest_thaws
 from vmkeep.flows.backup_values import BackupRequest, Preflight, SnapshotTaken
+from vmkeep.flows.connect import open_vsphere
 from vmkeep.flows.liveness import HasEnded, nobody_knows
 from vmkeep.model.guest import CommandsRun, GuestCommands, GuestLogin
 from vmkeep.model.job import to_json
 from vmkeep.model.point import BackupMode
 from vmkeep.model.site import Site
-from vmkeep.repository import open_repository
+from vmkeep.repository import open_repository, open_site_repository
 from vmkeep.repository.notes import runs
+from vmkeep.vsphere import snapshots
 from vmkeep.vsphere.tasks import wait_task
 from vmlab.testing import Lab
 
@@ -119,6 +121,37 @@ def test_of_two_backups_of_one_vm_that_begin_at_once_the_later_gives_way_and_the
         assert len(found["held_by"]) == 1, "the earlier one is still kept from Storage vMotion"
     finally:
         backup.remove_snapshot(site, other.vm.moref or "", other.request.run)
+    assert (lab.vm(VM)["snapshots"], lab.vm(VM)["held_by"]) == ([], [])
+
+
+@pytest.mark.parametrize("whose", ["its own", "a dead run's"])
+def test_a_backup_gives_way_to_no_snapshot_of_its_own_or_of_a_dead_run_that_appears_before_its_own(
+    site, guest, lab, whose
+):
+    """vSphere may still take a snapshot whose task it forgot, or whose caller died."""
+    run = new_run()
+    late = run if whose == "its own" else new_run()
+
+    def meanwhile(name: str) -> GuestLogin:
+        if not lab.vm(VM)["snapshots"]:
+            with open_site_repository(site) as repository, open_vsphere(site) as session:
+                if late != run:
+                    repository.run(late).store("owner", b"an Airflow")
+                snapshots.create(session, lab.vm(VM)["moref"], run=late, repository=repository.id, quiesce=False)
+        return logins(name)
+
+    commands = GuestCommands(freeze=FREEZE, thaw=THAW, login="guest_web")
+    pre = backup.preflight(site, BackupRequest(vm_selector=VM, run=run, guest=commands), logins=logins)
+    try:
+        taken = backup.take_snapshot(site, pre, logins=meanwhile, has_ended=lambda owner: owner == "an Airflow" or None)
+
+        with open_vsphere(site) as session:
+            found = snapshots.list_all(session, pre.vm.moref or "")
+        assert [each.run for each in found] == [late, run]
+        assert found[-1].moref == taken.snapshot
+    finally:
+        for each in {run, late}:
+            backup.remove_snapshot(site, pre.vm.moref or "", each)
     assert (lab.vm(VM)["snapshots"], lab.vm(VM)["held_by"]) == ([], [])
 
 
