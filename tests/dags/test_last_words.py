@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from types import SimpleNamespace
 
 import pytest
 from airflow.sdk.exceptions import AirflowFailException
 
+from vmkeep.flows.backup_values import BackupRequest, Preflight
+from vmkeep.model.job import to_plain
+from vmkeep.model.point import BackupMode, Quiesce, VmIdentity
 from vmkeep_airflow.operators.catalog import CatalogOperator
 from vmkeep_airflow.operators.close_run import CloseRunOperator
 from vmkeep_airflow.operators.copy_disk import CopyDiskOperator
@@ -75,6 +79,26 @@ def test_what_was_not_cleared_with_the_snapshot_is_found_and_what_was_cleared_is
     assert ended_already({"ti": Run(found, STEPS)}, used_by) == ["copy_disk", "catalog"]
     cleared = found | {"copy_disk_0": None, "copy_disk_1": None, "catalog": None}
     assert ended_already({"ti": Run(cleared, STEPS)}, used_by) == []
+
+
+def test_no_second_snapshot_is_taken_for_steps_that_were_not_cleared_with_it(monkeypatch):
+    """Nothing serves the vCenter's address, so that whoever goes on fails by that."""
+    vcenter = {"conn_type": "vsphere", "host": "127.0.0.1", "port": 1, "login": "me", "password": "x"}
+    monkeypatch.setenv("AIRFLOW_CONN_VC", json.dumps(vcenter))
+    monkeypatch.setenv("AIRFLOW_CONN_REPO", '{"conn_type": "vmkeep", "host": "/nowhere"}')
+    planned = Preflight(
+        request=BackupRequest(vm_selector="app01", run="r"), vm=VmIdentity(name="app01", key="k"), disks=(),
+        running=True, tracked=True, mode=BackupMode.SNAPSHOT_EXCL_MEM, quiesce=Quiesce.NONE, parent=None,
+    )  # fmt: skip
+    again = SnapshotOperator(
+        task_id="last", preflight=to_plain(planned), used_by=("plan_disks", "copy_disk"), vsphere_conn_id="vc",
+        repository_conn_id="repo",
+    )  # fmt: skip
+    run = Run(states(STEPS) | {"plan_disks": None}, STEPS, try_number=2)
+    run.max_tries = 3
+
+    with pytest.raises(AirflowFailException, match="no snapshot is taken, because task copy_disk was not cleared"):
+        again.execute({"ti": run})
 
 
 @pytest.mark.parametrize("task", STEPS)

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+from collections import defaultdict
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
+from airflow.sdk import BaseNotifier
 
 from vmkeep.policy import Notifications, NotifyWhen, default_folder, read_folder
-from vmkeep_airflow.missedwindows import Memory, WindowRuns, by_people, look, times_since, untold
+from vmkeep_airflow.assets import WINDOWS
+from vmkeep_airflow.missedwindows import KEY, Memory, WindowRuns, by_people, look, times_since, untold
+from vmkeep_airflow.operators.find_missed_windows import FindMissedWindowsOperator
 
 OPENS = datetime(2026, 11, 26, 22, tzinfo=UTC)
 LATER = OPENS + timedelta(minutes=10)
@@ -197,3 +203,76 @@ def test_a_moment_that_lies_ahead_or_is_none_silences_no_alarm_but_the_first(sit
 @pytest.mark.parametrize("left", [None, [], {"windows": 1, "told": "x"}])
 def test_a_memory_that_this_version_cannot_read_counts_as_none(left):
     assert Memory.from_plain(left) == Memory(windows={}, since={}, told={})
+
+
+class PowerCut(BaseException):
+    """The worker dies here: no handler of errors may tidy up after it."""
+
+
+class Cut(BaseNotifier):
+    """Way to people whose use is the last that a worker does."""
+
+    def notify(self, context: Any) -> None:
+        raise PowerCut
+
+
+class Heard(BaseNotifier):
+    """Way to people that works."""
+
+    def notify(self, context: Any) -> None:
+        TOLD.append(context["notice"]["text"])
+
+
+TOLD: list[str] = []
+
+
+class Task:
+    """Task instance in an Airflow that has the DAG of each window, and has made no run but the first one."""
+
+    dag_id, run_id, task_id, try_number, max_tries = "missed_windows", "scheduled__1", "find", 1, 0
+
+    def get_dag(self, dag_id):
+        return self
+
+    is_paused = False
+
+    def get_dr_count(self, *, dag_id, logical_dates, states):
+        return 0
+
+    def xcom_push(self, key, value):
+        pass
+
+
+class Kept(dict[str, Any]):
+    """State beside an asset, which outlives each task."""
+
+    def set(self, key, value):
+        self[key] = value
+
+
+class Events(list[Any]):
+    """Events that a task emits for an asset."""
+
+    def add(self, asset, extra):
+        self.append((asset, extra))
+
+
+def test_a_window_is_told_again_by_the_next_try_if_the_worker_died_while_it_told_people(site, tmp_path, monkeypatch):
+    monkeypatch.setenv("AIRFLOW__VMKEEP__POLICIES", str(tmp_path))
+    site.write(more="notifications: {notifiers: [pager]}\n")  # its last window is at most a day ago
+    site.look(Airflow(nightly=True), OPENS)
+    known_long = {"nightly": "2020-01-01T00:00:00+00:00"}
+    kept = Kept({KEY: Memory(windows=site.memory.windows, since=known_long, told={}).to_plain()})
+
+    def find(way: type[BaseNotifier]) -> dict[str, Any]:
+        pager = {"class": f"{way.__module__}.{way.__qualname__}"}
+        monkeypatch.setenv("AIRFLOW__VMKEEP__NOTIFIERS", json.dumps({"pager": pager}))
+        context = {"ti": Task(), "asset_state_store": {WINDOWS: kept}, "outlet_events": defaultdict(Events)}
+        return FindMissedWindowsOperator(task_id="find").execute(context)
+
+    with pytest.raises(PowerCut):
+        find(Cut)
+    TOLD.clear()
+    assert list(find(Heard)) == ["nightly"]
+    assert len(TOLD) == 1
+    assert find(Heard) == {}, "it is told once"

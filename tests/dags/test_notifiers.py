@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from vmkeep.errors import PolicyError, UsageError
 from vmkeep.policy import Notifications, NotifyWhen
-from vmkeep_airflow.alarms import tell, tell_each, wishes_about
+from vmkeep_airflow.alarms import tell, tell_each, tell_in_tries, wishes_about
 from vmkeep_airflow.notices import Notice, NoticeKind
 from vmkeep_airflow.notifiers import known_notifiers, make_notifier
 from vmkeep_airflow.policies import require_sound_policies
@@ -121,6 +122,19 @@ def test_a_notifier_that_fails_keeps_no_other_one_from_telling_and_no_retry_tell
     assert list(tell_each([wish("broken")], NOTICE)) == [
         "not everybody was told of nightly: notifier broken: OSError: no route to chat"
     ]
+
+
+@pytest.mark.parametrize("retries", [0, 1, 3])
+def test_a_task_that_reaches_nobody_uses_each_of_its_tries_and_ends_well_in_the_last_one(known, retries):
+    known(broken=own(Broken))
+    for number in range(1, retries + 1):
+        with pytest.raises(AirflowException, match="no route to chat"):
+            tell_in_tries(SimpleNamespace(try_number=number, max_tries=retries), [wish("broken")], NOTICE)
+
+    to, why = tell_in_tries(SimpleNamespace(try_number=retries + 1, max_tries=retries), [wish("broken")], NOTICE)
+
+    assert to == ()
+    assert why == ["not everybody was told of nightly: notifier broken: OSError: no route to chat"]
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,13 @@ def test_the_snapshot_is_a_setup_and_its_removal_the_teardown(dag):
     assert "snapshot" in removal.upstream_task_ids
 
 
+def test_the_snapshot_knows_each_task_that_uses_it(dag):
+    snapshot, removal = dag.task_dict["snapshot"], dag.task_dict["remove_snapshot"]
+    after = {task.task_id for task in snapshot.get_flat_relatives(upstream=False)}
+    before = {task.task_id for task in removal.get_flat_relatives(upstream=True)}
+    assert set(snapshot.used_by) == after & before
+
+
 def test_the_run_is_closed_by_a_teardown_after_everything_else(dag):
     closing = dag.task_dict["close_run"]
     assert closing.is_teardown

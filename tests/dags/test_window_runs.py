@@ -21,6 +21,7 @@ from vmkeep.flows.windows import ElsewhereVm, LeftOutVm, PlannedVm, WindowPlan, 
 from vmkeep.model.guest import commands_from
 from vmkeep.model.job import from_plain, to_plain
 from vmkeep.policy import AtEnd, Due, read_file
+from vmkeep_airflow.causes import REASON
 from vmkeep_airflow.dagruns import DagRunId, start_dag_run
 from vmkeep_airflow.operators.ending import EndingOperator
 from vmkeep_airflow.operators.plan_window import PlanWindowOperator, opens
@@ -316,6 +317,21 @@ def test_a_step_that_runs_when_its_end_comes_is_cancelled_and_one_that_comes_lat
     for end in (now() + timedelta(seconds=0.2), now() - HOUR):
         with pytest.raises(AirflowFailException, match="when its policy's window closed: nothing is sealed"):
             Step(task_id="step", stop_at=end.isoformat()).execute({})
+
+
+@pytest.mark.parametrize("late", [timedelta(seconds=-0.2), HOUR], ids=["while it works", "before it begins"])
+def test_a_step_that_its_end_has_stopped_leaves_the_reason_for_the_note_of_its_run(late):
+    left: dict[str, object] = {}
+    ti = SimpleNamespace(
+        dag_id="vm_backup",
+        task_id="step",
+        try_number=1,
+        max_tries=3,
+        xcom_push=lambda key, value: left.update({key: value}),
+    )
+    with pytest.raises(AirflowFailException):
+        Step(task_id="step", stop_at=(now() - late).isoformat()).execute({"ti": ti})
+    assert str(left[REASON]).startswith("stopped, because the run was to end at ")
 
 
 class WaitingStep(EndingOperator):

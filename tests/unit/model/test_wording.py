@@ -34,6 +34,14 @@ def test_sizes_are_binary_and_exact_where_two_could_look_alike(count, text):
     assert text.startswith(size(count))
 
 
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [(1023, "1023 B"), (1024, "1.0 KiB"), (1 << 50, "1.0 PiB"), (3 << 49, "1.5 PiB"), (1 << 62, "4096.0 PiB")],
+)
+def test_a_size_is_in_the_largest_unit_that_it_fills(count, text):
+    assert size(count) == text
+
+
 def test_only_vms_of_one_name_have_their_marks_beside_it():
     assert told_apart({"vm-1": "twin", "vm-2": "twin", "vm-3": "web"}) == {
         "vm-1": "twin (vm-1)", "vm-2": "twin (vm-2)", "vm-3": "web",

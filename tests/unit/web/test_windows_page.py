@@ -247,6 +247,12 @@ def test_each_count_of_a_window_leads_to_the_backups_behind_it(changes):
         assert '<details class="backups" id="w0" open>' in render("windows.html", FRAME, page=page)
 
 
+@pytest.mark.parametrize(("ended", "late", "label"), [(4, 0, "in time"), (4.01, 1, "ran over")])
+def test_a_backup_that_ends_the_moment_its_window_closes_is_in_time(ended, late, label):
+    row = row_of(window(backup(ended=ended)))
+    assert (row.late, row.label, row.over != "") == (late, label, bool(late))
+
+
 def test_all_backups_of_a_count_can_be_reached_page_by_page():
     seen = window(*(backup(f"v{n:03}", ended=5) for n in range(120)))
     row = windows_page([seen], [], DAY, now=NOW, listed=SECOND_OF_TWO).rows[0]
