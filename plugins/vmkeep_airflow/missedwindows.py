@@ -14,10 +14,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from vmkeep.model.point import stamp_of
-from vmkeep.policy import Notifications, Policy, PolicyFile, Window
-
-GRACE: Final = timedelta(minutes=5)
-"""Time that Airflow has to make the run of a window."""
+from vmkeep.policy import OPENS_WITHIN, Notifications, Policy, PolicyFile, Window
 
 _WEEKS: Final = timedelta(weeks=5)
 """Time before a look in which the windows of a policy are compared with those that it had by its earlier times."""
@@ -43,7 +40,7 @@ class Missed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WindowRuns:
+class WindowDags:
     """Answers of Airflow about the DAGs of windows, each by the name of a policy."""
 
     is_on: Callable[[str], bool | None]
@@ -77,7 +74,7 @@ class Memory:
         return {"windows": dict(self.windows), "since": dict(self.since), "told": dict(self.told)}
 
 
-def look(files: Sequence[PolicyFile], earlier: Memory, runs: WindowRuns, at: datetime) -> tuple[list[Missed], Memory]:
+def look(files: Sequence[PolicyFile], earlier: Memory, dags: WindowDags, at: datetime) -> tuple[list[Missed], Memory]:
     """Return the windows of which people have to be told, and the memory for the case that all of them are told."""
     windows, since, told = {}, {}, {}
     missed: list[Missed] = []
@@ -91,7 +88,7 @@ def look(files: Sequence[PolicyFile], earlier: Memory, runs: WindowRuns, at: dat
             is_same = name in earlier.windows and _opens_as_before(earlier.windows[name], read.policy.window, at)
             first = _moment_before(at, earlier.since.get(name)) if is_same else at
             since[name] = first.isoformat()
-            found = _judged(read.policy, runs, since=first, at=at)
+            found = _judged(read.policy, dags, since=first, at=at)
             if found is not None and found.window == _NEVER_ON and read.is_example:
                 found = None  # nobody waits for the windows of the example that comes with vmkeep
         if found is not None:
@@ -173,15 +170,15 @@ def _faulty(name: str) -> Missed:
     return Missed(policy=name, window=_FAULTS, why=why, wish=None)
 
 
-def _judged(policy: Policy, runs: WindowRuns, *, since: datetime, at: datetime) -> Missed | None:
+def _judged(policy: Policy, dags: WindowDags, *, since: datetime, at: datetime) -> Missed | None:
     """Return a policy's last window, if it did not open."""
-    opening = policy.window.last_opening(at - GRACE)
+    opening = policy.window.last_opening(at - OPENS_WITHIN)
     if opening is None or opening.opens_at < since:
         return None
-    made = runs.has_run(policy.name, opening.opens_at)
-    if made and not runs.waits(policy.name, opening.opens_at):
+    made = dags.has_run(policy.name, opening.opens_at)
+    if made and not dags.waits(policy.name, opening.opens_at):
         return None
-    is_on = runs.is_on(policy.name)
+    is_on = dags.is_on(policy.name)
     window = stamp_of(opening.opens_at)
     if is_on is None:
         why = "Airflow does not have its DAG: look for import errors, and at the DAG processor"
@@ -189,7 +186,7 @@ def _judged(policy: Policy, runs: WindowRuns, *, since: datetime, at: datetime) 
         why = "its run waits in the queue: an earlier window is still at work, or the scheduler does not begin runs"
     elif is_on:
         why = "its DAG is switched on, and Airflow made no run: look at the scheduler and the DAG processor"
-    elif runs.has_run(policy.name, None):
+    elif dags.has_run(policy.name, None):
         why = "its DAG is switched off: switch it on, and the window is caught up"
     else:
         window, why = _NEVER_ON, "its DAG was never switched on: switch it on, or remove the policy file"

@@ -14,7 +14,7 @@ from airflow.sdk import BaseNotifier
 
 from vmkeep.policy import Notifications, NotifyWhen, default_folder, read_folder
 from vmkeep_airflow.assets import WINDOWS
-from vmkeep_airflow.missedwindows import KEY, Memory, WindowRuns, by_people, look, times_since, untold
+from vmkeep_airflow.missedwindows import KEY, Memory, WindowDags, by_people, look, times_since, untold
 from vmkeep_airflow.operators.find_missed_windows import FindMissedWindowsOperator
 
 OPENS = datetime(2026, 11, 26, 22, tzinfo=UTC)
@@ -33,8 +33,8 @@ class Airflow:
         self.queued: set[tuple[str, datetime]] = set()
 
     @property
-    def runs(self) -> WindowRuns:
-        return WindowRuns(is_on=self.is_on.get, has_run=self._has_run, waits=lambda *asked: asked in self.queued)
+    def dags(self) -> WindowDags:
+        return WindowDags(is_on=self.is_on.get, has_run=self._has_run, waits=lambda *asked: asked in self.queued)
 
     def _has_run(self, policy: str, opens_at: datetime | None) -> bool:
         return any(name == policy and opens_at in (None, at) for name, at in self.made)
@@ -55,7 +55,7 @@ def site(tmp_path):
             return read_folder(tmp_path)
 
         def look(self, airflow: Airflow, at: datetime) -> list[str]:
-            missed, memory = look(read_folder(tmp_path), self.memory, airflow.runs, at)
+            missed, memory = look(read_folder(tmp_path), self.memory, airflow.dags, at)
             self.memory = Memory.from_plain(memory.to_plain())
             self.missed = missed
             return [f"{each.policy}: {each.why}" for each in missed]

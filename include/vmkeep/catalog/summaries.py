@@ -23,8 +23,6 @@ from vmkeep.catalog.overview_values import BadPoint, VmSummary
 from vmkeep.catalog.schema import INDEXES_TIMES, FactRow, PointRow, SummedRepositoryRow, SummedVmRow
 from vmkeep.catalog.statements import AT_ONCE, is_of_vm, parted
 
-_BY_TIME: Final = (INDEXES_TIMES,)
-"""Kinds of databases that can tell the last points of all VMs."""
 _LAST: Final = 4
 """Points for each VM that are looked at, the last of a repository first, to find the newest of most VMs."""
 _BAD_BY: Final[tuple[tuple[Any, ColumnElement[bool]], ...]] = (
@@ -105,7 +103,7 @@ def last_points(session: Session, repository: str, vms: int) -> tuple[dict[str, 
 
     :returns: the times, and the end of the range: a VM without a time has no newer point; ``None``: no point at all.
     """
-    if session.get_bind().dialect.name not in _BY_TIME:
+    if session.get_bind().dialect.name != INDEXES_TIMES:
         return {}, math.inf
     fact, most = FactRow, max(1, _LAST * vms)
     by_time = select(fact.vm_key, fact.at).where(fact.repository == repository).order_by(fact.at.desc())

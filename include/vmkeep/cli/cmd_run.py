@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, TypeVar
 
 import click
@@ -26,10 +26,7 @@ _FIRST_TO_GO = ("host", "DAG", "left")
 """Columns that a narrow terminal does without, in this order."""
 _BAD = ("bad", "warn")
 _NOT_TOLD = ("empty", "late", "overdue")
-"""States that are no alarm: backups may be let finish after the end of a window, and a policy may take no VM.
-"""
-_GRACE = timedelta(minutes=5)
-"""Time that Airflow has to make the run of a window."""
+"""States that are no alarm: backups may be let finish after the end of a window, and a policy may take no VM."""
 _OPTIONS = (
     option(
         "--airflow-url", section=Section.WHERE, setting=settings.AIRFLOW_URL, metavar="URL",
@@ -187,7 +184,9 @@ def _key(row: dict[str, Any]) -> tuple[str, str, str]:
 
 def _is_young(row: dict[str, Any]) -> bool:
     """Return whether a window opened just now, so that Airflow may still be making its run."""
-    return not row["run_id"] and datetime.fromisoformat(row["opens"]["iso"]) > now() - _GRACE
+    from vmkeep.policy import OPENS_WITHIN
+
+    return not row["run_id"] and datetime.fromisoformat(row["opens"]["iso"]) > now() - OPENS_WITHIN
 
 
 def _rows(each: dict[str, Any]) -> Iterator[tuple[str, ...]]:

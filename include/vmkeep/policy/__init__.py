@@ -29,9 +29,10 @@ from vmkeep.policy.values import (
     QuiesceWish,
 )
 from vmkeep.policy.verification import BootRules, MalwareScan, Verification, early_by
-from vmkeep.policy.window import Blackout, Due, Opening, Weekday, Window
+from vmkeep.policy.window import OPENS_WITHIN, Blackout, Due, Opening, Weekday, Window
 
 __all__ = [
+    "OPENS_WITHIN",
     "AtEnd",
     "Blackout",
     "BootRules",

@@ -22,6 +22,8 @@ from typing import Any
 from vmkeep.model.point import stamp_of
 from vmkeep.retention import parse_zone
 
+OPENS_WITHIN = timedelta(minutes=5)
+"""Time after its opening in which a scheduler may still make the run of a window, so that no alarm is due."""
 _DAY = timedelta(days=1)
 _FURTHEST = 366 * 5
 """Days to look ahead for an opening. They reach the next 29th of February, and end the search if there is none."""

@@ -48,15 +48,6 @@ def type_name(value: Any) -> str:
     return cast("str", type(value)._wsdlName)  # noqa: SLF001 - pyVmomi keeps it nowhere else
 
 
-def is_method(name: str) -> bool:
-    """Return whether vSphere's tables know a method of that WSDL name, e.g. ``CreateSnapshot_Task``."""
-    try:
-        _tables.GetWsdlMethod(_NAMESPACE, name)
-    except KeyError:
-        return False
-    return True
-
-
 def privileges_of(method: str) -> list[tuple[Any, str]]:
     """Return the privileges that a method needs, each with the type of the object on which vSphere checks it.
 

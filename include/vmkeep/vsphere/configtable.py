@@ -1,6 +1,7 @@
-"""A table with a rule for each member of a saved VirtualMachineConfigInfo: how a new VM gets it, or why not.
+"""Tables of members of a saved VirtualMachineConfigInfo: those that are copied as they are, and those that are lost.
 
-Every member that pyVmomi knows stands here exactly once. A test fails if a new pyVmomi brings a member without a rule.
+The other members have rules of their own, or no new VM could have them. A test names each of these, with its reason,
+and fails if a new pyVmomi brings a member without a rule.
 """
 
 from __future__ import annotations
@@ -33,37 +34,6 @@ UNLESS_USUAL: Mapping[str, Any] = MappingProxyType(
     }
 )
 """Members that are copied only if they differ from this usual value, because an older host may not know the member."""
-
-BUILT = (
-    "name", "uuid", "instanceUuid", "locationId", "template", "files", "tools", "flags", "defaultPowerOps",
-    "hardware", "cpuAllocation", "memoryAllocation", "extraConfig", "cpuFeatureMask", "swapPlacement", "bootOptions",
-    "keyId", "changeTrackingEnabled", "numaInfo", "sgxInfo", "scheduledHardwareUpgradeInfo", "npivNodeWorldWideName",
-    "npivPortWorldWideName", "cpuAffinity", "memoryAffinity", "vAppConfig", "managedBy", "deviceSwap",
-)  # fmt: skip
-"""Members with a rule of their own in :mod:`vmkeep.vsphere.configspec`, in :mod:`vmkeep.vsphere.placedsettings`, or in
-the steps of a restore."""
-
-LEFT: Mapping[str, str] = MappingProxyType(
-    {
-        "changeVersion": "counts the changes of the old VM",
-        "modified": "the new VM has times of its own",
-        "createDate": "the new VM has times of its own",
-        "guestFullName": "vSphere has it from guestId",
-        "guestArchitecture": "vSphere has it from guestId",
-        "npivWorldWideNameType": "tells where the world wide names came from",
-        "npivDesiredNodeWwns": "only counts in an extension of world wide names",
-        "npivDesiredPortWwns": "only counts in an extension of world wide names",
-        "hotPlugMemoryLimit": "vSphere works it out",
-        "hotPlugMemoryIncrementSize": "vSphere works it out",
-        "datastoreUrl": "tells where the old VM's files were",
-        "initialOverhead": "vSphere works it out",
-        "vmxConfigChecksum": "of the old VM's .vmx file",
-        "vmxRuntimeConfig": "of the old VM's last run",
-        "vmStorageObjectId": "names an object of the old VM's datastore",
-        "swapStorageObjectId": "names an object of the old VM's datastore",
-    }
-)
-"""Members that are left out without a note, because no new VM could have them; each with its reason."""
 
 _Lost = tuple[str, Callable[[Any], object]]
 LOST: Mapping[str, _Lost] = MappingProxyType(

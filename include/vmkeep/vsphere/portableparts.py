@@ -124,37 +124,6 @@ def _label(device: Any) -> str:
     return label or f"{type_name(device)} {device.key}"
 
 
-TAKEN = (
-    "name", "version", "guestId", "alternateGuestName", "annotation", "firmware", "uuid", "hardware", "bootOptions",
-    "extraConfig", "cpuAllocation", "memoryAllocation",
-)  # fmt: skip
-"""Members that the description carries, or that have a rule of their own below."""
-PASSED_OVER: Mapping[str, str] = {
-    "instanceUuid": "vCenter's own id of the VM",
-    "locationId": "tells where the old VM's files were",
-    "files": "tells where the old VM's files were",
-    "tools": "settings of VMware Tools, which the new machine does not need",
-    "defaultPowerOps": "settings of vSphere's buttons",
-    "changeTrackingEnabled": "only backups of vSphere need it",
-    "swapPlacement": "says where vSphere's swap file goes",
-    "deviceSwap": "allows vSphere to change a controller",
-    "consolePreferences": "settings of vSphere's console",
-    "scheduledHardwareUpgradeInfo": "plans an upgrade of vSphere's hardware version",
-    "guestAutoLockEnabled": "a setting of vSphere's console",
-    "messageBusTunnelEnabled": "a channel of VMware Tools",
-    "npivTemporaryDisabled": "counts only with world wide names",
-    "npivOnNonRdmDisks": "counts only with world wide names",
-    "npivPortWorldWideName": "comes with the node's world wide name",
-    "maxMksConnections": "a setting of vSphere's console",
-    "vAssertsEnabled": "a debugging aid of vSphere",
-    "migrateEncryption": "a setting of vMotion",
-    "ftEncryptionMode": "a setting of fault tolerance",
-    "fixedPassthruHotPlugEnabled": "counts only with passthrough devices, which are named",
-    "vmxStatsCollectionEnabled": "statistics of vSphere",
-    "vmOpNotificationToAppEnabled": "messages of vSphere to the guest",
-    "vmOpNotificationTimeout": "messages of vSphere to the guest",
-}
-"""Members that are left out without a word, because they mean nothing outside vSphere; each with its reason."""
 _HOT_ADD = "the new machine's numbers are fixed while it runs: set hot-plug there if the guest relies on it"
 _CONFIDENTIAL = "the guest's memory is not encrypted there unless you set it up"
 _THERE = "set it on the new machine, if it is still needed"

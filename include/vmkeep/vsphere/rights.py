@@ -340,18 +340,6 @@ STEPS: Mapping[Purpose, tuple[Step, ...]] = {
     ),
 }  # fmt: skip
 
-SETTING_UP = Step(
-    name="make the role, and grant it",
-    calls=(
-        "AddAuthorizationRole",
-        "FetchUserPrivilegeOnEntities",
-        "RetrieveEntityPermissions",
-        "SetEntityPermissions",
-        "UpdateAuthorizationRole",
-    ),
-)
-"""No run does this, but the person who sets up the backup user."""
-
 _MAKE_THEIR_VM = (Purpose.RESTORE_NEW, Purpose.ATTACH)
 
 _OWNERS = {
@@ -391,11 +379,6 @@ def needed(purpose: Purpose, when: Iterable[When] = ()) -> Mapping[On, tuple[str
         if right.when in met:
             found.setdefault(right.on, []).append(right.privilege)
     return {on: tuple(names) for on, names in found.items()}
-
-
-def known_methods() -> frozenset[str]:
-    """Return the WSDL names of all methods that some step calls."""
-    return frozenset(name for steps in (*STEPS.values(), (SETTING_UP,)) for step in steps for name in step.calls)
 
 
 def _needs(step: Step) -> Iterator[tuple[On, str]]:

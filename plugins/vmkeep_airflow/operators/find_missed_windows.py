@@ -17,7 +17,7 @@ from vmkeep_airflow.alarms import tell_each
 from vmkeep_airflow.assets import ANNOUNCED, WINDOWS
 from vmkeep_airflow.dagruns import status_of
 from vmkeep_airflow.failures import leaving_reason
-from vmkeep_airflow.missedwindows import KEY, Memory, Missed, WindowRuns, by_people, look, untold
+from vmkeep_airflow.missedwindows import KEY, Memory, Missed, WindowDags, by_people, look, untold
 from vmkeep_airflow.notices import Notice, NoticeKind
 from vmkeep_airflow.policies import PREFIX, policy_files
 from vmkeep_airflow.states import PROBLEMS
@@ -44,12 +44,12 @@ class FindMissedWindowsOperator(BaseOperator):
         files = policy_files()
         store = context["asset_state_store"][WINDOWS]
         earlier = Memory.from_plain(store.get(KEY))
-        runs = WindowRuns(
+        dags = WindowDags(
             is_on=lambda policy: _is_on(ti, policy),
             has_run=lambda policy, opens_at: _has_run(ti, policy, opens_at),
             waits=lambda policy, opens_at: _has_run(ti, policy, opens_at, states=["queued"]),
         )
-        missed, memory = look(files, earlier, runs, now())
+        missed, memory = look(files, earlier, dags, now())
         everybody = [read.policy.notifications for read in files if read.policy is not None]
         why: list[str] = []
         for some, wishes in by_people(missed, everybody):

@@ -92,7 +92,7 @@ def take(engine, held, marks, proofs, step, made):
 def test_sums_tell_what_the_points_tell_whoever_wrote_them(history, by_time, last):
     """:param by_time: as in PostgreSQL, which tells the last points of all VMs; ``last`` of them for each VM."""
     with open_engine("sqlite://") as engine, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(reader, "_BY_TIME", ("sqlite",) if by_time else ())
+        patch.setattr(reader, "INDEXES_TIMES", "sqlite" if by_time else "postgresql")
         patch.setattr(reader, "_LAST", last)
         held, marks, proofs = Manifests(), {}, {}
         Catalog(engine).refresh(held)
@@ -168,9 +168,9 @@ def test_the_newest_point_is_never_taken_from_sums(tmp_path, is_gone):
         assert (told.ref, told.points) == ((point(1).ref, 1) if is_gone else (point(3).ref, 3))
 
 
-@pytest.mark.parametrize("by_time", [("sqlite",), ()], ids=["last-points", "each-vm"])
+@pytest.mark.parametrize("by_time", ["sqlite", "postgresql"], ids=["last-points", "each-vm"])
 def test_a_vm_that_was_not_backed_up_for_long_keeps_its_age_beside_busy_ones(tmp_path, monkeypatch, by_time):
-    monkeypatch.setattr(reader, "_BY_TIME", by_time)
+    monkeypatch.setattr(reader, "INDEXES_TIMES", by_time)
     with open_engine(f"sqlite:///{tmp_path}/catalog.db") as engine:
         idle = [point(1, "web01"), point(2, "web01"), point(2, "db01")]
         held = Manifests(*idle, *(point(number) for number in range(20, 45)))

@@ -9,6 +9,7 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import HealthCheck, given, settings
 
+from tests.stored_maps import page_digests
 from tests.unit.maintenance.conftest import BLOCK, AgingStore, block
 from vmkeep.errors import CorruptError
 from vmkeep.maintenance import reachability
@@ -48,7 +49,7 @@ def below(repository, root):
     """Return every digest below a root, and the root."""
     disk = repository.open_map(root)
     blocks = {digest for _, digest in disk.blocks()}
-    return {bytes.fromhex(root), *disk.page_digests(), *blocks} - {ZERO}
+    return {bytes.fromhex(root), *page_digests(disk), *blocks} - {ZERO}
 
 
 def places(repository):
@@ -137,11 +138,9 @@ def test_a_page_is_read_once_however_many_points_share_it(monkeypatch):
         reached.reach([root])
 
     assert len(read) == len(set(read))
-    assert set(read) == {digest for root in roots for digest in {bytes.fromhex(root), *page_digests(repository, root)}}
-
-
-def page_digests(repository, root):
-    return set(repository.open_map(root).page_digests())
+    assert set(read) == {
+        digest for root in roots for digest in {bytes.fromhex(root), *page_digests(repository.open_map(root))}
+    }
 
 
 @pytest.mark.parametrize("pages", [1, 3, 2048])

@@ -13,7 +13,7 @@ from pyVmomi import VmomiSupport
 from tests.unit.vsphere.conftest import saved_config
 from vmkeep.vsphere.api import serialize, vim
 from vmkeep.vsphere.configspec import HARDWARE, SpecOptions, Surroundings, build
-from vmkeep.vsphere.configtable import BUILT, COPIED, LEFT, LOST, UNLESS_USUAL
+from vmkeep.vsphere.configtable import COPIED, LOST, UNLESS_USUAL
 from vmkeep.vsphere.placedsettings import SETTINGS
 from vmkeep.vsphere.specdevices import DEFAULT, HANDLERS, KEPT, LEFT_OUT
 
@@ -21,6 +21,35 @@ VERSION = "vim.version.v9_1_0_0"
 DEVICE = vim.vm.device
 HERE = Surroundings(datastore="ds")
 OPTIONS = SpecOptions(name="new")
+BUILT = (
+    "name", "uuid", "instanceUuid", "locationId", "template", "files", "tools", "flags", "defaultPowerOps",
+    "hardware", "cpuAllocation", "memoryAllocation", "extraConfig", "cpuFeatureMask", "swapPlacement", "bootOptions",
+    "keyId", "changeTrackingEnabled", "numaInfo", "sgxInfo", "scheduledHardwareUpgradeInfo", "npivNodeWorldWideName",
+    "npivPortWorldWideName", "cpuAffinity", "memoryAffinity", "vAppConfig", "managedBy", "deviceSwap",
+)  # fmt: skip
+"""Members with a rule of their own in :mod:`vmkeep.vsphere.configspec`, in :mod:`vmkeep.vsphere.placedsettings`, or in
+the steps of a restore."""
+
+LEFT = {
+    "changeVersion": "counts the changes of the old VM",
+    "modified": "the new VM has times of its own",
+    "createDate": "the new VM has times of its own",
+    "guestFullName": "vSphere has it from guestId",
+    "guestArchitecture": "vSphere has it from guestId",
+    "npivWorldWideNameType": "tells where the world wide names came from",
+    "npivDesiredNodeWwns": "only counts in an extension of world wide names",
+    "npivDesiredPortWwns": "only counts in an extension of world wide names",
+    "hotPlugMemoryLimit": "vSphere works it out",
+    "hotPlugMemoryIncrementSize": "vSphere works it out",
+    "datastoreUrl": "tells where the old VM's files were",
+    "initialOverhead": "vSphere works it out",
+    "vmxConfigChecksum": "of the old VM's .vmx file",
+    "vmxRuntimeConfig": "of the old VM's last run",
+    "vmStorageObjectId": "names an object of the old VM's datastore",
+    "swapStorageObjectId": "names an object of the old VM's datastore",
+}
+"""Members that are left out without a note, because no new VM could have them; each with its reason."""
+
 WITHOUT_A_CHANGE = {"name", "files", "hardware", "extraConfig", "template", "changeTrackingEnabled"}
 """Built members that the sample sets already, or whose rule does not copy."""
 

@@ -11,7 +11,7 @@ import pytest
 from tests.fidelity.dimensions import DIMENSIONS
 from tests.fidelity.drafts import Draft
 from tests.unit.vsphere.conftest import DEVICE, default_devices, disk, flat, physical_rdm, saved_config
-from tests.unit.vsphere.test_config_members import kinds_below, members, some
+from tests.unit.vsphere.test_config_members import LEFT, kinds_below, members, some
 from vmkeep.model.disk import ControllerKind
 from vmkeep.model.point import (
     BackupKind,
@@ -26,12 +26,43 @@ from vmkeep.model.point import (
 from vmkeep.model.portable import Firmware, PortableCard
 from vmkeep.vsphere.api import type_name, vim
 from vmkeep.vsphere.cards import UNKNOWN
-from vmkeep.vsphere.configtable import LEFT, LOST
+from vmkeep.vsphere.configtable import LOST
 from vmkeep.vsphere.disks import disks_of
 from vmkeep.vsphere.portable import portable_machine
-from vmkeep.vsphere.portableparts import CARRIED, DEVICES, EVERYWHERE, MEMBERS, ONLY_OF_VSPHERE, PASSED_OVER, TAKEN
+from vmkeep.vsphere.portableparts import CARRIED, DEVICES, EVERYWHERE, MEMBERS, ONLY_OF_VSPHERE
 
 GIB = 1 << 30
+TAKEN = (
+    "name", "version", "guestId", "alternateGuestName", "annotation", "firmware", "uuid", "hardware", "bootOptions",
+    "extraConfig", "cpuAllocation", "memoryAllocation",
+)  # fmt: skip
+"""Members that the description carries, or that have a rule of their own."""
+PASSED_OVER = {
+    "instanceUuid": "vCenter's own id of the VM",
+    "locationId": "tells where the old VM's files were",
+    "files": "tells where the old VM's files were",
+    "tools": "settings of VMware Tools, which the new machine does not need",
+    "defaultPowerOps": "settings of vSphere's buttons",
+    "changeTrackingEnabled": "only backups of vSphere need it",
+    "swapPlacement": "says where vSphere's swap file goes",
+    "deviceSwap": "allows vSphere to change a controller",
+    "consolePreferences": "settings of vSphere's console",
+    "scheduledHardwareUpgradeInfo": "plans an upgrade of vSphere's hardware version",
+    "guestAutoLockEnabled": "a setting of vSphere's console",
+    "messageBusTunnelEnabled": "a channel of VMware Tools",
+    "npivTemporaryDisabled": "counts only with world wide names",
+    "npivOnNonRdmDisks": "counts only with world wide names",
+    "npivPortWorldWideName": "comes with the node's world wide name",
+    "maxMksConnections": "a setting of vSphere's console",
+    "vAssertsEnabled": "a debugging aid of vSphere",
+    "migrateEncryption": "a setting of vMotion",
+    "ftEncryptionMode": "a setting of fault tolerance",
+    "fixedPassthruHotPlugEnabled": "counts only with passthrough devices, which are named",
+    "vmxStatsCollectionEnabled": "statistics of vSphere",
+    "vmOpNotificationToAppEnabled": "messages of vSphere to the guest",
+    "vmOpNotificationTimeout": "messages of vSphere to the guest",
+}
+"""Members that are left out without a word, because they mean nothing outside vSphere; each with its reason."""
 
 
 def point_of(config: Any, **more: Any) -> RestorePoint:

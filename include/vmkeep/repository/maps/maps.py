@@ -245,18 +245,6 @@ class DiskMap:
         if end > begin:
             yield self.shape.extent(begin, end)
 
-    def page_digests(self) -> Iterator[bytes]:
-        """Yield the digest of every stored page except the root."""
-
-        def walk(digests: list[bytes], level: int) -> Iterator[bytes]:
-            yield from digests
-            if level > 1:
-                for page in self._fetch(digests, PAGE_SIZE).values():
-                    yield from walk([d for row in range(FAN_OUT) if (d := entry(page, row)) != ZERO], level - 1)
-
-        if self.top != ZERO and self.shape.levels:
-            yield from walk([self.top], self.shape.levels)
-
     def _page_at(self, digest: bytes, block: int) -> bytes:
         """Return the page that begins with a block. If it is lost, the error names the byte of the disk."""
         try:
