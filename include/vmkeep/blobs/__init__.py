@@ -13,6 +13,7 @@ from vmkeep.blobs.locking import LockMode, LockRule, Locks, Versions, delete_unl
 from vmkeep.blobs.naming import name_if_free
 from vmkeep.blobs.opening import create_store, open_store, open_uploads
 from vmkeep.blobs.parallel import abreast, together
+from vmkeep.blobs.reserve import LEAST_RESERVE, hold_reserve, reserve_of, spend_reserve
 from vmkeep.blobs.store import (
     RESERVE,
     TEMPORARY,
@@ -26,13 +27,13 @@ from vmkeep.blobs.store import (
     is_remote,
     is_there,
     remove_leftovers,
-    reserve_of,
     space_of,
     top_names,
 )
 from vmkeep.blobs.wrappers import Meter, VerbMeter, change_rate
 
 __all__ = [
+    "LEAST_RESERVE",
     "RESERVE",
     "TEMPORARY",
     "BlobInfo",
@@ -54,6 +55,7 @@ __all__ = [
     "create_store",
     "delete_unlocked",
     "hidden_in",
+    "hold_reserve",
     "is_remote",
     "is_there",
     "locks_of",
@@ -65,6 +67,7 @@ __all__ = [
     "require_creates",
     "reserve_of",
     "space_of",
+    "spend_reserve",
     "sync_folder",
     "together",
     "top_names",

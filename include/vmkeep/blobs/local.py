@@ -197,12 +197,20 @@ class LocalStore:
                     "the repository to another one (ext4, XFS, NFS, SMB, or FAT by the kernel's own driver)"
                 )
 
-    def hold_reserve(self, size: int) -> None:
-        """Hold room back; see :class:`~vmkeep.blobs.store.Reserve`."""
+    def reserved(self) -> int:
+        """Return how many bytes are held back; see :class:`~vmkeep.blobs.reserve.Reserve`."""
         path = self._root / RESERVE
-        with self._errors(RESERVE, size):
-            if not path.exists() or path.stat().st_size < size:
-                self._write(path, secrets.token_bytes(size), os.replace)
+        with self._errors(RESERVE), suppress(FileNotFoundError):
+            status = path.stat()
+            require_file(path, status)
+            return status.st_size
+        return 0
+
+    def hold_reserve(self, size: int) -> None:
+        """Hold room back."""
+        if self.reserved() < size:
+            with self._errors(RESERVE, size):
+                self._write(self._root / RESERVE, secrets.token_bytes(size), os.replace)
 
     def spend_reserve(self) -> int:
         """Free the space that is held back; return how many bytes that were."""

@@ -24,7 +24,7 @@ _KEY = re.compile(
 TEMPORARY = ".tmp"
 """Name of the folder for temporary files, in a store that is a folder."""
 RESERVE = ".reserve"
-"""Name of the file that holds room back, in a store that is a folder."""
+"""Name of the file that holds room back, in a store that is a folder; see :mod:`~vmkeep.blobs.reserve`."""
 _TEMPORARY_NAME = re.compile(r"[0-9a-f]{32}")
 
 
@@ -131,25 +131,6 @@ def remove_leftovers(store: BlobStore, *, left_for: timedelta) -> int:
     """
     remove = getattr(backend(store), "remove_leftovers", None)
     return 0 if remove is None else int(remove(left_for=left_for))
-
-
-class Reserve(Protocol):
-    """A store in a folder that can hold room back in a file, :data:`RESERVE`, for times when the disk is full."""
-
-    def hold_reserve(self, size: int) -> None:
-        """Hold back ``size`` bytes, unless as many are held back already.
-
-        :raises StoreFullError: there is no room for them.
-        """
-
-    def spend_reserve(self) -> int:
-        """Free the space that is held back; return how many bytes that were."""
-
-
-def reserve_of(store: BlobStore) -> Reserve | None:
-    """Return the store below all wrappers if it can hold room back; ``None``: it cannot."""
-    inner = backend(store)
-    return cast("Reserve", inner) if hasattr(inner, "hold_reserve") else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from vmkeep.blobs import LockMode, LockRule
+from vmkeep.blobs import LockMode, LockRule, hold_reserve
 from vmkeep.blobs import change_rate as change_store_rate
 from vmkeep.blobs.wrappers import parse_rates
 from vmkeep.clock import now
@@ -63,8 +63,6 @@ def create(
     :param passphrase: opens an encrypted repository; ``None``: the key of a key service opens it.
     :param lock: mode and days of the object locks that the store sets; ``None``: no locks.
     """
-    from vmkeep.maintenance import hold_reserve  # takes time to import, because maintenance loads numpy
-
     rule = LockRule(mode=LockMode(lock[0]), days=lock[1]) if lock else None
     if not encrypt:
         made = create_repository(location, block_size=block_size, compression=compression, lock=rule)

@@ -27,7 +27,6 @@ from vmkeep.maintenance.merge import MergePlan, MergeReport, execute_merge, plan
 from vmkeep.maintenance.plan import PrunePlan, plan_prune
 from vmkeep.maintenance.prune import PruneReport, execute
 from vmkeep.maintenance.repair import PointsRepair, repair_index, repair_points
-from vmkeep.maintenance.reserve import hold_reserve
 from vmkeep.maintenance.storetime import time_for_rules
 
 __all__ = [
@@ -48,7 +47,6 @@ __all__ = [
     "extend_locks",
     "find_hidden",
     "heal",
-    "hold_reserve",
     "merge_gathered",
     "needed_packs",
     "plan_deletion",

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from vmkeep.blobs import BlobStore, Meter, abreast, close_store, together
+from vmkeep.blobs import BlobStore, Meter, abreast, close_store, hold_reserve, together
 from vmkeep.errors import (
     BlobNotFoundError,
     CorruptError,
@@ -195,6 +195,7 @@ class Repository:
             raise
         except StoreError as error:
             raise RepositoryError(f"{self.location}: cannot be written to for run {run}: {error}") from error
+        hold_reserve(self.blobs)
         return self._open_writer(run, begun, None if alone else self._refresh)
 
     def open_mover(self, *, run: str, begun: str | None = None) -> BlockWriter:

@@ -9,7 +9,7 @@ from collections import Counter
 import pytest
 
 from tests.command_line import run_here
-from vmkeep.blobs import LockMode, LockRule, Space, open_store
+from vmkeep.blobs import LockMode, LockRule, Space, hold_reserve, open_store
 from vmkeep.errors import StoreError, UnfitError
 from vmkeep.flows.doctor import State, examine, repository_subject, stores
 from vmkeep.flows.rights import PURPOSES
@@ -23,7 +23,7 @@ from vmkeep.vsphere.rights import LOOKING
 def doctor(lab, tmp_path):
     """Run the doctor with settings for the lab and a new repository, some of them changed; return code and checks."""
     location = str(tmp_path / "repository")
-    create_repository(location)
+    hold_reserve(create_repository(location).blobs)
     usual = {
         "VMKEEP_VCENTER": f"{lab.host}:{lab.port}", "VMKEEP_USER": "backup@vsphere.local",
         "VMKEEP_PASSWORD": lab.password, "VMKEEP_THUMBPRINT": lab.thumbprint, "VMKEEP_CA_FILE": None,
@@ -212,7 +212,20 @@ def test_a_catalog_that_cannot_be_used_is_told_and_hides_nothing(tmp_path):
 
 
 def test_a_full_store_is_a_fault(tmp_path, monkeypatch):
-    create_repository(str(tmp_path / "repository"))
+    hold_reserve(create_repository(str(tmp_path / "repository")).blobs)
     monkeypatch.setattr(stores, "space_of", lambda _store: Space(free=0, capacity=1 << 40))
 
     assert examined(open_repository(str(tmp_path / "repository")))["free space"].state is State.FAULT
+
+
+def test_a_repository_that_holds_back_no_room_for_deletions_is_told_until_it_does(tmp_path):
+    def judged() -> list[State]:
+        subject = repository_subject("x", lambda: open_repository(str(tmp_path / "repository")), catalog=None)
+        return [check.state for check in examine([subject]).checks if check.name == "free space"]
+
+    made = create_repository(str(tmp_path / "repository"))
+    before = judged()
+    with made.open_writer(run="a backup"):
+        pass
+
+    assert before == [*judged(), State.WARNING]

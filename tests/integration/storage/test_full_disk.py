@@ -74,6 +74,11 @@ def fill(disk: Path, *, but: int) -> None:
         file.truncate((disk / "something else").stat().st_size - but * PAGE)
 
 
+def lose_reserve(vault: Vault) -> None:
+    """Leave the repository as a deletion leaves it that was killed while it used the room held back."""
+    assert reserve_of(vault.store).spend_reserve()
+
+
 def room(disk: Path) -> int:
     status = os.statvfs(disk)
     return status.f_bavail * status.f_frsize
@@ -121,6 +126,7 @@ def test_what_has_no_room_to_be_rewritten_is_told_and_stays(vault, disk):
 
 
 def test_a_prune_of_a_disk_that_is_full_to_the_last_byte_says_how_much_it_takes(vault, disk):
+    lose_reserve(vault)
     fill(disk, but=0)
     packs = vault.packs
 
@@ -282,6 +288,7 @@ def test_a_prune_that_can_do_nothing_puts_back_what_it_has_spent(vault, disk):
 
 @pytest.mark.parametrize("full", [False, True])
 def test_a_reserve_that_cannot_be_held_or_spent_keeps_no_prune_from_its_work(vault, disk, caplog, full):
+    lose_reserve(vault)
     reserve = disk / "repository" / RESERVE
     (reserve / "something").mkdir(parents=True)
     if full:
@@ -308,8 +315,22 @@ def test_a_deletion_on_a_full_disk_puts_back_what_it_has_spent(vault, disk, size
     assert store.spend_reserve() >= size
 
 
+def test_a_backup_puts_back_the_room_that_a_killed_deletion_spent_before_it_takes_any_itself(vault, disk):
+    ref = vault.back_up([block(200)])
+    fill(disk, but=0)
+    lose_reserve(vault)
+
+    with pytest.raises(StoreFullError):
+        vault.back_up([block(number) for number in range(300, 303)])
+
+    assert vault.prune(margins=LATER).packs_deleted == 0
+    delete_points(vault.open(), plan_deletion(vault.open(), [ref]))
+    assert ref not in vault.open().point_refs()
+
+
 def test_a_deletion_without_any_room_says_how_much_it_takes_and_deletes_nothing(vault, disk):
     ref = vault.back_up([block(200)])
+    lose_reserve(vault)
     fill(disk, but=0)
 
     with pytest.raises(StoreFullError, match=r"no space left for forgettings/.*to write down what it deletes.*room"):

@@ -179,12 +179,17 @@ class SftpStore:
                     with suppress(OSError, paramiko.SSHException, EOFError):
                         channel.remove(str(file))
 
+    def reserved(self) -> int:
+        """Return how many bytes are held back; see :class:`~vmkeep.blobs.reserve.Reserve`."""
+        with self._channel(RESERVE) as channel, suppress(FileNotFoundError):
+            return _held(channel.stat(str(self._root / RESERVE)))
+        return 0
+
     def hold_reserve(self, size: int) -> None:
-        """Hold room back; see :class:`~vmkeep.blobs.store.Reserve`."""
-        path = self._root / RESERVE
-        with self._channel(RESERVE, writing=size) as channel:
-            if not exists(channel, str(path)) or channel.stat(str(path)).st_size < size:
-                self._write(channel, path, secrets.token_bytes(size), _replace)
+        """Hold room back."""
+        if self.reserved() < size:
+            with self._channel(RESERVE, writing=size) as channel:
+                self._write(channel, self._root / RESERVE, secrets.token_bytes(size), _replace)
 
     def spend_reserve(self) -> int:
         """Free the space that is held back; return how many bytes that were."""
@@ -318,3 +323,8 @@ class SftpStore:
 
 def _replace(channel: Any, old: str, new: str) -> None:
     channel.posix_rename(old, new)
+
+
+def _held(found: Any) -> int:
+    """Return the bytes of a file that holds room back; 0 for a folder in its place, which holds none."""
+    return 0 if stat.S_ISDIR(found.st_mode) else int(found.st_size)

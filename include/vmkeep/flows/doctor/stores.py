@@ -7,12 +7,13 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Final
 
-from vmkeep.blobs import is_there, locks_of, require_creates, space_of
+from vmkeep.blobs import LEAST_RESERVE, is_there, locks_of, require_creates, reserve_of, space_of
 from vmkeep.clock import now
 from vmkeep.errors import VerificationError
 from vmkeep.flows.doctor import clocks, spaces
 from vmkeep.flows.doctor.examination import Answers, Subject
-from vmkeep.flows.doctor.values import Answer, fault, ok, unknown
+from vmkeep.flows.doctor.values import Answer, fault, ok, unknown, warning
+from vmkeep.model.wording import size
 from vmkeep.repository import Repository
 from vmkeep.repository.folders import PROBES
 
@@ -99,11 +100,20 @@ def _locks(repository: Repository) -> Answer:
     return ok(f"{asked}, and the store has kept one")
 
 
-def _space(repository: Repository) -> Answer:
+def _space(repository: Repository) -> list[Answer]:
     space = space_of(repository.blobs)
     if space is None:
-        return unknown("the store does not tell how much more it takes", "watch its size where it is paid for")
-    return spaces.judge(space.free, space.capacity, "the repository", least=1 << 30)
+        answer = unknown("the store does not tell how much more it takes", "watch its size where it is paid for")
+    else:
+        answer = spaces.judge(space.free, space.capacity, "the repository", least=1 << 30)
+    reserve = reserve_of(repository.blobs)
+    if reserve is None or (held := reserve.reserved()) >= LEAST_RESERVE:
+        return [answer]
+    told = (
+        f"only {size(held)} of {size(LEAST_RESERVE)} are held back for deletions, which have to write down what they "
+        "delete: on a full disk they may find no room for that"
+    )
+    return [answer, warning(told, "make room; the next backup or prune holds it back")]
 
 
 def _catalog(url: str) -> Answer:
