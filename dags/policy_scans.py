@@ -10,7 +10,7 @@ An edit of the file counts from the next time that Airflow reads its DAG files, 
 | **Started by** | each sealed and verified point of the policy; the end of each of its windows; or *Trigger* |
 | **Events** | those of `vmkeep_policy_points/NAME` and `vmkeep_window_ends/NAME` |
 | **Result** | a proof at each point: `vmkeep point show` and `vmkeep vm clean` tell it, a restore warns of a find |
-| **If it fails** | malware was found, or a part of a point could not be scanned; the log of the task `scan` names it |
+| **If it fails** | malware was found, or a point not scanned, or not all of it; see the logs of `scan` and `choose` |
 | **Safe to re-run** | yes |
 | **Needs** | ClamAV or YARA rules on the proxies: their variables `VMKEEP_CLAMAV` and `VMKEEP_YARA` name them |
 
@@ -83,7 +83,7 @@ for policy in scanning_policies():
             task_id="close_run",
             result_task_id="choose",
             may_skip_after=("choose",),
-            problems_of=("tell",),
+            problems_of=("choose", "tell"),
             retries=0,
             execution_timeout=timedelta(minutes=30),
         ).as_teardown(on_failure_fail_dagrun=True)

@@ -19,6 +19,7 @@ from vmkeep.policy import read_file
 from vmkeep.repository import create_repository, point_id
 from vmkeep_airflow.operators.choose_scans import ChooseScansOperator
 from vmkeep_airflow.operators.scan_point import ScanPointOperator
+from vmkeep_airflow.states import PROBLEMS
 
 # Airflow's loader of plugins uses a function that a library of its own has deprecated.
 pytestmark = pytest.mark.filterwarnings("default:GitWildMatchPattern:DeprecationWarning")
@@ -100,6 +101,37 @@ def test_a_person_names_points_and_vms():
             chosen(**wrong)
 
 
+def test_a_point_that_cannot_be_read_is_a_problem_of_the_run_and_keeps_no_other_from_its_scan(world, tmp_path):
+    repository, refs = world
+    for read_by in ({"selector": "name:web*"}, None):
+        path = Path(repository.location, "points", refs["web02"])
+        path.chmod(0o600)
+        path.write_bytes(b"no manifest")
+        pushed: list[Any] = []
+        policy = None if read_by else policy_of(tmp_path)
+        choose = ChooseScansOperator(task_id="choose", request=read_by, policy=policy)
+
+        assert [each["vm"] for each in choose.execute(context_of(pushed=pushed))] == ["web01"]
+
+        (line,) = dict(pushed)[PROBLEMS]
+        assert line.startswith(f"{refs['web02']} is not scanned, because it cannot be read")
+
+
+def test_a_run_of_which_no_point_can_be_read_says_so_and_is_no_success(world):
+    repository, refs = world
+    path = Path(repository.location, "points", refs["db"])
+    path.chmod(0o600)
+    path.write_bytes(b"no manifest")
+    pushed: list[Any] = []
+
+    with pytest.raises(AirflowSkipException, match="no point that can be scanned"):
+        ChooseScansOperator(task_id="choose", request={"selector": "name:db"}).execute(context_of(pushed=pushed))
+
+    assert "is not scanned" in dict(pushed)[PROBLEMS][0]
+    closed = DagBag(str(ROOT / "dags/malware_scan.py")).dags["malware_scan"].get_task("close_run")
+    assert ([*closed.problems_of], [*closed.may_skip_after]) == (["choose"], ["choose"])
+
+
 def test_a_find_fails_the_task_for_good_and_stays_with_the_point(world):
     repository, refs = world
     operator = ScanPointOperator(task_id="scan", scan={"point": refs["web01"], "vm": "web01"}, rule="all")
@@ -137,6 +169,7 @@ def test_only_a_policy_that_asks_for_scans_has_a_dag_for_them(tmp_path, monkeypa
     names = [asset.name for asset in bag.dags["policy_scans_nightly"].timetable.asset_condition.objects]
     assert names == ["vmkeep_policy_points/nightly", "vmkeep_window_ends/nightly"], "no other policy starts a run"
     (made,) = bag.dags.values()
+    assert "choose" in made.get_task("close_run").problems_of
     assert all(f"`{task.task_id}`" in made.doc_md for task in made.tasks)
     assert made.is_paused_upon_creation
     assert made.task_dict["scan"].partial_kwargs["queue"] == "backup_proxy"

@@ -55,7 +55,8 @@ def lvm_check(
 
     Without POINT, the newest point of each VM is checked whose guest runs Linux, or is not known, as with imported
     images. Only metadata is read, some kilobytes of each disk. The exit code is 91 if a point contradicts itself, and
-    90 if none does and a point could not be checked.
+    90 if none does and a point could not be checked. With --mark, it is that of the store's error, e.g. 62 for a full
+    disk, if all points are good and an outcome could not be kept.
     """
     from vmkeep.flows.lvm_checks import LvmRequest, check_lvm  # takes time to import
 
@@ -76,6 +77,8 @@ def _show(report: LvmReport, *, as_json: bool) -> None:
             warn(f"{check.point}: LVM may lie unseen in {place}")
     for ref, why in sorted(report.summary.unread.items()):
         warn(f"{ref} could not be checked: {why}")
+    for ref, why in sorted(report.summary.unkept.items()):
+        warn(f"{ref}: the outcome of the check is not kept with it: {why}")
     if as_json:
         print_json(report.document)
         return
@@ -100,10 +103,11 @@ def _row(check: LvmCheck) -> tuple[str, str, int, str, str]:
 
 
 def _require_good(report: LvmReport) -> None:
-    """Return if every point could be checked, and none contradicts itself.
+    """Return if every point could be checked, none contradicts itself, and the outcomes are kept if they were to be.
 
     :raises VerificationError: a point contradicts itself.
     :raises CorruptError: none does, and a point could not be checked.
+    :raises VmKeepError: none of both, and the store did not take an outcome.
     """
     wrong = [check for check in report.checks if check.failures]
     unread = len(report.summary.unread)
@@ -116,3 +120,7 @@ def _require_good(report: LvmReport) -> None:
         )
     if lost:
         raise CorruptError(f"{lost}: see above")
+    for error in report.unkept.values():
+        outcomes = counted_of(len(report.unkept), len(report.checks), "outcome")
+        error.args = (f"no point contradicts itself, but {outcomes} could not be kept with the points: {error}",)
+        raise error

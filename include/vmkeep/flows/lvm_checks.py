@@ -67,16 +67,18 @@ def check_lvm(
     work = list(_work(repository, request))
     checks: list[LvmCheck] = []
     parts: list[LvmSummary] = []
+    unkept: dict[str, VmKeepError] = {}
     with open_views(repository, cache_size=_CACHE) as views:
         fleet = _Fleet(repository, Looks(repository, views), request, selector, by=by, run=run)
         for number, done in enumerate(abreast(repository.blobs, fleet.check, work, computes=True), 1):
             checks += done.checks
             parts.append(done.summary)
+            unkept |= done.unkept
             on_progress(Progress(phase="check", bytes_done=number, bytes_total=len(work)))
     summary = replace(summed(parts), seconds=time.monotonic() - started)
     if not (checks or summary.skipped or summary.unread):
         raise _nothing_fits(repository, request.selector)
-    return LvmReport(checks=tuple(checks), summary=summary)
+    return LvmReport(checks=tuple(checks), summary=summary, unkept=unkept)
 
 
 def divide(repository: Repository, request: LvmRequest, *, announced: Collection[str] | None) -> list[LvmRequest]:
@@ -139,6 +141,7 @@ class _Done:
     checks: list[LvmCheck] = field(default_factory=list)
     skipped: dict[str, str] = field(default_factory=dict)
     unread: dict[str, str] = field(default_factory=dict)
+    unkept: dict[str, VmKeepError] = field(default_factory=dict)
 
     @property
     def summary(self) -> LvmSummary:
@@ -150,6 +153,7 @@ class _Done:
             inconsistent={check.key: check.vm for check in self.checks if check.failures},
             skipped=self.skipped,
             unread=self.unread,
+            unkept={ref: str(error) for ref, error in self.unkept.items()},
             marked=tuple(sorted({ref for check in self.checks for ref in check.marked})),
         )
 
@@ -179,6 +183,8 @@ class _Fleet:
                 done.checks.append(checked.check)
                 if checked.unread:
                     done.unread[chosen.ref] = checked.unread
+                if checked.unkept is not None:
+                    done.unkept[chosen.ref] = checked.unkept
                 look = checked.look
                 last = look if self._request.all_points else None  # else points of the VM may lie between
             except (CorruptError, NotFoundError) as error:

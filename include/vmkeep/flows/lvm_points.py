@@ -27,7 +27,9 @@ class CheckedLvm:
     check: LvmCheck
     look: Look
     unread: str
-    """The reason why it counts as one that could not be checked, or whose outcome is not kept; empty: there is none."""
+    """The reason why it counts as one that could not be checked; empty: there is none."""
+    unkept: VmKeepError | None
+    """Why the outcome is not kept with the point; ``None``: it is, or nobody asked for that."""
 
 
 class PointLvm:
@@ -63,7 +65,6 @@ class PointLvm:
             if self._request.mark:
                 marked, why = self._mark(look, known)
                 told += [why] if why else []
-        unread = list(look.unread)
         made = LvmCheck(
             point=point.ref,
             vm=point.vm.name,
@@ -75,12 +76,13 @@ class PointLvm:
             marked=marked,
             told=tuple(told),
         )
-        if self._request.record:
-            unread += self._keep(point.ref, self._proof(made, look))
-        return CheckedLvm(check=made, look=look, unread="; ".join(unread))
+        unkept = self._keep(point.ref, self._proof(made, look)) if self._request.record else None
+        return CheckedLvm(check=made, look=look, unread="; ".join(look.unread), unkept=unkept)
 
-    def _keep(self, ref: str, proof: PointProof) -> list[str]:
-        """Keep an outcome. A store that is full or read-only must not hide what this check and the others have found.
+    def _keep(self, ref: str, proof: PointProof) -> VmKeepError | None:
+        """Keep an outcome; return why it is not kept.
+
+        A store that is full or read-only must not hide what this check and the others have found.
 
         :raises NotFoundError: the point is gone.
         :raises CorruptError: its manifest is damaged.
@@ -90,8 +92,8 @@ class PointLvm:
         except (CorruptError, NotFoundError):
             raise
         except VmKeepError as error:
-            return [f"the outcome is not kept with it: {error}"]
-        return []
+            return error
+        return None
 
     def _mark(self, look: Look, known: Before | None) -> tuple[tuple[str, ...], str]:
         """Mark a point as :func:`mark` does. An error is a reason: it must not hide what the check has found."""

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from vmkeep.errors import VmKeepError
 from vmkeep.guest.lvm import Finding, Severity
-from vmkeep.model.wording import counted, counted_of
+from vmkeep.model.wording import agreeing, counted, counted_of
 
 _SHOWN = 20
 """Names that one line lists."""
@@ -109,6 +110,8 @@ class LvmSummary:
     """Guests that are no Linux, and were not looked at: the name of the VM and of its guest, by key."""
     unread: dict[str, str] = field(default_factory=dict)
     """The points that could not be checked, with the reason, by ref."""
+    unkept: dict[str, str] = field(default_factory=dict)
+    """The points whose outcome could not be kept with them, with the reason, by ref."""
     unopened: dict[str, str] = field(default_factory=dict)
     """A place of each point in which LVM may lie that nobody can see, by ref."""
     marked: tuple[str, ...] = ()
@@ -156,6 +159,9 @@ class LvmSummary:
             )
         if self.unread:
             lines.append(f"{counted(len(self.unread), 'point')} could not be checked: {_listed(sorted(self.unread))}")
+        if self.unkept:
+            outcomes = f"{counted(len(self.unkept), 'outcome')} {agreeing(len(self.unkept), 'is', 'are')} not kept"
+            lines.append(f"{outcomes} with the points: {_listed(sorted(self.unkept))}")
         if self.unopened:
             lines.append(
                 f"{counted(len(self.unopened), 'point')} may have LVM in volumes that nobody can open: "
@@ -172,6 +178,8 @@ class LvmReport:
 
     checks: tuple[LvmCheck, ...]
     summary: LvmSummary
+    unkept: Mapping[str, VmKeepError] = field(default_factory=dict)
+    """The errors because of which outcomes are not kept with their points, by ref."""
 
     @property
     def document(self) -> dict[str, Any]:
@@ -181,6 +189,7 @@ class LvmReport:
             "summary": self.summary.document,
             "skipped": [{"vm": name} for name in sorted(self.summary.skipped.values())],
             "unread": [{"point": ref, "problem": why} for ref, why in sorted(self.summary.unread.items())],
+            "unkept": [{"point": ref, "problem": why} for ref, why in sorted(self.summary.unkept.items())],
             "unopened": [
                 {"point": check.point, "places": list(check.unopened)} for check in self.checks if check.unopened
             ],
@@ -199,6 +208,7 @@ def summed(parts: Iterable[LvmSummary]) -> LvmSummary:
         inconsistent=_merged(part.inconsistent for part in every),
         skipped=_merged(part.skipped for part in every),
         unread=_merged(part.unread for part in every),
+        unkept=_merged(part.unkept for part in every),
         unopened=_merged(part.unopened for part in every),
         marked=tuple(sorted({ref for part in every for ref in part.marked})),
     )

@@ -44,4 +44,6 @@ class CheckGuestsOperator(UpkeepOperator):
             for place in check.unopened:
                 self.log.info("%s, %s: LVM may lie unseen in %s", check.vm, check.point, place)
         self.warn([f"{ref} could not be checked: {why}" for ref, why in report.summary.unread.items()])
+        unkept = report.summary.unkept.items()
+        self.warn([f"{ref}: the outcome of the check is not kept with it: {why}" for ref, why in unkept])
         return to_plain(report.summary)

@@ -13,11 +13,13 @@ from vmkeep.model.wording import counted
 from vmkeep.policy import Policy
 from vmkeep_airflow.operators.base import RepositoryOperator
 from vmkeep_airflow.operators.choose_exports import points_announced
-from vmkeep_airflow.states import skip_itself
+from vmkeep_airflow.states import PROBLEMS, skip_itself
 
 
 class ChooseScansOperator(RepositoryOperator):
     """Find the points that the run's asset events or its params name.
+
+    Points that cannot be read are left as problems for the last task, so that the others are scanned before it fails.
 
     :param policy: the policy whose points are scanned after their backups; ``None``: the params name the points.
     :param request: the params ``points`` and ``selector`` of a run by hand. Templated.
@@ -35,7 +37,7 @@ class ChooseScansOperator(RepositoryOperator):
         self.request = request
 
     def step(self, context: Context) -> Any:
-        """Choose them, and log which points are left out, and why."""
+        """Choose them, and leave a problem for each point that cannot be scanned."""
         from vmkeep.flows.policy_scans import scans_asked_for, scans_due
         from vmkeep.flows.repositories import open_site_repository
 
@@ -51,7 +53,11 @@ class ChooseScansOperator(RepositoryOperator):
                     )
                 due = scans_asked_for(repository, asked.get("points") or (), asked.get("selector") or None)
         self.warn(due.left)
+        if due.left:
+            context["ti"].xcom_push(key=PROBLEMS, value=list(due.left))
         if not due.scans:
-            skip_itself(context, "there is no new point to scan")
+            skip_itself(
+                context, "there is no point that can be scanned" if due.left else "there is no new point to scan"
+            )
         self.log.info("%s to make", counted(len(due.scans), "scan"))
         return [to_plain(scan) for scan in due.scans]

@@ -17,7 +17,7 @@ from vmkeep_airflow.states import PROBLEMS, task_results, task_states
 
 
 class TellGuestChecksOperator(BaseOperator):
-    """Log one summary of all parts, and tell people if a VM is inconsistent, or a point could not be checked.
+    """Log one summary of all parts, and tell people if a VM is inconsistent, a point unchecked, or its outcome lost.
 
     It has ``trigger_rule="all_done"``, so that the good parts are told although another one broke. People are told by
     an event of the asset for checks of guests, and by mail, which goes to the people of the policies that use the
@@ -47,7 +47,7 @@ class TellGuestChecksOperator(BaseOperator):
         for line in summary.lines:
             self.log.info("%s", line)
         report = {**summary.document, "unread": sorted(summary.unread), "lines": list(summary.lines)}
-        if summary.inconsistent or summary.unread:
+        if summary.inconsistent or summary.unread or summary.unkept:
             checked = dict.fromkeys(part["repository_conn_id"] for parts in results["plan"] for part in parts)
             problems = self._tell(context, summary.names, list(summary.lines), checked)
             context["ti"].xcom_push(key=PROBLEMS, value=problems)

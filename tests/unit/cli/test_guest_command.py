@@ -7,6 +7,7 @@ import json
 import pytest
 
 from tests.command_line import run_here
+from vmkeep.errors import StoreError
 from vmkeep.images import import_images
 from vmkeep.repository import create_repository
 
@@ -80,3 +81,19 @@ def test_a_volume_in_which_lvm_may_lie_unseen_is_warned_of_and_changes_no_exit_c
     assert done.returncode == 0
     assert f"{point.ref}: LVM may lie unseen in disk0 (luks2)" in done.stderr
     assert "undecided" in done.stdout
+
+
+def test_points_that_are_good_end_with_the_error_of_a_store_that_keeps_no_outcome_and_not_as_damage(
+    tmp_path, guest_disks
+):
+    location = tmp_path / "repository"
+    point = import_images(create_repository(str(location)), [guest_disks.path("vi")], name="web01")
+    (location / "proofs").write_bytes(b"no outcome can be written below a file")
+
+    done = run_here("guest", "lvm-check", "--mark", "--json", VMKEEP_REPOSITORY=str(location))
+
+    assert done.returncode == StoreError.exit_code
+    assert f"{point.ref}: the outcome of the check is not kept with it" in done.stderr
+    assert "no point contradicts itself, but 1 of 1 outcome could not be kept" in done.stderr
+    document = json.loads(done.stdout)
+    assert (document["unread"], [each["point"] for each in document["unkept"]]) == ([], [point.ref])
