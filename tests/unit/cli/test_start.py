@@ -68,6 +68,23 @@ print(*sys.modules, file=sys.stderr)
     assert not spared & loaded
 
 
+def test_a_command_looks_for_no_garbage_while_it_loads_nor_when_its_process_ends():
+    """By numbers and not by seconds: the start makes no garbage, and what is frozen is not looked at again."""
+    code = """
+import atexit, gc, sys
+looks = []
+gc.callbacks.append(lambda phase, told: looks.append(told["generation"]) if phase == "stop" else None)
+atexit.register(lambda: print(max(looks, default=0), len(gc.get_objects()), gc.get_freeze_count(), file=sys.stderr))
+sys.argv = ["vmkeep", "vm", "list", "--help"]
+from vmkeep.cli.start import start
+start()
+"""
+    done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True)
+    eldest, looked_at, frozen = map(int, done.stderr.split())
+    assert eldest < 2, "the collector looked through all objects"
+    assert looked_at < frozen / 100
+
+
 def test_a_typing_error_in_a_verb_names_the_nearest_one_though_none_is_loaded():
     with pytest.raises(NoSuchCommand, match="'lst'") as refused:
         cli(["point", "lst"], standalone_mode=False)
