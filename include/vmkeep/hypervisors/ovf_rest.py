@@ -43,7 +43,6 @@ _SECTIONS = {
     ),
     "EulaSection": ("licence text", "read it in the .ovf file, because it binds you all the same"),
 }
-_OF_CONTROLLERS = {"5": "IDE", "6": "SCSI"}
 
 
 def unread_parts(

@@ -16,7 +16,6 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from contextlib import suppress
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Final, cast
@@ -147,14 +146,6 @@ def _follow(process: subprocess.Popen[bytes], what: str, seconds: float) -> tupl
         os.close(ended)
         process.stdout.close()
         lines.close()
-
-
-def _rest_of(stream: int) -> bytes:
-    """Return what an ended hook has printed; a pipe holds no more than one read returns."""
-    os.set_blocking(stream, False)
-    with suppress(BlockingIOError):
-        return os.read(stream, _MOST_OUTPUT)
-    return b""
 
 
 def _end(process: subprocess.Popen[bytes], ended: int) -> None:

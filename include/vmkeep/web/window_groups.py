@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import date, datetime
 from enum import StrEnum
+from typing import Final
 from urllib.parse import urlencode
+
+from vmkeep.model.wording import agreeing
 
 
 class BackupGroup(StrEnum):
@@ -21,6 +24,16 @@ class BackupGroup(StrEnum):
     """Those that ended after the window had closed."""
     LEFT_OUT = "left-out"
     """VMs of the policy that cannot be backed up."""
+
+
+_WORDS: Final = {
+    BackupGroup.DONE: "done",
+    BackupGroup.FAILED: "failed",
+    BackupGroup.NOT_FIT: "that did not fit",
+    BackupGroup.IN_WORK: "to go",
+    BackupGroup.LATE: "late",
+    BackupGroup.LEFT_OUT: "left out",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +116,11 @@ def groups_of(seen: WindowSeen) -> dict[BackupGroup, tuple[WindowBackup, ...]]:
         BackupGroup.LATE: tuple(late),
         BackupGroup.LEFT_OUT: seen.left_out,
     }
+
+
+def words_of(group: BackupGroup, number: int) -> str:
+    """Return the words that follow the number of a group's backups."""
+    return agreeing(number, "backup", "backups") if group is BackupGroup.ALL else _WORDS[group]
 
 
 def query_of(dag_id: str, run_id: str, day: date, group: BackupGroup, first: int = 0) -> str:

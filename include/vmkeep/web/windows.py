@@ -21,6 +21,7 @@ from vmkeep.web.window_groups import (
     WindowSeen,
     groups_of,
     query_of,
+    words_of,
 )  # fmt: skip
 from vmkeep.web.words import Moment, moment, plain
 
@@ -56,6 +57,8 @@ class Listing:
 
     anchor: str
     """Its place in the page."""
+    heading: str
+    """The number of its backups in words, and which of them are listed if not all are."""
     group: BackupGroup
     total: int
     """Backups of the group."""
@@ -99,6 +102,8 @@ class WindowRow:
     """The drawing in one sentence."""
     links: dict[str, str]
     """The query of the page that lists the backups of each group that has some, by the group."""
+    group_words: dict[str, str]
+    """The words that follow the number of each of these groups, by the group."""
     listing: Listing | None
     """The list of backups; ``None``: there is no run."""
     backups: tuple[BackupRow, ...]
@@ -208,6 +213,7 @@ def _seen_row(seen: WindowSeen, day: date, now: datetime, listed: ListedBackups,
         links={
             group.value: query_of(seen.dag_id, seen.run_id, day, group) for group, backups in groups.items() if backups
         },
+        group_words={group.value: words_of(group, len(backups)) for group, backups in groups.items() if backups},
         listing=listing,
         backups=tuple(_backup_row(each, day, now) for each in part),
         more=listing.total - len(part),
@@ -226,12 +232,14 @@ def _listing(
     total = len(groups[shown.group])
     first = min(shown.first, max(0, total - 1) // BACKUPS * BACKUPS)  # because a list may have shrunk since
     after = first + BACKUPS
+    heading = f"{total:,} {words_of(shown.group, total)}"
 
     def query(first: int) -> str:
         return query_of(seen.dag_id, seen.run_id, day, shown.group, first)
 
     return Listing(
         anchor=anchor,
+        heading=heading if total <= BACKUPS else f"{heading}, {first + 1:,} to {min(after, total):,} of them",
         group=shown.group,
         total=total,
         first=first,
@@ -254,7 +262,7 @@ def _planned_row(planned: WindowPlanned, day: date, now: datetime) -> WindowRow:
     return WindowRow(
         policy=plain(planned.policy), dag_id="", run_id="", opens=opens, closes=moment(planned.closes_at, now),
         state=state, label=state.label, tone=state.tone, vms=0, done=0, failed=0, not_fit=0, in_work=0, left_out=0,
-        late=0, links={}, listing=None, peak=0, last_ended=None, over="",
+        late=0, links={}, group_words={}, listing=None, peak=0, last_ended=None, over="",
         bars=tuple(band(planned.opens_at, planned.closes_at, day)),
         words=f"from {planned.opens_at:%H:%M} to {planned.closes_at:%H:%M} UTC; {state.meaning}", backups=(), more=0,
     )  # fmt: skip

@@ -242,6 +242,7 @@ def test_each_count_of_a_window_leads_to_the_backups_behind_it(changes):
         page = windows_page([seen], [], DAY, now=NOW, listed=listed)
         (shown,) = page.rows
         assert (len(shown.backups), shown.listing.total, shown.more) == (counts[group], counts[group], 0)
+        assert shown.listing.heading == f"{counts[group]} {shown.group_words[group]}"
         assert page.query == query
         assert f'href="?{escape(query)}#w0"' in overview
         assert '<details class="backups" id="w0" open>' in render("windows.html", FRAME, page=page)
@@ -257,6 +258,7 @@ def test_all_backups_of_a_count_can_be_reached_page_by_page():
     seen = window(*(backup(f"v{n:03}", ended=5) for n in range(120)))
     row = windows_page([seen], [], DAY, now=NOW, listed=SECOND_OF_TWO).rows[0]
     assert [len(row.backups), row.listing.total, row.more] == [50, 120, 70]
+    assert row.listing.heading == "120 late, 51 to 100 of them"
     assert "first=100" in row.listing.after
     assert row.listing.before.endswith("group=late")
     names = [
