@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from vmkeep.model.job import Progress
+from vmkeep.model.wording import size
 
 _EVERY_SECONDS = 10.0
 
@@ -22,8 +23,8 @@ def describe(label: str, progress: Progress) -> str:
     """Return one line with bytes, rate and remaining time."""
     share = 100.0 * progress.bytes_done / progress.bytes_total if progress.bytes_total else 100.0
     line = (
-        f"{label}: {progress.phase} {share:.0f} % ({mebibytes(progress.bytes_done)} of "
-        f"{mebibytes(progress.bytes_total)}), {mebibytes(progress.rate)}/s"
+        f"{label}: {progress.phase} {share:.0f} % ({size(progress.bytes_done)} of "
+        f"{size(progress.bytes_total)}), {size(progress.rate)}/s"
     )
     return line if progress.eta_seconds is None else f"{line}, {progress.eta_seconds:.0f} s left"
 
@@ -32,11 +33,6 @@ def describe_share(label: str, progress: Progress) -> str:
     """Return one line with the share that is done, for work that is not counted only in bytes."""
     share = 100.0 * progress.bytes_done / progress.bytes_total if progress.bytes_total else 100.0
     return f"{label}: {progress.phase} {share:.0f} %"
-
-
-def mebibytes(count: float) -> str:
-    """Return a number of bytes as MiB or GiB."""
-    return f"{count / 2**30:.2f} GiB" if count >= 2**30 else f"{count / 2**20:.1f} MiB"
 
 
 class ProgressLog:

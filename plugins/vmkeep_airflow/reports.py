@@ -7,9 +7,8 @@ from datetime import tzinfo
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from vmkeep.model.wording import agreeing, counted, counted_of
+from vmkeep.model.wording import agreeing, counted, counted_of, size
 from vmkeep.retention import Cause, RetentionDecision
-from vmkeep_airflow.progress import mebibytes
 
 if TYPE_CHECKING:
     from vmkeep.flows.pruning import PrunePlan, PruneReport
@@ -36,14 +35,14 @@ def plan_lines(plan: PrunePlan, zone: tzinfo) -> Iterator[str]:
             elif {reason.cause for reason in verdict.reasons} <= _WORTH_A_LINE:
                 yield f"  {taken_at} stays: {', '.join(map(str, verdict.reasons))} ({verdict.point.ref})"
     packs = counted(plan.packs, "pack")
-    yield f"{packs}, {mebibytes(plan.pack_bytes)}, of which points need {mebibytes(plan.live_bytes)}"
+    yield f"{packs}, {size(plan.pack_bytes)}, of which points need {size(plan.live_bytes)}"
     for moved, what in (
         (plan.condemned, "that nothing needs are condemned now, and deleted by a later run"),
         (plan.rewritten, "of packs with much waste, or of many small ones, are moved"),
         (plan.swept, "that were condemned long enough ago are deleted"),
     ):
         if moved:
-            yield f"{counted(len(moved), 'pack')}: {mebibytes(sum(moved.values()))} {what}"
+            yield f"{counted(len(moved), 'pack')}: {size(sum(moved.values()))} {what}"
     if plan.waiting:
         yield f"{counted(plan.waiting, 'condemned pack')} still {agreeing(plan.waiting, 'waits', 'wait')}"
 
@@ -84,7 +83,7 @@ def damage_lines(damage: PointDamage) -> Iterator[str]:
     """Yield one line for each part of a point that cannot be restored."""
     for part in damage.parts:
         lost = sum(extent.stop - extent.start for extent in part.extents)
-        what = f"{mebibytes(lost)} from byte {part.extents[0].start} on" if part.extents else "all of it"
+        what = f"{size(lost)} from byte {part.extents[0].start} on" if part.extents else "all of it"
         yield f"{damage.ref}: {part.name}: lost: {what}"
 
 
@@ -111,7 +110,7 @@ def _shown(name: str, value: Any) -> str:
         return "yes"
     if isinstance(value, list):
         return ", ".join(map(str, value))
-    return mebibytes(value) if "bytes" in last.split("_") else str(value)
+    return size(value) if "bytes" in last.split("_") else str(value)
 
 
 def _vm(verdict: RetentionDecision) -> str:

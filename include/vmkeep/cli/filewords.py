@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import stat
 from datetime import tzinfo
 from typing import Any, Final
@@ -13,13 +12,12 @@ from vmkeep.cli.output import escape
 from vmkeep.cli.times import shown_second
 from vmkeep.errors import UsageError
 from vmkeep.model.guestfiles import FileEntry, FileKind
+from vmkeep.model.sizes import parse_size
 
 _TYPES: Final = {
     FileKind.FILE: stat.S_IFREG, FileKind.FOLDER: stat.S_IFDIR, FileKind.SYMLINK: stat.S_IFLNK,
     FileKind.PIPE: stat.S_IFIFO, FileKind.SOCKET: stat.S_IFSOCK, FileKind.DEVICE: stat.S_IFBLK,
 }  # fmt: skip
-_SIZE: Final = re.compile(r"(\d+)\s*(B|KiB|MiB|GiB|TiB|)")
-_UNITS: Final = {"": 1, "B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
 
 
 def shown_path(path: str) -> str:
@@ -59,6 +57,6 @@ def parse_file_size(text: str) -> int:
 
     :raises UsageError: it is none.
     """
-    if (found := _SIZE.fullmatch(text.strip())) is None:
+    if (found := parse_size(text)) is None:
         raise UsageError(f"'{text}' is not a size: write a number of bytes, or e.g. 10MiB")
-    return int(found[1]) * _UNITS[found[2]]
+    return found

@@ -5,14 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from decimal import Decimal
 
 from vmkeep.errors import UsageError
 from vmkeep.model.disk import Disk
 from vmkeep.model.job import from_plain
+from vmkeep.model.sizes import parse_size
 
-_UNITS = {"": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(KiB|MiB|GiB|TiB|)")
 _UNIT = re.compile(r"(scsi|sata|nvme|ide)\d{1,2}:\d{1,3}")
 _AND = re.compile(r"\s+&\s+(?=(?:unit|label|datastore):|[<>])")
 _FORMS = "scsi0:1, a label, a device key, unit:scsi0:1, label:GLOB, datastore:GLOB, >2TiB, <10GiB, joined by ' & '"
@@ -78,10 +76,10 @@ def parse_disk_rule(text: str) -> DiskRule:
 
 
 def _size(text: str) -> int:
-    found = _SIZE.fullmatch(text)
+    found = parse_size(text)
     if found is None:
         raise UsageError(f"'{text}' is no size of a disk; write e.g. 500GiB or 2TiB")
-    return int(Decimal(found[1]) * _UNITS[found[2]])
+    return found
 
 
 def _unit(text: str) -> str:

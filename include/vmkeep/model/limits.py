@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from vmkeep.errors import UsageError
+from vmkeep.model.sizes import parse_size
 
 MOST_NFC: Final = 50
 """VMware advises against more disks of one host in parallel, whatever its version is."""
@@ -16,8 +17,7 @@ _BUFFERS: Final = {5: 32, 6: 48, 7: 48}
 """MiB that a host has for the buffers of all NFC sessions together, by its main version. Later ones have 96."""
 _OF_A_DISK: Final = 4
 """MiB of buffers that one disk takes."""
-_FREE = re.compile(r"(\d+(?:\.\d+)?)\s*(%|MiB|GiB|TiB)")
-_UNITS: Final = {"MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
+_SHARE = re.compile(r"(\d+(?:\.\d+)?)\s*%", re.ASCII)
 _FORM: Final = "nfc=8, snapshots=8, free=5%, transfers=16"
 
 
@@ -46,10 +46,11 @@ class Limits:
 
     def floor_of(self, capacity: int) -> int:
         """Return the bytes that have to stay free on a datastore of some capacity."""
-        found = _FREE.fullmatch(self.free)
-        assert found is not None
-        number, unit = float(found[1]), found[2]
-        return int(capacity * number / 100) if unit == "%" else int(number * _UNITS[unit])
+        if share := _SHARE.fullmatch(self.free):
+            return int(capacity * float(share[1]) / 100)
+        size = parse_size(self.free)
+        assert size is not None
+        return size
 
 
 def parse_limits(text: str | None, base: Limits | None = None) -> Limits:
@@ -77,8 +78,9 @@ def _number(most: int) -> Callable[[str, str], int]:
 
 
 def _free(name: str, value: str) -> str:
-    found = _FREE.fullmatch(value)
-    if found is None or (found[2] == "%" and float(found[1]) > 99):
+    share = _SHARE.fullmatch(value)
+    is_sound = float(share[1]) <= 99 if share else value.endswith("B") and parse_size(value) is not None
+    if not is_sound:
         raise UsageError(f"limits: {name} is a share up to 99% or a size such as 200GiB, and not '{value}'")
     return value
 

@@ -6,6 +6,8 @@ from collections import defaultdict
 from collections.abc import Hashable, Mapping
 from typing import TypeVar
 
+from vmkeep.model.sizes import UNITS
+
 K = TypeVar("K", bound=Hashable)
 
 
@@ -29,11 +31,8 @@ def agreeing(number: int, one: str, many: str) -> str:
 
 def size(count: float) -> str:
     """Return a number of bytes in binary units, e.g. ``1.5 GiB``."""
-    for unit in ("B", "KiB", "MiB", "GiB", "TiB", "PiB"):
-        if count < 1024 or unit == "PiB":
-            break
-        count /= 1024
-    return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+    unit = next((unit for unit in reversed(UNITS) if count >= UNITS[unit]), "B")
+    return f"{count:.0f} B" if unit == "B" else f"{count / UNITS[unit]:.1f} {unit}"
 
 
 def age(seconds: float) -> str:

@@ -10,7 +10,6 @@ import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date, time
-from decimal import Decimal
 from typing import Any, TypeVar
 from zoneinfo import available_timezones
 
@@ -22,6 +21,7 @@ from vmkeep.model.guest import GuestCommands, commands_from
 from vmkeep.model.overwrite import Verify
 from vmkeep.model.point import BackupMode
 from vmkeep.model.proofs import ProofKind
+from vmkeep.model.sizes import parse_size
 from vmkeep.model.transport import TransportMode
 from vmkeep.policy.schema import POLICY
 from vmkeep.policy.values import (
@@ -43,7 +43,6 @@ from vmkeep.selection import parse_selector
 T = TypeVar("T")
 _DISK_RULES = ("include", "exclude", "read_luns")
 """The lists of descriptions of disks."""
-_UNITS = {"MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
 _NO_PLACES = ("localtime", "posixrules", "Factory", "posix/", "right/")
 """Names in a machine's database that are not IANA's. They mean something else on each machine."""
 
@@ -201,7 +200,9 @@ def _date(text: str) -> date:
 
 
 def _size(text: str) -> int:
-    return int(Decimal(text[:-3].strip()) * _UNITS[text[-3:]])
+    found = parse_size(text)
+    assert found is not None, "the schema lets nothing else through"
+    return found
 
 
 def _glob(prefix: str, field: str) -> Callable[[str], str]:

@@ -10,10 +10,10 @@ from airflow.sdk import Context
 from vmkeep.clock import now
 from vmkeep.model.fullreason import FullReason
 from vmkeep.model.job import DiskCopy, to_plain
+from vmkeep.model.wording import size
 from vmkeep_airflow.links import TO_VM_AND_POINT
 from vmkeep_airflow.metrics import send_backup
 from vmkeep_airflow.operators.base import SiteOperator
-from vmkeep_airflow.progress import mebibytes
 from vmkeep_airflow.steps import HeldStill
 from vmkeep_airflow.xcoms import handed
 
@@ -53,7 +53,7 @@ class CatalogOperator(SiteOperator):
         )
         for reason, count in sealed.full_reads.items():
             self.log.info("read in full: %d because %s", count, FullReason(reason).why)
-        self.log.info("audited %s of unchanged data", mebibytes(sealed.bytes_audited))
+        self.log.info("audited %s of unchanged data", size(sealed.bytes_audited))
         if sealed.lies:
             self.log.error(
                 "change tracking lied about %d blocks; suspect points: %s", sealed.lies, ", ".join(sealed.suspects)

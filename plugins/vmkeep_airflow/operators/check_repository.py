@@ -9,9 +9,8 @@ from airflow.sdk import Context
 from airflow.sdk.exceptions import AirflowFailException
 
 from vmkeep.model.job import to_plain
-from vmkeep.model.wording import counted
+from vmkeep.model.wording import counted, size
 from vmkeep_airflow.operators.base import UpkeepOperator
-from vmkeep_airflow.progress import mebibytes
 
 _LINES = 10_000
 """Greatest number of findings that are logged, one line each."""
@@ -48,7 +47,7 @@ class CheckRepositoryOperator(UpkeepOperator):
         with open_site_repository(site) as repository:
             findings, counts = upkeep.check(repository, part, on_progress=self.follow("check"))
             capacity.note_check(site.catalog, repository, part, all_data=part is None, findings=len(findings))
-        self.log.info("checked %s: %s, %d findings", counts.data, mebibytes(counts.bytes_checked), counts.findings)
+        self.log.info("checked %s: %s, %d findings", counts.data, size(counts.bytes_checked), counts.findings)
         for finding in findings[:_LINES]:
             self.log.error("%s", finding)
         result = to_plain(counts)

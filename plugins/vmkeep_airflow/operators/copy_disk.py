@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import Context
 
 from vmkeep.model.job import DiskCopy, DiskJob, Progress, to_plain
+from vmkeep.model.wording import size
 from vmkeep_airflow.cursor import TaskCursor
 from vmkeep_airflow.operators.ending import EndingOperator
-from vmkeep_airflow.progress import mebibytes
 
 if TYPE_CHECKING:
     from vmkeep.flows.backup import RunningTransfer
@@ -47,7 +47,7 @@ class CopyDiskOperator(EndingOperator):
 
         start_at = cursor.load()
         if start_at is not None:
-            self.log.info("%s: goes on at %s", job.disk.label, mebibytes(start_at.offset))
+            self.log.info("%s: goes on at %s", job.disk.label, size(start_at.offset))
         site = self.site()
         again = context["ti"].try_number > 1
         copying = backup.copy_disk(site, job, cursor=start_at, on_progress=follow, again=again)
@@ -58,10 +58,10 @@ class CopyDiskOperator(EndingOperator):
         self.log.info(
             "%s: %s read, %s stored, %.1f s, %s/s over %s, %.1f CPU s",
             job.disk.label,
-            mebibytes(copy.bytes_read),
-            mebibytes(copy.bytes_stored),
+            size(copy.bytes_read),
+            size(copy.bytes_stored),
             copy.seconds,
-            mebibytes(rate),
+            size(rate),
             copy.transport,
             copy.cpu_seconds or 0.0,
         )

@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import Context, XComArg
 
 from vmkeep.model.job import from_plain, to_plain
-from vmkeep.model.wording import counted
+from vmkeep.model.wording import counted, size
 from vmkeep.policy import Due, Policy
 from vmkeep_airflow.operators.base import UpkeepOperator
-from vmkeep_airflow.progress import mebibytes
 from vmkeep_airflow.windowreports import COPIES
 
 if TYPE_CHECKING:
@@ -64,7 +63,7 @@ class CopyPointsOperator(UpkeepOperator):
             )
         self.warn([f"{ref} could not be copied: {why}" for ref, why in done.failed.items()])
         self.warn([f"{ref} waits for the next window, because it opens" for ref in done.left])
-        self.log.info("%s copied, %s stored", counted(done.copied, "point"), mebibytes(done.bytes_stored))
+        self.log.info("%s copied, %s stored", counted(done.copied, "point"), size(done.bytes_stored))
         return to_plain(done)
 
     def _plan(self) -> WindowPlan | None:

@@ -11,10 +11,10 @@ from airflow.sdk import Context
 from vmkeep.errors import UsageError
 from vmkeep.model.exports import ExportedPoint, ExportRequest
 from vmkeep.model.job import from_plain
+from vmkeep.model.wording import size
 from vmkeep_airflow.dagruns import clears_of, own_dag_run
 from vmkeep_airflow.links import TO_VM_AND_POINT
 from vmkeep_airflow.operators.base import RepositoryOperator
-from vmkeep_airflow.progress import mebibytes
 
 if TYPE_CHECKING:
     from vmkeep.flows.stopping import Stop
@@ -67,7 +67,7 @@ class ExportPointOperator(RepositoryOperator):
             )
         for disk in exported.disks:
             self.log.info("%s: %s, %s of data, %s read back", disk.label, disk.files[0].name,
-                          mebibytes(disk.bytes_written), mebibytes(disk.bytes_compared))  # fmt: skip
+                          size(disk.bytes_written), size(disk.bytes_compared))  # fmt: skip
         return summary(exported, seconds=time.monotonic() - started)
 
     def on_kill(self) -> None:

@@ -9,8 +9,8 @@ from airflow.sdk import Context
 
 from vmkeep.flows.backup_values import Sealed
 from vmkeep.model.job import to_plain
+from vmkeep.model.wording import size
 from vmkeep_airflow.operators.base import SiteOperator
-from vmkeep_airflow.progress import mebibytes
 
 
 class VerifyOperator(SiteOperator):
@@ -38,7 +38,7 @@ class VerifyOperator(SiteOperator):
             "%s: %d blocks, %s, checked in %.1f s",
             report.point,
             report.blocks_checked,
-            mebibytes(report.bytes_checked),
+            size(report.bytes_checked),
             report.seconds,
         )
         return to_plain(report)

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import Context
 
 from vmkeep.model.job import DiskWrite, WriteJob, to_plain
+from vmkeep.model.wording import size
 from vmkeep_airflow.links import TO_VM_AND_POINT
 from vmkeep_airflow.operators.base import SiteOperator
-from vmkeep_airflow.progress import mebibytes
 
 if TYPE_CHECKING:
     from vmkeep.flows.restore import RunningTransfer
@@ -47,11 +47,11 @@ class WriteDiskOperator(SiteOperator):
         self.log.info(
             "%s: %s written, %s by earlier tries, %s zeroed, %.1f s, %s/s over %s",
             f"{job.name} ({job.target_file})" if job.label else job.name,
-            mebibytes(write.bytes_written),
-            mebibytes(write.bytes_resumed),
-            mebibytes(write.bytes_zeroed),
+            size(write.bytes_written),
+            size(write.bytes_resumed),
+            size(write.bytes_zeroed),
             write.seconds,
-            mebibytes(rate),
+            size(rate),
             write.transport,
         )
         return to_plain(write)
