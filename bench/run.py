@@ -47,6 +47,8 @@ _LARGER = 128
 """The simulated disk of the row about metadata has this many times the size: 1 TiB for 8 GiB."""
 _PART = 8
 """S3 gets the first eighth of the disk, densely filled: its server keeps what is deleted."""
+_PROGRAMS = 2 * GIB
+"""Memory of the programs beside the tmpfs: the benchmark keeps each changed byte, and restic takes most of a GiB."""
 
 
 def main() -> int:
@@ -89,7 +91,7 @@ def _run(folder: Path, options: argparse.Namespace) -> list[Row]:
     say(f"making a disk of {options.size} MiB …")
     disk = make_disk(folder, size_mib=options.size)
     if wanted := [step for step in STEPS if step in options.rows]:
-        _check_room(folder, 11 * disk.allocated // 2)
+        _check_room(folder, 13 * disk.allocated // 2 + _PROGRAMS)
         rows += Generations(stopwatch, disk, _contestants(folder), wanted).run(options.rounds)
     if "exports" in options.rows:
         disk.become("full")

@@ -16,6 +16,8 @@ R = TypeVar("R")
 
 AT_ONCE = 16
 """Number of calls that are made at the same time."""
+_AHEAD = 4
+"""Number of computing calls for each thread that may have begun or ended, while an earlier one is still at work."""
 
 
 def abreast(store: BlobStore, call: Callable[[T], R], items: Iterable[T], *, computes: bool = False) -> Iterator[R]:
@@ -25,7 +27,7 @@ def abreast(store: BlobStore, call: Callable[[T], R], items: Iterable[T], *, com
     of its result. No further call begins after it.
 
     :param computes: whether a call mainly computes instead of waiting. In a local folder, no more such calls run at the
-        same time than the machine has cores.
+        same time than the machine has cores. A long one keeps no core waiting, because others overtake it.
     """
     left = iter(items)
     first = list(islice(left, 2))
@@ -33,12 +35,13 @@ def abreast(store: BlobStore, call: Callable[[T], R], items: Iterable[T], *, com
         yield from map(call, first)  # on this thread, because a single call gains nothing from another
         return
     width = (os.cpu_count() or 1) if computes and not is_remote(store) else AT_ONCE
+    most = _AHEAD * width if computes else width
     with ThreadPoolExecutor(width) as threads:
         waiting: deque[Future[R]] = deque()
         try:
             for item in chain(first, left):
                 waiting.append(threads.submit(call, item))
-                if len(waiting) == width:
+                if len(waiting) == most:
                     yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import threading
+from collections import deque
 from collections.abc import Iterator
 from datetime import timedelta
 
@@ -136,12 +137,29 @@ def test_what_is_found_is_the_same_however_many_look(full, tmp_path):
 
 
 def test_in_a_local_folder_calls_that_compute_are_no_more_than_there_are_cores(tmp_path):
-    asked = []
+    asked, threads = [], set()
     items = (asked.append(number) or number for number in range(1000))
 
-    next(abreast(LocalStore(tmp_path), lambda number: number, items, computes=True))
+    results = abreast(LocalStore(tmp_path), lambda _number: threads.add(threading.get_ident()), items, computes=True)
+    next(results)
 
-    assert len(asked) == (os.cpu_count() or 1)
+    assert len(asked) == 4 * (os.cpu_count() or 1), "more than a few items for each core are asked for ahead"
+    deque(results, maxlen=0)
+    assert len(threads) <= (os.cpu_count() or 1)
+
+
+def test_a_long_computation_keeps_no_core_from_the_calls_behind_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    overtaken = threading.Event()
+
+    def call(number: int) -> int:
+        if number == 0:
+            assert overtaken.wait(HANG), "nothing began while the first call was at work, though a core was free"
+        elif number == 3:
+            overtaken.set()
+        return number
+
+    assert list(abreast(LocalStore(tmp_path), call, range(5), computes=True)) == [0, 1, 2, 3, 4]
 
 
 def test_results_come_in_the_order_of_the_items():
