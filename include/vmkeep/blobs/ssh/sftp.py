@@ -20,23 +20,14 @@ from typing import Any, TypeVar
 
 import paramiko
 
-from vmkeep.blobs.ssh.sftpio import free_space, holds, read_file, write_synced
+from vmkeep.blobs.ssh.sftperrors import failure
+from vmkeep.blobs.ssh.sftpio import FileSystem, file_system, holds, read_file, write_synced
 from vmkeep.blobs.ssh.sftpnames import exists, link, name_if_free
-from vmkeep.blobs.ssh.sshaccess import SshAccess, silence
+from vmkeep.blobs.ssh.sshaccess import SshAccess
 from vmkeep.blobs.store import RESERVE, TEMPORARY, BlobInfo, Bytes, Space, check_key, check_prefix, is_temporary
-from vmkeep.errors import (
-    BlobNotFoundError,
-    ConflictError,
-    PermissionDeniedError,
-    RepositoryError,
-    StoreError,
-    StoreFullError,
-)
+from vmkeep.errors import ConflictError, RepositoryError, StoreError
 
 T = TypeVar("T")
-
-_ROUNDING = 64 << 10
-"""Bytes that a file system needs besides a file's own."""
 
 
 class SftpStore:
@@ -143,7 +134,7 @@ class SftpStore:
 
     def delete(self, key: str) -> None:
         """Remove a blob; its folder stays."""
-        with self._channel(key) as channel, suppress(FileNotFoundError):
+        with self._channel(key, writing=0) as channel, suppress(FileNotFoundError):
             channel.remove(str(self._path(key)))
 
     def local_path(self, key: str) -> Path | None:
@@ -194,7 +185,7 @@ class SftpStore:
     def spend_reserve(self) -> int:
         """Free the space that is held back; return how many bytes that were."""
         path = str(self._root / RESERVE)
-        with self._channel(RESERVE) as channel, suppress(FileNotFoundError):
+        with self._channel(RESERVE, writing=0) as channel, suppress(FileNotFoundError):
             size = channel.stat(path).st_size or 0
             channel.remove(path)
             return size
@@ -203,8 +194,8 @@ class SftpStore:
     def space(self) -> Space | None:
         """Return the room on the server; ``None``: it does not tell it."""
         with self._channel("") as channel:
-            free = free_space(channel, str(self._root))
-        return None if free is None else Space(free=free, capacity=None)
+            found = file_system(channel, str(self._root))
+        return None if found is None else Space(free=found.free, capacity=None)
 
     def top_names(self) -> set[str]:
         """Return every name in the folder."""
@@ -236,7 +227,7 @@ class SftpStore:
         :param create: whether to create the folder if it is missing; the folder above it has to exist.
         :raises RepositoryError: the folder is missing or is no folder, or the one above it is missing.
         """
-        with self._channel("") as channel:
+        with self._channel("", writing=0 if create else None) as channel:
             if create and not exists(channel, str(self._root)):
                 if not exists(channel, str(self._root.parent)):
                     raise RepositoryError(f"{self.location}: no folder {self._root.parent} there; create it first")
@@ -282,39 +273,22 @@ class SftpStore:
     def _channel(self, key: str, *, writing: int | None = None) -> Iterator[Any]:
         """Lend a channel, and translate the errors on it.
 
-        SFTP has numbers for few errors. All others, a full disk among them, have one number and a text in the server's
-        language. paramiko raises them as an ``OSError`` without a number.
-
-        :param writing: number of bytes that the caller is about to write; ``None``: it does not write.
+        :param writing: number of bytes that the caller is about to write, 0 also for a removal; ``None``: it changes
+            nothing.
         """
         try:
             with self._access.channel() as channel:
                 yield channel
-        except FileNotFoundError as error:
-            if writing is not None:
-                raise StoreError(f"{self._name(key)}: a folder above it is gone") from error
-            raise BlobNotFoundError(f"{self._name(key)}: no such blob") from error
-        except PermissionError as error:
-            raise PermissionDeniedError(
-                f"{self._name(key)}: the server denies access; let its user write below the folder", target=key
-            ) from error
-        except TimeoutError as error:
-            raise StoreError(f"{self._name(key)}: the server hangs: {silence()}") from error
         except (OSError, EOFError, paramiko.SSHException) as error:
-            untold = type(error) is OSError and error.errno is None
-            if untold and writing is not None and self._is_full(writing):
-                raise StoreFullError(
-                    f"{self.location}: no space left for {key} ({writing} bytes more are needed)"
-                ) from error
-            hint = " (a quota that is used up says no more than this)" if untold else ""
-            raise StoreError(f"{self._name(key)}: {str(error) or type(error).__name__}{hint}") from error
+            raise failure(
+                error, where=self.location, key=key, name=self._name(key), writing=writing, ask=self._file_system
+            ) from error
 
-    def _is_full(self, needed: int) -> bool:
-        """Return whether the disk is full, from its free space, because SFTP has no error for a full disk."""
+    def _file_system(self) -> FileSystem | None:
+        """Return the state of the folder's file system, or of that above a missing folder."""
         with suppress(OSError, EOFError, paramiko.SSHException, StoreError), self._access.channel() as channel:
-            free = free_space(channel, str(self._root))
-            return free is not None and free < needed + _ROUNDING
-        return False
+            return file_system(channel, str(self._root)) or file_system(channel, str(self._root.parent))
+        return None
 
     def close(self) -> None:
         """Close the connection. Later calls open a new one."""

@@ -7,6 +7,7 @@ order of the requests, as OpenSSH does. With another server a read would time ou
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import dataclass
 from typing import Any
 
 import paramiko
@@ -16,6 +17,8 @@ _REQUEST = 32 << 10
 """Bytes of one request. Every server accepts requests of this size."""
 _IN_FLIGHT = 64
 """Number of requests that are under way at the same time."""
+_READ_ONLY = 1
+"""Flag of a file system (``SSH_FXE_STATVFS_ST_RDONLY``)."""
 _PART = 8 << 20
 """Bytes of a file that are read before they are compared."""
 
@@ -74,11 +77,20 @@ def write_synced(channel: Any, handle: bytes, data: memoryview) -> None:
     channel._request(CMD_EXTENDED, "fsync@openssh.com", handle)  # noqa: SLF001
 
 
-def free_space(channel: Any, path: str) -> int | None:
-    """Return the number of bytes that can still be written below a path; ``None``: the server does not tell it.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileSystem:
+    """The state of a server's file system."""
+
+    free: int
+    """Bytes that can still be written."""
+    read_only: bool
+
+
+def file_system(channel: Any, path: str) -> FileSystem | None:
+    """Return the state of the file system below a path; ``None``: the server does not tell it.
 
     The request is ``statvfs@openssh.com`` (OpenSSH's PROTOCOL, 4.2 to 4.4). Its answer holds the block sizes, then the
-    numbers of blocks, then those of files.
+    numbers of blocks, then those of files, an id, and flags.
     """
     try:
         kind, answer = channel._request(CMD_EXTENDED, "statvfs@openssh.com", path)  # noqa: SLF001
@@ -86,6 +98,7 @@ def free_space(channel: Any, path: str) -> int | None:
         return None
     if kind != CMD_EXTENDED_REPLY:
         return None
-    numbers = [answer.get_int64() for _ in range(8)]
-    _, unit, _, _, available, files, _, free_files = numbers
-    return 0 if files and not free_files else int(unit * available)
+    numbers = [answer.get_int64() for _ in range(10)]
+    _, unit, _, _, available, files, _, free_files, _, flags = numbers
+    free = 0 if files and not free_files else int(unit * available)
+    return FileSystem(free=free, read_only=bool(flags & _READ_ONLY))
