@@ -23,7 +23,7 @@ _PATIENCE = 30.0
 
 @dataclass(frozen=True)
 class Request:
-    """What a client asks for."""
+    """Request of a client."""
 
     method: str
     path: str
@@ -48,7 +48,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Reply:
-    """What a server answers."""
+    """Answer of a server."""
 
     status: int
     headers: dict[str, str]

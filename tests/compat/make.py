@@ -66,7 +66,7 @@ def text(seed: str, size: int) -> bytes:
 
 
 def first_disks() -> dict[int, bytearray]:
-    """What the disks hold at the first point: two equal blocks, noise, zeros, and something at the end."""
+    """Content of the disks at the first point: two equal blocks, noise, zeros, and something at the end."""
     large = bytearray(LARGE)
     large[:BLOCK] = random.Random(1).randbytes(4096) + text("first", BLOCK - 4096)
     large[3 * BLOCK : 5 * BLOCK] = text("twice", BLOCK) * 2
@@ -83,7 +83,7 @@ def second_disks(disks: dict[int, bytearray]) -> dict[int, tuple[Extent, ...]]:
 
 
 def files(number: int) -> dict[str, bytes]:
-    """What is kept with a point."""
+    """Files that are kept with a point."""
     return {
         "config.xml": text(f"<config version='{number}'/>", 3000),
         "vm.vmx": b'displayName = "web01"\n',
@@ -150,7 +150,7 @@ def back_up(
 
 
 def expected(point: RestorePoint, number: int, disks: dict[int, bytearray]) -> dict[str, Any]:
-    """What has to come out of a point, from what went in."""
+    """Facts that have to come out of a point, from those that went in."""
     return {
         "ref": point.ref,
         "taken_at": point.taken_at.isoformat(),

@@ -15,7 +15,7 @@ from vmkeep_airflow.cursor import TaskCursor
 
 
 class Store:
-    """What Airflow's task state store promises: JSON in, the same JSON out."""
+    """Promise of Airflow's task state store: JSON in, the same JSON out."""
 
     def __init__(self) -> None:
         self._values: dict[str, str] = {}

@@ -1,4 +1,4 @@
-"""What holds for every DAG file, without running one."""
+"""Laws that hold for every DAG file, without running one."""
 
 from __future__ import annotations
 

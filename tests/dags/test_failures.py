@@ -1,4 +1,4 @@
-"""What a task does about an engine's error."""
+"""Answer of a task to an error of the engine."""
 
 from __future__ import annotations
 

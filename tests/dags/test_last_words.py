@@ -31,7 +31,7 @@ STEPS = {
     "remove_snapshot": [{}],
     "verify": [{}],
 }
-"""What a good run leaves: the results of each task."""
+"""Results that each task of a good run leaves."""
 
 
 class Run(SimpleNamespace):

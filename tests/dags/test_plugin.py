@@ -1,4 +1,4 @@
-"""What Airflow's plugin loader makes of the plugins folder."""
+"""Plugin that Airflow's loader makes of the plugins folder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a form or a REST call says of a restore arrives as it was said."""
+"""Each field of a form or a REST call about a restore arrives as it was said."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_empty_fields_say_nothing(dag, empty):
 
 
 def test_every_field_about_a_new_vm_is_one_that_a_restore_over_a_vm_refuses(dag):
-    """So none is ignored."""
+    """None is ignored then."""
     shown = {name for name, param in dag.params.items() if param.schema.get("section") == "New VM"}
 
     assert shown == {field.name for field in fields(NewVmOptions)} - {"drill"}

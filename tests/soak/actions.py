@@ -1,4 +1,4 @@
-"""What the processes of a soak do: each function is the whole life of one process, on repositories others work on too.
+"""Deeds of the processes of a soak: each function is the whole life of one process, on repositories others work on too.
 
 A backup is done in steps that open the repository anew, as a pipeline's tasks do, under a run name that other
 processes may have as well. What a process has to say it returns: refs that it sealed, and findings.
@@ -57,7 +57,7 @@ class Site:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
-    """What one process is to do, all of it drawn before it starts."""
+    """Task of one process, all of it drawn before it starts."""
 
     number: int
     action: str
@@ -73,7 +73,7 @@ class Order:
 
 @dataclass(slots=True)
 class Outcome:
-    """What a process says at its end."""
+    """Report of a process at its end."""
 
     sealed: dict[str, list[str]] = field(default_factory=lambda: {"source": [], "target": []})
     findings: list[str] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""What every disk of a soak holds, told by the name of its file: so any restore point can be compared with the truth.
+"""Content of every disk of a soak, told by the name of its file, so that each restore point can be compared.
 
 Disks of one VM share most blocks, and all blocks come from a small pool: what one prune deletes, the next backup
 brings again, and nearly everything that a backup finds stored was stored by another one.

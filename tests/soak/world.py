@@ -52,7 +52,7 @@ EXPECTED = {
 
 @dataclass(slots=True)
 class Result:
-    """What a soak came to."""
+    """Result of a soak."""
 
     processes: Counter[str] = field(default_factory=Counter)
     """By action."""
@@ -74,7 +74,7 @@ class Result:
 class _Running:
     fate: Fate
     said: int
-    """What the process says at its end comes from here."""
+    """Descriptor of the pipe that takes the report of the process."""
     stopped: bool = False
 
 

@@ -38,7 +38,7 @@ def grown(store, vm, changes, monkeypatch):
 
 
 class Grown:
-    """What a test is given; no dataclass, for hypothesis would print all of it."""
+    """Store that a test is given; no dataclass, because hypothesis would print all of it."""
 
     def __init__(self, store: MemoryStore, second: MemoryStore, vm: Vm) -> None:
         self.store, self.second, self.vm = store, second, vm

@@ -145,7 +145,7 @@ def test_a_lost_index_is_found(store, vm):
 
 
 def test_a_check_is_not_alarmed_by_a_backup_that_is_running(store, vm, changes):
-    """What is stored and sealed after the check has listed the packs is no damage."""
+    """Blocks that are stored and sealed after the check has listed the packs are no damage."""
     first = vm.back_up(store, "run-1")
     extents = changes(vm, 3)
     repository = opened(store)

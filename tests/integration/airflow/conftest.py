@@ -145,7 +145,7 @@ def dag_of(dag_id: str) -> Any:
 
 
 class DagRunResult:
-    """What a finished run looks like."""
+    """End of a run: its state, and the traces of its tasks."""
 
     def __init__(self, run: Any) -> None:
         self.run_id = run.run_id

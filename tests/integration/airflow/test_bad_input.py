@@ -80,7 +80,7 @@ def test_an_unknown_restore_point_fails_the_restore_before_anything_is_changed(r
 
 
 def test_the_message_is_one_line_that_names_the_thing_and_the_remedy(site):
-    """What the run's log shows; all of the above go through these two calls."""
+    """Words that the run's log shows; all of the above go through these two calls."""
     from vmkeep.errors import VmKeepError
     from vmkeep.flows import backup
     from vmkeep.flows.backup_values import BackupRequest

@@ -182,7 +182,7 @@ def test_a_folder_renamed_after_the_plan_gets_no_vm(lab, kept):
 
 
 def test_the_place_shown_is_the_place_used_though_the_original_was_moved(lab, fresh):
-    """What is not said follows the original VM; once shown, it stays."""
+    """A place that nobody names follows the original VM; once shown, it stays."""
     site, _, original = fresh
     point = back_up(site, original).point
     name = f"new-{uuid.uuid4().hex[:6]}"

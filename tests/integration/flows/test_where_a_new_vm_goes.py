@@ -24,7 +24,7 @@ from vmkeep.vsphere.paths import inventory_path_of
 
 CARD = "Network adapter 1"
 ONCE = r"VM new-\w+ cannot be made on esx01.localhost, esx02.localhost: (?!.* on esx)"
-"""What all hosts lack is told once."""
+"""Message that tells once what all hosts lack."""
 
 
 @pytest.fixture

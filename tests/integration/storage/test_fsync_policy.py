@@ -1,4 +1,4 @@
-"""What a folder's store asks of the kernel, in which order: seen by strace, so that no library can hide a call.
+"""Calls of a folder's store to the kernel, in their order: seen by strace, so that no library can hide a call.
 
 The policy is in docs/format.md, "In a folder".
 """

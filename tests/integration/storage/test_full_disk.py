@@ -166,7 +166,7 @@ def test_what_writers_that_died_left_on_a_full_disk_makes_room_for_the_rest(vaul
 
 
 def test_packs_go_before_the_index_is_written_anew_if_that_has_no_room(vault, disk, monkeypatch):
-    """What it still names is avoided for as long as the sweep's record stays."""
+    """Packs that it still names are avoided for as long as the sweep's record stays."""
     kind = type(backend(vault.store))
     put = kind.put
     doomed = min(vault.packs & vault.open().sweep_records.avoided())

@@ -1,4 +1,4 @@
-"""What a child that lives with VDDK's libraries is given, and what is tried beside them before a backup."""
+"""Secrets of a child that lives with VDDK's libraries, and the libraries that are tried before a backup."""
 
 import json
 import re

@@ -63,7 +63,7 @@ class OneUser:
 
 @dataclass
 class Host:
-    """What a test gets."""
+    """Host with its disks, as a test gets it."""
 
     store: DiskStore
     authority: OneUser

@@ -33,7 +33,7 @@ def watch(collector, *refs, kind, paths):
 
 
 def changes(update):
-    """What an answer of WaitForUpdatesEx says: {path: value}."""
+    """Return the changes in an answer of WaitForUpdatesEx: {path: value}."""
     return {change.name: change.val for part in update.filterSet for one in part.objectSet for change in one.changeSet}
 
 

@@ -54,7 +54,7 @@ RECORDED = {
     "vmCompatibilityChecker": ("VirtualMachineCompatibilityChecker", "CompatChecker"),
     "vmProvisioningChecker": ("VirtualMachineProvisioningChecker", "ProvChecker"),
 }
-"""What a recorded vCenter 6.5 named: member of the service content → type and id."""
+"""Managers that a recorded vCenter 6.5 named: member of the service content → type and id."""
 
 AT_WORK = {
     "propertyCollector", "viewManager", "sessionManager", "authorizationManager", "searchIndex", "fileManager",

@@ -1,4 +1,4 @@
-"""What a vCenter's inventory holds besides plain VMs: vApps, VMs that nobody can read, names that need care."""
+"""Objects of a vCenter's inventory besides plain VMs: vApps, VMs that nobody can read, names that need care."""
 
 import itertools
 

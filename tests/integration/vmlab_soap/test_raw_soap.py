@@ -1,4 +1,4 @@
-"""What other clients send: prefixes, chunked bodies, headers, odd orders, rubbish. Raw HTTP, no pyVmomi."""
+"""Requests of other clients: prefixes, chunked bodies, headers, odd orders, rubbish. Raw HTTP, no pyVmomi."""
 
 import http.client
 import re

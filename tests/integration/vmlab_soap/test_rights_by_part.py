@@ -127,7 +127,7 @@ OPEN_TO_ALL = {
     "ReadPreviousEvents", "ReadPreviousTasks", "ResetCollector", "ResetListView", "RewindCollector",
     "SetCollectorPageSize", "RetrieveUserGroups",
 }  # fmt: skip
-"""What a session does with objects of its own."""
+"""Methods that a session calls on objects of its own."""
 
 
 def test_a_method_whose_privilege_no_table_tells_has_a_check_of_its_own():

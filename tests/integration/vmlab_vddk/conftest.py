@@ -64,7 +64,7 @@ class PlainAuthority:
 
 @dataclass
 class Lab:
-    """What a test gets."""
+    """Simulated vSphere with the stand-in for VMware's library, as a test gets them."""
 
     store: DiskStore
     authority: PlainAuthority
@@ -126,7 +126,7 @@ class Lab:
             acting.result()
 
     def connect(self, **changed: Any) -> int:
-        """What ConnectEx gives, in a process of its own."""
+        """Return the code of ConnectEx, in a process of its own."""
         code = self.run(["init"], ["connect", self.params(**changed), True, "snapshot-1", None], ["exit"])[1]
         assert isinstance(code, int)
         return code

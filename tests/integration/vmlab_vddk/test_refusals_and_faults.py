@@ -1,4 +1,4 @@
-"""What the stand-in refuses, with the real library's codes, and the faults that tests can plant."""
+"""Refusals of the stand-in, with the real library's codes, and the faults that tests can plant."""
 
 import base64
 import json

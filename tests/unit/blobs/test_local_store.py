@@ -246,7 +246,7 @@ def test_a_store_that_is_gone_is_not_taken_for_an_empty_one(tmp_path):
 
 @pytest.mark.parametrize("at", [None, 0, 1 << 20, (2 << 20) - 1])
 def test_a_lost_reply_is_settled_by_size_beginning_and_end(at):
-    """What was stored under the name by somebody else is never taken for ours."""
+    """A blob that somebody else stored under the name is never taken for ours."""
     ours = bytes(range(256)) * (2 << 12)
     theirs = bytearray(ours)
     if at is None:

@@ -1,4 +1,4 @@
-"""What a meter counts, and what it does not count as a failure."""
+"""Counts of a meter, and errors that it does not count as failures."""
 
 from __future__ import annotations
 

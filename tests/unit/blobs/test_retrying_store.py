@@ -1,4 +1,4 @@
-"""What is tried again, how often, and what is not."""
+"""Calls that are tried again, with their number of tries, and calls that are not."""
 
 from __future__ import annotations
 

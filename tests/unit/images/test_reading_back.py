@@ -1,4 +1,4 @@
-"""Of a large file on S3, a sample is read back: its first part, and a share of all others."""
+"""Sample of a large file on S3 that is read back: its first part, and a share of all others."""
 
 from __future__ import annotations
 

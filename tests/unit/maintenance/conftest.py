@@ -24,7 +24,7 @@ from vmkeep.testing import MemoryStore
 BLOCK = 65536
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 NONE = Margins(young_for=timedelta(), condemned_for=timedelta(), waste=0.25)
-"""What is reached by nothing goes at once; what dead processes left stays, for nobody is dead here."""
+"""Margins by which unreached data goes at once; remains of dead processes stay, because nobody is dead here."""
 
 
 class AgingStore(MemoryStore):

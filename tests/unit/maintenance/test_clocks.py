@@ -1,4 +1,4 @@
-"""What goes by a clock of ours does not go by one that is obviously wrong."""
+"""Rules that go by a clock of ours do not go by one that is obviously wrong."""
 
 from __future__ import annotations
 

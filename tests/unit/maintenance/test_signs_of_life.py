@@ -1,4 +1,4 @@
-"""Who works longer than maintenance waits for dead processes is not taken for one: an import, a copy, a rewriting."""
+"""Work that takes longer than maintenance waits is not taken for dead: an import, a copy, a rewriting."""
 
 from __future__ import annotations
 

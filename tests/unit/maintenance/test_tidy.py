@@ -1,4 +1,4 @@
-"""What dead processes leave goes, once it gave no sign of life for long; and no record goes that anyone may need."""
+"""Remains of dead processes go once they gave no sign of life for long; no record goes that anyone may need."""
 
 from __future__ import annotations
 

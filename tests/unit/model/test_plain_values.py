@@ -43,7 +43,7 @@ print("whole")
 
 
 def test_any_number_of_threads_may_be_the_first_to_parse_a_value():
-    """What a crash inside a C library kills is the process: so there is one for it."""
+    """A crash inside a C library kills the process, so that there is one for it."""
     done = subprocess.run([sys.executable, "-c", PARSE], capture_output=True, text=True, timeout=HANG, check=False)
 
     assert (done.returncode, done.stdout) == (0, "whole\n"), done.stderr[-2000:]

@@ -84,7 +84,7 @@ def shown_commands(page: Path) -> Iterator[str]:
 
 
 def unknown(line: str) -> str | None:
-    """What of a command line does not exist: a command, or an option of it."""
+    """Return the part of a command line that does not exist: a command, or an option of it."""
     command: click.Command = cli
     for word in shlex.split(line.replace("[", "").replace("]", ""))[1:]:
         context = click.Context(command)

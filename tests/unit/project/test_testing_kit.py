@@ -28,7 +28,7 @@ def test_the_example_of_the_page_runs_in_another_project(tmp_path):
 
 
 def test_a_store_that_breaks_a_promise_fails_the_contract(tmp_path):
-    """Of two creators of one name both are told that they won."""
+    """Both of two creators of one name are told that they won."""
     (tmp_path / "test_my_store.py").write_text(
         "import pytest\n"
         "from vmkeep.testing import MemoryStore\n"

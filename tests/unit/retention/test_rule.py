@@ -1,4 +1,4 @@
-"""What a retention rule keeps: examples that read as the rules, and properties that hold for all."""
+"""Points that a retention rule keeps: examples that read as the rules, and properties that hold for all."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What changed and is not allocated any more reads as zeros: nothing of the parent shows through, nothing is read."""
+"""Areas that changed and are not allocated any more become zeros: none is read, and none shows the parent's content."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What was written is read back: bytes that are elsewhere, missing, or left over are found."""
+"""Written bytes are read back: those that are elsewhere, missing, or left over are found."""
 
 from __future__ import annotations
 

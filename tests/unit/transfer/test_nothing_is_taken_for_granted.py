@@ -1,4 +1,4 @@
-"""What a copy must not believe: that a source gave all, that a disk is unchanged, that a parent's block is there."""
+"""Claims that a copy must not believe: a source gave all, a disk is unchanged, a parent's block is there."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the library needs of the machine, told before it would crash; and where it keeps its own files."""
+"""Needs of the library on a machine, told before it would crash; and the place of its own files."""
 
 import tempfile
 

@@ -19,7 +19,7 @@ CAPACITY = 20 * BLOCK + 3 * 512
 
 @dataclass
 class Link:
-    """What the model knows of one link: the disk as seen through it, and the moment of each block's last write."""
+    """Knowledge of the model about one link: the disk as seen through it, and the moment of each block's last write."""
 
     name: str
     image: bytearray

@@ -1,4 +1,4 @@
-"""What DiskStore promises beyond reading back what was written."""
+"""Promises of DiskStore beyond reading back what was written."""
 
 import gc
 import io

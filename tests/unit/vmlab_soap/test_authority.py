@@ -1,4 +1,4 @@
-"""Who may open which disk over NFC: the rules of locks, snapshots, rights and logins."""
+"""Permission to open a disk over NFC: the rules of locks, snapshots, rights and logins."""
 
 from contextlib import contextmanager
 from dataclasses import replace

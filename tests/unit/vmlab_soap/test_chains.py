@@ -17,7 +17,7 @@ def trees(draw):
 
 
 def content(parents, writes, link):
-    """What is read through a link: its writes over those below."""
+    """Return the content that is read through a link: its writes over those below."""
     below = content(parents, writes, parents[link]) if parents[link] is not None else {}
     return below | writes[link]
 

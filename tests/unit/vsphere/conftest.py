@@ -13,7 +13,7 @@ DEVICE = vim.vm.device
 
 
 def default_devices() -> list[Any]:
-    """What every VM has by itself."""
+    """Devices that every VM has by itself."""
     return [
         DEVICE.VirtualIDEController(key=200, busNumber=0, device=[3000]),
         DEVICE.VirtualIDEController(key=201, busNumber=1),

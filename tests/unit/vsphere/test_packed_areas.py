@@ -79,7 +79,7 @@ def peak_of(count: int) -> int:
 
 
 def test_an_area_takes_about_fifty_bytes_from_the_answer_to_the_extents_however_many_there_are():
-    """So 1.6 million areas take about 80 MiB."""
+    """Memory of 1.6 million areas is about 80 MiB then."""
     few, many = peak_of(500), peak_of(2500)
     assert (many - few) / 2000 < 64
 

@@ -122,7 +122,7 @@ def set_fields() -> Iterator[str]:
 
 
 def test_every_field_of_a_new_vm_s_spec_has_its_privilege_in_the_table():
-    """What a field needs, the lab's own table says; no field is set that the role does not allow."""
+    """The lab's own table says what a field needs; no field is set that the role does not allow."""
     known = {right.privilege for right in rights_of(Purpose.RESTORE_NEW)}
     fields = set(set_fields())
 
