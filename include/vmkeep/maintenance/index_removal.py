@@ -5,7 +5,6 @@ A segment that cannot be read stays where it is, because it may list other packs
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import Final
 
 import numpy as np
@@ -52,7 +51,10 @@ def _withdraw(repository: Repository, packs: frozenset[bytes], rewriting: IndexR
 
 
 def named_packs(repository: Repository) -> frozenset[bytes] | None:
-    """Return every pack that some segment in the store names; ``None``: not known, because segments vanish again.
+    """Return every pack that some segment in the store names; ``None``: not known.
+
+    It is not known while a segment is damaged, because other processes may have its entries in memory or in a cache
+    still. Nor is it known if segments vanish again and again.
 
     Reads only the segments' pack tables. A merge may replace segments between their listing and their opening, or while
     they are being listed, and the listing need not have its own segment. So the segments are listed until all of a
@@ -65,13 +67,14 @@ def named_packs(repository: Repository) -> frozenset[bytes] | None:
         for blob in list(repository.blobs.list(INDEX)):
             if blob.key in opened:
                 continue
-            with suppress(CorruptError):
-                try:
-                    found.update(row.tobytes() for row in loader.open(blob.key, blob.size).columns().pack_ids)
-                except BlobNotFoundError:
-                    vanished = True
-                    continue
-            opened.add(blob.key)
+            try:
+                found.update(row.tobytes() for row in loader.open(blob.key, blob.size).columns().pack_ids)
+            except CorruptError:
+                return None
+            except BlobNotFoundError:
+                vanished = True
+            else:
+                opened.add(blob.key)
         if listing and not vanished:
             return frozenset(found)
     return None
