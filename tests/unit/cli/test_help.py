@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import shlex
 import subprocess
@@ -41,7 +42,9 @@ def test_every_option_of_every_command_is_explained(path):
 VERBS = {path: command for path, command in ALL.items() if not isinstance(command, click.Group)}
 
 
+@functools.cache
 def page(*path: str) -> str:
+    """The page of a command, which several tests read and none changes."""
     return CliRunner().invoke(cli, [*path, "--help"], terminal_width=100).output
 
 
