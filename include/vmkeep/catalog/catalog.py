@@ -76,10 +76,10 @@ class Catalog:
 
         Points are entered some hundreds at a time. If the process dies, the next refresh goes on where it stopped.
         """
-        there = set(manifests.point_refs())
         with self._session() as session:
             half = half_entered(session, manifests.id)  # first: another process may enter points meanwhile
             here = set(session.scalars(select(PointRow.ref).where(PointRow.repository == manifests.id))) - half
+        there = set(manifests.point_refs())  # afterwards, or it would lack points that backups enter meanwhile
         self._forget(manifests.id, sorted(half))
         left_out: dict[str, str] = {}
         loaded = manifests.load_points(sorted(there - here))

@@ -282,6 +282,21 @@ def test_points_that_another_process_enters_meanwhile_keep_no_other_out(catalog,
     assert [(entry.id, entry.disks) for entry in catalog.points("repo")] == [(point(n).id, 2) for n in range(5)]
 
 
+def test_a_point_that_a_backup_seals_and_enters_during_a_refresh_stays_in_the_catalog(catalog):
+    class Busy(Manifests):
+        def point_refs(self, vm_key=None):
+            listed = super().point_refs(vm_key)
+            new = point(len(listed))
+            self.held[new.ref] = new
+            catalog.record("repo", new)
+            return listed
+
+    manifests = Busy(point(0))
+    for _ in range(2):
+        assert catalog.refresh(manifests).removed == 0
+        assert {entry.ref for entry in catalog.points("repo")} == manifests.held.keys()
+
+
 def test_a_point_takes_a_kilobyte_and_a_half_in_sqlite(tmp_path):
     key = "5029ab12-0000-4000-8000-000000000001"
     alike = [replace(each, id=each.id[-16:], vm=replace(each.vm, key=key)) for each in MANY]
