@@ -21,7 +21,7 @@ from bench.measure import GIB, Command, Stopwatch, say
 from bench.programs import VMKEEP
 from bench.report import Finding, Row
 from bench.stores import blob_bytes, written
-from vmkeep.images import image_key
+from vmkeep.model.imagekeys import image_key
 from vmkeep.repository import open_repository
 
 _RUNS = {"in runs of 16 MiB": 64, "each block by itself": 1}

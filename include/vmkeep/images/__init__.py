@@ -5,7 +5,7 @@ Names are loaded on first use, because an import needs no export, and most comma
 *Import* (``importing``) stores images in local files as one restore point, as if they were the disks of a VM.
 ``foreign`` opens them (``foreigndisks``), and the disks of a machine that an OVF, OVA or ``.vmx`` file describes
 (``foreignmachines``); ``manifests`` compares their files with the digests of an OVF, and ``unused`` makes sure that
-nobody writes to them. ``imagenames`` checks the machine's name and makes its key. If the caller names the areas that
+nobody writes to them. ``imagenames`` checks the machine's name. If the caller names the areas that
 changed, ``imageparents`` finds the point that these changes continue: the one that the caller names, never the newest
 by a clock.
 
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from vmkeep.images.exporting import export_image
     from vmkeep.images.exportnames import check_export_name, safe_name
     from vmkeep.images.foreigndisks import Foreign
-    from vmkeep.images.imagenames import image_key
     from vmkeep.images.importing import Kept, import_images
     from vmkeep.images.localdrafts import LocalPlace
     from vmkeep.images.overlays import Converter
@@ -53,7 +52,6 @@ _HOMES = {
     "check_export_name": "exportnames",
     "export_image": "exporting",
     "export_point": "pointexport",
-    "image_key": "imagenames",
     "import_images": "importing",
     "no_companions": "pointexport",
     "safe_name": "exportnames",
@@ -75,7 +73,6 @@ __all__ = [
     "check_export_name",
     "export_image",
     "export_point",
-    "image_key",
     "import_images",
     "no_companions",
     "safe_name",

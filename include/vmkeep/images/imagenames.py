@@ -1,18 +1,13 @@
-"""Checks the names of imported machines, and makes the key under which the points of each are kept."""
+"""Checks the names of imported machines."""
 
 from __future__ import annotations
 
-import re
 import unicodedata
 
-from blake3 import blake3
-
 from vmkeep.errors import UsageError
-from vmkeep.model.imagekeys import IMAGE_KEYS
+from vmkeep.model.imagekeys import image_key
 from vmkeep.repository import Repository
 
-_LONGEST_SLUG = 144
-"""Greatest number of characters of a slug. With a longer one, a store's folder would have to cut the key."""
 _LONGEST_NAME = 255
 _UNPRINTABLE = ("Cc", "Cs", "Zl", "Zp")
 """Control characters, halves of characters (from bytes that are no UTF-8), line and paragraph separators."""
@@ -31,14 +26,6 @@ def check_name(name: str) -> str:
     if bad is not None:
         raise UsageError(f"--name {name!r} has a character that cannot be shown: {bad!r}; leave it out")
     return name
-
-
-def image_key(name: str) -> str:
-    """Return the key under which the images of that name are kept."""
-    slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
-    if slug != name or len(slug) > _LONGEST_SLUG:  # because names may differ only in what a slug leaves out
-        slug = f"{slug[:60]}-{blake3(name.encode()).hexdigest()[:8]}".lstrip("-")
-    return f"{IMAGE_KEYS}{slug}"
 
 
 def require_own_key(repository: Repository, name: str) -> None:

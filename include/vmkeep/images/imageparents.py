@@ -9,8 +9,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from vmkeep.errors import UsageError
-from vmkeep.images.imagenames import image_key
 from vmkeep.model.disk import Disk
+from vmkeep.model.imagekeys import image_key
 from vmkeep.model.point import DiskImage, RestorePoint
 from vmkeep.repository import Repository
 

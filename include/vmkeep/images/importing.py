@@ -14,11 +14,12 @@ from vmkeep.errors import UsageError
 from vmkeep.formats import ImportFormat
 from vmkeep.images.foreign import open_foreign
 from vmkeep.images.foreigndisks import Foreign, ForeignDisk, shown
-from vmkeep.images.imagenames import check_name, image_key, require_own_key
+from vmkeep.images.imagenames import check_name, require_own_key
 from vmkeep.images.imageparents import find_parent, parent_image
 from vmkeep.model.blockio import DiskSource
 from vmkeep.model.disk import ControllerKind, Disk
 from vmkeep.model.extents import Extent
+from vmkeep.model.imagekeys import image_key
 from vmkeep.model.job import Progress
 from vmkeep.model.point import BackupKind, BackupMode, Consistency, DiskImage, Power, Quiesce, RestorePoint, VmIdentity
 from vmkeep.model.wording import counted

@@ -12,10 +12,11 @@ from dataclasses import replace
 
 import pytest
 
-from vmkeep.errors import ConflictError, NotFoundError, StoreFullError, UsageError
-from vmkeep.images import export_image, image_key, import_images
+from vmkeep.errors import AmbiguousError, ConflictError, NotFoundError, StoreFullError, UsageError
+from vmkeep.images import export_image, import_images
 from vmkeep.images.diskfiles import LocalFileTarget
 from vmkeep.model.extents import Extent
+from vmkeep.model.imagekeys import image_key
 from vmkeep.model.point import BackupKind
 from vmkeep.repository import create_repository
 
@@ -118,6 +119,20 @@ def test_a_machine_whose_key_holds_points_of_another_one_is_refused(repository, 
     assert list(repository.point_refs()) == [first.ref]
     import_images(repository, [path], name=names[0])
     assert len(list(repository.point_refs())) == 2
+
+
+def test_a_name_that_is_the_key_of_another_machine_chooses_neither_of_the_two(repository, tmp_path):
+    path = write(tmp_path / "a")
+    web = import_images(repository, [path], name="web")
+    assert repository.find_point("latest:image-web").ref == web.ref
+    other = import_images(repository, [path], name="image-web")
+
+    with pytest.raises(AmbiguousError, match="'image-web' is the key of one machine and the name of another"):
+        repository.find_point("latest:image-web")
+    with pytest.raises(AmbiguousError, match="whose key is image-image-web"):
+        repository.keys_of_vm("image-web")
+    assert repository.find_point("latest:web").ref == web.ref
+    assert repository.find_point("latest:image-image-web").ref == other.ref
 
 
 def test_an_existing_file_is_only_overwritten_when_asked(repository, tmp_path):

@@ -16,6 +16,7 @@ from itertools import groupby
 
 from vmkeep.errors import AmbiguousError, BlobNotFoundError, CorruptError, NotFoundError, UsageError
 from vmkeep.model.hostconfig import is_host_key
+from vmkeep.model.imagekeys import image_key
 from vmkeep.model.knownpoint import KnownPoint
 from vmkeep.model.point import RestorePoint, VmIdentity
 from vmkeep.model.selector import names_meant, path_meant, same_path, shown_path
@@ -144,6 +145,7 @@ def keys_of_vm(manifests: Manifests, vm: str) -> list[str]:
     """Return the keys of the VMs that a key, a name or an inventory path means, by the newest point of each VM."""
     of_vm = _by_vm(manifests.names())
     if vm in of_vm:
+        _require_no_namesake(of_vm, vm)
         return [vm]
     return [newest.vm_key for newest in _newest_of(manifests, _without_hosts(of_vm), vm)]
 
@@ -151,6 +153,7 @@ def keys_of_vm(manifests: Manifests, vm: str) -> list[str]:
 def _latest(manifests: Manifests, names: Sequence[PointName], vm: str) -> RestorePoint:
     of_vm, named = _by_vm(names), vm
     if vm in of_vm:
+        _require_no_namesake(of_vm, vm)
         of_vm, vm = {vm: of_vm[vm]}, ""
     else:
         of_vm = _without_hosts(of_vm)
@@ -184,6 +187,15 @@ def _require_one_vm(manifests: Manifests, vm_key: str, names: Sequence[PointName
         points = [load_ref(manifests, known.ref) for known in newest]
         shown = "; ".join(f"{point.ref} is the newest of {point.vm.in_full}" for point in points)
         raise AmbiguousError(f"'{named}' fits {len(newest)} VMs with one UUID: {shown}: name the restore point")
+
+
+def _require_no_namesake(of_vm: Mapping[str, Sequence[PointName]], key: str) -> None:
+    """Refuse to choose if a key of one machine is the name of another. Only names of images can be told from keys."""
+    if (other := image_key(key)) in of_vm:
+        raise AmbiguousError(
+            f"'{key}' is the key of one machine and the name of another, whose key is {other}: write that key, or the "
+            "name of the first"
+        )
 
 
 def _by_vm(names: Iterable[PointName]) -> dict[str, list[PointName]]:
