@@ -35,13 +35,14 @@ from vmkeep.flows.half_written import incomplete_words
 from vmkeep.flows.last_seen import sightings_for
 from vmkeep.flows.liveness import HasEnded, nobody_knows
 from vmkeep.flows.modes import choose_mode
+from vmkeep.flows.other_snapshots import remove_leftovers
 from vmkeep.flows.parents import find_last_point
 from vmkeep.flows.proving import try_to_record
 from vmkeep.flows.read_as_it_is import refuse_shared_in_use
 from vmkeep.flows.sealing import seal
 from vmkeep.flows.snapshot_removal import remove_own_snapshot, remove_snapshot
 from vmkeep.flows.transports import plan_transports, warnings_of
-from vmkeep.flows.vm_snapshot import hold_still, remove_leftovers
+from vmkeep.flows.vm_snapshot import hold_still
 from vmkeep.model import lun
 from vmkeep.model.fullreason import FullReason
 from vmkeep.model.guest import Logins, no_logins
@@ -150,8 +151,8 @@ def take_snapshot(
         vm, run = VmRef(moref=pre.vm.moref or "", name=pre.vm.name), pre.request.run
         left = find_remains(session, vm.moref)
         suspension.resume_before_backup(session, repository, pre, has_ended, left.marked)
-        removed = remove_leftovers(session, repository, pre, has_ended, left)  # which may make room
-        seen = left.look() if left.at_rest and not removed else loads.look_at_loads(session, vm.moref)
+        cleared = remove_leftovers(session, repository, pre, has_ended, left)  # which may make room
+        seen = left.look() if left.at_rest and not cleared.removed else loads.look_at_loads(session, vm.moref)
         # Before the permits, because a sweep gives back those of a run without a living owner, lease or snapshot.
         area.store("owner", pre.request.owner.encode())
         with area.open_lease(_LEASE, removed=True):
@@ -161,7 +162,9 @@ def take_snapshot(
             frozen = guest_thaws.thaw_before(session, repository, pre, has_ended, logins)
             try:
                 warnings = vm_access.hold(site, session, repository, vm, run)
-                taken = hold_still(session, repository, pre, begun=begun, has_ended=has_ended, logins=logins)
+                taken = hold_still(
+                    session, repository, pre, begun=begun, cleared=cleared, has_ended=has_ended, logins=logins
+                )
                 taken = array_hooks.before_copy(site, session, repository, pre, taken)
             except BaseException:
                 vm_access.release(site, session, repository, vm.moref, run)

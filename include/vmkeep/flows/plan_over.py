@@ -11,12 +11,12 @@ from vmkeep.flows.disk_targets import read_targets
 from vmkeep.flows.liveness import HasEnded
 from vmkeep.flows.matching import match_disks
 from vmkeep.flows.nvram import Nvram, over_existing
+from vmkeep.flows.other_snapshots import IF_DEAD, snapshot_run_is_alive
 from vmkeep.flows.plan_basis import PlanBasis
 from vmkeep.flows.restore_request import OnConflict
 from vmkeep.flows.restore_values import DeadRestore, RestorePlan
 from vmkeep.flows.targets import find_target, strange_target
 from vmkeep.flows.undo_snapshot import require_undoable
-from vmkeep.flows.vm_snapshot import IF_DEAD, snapshot_run_is_alive
 from vmkeep.model.fieldwords import named
 from vmkeep.model.vmref import VmRef
 from vmkeep.repository import Repository

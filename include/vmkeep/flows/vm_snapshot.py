@@ -1,4 +1,4 @@
-"""Takes a backup's snapshot: removes dead runs' snapshots, enables tracking, takes it, saves the VM's files."""
+"""Takes a backup's snapshot: enables tracking, takes it, saves the VM's files."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import logging
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
-from itertools import takewhile
 
-from vmkeep.errors import ConflictError, NotFoundError, SnapshotsInTheWayError, VmKeepError
-from vmkeep.flows import guest_hooks, limits, liveness, suspension, vm_access
+from vmkeep.errors import NotFoundError, SnapshotsInTheWayError, VmKeepError
+from vmkeep.flows import guest_hooks, suspension
 from vmkeep.flows.backup_values import Preflight, SnapshotTaken
 from vmkeep.flows.changed_since import reached, require_as_planned
 from vmkeep.flows.dead_restores import refuse_beside_a_restore
 from vmkeep.flows.half_written import incomplete_words
 from vmkeep.flows.kept_names import kept_names
-from vmkeep.flows.liveness import GIVEN_UP, HasEnded, nobody_knows
+from vmkeep.flows.liveness import HasEnded
+from vmkeep.flows.other_snapshots import Cleared, give_way
 from vmkeep.flows.quiescing import Quiesced, take_quiesced
 from vmkeep.flows.read_as_it_is import require_off
 from vmkeep.model.fullreason import FullRead, FullReason
@@ -23,77 +23,27 @@ from vmkeep.model.guest import CommandOutcome, Logins, outcomes
 from vmkeep.model.point import BackupMode, Consistency, Quiesce
 from vmkeep.repository import Repository
 from vmkeep.vsphere import changes, claims, inventory, snapshots, tools, vmfiles
-from vmkeep.vsphere.remains import Remains
 from vmkeep.vsphere.session import Session
-from vmkeep.vsphere.snapshots import VmSnapshot
 
 log = logging.getLogger(__name__)
 
-IF_DEAD = "; if it is dead, 'vmkeep vm sweep --given-up-after-hours 1' removes its snapshot, once that is an hour old"
 
-
-def remove_leftovers(
+def hold_still(
     session: Session,
     repository: Repository,
     pre: Preflight,
+    *,
+    begun: str,
+    cleared: Cleared,
     has_ended: HasEnded,
-    left: Remains,
-) -> int:
-    """Remove the snapshots of dead runs and of an earlier try of this run. Return the number of removed snapshots.
-
-    :param left: the remains of runs on the VM.
-    :raises ConflictError: another run may be backing up this VM right now.
-    """
-    own = pre.request.run
-    vm = _moref(pre)
-    removed = 0
-    for snapshot in left.list_snapshots(session, vm):
-        of_other = snapshot.is_of_other(repository.id)
-        if (of_other or snapshot.run != own) and snapshot_run_is_alive(
-            repository, snapshot, now=session.server_time(), has_ended=has_ended
-        ):
-            into = " into another repository" if of_other else ""
-            raise ConflictError(
-                f"VM {pre.vm.name} is being backed up by run {snapshot.run}{into}: wait for it, or stop it, then try "
-                f"again{'' if of_other else IF_DEAD}"
-            )
-        if of_other:
-            log.warning("VM %s: snapshot %s of another repository's run stays", pre.vm.name, snapshot.moref)
-            continue
-        log.warning("VM %s: removing snapshot %s that run %s left behind", pre.vm.name, snapshot.moref, snapshot.run)
-        area = repository.run(snapshot.run)
-        if snapshot.run != own:
-            area.fence()
-        snapshots.remove(session, vm, snapshot.moref)
-        if snapshot.run != own:
-            limits.give_back(repository, snapshot.run)
-        removed += 1
-    return removed
-
-
-def snapshot_run_is_alive(
-    repository: Repository, snapshot: VmSnapshot, *, now: datetime, has_ended: HasEnded = nobody_knows
-) -> bool:
-    """Tell whether the run that took a snapshot may still need it.
-
-    Nothing is known here of a run into another repository. Its snapshot counts as needed up to the age of
-    :data:`GIVEN_UP`.
-
-    :param now: the time by vCenter's clock.
-    """
-    if snapshot.is_of_other(repository.id):
-        return now - snapshot.created_at < GIVEN_UP
-    return liveness.run_is_alive(repository.run(snapshot.run), snapshot.created_at, now=now, has_ended=has_ended)
-
-
-def hold_still(
-    session: Session, repository: Repository, pre: Preflight, *, begun: str, has_ended: HasEnded, logins: Logins
+    logins: Logins,
 ) -> SnapshotTaken:
     """Take the snapshot, and store the VM's configuration files. With mode ASIS, take none, and see that the VM is off.
 
     If anything fails after the snapshot was taken, it is removed again before the error is raised.
 
     :param begun: the try of the run that begins with this step.
+    :param cleared: the outcome of the look before, which all later snapshots of other runs are younger than.
     :param logins: returns the guest's user for the commands that freeze and thaw it.
     :raises ConflictError: another run took its snapshot at the same time, a moment earlier.
     """
@@ -126,7 +76,7 @@ def hold_still(
     snapshot = quiesced.snapshot
     try:
         with inventory.look_at_whole_vm(session, vm):
-            _give_way(session, repository, pre, snapshot, has_ended)
+            give_way(session, repository, pre, snapshot, cleared, has_ended)
             now = inventory.describe_vm(session, vm)
             half_written = _half_written_since(session, repository, pre, now)
             warnings += half_written
@@ -147,28 +97,6 @@ def hold_still(
         log.warning("VM %s: removing snapshot %s, because the step failed", pre.vm.name, snapshot.moref)
         snapshots.remove(session, vm, snapshot.moref)
         raise
-
-
-def _give_way(session: Session, repository: Repository, pre: Preflight, own: VmSnapshot, has_ended: HasEnded) -> None:
-    """Return if no other living run has a snapshot above the own one.
-
-    Two runs that begin at once may both find no snapshot of the other. vSphere takes one snapshot of a VM after the
-    other, each below the one before. So of two runs exactly one finds the other's snapshot above its own.
-
-    :raises ConflictError: another run has one.
-    """
-    vm = _moref(pre)
-    for other in takewhile(lambda each: each.moref != own.moref, snapshots.list_all(session, vm)):
-        of_other = other.is_of_other(repository.id)
-        if not other.run or (other.run == own.run and not of_other):
-            continue  # its own second one: vSphere went on with a task that it had forgotten
-        if snapshot_run_is_alive(repository, other, now=own.created_at, has_ended=has_ended):
-            if not of_other:
-                vm_access.hand_over(session, repository, vm, other.run)
-            raise ConflictError(
-                f"VM {pre.vm.name} is being backed up by run {other.run}, which began at the same time and took its "
-                "snapshot first: this run gives way, and removes its own; nothing else is to be done"
-            )
 
 
 def _remove_taken(session: Session, repository: Repository, pre: Preflight) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from tests.integration.flows.restoring import Restoring, back_up, hold_still, new_run, site_of
 from vmkeep.errors import ConflictError
-from vmkeep.flows import backup, leftovers, liveness, restore, vm_snapshot
+from vmkeep.flows import backup, leftovers, liveness, other_snapshots, restore
 from vmkeep.flows.backup_values import BackupRequest
 from vmkeep.flows.leftovers import Fate, find_run_snapshots
 from vmkeep.model.site import Site
@@ -54,7 +54,7 @@ def test_a_backup_into_one_repository_removes_no_snapshot_of_a_backup_into_anoth
 
 def test_a_snapshot_of_another_repository_that_is_old_stays_and_holds_up_no_backup(here, theirs, monkeypatch):
     _, taken = theirs
-    monkeypatch.setattr(vm_snapshot, "GIVEN_UP", timedelta())
+    monkeypatch.setattr(other_snapshots, "GIVEN_UP", timedelta())
 
     back_up(here, VM)
 

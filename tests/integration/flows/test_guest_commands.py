@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ from vmkeep.model.site import Site
 from vmkeep.repository import open_repository, open_site_repository
 from vmkeep.repository.notes import runs
 from vmkeep.vsphere import snapshots
+from vmkeep.vsphere.session import Session
 from vmkeep.vsphere.tasks import wait_task
 from vmlab.testing import Lab
 
@@ -153,6 +155,49 @@ def test_a_backup_gives_way_to_no_snapshot_of_its_own_or_of_a_dead_run_that_appe
         for each in {run, late}:
             backup.remove_snapshot(site, pre.vm.moref or "", each)
     assert (lab.vm(VM)["snapshots"], lab.vm(VM)["held_by"]) == ([], [])
+
+
+def test_a_dead_runs_snapshot_of_another_repository_is_judged_once_and_by_one_clock(site, guest, lab, monkeypatch):
+    """The host that takes snapshots is two days behind vCenter, by whose clock the run is dead."""
+    right = Session.server_time
+    monkeypatch.setattr(Session, "server_time", lambda session: right(session) + timedelta(hours=49))
+    with open_vsphere(site) as session:
+        dead = snapshots.create(session, lab.vm(VM)["moref"], run="dead", repository="another", quiesce=False)
+    pre = backup.preflight(site, BackupRequest(vm_selector=VM, run=new_run()))
+    try:
+        assert backup.take_snapshot(site, pre).snapshot
+    finally:
+        backup.remove_snapshot(site, pre.vm.moref or "", pre.request.run)
+        with open_vsphere(site) as session:
+            snapshots.remove(session, pre.vm.moref or "", dead.moref)
+
+
+@pytest.mark.parametrize("hours", [-24, 24])
+def test_a_backup_gives_way_to_one_that_began_at_once_although_their_hosts_clocks_differ(
+    site, guest, lab, monkeypatch, hours
+):
+    """The VM was moved between the two snapshots. No copy of the other one holds a lease yet."""
+    create, other = snapshots.create, new_run()
+
+    def by_another_clock(*args: Any, **options: Any) -> snapshots.VmSnapshot:
+        taken = create(*args, **options)
+        return replace(taken, created_at=taken.created_at + timedelta(hours=hours))
+
+    def meanwhile(name: str) -> GuestLogin:
+        if not lab.vm(VM)["snapshots"]:
+            with open_site_repository(site) as repository, open_vsphere(site) as session:
+                repository.run(other).store("owner", b"")  # the command line
+                create(session, lab.vm(VM)["moref"], run=other, repository=repository.id, quiesce=False)
+        return logins(name)
+
+    monkeypatch.setattr(snapshots, "create", by_another_clock)
+    commands = GuestCommands(freeze=FREEZE, thaw=THAW, login="guest_web")
+    pre = backup.preflight(site, BackupRequest(vm_selector=VM, run=new_run(), guest=commands), logins=logins)
+    try:
+        with pytest.raises(ConflictError, match=f"{other}, which began at the same time"):
+            backup.take_snapshot(site, pre, logins=meanwhile)
+    finally:
+        backup.remove_snapshot(site, pre.vm.moref or "", other)
 
 
 def test_the_snapshot_lies_between_freeze_and_thaw_and_their_output_is_in_the_log(begin, guest, lab, caplog, site):

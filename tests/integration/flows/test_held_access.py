@@ -28,7 +28,7 @@ from tests.patience import HANG, eventually
 from vmkeep.cli.main import cli
 from vmkeep.clock import now
 from vmkeep.errors import ConflictError, DiskMovedError, StaleError, StoreFullError, TransientError, VmKeepError
-from vmkeep.flows import backup, liveness, vm_access, vm_snapshot
+from vmkeep.flows import backup, liveness, other_snapshots, vm_access
 from vmkeep.flows.backup_values import BackupRequest
 from vmkeep.flows.complete_runs import run_backup
 from vmkeep.flows.held_vms import run_holding
@@ -248,7 +248,7 @@ def test_a_vcenter_whose_clock_was_ahead_keeps_no_dead_run_alive(lab, site, monk
         moref="snapshot-1", name="", run="dead", created_at=datetime.now(UTC) + ahead, quiesced=False
     )
     with open_repository(site.repository) as repository:
-        assert not vm_snapshot.snapshot_run_is_alive(repository, left, now=datetime.now(UTC))
+        assert not other_snapshots.snapshot_run_is_alive(repository, left, now=datetime.now(UTC))
     assert let_go(site) == [(OFF, State.REPAIRED)]
 
 
