@@ -2,7 +2,8 @@
 
 The engine runs with no Airflow installed. Layers, upper imports lower only (held by a lint contract):
 cli > flows > images > transfer, maintenance > repository, catalog, vsphere, vddk, policy, mapping, proxy > blobs,
-documents, retention, selection > model > blackbox, clock, doors, extras, ownmemory, privacy, scratch > errors.
+documents, retention, selection > model > blackbox, clock, doors, extras, lateclass, ownmemory, privacy, scratch
+> errors.
 ``testing`` stands above all of them, and no other package imports it.
 A package is entered through its door: the names and modules in its ``__all__``.
 """

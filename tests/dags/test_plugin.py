@@ -74,6 +74,15 @@ def test_a_warm_process_has_imported_the_libraries_by_which_tasks_read_a_large_i
     assert done.stdout.splitlines()[-1] == "new: []"
 
 
+def test_a_task_that_is_forked_from_a_warm_process_compiles_no_method_of_a_value():
+    code = (
+        "from vmkeep_airflow.preload import warm_up; warm_up(); from vmkeep.model.job import DiskJob; "
+        "print('compiled:', DiskJob.__init__.__code__.co_name, DiskJob.__eq__.__code__.co_name)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "compiled: __init__ __eq__"
+
+
 @pytest.mark.parametrize("dag", ["vm_backup", "vm_restore"])
 def test_a_task_that_is_forked_from_a_warm_process_imports_nothing_of_ours_for_its_dag(dag):
     """Each task reads the file of its DAG, and eight of them make one backup."""

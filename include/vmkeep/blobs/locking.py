@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Protocol
 
 from vmkeep.blobs.store import BlobStore, backend
 from vmkeep.errors import LockedError, UsageError, VmKeepError
+from vmkeep.lateclass import dataclass
 
 _MOST_DAYS = 36500
 

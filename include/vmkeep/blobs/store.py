@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Protocol, TypeAlias, cast
 
 from vmkeep.errors import BlobNotFoundError, UsageError
+from vmkeep.lateclass import dataclass
 
 Bytes: TypeAlias = bytes | bytearray | memoryview
 

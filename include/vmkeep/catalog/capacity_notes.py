@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -18,6 +18,7 @@ from sqlalchemy.orm import Session
 from vmkeep.catalog.engine import make_tables, speaking
 from vmkeep.catalog.overview_tables import Noted, NotedCheckRow, NotedDayRow, NotedLeavingRow, NotedRepositoryRow
 from vmkeep.catalog.schema import FactRow, PointRow, SourceRow
+from vmkeep.lateclass import dataclass
 
 _CHECKS_FOR: Final = timedelta(days=400)
 """Age at which the note of a check goes."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
 from typing import Final, Protocol, TypeVar
@@ -27,6 +26,7 @@ from vmkeep.catalog.schema import FactRow, GuestRow, PointRow, SourceRow
 from vmkeep.catalog.statements import is_of_vm, parted
 from vmkeep.catalog.sums import begin_sums, drop_sums, settle_sums, sum_again
 from vmkeep.errors import CatalogError, CorruptError, NotFoundError
+from vmkeep.lateclass import dataclass
 from vmkeep.model.hostconfig import is_host_key
 from vmkeep.model.knownpoint import KnownPoint
 from vmkeep.model.point import RestorePoint

@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any, Final
@@ -33,6 +33,7 @@ from vmkeep.catalog.origins import PointOrigin, origin_of
 from vmkeep.catalog.questions import Asked, Question, write_questions
 from vmkeep.catalog.schema import FactRow, GuestRow, SourceRow
 from vmkeep.catalog.statements import parted
+from vmkeep.lateclass import dataclass
 
 KEPT: Final = 100
 """Reports that stay of each repository."""

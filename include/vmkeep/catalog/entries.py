@@ -7,13 +7,14 @@ are kept once.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from datetime import datetime
 from typing import Any, Final
 
 from sqlalchemy import BigInteger, case, cast, func, select
 
 from vmkeep.catalog.schema import DiskRow, PointRow, SourceRow
+from vmkeep.lateclass import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,7 +19,6 @@ takes text.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Dialect, Float, Select, String, and_, cast, func, literal, null, or_, select
@@ -37,6 +36,7 @@ from vmkeep.catalog.evidence import (
     VmEvidence,
 )
 from vmkeep.catalog.schema import DiskFactRow, DiskRow, FactRow
+from vmkeep.lateclass import dataclass
 
 SNAPSHOTS_WITHIN: Final = 3 * 86400
 """Seconds that a snapshot of a VM may be old if no policy says otherwise."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import UTC, datetime
 
 from sqlalchemy import Engine, delete, func, insert, select
@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from vmkeep.catalog.engine import make_tables, speaking
 from vmkeep.catalog.overview_tables import Noted, NotedRecoveryRow
+from vmkeep.lateclass import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

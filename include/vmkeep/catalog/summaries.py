@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -22,6 +22,7 @@ from vmkeep.catalog.overview_tables import NotedMarkRow, NotedProofRow
 from vmkeep.catalog.overview_values import BadPoint, VmSummary
 from vmkeep.catalog.schema import INDEXES_TIMES, FactRow, PointRow, SummedRepositoryRow, SummedVmRow
 from vmkeep.catalog.statements import AT_ONCE, is_of_vm, parted
+from vmkeep.lateclass import dataclass
 
 _LAST: Final = 4
 """Points for each VM that are looked at, the last of a repository first, to find the newest of most VMs."""

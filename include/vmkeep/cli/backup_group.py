@@ -6,7 +6,7 @@ import time
 import uuid
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from threading import Event, Lock, Thread
 
@@ -19,6 +19,7 @@ from vmkeep.flows.backup_values import BackupRequest, Sealed, VerifyReport
 from vmkeep.flows.complete_runs import run_backup
 from vmkeep.flows.stopping import Stop
 from vmkeep.flows.vm_groups import Group, choose_group
+from vmkeep.lateclass import dataclass
 from vmkeep.model.guest import Logins
 from vmkeep.model.job import to_plain
 from vmkeep.model.selector import shown_name

@@ -11,13 +11,13 @@ import os
 import pwd
 import re
 import stat
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
 from vmkeep.cli.settings import SETTINGS, Setting
 from vmkeep.errors import UsageError
+from vmkeep.lateclass import dataclass
 
 VARIABLE = "VMKEEP_CONFIG"
 """Names another file than the one in the user's configuration folder."""

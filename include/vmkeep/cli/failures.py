@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 import traceback
-from dataclasses import dataclass
 
 import click
 
 from vmkeep.cli.output import print_error_document, sentence
 from vmkeep.errors import CancelledError, Recovery, UsageError, VmKeepError
+from vmkeep.lateclass import dataclass
 from vmkeep.model.fieldwords import in_options
 
 UNEXPECTED = 70

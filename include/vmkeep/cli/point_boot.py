@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import nullcontext, suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,7 @@ from vmkeep.cli.output import one_line, print_json, warn
 from vmkeep.cli.pages import Section, command, option
 from vmkeep.cli.streams import data_output, require_output
 from vmkeep.errors import GuestNotUpError, TransferError, UndecidedError, UsageError, VerificationError, VmKeepError
+from vmkeep.lateclass import dataclass
 from vmkeep.model.job import to_plain
 from vmkeep.model.wording import counted, size
 

@@ -6,8 +6,9 @@ rows, and the file the keys that it may have. :mod:`vmkeep.cli.configuration` lo
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
+
+from vmkeep.lateclass import dataclass
 
 COMPLETE: Final = "_VMKEEP_COMPLETE"
 """The variable by which a shell asks for completions."""

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, TypeAlias
 
 import yaml
 
 from vmkeep.documents.faults import Fault, Place
+from vmkeep.lateclass import dataclass
 
 Path: TypeAlias = tuple[str | int, ...]
 """The way to a value: keys, and numbers of list items from 0."""

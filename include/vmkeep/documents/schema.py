@@ -11,13 +11,13 @@ import json
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from copy import deepcopy
-from dataclasses import dataclass
 from functools import cache, cached_property
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from vmkeep.documents.document import Document, Path
 from vmkeep.documents.faults import Fault
+from vmkeep.lateclass import dataclass
 
 if TYPE_CHECKING:
     from jsonschema.exceptions import ValidationError

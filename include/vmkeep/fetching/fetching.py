@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import zipfile
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -21,6 +20,7 @@ from vmkeep.fetching.report import Report
 from vmkeep.fetching.tarwriting import Write, write_tar
 from vmkeep.fetching.walking import Step, Walk, walk
 from vmkeep.fetching.zipwriting import OneWay, write_zip
+from vmkeep.lateclass import dataclass
 from vmkeep.model.fetched import FetchForm
 from vmkeep.model.guestfiles import FileEntry, FileKind, GuestFileSystem
 

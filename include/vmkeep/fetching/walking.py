@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Final, TypeAlias
 
 from vmkeep.errors import CorruptError, VmKeepError
 from vmkeep.fetching.names import check_name
+from vmkeep.lateclass import dataclass
 from vmkeep.model.guestfiles import FileEntry, FileKind, GuestFileSystem
 
 _DEEPEST: Final = 1000

@@ -11,7 +11,6 @@ import json
 import sys
 from array import array
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -19,6 +18,7 @@ import zstandard
 
 from vmkeep.errors import CorruptError
 from vmkeep.fileindex.patterns import Pattern, path_bytes
+from vmkeep.lateclass import dataclass
 from vmkeep.model.guestfiles import FileEntry, FileKind
 
 _MOST_ENTRIES: Final = 1 << 16

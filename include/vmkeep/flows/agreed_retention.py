@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, tzinfo
 from itertools import groupby
 from typing import Final
@@ -23,6 +23,7 @@ from typing import Final
 from vmkeep.clock import now
 from vmkeep.errors import CorruptError, NotFoundError, UsageError
 from vmkeep.flows.retention import simulate
+from vmkeep.lateclass import dataclass
 from vmkeep.maintenance import time_for_rules
 from vmkeep.model.job import from_json, to_json
 from vmkeep.model.wording import counted

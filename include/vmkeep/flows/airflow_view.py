@@ -11,7 +11,6 @@ import json
 import ssl
 import urllib.error
 import urllib.request
-from dataclasses import dataclass
 from functools import cached_property
 from http import HTTPStatus
 from http.client import HTTPException
@@ -28,6 +27,7 @@ from vmkeep.errors import (
     UsageError,
     VmKeepError,
 )
+from vmkeep.lateclass import dataclass
 
 _SECONDS: Final = 60.0
 """Seconds for which a call waits for the next bytes of its answer."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from vmkeep.clock import now
@@ -18,6 +18,7 @@ from vmkeep.errors import ArrayHookError, CorruptError, NotFoundError, VmKeepErr
 from vmkeep.flows.backup_values import Preflight, SnapshotTaken
 from vmkeep.flows.connect import open_vsphere
 from vmkeep.flows.liveness import HasEnded, nobody_knows, run_is_alive
+from vmkeep.lateclass import dataclass
 from vmkeep.model.arrayhook import HookAnswer, HookDisk, HookEvent, HookFacts, HookStore
 from vmkeep.model.job import from_json, to_json
 from vmkeep.model.site import Site

@@ -16,10 +16,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 
 from vmkeep.errors import CorruptError, NotFoundError, VmKeepError
 from vmkeep.flows.restore_ledger import RunLedger
+from vmkeep.lateclass import dataclass
 from vmkeep.model.job import from_json, to_json
 from vmkeep.repository import Repository
 from vmkeep.vsphere import attaching, carriers

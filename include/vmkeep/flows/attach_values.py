@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from vmkeep.errors import UsageError
+from vmkeep.lateclass import dataclass
 from vmkeep.model.disk import Disk
 from vmkeep.model.point import VmIdentity
 from vmkeep.model.transport import DEFAULT_MODES, TransportMode, modes_without_snapshot

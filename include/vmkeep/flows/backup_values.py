@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 
+from vmkeep.lateclass import dataclass
 from vmkeep.model.audit import SHARE, runs_of
 from vmkeep.model.changedown import ChangeDown
 from vmkeep.model.disk import Disk

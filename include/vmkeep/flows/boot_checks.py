@@ -12,13 +12,14 @@ import logging
 import re
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Final
 
 from vmkeep.errors import DeadlineError, GuestNotUpError, TransferError, UndecidedError, VerificationError
 from vmkeep.flows.booting import Accelerator, BootedMachine, BootedPoint, BootRequest, boot_point, parse_awaited, watch
 from vmkeep.flows.check_values import Checked
 from vmkeep.flows.serving import Tell
+from vmkeep.lateclass import dataclass
 from vmkeep.model.proofs import PICTURE, ProofKind, ProofResult
 from vmkeep.qemu import Look, Screen, Seen, Sign
 from vmkeep.repository import Repository

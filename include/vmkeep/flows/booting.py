@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 
 from vmkeep.flows.saved_machine import saved_machine
 from vmkeep.flows.serving import Tell, serve_point
+from vmkeep.lateclass import dataclass
 from vmkeep.model.portable import Firmware
 from vmkeep.model.serving import ServeRequest
 from vmkeep.qemu import (

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Final
 
@@ -24,6 +24,7 @@ from vmkeep.catalog import (
 )
 from vmkeep.clock import now
 from vmkeep.errors import CatalogError, VmKeepError
+from vmkeep.lateclass import dataclass
 from vmkeep.repository import Marks, Repository
 from vmkeep.repository.checks import Slice
 from vmkeep.repository.folders import INDEX, PACKS, POINTS

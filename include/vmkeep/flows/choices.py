@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from vmkeep.lateclass import dataclass
 from vmkeep.model.site import VCenter
 from vmkeep.vsphere import choices
 from vmkeep.vsphere.choices import Folder, Host, Machine, Net, Pool, Store

@@ -14,7 +14,7 @@ from __future__ import annotations
 import contextlib
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Final
@@ -22,6 +22,7 @@ from typing import Final
 from vmkeep.blobs import abreast
 from vmkeep.errors import NotFoundError
 from vmkeep.flows.scan_proofs import facts_of, passed_on
+from vmkeep.lateclass import dataclass
 from vmkeep.model.proofs import PointProof, ProofKind, ProofResult
 from vmkeep.model.scanfacts import ScanFacts, ScannerFacts, ScanScope
 from vmkeep.repository import ProofName, Repository

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from vmkeep.blobs import abreast
 from vmkeep.errors import NotFoundError
 from vmkeep.flows.clean_points import LastClean, ScanStates
 from vmkeep.flows.point_choice import newest_points, parse_point_selector
 from vmkeep.flows.policy_copies import by_vm
+from vmkeep.lateclass import dataclass
 from vmkeep.model.hostconfig import is_host_key
 from vmkeep.repository import Repository
 

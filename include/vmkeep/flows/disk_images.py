@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from vmkeep.errors import UsageError
@@ -13,6 +13,7 @@ from vmkeep.flows.few_segments import keep_segments_few
 from vmkeep.formats import ImportFormat
 from vmkeep.images import Foreign, Kept
 from vmkeep.images import import_images as store_images
+from vmkeep.lateclass import dataclass
 from vmkeep.model.disk import ControllerKind, Disk
 from vmkeep.model.extents import Extent
 from vmkeep.model.job import Progress

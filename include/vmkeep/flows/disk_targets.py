@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from vmkeep.errors import UsageError
 from vmkeep.flows.disk_words import NamedDisks
 from vmkeep.flows.restore_request import OverOptions
+from vmkeep.lateclass import dataclass
 from vmkeep.model.disk import Disk
 from vmkeep.model.fieldwords import named
 from vmkeep.model.point import RestorePoint

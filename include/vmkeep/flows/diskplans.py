@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from vmkeep.clock import now
 from vmkeep.errors import ChangesUnknownError, NotFoundError, StaleError
@@ -15,6 +15,7 @@ from vmkeep.flows.connect import open_vsphere, require_server
 from vmkeep.flows.parents import NO_POINT, choose_parent, find_unfit
 from vmkeep.flows.same_vm import other_history, other_vm
 from vmkeep.flows.transports import transports_of
+from vmkeep.lateclass import dataclass
 from vmkeep.model.audit import runs_of
 from vmkeep.model.disk import ChangeId
 from vmkeep.model.extents import Extents, total

@@ -8,7 +8,6 @@ drill's VM is not in the journal.
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
 
 from vmkeep.errors import ConflictError, GuestCommandError, NotFoundError, UsageError, VmKeepError
 from vmkeep.flows.as_planned import require_same_vcenter
@@ -16,6 +15,7 @@ from vmkeep.flows.connect import open_vsphere
 from vmkeep.flows.recovery_journal import Journal, RecoveryOrder, area_of
 from vmkeep.flows.recovery_order import mark_of
 from vmkeep.flows.recovery_records import find_order
+from vmkeep.lateclass import dataclass
 from vmkeep.model.guest import GuestLogin
 from vmkeep.model.site import Site
 from vmkeep.model.vmref import VmRef

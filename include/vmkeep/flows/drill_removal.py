@@ -6,7 +6,7 @@ The mark alone proves nothing, because a clone takes over the settings of its VM
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from vmkeep.errors import ConflictError, NotFoundError, Recovery, SomeFailedError, VmKeepError
 from vmkeep.flows.as_planned import require_same_vcenter
@@ -17,6 +17,7 @@ from vmkeep.flows.recovery_records import find_order
 from vmkeep.flows.recovery_vm import run_of_try
 from vmkeep.flows.restore_ledger import PlanLedger, RunLedger
 from vmkeep.flows.restore_values import RestorePlan
+from vmkeep.lateclass import dataclass
 from vmkeep.model.site import Site
 from vmkeep.model.vmref import VmRef
 from vmkeep.recovery import VmOutcome

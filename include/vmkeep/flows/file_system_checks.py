@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from itertools import islice
 
 from vmkeep.errors import CorruptError, NotFoundError, UnsupportedError
@@ -22,6 +22,7 @@ from vmkeep.flows.scan_volumes import is_too_small
 from vmkeep.guest.filesystems import open_file_system
 from vmkeep.guest.lvm import Finding, Severity, check
 from vmkeep.guest.volumes import Volume, Volumes, find_volumes
+from vmkeep.lateclass import dataclass
 from vmkeep.model.blockio import RandomDisk
 from vmkeep.model.extents import Extent
 from vmkeep.model.point import RestorePoint

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 from typing import Final
@@ -27,6 +27,7 @@ from vmkeep.catalog import (
     open_catalog,
 )
 from vmkeep.errors import CatalogError, NotFoundError
+from vmkeep.lateclass import dataclass
 from vmkeep.model.imagekeys import is_image_key
 from vmkeep.policy import Policy
 

@@ -10,7 +10,6 @@ import hashlib
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Self
 
@@ -26,6 +25,7 @@ from vmkeep.errors import (
 from vmkeep.flows.backup_values import Preflight
 from vmkeep.flows.connect import open_vsphere
 from vmkeep.flows.liveness import HasEnded, nobody_knows, owner_has_ended
+from vmkeep.lateclass import dataclass
 from vmkeep.model.guest import GuestCommands, Logins
 from vmkeep.model.job import from_json, to_json
 from vmkeep.model.site import Site

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from vmkeep.flows import vm_access
 from vmkeep.flows.connect import open_vsphere
 from vmkeep.flows.sweep_ground import Ground
 from vmkeep.flows.sweep_report import Finding, Kind, State
+from vmkeep.lateclass import dataclass
 from vmkeep.model.access import VmAccess
 from vmkeep.model.site import Site
 from vmkeep.model.vmref import VmRef

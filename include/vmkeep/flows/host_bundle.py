@@ -5,9 +5,9 @@ from __future__ import annotations
 import io
 import tarfile
 import zlib
-from dataclasses import dataclass
 
 from vmkeep.errors import TransientError, UnsupportedError
+from vmkeep.lateclass import dataclass
 
 _MANIFEST, _STATE = "Manifest.txt", "state.tgz"
 _LARGEST = 256 << 20

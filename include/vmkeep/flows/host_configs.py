@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
@@ -18,6 +17,7 @@ from vmkeep.flows.connect import open_vsphere
 from vmkeep.flows.entering import enter_point
 from vmkeep.flows.host_bundle import BundleFacts, read_bundle, same_uuid
 from vmkeep.flows.host_identity import HostKeys
+from vmkeep.lateclass import dataclass
 from vmkeep.model.hostconfig import BUNDLE, HostRelease
 from vmkeep.model.point import BackupMode, Consistency, Power, Quiesce, RestorePoint, VmIdentity
 from vmkeep.model.site import Site

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 
 from vmkeep.clock import now
 from vmkeep.flows.host_identity import HostKeys
 from vmkeep.flows.host_points import HostPoints, list_hosts
+from vmkeep.lateclass import dataclass
 from vmkeep.model.hostconfig import BUNDLE
 from vmkeep.model.site import VCenter
 from vmkeep.repository import Repository

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from vmkeep.blobs import abreast, name_if_free, sync_folder
 from vmkeep.errors import AmbiguousError, ConflictError, CorruptError, NotFoundError, UsageError
+from vmkeep.lateclass import dataclass
 from vmkeep.model.hostconfig import BUNDLE, is_host_key
 from vmkeep.model.point import RestorePoint
 from vmkeep.repository import Repository

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
@@ -15,6 +15,7 @@ from vmkeep.flows.connect import open_vsphere
 from vmkeep.flows.liveness import GIVEN_UP, HasEnded, nobody_knows, owner_has_ended, owner_of
 from vmkeep.flows.sweep_ground import Ground
 from vmkeep.flows.sweep_report import Finding, Kind, State
+from vmkeep.lateclass import dataclass
 from vmkeep.model.site import Site
 from vmkeep.model.vmref import VmRef
 from vmkeep.repository import Repository, open_site_repository

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from vmkeep.clock import now
 from vmkeep.flows.answerable import answerable_policies
 from vmkeep.flows.last_seen import sightings
+from vmkeep.lateclass import dataclass
 from vmkeep.model.site import VCenter
 from vmkeep.policy import Policy, by_precedence, selectors_of, taker
 from vmkeep.repository.points import is_ahead

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Final
 
 from vmkeep.blobs import abreast
@@ -29,6 +29,7 @@ from vmkeep.flows.point_choice import (
     points_in_order,
 )
 from vmkeep.flows.points import find_ref
+from vmkeep.lateclass import dataclass
 from vmkeep.model.job import Progress
 from vmkeep.repository import Repository
 from vmkeep.repository.points import PointName

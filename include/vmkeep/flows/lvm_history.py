@@ -6,7 +6,6 @@ A check keeps the groups with its proof. If the point before was never checked, 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Final
 
@@ -14,6 +13,7 @@ from vmkeep.errors import CorruptError
 from vmkeep.flows.lvm_looks import Look, Looks
 from vmkeep.flows.point_choice import points_in_order
 from vmkeep.guest.lvm import Finding, FindingCode, GroupRecord, Severity
+from vmkeep.lateclass import dataclass
 from vmkeep.model.job import from_plain, to_plain
 from vmkeep.model.point import RestorePoint
 from vmkeep.model.proofs import PointProof, ProofKind, ProofResult

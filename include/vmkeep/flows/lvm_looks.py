@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
 from vmkeep.errors import CorruptError
@@ -21,6 +21,7 @@ from vmkeep.guest.lvm import (
     record_groups,
 )
 from vmkeep.guest.volumes import find_unopened
+from vmkeep.lateclass import dataclass
 from vmkeep.model.point import BackupKind, DiskImage, RestorePoint
 from vmkeep.repository import Repository
 from vmkeep.transfer import DiskViews, open_views

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from vmkeep.clock import now
 from vmkeep.errors import CorruptError, NotFoundError, VmKeepError
@@ -11,6 +11,7 @@ from vmkeep.flows.lvm_looks import Look, Looks, explained
 from vmkeep.flows.lvm_marks import mark
 from vmkeep.flows.lvm_values import LvmCheck, LvmRequest
 from vmkeep.guest.lvm import Severity
+from vmkeep.lateclass import dataclass
 from vmkeep.model.point import RestorePoint
 from vmkeep.model.proofs import PointProof, ProofKind, ProofResult
 from vmkeep.model.wording import counted

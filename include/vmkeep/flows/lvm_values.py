@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from vmkeep.errors import VmKeepError
 from vmkeep.guest.lvm import Finding, Severity
+from vmkeep.lateclass import dataclass
 from vmkeep.model.wording import agreeing, counted, counted_of
 
 _SHOWN = 20

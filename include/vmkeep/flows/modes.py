@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from vmkeep.errors import UnsupportedError
 from vmkeep.flows.backup_values import BackupRequest
+from vmkeep.lateclass import dataclass
 from vmkeep.model.changedown import Changed, ChangeDown, ChangeReason
 from vmkeep.model.disk import Disk
 from vmkeep.model.point import BackupMode, Quiesce

@@ -6,12 +6,12 @@ Nothing is made that is not there: neither a tag, nor a category, nor an attribu
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 
 from vmkeep.errors import VmKeepError
 from vmkeep.flows.plan_basis import PlanBasis
 from vmkeep.flows.restore_saved import SavedVm
 from vmkeep.flows.restore_values import RestorePlan
+from vmkeep.lateclass import dataclass
 from vmkeep.model.references import NamedTag
 from vmkeep.vsphere import attributes, rightscheck, vmtags
 from vmkeep.vsphere.create import Place

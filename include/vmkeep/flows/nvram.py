@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import dataclass
 
 from vmkeep.errors import CorruptError, TransientError, UnreachableError, VmKeepError
+from vmkeep.lateclass import dataclass
 from vmkeep.model.point import RestorePoint
 from vmkeep.repository import Repository
 from vmkeep.vsphere.configspec import BuiltSpec, parse_config

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import islice
 
 from vmkeep.flows.same_vm import other_vm
+from vmkeep.lateclass import dataclass
 from vmkeep.model.disk import Disk
 from vmkeep.model.fullreason import FullRead, FullReason
 from vmkeep.model.point import DiskImage, RestorePoint, VmIdentity

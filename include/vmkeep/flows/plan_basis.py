@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from vmkeep.flows.liveness import HasEnded
 from vmkeep.flows.restore_request import RestoreRequest
+from vmkeep.lateclass import dataclass
 from vmkeep.model.point import RestorePoint
 from vmkeep.repository import Repository
 from vmkeep.vsphere.session import Session

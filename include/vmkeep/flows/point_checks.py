@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from vmkeep.errors import CancelledError, CorruptError, NotFoundError, UndecidedError, VerificationError, VmKeepError
 from vmkeep.flows.boot_checks import BootTest, check_boot
@@ -12,6 +12,7 @@ from vmkeep.flows.digest_checks import Bars, check_digests
 from vmkeep.flows.point_choice import newest_points, parse_point_selector
 from vmkeep.flows.proving import record
 from vmkeep.flows.serving import Tell
+from vmkeep.lateclass import dataclass
 from vmkeep.model.point import RestorePoint
 from vmkeep.model.proofs import PointProof, ProofResult
 from vmkeep.model.wording import counted, counted_of

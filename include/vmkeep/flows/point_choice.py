@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
 from itertools import groupby
 
 from vmkeep.blobs import abreast
 from vmkeep.errors import UsageError, VmKeepError
+from vmkeep.lateclass import dataclass
 from vmkeep.model.hostconfig import is_host_key
 from vmkeep.model.point import RestorePoint
 from vmkeep.recovery import ANSWERED, KnownPoint

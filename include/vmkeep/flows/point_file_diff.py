@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
 from enum import StrEnum
 
 from vmkeep.errors import CorruptError, NotFoundError, UnsupportedError, VmKeepError
 from vmkeep.fetching import Step, sha256_of, walk
 from vmkeep.flows.point_files import FilePath, PointFiles, open_point_files, parse_file_path
+from vmkeep.lateclass import dataclass
 from vmkeep.model.guestfiles import FileEntry, FileKind, GuestFileSystem
 from vmkeep.model.job import Progress
 from vmkeep.model.samefiles import same_content

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 from vmkeep.errors import VmKeepError
 from vmkeep.fetching import Fetch, Report, Step, fetch, require_possible, walk
 from vmkeep.flows.point_files import FilePath, open_point_files, parse_file_path
+from vmkeep.lateclass import dataclass
 from vmkeep.model.fetched import FetchedFiles, FetchForm
 from vmkeep.model.guestfiles import FileEntry, FileKind, GuestFileSystem
 from vmkeep.model.job import Progress

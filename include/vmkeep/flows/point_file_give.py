@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from vmkeep.errors import UnsupportedError, UsageError
 from vmkeep.fetching import whole
 from vmkeep.flows.connect import open_vsphere
 from vmkeep.flows.point_files import open_point_files, parse_file_path
+from vmkeep.lateclass import dataclass
 from vmkeep.model.guest import GuestLogin
 from vmkeep.model.guestfiles import FileKind
 from vmkeep.model.job import Progress

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from typing import Final
@@ -15,6 +15,7 @@ from vmkeep.fetching import Step, walk
 from vmkeep.fileindex import IndexedFile, Pattern, pack, search
 from vmkeep.flows.point_choice import newest_points, parse_point_selector
 from vmkeep.flows.point_files import FilePath, PointFiles, open_point_files
+from vmkeep.lateclass import dataclass
 from vmkeep.model.guestfiles import FileEntry, FileKind
 from vmkeep.model.job import Progress
 from vmkeep.model.wording import counted

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
@@ -11,6 +10,7 @@ from vmkeep.errors import CorruptError, NotFoundError, UnsupportedError, VmKeepE
 from vmkeep.fetching import Step, sha256_of, walk
 from vmkeep.fileindex import Pattern
 from vmkeep.flows.point_files import FilePath, PointFiles
+from vmkeep.lateclass import dataclass
 from vmkeep.model.guestfiles import FileEntry, FileKind, GuestFileSystem
 from vmkeep.model.job import Progress
 from vmkeep.model.wording import counted

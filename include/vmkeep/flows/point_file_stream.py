@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from vmkeep.fetching import Fetch, Report, fetch, require_possible
 from vmkeep.flows.point_files import FilePath, open_point_files
+from vmkeep.lateclass import dataclass
 from vmkeep.model.fetched import FetchForm
 from vmkeep.model.guestfiles import FileKind
 from vmkeep.repository import Repository

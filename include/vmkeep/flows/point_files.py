@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
 
 from vmkeep.errors import NotFoundError, UnsupportedError, UsageError, VmKeepError
 from vmkeep.flows.guest_disks import disks_in_guest, disks_not_in_backup
 from vmkeep.flows.point_doubts import about_content
 from vmkeep.guest.filesystems import open_file_system
 from vmkeep.guest.volumes import Volume, find_volumes
+from vmkeep.lateclass import dataclass
 from vmkeep.model.guestfiles import FileEntry, FileKind, GuestFileSystem
 from vmkeep.model.point import RestorePoint
 from vmkeep.repository import Repository

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
 from vmkeep.catalog import CatalogEntry, PointOrigin, Refreshed, ask_catalog, open_catalog
 from vmkeep.clock import now
 from vmkeep.flows.clean_points import Cleanness, ScanStates
 from vmkeep.flows.failed_checks import bad_points
+from vmkeep.lateclass import dataclass
 from vmkeep.repository import Marks, Repository, Use
 from vmkeep.repository.points import blob_of_ref, is_ahead, warn_of_the_future
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 
 from vmkeep.clock import now
 from vmkeep.errors import NotFoundError, UsageError
 from vmkeep.flows.clean_points import ScanState, ScanStates
+from vmkeep.lateclass import dataclass
 from vmkeep.model.point import RestorePoint
 from vmkeep.model.proofs import PICTURE, PointProof
 from vmkeep.repository import Marks, OpenUse, Pin, Repository, Trust, Use

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vmkeep.lateclass import dataclass
 from vmkeep.policy import (
     Policy,
     PolicyFile,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from hashlib import sha256
 
@@ -12,6 +11,7 @@ from vmkeep.flows.check_values import Level
 from vmkeep.flows.point_checks import Bars, BootTest, VerifyRequest, refs_of, verify
 from vmkeep.flows.policy_copies import newest_announced
 from vmkeep.flows.serving import Tell
+from vmkeep.lateclass import dataclass
 from vmkeep.model.point import RestorePoint
 from vmkeep.model.proofs import PointProof, ProofKind, ProofResult
 from vmkeep.policy import Policy, Verification, early_by

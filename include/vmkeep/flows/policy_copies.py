@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 
 from vmkeep.clock import now
 from vmkeep.errors import CancelledError, CorruptError, NotFoundError
 from vmkeep.flows.copy_values import CopyState, PointCopy
 from vmkeep.flows.pointcopy import copy_points, require_pair
+from vmkeep.lateclass import dataclass
 from vmkeep.model.job import Progress, from_json, to_json
 from vmkeep.repository import Repository
 from vmkeep.repository.notes import OWED_COPIES

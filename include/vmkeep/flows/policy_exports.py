@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
 
 from vmkeep.flows.failed_checks import failed_checks
 from vmkeep.flows.policy_copies import newest_announced
 from vmkeep.images import safe_name
+from vmkeep.lateclass import dataclass
 from vmkeep.model.exports import ExportRequest
 from vmkeep.model.point import RestorePoint
 from vmkeep.policy import Policy, PolicyExport

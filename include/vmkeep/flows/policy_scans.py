@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
 
 from vmkeep.errors import NotFoundError
 from vmkeep.flows.point_choice import newest_points, parse_point_selector
 from vmkeep.flows.policy_copies import newest_announced
+from vmkeep.lateclass import dataclass
 from vmkeep.policy import Policy
 from vmkeep.repository import Repository
 

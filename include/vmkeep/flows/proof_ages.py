@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from vmkeep.clock import now
 from vmkeep.flows.recovery_points import choose_in
 from vmkeep.flows.recovery_proofs import load_proofs
+from vmkeep.lateclass import dataclass
 from vmkeep.model.proofs import VmProof
 from vmkeep.model.wording import age
 from vmkeep.recovery import ChosenVm, RecoveryPlan

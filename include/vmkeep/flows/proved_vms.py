@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 
 from vmkeep.clock import now
 from vmkeep.flows.clean_vms import last_clean_of_all
 from vmkeep.flows.pointlist import list_points
+from vmkeep.lateclass import dataclass
 from vmkeep.model.proofs import ProofKind, VmProof
 from vmkeep.repository import Repository
 

@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import field
 from tempfile import TemporaryDirectory
 from typing import Any, Final
 
@@ -27,6 +27,7 @@ from vmkeep.flows.quality_evidence import (
     wishes_of,
 )
 from vmkeep.flows.recovery_overview import note_recoveries
+from vmkeep.lateclass import dataclass
 from vmkeep.model.hostconfig import is_host_key
 from vmkeep.model.job import from_json, to_json, to_plain
 from vmkeep.model.wording import counted

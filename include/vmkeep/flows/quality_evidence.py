@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
 
@@ -15,6 +14,7 @@ from vmkeep.flows.answerable import answerable_policies
 from vmkeep.flows.last_seen import sightings
 from vmkeep.flows.listing import newest_points
 from vmkeep.flows.windows import obstacle
+from vmkeep.lateclass import dataclass
 from vmkeep.model.point import RestorePoint
 from vmkeep.model.proofs import ProofKind, VmProof
 from vmkeep.model.site import VCenter

@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Protocol
 
 from vmkeep.errors import QuiesceFailedError
+from vmkeep.lateclass import dataclass
 from vmkeep.model.changedown import Changed, ChangeDown, ChangeReason
 from vmkeep.model.point import Quiesce
 from vmkeep.vsphere.snapshots import VmSnapshot

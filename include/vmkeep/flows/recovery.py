@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from threading import Lock
 
 from vmkeep.clock import now
@@ -34,6 +34,7 @@ from vmkeep.flows.recovery_records import report_of
 from vmkeep.flows.recovery_vm import NumberedVm, RecoveryWork, outcome_so_far, recover_vm
 from vmkeep.flows.side_by_side import SideBySide
 from vmkeep.flows.stopping import Stop
+from vmkeep.lateclass import dataclass
 from vmkeep.model.guest import Logins, no_logins
 from vmkeep.model.site import Site
 from vmkeep.recovery import OnFailure, RecoveryGroup, RecoveryReport, VmOutcome

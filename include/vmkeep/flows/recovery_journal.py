@@ -10,12 +10,12 @@ recoveries/proofs/<vm>          when the VM was last found healthy after a resto
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeVar
 
 from vmkeep.errors import CorruptError, NotFoundError
 from vmkeep.flows.restore_values import RestorePlan
+from vmkeep.lateclass import dataclass
 from vmkeep.model.job import from_json, to_json
 from vmkeep.model.proofs import VmProof
 from vmkeep.recovery import ChosenVm, RecoveryReport, VmOutcome

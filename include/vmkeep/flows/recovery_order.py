@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 
 from vmkeep.clock import now
@@ -17,6 +17,7 @@ from vmkeep.flows.recovery_requests import request_for
 from vmkeep.flows.recovery_vm import NumberedVm, outcome_so_far
 from vmkeep.flows.restore_room import Room
 from vmkeep.flows.restore_wording import plan_lines
+from vmkeep.lateclass import dataclass
 from vmkeep.model.guest import Logins
 from vmkeep.model.room import StoreNeed
 from vmkeep.model.site import Site

@@ -12,13 +12,13 @@ import ssl
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import dataclass
 from functools import partial
 from urllib.parse import urlsplit
 
 from vmkeep.clock import now
 from vmkeep.errors import VmKeepError
 from vmkeep.flows.stopping import Stop
+from vmkeep.lateclass import dataclass
 from vmkeep.model.guest import Logins
 from vmkeep.recovery import GuestProbe, ProbeResult, Probes
 from vmkeep.vsphere import guestcommands

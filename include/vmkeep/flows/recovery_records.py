@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 
 from vmkeep.clock import now
@@ -14,6 +14,7 @@ from vmkeep.flows.recovery_journal import Journal, RecoveryOrder
 from vmkeep.flows.recovery_order import numbered, plan_of
 from vmkeep.flows.recovery_proofs import load_proofs
 from vmkeep.flows.recovery_vm import outcome_so_far
+from vmkeep.lateclass import dataclass
 from vmkeep.model.proofs import VmProof
 from vmkeep.recovery import RecoveryReport
 from vmkeep.repository import Repository

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -22,6 +22,7 @@ from vmkeep.flows.recovery_requests import request_for
 from vmkeep.flows.restore_ledger import Outcome, PlanLedger, RunLedger
 from vmkeep.flows.restore_values import Restored
 from vmkeep.flows.stopping import Stop
+from vmkeep.lateclass import dataclass
 from vmkeep.model.guest import Logins
 from vmkeep.model.proofs import PICTURE, ProofKind, ProofResult, VmProof
 from vmkeep.model.site import Site

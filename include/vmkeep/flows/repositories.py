@@ -6,13 +6,14 @@ The other actions take an open :class:`Repository`. A command or operator only p
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from vmkeep.blobs import LockMode, LockRule, hold_reserve
 from vmkeep.blobs import change_rate as change_store_rate
 from vmkeep.blobs.wrappers import parse_rates
 from vmkeep.clock import now
+from vmkeep.lateclass import dataclass
 from vmkeep.model.job import Progress
 from vmkeep.repository import (
     Finding,

@@ -18,12 +18,13 @@ run, and the plan's own note is gone too.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import StrEnum
 from typing import TypeVar
 
 from vmkeep.errors import CorruptError, NotFoundError, StaleError
 from vmkeep.flows.restore_values import Restored, RestorePlan, Target
+from vmkeep.lateclass import dataclass
 from vmkeep.model.job import from_json, to_json
 from vmkeep.repository import BEGUN, DISKS, WRITTEN, Repository, note_begun
 

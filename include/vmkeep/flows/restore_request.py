@@ -7,11 +7,12 @@ a value of its own. A request that has options of the wrong kind is refused, so 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from enum import StrEnum
 from typing import Any
 
 from vmkeep.errors import UsageError
+from vmkeep.lateclass import dataclass
 from vmkeep.model.fieldwords import named
 from vmkeep.model.job import from_plain
 from vmkeep.model.overwrite import Undo, Verify

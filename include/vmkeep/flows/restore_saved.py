@@ -6,11 +6,11 @@ The options name these parts as a person knows them. The saved VM tells which pa
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 from vmkeep.errors import CorruptError, UsageError
 from vmkeep.flows.disk_words import NamedDisks
 from vmkeep.flows.restore_request import NewVmOptions
+from vmkeep.lateclass import dataclass
 from vmkeep.model.disk import Disk
 from vmkeep.model.fieldwords import named
 from vmkeep.model.job import from_json

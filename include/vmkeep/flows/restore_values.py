@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from vmkeep.flows.restore_request import OnFailure, RestoreRequest
+from vmkeep.lateclass import dataclass
 from vmkeep.model.disk import Disk
 from vmkeep.model.overwrite import BlockChoice, Blocks
 from vmkeep.model.place import SettledPlace

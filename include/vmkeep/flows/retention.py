@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
 
 from vmkeep.errors import NotFoundError
+from vmkeep.lateclass import dataclass
 from vmkeep.maintenance import point_facts
 from vmkeep.model.selector import names_meant
 from vmkeep.repository import Repository

@@ -7,12 +7,12 @@ for first, and what was changed is read back. A second call changes nothing.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from vmkeep.errors import ConflictError, UsageError, VSphereError
 from vmkeep.flows.connect import open_vsphere
 from vmkeep.flows.rights import needed_rights
+from vmkeep.lateclass import dataclass
 from vmkeep.model.site import Site, VCenter
 from vmkeep.vsphere import roles
 from vmkeep.vsphere.rights import On

@@ -7,12 +7,12 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
 from vmkeep.errors import DiskMovedError, VmKeepError
 from vmkeep.flows.turns import in_turn
+from vmkeep.lateclass import dataclass
 from vmkeep.transfer import RunningTransfer
 
 log = logging.getLogger(__name__)

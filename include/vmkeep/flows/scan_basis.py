@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
 from vmkeep.errors import UsageError
 from vmkeep.flows.clean_points import Cleanness, ScanState, ScanStates, last_clean_of
+from vmkeep.lateclass import dataclass
 from vmkeep.model.point import RestorePoint
 from vmkeep.model.scanfacts import ScanScope
 from vmkeep.repository import Repository

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Self
 
@@ -12,6 +12,7 @@ from vmkeep.errors import DeadlineError, VmKeepError
 from vmkeep.flows.connect import open_vsphere
 from vmkeep.flows.liveness import GIVEN_UP, HasEnded, nobody_knows
 from vmkeep.flows.sweep_report import Finding, State
+from vmkeep.lateclass import dataclass
 from vmkeep.model.guest import Logins, no_logins
 from vmkeep.model.site import Site
 from vmkeep.repository import Repository, open_site_repository

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 
+from vmkeep.lateclass import dataclass
 from vmkeep.model.vmref import VmRef
 from vmkeep.model.wording import age
 

@@ -8,11 +8,11 @@ may go through a network that the request avoids on purpose.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 from vmkeep.errors import UnsupportedError
 from vmkeep.flows.backup_values import DiskTransports, Preflight
 from vmkeep.flows.connect import check_driver, open_vsphere
+from vmkeep.lateclass import dataclass
 from vmkeep.model.disk import ControllerKind, Disk
 from vmkeep.model.site import Site
 from vmkeep.model.transport import TransportMode

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
 
 from vmkeep.errors import VmKeepError
 from vmkeep.flows.claiming import claim_existing, make_claim
@@ -12,6 +11,7 @@ from vmkeep.flows.ended_restores import end_with_holds
 from vmkeep.flows.liveness import HasEnded
 from vmkeep.flows.restore_ledger import RunLedger
 from vmkeep.flows.restore_values import DeadRestore
+from vmkeep.lateclass import dataclass
 from vmkeep.model.site import Site
 from vmkeep.repository import Repository
 from vmkeep.vsphere import claims, inventory, machines

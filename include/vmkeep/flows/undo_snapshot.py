@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
 from vmkeep.errors import UnsupportedError, VmKeepError
@@ -17,6 +16,7 @@ from vmkeep.flows.block_choice import ask_choices
 from vmkeep.flows.restore_ledger import RunLedger
 from vmkeep.flows.restore_room import needs_above
 from vmkeep.flows.restore_values import DiskMatch, RestorePlan
+from vmkeep.lateclass import dataclass
 from vmkeep.model.disk import Disk, SkipReason
 from vmkeep.model.fieldwords import named
 from vmkeep.model.overwrite import BlockChoice, Undo

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import datetime
 
 from vmkeep.catalog import VmStanding
@@ -11,6 +10,7 @@ from vmkeep.clock import now
 from vmkeep.flows.pointlist import good_origins, list_origins
 from vmkeep.flows.policy_copies import newest_announced
 from vmkeep.flows.quality_evidence import Inventory, standings_in
+from vmkeep.lateclass import dataclass
 from vmkeep.model.proofs import ProofKind, VmProof
 from vmkeep.model.site import VCenter
 from vmkeep.model.wording import age

@@ -8,11 +8,11 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from vmkeep.blobs import open_store
 from vmkeep.errors import CorruptError, VmKeepError
+from vmkeep.lateclass import dataclass
 from vmkeep.maintenance import (
     Hidden,
     LockReport,

@@ -12,13 +12,13 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from vmkeep.errors import CorruptError, NotFoundError, VmKeepError
 from vmkeep.flows import liveness
 from vmkeep.flows.connect import pinned
 from vmkeep.flows.liveness import GIVEN_UP, HasEnded, nobody_knows
+from vmkeep.lateclass import dataclass
 from vmkeep.model.access import AccessJob, VmAccess
 from vmkeep.model.job import from_json, to_json
 from vmkeep.model.site import Site

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -12,6 +11,7 @@ from vmkeep.flows.connect import open_vsphere
 from vmkeep.flows.last_seen import sightings
 from vmkeep.flows.listing import newest_points, protected_until
 from vmkeep.flows.pointlist import good_origins, list_origins
+from vmkeep.lateclass import dataclass
 from vmkeep.model.site import Site
 from vmkeep.model.vmref import VmRef
 from vmkeep.repository import open_site_repository

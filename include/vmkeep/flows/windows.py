@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,7 @@ from vmkeep.flows.last_seen import sightings
 from vmkeep.flows.listing import newest_points, protected_until
 from vmkeep.flows.pointlist import good_origins, list_origins
 from vmkeep.flows.repositories import open_site_repository
+from vmkeep.lateclass import dataclass
 from vmkeep.model.site import Site
 from vmkeep.model.wording import told_apart
 from vmkeep.policy import Due, Opening, Policy, by_precedence, selectors_of, taker

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from vmkeep.flows.connect import share_probes
+from vmkeep.lateclass import compile_methods
 from vmkeep.repository.unlock import share_keys
 from vmkeep.transfer import find_drivers
 from vmkeep.vsphere.tickets import share_log_ins
@@ -11,11 +12,12 @@ __all__ = ["prepare_worker"]
 
 
 def prepare_worker() -> None:
-    """Share keys, log-ins and tries of drivers with forked processes, and find the disk drivers. May be called again.
+    """Share keys, log-ins and tries of drivers with forked processes, find the disk drivers, and compile methods.
 
-    A driver that is installed later is found by workers that start later.
+    It may be called again. A driver that is installed later is found by workers that start later.
     """
     share_keys()
     share_log_ins()
     share_probes()
     find_drivers()
+    compile_methods()

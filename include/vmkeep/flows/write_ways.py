@@ -8,12 +8,13 @@ order, and the first that can write *every* disk is taken, because one VM is not
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from vmkeep.errors import UnsupportedError
 from vmkeep.flows.restore_room import needs_above
 from vmkeep.flows.restore_values import RestorePlan
 from vmkeep.flows.transports import Surroundings, judge, look
+from vmkeep.lateclass import dataclass
 from vmkeep.model.disk import Disk, SkipReason
 from vmkeep.model.overwrite import Undo
 from vmkeep.model.room import StoreNeed, growth

@@ -7,10 +7,10 @@ file with a plain name: links, devices, folders and sparse files are refused, so
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from vmkeep.errors import UsageError
 from vmkeep.formats.imagefile import ImageFile
+from vmkeep.lateclass import dataclass
 
 _BLOCK = 512
 _MOST_MEMBERS = 1000

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 
 from vmkeep.formats.layout import Layout, PlannedFile, Run
+from vmkeep.lateclass import dataclass
 from vmkeep.model.extents import Extent, Extents
 
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
 from vmkeep.errors import UsageError
 from vmkeep.formats.imagefile import ImageFile
+from vmkeep.lateclass import dataclass
 
 
 class ImportFormat(StrEnum):

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
 from vmkeep.errors import CorruptError
+from vmkeep.lateclass import dataclass
 from vmkeep.model.blockio import RandomDisk
 
 MOST_METADATA: Final = 32 << 20

@@ -7,9 +7,9 @@ vSphere's ids are the values of ``VirtualMachineGuestOsIdentifier``; the numbers
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from enum import StrEnum
 
+from vmkeep.lateclass import dataclass
 from vmkeep.model.portable import Drivers, PortableMachine
 
 

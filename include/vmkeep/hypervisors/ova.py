@@ -12,11 +12,11 @@ manifest have their final length before the digests are known.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from hashlib import sha256
 
 from vmkeep.hypervisors.ovf_writing import OVF_ENDS, manifest, ovf_xml
 from vmkeep.hypervisors.written import WrittenDisk
+from vmkeep.lateclass import dataclass
 from vmkeep.model.portable import PortableMachine
 
 BLOCK = 512

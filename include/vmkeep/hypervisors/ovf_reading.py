@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from xml.etree.ElementTree import Element
 
 from vmkeep.errors import UnsupportedError, UsageError
@@ -27,6 +26,7 @@ from vmkeep.hypervisors.ovf_rest import unread_parts
 from vmkeep.hypervisors.strangexml import children, parse_strange_xml, text_of
 from vmkeep.hypervisors.unread import UNKNOWN_CONTROLLER
 from vmkeep.hypervisors.written import one_line
+from vmkeep.lateclass import dataclass
 from vmkeep.model.disk import ControllerKind
 from vmkeep.model.portable import Firmware, LeftOut, PortableCard, PortableDisk, PortableMachine
 

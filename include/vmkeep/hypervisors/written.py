@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from vmkeep.hypervisors.guests import usual_drivers
+from vmkeep.lateclass import dataclass
 from vmkeep.model.portable import Drivers, LeftOut, PortableDisk, PortableMachine
 
 

@@ -8,7 +8,7 @@ whole, every other one by a sample.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -16,6 +16,7 @@ from vmkeep.errors import ConflictError, VerificationError
 from vmkeep.formats import ImageSource, Qcow2Target, open_qcow2, open_qcow2_target
 from vmkeep.images.diskfiles import LocalFileSource, LocalFileTarget
 from vmkeep.images.filestates import is_unwritten, state_of
+from vmkeep.lateclass import dataclass
 from vmkeep.model.exports import ExportedDisk, ImageFormat, WrittenFile
 from vmkeep.model.extents import Extents, complement
 from vmkeep.model.overwrite import Verify

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from vmkeep.errors import ConflictError
@@ -17,6 +17,7 @@ from vmkeep.images.appliedimages import AppliedImage
 from vmkeep.images.applyplans import plan_apply
 from vmkeep.images.exportmanifests import find_manifest, load_manifest, require_same, store_manifest
 from vmkeep.images.imagelocks import locked_image
+from vmkeep.lateclass import dataclass
 from vmkeep.model.exports import ExportedPoint
 from vmkeep.model.extents import total
 from vmkeep.model.overwrite import Verify

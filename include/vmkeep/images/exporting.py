@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass
 from pathlib import Path
 
 from vmkeep.blobs import name_if_free, sync_folder
 from vmkeep.errors import ConflictError, NotFoundError, StoreFullError, UsageError
 from vmkeep.images.diskfiles import LocalFileTarget, remove_abandoned
 from vmkeep.images.localdrafts import LocalPlace
+from vmkeep.lateclass import dataclass
 from vmkeep.model.extents import total
 from vmkeep.model.point import DiskImage, RestorePoint
 from vmkeep.model.wording import size

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from vmkeep.errors import UsageError
 from vmkeep.formats import ImageFile, ImageSource, ImportFormat
 from vmkeep.images.diskfiles import LocalFileSource
+from vmkeep.lateclass import dataclass
 from vmkeep.model.blockio import DiskSource
 from vmkeep.model.extents import total
 from vmkeep.model.portable import PortableDisk, PortableMachine

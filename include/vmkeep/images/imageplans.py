@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Final, Protocol
 
 from vmkeep.errors import ConflictError, CorruptError, StoreFullError, UnsupportedError, UsageError
@@ -12,6 +11,7 @@ from vmkeep.images.drafts import ExportPlace
 from vmkeep.images.exportnames import disk_name
 from vmkeep.images.laidout import LaidOutImage
 from vmkeep.images.streamed import StreamedImage
+from vmkeep.lateclass import dataclass
 from vmkeep.model.exports import ImageFormat
 from vmkeep.model.extents import Extents, gather
 from vmkeep.model.point import DiskImage, RestorePoint

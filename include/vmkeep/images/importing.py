@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from vmkeep.images.foreign import open_foreign
 from vmkeep.images.foreigndisks import Foreign, ForeignDisk, shown
 from vmkeep.images.imagenames import check_name, require_own_key
 from vmkeep.images.imageparents import find_parent, parent_image
+from vmkeep.lateclass import dataclass
 from vmkeep.model.blockio import DiskSource
 from vmkeep.model.disk import ControllerKind, Disk
 from vmkeep.model.extents import Extent

@@ -14,13 +14,13 @@ import os
 import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from vmkeep.blobs import name_if_free, sync_folder
 from vmkeep.errors import ConflictError, UsageError
 from vmkeep.images.imagelocks import locked_image
+from vmkeep.lateclass import dataclass
 from vmkeep.model.exports import LARGEST_MANIFEST, parse_manifest
 
 _OLDER: Final = ".older"

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
 from vmkeep.hypervisors import BLOCK, END, OvaPlan, WrittenDisk, padded, plan_ova, tar_header
 from vmkeep.images.imageplans import PlannedImage
+from vmkeep.lateclass import dataclass
 from vmkeep.model.portable import PortableMachine
 from vmkeep.model.sinks import Sink
 from vmkeep.repository import Repository

@@ -7,11 +7,11 @@ left. The caller decides about these VMs; retention itself never deletes the new
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import datetime
 
 from vmkeep.blobs import require_creates
 from vmkeep.errors import NotFoundError, StoreFullError
+from vmkeep.lateclass import dataclass
 from vmkeep.maintenance.facts import point_facts
 from vmkeep.maintenance.forget import PINNED, forget
 from vmkeep.maintenance.noting import note_points, require_points

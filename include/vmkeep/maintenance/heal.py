@@ -9,10 +9,10 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 
 from vmkeep.errors import BlobNotFoundError, CorruptError, UnsupportedError, UsageError
+from vmkeep.lateclass import dataclass
 from vmkeep.maintenance.donors import Donor, NoDonor, SameDonor, TwinDonor, read_frame
 from vmkeep.maintenance.noting import require_points
 from vmkeep.model.job import Progress

@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 
 from vmkeep.blobs import BlobStore, LockRule, Locks, Versions, abreast, locks_of
 from vmkeep.errors import RepositoryError
+from vmkeep.lateclass import dataclass
 from vmkeep.maintenance.plan import marked
 from vmkeep.model.job import Progress
 from vmkeep.repository import LOCKED_FOLDERS, Repository, is_locked

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from vmkeep.blobs import abreast
 from vmkeep.errors import LockedError, StoreFullError
+from vmkeep.lateclass import dataclass
 from vmkeep.maintenance.index_removal import withdraw
 from vmkeep.maintenance.plan import marked
 from vmkeep.maintenance.reachability import ReachedFrames

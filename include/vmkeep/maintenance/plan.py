@@ -6,11 +6,12 @@ Planning changes nothing except for a probe blob: it tells the store's time, and
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, datetime, tzinfo
 
 from vmkeep.blobs import is_there
 from vmkeep.errors import CorruptError
+from vmkeep.lateclass import dataclass
 from vmkeep.maintenance.facts import point_facts
 from vmkeep.maintenance.margins import Margins
 from vmkeep.maintenance.reachability import Rank, ReachedFrames

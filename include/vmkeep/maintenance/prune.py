@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from vmkeep.blobs import remove_leftovers, require_creates, space_of
 from vmkeep.errors import StoreFullError
+from vmkeep.lateclass import dataclass
 from vmkeep.maintenance.forget import forget
 from vmkeep.maintenance.noting import note_points, require_points
 from vmkeep.maintenance.packsweep import Swept, settle, sweep

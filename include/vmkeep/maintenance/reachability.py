@@ -8,7 +8,6 @@ This module decides nothing and deletes nothing.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum
 
@@ -17,6 +16,7 @@ import numpy.typing as npt
 
 from vmkeep.blobs import abreast
 from vmkeep.errors import CorruptError
+from vmkeep.lateclass import dataclass
 from vmkeep.repository import Batch, BlockReader, Kind, ReadBuffers, Repository, Wanted
 from vmkeep.repository.checks import is_pack, pack_id_of
 from vmkeep.repository.folders import PACKS

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
 
 from vmkeep.blobs import BlobInfo, abreast
 from vmkeep.errors import BlobNotFoundError, CorruptError, NotFoundError
+from vmkeep.lateclass import dataclass
 from vmkeep.maintenance.index_rewriting import IndexRewriting, rewriting_index
 from vmkeep.model.job import Progress
 from vmkeep.repository import Damage, Lost, Repository

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from vmkeep.errors import BlobNotFoundError, CorruptError
+from vmkeep.lateclass import dataclass
 from vmkeep.maintenance.reachability import LiveFrame
 from vmkeep.model.job import Progress
 from vmkeep.repository import BlockWriter, ReadBuffers, Repository

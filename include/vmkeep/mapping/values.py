@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import field, fields
 
 from vmkeep.documents import Path, Place
+from vmkeep.lateclass import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,8 +5,7 @@ A module of its own, because a child process that only takes or ends a hold need
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from vmkeep.lateclass import dataclass
 from vmkeep.model.vmref import VmRef
 
 

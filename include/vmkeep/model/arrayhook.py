@@ -7,10 +7,11 @@ on the proxy.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from typing import Final, Protocol
 
+from vmkeep.lateclass import dataclass
 from vmkeep.model.point import VmIdentity
 
 GROUP: Final = "vmkeep.array_hooks"

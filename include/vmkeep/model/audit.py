@@ -8,9 +8,9 @@ every block was read once, whatever the size of the disk.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from vmkeep.errors import UsageError
+from vmkeep.lateclass import dataclass
 from vmkeep.model.extents import Extent
 
 SHARE = 0.01

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import NewType
+
+from vmkeep.lateclass import dataclass
 
 ChangeId = NewType("ChangeId", str)
 """vSphere's id of a disk's state at one snapshot. It can list the changes since then. ``"*"`` is never stored."""

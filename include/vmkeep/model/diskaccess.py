@@ -19,9 +19,9 @@ The verbs that every driver has, and the part of the contract that each is:
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
+from vmkeep.lateclass import dataclass
 from vmkeep.model.blockio import DiskSource, DiskTarget
 from vmkeep.model.site import Site
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
 from enum import StrEnum
 
 from vmkeep.errors import UsageError
+from vmkeep.lateclass import dataclass
 from vmkeep.model.job import from_json, to_plain
 from vmkeep.model.overwrite import Verify
 from vmkeep.model.portable import Drivers, Hypervisor, LeftOut

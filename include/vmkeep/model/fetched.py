@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
+
+from vmkeep.lateclass import dataclass
 
 LISTED_FAILURES: Final = 10_000
 """Most files that could not be fetched of which a result keeps the names. It counts all of them."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
 from enum import StrEnum
+
+from vmkeep.lateclass import dataclass
 
 
 class FullReason(StrEnum):

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 
 from vmkeep.errors import UsageError
+from vmkeep.lateclass import dataclass
 
 DEFAULT_SECONDS = 60.0
 LONGEST_SECONDS = 3600.0

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Protocol, TypeAlias
 
 from vmkeep.errors import VmKeepError
+from vmkeep.lateclass import dataclass
 from vmkeep.model.extents import Extent
 from vmkeep.model.prints import Print
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+
+from vmkeep.lateclass import dataclass
 
 HOST_KEYS = "host-"
 BUNDLE = "configBundle.tgz"

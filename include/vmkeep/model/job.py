@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar
 
 import msgspec
 
+from vmkeep.lateclass import dataclass
 from vmkeep.model.audit import Audit, AuditPlan
 from vmkeep.model.disk import ChangeId, Disk
 from vmkeep.model.fullreason import FullReason

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 
+from vmkeep.lateclass import dataclass
 from vmkeep.model.point import RestorePoint
 
 

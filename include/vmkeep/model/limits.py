@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
 
 from vmkeep.errors import UsageError
+from vmkeep.lateclass import dataclass
 from vmkeep.model.sizes import parse_size
 
 MOST_NFC: Final = 50

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
+
+from vmkeep.lateclass import dataclass
 
 DRIVER: Final = "lun"
 """Name of the disk driver that reads LUNs."""

@@ -6,9 +6,10 @@ the changes, and if nothing speaks against its word.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+
+from vmkeep.lateclass import dataclass
 
 
 class Blocks(StrEnum):

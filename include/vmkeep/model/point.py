@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import UTC, datetime, tzinfo
 from enum import StrEnum
 
 from vmkeep.errors import NotFoundError
+from vmkeep.lateclass import dataclass
 from vmkeep.model.audit import Audit
 from vmkeep.model.changedown import ChangeDown
 from vmkeep.model.disk import ChangeId, Disk

@@ -7,9 +7,9 @@ OpenStack properties, a QEMU command line and new saved VMs are made from it. Wh
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 
+from vmkeep.lateclass import dataclass
 from vmkeep.model.disk import ControllerKind
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Final
 
+from vmkeep.lateclass import dataclass
 from vmkeep.model.scanfacts import ScanFacts
 
 PICTURE: Final = "screen.png"

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from vmkeep.errors import UsageError
+from vmkeep.lateclass import dataclass
 from vmkeep.model.point import Quiesce
 
 QUIESCE_CHOICES = ("preferred", "required", "preferred:application", "off")

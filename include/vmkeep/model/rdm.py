@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 
 from vmkeep.errors import UsageError
+from vmkeep.lateclass import dataclass
 
 
 class RdmReplacement(StrEnum):

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from vmkeep.errors import ConflictError
+from vmkeep.lateclass import dataclass
 from vmkeep.model.wording import size
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from vmkeep.lateclass import dataclass
 from vmkeep.model.proofs import ProofResult
 from vmkeep.model.scanfacts import ScannerFacts, ScanScope
 from vmkeep.model.wording import counted

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+from vmkeep.lateclass import dataclass
 
 LOOPBACK: Final = "127.0.0.1"
 

@@ -5,9 +5,10 @@ They come from the command line, the environment, or Airflow's connections.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from vmkeep.errors import UsageError
+from vmkeep.lateclass import dataclass
 from vmkeep.model.aws import AwsCredentials
 from vmkeep.model.limits import Limits
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 
 from vmkeep.errors import UsageError
+from vmkeep.lateclass import dataclass
 
 
 class TransportMode(StrEnum):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 
+from vmkeep.lateclass import dataclass
 from vmkeep.model.transport import TransportMode
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
+from vmkeep.lateclass import dataclass
 from vmkeep.model.blockio import RandomDisk
 from vmkeep.nbd.wire import Abilities
 

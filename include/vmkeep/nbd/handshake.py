@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from struct import Struct
 from typing import Final
 
+from vmkeep.lateclass import dataclass
 from vmkeep.nbd.channel import Channel, GoneError
 from vmkeep.nbd.exports import Export, Exports
 from vmkeep.nbd.options import (

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from struct import Struct
 from typing import Final
 
+from vmkeep.lateclass import dataclass
 from vmkeep.nbd.wire import MAX_STRING
 
 _U16: Final = Struct(">H")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
+from vmkeep.lateclass import dataclass
 from vmkeep.nbd.wire import MAX_REQUEST, REQUEST, REQUEST_MAGIC, Abilities, Command, CommandFlag, Errno
 
 _FLAGS: Final = {

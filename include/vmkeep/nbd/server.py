@@ -13,11 +13,11 @@ import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from struct import Struct
 from threading import Lock, Thread
 from typing import Final, Protocol
 
+from vmkeep.lateclass import dataclass
 from vmkeep.nbd.channel import GoneError, Line, PlainChannel
 from vmkeep.nbd.conversation import Conversation
 from vmkeep.nbd.exports import Export, Exports

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import date, time
 from typing import Any, TypeVar
 from zoneinfo import available_timezones
 
 from vmkeep.documents import Document, Fault, Path, dotted, faults_by
 from vmkeep.errors import SelectorError, UsageError
+from vmkeep.lateclass import dataclass
 from vmkeep.model.diskrule import parse_disk_rule
 from vmkeep.model.exports import ImageFormat
 from vmkeep.model.guest import GuestCommands, commands_from

@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any
 
 from vmkeep.documents import Document, Fault, Place, read_document, read_text
 from vmkeep.errors import NotFoundError
+from vmkeep.lateclass import dataclass
 from vmkeep.policy.building import build
 from vmkeep.policy.values import Policy
 

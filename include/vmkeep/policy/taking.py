@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from enum import StrEnum
 
+from vmkeep.lateclass import dataclass
 from vmkeep.policy.values import Policy
 from vmkeep.selection import Selector, VmFacts, conditions, matcher
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 
+from vmkeep.lateclass import dataclass
 from vmkeep.model.exports import ImageFormat
 from vmkeep.model.guest import GuestCommands
 from vmkeep.model.overwrite import Verify

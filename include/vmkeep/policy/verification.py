@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 from math import ceil
 from typing import Any
 
 from vmkeep.documents import Path
+from vmkeep.lateclass import dataclass
 from vmkeep.model.proofs import ProofKind
 from vmkeep.retention import parse_duration
 

@@ -14,11 +14,11 @@ a whole day: no window opens on it, and one that runs into it ends at midnight.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from enum import StrEnum
 from typing import Any
 
+from vmkeep.lateclass import dataclass
 from vmkeep.model.point import stamp_of
 from vmkeep.retention import parse_zone
 

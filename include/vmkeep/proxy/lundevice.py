@@ -13,11 +13,11 @@ import os
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from vmkeep.errors import ConflictError, NotFoundError, TransferError, UnsupportedError
+from vmkeep.lateclass import dataclass
 from vmkeep.proxy.machine import MACHINE
 
 _NAMES: Final = {

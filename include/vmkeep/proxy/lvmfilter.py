@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import product
 from string import ascii_lowercase
 from typing import Final
 
+from vmkeep.lateclass import dataclass
 from vmkeep.proxy.lvmconfig import LvmConfigError, Value, texts
 
 DEVICES_FILE: Final = "system.devices"

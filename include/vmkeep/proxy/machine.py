@@ -7,10 +7,10 @@ import re
 import subprocess
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from vmkeep.lateclass import dataclass
 from vmkeep.proxy.lvmconfig import LvmConfigError, Value, parse_config
 from vmkeep.proxy.lvmfilter import DEVICES_FILE, LvmSettings, why_lvm_touches
 

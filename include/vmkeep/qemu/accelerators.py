@@ -10,11 +10,11 @@ from __future__ import annotations
 import os
 import struct
 import subprocess
-from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
 from vmkeep.errors import UnsupportedError
+from vmkeep.lateclass import dataclass
 from vmkeep.qemu.programs import find_setpriv
 from vmkeep.scratch import private_folder, writing_to
 

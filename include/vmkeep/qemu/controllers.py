@@ -7,11 +7,11 @@ Logic Parallel and BusLogic. Their disks go to AHCI, because more systems bring 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
 from vmkeep.errors import UnsupportedError
+from vmkeep.lateclass import dataclass
 from vmkeep.model.portable import PortableDisk
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
 from vmkeep.errors import UsageError
+from vmkeep.lateclass import dataclass
 from vmkeep.model.portable import Firmware, PortableCard, PortableDisk, PortableMachine
 from vmkeep.model.wording import size
 from vmkeep.qemu.controllers import Card, Placed, place_disks, strangers

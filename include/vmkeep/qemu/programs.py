@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
 
 from vmkeep.errors import UnsupportedError
+from vmkeep.lateclass import dataclass
 
 _QEMU = ("qemu-system-x86_64", "/usr/libexec/qemu-kvm")
 _FIRMWARE = (

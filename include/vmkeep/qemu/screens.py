@@ -9,11 +9,11 @@ from __future__ import annotations
 import re
 import struct
 import zlib
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
 from vmkeep.errors import TransferError
+from vmkeep.lateclass import dataclass
 
 _HEADER: Final = re.compile(rb"P6\s(\d{1,5})\s(\d{1,5})\s255\s")
 _MOST_PIXELS: Final = 1 << 26

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
 from vmkeep.clock import Deadline
 from vmkeep.errors import DeadlineError, GuestNotUpError, TransferError
+from vmkeep.lateclass import dataclass
 from vmkeep.qemu.running import RunningMachine
 from vmkeep.qemu.screens import Screen
 

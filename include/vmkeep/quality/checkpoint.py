@@ -11,12 +11,12 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 from vmkeep.catalog import Question
 from vmkeep.errors import CatalogError
 from vmkeep.extras import needs_extra
+from vmkeep.lateclass import dataclass
 from vmkeep.quality.suite import SUITE
 from vmkeep.quality.values import Expectation, Row, Severity
 

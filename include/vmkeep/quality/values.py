@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
+
+from vmkeep.lateclass import dataclass
 
 Row = Mapping[str, Any]
 """A row of an answer, with the columns that :mod:`vmkeep.catalog.questions` lists."""

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 
 from vmkeep.errors import BlobNotFoundError, CorruptError, NotFoundError
+from vmkeep.lateclass import dataclass
 from vmkeep.recovery.knownpoints import KnownPoint
 from vmkeep.recovery.values import DrillRules, PointRule, RecoveryGroup, RecoveryPlan
 from vmkeep.selection import matcher

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 
 from vmkeep.documents import Fault, read_document, read_text
 from vmkeep.errors import NotFoundError, PlanError
+from vmkeep.lateclass import dataclass
 from vmkeep.recovery.building import build
 from vmkeep.recovery.values import RecoveryPlan
 

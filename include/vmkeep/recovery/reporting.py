@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from vmkeep.lateclass import dataclass
 from vmkeep.model.wording import counted_of
 
 _STAY = ("it stays", "they stay")

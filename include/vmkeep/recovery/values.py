@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from vmkeep.lateclass import dataclass
 from vmkeep.policy import Window
 from vmkeep.selection import Selector
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from vmkeep.blobs import (
@@ -16,6 +16,7 @@ from vmkeep.blobs import (
     warn_unless_creates,
 )
 from vmkeep.errors import UsageError, VmKeepError
+from vmkeep.lateclass import dataclass
 from vmkeep.model.aws import AwsCredentials
 from vmkeep.model.site import Site
 from vmkeep.repository.folders import KEYS

@@ -7,7 +7,6 @@ import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -22,6 +21,7 @@ from vmkeep.errors import (
     StoreFullError,
     StoreReadOnlyError,
 )
+from vmkeep.lateclass import dataclass
 from vmkeep.model.hostconfig import is_host_key
 from vmkeep.model.job import Progress
 from vmkeep.model.limits import Limit, Usage

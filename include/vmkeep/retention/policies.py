@@ -15,9 +15,10 @@ faults. An own policy whose file is gone holds nothing once the VM has another o
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import UTC, datetime, tzinfo
 
+from vmkeep.lateclass import dataclass
 from vmkeep.retention.rule import Cause, KeepReason, PointFacts, RetentionDecision, RetentionRule, decide, points_by_vm
 
 

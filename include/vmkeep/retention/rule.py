@@ -18,13 +18,14 @@ so are two managed objects of one vCenter with one UUID, of which one may be a c
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Container, Iterable, Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from datetime import UTC, datetime, timedelta, tzinfo
 from enum import StrEnum
 from itertools import groupby
 from typing import TypeAlias
 
 from vmkeep.errors import UsageError
+from vmkeep.lateclass import dataclass
 from vmkeep.model.point import settled_vcenters
 from vmkeep.retention.durations import LONGEST
 

@@ -11,13 +11,13 @@ import re
 import socket
 import struct
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
 from vmkeep.clock import Deadline
 from vmkeep.errors import DeadlineError, UnreachableError, UsageError
+from vmkeep.lateclass import dataclass
 from vmkeep.model.scanfacts import ScannerFacts
 from vmkeep.scanning.contract import Content, Verdict, VerdictKind
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Final, Protocol
 
+from vmkeep.lateclass import dataclass
 from vmkeep.model.scanfacts import ScannerFacts
 
 LARGEST: Final = 512 << 20

@@ -6,13 +6,14 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
 from vmkeep.clock import now
 from vmkeep.errors import UsageError
+from vmkeep.lateclass import dataclass
 from vmkeep.model.scanfacts import ScannerFacts
 from vmkeep.model.wording import age
 from vmkeep.scanning.clamd import ClamdAddress, ask, ask_about, parse_clamd_address, parse_version, verdict_of

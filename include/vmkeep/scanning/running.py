@@ -10,11 +10,11 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from vmkeep.errors import CorruptError, NotFoundError, UnsupportedError
+from vmkeep.lateclass import dataclass
 from vmkeep.model.guestfiles import FileEntry, GuestFileSystem
 from vmkeep.model.job import Progress
 from vmkeep.model.scanning import FoundMalware, ScannedVolume, UnscannedFile

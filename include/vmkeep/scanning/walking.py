@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Final
 
 from vmkeep.errors import CorruptError, NotFoundError, UnsupportedError
+from vmkeep.lateclass import dataclass
 from vmkeep.model.guestfiles import FileEntry, FileKind, GuestFileSystem
 from vmkeep.model.samefiles import same_content
 from vmkeep.scanning.contract import LARGEST

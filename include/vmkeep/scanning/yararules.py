@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from io import BytesIO
@@ -17,6 +16,7 @@ from typing import Any, Final
 
 from vmkeep.errors import UsageError
 from vmkeep.extras import needs_extra
+from vmkeep.lateclass import dataclass
 from vmkeep.model.scanfacts import ScannerFacts
 from vmkeep.model.wording import counted
 from vmkeep.scratch import writing_to

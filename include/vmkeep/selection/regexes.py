@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import re
 import warnings
-from dataclasses import dataclass
+
+from vmkeep.lateclass import dataclass
 
 _MOST_REPETITIONS = 5
 """Number of ``*``, ``+`` and ``{…}``. Five of them take half a second for the longest name, and ten take years."""

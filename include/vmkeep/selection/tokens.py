@@ -6,10 +6,10 @@ import difflib
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from enum import Enum
 
 from vmkeep.errors import SelectorError
+from vmkeep.lateclass import dataclass
 from vmkeep.selection.terms import VALUELESS, Condition, Kind
 from vmkeep.selection.values import check_value
 

@@ -14,10 +14,11 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import partial
 
 from vmkeep.errors import CorruptError
+from vmkeep.lateclass import dataclass
 from vmkeep.model.audit import Audit, AuditPlan
 from vmkeep.model.blockio import DiskReader, DiskSource, Piece
 from vmkeep.model.extents import Extent, Extents, align_out, complement, intersect, subtract, total

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from vmkeep.lateclass import dataclass
 from vmkeep.model.diskaccess import DiskAccess
 from vmkeep.model.site import Site
 from vmkeep.transfer.new_rate import NewRate

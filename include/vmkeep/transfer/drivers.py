@@ -8,12 +8,12 @@ package may be older than its code. The site may name drivers, and then those ar
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from typing import Final, cast
 
 from vmkeep.errors import UsageError, VmKeepError
+from vmkeep.lateclass import dataclass
 from vmkeep.model.diskaccess import DiskDriver, Launch
 from vmkeep.model.site import Site
 

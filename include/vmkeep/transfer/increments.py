@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from vmkeep.errors import NotFoundError
+from vmkeep.lateclass import dataclass
 from vmkeep.model.audit import Audit
 from vmkeep.model.disk import Disk
 from vmkeep.model.extents import Extent, Extents

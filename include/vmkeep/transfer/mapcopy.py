@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 
 from vmkeep.errors import CorruptError, StaleError
+from vmkeep.lateclass import dataclass
 from vmkeep.model.job import Progress
 from vmkeep.repository import ZERO, BlockWriter, DiskMap, Kind, MapBuilder, Repository, share_digests
 from vmkeep.transfer.progress import OnProgress

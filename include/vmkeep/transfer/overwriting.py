@@ -12,10 +12,10 @@ from __future__ import annotations
 import logging
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
 
 from vmkeep.errors import CorruptError, NotFoundError
+from vmkeep.lateclass import dataclass
 from vmkeep.model.audit import AuditPlan
 from vmkeep.model.blockio import DiskSource
 from vmkeep.model.extents import Extent, Extents, align_out, total, unite

@@ -13,10 +13,11 @@ import json
 import os
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Final
 
 from vmkeep.errors import Recovery, TransferError, VmKeepError
+from vmkeep.lateclass import dataclass
 from vmkeep.model.access import AccessJob, VmAccess
 from vmkeep.model.aws import AwsCredentials
 from vmkeep.model.limits import Limits

@@ -11,11 +11,11 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 
 from vmkeep.errors import CorruptError, TransferError
+from vmkeep.lateclass import dataclass
 from vmkeep.model.blockio import DiskReader, DiskSource, Piece
 from vmkeep.model.extents import Extent, Extents, align_out, coalesce, complement, intersect, subtract, total
 from vmkeep.model.job import Cursor

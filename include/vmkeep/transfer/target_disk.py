@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from vmkeep.errors import ConflictError, VerificationError
+from vmkeep.lateclass import dataclass
 from vmkeep.model.diskaccess import DiskAccess
 from vmkeep.model.extents import Extents, overlaps, total
 from vmkeep.model.job import WriteJob

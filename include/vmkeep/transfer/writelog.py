@@ -14,11 +14,12 @@ import logging
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import groupby
 from typing import Final
 
 from vmkeep.errors import CorruptError, NotFoundError
+from vmkeep.lateclass import dataclass
 from vmkeep.model.blockio import DiskTarget
 from vmkeep.model.extents import Extent, Extents, overlaps
 from vmkeep.model.job import WriteJob, from_json, to_json

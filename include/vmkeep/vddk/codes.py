@@ -5,7 +5,6 @@ A code is the low 16 bits of a VixError. The upper bits may carry detail.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
 from vmkeep.errors import (
@@ -20,6 +19,7 @@ from vmkeep.errors import (
     VddkError,
     VmKeepError,
 )
+from vmkeep.lateclass import dataclass
 
 UNKNOWN: Final = 1
 NOT_SUPPORTED: Final = 6

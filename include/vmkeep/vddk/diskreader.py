@@ -11,10 +11,10 @@ import logging
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 
 from vmkeep.errors import DeadlineError, TransferError, VmKeepError
+from vmkeep.lateclass import dataclass
 from vmkeep.model.extents import Extent, split
 from vmkeep.vddk.buffers import Buffer, BufferPool
 from vmkeep.vddk.codes import NOT_SUPPORTED, make_error

@@ -12,11 +12,11 @@ from __future__ import annotations
 import platform
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from vmkeep.errors import UsageError
+from vmkeep.lateclass import dataclass
 
 LIBRARY_LOG: Final = "vmkeep.vddk.library"
 """Name of the logger that gets the library's lines, at their own levels."""

@@ -9,9 +9,9 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Sequence
 from ctypes import POINTER, c_bool, c_char_p, c_size_t, c_uint32, c_uint64, c_void_p
-from dataclasses import dataclass
 from typing import Any, Final
 
+from vmkeep.lateclass import dataclass
 from vmkeep.vddk.structures import CompletionFunction, ConnectParams, Info, LogFunction
 
 PREFIX: Final = "VixDiskLib_"

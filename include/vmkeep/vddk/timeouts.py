@@ -6,8 +6,7 @@ The watch over the whole process (:mod:`vmkeep.transfer.stop_reasons`) waits lon
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from vmkeep.lateclass import dataclass
 from vmkeep.vddk.config import ACCEPT_SECONDS, READ_SECONDS, REQUEST_SECONDS, WRITE_SECONDS
 
 

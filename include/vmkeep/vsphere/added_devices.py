@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
+from vmkeep.lateclass import dataclass
 from vmkeep.model.disk import Disk, SkipReason
 from vmkeep.vsphere.describe import held_devices
 from vmkeep.vsphere.disks import disks_of

@@ -6,9 +6,9 @@ A copy that dies leaves its disk attached. vSphere can then neither merge the di
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
+from vmkeep.lateclass import dataclass
 from vmkeep.model.vmref import VmRef
 from vmkeep.vsphere.api import moref_of, vim
 from vmkeep.vsphere.disks import files_of_backing

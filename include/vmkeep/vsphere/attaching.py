@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from vmkeep.errors import ConflictError, StaleError, TransientError, UnsupportedError, VSphereError
+from vmkeep.lateclass import dataclass
 from vmkeep.vsphere import protection
 from vmkeep.vsphere.api import moref_of, vim
 from vmkeep.vsphere.claims import parse_claim

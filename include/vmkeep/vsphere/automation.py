@@ -11,7 +11,6 @@ import contextlib
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
@@ -24,6 +23,7 @@ from vmkeep.errors import (
     VmKeepError,
     VSphereError,
 )
+from vmkeep.lateclass import dataclass
 from vmkeep.vsphere import tickets
 from vmkeep.vsphere.connection import PinnedConnection
 from vmkeep.vsphere.http import exchange

@@ -8,10 +8,11 @@ one name, none is chosen silently.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any
 
 from vmkeep.errors import AmbiguousError, NotFoundError
+from vmkeep.lateclass import dataclass
 from vmkeep.model.fieldwords import named
 from vmkeep.model.references import References
 from vmkeep.vsphere.api import vim

@@ -9,10 +9,11 @@ disks that it still has.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from vmkeep.errors import ConflictError, NotFoundError, VSphereError
+from vmkeep.lateclass import dataclass
 from vmkeep.model.disk import Disk
 from vmkeep.model.fieldwords import named
 from vmkeep.model.place import SettledPlace

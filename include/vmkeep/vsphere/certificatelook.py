@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
 from cryptography import x509
 
+from vmkeep.lateclass import dataclass
 from vmkeep.model.site import VCenter
 from vmkeep.vsphere.trust import Trust
 

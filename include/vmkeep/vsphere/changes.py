@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 from vmkeep.errors import (
@@ -21,6 +20,7 @@ from vmkeep.errors import (
     UnreachableError,
     UnsupportedError,
 )
+from vmkeep.lateclass import dataclass
 from vmkeep.model.disk import ChangeId
 from vmkeep.model.extents import Extent, Extents, align_out
 from vmkeep.model.fullreason import FullReason

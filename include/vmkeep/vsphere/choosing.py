@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from vmkeep.errors import UnsupportedError
+from vmkeep.lateclass import dataclass
 from vmkeep.selection import Condition, Kind, Selector, address_of, conditions, matcher
 from vmkeep.vsphere.guests import Sighting
 from vmkeep.vsphere.records import VmRecord

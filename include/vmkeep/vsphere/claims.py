@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 from vmkeep.errors import ConflictError, StaleError, TransientError, VSphereError
+from vmkeep.lateclass import dataclass
 from vmkeep.model.vmref import VmRef
 from vmkeep.vsphere import protection
 from vmkeep.vsphere.api import moref_of, vim

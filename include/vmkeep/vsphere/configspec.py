@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from vmkeep.errors import CorruptError
+from vmkeep.lateclass import dataclass
 from vmkeep.model.disk import Disk
 from vmkeep.model.rdm import RdmChoice
 from vmkeep.model.references import NamedPolicy

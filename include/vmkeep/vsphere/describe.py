@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from vmkeep.lateclass import dataclass
 from vmkeep.model.disk import ChangeId, Disk
 from vmkeep.model.point import VmIdentity
 from vmkeep.model.vmref import VmRef

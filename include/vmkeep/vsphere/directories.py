@@ -7,10 +7,10 @@ before anything is made.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 from vmkeep.errors import NotFoundError, UsageError
+from vmkeep.lateclass import dataclass
 from vmkeep.model.fieldwords import named
 from vmkeep.vsphere.paths import DatastorePath, parse_path
 from vmkeep.vsphere.places import Place

@@ -6,11 +6,11 @@ a change of the configuration.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from vmkeep.errors import UnsupportedError
+from vmkeep.lateclass import dataclass
 from vmkeep.vsphere.api import type_name, vim, vmodl
 from vmkeep.vsphere.faults import speaking
 from vmkeep.vsphere.session import Session

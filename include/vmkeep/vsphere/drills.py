@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import logging
 from contextlib import suppress
-from dataclasses import dataclass
 
 from vmkeep.errors import ConflictError, NotFoundError
+from vmkeep.lateclass import dataclass
 from vmkeep.model.vmref import VmRef
 from vmkeep.vsphere import machines
 from vmkeep.vsphere.api import moref_of, vim

@@ -8,10 +8,11 @@ and the VMFS volumes that are not mounted are looked at too. A LUN that is only 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from vmkeep.errors import ConflictError, NotFoundError, UnsupportedError
+from vmkeep.lateclass import dataclass
 from vmkeep.model.fieldwords import named
 from vmkeep.model.wording import counted, exact_size, size
 from vmkeep.vsphere.api import moref_of, vim

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
+from vmkeep.lateclass import dataclass
 from vmkeep.model.room import StoreNeed
 from vmkeep.vsphere.api import moref_of, vim
 from vmkeep.vsphere.configspec import BuiltSpec

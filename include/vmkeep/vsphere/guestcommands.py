@@ -13,7 +13,6 @@ import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -28,6 +27,7 @@ from vmkeep.errors import (
     VmKeepError,
     VSphereError,
 )
+from vmkeep.lateclass import dataclass
 from vmkeep.model.guest import GuestLogin
 from vmkeep.model.site import VCenter
 from vmkeep.model.vmref import VmRef

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from vmkeep.lateclass import dataclass
 
 ADDRESS, CARDS, HOST_NAME = "summary.guest.ipAddress", "guest.net", "summary.guest.hostName"
 PATHS = (ADDRESS, CARDS, HOST_NAME)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from vmkeep.lateclass import dataclass
 from vmkeep.vsphere import guests
 from vmkeep.vsphere.faults import speaking
 from vmkeep.vsphere.properties import read

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
 from vmkeep.errors import AuthenticationError, NotFoundError, PermissionDeniedError, TransientError, VSphereError
+from vmkeep.lateclass import dataclass
 from vmkeep.vsphere.api import moref_of, vim
 from vmkeep.vsphere.faults import speaking
 from vmkeep.vsphere.hostfiles import HOST_PATHS, Answer, OwnHost, as_known, ask

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
@@ -21,6 +20,7 @@ from vmkeep.errors import (
     VmKeepError,
     VSphereError,
 )
+from vmkeep.lateclass import dataclass
 from vmkeep.model.site import VCenter
 from vmkeep.vsphere.api import vim
 from vmkeep.vsphere.connection import PinnedConnection

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
+from vmkeep.lateclass import dataclass
 from vmkeep.vsphere.api import vim
 from vmkeep.vsphere.faults import speaking
 from vmkeep.vsphere.hosts import why_not_in_use

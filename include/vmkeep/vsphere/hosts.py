@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from vmkeep.errors import ConflictError, UsageError
+from vmkeep.lateclass import dataclass
 from vmkeep.vsphere.api import moref_of, vim
 from vmkeep.vsphere.candidates import Named, one_named
 from vmkeep.vsphere.names import decode_name

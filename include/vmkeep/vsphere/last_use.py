@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from vmkeep.lateclass import dataclass
 from vmkeep.vsphere.describe import PowerState
 from vmkeep.vsphere.faults import speaking
 from vmkeep.vsphere.properties import read

@@ -14,9 +14,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
 from typing import Any, Final
 
+from vmkeep.lateclass import dataclass
 from vmkeep.vsphere.api import moref_of
 
 _MISSING: Final = object()

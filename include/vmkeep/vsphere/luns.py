@@ -6,9 +6,9 @@ Names and UUIDs are not taken from the host's configuration, because an RDM's ba
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
+from vmkeep.lateclass import dataclass
 from vmkeep.vsphere.api import moref_of, vim
 from vmkeep.vsphere.faults import speaking
 from vmkeep.vsphere.properties import read

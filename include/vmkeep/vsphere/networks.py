@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from vmkeep.lateclass import dataclass
 from vmkeep.vsphere.api import moref_of, vim
 from vmkeep.vsphere.names import decode_name
 from vmkeep.vsphere.properties import WHOLE, read, read_each

@@ -7,9 +7,9 @@ anything is made. vSphere would refuse the whole VM because of one such setting.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
+from vmkeep.lateclass import dataclass
 from vmkeep.vsphere.api import vim
 from vmkeep.vsphere.properties import read_each
 from vmkeep.vsphere.rights import On, Purpose, When

@@ -6,10 +6,11 @@ Nothing is changed. An error about a name that does not exist suggests the neare
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any
 
 from vmkeep.errors import NotFoundError, UnsupportedError, UsageError, VmKeepError
+from vmkeep.lateclass import dataclass
 from vmkeep.model.place import SettledPlace
 from vmkeep.model.point import VmIdentity
 from vmkeep.model.references import NONE_KEPT, References

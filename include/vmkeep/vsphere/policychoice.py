@@ -6,9 +6,10 @@ A policy is known by its name. Its id counts only in the vCenter that gave it ou
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from vmkeep.errors import VmKeepError
+from vmkeep.lateclass import dataclass
 from vmkeep.model.references import NamedPolicy
 from vmkeep.vsphere.freespace import read_free
 from vmkeep.vsphere.names import decode_name

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Final
 
+from vmkeep.lateclass import dataclass
 from vmkeep.model.disk import Disk
 from vmkeep.vsphere.api import moref_of, vim
 from vmkeep.vsphere.faults import speaking

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
+from vmkeep.lateclass import dataclass
 from vmkeep.vsphere import protection
 from vmkeep.vsphere.api import moref_of
 from vmkeep.vsphere.describe import PowerState

@@ -6,8 +6,8 @@ The same call reads the loads that limits go by, because a backup asks for them 
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 
+from vmkeep.lateclass import dataclass
 from vmkeep.vsphere import loads, looks, snapshots, suspensions
 from vmkeep.vsphere.properties import take_look
 from vmkeep.vsphere.session import Session

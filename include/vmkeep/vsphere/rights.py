@@ -8,9 +8,10 @@ the privileges that those tables lack: they depend on the arguments (``ReconfigV
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 
+from vmkeep.lateclass import dataclass
 from vmkeep.vsphere.api import privileges_of, vim
 
 SYSTEM = ("System.Anonymous", "System.View", "System.Read")

@@ -7,10 +7,10 @@ caller looks at the grants that count there (:func:`grants_on`) before it makes 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any, Final
 
 from vmkeep.errors import NotFoundError, UsageError, VSphereError
+from vmkeep.lateclass import dataclass
 from vmkeep.vsphere.api import moref_of, type_name, vim
 from vmkeep.vsphere.faults import speaking
 from vmkeep.vsphere.names import decode_name

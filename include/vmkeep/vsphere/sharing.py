@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from vmkeep.lateclass import dataclass
 from vmkeep.model.disk import Disk
 from vmkeep.model.vmref import VmRef
 from vmkeep.vsphere.api import moref_of, vim

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
 from vmkeep.errors import ConflictError, UnsupportedError, UsageError
+from vmkeep.lateclass import dataclass
 from vmkeep.model.disk import ControllerKind, Disk
 from vmkeep.vsphere.api import type_name, vim
 from vmkeep.vsphere.disks import controller_kind, is_shared_bus

@@ -11,7 +11,6 @@ import re
 import time
 import uuid
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from itertools import count
 from typing import Any, Final
 
@@ -25,6 +24,7 @@ from vmkeep.errors import (
     VmKeepError,
     VSphereError,
 )
+from vmkeep.lateclass import dataclass
 from vmkeep.vsphere import protection
 from vmkeep.vsphere.api import moref_of, vim, vmodl
 from vmkeep.vsphere.faults import speaking

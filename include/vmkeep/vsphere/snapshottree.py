@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from vmkeep.errors import VmOutOfReachError
+from vmkeep.lateclass import dataclass
 from vmkeep.vsphere import protection
 from vmkeep.vsphere.api import moref_of
 from vmkeep.vsphere.faults import speaking

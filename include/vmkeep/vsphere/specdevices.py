@@ -10,9 +10,10 @@ import copy
 import itertools
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
+from vmkeep.lateclass import dataclass
 from vmkeep.model.disk import Disk
 from vmkeep.vsphere.advancedsettings import Renumbered
 from vmkeep.vsphere.api import type_name, vim

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from vmkeep.errors import UsageError
+from vmkeep.lateclass import dataclass
 from vmkeep.model.disk import SkipReason
 from vmkeep.model.rdm import RdmChoice, RdmReplacement, rdm_choice
 from vmkeep.model.wording import size

@@ -10,12 +10,12 @@ import contextlib
 import logging
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
 from vmkeep.errors import DeadlineError, TaskForgottenError, VSphereError
+from vmkeep.lateclass import dataclass
 from vmkeep.model.vmref import VmRef
 from vmkeep.vsphere.api import moref_of, vim, vmodl
 from vmkeep.vsphere.describe import PowerState

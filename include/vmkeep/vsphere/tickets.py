@@ -14,10 +14,11 @@ import json
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Final
 
 from vmkeep.forkmemory import ForkMemory
+from vmkeep.lateclass import dataclass
 from vmkeep.model.site import VCenter
 
 KEPT_SECONDS: Final = 1200

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
+from vmkeep.lateclass import dataclass
 from vmkeep.model.point import Power
 from vmkeep.selection import Kind, VmFacts, address_of
 from vmkeep.vsphere import guests

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 from urllib.parse import urlencode
 
 from vmkeep.flows.reports import Kind, Table, csv_sheet
+from vmkeep.lateclass import dataclass
 from vmkeep.model.wording import counted
 from vmkeep.web.audit_words import GONE, RUN, AuditKind, kind_of_event, only_planned, told
 from vmkeep.web.words import Moment, moment, plain

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
 from vmkeep.flows.capacity import NotedCheck, NotedDay, NotedLeaving, RepositoryNotes
+from vmkeep.lateclass import dataclass
 from vmkeep.model.wording import age, agreeing, counted
 from vmkeep.web.charts import BarChart, bar_chart
 from vmkeep.web.words import Moment, moment, plain, shown_size

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
+
+from vmkeep.lateclass import dataclass
 
 _SPARK_WIDTH: Final = 84
 _SPARK_HEIGHT: Final = 20

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from itertools import groupby
 from typing import Final
+
+from vmkeep.lateclass import dataclass
 
 DAY: Final = timedelta(days=1)
 _SLOT: Final = 15

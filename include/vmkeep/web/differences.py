@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from vmkeep.flows.fleet import ListedDisk, ListedPoint
+from vmkeep.lateclass import dataclass
 from vmkeep.web.words import plain, shown_size
 
 NONE = "none"

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
 from vmkeep.flows.point_file_list import ListedFile
 from vmkeep.flows.point_files import FilePath, ShownVolume, make_file_path
+from vmkeep.lateclass import dataclass
 from vmkeep.model.guestfiles import FileKind
 from vmkeep.web.restore import PointHead
 from vmkeep.web.words import Moment, moment, plain, shown_size

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Final
 from urllib.parse import urlencode
 
 from vmkeep.flows.fleet import Fleet, FleetVm
+from vmkeep.lateclass import dataclass
 from vmkeep.model.wording import age, counted
 from vmkeep.web.charts import sparkline
 from vmkeep.web.looks import not_known

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import StrEnum
+
+from vmkeep.lateclass import dataclass
 
 Given = Mapping[str, Sequence[str]]
 """The values that a browser sent, by the name of their field. A box without a tick sends nothing."""

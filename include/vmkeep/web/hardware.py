@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import datetime
 
 from vmkeep.flows.fleet import ListedPoint
+from vmkeep.lateclass import dataclass
 from vmkeep.model.portable import PortableCard, PortableDisk, PortableMachine
 from vmkeep.web.differences import NONE, Difference
 from vmkeep.web.words import Moment, moment, plain, shown_size

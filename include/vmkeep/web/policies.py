@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from vmkeep.flows.fleet import Fleet
+from vmkeep.lateclass import dataclass
 from vmkeep.model.wording import age, counted
 from vmkeep.policy import Policy, PolicyFile, Verification
 from vmkeep.web.fleet import StateCount

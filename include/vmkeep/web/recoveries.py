@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from vmkeep.flows.recovery_overview import NotedRecovery
+from vmkeep.lateclass import dataclass
 from vmkeep.model.wording import age, counted, counted_of
 from vmkeep.recovery import PlanFile, RecoveryPlan
 from vmkeep.web.words import Moment, moment, plain

@@ -6,7 +6,6 @@ empty place.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from typing import Any, Final
@@ -14,6 +13,7 @@ from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from vmkeep.lateclass import dataclass
 from vmkeep.web.words import plain, shown_size
 
 

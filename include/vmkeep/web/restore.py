@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
 from vmkeep.flows.fleet import ListedPoint
+from vmkeep.lateclass import dataclass
 from vmkeep.model.fieldwords import fields_named
 from vmkeep.model.portable import PortableMachine
 from vmkeep.web.forms import FieldGroup, Given, values_of, with_fault

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
 from vmkeep.flows.attach_values import AttachPreview
 from vmkeep.flows.restore_values import RestorePlan
 from vmkeep.flows.restore_wording import plan_lines
+from vmkeep.lateclass import dataclass
 from vmkeep.model.fieldwords import in_params
 from vmkeep.model.scanning import ScanFirst
 from vmkeep.web.restore import PointHead

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
+from vmkeep.lateclass import dataclass
 from vmkeep.web.restore import PointHead
 from vmkeep.web.restore_fields import RestoreKind
 from vmkeep.web.restore_plan import kind_of

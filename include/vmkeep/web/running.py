@@ -7,11 +7,11 @@ that is known, without a rate and without a time that is left.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
+from vmkeep.lateclass import dataclass
 from vmkeep.model.wording import counted, size
 from vmkeep.web.states import TaskState
 from vmkeep.web.task_rows import TaskRow, task_row

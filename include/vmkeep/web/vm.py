@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
 from vmkeep.flows.fleet import FleetVm, ListedDisk, ListedPoint, VmPoints
+from vmkeep.lateclass import dataclass
 from vmkeep.model.disk import SkipReason
 from vmkeep.model.fullreason import FullReason
 from vmkeep.model.wording import age, counted

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import datetime
 
 from vmkeep.flows.fleet import ListedPoint
+from vmkeep.lateclass import dataclass
 from vmkeep.web.words import Moment, moment, plain
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import date, datetime
 from enum import StrEnum
 from typing import Final
 from urllib.parse import urlencode
 
+from vmkeep.lateclass import dataclass
 from vmkeep.model.wording import agreeing
 
 

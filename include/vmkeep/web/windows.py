@@ -6,10 +6,10 @@ A day is one of UTC, because the windows of policies may have time zones of thei
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Final
 
+from vmkeep.lateclass import dataclass
 from vmkeep.model.wording import age, counted
 from vmkeep.web.day_bars import DAY, DayBar, band, day_bars, minute_of, time_bar
 from vmkeep.web.states import WindowState

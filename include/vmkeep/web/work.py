@@ -6,10 +6,10 @@ nothing of the present.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
+from vmkeep.lateclass import dataclass
 from vmkeep.model.job import TaskProgress
 from vmkeep.web.states import TaskState
 

@@ -8,9 +8,10 @@ in quotes with their line ends escaped, so no text can look like a field.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 from obstore.exceptions import PermissionDeniedError
+
+from vmkeep.lateclass import dataclass
 
 _STRUCTURE = "\nDebug source:\n"
 _STATUS = re.compile(r"^ *status: (\d{3}),$", re.MULTILINE)

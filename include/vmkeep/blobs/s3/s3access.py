@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -15,6 +14,7 @@ from obstore.store import S3Store
 from vmkeep.blobs.aws import resolve
 from vmkeep.clock import now
 from vmkeep.errors import UsageError
+from vmkeep.lateclass import dataclass
 from vmkeep.model.aws import AwsCredentials
 
 if TYPE_CHECKING:  # obstore has these two names for type checkers only

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -17,6 +16,7 @@ from vmkeep.blobs.s3.answers import Answer
 from vmkeep.blobs.s3.s3access import S3Access
 from vmkeep.blobs.s3.s3errors import explain
 from vmkeep.errors import BlobNotFoundError, ConflictError, StoreError
+from vmkeep.lateclass import dataclass
 
 _OWNER = "vmkeep-owner"
 """Field of an object's metadata."""

@@ -10,12 +10,12 @@ import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from typing import Any
 
 import paramiko
 
 from vmkeep.errors import AuthenticationError, CertificateError, StoreError, UsageError, VmKeepError
+from vmkeep.lateclass import dataclass
 
 _SFTP = re.compile(r"sftp://(?P<user>[^@/:]+)@(?P<host>[A-Za-z0-9._-]+)(?::(?P<port>\d{1,5}))?(?P<path>/.*)")
 _SCP = re.compile(r"scp://(?P<user>[^@/:]+)@(?P<host>[A-Za-z0-9._-]+):(?P<path>.+)")

@@ -5,12 +5,13 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TypeVar
 
 from vmkeep.blobs.store import BlobInfo, BlobStore, Bytes
 from vmkeep.blobs.wrappers.wrapping import WrappingStore
 from vmkeep.errors import BlobNotFoundError, ConflictError
+from vmkeep.lateclass import dataclass
 
 T = TypeVar("T")
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from datetime import time
 
 from vmkeep.errors import UsageError
+from vmkeep.lateclass import dataclass
 
 _RATE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMG]i?)?B(?:/s)?", re.IGNORECASE)
 _WINDOW = re.compile(r"(\d\d):(\d\d)-(\d\d):(\d\d)")

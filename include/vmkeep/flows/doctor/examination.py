@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from threading import Event, Lock, Thread
 from typing import Final
 
 from vmkeep.errors import Recovery, VmKeepError
 from vmkeep.flows.doctor.values import Answer, Check, Report, State
+from vmkeep.lateclass import dataclass
 
 SECONDS: Final = 120.0
 """Seconds that one subject may take by default. Each single question has a shorter limit of its own where it can."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from vmkeep.flows.doctor.values import Answer, fault, ok, unknown, warning
 from vmkeep.flows.side_by_side import SideBySide
 from vmkeep.flows.stopping import Stop
+from vmkeep.lateclass import dataclass
 from vmkeep.model.wording import counted
 from vmkeep.vsphere.hostlook import HostLook
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime, timedelta
 from itertools import pairwise
 
 from vmkeep.flows.reports.past import Past, PastPoint, policy_of
 from vmkeep.flows.reports.values import BAD, GOOD, OPEN, Kind, Report, Table, Value
+from vmkeep.lateclass import dataclass
 from vmkeep.model.wording import counted
 from vmkeep.policy import Policy
 from vmkeep.recovery import RecoveryReport

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime, timedelta
 from itertools import groupby
 
@@ -13,6 +13,7 @@ from vmkeep.clock import now
 from vmkeep.flows.failed_checks import bad_points
 from vmkeep.flows.proved_vms import last_proofs
 from vmkeep.flows.recovery_records import list_reports
+from vmkeep.lateclass import dataclass
 from vmkeep.model.hostconfig import is_host_key
 from vmkeep.model.proofs import ProofKind, VmProof
 from vmkeep.model.wording import named_apart

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime, tzinfo
 from enum import StrEnum
 from typing import Any
 
+from vmkeep.lateclass import dataclass
 from vmkeep.model.wording import size
 
 

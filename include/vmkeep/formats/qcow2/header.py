@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 
 from vmkeep.errors import UnsupportedError, UsageError
 from vmkeep.formats.imagefile import ImageFile
+from vmkeep.lateclass import dataclass
 
 MAGIC = b"QFI\xfb"
 COPIED = 1 << 63

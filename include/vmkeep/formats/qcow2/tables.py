@@ -7,13 +7,13 @@ import threading
 from array import array
 from collections import OrderedDict
 from collections.abc import Iterator
-from dataclasses import dataclass
 from enum import Enum
 
 from vmkeep.errors import UsageError
 from vmkeep.formats.imagefile import ImageFile
 from vmkeep.formats.qcow2.header import COPIED, Header
 from vmkeep.formats.qcow2.numbers import unpacked
+from vmkeep.lateclass import dataclass
 
 _PLACE = 0x00FF_FFFF_FFFF_FE00
 _COMPRESSED = 1 << 62

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 
 from vmkeep.errors import UsageError
 from vmkeep.formats.vmdk.header import SECTOR
+from vmkeep.lateclass import dataclass
 from vmkeep.model.disk import ControllerKind
 
 _NO_PARENT = 0xFFFFFFFF

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from vmkeep.errors import UnsupportedError, UsageError
 from vmkeep.formats.vmdk.header import SECTOR
+from vmkeep.lateclass import dataclass
 
 LARGEST_DESCRIPTOR = 2 << 20
 _LARGEST_DISK = 1 << 60

@@ -5,12 +5,12 @@ from __future__ import annotations
 import sys
 from array import array
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from enum import Enum, auto
 from functools import lru_cache
 
 from vmkeep.errors import UsageError
 from vmkeep.formats.imagefile import ImageFile
+from vmkeep.lateclass import dataclass
 from vmkeep.model.extents import Pair
 
 _TABLES_KEPT = 256

@@ -11,8 +11,9 @@ from __future__ import annotations
 import struct
 import sys
 from array import array
-from dataclasses import dataclass
 from enum import IntEnum
+
+from vmkeep.lateclass import dataclass
 
 SECTOR = 512
 MAGIC = b"KDMV"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache, partial
 
 from isal import isal_zlib
@@ -27,6 +26,7 @@ from vmkeep.formats.vmdk.header import (
     SparseHeader,
     unpack_header,
 )
+from vmkeep.lateclass import dataclass
 
 _NEWEST = 3
 _MOST_ENTRIES = 4096

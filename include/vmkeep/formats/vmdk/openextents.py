@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import resource
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from vmkeep.errors import UnsupportedError, UsageError
@@ -16,6 +15,7 @@ from vmkeep.formats.vmdk.extents import FlatTables, Tables, ZeroTables, open_cow
 from vmkeep.formats.vmdk.grains import Part
 from vmkeep.formats.vmdk.header import MAGIC
 from vmkeep.formats.vmdk.hosted import CompressedGrains, HostedHeader, open_hosted, read_hosted
+from vmkeep.lateclass import dataclass
 
 _HEAD = 512
 _OTHER_HANDLES = 100

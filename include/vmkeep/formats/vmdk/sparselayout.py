@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 from vmkeep.errors import UnsupportedError
 from vmkeep.formats.layout import PlannedFile, Run
@@ -27,6 +26,7 @@ from vmkeep.formats.vmdk.header import (
     sectors,
 )
 from vmkeep.formats.vmdk.storedgrains import StoredGrains
+from vmkeep.lateclass import dataclass
 from vmkeep.model.extents import Extent
 
 _PIECE = 2047 << 20

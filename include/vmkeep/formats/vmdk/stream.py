@@ -16,7 +16,7 @@ from array import array
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from isal import isal_zlib
 
@@ -41,6 +41,7 @@ from vmkeep.formats.vmdk.header import (
     padded,
     sectors,
 )
+from vmkeep.lateclass import dataclass
 
 _LEVEL = 2
 _WINDOW = 16 * GRAIN

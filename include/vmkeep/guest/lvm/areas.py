@@ -9,12 +9,12 @@ behind the header, so a text that reaches the end of the area goes on there.
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 from typing import Final
 
 from vmkeep.errors import CorruptError
 from vmkeep.guest.disks import Contradiction, MetadataReader
 from vmkeep.guest.lvm.labels import checksum
+from vmkeep.lateclass import dataclass
 
 HEADER: Final = 512
 LARGEST_TEXT: Final = 4 << 20

@@ -11,10 +11,10 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Final
 
 from vmkeep.guest.disks import Contradiction
+from vmkeep.lateclass import dataclass
 
 SECTOR: Final = 512
 LABEL_SECTORS: Final = 4

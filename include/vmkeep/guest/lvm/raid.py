@@ -8,11 +8,11 @@ the end, each member looks like a copy of the physical volume.
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 from typing import Final
 
 from vmkeep.guest.disks import MetadataReader
 from vmkeep.guest.partitions import PartitionPlace
+from vmkeep.lateclass import dataclass
 
 MIRROR: Final = 1
 _SECTOR: Final = 512

@@ -5,11 +5,12 @@ Sizes and places are in bytes, except those that are said to be in extents, whic
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from typing import TypedDict
 
 from vmkeep.guest.partitions import PartitionPlace, PartitionTable
+from vmkeep.lateclass import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,10 +10,10 @@ import struct
 import uuid
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Final
 
 from vmkeep.guest.disks import Contradiction, MetadataReader
+from vmkeep.lateclass import dataclass
 
 SECTORS: Final = (512, 4096)
 SIGNATURE: Final = b"EFI PART"

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Final
 
 from vmkeep.guest.disks import Contradiction, MetadataReader
+from vmkeep.lateclass import dataclass
 
 SECTOR: Final = 512
 PROTECTIVE: Final = 0xEE

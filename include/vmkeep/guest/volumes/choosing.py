@@ -8,13 +8,13 @@ another signature, and a doubt that is left is said with the volume.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from vmkeep.errors import CorruptError, NotFoundError, UnsupportedError
 from vmkeep.guest.filesystems import KINDS, open_file_system
 from vmkeep.guest.volumes.detecting import Content, Head, find_member
 from vmkeep.guest.volumes.volume import NO_FILES
+from vmkeep.lateclass import dataclass
 from vmkeep.model.blockio import RandomDisk
 
 _MEMBER: Final = "raid-member"

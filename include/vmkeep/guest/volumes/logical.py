@@ -7,7 +7,7 @@ read with gaps.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final
 
 from vmkeep.errors import CorruptError, UnsupportedError
@@ -16,6 +16,7 @@ from vmkeep.guest.volumes.parts import JoinedDisk, Part, StripedDisk
 from vmkeep.guest.volumes.raid1 import LegState, choose_leg, read_state
 from vmkeep.guest.volumes.thin import ThinDisk, ThinPool
 from vmkeep.guest.volumes.volume import printable
+from vmkeep.lateclass import dataclass
 from vmkeep.model.blockio import RandomDisk
 
 _DEEPEST: Final = 16

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Final
 
+from vmkeep.lateclass import dataclass
 from vmkeep.model.blockio import RandomDisk
 from vmkeep.model.extents import Extent
 from vmkeep.model.prints import ZEROS, Prints, prints_of

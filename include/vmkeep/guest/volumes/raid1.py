@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from vmkeep.guest.volumes.detecting import Member
+from vmkeep.lateclass import dataclass
 from vmkeep.model.blockio import RandomDisk
 
 _SUPERBLOCK: Final = struct.Struct("<4sIIIQQQQ")

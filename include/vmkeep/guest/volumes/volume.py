@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Final
 
 from vmkeep.errors import NotFoundError, UnsupportedError
 from vmkeep.guest.lvm import LvmState
+from vmkeep.lateclass import dataclass
 from vmkeep.model.blockio import RandomDisk
 
 _LISTED: Final = 20

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from vmkeep.blobs import BlobStore, is_remote
 from vmkeep.errors import BlobNotFoundError, CorruptBlockError, CorruptError
+from vmkeep.lateclass import dataclass
 from vmkeep.model.wording import agreeing, counted
 from vmkeep.repository.frames import HEADER_SIZE, Box, Framer, Kind, pack_key, parse_header
 from vmkeep.repository.index import Index, Location

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
 from enum import StrEnum
+
+from vmkeep.lateclass import dataclass
 
 
 class Trouble(StrEnum):

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import mmap
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from vmkeep.blobs import BlobInfo, BlobStore, Bytes, abreast, is_there, opened
 from vmkeep.errors import BlobNotFoundError, CorruptError, TransientError
+from vmkeep.lateclass import dataclass
 from vmkeep.repository.folders import INDEX
 from vmkeep.repository.frames import DIGEST_SIZE, Framer, Kind, PackContents
 from vmkeep.repository.index import MAX_BLOB, Segment

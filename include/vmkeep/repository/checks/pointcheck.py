@@ -6,10 +6,10 @@ Reads the maps, but data only from packs that cannot be trusted as a whole. Dama
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 
 from vmkeep.blobs import BlobInfo, BlobStore, abreast, is_there
 from vmkeep.errors import BlobNotFoundError, CorruptError
+from vmkeep.lateclass import dataclass
 from vmkeep.model.extents import Extent
 from vmkeep.model.point import RestorePoint
 from vmkeep.model.wording import agreeing, counted

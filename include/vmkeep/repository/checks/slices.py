@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 
 from vmkeep.errors import UsageError
+from vmkeep.lateclass import dataclass
 
 _EPOCH = 719163
 """The ordinal of 1970-01-01. Days are counted from there, so that every machine agrees on the day's slice."""

@@ -20,11 +20,11 @@ from __future__ import annotations
 import secrets
 import struct
 import threading
-from dataclasses import dataclass
 from enum import IntEnum
 
 from vmkeep.blobs import Bytes
 from vmkeep.errors import CorruptError, UnsupportedError
+from vmkeep.lateclass import dataclass
 from vmkeep.repository.frames.codecs import Codec, compress, decompress_into
 from vmkeep.repository.frames.digests import Digester, Kind
 from vmkeep.repository.frames.keys import Keys

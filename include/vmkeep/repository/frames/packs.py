@@ -22,12 +22,13 @@ import secrets
 import struct
 from array import array
 from collections.abc import Container
-from dataclasses import dataclass, field
+from dataclasses import field
 
 import xxhash
 
 from vmkeep.blobs import Bytes
 from vmkeep.errors import CorruptError
+from vmkeep.lateclass import dataclass
 from vmkeep.ownmemory import own_memory
 from vmkeep.repository.frames.digests import DIGEST_SIZE, Kind
 from vmkeep.repository.frames.frames import HEADER_SIZE, Framer, Packed

@@ -6,12 +6,12 @@ This module loads numpy. It is imported only when it is needed, because a small 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from vmkeep.errors import CorruptError
+from vmkeep.lateclass import dataclass
 from vmkeep.repository.frames import DIGEST_SIZE, ID_SIZE, MAX_FRAME, Kind, PackContents
 from vmkeep.repository.index.filters import OWN, Scale, scale_of, words_for
 from vmkeep.repository.index.layout import HEADER, MAGIC, PREFIX_SIZE, REST_SIZE, LaidOut, Location

@@ -13,12 +13,12 @@ import secrets
 import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vmkeep.blobs import BlobStore
 from vmkeep.errors import BlobNotFoundError
+from vmkeep.lateclass import dataclass
 from vmkeep.ownmemory import own_memory
 from vmkeep.repository.folders import INDEX
 from vmkeep.repository.frames import DIGEST_SIZE, ID_SIZE, Codec, Framer, Kind, PackContents, Packed

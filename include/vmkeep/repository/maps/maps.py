@@ -23,10 +23,10 @@ import struct
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 
 from vmkeep.blobs import Bytes
 from vmkeep.errors import CorruptError, StaleError
+from vmkeep.lateclass import dataclass
 from vmkeep.model.extents import Extent
 from vmkeep.repository.frames import DIGEST_SIZE, ZERO
 

@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
 from vmkeep.blobs import BlobInfo, BlobStore, abreast
 from vmkeep.errors import BlobNotFoundError, CorruptError
+from vmkeep.lateclass import dataclass
 from vmkeep.repository.folders import STORING
 from vmkeep.repository.frames import DIGEST_SIZE, Framer, Kind
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Final, TypeVar
@@ -18,6 +18,7 @@ from typing import Final, TypeVar
 from vmkeep.blobs import BlobInfo, BlobStore, abreast
 from vmkeep.clock import now
 from vmkeep.errors import BlobNotFoundError, CorruptError
+from vmkeep.lateclass import dataclass
 from vmkeep.model.job import from_plain, to_plain
 from vmkeep.repository.folders import DAMAGE, INDEX
 from vmkeep.repository.frames import Framer, Kind

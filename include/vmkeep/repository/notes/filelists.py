@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from datetime import datetime
 
 from vmkeep.blobs import BlobStore, is_there
 from vmkeep.errors import BlobNotFoundError, CorruptError, NotFoundError
+from vmkeep.lateclass import dataclass
 from vmkeep.model.job import from_json, to_json
 from vmkeep.model.point import RestorePoint
 from vmkeep.repository.folders import FILES, POINTS

@@ -18,11 +18,11 @@ import json
 import secrets
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from vmkeep.blobs import BlobStore, is_there
 from vmkeep.errors import BlobNotFoundError, ConflictError, CorruptError
+from vmkeep.lateclass import dataclass
 from vmkeep.repository.folders import FORGETTINGS, POINTS
 from vmkeep.repository.frames import Framer, Kind
 from vmkeep.repository.points import blob_of_ref

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 
+from vmkeep.lateclass import dataclass
 from vmkeep.model.extents import Extent
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any, Final
 
 from vmkeep.blobs import BlobInfo
 from vmkeep.errors import ConflictError
+from vmkeep.lateclass import dataclass
 from vmkeep.model.limits import Holder, Limit
 from vmkeep.repository.folders import RUNS
 from vmkeep.repository.notes.leases import is_held

@@ -18,13 +18,14 @@ import re
 import secrets
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from vmkeep.blobs import BlobStore, Bytes, abreast, is_there
 from vmkeep.clock import now
 from vmkeep.errors import BlobNotFoundError, CorruptError, NotFoundError
+from vmkeep.lateclass import dataclass
 from vmkeep.model.job import from_json, to_json
 from vmkeep.model.proofs import PointProof, ProofKind, ProofResult, VmProof
 from vmkeep.model.wording import size as size_words

@@ -14,11 +14,11 @@ import json
 import logging
 from collections.abc import Collection, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from itertools import islice
 
 from vmkeep.blobs import BlobStore, abreast, is_there
 from vmkeep.errors import BlobNotFoundError, ConflictError, CorruptError, VmKeepError
+from vmkeep.lateclass import dataclass
 from vmkeep.model.wording import counted
 from vmkeep.repository.folders import POINTS, SEALED
 from vmkeep.repository.frames import Framer, Kind

@@ -17,11 +17,11 @@ import json
 import secrets
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import datetime
 
 from vmkeep.blobs import BlobStore, abreast, is_there
 from vmkeep.errors import BlobNotFoundError, ConflictError, CorruptError
+from vmkeep.lateclass import dataclass
 from vmkeep.repository.folders import PLANS, SWEEPS
 from vmkeep.repository.frames import ID_SIZE, Framer, Kind
 

@@ -18,7 +18,6 @@ import socket
 import threading
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Final, Self
@@ -26,6 +25,7 @@ from typing import Final, Self
 from vmkeep.blobs import BlobInfo, BlobStore, abreast, is_there
 from vmkeep.clock import now
 from vmkeep.errors import BlobNotFoundError, CorruptError, NotFoundError, VmKeepError
+from vmkeep.lateclass import dataclass
 from vmkeep.model.job import from_json, to_json
 from vmkeep.repository.folders import POINTS, USES
 from vmkeep.repository.frames import Framer, Kind

@@ -14,7 +14,6 @@ import errno
 import json
 import secrets
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby
 from typing import Protocol
@@ -32,6 +31,7 @@ from vmkeep.errors import (
     StoreError,
     UsageError,
 )
+from vmkeep.lateclass import dataclass
 from vmkeep.model.job import from_json, from_plain, to_plain
 from vmkeep.model.knownpoint import KnownPoint
 from vmkeep.model.point import RestorePoint

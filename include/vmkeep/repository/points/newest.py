@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from itertools import chain, groupby, islice
 
 from vmkeep.clock import now
 from vmkeep.errors import CorruptError
+from vmkeep.lateclass import dataclass
 from vmkeep.model.knownpoint import KnownPoint, known_point
 from vmkeep.model.point import RestorePoint, settled_vcenters
 from vmkeep.repository.points.manifests import Manifests, ReadPoint

@@ -8,13 +8,13 @@ key; only a manifest in that folder does. If no manifest there can be read, the 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from urllib.parse import quote, unquote
 
 from blake3 import blake3
 
 from vmkeep.errors import NotFoundError
+from vmkeep.lateclass import dataclass
 from vmkeep.model.point import STAMP, RestorePoint
 from vmkeep.repository.folders import POINTS
 

@@ -16,10 +16,10 @@ import json
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 
 from vmkeep.blobs import BlobStore, abreast, is_there
 from vmkeep.errors import BlobNotFoundError, CorruptError, StaleError, VmKeepError
+from vmkeep.lateclass import dataclass
 from vmkeep.model.wording import counted
 from vmkeep.repository.blocks import BlockReader
 from vmkeep.repository.folders import RUNS

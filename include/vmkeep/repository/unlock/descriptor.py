@@ -9,7 +9,7 @@ import json
 import secrets
 import uuid
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from blake3 import blake3
@@ -17,6 +17,7 @@ from blake3 import blake3
 from vmkeep.blobs import BlobStore, LockMode, LockRule, hidden_in
 from vmkeep.clock import now
 from vmkeep.errors import BlobNotFoundError, ConflictError, CorruptError, RepositoryError, UsageError
+from vmkeep.lateclass import dataclass
 from vmkeep.repository.frames import Codec, Keys
 from vmkeep.repository.unlock.keyservice import KeyService
 from vmkeep.repository.unlock.slots import Slots

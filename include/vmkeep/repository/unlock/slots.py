@@ -14,7 +14,7 @@ import json
 import re
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
 from blake3 import blake3
@@ -22,6 +22,7 @@ from blake3 import blake3
 from vmkeep.blobs import BlobStore
 from vmkeep.clock import now
 from vmkeep.errors import BlobNotFoundError, CorruptError, NotFoundError, RepositoryError, UsageError, VmKeepError
+from vmkeep.lateclass import dataclass
 from vmkeep.model.wording import counted
 from vmkeep.repository.folders import KEYS
 from vmkeep.repository.frames import MASTER_SIZE

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
 from vmkeep.guest.filesystems.btrfs.nodes import Root
 from vmkeep.guest.filesystems.values import kind_of_mode, moment
+from vmkeep.lateclass import dataclass
 from vmkeep.model.guestfiles import FileKind
 
 INODE: Final = 1

@@ -5,7 +5,6 @@ from __future__ import annotations
 import struct
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Final
 
 from vmkeep.guest.filesystems.btrfs.checksums import CHECKSUMS, ROOM
@@ -13,6 +12,7 @@ from vmkeep.guest.filesystems.btrfs.chunks import Chunks
 from vmkeep.guest.filesystems.btrfs.superblock import Superblock
 from vmkeep.guest.filesystems.recent import Recent
 from vmkeep.guest.filesystems.volume import Volume
+from vmkeep.lateclass import dataclass
 
 Key = tuple[int, int, int]
 """Object, type and offset."""

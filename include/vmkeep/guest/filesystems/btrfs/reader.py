@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Final
 
 from vmkeep.guest.filesystems.btrfs import items
@@ -19,6 +18,7 @@ from vmkeep.guest.filesystems.content import Run, extents_of, print_of_whole, pr
 from vmkeep.guest.filesystems.tree import FileTree
 from vmkeep.guest.filesystems.values import collected, posix_name
 from vmkeep.guest.filesystems.volume import Volume
+from vmkeep.lateclass import dataclass
 from vmkeep.model.extents import Extent
 from vmkeep.model.guestfiles import FileEntry, FileKind
 from vmkeep.model.prints import UNKNOWN, Prints

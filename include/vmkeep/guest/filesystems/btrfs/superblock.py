@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 from typing import Final
 
 from vmkeep.guest.filesystems.btrfs.checksums import CHECKSUMS, ROOM
 from vmkeep.guest.filesystems.volume import Volume
+from vmkeep.lateclass import dataclass
 
 _PLACE: Final = 64 << 10
 _SIZE: Final = 4096

@@ -10,7 +10,7 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final
 
 from vmkeep.guest.crc32c import crc32c
@@ -25,6 +25,7 @@ from vmkeep.guest.filesystems.ext.journalsuper import (
     JournalSuper,
     read_super,
 )
+from vmkeep.lateclass import dataclass
 
 _DESCRIPTOR: Final = 1
 _COMMIT: Final = 2

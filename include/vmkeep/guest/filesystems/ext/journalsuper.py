@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 from typing import Final
 
 from vmkeep.guest.crc32c import crc32c
+from vmkeep.lateclass import dataclass
 
 MAGIC: Final = 0xC03B3998
 HEADER: Final = struct.Struct(">III")

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 from typing import Final
 
 from vmkeep.guest.filesystems.fields import Fields
 from vmkeep.guest.filesystems.volume import Volume
+from vmkeep.lateclass import dataclass
 
 OFFSET: Final = 1024
 SIZE: Final = 1024

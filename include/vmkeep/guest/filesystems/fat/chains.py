@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Final
 
 from vmkeep.guest.filesystems.content import Run
 from vmkeep.guest.filesystems.volume import Volume
+from vmkeep.lateclass import dataclass
 
 _FIRST: Final = 2
 """Number of the first cluster."""

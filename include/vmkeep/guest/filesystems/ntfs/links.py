@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 from typing import Final
 
 from vmkeep.guest.filesystems.values import posix_name, utf16_name
+from vmkeep.lateclass import dataclass
 from vmkeep.model.guestfiles import FileKind
 
 _SYMLINK: Final = 0xA000000C

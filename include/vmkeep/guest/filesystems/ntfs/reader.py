@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import chain
 from typing import Final
 
@@ -36,6 +35,7 @@ from vmkeep.guest.filesystems.ntfs.streams import Stream
 from vmkeep.guest.filesystems.tree import FileTree
 from vmkeep.guest.filesystems.values import utf16_name, windows_moment
 from vmkeep.guest.filesystems.volume import MOST_AT_ONCE, Volume
+from vmkeep.lateclass import dataclass
 from vmkeep.model.extents import Extent
 from vmkeep.model.guestfiles import FileEntry, FileKind
 from vmkeep.model.prints import Prints

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import Final
 
 from vmkeep.guest.filesystems.ntfs.boot import Boot
@@ -13,6 +12,7 @@ from vmkeep.guest.filesystems.ntfs.streams import Stream
 from vmkeep.guest.filesystems.recent import Recent
 from vmkeep.guest.filesystems.values import utf16_name
 from vmkeep.guest.filesystems.volume import Volume
+from vmkeep.lateclass import dataclass
 
 STANDARD_INFORMATION: Final = 0x10
 ATTRIBUTE_LIST: Final = 0x20

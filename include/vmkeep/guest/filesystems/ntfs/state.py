@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Final
 
 from vmkeep.errors import CorruptError
@@ -17,6 +16,7 @@ from vmkeep.guest.filesystems.ntfs.records import (
     repair_strides,
 )
 from vmkeep.guest.filesystems.volume import Volume
+from vmkeep.lateclass import dataclass
 from vmkeep.model.blockio import RandomDisk
 
 _LOG_FILE: Final = 2

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
 from vmkeep.guest.filesystems.values import kind_of_mode, moment
 from vmkeep.guest.filesystems.volume import Volume
 from vmkeep.guest.filesystems.xfs.superblock import Superblock
+from vmkeep.lateclass import dataclass
 from vmkeep.model.guestfiles import FileKind
 
 _MAGIC: Final = b"IN"

@@ -12,13 +12,14 @@ import struct
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final
 
 from vmkeep.guest.filesystems.volume import Volume
 from vmkeep.guest.filesystems.xfs.log import Log, LogError
 from vmkeep.guest.filesystems.xfs.superblock import Superblock
 from vmkeep.guest.filesystems.xfs.transactions import Item, committed
+from vmkeep.lateclass import dataclass
 from vmkeep.model.blockio import RandomDisk
 from vmkeep.model.extents import Extent
 from vmkeep.model.prints import Prints, prints_around

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
 from vmkeep.guest.filesystems.fields import Fields
 from vmkeep.guest.filesystems.volume import Volume
+from vmkeep.lateclass import dataclass
 
 _MAGIC: Final = b"XFSB"
 _SIZE: Final = 512

@@ -6,10 +6,10 @@ The layout is that of ``include/uapi/linux/raid/md_p.h``.
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 from typing import Final
 
 from vmkeep.guest.volumes.detecting.content import Head, dashed, text
+from vmkeep.lateclass import dataclass
 
 _MAGIC: Final = 0xA92B4EFC
 _SECTOR: Final = 512

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID
 
+from vmkeep.lateclass import dataclass
 from vmkeep.model.blockio import RandomDisk
 
 READY: Final = "ready"

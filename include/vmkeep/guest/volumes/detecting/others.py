@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
 from vmkeep.guest.volumes.detecting.content import Content, Head, text
+from vmkeep.lateclass import dataclass
 
 _ZFS_RING: Final = 128 << 10
 _ZFS_MAGIC: Final = ((0x00BAB10C).to_bytes(8, "little"), (0x00BAB10C).to_bytes(8, "big"))

@@ -10,13 +10,13 @@ from __future__ import annotations
 import struct
 from bisect import bisect_right
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
 from typing import Final
 
 from vmkeep.errors import CorruptError
 from vmkeep.guest.crc32c import crc32c
+from vmkeep.lateclass import dataclass
 from vmkeep.model.blockio import RandomDisk
 
 BLOCK: Final = 4096
