@@ -8,6 +8,6 @@ __all__ = [
     "exports", "extents", "fetched", "fieldwords", "fullreason", "guest", "guestfiles", "hostconfig", "imagekeys",
     "job", "knownpoint", "limits", "lun", "overwrite", "place", "point",
     "portable", "prints", "proofs", "quiescing", "rdm", "references", "room",
-    "samefiles", "scanfacts", "scanning", "selector", "serving", "sinks", "site", "transport", "vmref", "wording",
-    "writeway",
+    "samefiles", "scanfacts", "scanning", "selector", "serving", "sinks", "site", "sizes", "transport", "vmref",
+    "wording", "writeway",
 ]  # fmt: skip
