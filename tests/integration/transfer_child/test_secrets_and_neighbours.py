@@ -14,7 +14,7 @@ from vmkeep.errors import CorruptError, RepositoryError, UsageError
 from vmkeep.model.site import Site
 from vmkeep.repository import create_encrypted_repository
 from vmkeep.repository.unlock import slots
-from vmkeep.transfer import child_process, probe_driver, start_copy
+from vmkeep.transfer import child_process, probe_driver, start_copy, starting
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ def test_a_child_gets_the_unwrapped_key_and_no_passphrase(sealed, said):
 
 def test_a_child_unwraps_nothing_itself(sealed, monkeypatch):
     """The slots are gone once the parent has read them, and the child still has its key."""
-    unlock = child_process.unlock_site
+    unlock = starting.unlock_site
 
     def take_away(site):
         master = unlock(site)
@@ -69,7 +69,7 @@ def test_a_child_unwraps_nothing_itself(sealed, monkeypatch):
             slot.unlink()
         return master
 
-    monkeypatch.setattr(child_process, "unlock_site", take_away)
+    monkeypatch.setattr(starting, "unlock_site", take_away)
     assert copy(sealed).bytes_read == len(sealed.content)
 
 
@@ -88,14 +88,14 @@ def test_no_child_is_started_without_the_key(sealed, said, passphrase, error):
 
 
 def test_a_key_opens_no_repository_whose_descriptor_was_replaced_meanwhile(sealed, place, monkeypatch):
-    unlock = child_process.unlock_site
+    unlock = starting.unlock_site
 
     def replace_it(site):
         master = unlock(site)
         shutil.copyfile(Path(place.site.repository) / "vmkeep.json", Path(site.repository) / "vmkeep.json")
         return master
 
-    monkeypatch.setattr(child_process, "unlock_site", replace_it)
+    monkeypatch.setattr(starting, "unlock_site", replace_it)
     with pytest.raises((RepositoryError, CorruptError), match=r"vmkeep\.json"):
         copy(sealed)
 
