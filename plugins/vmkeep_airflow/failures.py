@@ -7,18 +7,30 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from datetime import timedelta
 from functools import wraps
-from typing import Any, TypeVar, cast
+from typing import Any, Final, TypeVar, cast
 
 from airflow.sdk import Context
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowRescheduleException
 
 from vmkeep.clock import now
-from vmkeep.errors import LimitReachedError, Recovery, VmKeepError
+from vmkeep.errors import (
+    AmbiguousError,
+    ConflictError,
+    LimitReachedError,
+    NotFoundError,
+    Recovery,
+    UnsupportedError,
+    UsageError,
+    VmKeepError,
+)
 from vmkeep.model.fieldwords import in_params
 from vmkeep_airflow.causes import cause_if_killed, leave_cause, leave_reason
 
 Work = TypeVar("Work", bound=Callable[..., Any])
 log = logging.getLogger(__name__)
+
+ABOUT_WHAT_WAS_ASKED: Final = (UsageError, NotFoundError, AmbiguousError, ConflictError, UnsupportedError)
+"""Errors about what was asked for. All others are about a server, a right or stored data, and somebody has to act."""
 
 
 def leaving_reason(work: Work) -> Work:
@@ -43,6 +55,9 @@ def airflow_failures(ti: Any = None) -> Iterator[None]:
     same input would fail again hours later. A task that a limit leaves no room for ends without a failure, gives back
     its worker and its slot in the pool, and is started again later. That uses none of its retries.
 
+    The message stands in a line of its own in the task's log, because Airflow's line says only that the task failed.
+    If it tells of something that was asked for, no traceback of the engine follows: nothing in the code is to be found.
+
     :param ti: the task instance that leaves the cause of its failure; ``None``: nobody asks for it.
     """
     try:
@@ -55,12 +70,20 @@ def airflow_failures(ti: Any = None) -> Iterator[None]:
     except AirflowFailException as error:
         if ti is not None:
             leave_reason(ti, str(error))
+        log.error("%s", error)
         raise
     except VmKeepError as error:
         if ti is not None:
             leave_cause(ti, error)
-        if error.recovery is Recovery.RETRY:
-            raise AirflowException(in_params(str(error))) from error
-        if error.recovery is Recovery.RESTART:
-            raise AirflowFailException(f"{in_params(str(error))}. The plan is stale: trigger a new run.") from error
-        raise AirflowFailException(in_params(str(error))) from error
+        failure = _failure_of(error)
+        log.error("%s", failure)
+        raise failure from None if isinstance(error, ABOUT_WHAT_WAS_ASKED) else error
+
+
+def _failure_of(error: VmKeepError) -> AirflowException:
+    message = in_params(str(error))
+    if error.recovery is Recovery.RETRY:
+        return AirflowException(message)
+    if error.recovery is Recovery.RESTART:
+        return AirflowFailException(f"{message}. The plan is stale: trigger a new run.")
+    return AirflowFailException(message)

@@ -8,9 +8,9 @@ from typing import Any, Final
 
 from airflow.sdk.exceptions import AirflowSkipException
 
-from vmkeep.errors import AmbiguousError, ConflictError, NotFoundError, UnsupportedError, UsageError
 from vmkeep.model.fieldwords import in_params
 from vmkeep_airflow.causes import leave_cause
+from vmkeep_airflow.failures import ABOUT_WHAT_WAS_ASKED
 
 PLAN: Final = "plan__"
 """Beginning of the id of each run that the wizard starts only to plan."""
@@ -18,8 +18,6 @@ REFUSED: Final = "refused"
 """Key of the reason in the result of a task whose plan was refused."""
 _LONGEST: Final = 10_000
 """Characters of a reason that the wizard shows."""
-_ANSWERS: Final = (UsageError, NotFoundError, AmbiguousError, ConflictError, UnsupportedError)
-"""Errors about what was asked for. All others are about a server, a right or stored data, and somebody has to act."""
 
 
 @contextmanager
@@ -33,7 +31,7 @@ def refusal_as_answer(ti: Any, *, only_plan: bool) -> Iterator[None]:
     """
     try:
         yield
-    except _ANSWERS as error:
+    except ABOUT_WHAT_WAS_ASKED as error:
         if not only_plan or not ti.run_id.startswith(PLAN):
             raise
         why = in_params(str(error))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from contextlib import suppress
 from importlib import import_module
 from types import SimpleNamespace
@@ -18,7 +19,16 @@ from airflow.sdk.exceptions import (
 from airflow.sdk.execution_time.comms import ErrorResponse
 
 from vmkeep.clock import now
-from vmkeep.errors import CancelledError, LimitReachedError, NotFoundError, StaleError, UnreachableError
+from vmkeep.errors import (
+    CancelledError,
+    CorruptBlockError,
+    LimitReachedError,
+    NotFoundError,
+    StaleError,
+    UnreachableError,
+    UnsupportedError,
+    UsageError,
+)
 from vmkeep_airflow.causes import KEY, REASON, causes_of
 from vmkeep_airflow.dagruns import DagRunId
 from vmkeep_airflow.failures import airflow_failures, leaving_reason
@@ -41,6 +51,33 @@ def test_an_error_that_may_pass_is_retried():
 def test_an_error_that_a_person_has_to_solve_is_not_retried():
     with pytest.raises(AirflowFailException, match="no VM"), airflow_failures():
         raise NotFoundError("no VM named 'x'")
+
+
+@pytest.mark.parametrize(
+    ("error", "has_traceback"),
+    [
+        (NotFoundError("no VM named 'x'"), False),
+        (UsageError("no VM named 'x'"), False),
+        (UnsupportedError("no VM named 'x'"), False),
+        (CorruptBlockError(pack="packs/1", offset=7), True),
+        (UnreachableError("no answer"), True),
+    ],
+)
+def test_a_line_of_the_log_tells_why_a_task_failed_and_a_mistake_in_what_was_asked_has_no_traceback_of_the_engine(
+    caplog, error, has_traceback
+):
+    with pytest.raises(AirflowException) as caught, airflow_failures():
+        raise error
+    assert [line.getMessage() for line in caplog.records if line.levelname == "ERROR"] == [str(error)]
+    shown = "".join(traceback.format_exception(caught.value))
+    assert (f"vmkeep.errors.{type(error).__name__}" in shown) is has_traceback
+    assert str(caught.value) == str(error)
+
+
+def test_a_task_that_fails_by_itself_tells_its_reason_in_a_line_of_the_log(caplog):
+    with pytest.raises(AirflowFailException), airflow_failures():
+        raise AirflowFailException("task plan left no result")
+    assert "task plan left no result" in [line.getMessage() for line in caplog.records]
 
 
 def test_a_stale_plan_is_not_retried_but_started_again():
