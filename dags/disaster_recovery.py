@@ -5,7 +5,7 @@ Restores all VMs of a recovery plan to the vCenter of the form, group after grou
 
 | | |
 |---|---|
-| **Started by** | *Trigger* in this UI, or one call of the REST API with the plan in it |
+| **Started by** | *Trigger* in this UI, or one call of the REST API, with the plan or its name |
 | **Result** | each VM with its point, state and evidence (tasks `vm`); the report is kept in the repository |
 | **If it fails** | see the tasks `vm` that are red; clear `recover`, and the run goes on with all that is not done |
 | **Safe to re-run** | yes: VMs that are healthy are left alone; a drill that is cleared begins anew |
@@ -21,6 +21,8 @@ Restores all VMs of a recovery plan to the vCenter of the form, group after grou
 | `clean_up` | removes the VMs that a drill has left, because its worker died |
 | `report` | counts the VMs by their states, and fails the run if a VM is not healthy |
 
+The plan is one of those that *Recoveries* lists, by its name, or the text of a plan file.
+It is read once, by `approve`: what that shows is carried out, also if the file changes meanwhile.
 Nothing is changed before the whole plan was compared.
 The groups before the first one that is not approved are restored, and the run stops there.
 To be asked about the rest, clear `approve` with the tasks behind it: the run goes on with all that is not done.

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from airflow.sdk import get_parsing_context
 
-from vmkeep.errors import VmKeepError
+from vmkeep.errors import NotFoundError, VmKeepError
 from vmkeep.policy import Window
 from vmkeep.recovery import DrillRules, PlanFile, RecoveryPlan, default_folder, plans_in, read_plan
 
@@ -49,6 +49,25 @@ def faults_of_plans() -> Iterator[str]:
             yield from read_plan(path).lines
         except VmKeepError as error:
             yield str(error)
+
+
+def text_of_plan(given: str) -> str:
+    """Return the text of a plan that somebody has named, or given as a text.
+
+    :param given: the name of a plan in the folder, as the page of recoveries lists it, or the text of a plan file.
+    :raises NotFoundError: the folder has no plan of that name, or it cannot be read.
+    """
+    name = given.strip()
+    if ":" in name or "\n" in name:
+        return given  # a plan has fields, and a name has none
+    paths = {path.stem: path for path in plans_in(plan_folder())}
+    if name not in paths:
+        listed = ", ".join(paths) or "none"
+        raise NotFoundError(
+            f"no recovery plan is named '{name}' in {plan_folder()}; the plans there: {listed}. Give the name of one, "
+            "or the text of a plan file"
+        )
+    return read_plan(paths[name]).text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from airflow.sdk import DAG, Param
+from airflow.sdk import DAG, Param, XComArg
 
 from vmkeep_airflow.limits import ASKED_AGAIN, PATIENT
-from vmkeep_airflow.operators.approve_recovery import ALL, ApproveRecoveryOperator
+from vmkeep_airflow.operators.approve_recovery import ALL, PLAN_TEXT, ApproveRecoveryOperator
 from vmkeep_airflow.operators.recover_site import (
     CleanUpDrillOperator,
     RecoveredVmOperator,
@@ -25,7 +25,8 @@ PARAMS = {
         minLength=1,
         format="multiline",
         title="Plan",
-        description="The text of the plan file; 'vmkeep dr schema' prints its fields.",
+        description="The name of a plan that Recoveries lists, e.g. site-a; or the text of a plan file, whose fields "
+        "'vmkeep dr schema' prints.",
     ),
     "drill": Param(
         False,
@@ -90,7 +91,8 @@ def make_recovery(dag: DAG) -> None:
         pool=BACKUP_PROXY,
         execution_timeout=timedelta(hours=60),
         approved=approved.output,
-        **{name: dag.param(name) for name in ("plan", "drill", "despite_refusals", "before", "lost_at")},
+        plan=XComArg(approved, key=PLAN_TEXT),
+        **{name: dag.param(name) for name in ("drill", "despite_refusals", "before", "lost_at")},
         **PATIENT,
         **site,
     )

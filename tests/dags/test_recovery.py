@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
@@ -21,7 +22,7 @@ from vmkeep_airflow.operators.find_unproved import FindUnprovedOperator
 from vmkeep_airflow.operators.recover_site import CleanUpDrillOperator, RecoveredVmOperator, RecoverSiteOperator
 from vmkeep_airflow.params import give_params
 from vmkeep_airflow.plans import faults_of_plans, scheduled_drills
-from vmkeep_airflow.recoveries import drill_params, make_recovery
+from vmkeep_airflow.recoveries import PARAMS, drill_params, make_recovery
 from vmkeep_airflow.timetables import WindowTimetable
 
 PLAN = "name: site\ngroups:\n  - {name: others, selection: name:x, approval: true}\n"
@@ -63,6 +64,40 @@ def test_nobody_is_asked_if_no_group_needs_an_approval_or_all_have_theirs():
 
     with pytest.raises(AirflowFailException, match="selection is missing"):
         ApproveRecoveryOperator(task_id="approve", plan=PLAN.replace("selection", "selectoin")).execute(context_of({}))
+
+
+def test_a_plan_is_named_as_the_page_lists_it_and_carried_out_as_it_was_when_it_was_shown(tmp_path, monkeypatch):
+    monkeypatch.setenv("AIRFLOW__VMKEEP__PLANS", str(tmp_path))
+    (tmp_path / "site.yaml").write_text(PLAN)
+    left: dict[str, Any] = {}
+    operator = ApproveRecoveryOperator(task_id="approve", plan=" site\n", approved=["others"])
+    assert operator.execute(context_of(left)) == ["others"]
+    assert left["plan"] == PLAN
+
+    (tmp_path / "site.yaml").write_text(PLAN.replace("others", "changed"))
+    event = {"chosen_options": ["others"], "params_input": {}, "responded_at": NOW, "responded_by_user": None}
+    operator = ApproveRecoveryOperator(task_id="approve", plan="site")
+    assert operator.execute_complete(context_of(left), event, shown=PLAN) == ["others"]
+    assert left["plan"] == PLAN
+
+    with DAG("disaster_recovery") as dag:
+        make_recovery(dag)
+        give_params(dag, PARAMS)
+    assert str(dag.get_task("recover").plan) == str(dag.get_task("approve").output["plan"])
+
+
+@pytest.mark.parametrize("given", ["sitt", "../site", "", "site.yaml"])
+def test_a_name_that_no_plan_has_is_told_with_those_that_there_are(tmp_path, monkeypatch, given):
+    monkeypatch.setenv("AIRFLOW__VMKEEP__PLANS", str(tmp_path))
+    (tmp_path / "site.yaml").write_text(PLAN)
+    why = f"no recovery plan is named '{given}' in {tmp_path}; the plans there: site. Give the name"
+    with pytest.raises(AirflowFailException, match=re.escape(why)):
+        ApproveRecoveryOperator(task_id="approve", plan=given).execute(context_of({}))
+
+
+def test_a_recovery_without_a_plan_says_which_task_reads_it():
+    with pytest.raises(AirflowFailException, match="task approve left no plan"):
+        RecoverSiteOperator(task_id="recover", plan=None).execute(context_of({}))
 
 
 def test_an_answer_approves_the_groups_that_it_names_and_no_others():

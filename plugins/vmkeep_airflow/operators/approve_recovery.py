@@ -7,13 +7,19 @@ from typing import Any
 
 from airflow.providers.standard.operators.hitl import HITLOperator
 from airflow.sdk import Context
+from airflow.sdk.exceptions import TaskAwaitingInput
 
 from vmkeep.recovery import RecoveryPlan, parse_plan
 from vmkeep_airflow.failures import leaving_reason
+from vmkeep_airflow.plans import text_of_plan
 from vmkeep_airflow.verbatim import listed
 
 ALL = "all"
 """Stands for every group, among those that are approved."""
+PLAN_TEXT = "plan"
+"""Key under which the task leaves the text of the plan."""
+_SHOWN = "shown"
+"""Argument with which Airflow calls the task again: the text of the plan that the question was about."""
 NONE = "none of them"
 """The answer that approves no group."""
 
@@ -25,7 +31,10 @@ class ApproveRecoveryOperator(HITLOperator):
     are restored, and the run stops there. To be asked again about the rest, clear this task with the ones behind it:
     the recovery goes on with everything that is not done.
 
-    :param plan: the text of the plan. Templated.
+    The plan is read once, here. Its text is left for the task that carries it out, so that an edit of the file after
+    the question changes nothing, and a worker that has no plan files needs none.
+
+    :param plan: the name of a plan file of this Airflow, or the text of a plan. Templated.
     :param approved: names of the groups that are approved already, or ``all``. Templated.
     :returns: the names of the groups that are approved, or ``all``.
     """
@@ -43,16 +52,27 @@ class ApproveRecoveryOperator(HITLOperator):
     def execute(self, context: Context) -> Any:
         """Ask, or pass at once."""
         given = [str(name) for name in self.approved or ()]
+        self.plan = text_of_plan(str(self.plan))
+        context["ti"].xcom_push(key=PLAN_TEXT, value=self.plan)
         if not (asked := self._asked(context)):
             self.log.info("nobody has to be asked")
             return given
         self.options = [*asked, NONE]
         self.body = _question(self._sound(context), asked)
-        return super().execute(context)
+        try:
+            return super().execute(context)
+        except TaskAwaitingInput as waiting:
+            waiting.kwargs = {_SHOWN: self.plan}
+            raise
 
     @leaving_reason
-    def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:
-        """Take the answer."""
+    def execute_complete(self, context: Context, event: dict[str, Any], shown: str = "") -> Any:
+        """Take the answer.
+
+        :param shown: the text of the plan that the question was about; empty: an older vmkeep has asked.
+        """
+        self.plan = shown or text_of_plan(str(self.plan))
+        context["ti"].xcom_push(key=PLAN_TEXT, value=self.plan)
         self.options = [*self._asked(context), NONE]
         answer = super().execute_complete(context, event)
         chosen = [name for name in answer["chosen_options"] if name != NONE]

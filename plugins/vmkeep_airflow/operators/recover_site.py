@@ -31,7 +31,7 @@ class RecoverSiteOperator(SiteOperator):
     Safe to retry: a retry goes on with everything that is not done. The task fails only if the plan as a whole cannot
     be carried out; :class:`RecoveredVmOperator` fails for each VM that is not healthy.
 
-    :param plan: the text of the plan. Templated.
+    :param plan: the text of the plan, as :class:`ApproveRecoveryOperator` leaves it. Templated.
     :param drill: rehearse the plan in its isolated network, and remove the VMs again. Templated.
     :param approved: names of the groups that are approved, or ``all``. The run stops before a group that needs an
         approval and has none. Templated.
@@ -65,6 +65,10 @@ class RecoverSiteOperator(SiteOperator):
         from vmkeep.flows.recovery import RecoveryWishes, run_recovery
         from vmkeep.flows.stopping import Stop
 
+        if not self.plan:
+            raise AirflowFailException(
+                "task approve left no plan (was it marked by hand?): clear it, and it reads the plan"
+            )
         plan = parse_plan(str(self.plan), path="plan")
         for line in plan.lines:
             self.log.error("%s", line)
