@@ -198,7 +198,8 @@ def put_back(restored: Mapping[str, Any]) -> list[str]:
     if not restored.get("disks_written"):
         return []
     written = f"{counted(restored['disks_written'], 'disk')}: {size(restored['bytes_written'])} written"
-    return [f"{written}, {size(restored['bytes_zeroed'])} zeroed"]
+    zeroed = restored["bytes_zeroed"]
+    return [f"{written}{f', {size(zeroed)} made empty with zeros' if zeroed else ''}"]
 
 
 def attached(result: Mapping[str, Any]) -> list[str]:

@@ -16,10 +16,12 @@ from tests.dags.test_web_view import client as client  # a fixture
 from tests.unit.web.wizards import MACHINE, PLACES, VMS, planned
 from vmkeep.errors import UnreachableError
 from vmkeep.flows.restore_ledger import shown_id
+from vmkeep.flows.restore_values import Restored
 from vmkeep.model.fieldwords import named
 from vmkeep.model.job import to_plain
 from vmkeep.model.scanning import ScanFirst
 from vmkeep.model.site import Site
+from vmkeep.model.vmref import VmRef
 
 with warnings.catch_warnings():  # the libraries below deprecate each other
     warnings.simplefilter("default")
@@ -47,6 +49,8 @@ class Airflow:
     task: str = "success"
     why: str = "no such folder"
     result: Any = None
+    finished: Any = None
+    """Result of the task that finishes a restore; ``None``: it is that of the others."""
     refusal: int = 0
     started: str = ""
     """State of the run that carries the plan out; empty: there is none."""
@@ -92,8 +96,10 @@ class Airflow:
             return {"state": self.task}
 
         @outer.get(runs + "/{run_id}/taskInstances/{task}/xcomEntries/{key}")
-        def left(key: str) -> Any:
-            value = self.result if key == "return_value" else {"why": self.why}
+        def left(task: str, key: str) -> Any:
+            value = {"why": self.why}
+            if key == "return_value":
+                value = self.finished or self.result if task == "finish" else self.result
             return {"value": value}
 
         outer.mount(FASTAPI_APPS[0]["url_prefix"], FASTAPI_APPS[0]["app"])
@@ -293,6 +299,24 @@ def test_a_started_plan_leads_to_its_restore_which_tells_how_it_goes(wizard, air
     assert airflow.asked == [], "a plan is started once"
     for other in ("vm_restore/gone", "vm_backup/restore__7", "vm_restore/plan__7"):
         assert wizard.get(f"/vmkeep/restores/{other}").status_code == 404, other
+
+
+@pytest.mark.parametrize("is_readable", [True, False])
+def test_the_page_at_the_end_of_a_restore_tells_its_warnings_and_leads_to_its_vm(wizard, airflow, point, is_readable):
+    as_role(wizard, "user")
+    vm = VmRef(moref="vm-23", name="copy01")
+    done = Restored(run="r", vm=vm, point=point.ref, created=True, powered_on=False, disks_written=1, bytes_written=1,
+                    bytes_zeroed=0, warnings=(f"say {named('connect_networks')}",))  # fmt: skip
+    airflow.conf |= {"point": point.ref, "new_name": "copy01", "vsphere": "nowhere"}
+    airflow.started, airflow.result = "success", to_plain(planned())
+    airflow.finished = to_plain(done) if is_readable else {"of": "another version"}
+    page = wizard.get("/vmkeep/restores/vm_restore/restore__7")
+    assert page.status_code == 200, page.text
+    assert ("VM copy01 (vm-23) was made in /DC/vm/Test" in page.text) is is_readable
+    told = wizard.get("/vmkeep/api/restores/vm_restore/restore__7").json()
+    assert told["client"] == "", "no connection tells its server"
+    assert len(told["warnings"]) == int(is_readable)
+    assert "--connect-networks" not in page.text
 
 
 @pytest.mark.parametrize("other", [{"new_name": "mine"}, {"dry_run": True}, {"vm": "x"}])

@@ -79,7 +79,7 @@ def test_the_note_of_a_restore_names_its_vm_and_tells_the_bytes(monkeypatch, bef
         else:
             assert (own.startswith("web01 of 20"), own.endswith(" UTC to new01")) == (True, True), own
             assert plan["point"] not in run.note, "nobody reads a UUID"
-        assert others == ["2 disks: 3.0 GiB written, 1.0 MiB zeroed"]
+        assert others == ["2 disks: 3.0 GiB written, 1.0 MiB made empty with zeros"]
 
 
 def test_a_restore_that_wrote_nothing_tells_no_bytes():

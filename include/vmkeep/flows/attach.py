@@ -181,6 +181,7 @@ def hand_on(site: Site, plan: AttachPlan, carrier: Target, writes: Sequence[Disk
         return Attached(
             run=run,
             vm=VmRef(moref=target, name=plan.target.name),
+            vcenter=plan.vcenter,
             point=plan.point,
             disks=tuple(
                 AttachedAs(disk=disk.label, address=slot.address, file_name=new.file_name, capacity=new.capacity)

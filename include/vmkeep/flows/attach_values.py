@@ -85,6 +85,8 @@ class Attached:
 
     run: str
     vm: VmRef
+    vcenter: str | None = None
+    """Instance UUID of the VM's vCenter; ``None``: an ESXi host."""
     point: str
     disks: tuple[AttachedAs, ...]
     bytes_written: int

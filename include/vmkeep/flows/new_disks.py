@@ -14,8 +14,9 @@ from vmkeep.flows.restore_values import DiskMatch
 from vmkeep.model.disk import Disk
 from vmkeep.model.fieldwords import named
 from vmkeep.model.rdm import RdmChoice, RdmReplacement
-from vmkeep.model.wording import exact_size
+from vmkeep.model.wording import exact_size, size
 from vmkeep.vsphere.luns import Lun
+from vmkeep.vsphere.specdisks import PLACEHOLDER_BYTES
 
 
 def match_new_disks(request: RestoreRequest, disks: Sequence[Disk], luns: Mapping[str, Lun]) -> tuple[DiskMatch, ...]:
@@ -39,7 +40,7 @@ def match_new_disks(request: RestoreRequest, disks: Sequence[Disk], luns: Mappin
 
 def _match_disk(disk: Disk) -> DiskMatch:
     if disk.skip is not None:
-        return DiskMatch(disk=disk, target_key=None, written=False, note="not in the backup: created empty")
+        return DiskMatch(disk=disk, target_key=None, written=False, note="not in the backup; created empty")
     return DiskMatch(disk=disk, target_key=None, written=True)
 
 
@@ -53,8 +54,8 @@ def _match_rdm(disk: Disk, replacement: RdmReplacement) -> DiskMatch:
         note = "left out"
     else:
         more = f"; {named('rdms', f'{disk.address}=disk')} would write it to an ordinary disk" if copied else ""
-        note = f"an empty placeholder disk takes its place{more}"
-    return DiskMatch(disk=disk, target_key=None, written=written, note=f"{_about(disk)}: {note}")
+        note = f"an empty placeholder disk of at most {size(PLACEHOLDER_BYTES)} takes its place{more}"
+    return DiskMatch(disk=disk, target_key=None, written=written, note=f"{_about(disk)}; {note}")
 
 
 def _match_lun(disk: Disk, choice: RdmChoice, lun: Lun, on_conflict: OnConflict) -> DiskMatch:
@@ -68,9 +69,9 @@ def _match_lun(disk: Disk, choice: RdmChoice, lun: Lun, on_conflict: OnConflict)
         why = f"{to}, on which nothing is written"
         if disk.skip is None and not physical:
             why += ", as asked by keep"
-        return DiskMatch(disk=disk, target_key=None, written=False, note=f"{_about(disk)}: {why}")
+        return DiskMatch(disk=disk, target_key=None, written=False, note=f"{_about(disk)}; {why}")
     _require_word(disk, choice, lun, on_conflict)
-    return DiskMatch(disk=disk, target_key=None, written=True, note=f"{_about(disk)}: {to}, which is written over")
+    return DiskMatch(disk=disk, target_key=None, written=True, note=f"{_about(disk)}; {to}, which is written over")
 
 
 def _require_word(disk: Disk, choice: RdmChoice, lun: Lun, on_conflict: OnConflict) -> None:

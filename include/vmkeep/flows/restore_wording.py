@@ -64,9 +64,11 @@ def _new(plan: RestorePlan, place: SettledPlace) -> Iterator[str]:
         if _is_left_out(place, match.disk, rdms.get(match.disk.key)):
             yield f"{_disk(match.disk)} is not made{_note(match)}, as asked"
             continue
-        what = "is written" if match.written else "is not written"
-        store = stores.get(match.disk.address, place.datastore)
-        yield f"{_disk(match.disk)} {what}, on datastore {decode_name(store)}{_note(match)}"
+        store = decode_name(stores.get(match.disk.address, place.datastore))
+        if match.written:
+            yield f"{_disk(match.disk)} is written, on datastore {store}{_note(match)}"
+        else:
+            yield f"{_disk(match.disk)} is not written{_note(match)}; its file is on datastore {store}"
     for part, policy in place.policies:
         yield f"storage policy of {part}: {policy}"
     for tag in plan.tags:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, Final
+from urllib.parse import quote
 
+from vmkeep.flows.attach_values import Attached
+from vmkeep.flows.restore_values import Restored, RestorePlan
+from vmkeep.flows.restored_wording import RestoreOutcome, outcome_of
 from vmkeep.lateclass import dataclass
+from vmkeep.model.fieldwords import in_params
 from vmkeep.web.restore import PointHead
 from vmkeep.web.restore_fields import RestoreKind
 from vmkeep.web.restore_plan import kind_of
@@ -35,6 +40,10 @@ class RestoreRun:
     ended: datetime | None
     has_restored: bool
     """The task that finishes the restore has left its result."""
+    result: Restored | Attached | None = None
+    """The result; ``None``: there is none, or another version of vmkeep has left it."""
+    plan: RestorePlan | None = None
+    """The plan that was carried out; ``None``: there is none that can be read."""
     tasks: tuple[WorkTask, ...] = ()
     """Tasks that have not ended."""
     more_tasks: int = 0
@@ -71,14 +80,30 @@ class RestoreStartedPage:
     disks_done: int
     lines: tuple[str, ...]
     """How the run went, from its note: the bytes that were written, or the task that failed and its cause."""
+    vm_name: str
+    """Name of the VM that was made, was written over, or got disks; empty: the run has not ended well."""
+    client: str
+    """Address of that VM in the vSphere Client; empty: it is not known."""
+    outcome: tuple[str, ...]
+    """Where that VM is, whether it runs, and how it differs from the saved one."""
+    warnings: tuple[str, ...]
+    """Everything to know before the VM is used."""
     may_stop: bool
 
 
 def restore_started_page(
-    run: RestoreRun, *, now: datetime, head: PointHead | None = None, may_stop: bool = False
+    run: RestoreRun,
+    *,
+    now: datetime,
+    head: PointHead | None = None,
+    in_words: Callable[[str], str] = in_params,
+    server: str = "",
+    may_stop: bool = False,
 ) -> RestoreStartedPage:
     """Return the page.
 
+    :param in_words: puts a message of the engine into the words of the form.
+    :param server: the address of the vCenter or ESXi host, with its port; empty: it is not known.
     :param may_stop: whether the user who looks may stop the run.
     """
     at = moment(now, now)
@@ -87,6 +112,7 @@ def restore_started_page(
     state = _state_of(run, tasks)
     kind = kind_of(run.dag_id, run.conf)
     about, *lines = (run.note.splitlines()) or [""]
+    left = outcome_of(run.result, run.plan) if state is RestoreState.DONE and run.result is not None else None
     took = "" if run.since is None else length(((run.ended or now) - run.since).total_seconds())
     return RestoreStartedPage(
         at=at,
@@ -109,6 +135,10 @@ def restore_started_page(
         more_tasks=run.more_tasks if state.moves else 0,
         disks_done=run.disks_done,
         lines=tuple(map(plain, lines)),
+        vm_name=plain(left.vm.name) if left is not None else "",
+        client=_client_page(server, left) if left is not None else "",
+        outcome=tuple(plain(in_words(line)) for line in left.lines) if left is not None else (),
+        warnings=tuple(plain(in_words(line)) for line in left.warnings) if left is not None else (),
         may_stop=may_stop and state.moves,
     )
 
@@ -119,3 +149,14 @@ def _state_of(run: RestoreRun, tasks: tuple[TaskRow, ...]) -> RestoreState:
     if run.state == "running" and any(task.state is TaskState.FOR_ANSWER for task in tasks):
         return RestoreState.ASKING
     return _OF_RUN.get(run.state, RestoreState.AT_WORK)
+
+
+def _client_page(server: str, left: RestoreOutcome) -> str:
+    """Return the address of a VM's page in the vSphere Client; empty: it cannot be told."""
+    moref = quote(left.vm.moref, safe="")
+    if not server:
+        return ""
+    if left.vcenter:
+        vm = f"urn:vmomi:VirtualMachine:{moref}:{quote(left.vcenter, safe='')}"
+        return f"https://{server}/ui/app/vm;nav=h/{vm}/summary"
+    return f"https://{server}/ui/#/host/vms/{moref}" if moref.isdecimal() else ""

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from fastapi import HTTPException, status
 
 from vmkeep.clock import now
 from vmkeep.errors import NotFoundError
-from vmkeep.flows.attach_values import AttachPreview
-from vmkeep.flows.restore_values import RestorePlan
+from vmkeep.flows.attach_values import Attached, AttachPreview
+from vmkeep.flows.restore_values import Restored, RestorePlan
 from vmkeep.model.job import from_plain
 from vmkeep.web import PLANNED_BY, PlanRun, RestoreRun
 from vmkeep_airflow.causes import KEY as FAILURE
 from vmkeep_airflow.web.atwork import find_tasks
 from vmkeep_airflow.web.ownapi import Answer, OwnApi
 from vmkeep_airflow.wizardplans import PLAN
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 _RESTORE: Final = "restore__"
 """Beginning of the id of each run that carries out a plan of the wizard."""
@@ -118,10 +122,21 @@ def load_restore_run(api: OwnApi, dag_id: str, run_id: str) -> RestoreRun:
         since=_time(run.get("start_date")),
         ended=_time(run.get("end_date")),
         has_restored=bool(result),
+        result=_understood(Restored, result) if dag_id == "vm_restore" else _understood(Attached, result),
+        plan=_understood(RestorePlan, _left(api, dag_id, run_id, "plan", "return_value")) if result else None,
         tasks=tuple(work.tasks),
         more_tasks=work.number - len(work.tasks),
         disks_done=work.disks_done,
     )
+
+
+def _understood(kind: type[T], plain: Any) -> T | None:
+    """Return a value that a task has left; ``None``: it left none, or one of another version of vmkeep."""
+    try:
+        return from_plain(kind, plain) if plain else None
+    except ValueError as error:
+        log.info("the end of a restore is shown without its %s: %s", kind.__name__, error)
+        return None
 
 
 def _time(text: object) -> datetime | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 from airflow.models import Connection
 from airflow.utils.session import create_session
 from sqlalchemy import select
@@ -14,6 +16,8 @@ from vmkeep_airflow.hooks.vsphere import VsphereHook
 from vmkeep_airflow.site import make_site
 from vmkeep_airflow.web.limits import within
 
+log = logging.getLogger(__name__)
+
 
 def find_vcenters() -> tuple[str, ...]:
     """Return the ids of the connections to vCenters and ESXi hosts, the default one first."""
@@ -21,6 +25,17 @@ def find_vcenters() -> tuple[str, ...]:
         query = select(Connection.conn_id).where(Connection.conn_type == VsphereHook.conn_type)
         made = sorted(session.scalars(query.order_by(Connection.conn_id)))
     return tuple(dict.fromkeys((VsphereHook.default_conn_name, *made)))
+
+
+def server_of(conn_id: str) -> str:
+    """Return the address of a connection's server, with its port unless that is 443; empty: it cannot be told."""
+    try:
+        vcenter = VsphereHook(conn_id or VsphereHook.default_conn_name).get_conn()
+    except VmKeepError as error:
+        log.info("no address of connection %s is shown: %s", conn_id, error)
+        return ""
+    host = f"[{vcenter.host}]" if ":" in vcenter.host else vcenter.host
+    return host if vcenter.port == 443 else f"{host}:{vcenter.port}"
 
 
 def load_places(conn_id: str) -> Places:

@@ -277,8 +277,9 @@ def test_a_mapping_tells_the_replacement_of_each_physical_rdm(lab, with_rdm, nam
         return "\n".join(plan_lines(restore.plan_restore(site, request)))
 
     placeholder = "    rdm: placeholder\n    lun: null\n"
-    assert "an empty placeholder disk takes its place" in lines(placeholder, placeholder)
-    assert "is not made: physical RDM, not backed up: left out, as asked" in lines(placeholder, "    rdm: omit\n")
+    told = "is not written: physical RDM, not backed up; an empty placeholder disk of at most 16.0 MiB takes its place"
+    assert f"{told}; its file is on datastore" in lines(placeholder, placeholder)
+    assert "is not made: physical RDM, not backed up; left out, as asked" in lines(placeholder, "    rdm: omit\n")
     assert "an ordinary disk takes its place, empty" in lines(placeholder, "    rdm: disk\n")
     assert f"mapped to LUN {lun}, on which nothing is written" in lines(placeholder, f"    lun: {lun}\n")
     assert f"mapped to LUN {lun}, on which nothing is written" in lines(placeholder, "    rdm: auto:physical\n")

@@ -11,12 +11,14 @@ from tests.unit.web.fleets import HOSTILE, NOW
 from tests.unit.web.test_pages import FRAME, parsed
 from tests.unit.web.wizards import MACHINE, PLACE, PLACES, VMS, listed_web01, planned
 from vmkeep.errors import StaleError
-from vmkeep.flows.attach_values import AttachPreview
+from vmkeep.flows.attach_values import Attached, AttachedAs, AttachPreview
 from vmkeep.flows.restore_ledger import require_as_seen, shown_id
+from vmkeep.flows.restore_values import Restored, WrittenDisk
 from vmkeep.model.fieldwords import named
 from vmkeep.model.overwrite import BlockChoice, Blocks
 from vmkeep.model.room import StoreNeed
 from vmkeep.model.scanning import ScanFirst
+from vmkeep.model.vmref import VmRef
 from vmkeep.web import (
     PlanRun,
     PlanState,
@@ -424,3 +426,83 @@ def test_a_restore_that_failed_shows_its_task_and_cause_harmless():
     assert "Failed at task plan: " in text
     assert "<img" not in text
     assert "after 3 min" in text
+
+
+def restored(**changed):
+    given = {
+        "run": "run-1", "vm": VmRef(moref="vm-23", name="new01"), "point": "p", "created": True, "powered_on": False,
+        "disks_written": 1, "bytes_written": 1 << 20, "bytes_zeroed": 0,
+        "disks": (WrittenDisk(label="Hard disk 1", address="scsi0:0", blocks=Blocks.ALL, why_blocks="",
+                              bytes_written=1 << 20, bytes_zeroed=0, bytes_compared=1 << 20),),
+        "warnings": ("the network cards start disconnected", f"it has {named('keep_identity')} {HOSTILE}"),
+    }  # fmt: skip
+    return Restored(**(given | changed))
+
+
+def ended(result, plan=None, *, server="vc.example.com", **changed):
+    run = restore_of("success", has_restored=True, result=result, plan=plan, **changed)
+    return restore_started_page(run, now=NOW, server=server)
+
+
+def test_a_finished_restore_tells_where_its_vm_is_what_to_know_of_it_and_leads_to_it():
+    page = ended(restored(), planned(place=replace(PLACE, unconnected=("Network adapter 1",))))
+    assert page.outcome == (
+        "VM new01 (vm-23) was made in /DC/vm/Test, in resource pool /DC/host/C1/Resources",
+        "its files are on datastore ds1",
+        "it is off: switch it on when it is to run",
+        "Network adapter 1 is on Quarantine, and starts disconnected: connect it in vCenter",
+        "1.0 MiB were read back from the disks, and match the restore point",
+    )
+    assert page.warnings[0] == "the network cards start disconnected"
+    assert page.client == "https://vc.example.com/ui/app/vm;nav=h/urn:vmomi:VirtualMachine:vm-23:vc-uuid/summary"
+    text = render("restore_started.html", FRAME, page=page, plan="")
+    assert "Know before you use it" in text
+    assert f'<a class="button" href="{page.client}" data-outside>Open new01 in the vSphere Client</a>' in text
+    assert "<img" not in text
+
+
+def test_a_finished_restore_over_a_vm_tells_the_disks_that_stayed_as_they_were():
+    plan = planned(over=True)
+    left = replace(plan.matches[0], written=False, note="not in the backup, left as it is")
+    vm = VmRef(moref="vm-1", name="web01")
+    page = ended(restored(vm=vm, created=False, powered_on=True, disks=()), replace(plan, matches=(left,)))
+    assert page.outcome == (
+        "VM web01 (vm-1) was written over",
+        "it was switched on",
+        f"{left.disk.label} ({left.disk.address}) was not written: not in the backup, left as it is",
+        "nothing was read back from the disks",
+    )
+
+
+def test_attached_disks_are_told_with_their_files_and_the_vm_that_has_them():
+    new = AttachedAs(disk="Hard disk 2", address="scsi0:3", file_name="[ds1] web01/new.vmdk", capacity=1 << 30)
+    got = Attached(
+        run="r", vm=VmRef(moref="vm-1", name="web01"), vcenter="vc-uuid", point="p", disks=(new,), bytes_written=1,
+        bytes_compared=1 << 20, warnings=("the guest gets a disk beside its original",),
+    )  # fmt: skip
+    page = ended(got, dag_id="disk_attach")
+    assert page.outcome[:2] == (
+        "VM web01 (vm-1) has got 1 new disk; its other disks are as they were",
+        "Hard disk 2 is the file [ds1] web01/new.vmdk",
+    )
+    assert (page.vm_name, page.warnings) == ("web01", ("the guest gets a disk beside its original",))
+    assert page.client.endswith(":vm-1:vc-uuid/summary")
+
+
+@pytest.mark.parametrize(
+    ("moref", "vcenter", "server", "client"),
+    [
+        ("12", None, "esx1:8443", "https://esx1:8443/ui/#/host/vms/12"),
+        ("vm-23", None, "vc", ""),  # whose vCenter nobody has noted
+        ("vm-23", "vc-uuid", "", ""),
+    ],
+)
+def test_no_button_leads_to_a_vm_whose_place_is_not_known(moref, vcenter, server, client):
+    page = ended(restored(vm=VmRef(moref=moref, name="new01")), planned(vcenter=vcenter), server=server)
+    assert page.client == client
+    assert ("vSphere Client" in render("restore_started.html", FRAME, page=page, plan="")) is bool(client)
+
+
+def test_the_end_of_a_restore_that_left_nothing_readable_is_shown_all_the_same():
+    page = ended(None)
+    assert (page.state, page.outcome, page.warnings, page.client) == (RestoreState.DONE, (), (), "")

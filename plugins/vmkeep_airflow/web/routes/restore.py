@@ -58,7 +58,7 @@ from vmkeep_airflow.web.planruns import load_plan_run, load_restore_run, plan_of
 from vmkeep_airflow.web.repositories import connection_to, is_restorable, load_machine
 from vmkeep_airflow.web.sentforms import SentForm
 from vmkeep_airflow.web.sources import load_point
-from vmkeep_airflow.web.vcenters import find_vcenters, load_machines, load_overwritten, load_places
+from vmkeep_airflow.web.vcenters import find_vcenters, load_machines, load_overwritten, load_places, server_of
 
 log = logging.getLogger(__name__)
 pages = page_router()
@@ -170,8 +170,19 @@ def tell_started(user: Operator, api: OwnApiDep, dag_id: str, run_id: str) -> Re
 def _started(user: object, api: OwnApi, dag_id: str, run_id: str) -> RestoreStartedPage:
     run, at = load_restore_run(api, dag_id, run_id), now()
     point = _point_of(run.conf)
-    head = head_of(point, at) if point is not None else None
-    return restore_started_page(run, now=at, head=head, may_stop=may_with_runs(user, "PUT", dag_id))
+    may_stop = may_with_runs(user, "PUT", dag_id)
+    server = server_of(str(run.conf.get("vsphere") or "")) if run.has_restored else ""
+    if point is None:
+        return restore_started_page(run, now=at, server=server, may_stop=may_stop)
+    kind = kind_of(dag_id, run.conf)
+    return restore_started_page(
+        run,
+        now=at,
+        head=head_of(point, at),
+        in_words=lambda message: said_in_form(message, kind, point, WORDS),
+        server=server,
+        may_stop=may_stop,
+    )
 
 
 def _form(point: ListedPoint, kind: RestoreKind, vsphere: str, user: object, sent: Given | None) -> RestoreForm:
