@@ -14,10 +14,13 @@ from datetime import datetime
 
 from vmkeep.errors import BlobNotFoundError, CorruptError, NotFoundError
 from vmkeep.lateclass import dataclass
+from vmkeep.model.wording import counted
 from vmkeep.recovery.knownpoints import KnownPoint
 from vmkeep.recovery.values import DrillRules, PointRule, RecoveryGroup, RecoveryPlan
-from vmkeep.selection import matcher
+from vmkeep.selection import Condition, Kind, matcher
 
+_NAMED = 4
+"""VMs that one note names."""
 PolicyOf = Callable[[str], str | None]
 """Returns the name of the policy that made the point of a ref, or raises one of :data:`UNREADABLE`."""
 DAMAGED = (CorruptError, BlobNotFoundError)
@@ -99,12 +102,11 @@ class _Chooser:
         fitting = self._fitting(group)
         self._refuse_two_vcenters(group, fitting)
         chosen, left = [], 0
+        earlier: dict[str, list[str]] = defaultdict(list)
         for vm, points in fitting.items():
             name = points[-1].vm_name
             if vm in self._owner:
-                self._notes.append(
-                    f"group {group.name}: VM {name} ({vm[0]}) belongs to group {self._owner[vm]} already"
-                )
+                earlier[self._owner[vm]].append(f"{name} ({vm[0]})")
                 continue
             if points[-1].moref is None:
                 self._notes.append(f"group {group.name}: {name} is left out, because it is an imported image, no VM")
@@ -115,6 +117,7 @@ class _Chooser:
             elif not group.policies or self._policy_of(point.ref) in group.policies:
                 self._owner[vm] = group.name
                 chosen.append(self._chosen(group, point))
+        self._notes += _owned(group, earlier)
         if not chosen and not left:
             self._problems.append(f"group {group.name}: no VM of the repository fits it")
         return sorted(chosen, key=lambda vm: (vm.vm_name, vm.vm_key))
@@ -182,6 +185,17 @@ class _Chooser:
             taken_at=point.taken_at,
             new_name=pattern.replace("{name}", point.vm_name),
         )
+
+
+def _owned(group: RecoveryGroup, earlier: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    """Yield one note for each group whose VMs this one selects, too. A group of all others is meant to do that."""
+    if group.selection == Condition(Kind.ANY):
+        return
+    for owner, vms in earlier.items():
+        named = ", ".join(vms[:_NAMED]) + (", …" if len(vms) > _NAMED else "")
+        belong = "belongs" if len(vms) == 1 else "belong"
+        of = f"group {group.name}: {counted(len(vms), 'VM')} that it selects"
+        yield f"{of} {belong} to group {owner} already: {named}"
 
 
 def allowed_points(

@@ -199,7 +199,22 @@ def test_a_vm_belongs_to_the_first_group_that_selects_it_and_an_empty_group_is_a
 
     assert [(vm.group, vm.vm_name) for vm in choice.vms] == [("a", "db1"), ("b", "web")]
     assert choice.problems == ("group c: no VM of the repository fits it",)
-    assert "VM db1 (key-db1) belongs to group a already" in choice.notes[0]
+    assert choice.notes == (), "a group of all others leaves those of earlier groups to them"
+
+
+def test_vms_that_an_earlier_group_has_are_told_once_for_each_group_however_many_they_are():
+    plan = plan_of(
+        "  - {name: a, selection: name:db*}\n  - {name: b, selection: name:web}\n"
+        "  - {name: c, selection: 'name:db* or name:web or name:x'}\n"
+    )
+
+    choice = chosen(plan, [*(point(f"db{number}", 1) for number in range(6)), point("web", 1), point("x", 1)])
+
+    first = ", ".join(f"db{number} (key-db{number})" for number in range(4))
+    assert choice.notes == (
+        f"group c: 6 VMs that it selects belong to group a already: {first}, …",
+        "group c: 1 VM that it selects belongs to group b already: web (key-web)",
+    )
 
 
 def test_points_tell_folder_address_uuid_and_policy_and_no_image_is_a_vm():
