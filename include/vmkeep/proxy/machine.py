@@ -78,8 +78,12 @@ def _uuids(path: Path) -> tuple[tuple[str, ...], str]:
     """
     try:
         told = uuid.UUID(path.read_text().strip())
-    except OSError as error:
+    except FileNotFoundError:
+        return (), f"{path} is not there: the firmware of this machine tells no UUID, or a container hides it"
+    except PermissionError as error:
         return (), f"{path} cannot be read ({error.strerror}): a worker needs root for that"
+    except OSError as error:
+        return (), f"{path} cannot be read ({error.strerror})"
     except ValueError:
         return (), f"{path} holds no UUID"
     return (str(told), str(uuid.UUID(bytes_le=told.bytes))), ""

@@ -5,7 +5,9 @@ The texts are those of real machines: what distributions ship, what guides recom
 
 from __future__ import annotations
 
+import errno
 import os
+from pathlib import Path
 
 import pytest
 
@@ -222,8 +224,17 @@ def test_a_machine_that_tells_no_uuid_says_so(machine, text):
     assert "holds no UUID" in found.why_no_uuid
 
 
-def test_a_uuid_that_cannot_be_read_is_told_with_the_cure(machine):
-    assert "needs root" in read_machine(machine()).why_no_uuid
+def test_a_uuid_that_cannot_be_read_is_told_with_the_cure_and_only_a_refusal_asks_for_root(machine, monkeypatch):
+    assert "product_uuid is not there: " in read_machine(machine()).why_no_uuid
+
+    folder = machine(sys__class__dmi__id__product_uuid__file="")
+    assert read_machine(folder).why_no_uuid.endswith("product_uuid cannot be read (Is a directory)")
+
+    def refuse(_path):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(Path, "read_text", refuse)  # the tests may run as root, who may read everything
+    assert read_machine(folder).why_no_uuid.endswith("(Permission denied): a worker needs root for that")
 
 
 def test_a_disk_that_this_user_may_only_read_is_not_writable(tmp_path, monkeypatch):
