@@ -153,7 +153,7 @@ def _summarise(group: Group, results: Sequence[_Result], *, as_json: bool) -> No
         )
         return
     rows = [*map(_row, results), *((vm.moref, shown_name(vm.name), "not started", "", "", "") for vm in left)]
-    print_table(("moref", "name", "end", "point", "read", "stored"), rows)
+    print_table(("moref", "name", "end", "point", "read", "stored"), rows, none="no VM is selected")
 
 
 def _document(result: _Result) -> dict[str, object]:

@@ -39,7 +39,12 @@ def _print(report: QualityReport) -> None:
     for note in report.notes:
         warn(note)
     rows = [(one.result, one.id, f"{one.found:,}", one.skipped or one.gap or one.title) for one in report.judgements]
-    print_table(("result", "expectation", "findings", "statement"), rows, first_to_go=("statement",))
+    print_table(
+        ("result", "expectation", "findings", "statement"),
+        rows,
+        first_to_go=("statement",),
+        none="no expectation was looked at",
+    )
     for one in report.judgements:
         if not one.found:
             continue
@@ -59,7 +64,9 @@ def show_past(reports: Sequence[QualityReport], *, as_json: bool) -> None:
         return
     zone = shown_zone()
     print_table(
-        (f"checked ({zone})", "result", "points", "VMs", "not met"), [_past(report, zone) for report in reports]
+        (f"checked ({zone})", "result", "points", "VMs", "not met"),
+        [_past(report, zone) for report in reports],
+        none="no check of the catalog is kept",
     )
 
 

@@ -40,7 +40,9 @@ def show(as_json: bool) -> None:
         f"configuration file: {path or 'none, because this user has no home folder'}{'' if there else ' (missing)'}"
     )
     print_table(
-        ("setting", "value", "comes from"), [(setting.key, _value(found), found.source) for setting, found in rows]
+        ("setting", "value", "comes from"),
+        [(setting.key, _value(found), found.source) for setting, found in rows],
+        none="there is no setting",
     )
 
 

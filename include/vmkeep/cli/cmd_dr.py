@@ -89,7 +89,7 @@ def _show_choice(choice: ChosenVms) -> None:
     for note in choice.notes:
         warn(note)
     rows = [(vm.group, vm.vm_name, vm.new_name, vm.point, shown_time(vm.taken_at, zone)) for vm in choice.vms]
-    print_table(("group", "VM", "restored as", "point", f"taken at ({zone})"), rows)
+    print_table(("group", "VM", "restored as", "point", f"taken at ({zone})"), rows, none="no VM is chosen")
     for problem in choice.problems:
         click.echo(one_line(f"problem: {problem}"))
 
@@ -162,7 +162,11 @@ def list_runs(repository: str | None, as_json: bool) -> None:
         )
         for report in reports
     ]  # fmt: skip
-    print_table(("run", "plan", "kind", f"began ({zone})", "state", "healthy", "off", "RPO", "RTO"), rows)
+    print_table(
+        ("run", "plan", "kind", f"began ({zone})", "state", "healthy", "off", "RPO", "RTO"),
+        rows,
+        none="no drill and no recovery is kept in this repository",
+    )
 
 
 @dr.command(
@@ -213,7 +217,12 @@ def proved(repository: str | None, as_json: bool) -> None:
         )
         for vm in found
     ]
-    print_table(("VM", "proved", f"at ({zone})", "point", "run", "probes"), rows, first_to_go=("probes", "point"))
+    print_table(
+        ("VM", "proved", f"at ({zone})", "point", "run", "probes"),
+        rows,
+        first_to_go=("probes", "point"),
+        none="no VM has a restore point",
+    )
 
 
 @dr.command(

@@ -82,8 +82,11 @@ def _show(report: LvmReport, *, as_json: bool) -> None:
     if as_json:
         print_json(report.document)
         return
-    if report.checks:
-        print_table(("point", "VM", "disks", "volume groups", "outcome"), [_row(check) for check in report.checks])
+    print_table(
+        ("point", "VM", "disks", "volume groups", "outcome"),
+        [_row(check) for check in report.checks],
+        none="no point was checked",
+    )
     for check in report.checks:
         for found in check.findings:
             click.echo(one_line(f"{found.severity}: {check.vm}, {check.point}: {found.code}: {found.text}"))

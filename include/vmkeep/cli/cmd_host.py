@@ -76,6 +76,7 @@ def backup(hosts: tuple[str, ...], repository: str | None, as_json: bool, **vsph
                 )
                 for result in done.results
             ],
+            none="no host was backed up",
         )  # fmt: skip
     done.require_all()
 
@@ -132,7 +133,7 @@ def _print_hosts(hosts: Sequence[ListedHost]) -> None:
         for listed in hosts
     ]  # fmt: skip
     headings = ("host", "state", "product of the bundle", f"newest point ({zone})", "age", "points", "point")
-    print_table(headings, rows, first_to_go=("age", "points"))
+    print_table(headings, rows, first_to_go=("age", "points"), none="no host is seen, and no point of one is kept")
 
 
 def _state(listed: ListedHost) -> str:
@@ -158,7 +159,9 @@ def _list_points(repository: str | None, name: str, *, as_json: bool) -> None:
             )
             for point in found
         ]  # fmt: skip
-        print_table((f"taken at ({zone})", "server", "product", "size", "point"), rows)
+        print_table(
+            (f"taken at ({zone})", "server", "product", "size", "point"), rows, none="no point of this host can be read"
+        )
     damaged = [point for point in read if isinstance(point, CorruptError)]
     for error in damaged:
         warn(str(error))

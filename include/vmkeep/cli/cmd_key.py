@@ -52,7 +52,11 @@ def list_slots(repository: str | None, as_json: bool) -> None:
     if as_json:
         print_json([_plain(slot) for slot in slots])
     else:
-        print_table(("slot", "opens with", "created", "label"), [tuple(_plain(slot).values()) for slot in slots])
+        print_table(
+            ("slot", "opens with", "created", "label"),
+            [tuple(_plain(slot).values()) for slot in slots],
+            none="no key slot can be read",
+        )
 
 
 def what_options(function: F) -> F:

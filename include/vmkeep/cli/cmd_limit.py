@@ -52,4 +52,9 @@ def list_limits(repository: str | None, as_json: bool) -> None:
         )
         for use in usages
     ]
-    print_table(("limit", "set by", "most", "used", "queue", "in use by", "waiting"), rows, first_to_go=_FIRST_TO_GO)
+    print_table(
+        ("limit", "set by", "most", "used", "queue", "in use by", "waiting"),
+        rows,
+        first_to_go=_FIRST_TO_GO,
+        none="no run has used a limit of late",
+    )

@@ -121,7 +121,7 @@ def list_policies(policies: Path | None, as_json: bool) -> None:
         print_json(rows)
         return
     headings = ("name", "state", "priority", "window", "next window", "selection", "repository", "owner")
-    print_table(headings, [_cells(row) for row in rows], first_to_go=_FIRST_TO_GO)
+    print_table(headings, [_cells(row) for row in rows], first_to_go=_FIRST_TO_GO, none="there is no policy")
 
 
 def _row(read: PolicyFile) -> dict[str, Any]:

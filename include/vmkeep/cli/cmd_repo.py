@@ -130,7 +130,7 @@ def stats(repository: str | None, as_json: bool) -> None:
         (name.replace("_", " "), size(int(value)) if name.endswith("_bytes") else value)
         for name, value in _fields(numbers)
     ]
-    print_table(("count of", "value"), rows)
+    print_table(("count of", "value"), rows, none="there is nothing to count")
 
 
 @repo.command(

@@ -177,7 +177,7 @@ def _print(table: Table) -> None:
         [one_line(shown(cell, kind, zone)) for cell, (_, kind) in zip(row, table.columns, strict=True)]
         for row in table.rows[:_LISTED]
     ]
-    print_table([name for name, _ in table.columns], rows)
+    print_table([name for name, _ in table.columns], rows, none="nothing")
     if (more := len(table.rows) - _LISTED) > 0:
         click.echo(f"and {counted(more, 'more row', 'more rows')}: see --html, --csv or --json")
 

@@ -65,11 +65,9 @@ def list_runs(as_json: bool, **airflow: str | None) -> None:
     if as_json:
         print_json(page)
         return
-    if page["runs"]:
-        columns = ("run", "about", "task", "state", "done", "rate", "left", "host", "DAG")
-        print_table(columns, [row for each in page["runs"] for row in _rows(each)], first_to_go=_FIRST_TO_GO)
-    else:
-        click.echo("Nothing runs now.")
+    columns = ("run", "about", "task", "state", "done", "rate", "left", "host", "DAG")
+    rows = [row for each in page["runs"] for row in _rows(each)]
+    print_table(columns, rows, none="Nothing runs now.", first_to_go=_FIRST_TO_GO)
     if page["more"]:
         warn(f"{counted(page['more'], 'run')} more")
     for problem in page["problems"]:
@@ -128,7 +126,7 @@ def limit(connection: str | None, rate: str | None, as_json: bool, **airflow: st
         print_json(limits)
     else:
         rows = [(each["conn_id"], each["limit_rate"] or "unlimited", each["location"]) for each in limits]
-        print_table(("connection", "rate", "location"), rows)
+        print_table(("connection", "rate", "location"), rows, none="Airflow shows no connection to a repository")
 
 
 @run.command(
@@ -163,7 +161,12 @@ def windows(day: str | None, as_json: bool, **airflow: str | None) -> None:
              f"{row['done']} of {row['vms']}", row["run_id"])
             for row in rows
         ]  # fmt: skip
-        print_table(("policy", "opens", "closes", "state", "done", "run"), cells, first_to_go=("run",))
+        print_table(
+            ("policy", "opens", "closes", "state", "done", "run"),
+            cells,
+            first_to_go=("run",),
+            none="no window of these days",
+        )
         for line in (*silent, *problems):
             warn(line)
     troubles = [*silent, *(f"policy {row['policy']}: {row['label']}" for row in bad), *problems]

@@ -66,7 +66,11 @@ def _tell(plan: RolePlan, *, dry_run: bool) -> None:
         ("there, not needed", plan.others),
         ("unknown to this server", plan.unknown),
     )
-    print_table(("privilege", "state"), [(name, state) for state, names in states for name in names])
+    print_table(
+        ("privilege", "state"),
+        [(name, state) for state, names in states for name in names],
+        none="no privilege is needed",
+    )
     click.echo(_ending(plan, dry_run=dry_run))
     if plan.loses:
         warn(

@@ -140,7 +140,7 @@ def _print(
     if as_json:
         print_json([to_plain(one) for one in found])
     else:
-        print_table(headings, rows, first_to_go=first_to_go)
+        print_table(headings, rows, first_to_go=first_to_go, none="vSphere shows none to this user")
 
 
 def _bytes(number: int | None) -> str:

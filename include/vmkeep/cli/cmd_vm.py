@@ -132,7 +132,12 @@ def _print_list(listed: Sequence[listing.ListedVm], *, without: Collection[str])
         del columns[heading]
     rows = sorted(listed, key=lambda vm: (vm.name.casefold(), vm.name, vm.moref))
     headings = tuple(f"{_LAST_POINT} ({zone})" if heading == _LAST_POINT else heading for heading in columns)
-    print_table(headings, [[value(vm) for value in columns.values()] for vm in rows], first_to_go=_FIRST_TO_GO)
+    print_table(
+        headings,
+        [[value(vm) for value in columns.values()] for vm in rows],
+        first_to_go=_FIRST_TO_GO,
+        none="no VM fits, or vSphere shows none to this user",
+    )
 
 
 def _state(vm: listing.ListedVm) -> str:
@@ -173,4 +178,6 @@ def show(selector: str, as_json: bool, **vsphere: str | None) -> None:
         )
         for disk in described.disks
     ]  # fmt: skip
-    print_table(("key", "label", "address", "capacity", "backing", "mode", "backed up", "file"), rows)
+    print_table(
+        ("key", "label", "address", "capacity", "backing", "mode", "backed up", "file"), rows, none="the VM has no disk"
+    )

@@ -57,7 +57,9 @@ def role(purpose: str | None, as_json: bool) -> None:
         )
         return
     print_table(
-        ("for", "on", "privilege", "only if"), [(word, right.on, right.privilege, right.when) for word, right in chosen]
+        ("for", "on", "privilege", "only if"),
+        [(word, right.on, right.privilege, right.when) for word, right in chosen],
+        none="no privilege is needed",
     )
 
 
@@ -89,4 +91,5 @@ def check(selector: str, vddk: str | None, as_json: bool, **options: str | None)
     print_table(
         ("disk", "label", "transport", "possible", "because"),
         [(disk.address, disk.label, mode, "no" if why else "yes", why) for disk, mode, why in rows],
+        none="the VM has no disk",
     )

@@ -29,7 +29,9 @@ def show_report(
     for note in (*found.notes, *(f"{vm.new_name}: {line}" for vm in found.vms for line in vm.stepped_back)):
         warn(note)
     rows = [_outcome_row(found, vm) for vm in found.vms]
-    print_table(("group", "VM", "state", "point", "RPO", "RTO", "told"), rows, first_to_go=("told",))
+    print_table(
+        ("group", "VM", "state", "point", "RPO", "RTO", "told"), rows, first_to_go=("told",), none="the run has no VM"
+    )
     click.echo(
         f"run {found.run}: {found.result(found.vms)}, "
         f"RPO {span(found.rpo(found.vms))}, RTO {span(found.rto(found.vms))}"

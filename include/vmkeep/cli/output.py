@@ -146,25 +146,33 @@ def print_json_list(values: Iterable[object]) -> None:
     click.echo("\n]" if begun else "[]")
 
 
-def print_table(headings: Sequence[str], rows: Iterable[Sequence[Any]], *, first_to_go: Sequence[str] = ()) -> None:
+def print_table(
+    headings: Sequence[str], rows: Iterable[Sequence[Any]], *, none: str, first_to_go: Sequence[str] = ()
+) -> None:
     """Print rows under headings; numbers stand right.
 
     A terminal that is too narrow for a table gets one paragraph for each row, so that refs stay whole and can be
     copied. On a pipe, rows are printed as they come, in columns as wide as the first thousand rows need.
 
+    :param none: the sentence that is printed in place of a table without rows, because headings alone look cut off.
     :param first_to_go: headings of columns that a narrow terminal does without, one after the other.
     """
+    coming = iter(rows)
+    first = next(coming, None)
+    if first is None:
+        click.echo(none)
+        return
+    rows = chain([first], coming)
     if not sys.stdout.isatty():
         _print_columns(headings, rows)
         return
     from shutil import get_terminal_size
 
     rows, width = list(rows), get_terminal_size().columns
-    if rows:
-        headings, rows = fitting(headings, rows, first_to_go=first_to_go, width=width)
-        if _needed(headings, rows) > width:
-            click.echo("\n".join(paragraphs(headings, _cells(rows), width=width)))
-            return
+    headings, rows = fitting(headings, rows, first_to_go=first_to_go, width=width)
+    if _needed(headings, rows) > width:
+        click.echo("\n".join(paragraphs(headings, _cells(rows), width=width)))
+        return
     _print_columns(headings, rows, measured=len(rows))
 
 
@@ -229,7 +237,7 @@ def _print_columns(headings: Sequence[str], rows: Iterable[Sequence[Any]], *, me
     first = list(islice(coming, _AT_ONCE if measured is None else measured))
     cells = _cells(first)
     widths = _widths(headings, cells)
-    right = [bool(first) and all(_is_number(row[index]) for row in first) for index in range(len(headings))]
+    right = [all(_is_number(row[index]) for row in first) for index in range(len(headings))]
     click.echo(f"\n{_line(headings, widths, right)}\n {_RULE * (sum(widths) + _BETWEEN * (len(widths) - 1))}")
     for some in chain([cells], map(_cells, _parted(coming, _AT_ONCE))):
         if some:

@@ -66,6 +66,7 @@ def apply(
     print_table(
         ("disk", "changed", "read back", "image"),
         [(disk.label, size(disk.bytes_changed), size(disk.bytes_compared), disk.file) for disk in applied.disks],
+        none="the point has no disk",
     )
     changed = sum(disk.bytes_changed for disk in applied.disks)
     if dry_run:

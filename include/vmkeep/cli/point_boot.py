@@ -105,8 +105,9 @@ def boot(
 ) -> None:
     """Boot a restore point in QEMU on this machine, until Ctrl-C, or until it shows that it is up.
 
-    POINT is its ref as 'point list' prints it, the beginning of its id, or latest:VM. Nothing is restored: QEMU reads
-    the point's disks where they lie. What the guest writes goes to temporary files, and is gone at the end.
+    POINT is its ref as 'point list' prints it, the beginning of its last part (its id), or latest:VM. Nothing is
+    restored: QEMU reads the point's disks where they lie. What the guest writes goes to temporary files, and is gone at
+    the end.
     """
     if as_json and serial:
         raise UsageError("--serial prints no JSON: leave one of them out")

@@ -45,9 +45,9 @@ if TYPE_CHECKING:
 def delete(refs: tuple[str, ...], last: bool, repository: str | None, dry_run: bool, yes: bool, as_json: bool) -> None:
     """Delete restore points; 'vmkeep repo prune' frees their space later.
 
-    POINT is a ref as 'point list' prints it, the beginning of its id, or latest:VM. Points that are pinned or in use
-    stay, and so do points that the store has locked: the exit code is then 12. The last good point of a VM goes only
-    with --last.
+    POINT is a ref as 'point list' prints it, the beginning of its last part (its id), or latest:VM. Points that are
+    pinned or in use stay, and so do points that the store has locked: the exit code is then 12. The last good point of
+    a VM goes only with --last.
     """
     from vmkeep.flows.deletion import execute_deletion, plan_deletion  # takes time to import
 
@@ -94,7 +94,7 @@ def _show_plan(plan: DeletionPlan, *, last: bool) -> None:
         *(_row(point, zone, "GOES", why if point.ref in bare else "") for point in plan.going),
         *(_row(point, zone, "stays", plan.staying[point.ref]) for point in (*plan.pinned, *plan.in_use)),
     ]
-    print_table(("point", "VM", f"taken at ({zone})", "", "why"), rows)
+    print_table(("point", "VM", f"taken at ({zone})", "", "why"), rows, none="no restore point goes")
 
 
 def _row(point: PointFacts, zone: tzinfo, fate: str, why: str) -> tuple[str, ...]:

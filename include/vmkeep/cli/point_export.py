@@ -87,9 +87,9 @@ def export(
 ) -> None:
     """Write images of a restore point's disks, and a manifest of them.
 
-    POINT is its ref as 'point list' prints it, the beginning of its id, or latest:VM. Every block is checked before it
-    is written, and the images are read back. They get their names when all of them are complete; the manifest
-    NAME.export.json is the last, so that without it there is no export.
+    POINT is its ref as 'point list' prints it, the beginning of its last part (its id), or latest:VM. Every block is
+    checked before it is written, and the images are read back. They get their names when all of them are complete; the
+    manifest NAME.export.json is the last, so that without it there is no export.
 
     With --to, the machine goes along: NAME.libvirt.xml for 'virsh define', NAME.proxmox.sh, or NAME.openstack.sh.
     NAME.notes.txt lists the parts that do not come along and the steps by hand, and NAME.machine.json has both as data.
@@ -144,6 +144,7 @@ def _show(exported: ExportedPoint, seconds: float) -> None:
             )
             for disk in exported.disks
         ],
+        none="no disk is exported",
     )
     for file in (*exported.converted, *exported.beside):
         click.echo(f"{exported.place}/{file.name}")

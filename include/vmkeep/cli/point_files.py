@@ -47,8 +47,8 @@ def files() -> None:
 def volumes(ref: str, repository: str | None, as_json: bool) -> None:
     """List the volumes in a restore point, with the names by which the other commands take them.
 
-    POINT is its ref as 'point list' prints it, the beginning of its id, or latest:VM. Of a volume whose files cannot be
-    read, the state says why, and what to do.
+    POINT is its ref as 'point list' prints it, the beginning of its last part (its id), or latest:VM. Of a volume whose
+    files cannot be read, the state says why, and what to do.
     """
     from vmkeep.flows.point_files import open_point_files  # takes time to import
 
@@ -66,6 +66,7 @@ def volumes(ref: str, repository: str | None, as_json: bool) -> None:
             (each.name, size(each.size), each.kind, each.label, "yes" if each.has_files else "no", each.state)
             for each in shown
         ],
+        none="the point has no volume",
     )
 
 

@@ -80,6 +80,7 @@ def search(pattern: str, selector: str | None, ignore_case: bool, repository: st
             )
             for each in found.versions
         ],
+        none="no file of that name is in an index",
     )  # fmt: skip
     without = found.without_index
     if without:

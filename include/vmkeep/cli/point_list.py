@@ -87,6 +87,7 @@ def _print_list(found: PointList, scans: Mapping[str, Cleanness]) -> None:
             )
             for entry in found.entries
         ),
+        none="there is no restore point",
     )  # fmt: skip
 
 

@@ -99,6 +99,7 @@ def _show(simulation: Simulation, zone: tzinfo) -> None:
             for verdict in shown
         ],
         first_to_go=("rule",),
+        none="there is no restore point",
     )
     stay = sum(verdict.keep for verdict in simulation.verdicts)
     go = len(simulation.verdicts) - stay

@@ -74,8 +74,8 @@ def scan(
 ) -> None:
     """Look for malware in the files of restore points, without a restore.
 
-    POINT is its ref as 'point list' prints it, the beginning of its id, or latest:VM. The outcome is kept with the
-    point: 'point show' and 'vm clean' tell it, and a restore warns of a find.
+    POINT is its ref as 'point list' prints it, the beginning of its last part (its id), or latest:VM. The outcome is
+    kept with the point: 'point show' and 'vm clean' tell it, and a restore warns of a find.
 
     The exit code is 95 if something was found, and 97 if a volume could not be read. Files that no scanner takes, e.g.
     those of more than 512 MiB and encrypted archives, are listed as not scanned.
@@ -149,6 +149,7 @@ def show(done: ScannedPoint) -> None:
             (each.name, each.kind, each.files, each.unchanged, each.found, each.unscanned, each.problem)
             for each in done.volumes
         ],
+        none="the point has no volume",
     )
     for found in done.findings:
         place = one_line(f"{found.volume}:{found.path}")

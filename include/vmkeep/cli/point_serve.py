@@ -76,9 +76,9 @@ def serve(
 ) -> None:
     """Serve the disks of a restore point over NBD, until Ctrl-C or SIGTERM.
 
-    POINT is its ref as 'point list' prints it, the beginning of its id, or latest:VM. The addresses are printed when
-    clients can connect; with --json as a document on one line. Each block is checked before a client gets it. The
-    restore point itself is never changed, and nobody deletes it meanwhile.
+    POINT is its ref as 'point list' prints it, the beginning of its last part (its id), or latest:VM. The addresses are
+    printed when clients can connect; with --json as a document on one line. Each block is checked before a client gets
+    it. The restore point itself is never changed, and nobody deletes it meanwhile.
     """
     if (socket is None) == (port is None):
         raise UsageError("say where to serve: either --socket PATH or --port N")
@@ -146,6 +146,7 @@ def _show(served: ServedPoint) -> None:
     print_table(
         ("disk", "capacity", "address"),
         [(f"{disk.name}, {disk.label}", size(disk.capacity), disk.uri) for disk in served.disks],
+        none="no disk is served",
     )
     how = "writable; what is written is gone at the end" if served.writable else "read-only"
     click.echo(f"serving {served.point}, {how}; end it with Ctrl-C")

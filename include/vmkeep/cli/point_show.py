@@ -51,7 +51,7 @@ if TYPE_CHECKING:
 def show(repository: str | None, ref: str, mapping: bool, screenshot: Path | None, as_json: bool) -> None:
     """Show one restore point.
 
-    POINT is its ref as 'point list' prints it, the beginning of its id, or latest:VM.
+    POINT is its ref as 'point list' prints it, the beginning of its last part (its id), or latest:VM.
     """
     if mapping and as_json:
         raise UsageError("--mapping prints YAML: leave out --json")
@@ -132,7 +132,11 @@ def _show_content(found: RestorePoint) -> None:
                 disk.compatibility_mode, _transport(image), what,
             )
         )  # fmt: skip
-    print_table(("--disk", "key", "label", "address", "capacity", "backing", "RDM mode", "read by", "copied"), rows)
+    print_table(
+        ("--disk", "key", "label", "address", "capacity", "backing", "RDM mode", "read by", "copied"),
+        rows,
+        none="the point has no disk",
+    )
     for disk in found.disks:
         if disk.encryption:
             click.echo(f"  encrypted     {disk.address} by vSphere, with {disk.encryption}; the point holds it without")

@@ -67,9 +67,9 @@ def verify(
 ) -> None:
     """Check restore points, and keep the outcome of each check as a proof with its point.
 
-    POINT is a ref as 'point list' prints it, the beginning of its id, or latest:VM. The exit code is 91 if a check
-    failed. If none failed and a point could not be checked, it is that of the cause: 90 for damage, 62 for a full
-    repository. It is 93 if a check could not tell.
+    POINT is a ref as 'point list' prints it, the beginning of its last part (its id), or latest:VM. The exit code is 91
+    if a check failed. If none failed and a point could not be checked, it is that of the cause: 90 for damage, 62 for a
+    full repository. It is 93 if a check could not tell.
     """
     if bool(refs) == bool(selector):
         raise UsageError("name points, or choose VMs with --select, but not both")

@@ -51,7 +51,11 @@ def explain_one(
                 click.echo(one_line(f"    {condition} {'fits' if fits else 'does not fit'}"))
     for read in taken:
         click.echo(f"\n{read.path}")
-        print_table(("field", "value", ""), [(row["field"], row["value"], row["from"]) for row in _fields_of(read)])
+        print_table(
+            ("field", "value", ""),
+            [(row["field"], row["value"], row["from"]) for row in _fields_of(read)],
+            none="the policy has no field",
+        )
 
 
 def explain_all(
@@ -64,7 +68,11 @@ def explain_all(
         print_json([_plain(vm) for vm in listed])
     else:
         rows = [(vm.moref, shown_name(vm.name), ", ".join(vm.policies), _state(vm)) for vm in listed]
-        print_table(("moref", "name", "policy", "state"), rows)
+        print_table(
+            ("moref", "name", "policy", "state"),
+            rows,
+            none="no VM is without a policy" if unprotected else "vSphere shows no VM to this user",
+        )
     left = sum(not vm.policies for vm in every)
     conflicts = sum(len(vm.policies) > 1 for vm in every)
     if left:

@@ -32,7 +32,7 @@ def tell_overdue(policies: Sequence[Policy], names: Sequence[str], site: Site, *
              shown_time(row["last_point_at"], zone) if row["last_point_at"] else "none")
             for row in rows
         ]  # fmt: skip
-        print_table(("policy", "moref", "name", f"last good point ({zone})"), cells)
+        print_table(("policy", "moref", "name", f"last good point ({zone})"), cells, none="no VM is overdue")
     if rows:
         raise SomeFailedError(f"{counted(len(rows), 'VM')} overdue", recovery=Recovery.STOP)
 

@@ -54,7 +54,7 @@ def tell_unproved(
              vm.proved_by or "")
             for vm in found
         ]  # fmt: skip
-        print_table(("policy", "name", f"last proved ({zone})", "by"), cells)
+        print_table(("policy", "name", f"last proved ({zone})", "by"), cells, none="no VM has to be proved anew")
         number = counted(sum(look.watched for look in looks.values()), "VM")
         click.echo(f"{len(found)} of {number} not proved in time", err=True)
     if found:

@@ -108,4 +108,5 @@ def _show(report: CopyReport, *, as_json: bool) -> None:
              point.blocks_verified)
             for point in report.points
         ],
+        none="there is no point to copy",
     )  # fmt: skip

@@ -106,6 +106,7 @@ def _show_plan(plan: PrunePlan, zone: tzinfo) -> None:
                 for verdict in plan.verdicts
             ],
             first_to_go=("rule",),
+            none="there is no restore point",
         )
         go = len(plan.forgotten)
         click.echo(f"{counted_of(go, len(plan.verdicts), 'point')} {agreeing(go, 'goes', 'go')}")
@@ -122,6 +123,7 @@ def _show_plan(plan: PrunePlan, zone: tzinfo) -> None:
             ("deleted now", len(plan.swept), size(sum(plan.swept.values()))),
             ("condemned, and still waiting", plan.waiting, ""),
         ],
+        none="there is no pack",
     )
     if plan.lost_blocks:
         click.echo(

@@ -70,6 +70,7 @@ def points(repository: str | None, dry_run: bool, as_json: bool) -> None:
                 for part in damage.parts
                 for extent in part.extents or (None,)
             ],
+            none="no restore point has lost data",
         )
         for ref in report.cleared:
             click.echo(f"{ref}: whole again")

@@ -70,8 +70,8 @@ def disk(
 ) -> None:  # fmt: skip
     """Attach disks of a restore point to an existing VM as new disks.
 
-    POINT is a ref as 'point list' prints it, the beginning of its id, or latest:VM. DISK is a disk of the point by
-    address (scsi0:1), label or device key. The VM gets all of the disks, whole and read back, or none.
+    POINT is a ref as 'point list' prints it, the beginning of its last part (its id), or latest:VM. DISK is a disk of
+    the point by address (scsi0:1), label or device key. The VM gets all of the disks, whole and read back, or none.
     """
     site = site_from(repository=repository, vddk=vddk, **vsphere)
     request = AttachRequest(

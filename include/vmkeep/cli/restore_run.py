@@ -62,7 +62,7 @@ def run(
 ) -> None:  # fmt: skip
     """Restore a VM from a restore point.
 
-    POINT is a ref as 'point list' prints it, the beginning of its id, or latest:VM.
+    POINT is a ref as 'point list' prints it, the beginning of its last part (its id), or latest:VM.
     """
     vsphere = {name: options.pop(name) for name in VSPHERE_NAMES}
     site = site_from(repository=repository, vddk=vddk, **vsphere)

@@ -53,6 +53,7 @@ def clean(selector: str | None, repository: str | None, as_json: bool) -> None:
             for vm in found
         ],
         first_to_go=("all files", "scanned"),
+        none="no VM has a restore point",
     )
 
 

@@ -49,7 +49,7 @@ def proved(repository: str | None, as_json: bool) -> None:
         print_json(list(found))
         return
     rows = [(shown_name(vm.vm_name), *(_ago(vm, kind) for kind in _COLUMNS)) for vm in found]
-    print_table(("VM", *_COLUMNS.values()), rows, first_to_go=_FIRST_TO_GO)
+    print_table(("VM", *_COLUMNS.values()), rows, first_to_go=_FIRST_TO_GO, none="no VM has a restore point")
 
 
 def _ago(vm: ProvedVm, kind: ProofKind) -> str:

@@ -61,10 +61,10 @@ def sweep(
     report = run_sweep(site, wishes)
     if as_json:
         print_json({"counts": report.counts, "findings": report.findings})
-    elif report.findings:
-        print_table(_HEADINGS, [_row(found) for found in report.findings], first_to_go=_FIRST_TO_GO)
     else:
-        click.echo("no leftovers")
+        print_table(
+            _HEADINGS, [_row(found) for found in report.findings], first_to_go=_FIRST_TO_GO, none="no leftovers"
+        )
     if failed := report.of(State.FAILED):
         raise TransientError(f"{counted(len(failed), 'leftover')} could not be repaired: see above, and try again")
 

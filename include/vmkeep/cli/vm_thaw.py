@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import click
-
 from vmkeep.cli.guest_options import given_logins, guest_login_options
 from vmkeep.cli.options import json_option, repository_option, site_from, vcenter_from, vsphere_options
 from vmkeep.cli.output import one_line, print_json, print_table
@@ -48,9 +46,11 @@ def thaw(
         rows.append((one.note.vm.moref, one.note.vm.name, one.note.run, state))
     if as_json:
         print_json([dict(zip(("moref", "name", "run", "state"), row, strict=True)) for row in rows])
-    elif rows:
-        print_table(("moref", "name", "run", "state"), [[one_line(str(cell)) for cell in row] for row in rows])
     else:
-        click.echo("no guest is left frozen")
+        print_table(
+            ("moref", "name", "run", "state"),
+            [[one_line(str(cell)) for cell in row] for row in rows],
+            none="no guest is left frozen",
+        )
     if failed:
         raise GuestCommandError(f"{counted(failed, 'guest')} may still be frozen; see above")

@@ -228,6 +228,6 @@ def test_a_name_cannot_write_lines_of_its_own_into_the_log():
 
 
 def test_a_name_in_a_table_cannot_steer_the_terminal(capsys):
-    print_table(["VM"], [["web\x1b[2J\n01"]])
+    print_table(["VM"], [["web\x1b[2J\n01"]], none="none")
 
     assert "web\\x1b[2J 01" in capsys.readouterr().out

@@ -54,7 +54,9 @@ def lines_of(capsys):
 
 
 def test_columns_stand_under_their_headings_and_numbers_stand_right(capsys):
-    print_table(("point", "disks", "size", ""), [("abc/def", 1, "4.0 MiB", None), ("ü日本", 12, "12 B", "x")])
+    print_table(
+        ("point", "disks", "size", ""), [("abc/def", 1, "4.0 MiB", None), ("ü日本", 12, "12 B", "x")], none="none"
+    )
 
     assert lines_of(capsys) == [
         "",
@@ -66,15 +68,18 @@ def test_columns_stand_under_their_headings_and_numbers_stand_right(capsys):
     ]
 
 
-def test_a_table_without_rows_has_its_headings(capsys):
-    print_table(("point", "VM"), [])
+@pytest.mark.parametrize("rows", [[], iter(())])
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_a_table_without_rows_is_a_sentence_and_no_bare_heading(capsys, monkeypatch, rows, is_terminal):
+    monkeypatch.setattr("sys.stdout.isatty", lambda: is_terminal, raising=False)
+    print_table(("point", "VM"), rows, none="there is no restore point")
 
-    assert lines_of(capsys)[1:] == [" point   VM", " " + "─" * 10, ""]
+    assert lines_of(capsys) == ["there is no restore point"]
 
 
 def test_a_later_cell_that_is_longer_than_the_first_thousand_is_printed_whole(capsys):
     rows = [*(("a", "b") for _ in range(1000)), ("a" * 20, "b"), ("a", "b")]
-    print_table(("x", "y"), rows)
+    print_table(("x", "y"), rows, none="none")
 
     assert lines_of(capsys)[-4:] == [" a   b", f" {'a' * 20}   b", " a   b", ""]
 
@@ -85,7 +90,7 @@ def test_rows_are_not_kept_once_they_are_printed(monkeypatch):
     peaks = []
     for count in (200, 2000):
         tracemalloc.start()
-        print_table(("x", "y"), ((str(number) * 40, "b") for number in range(count)))
+        print_table(("x", "y"), ((str(number) * 40, "b") for number in range(count)), none="none")
         print_json_list({"x": str(number) * 40} for number in range(count))
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
