@@ -14,6 +14,7 @@ writes one SELECT for each expectation; :mod:`vmkeep.quality` asks them.
 points. It keeps notes of what lies outside of manifests in the tables of
 ``overview_tables``: marks, proofs, and VMs that no point was taken of. ``recovery_notes`` notes recoveries and drills,
 and ``capacity_notes`` the sizes of a repository day by day, its checks, and the points that retention lets go next.
+``noting`` lets one of them write about a repository at a time.
 """
 
 from vmkeep.catalog.bounds import FEWEST, HISTORY

@@ -16,6 +16,7 @@ from sqlalchemy import Engine, delete, func, insert, select
 from sqlalchemy.orm import Session
 
 from vmkeep.catalog.engine import make_tables, speaking
+from vmkeep.catalog.noting import hold_notes
 from vmkeep.catalog.overview_tables import Noted, NotedCheckRow, NotedDayRow, NotedLeavingRow, NotedRepositoryRow
 from vmkeep.catalog.schema import FactRow, PointRow, SourceRow
 from vmkeep.lateclass import dataclass
@@ -143,6 +144,7 @@ class CapacityNotes:
         values = {name: _number(value) for name, value in asdict(noted).items()}
         day = values["at"] // _DAY
         with self._session() as session:
+            hold_notes(session, repository)
             session.execute(
                 delete(NotedDayRow).where(NotedDayRow.repository == repository, NotedDayRow.day == day)
             )  # fmt: skip
@@ -152,6 +154,7 @@ class CapacityNotes:
         """Note a check, and forget those of long ago."""
         row, at = NotedCheckRow, int(check.at.timestamp())
         with self._session() as session:
+            hold_notes(session, repository)
             old = (row.at == at) | (row.at < at - int(_CHECKS_FOR.total_seconds()))
             session.execute(delete(row).where(row.repository == repository, old))
             session.add(row(repository=repository, at=at, part=check.part, parts=check.parts, findings=check.findings))
@@ -166,6 +169,7 @@ class CapacityNotes:
             {"repository": repository, **asdict(each), "day": int(each.day.timestamp()) // _DAY} for each in leaving
         ]
         with self._session() as session:
+            hold_notes(session, repository)
             session.execute(delete(row).where(row.repository == repository))
             session.execute(insert(row), rows)
 

@@ -18,6 +18,7 @@ from sqlalchemy.orm import Session
 from vmkeep.catalog.engine import make_tables, speaking
 from vmkeep.catalog.failures import NotedFailure, failures_of
 from vmkeep.catalog.listed_points import fields_of, list_rows
+from vmkeep.catalog.noting import hold_notes
 from vmkeep.catalog.overview_tables import (
     NOTED,
     Noted,
@@ -66,6 +67,7 @@ class Overview:
         own = {"repository": repository}
         stays = [NotedVmRow.vm.startswith(f"{host}/", autoescape=True) for host in unasked]
         with self._session() as session:
+            hold_notes(session, repository)
             for table in NOTED:
                 of_it = delete(table).where(table.repository == repository)
                 session.execute(of_it.where(~or_(*stays)) if stays and table is NotedVmRow else of_it)

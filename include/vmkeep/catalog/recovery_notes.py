@@ -10,6 +10,7 @@ from sqlalchemy import Engine, delete, func, insert, select
 from sqlalchemy.orm import Session
 
 from vmkeep.catalog.engine import make_tables, speaking
+from vmkeep.catalog.noting import hold_notes
 from vmkeep.catalog.overview_tables import Noted, NotedRecoveryRow
 from vmkeep.lateclass import dataclass
 
@@ -50,6 +51,7 @@ class RecoveryNotes:
             for each in recoveries
         ]
         with speaking(self._engine.url), Session(self._engine) as session, session.begin():
+            hold_notes(session, repository)
             session.execute(delete(NotedRecoveryRow).where(NotedRecoveryRow.repository == repository))
             if rows:
                 session.execute(insert(NotedRecoveryRow), rows)

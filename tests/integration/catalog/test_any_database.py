@@ -11,7 +11,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -22,7 +22,17 @@ from sqlalchemy.orm import Session
 
 from tests.patience import HANG
 from tests.unit.catalog.test_catalog import START, Manifests, point
-from vmkeep.catalog import Catalog, ask_catalog, engine, open_catalog
+from vmkeep.catalog import (
+    Catalog,
+    NotedCheck,
+    NotedDay,
+    NotedLeaving,
+    NotedMark,
+    NotedRecovery,
+    ask_catalog,
+    engine,
+    open_catalog,
+)
 from vmkeep.catalog.engine import write_ahead
 from vmkeep.catalog.schema import FACTS_BY_TIME, SummedVmRow
 from vmkeep.catalog.summaries import last_points
@@ -132,6 +142,57 @@ def test_backups_that_end_at_once_are_all_in_the_sums_of_their_vm(postgres):
         with engine.open_engine(postgres.url) as opened, Session(opened) as session:
             (row,) = session.query(SummedVmRow)
             assert (row.points, row.ref) == (STARTERS + 1, point(STARTERS).ref)
+
+
+NOTINGS: dict[str, Callable[[Catalog, int], None]] = {
+    "fleet": lambda catalog, number: catalog.overview().note(
+        "repo", location="/srv", at=START, marks=[NotedMark(ref="a/b", kind="pinned", reason=str(number))],
+        proofs=(), vms=(),
+    ),
+    "day": lambda catalog, number: catalog.capacity().note_day(
+        "repo", NotedDay(at=START, points=number, protected=0, bytes_read=0, bytes_added=0, bytes_stored=0)
+    ),
+    "check": lambda catalog, number: catalog.capacity().note_check(
+        "repo", NotedCheck(at=START, part=0, parts=1, findings=number)
+    ),
+    "leaving": lambda catalog, number: catalog.capacity().note_leaving(
+        "repo", [NotedLeaving(day=START, points=number, vms=0, bytes_added=0)]
+    ),
+    "recoveries": lambda catalog, number: catalog.recoveries().note(
+        "repo",
+        [
+            NotedRecovery(
+                run="r", plan="p", drill=True, vcenter="", began=START, ended=None, healthy=number, off=0, failed=0,
+                rpo=None, rto=None,
+            )
+        ],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+@pytest.mark.parametrize("what", NOTINGS)
+def test_looks_at_one_repository_at_once_all_note_what_they_have_found(what, kind, sqlite_url, postgres):
+    with contextlib.ExitStack() as stack:
+        url = sqlite_url if kind == "sqlite" else postgres.url
+        looks = [stack.enter_context(open_catalog(url)) for _ in range(STARTERS)]
+        NOTINGS[what](looks[0], 0)
+        together, failed = threading.Barrier(STARTERS), []
+
+        def note(number: int) -> None:
+            together.wait(HANG)
+            try:
+                for _ in range(5):
+                    NOTINGS[what](looks[number], number)
+            except CatalogError as error:
+                failed.append(str(error))
+
+        noting = [threading.Thread(target=note, args=(number,)) for number in range(STARTERS)]
+        for each in noting:
+            each.start()
+        for each in noting:
+            each.join(HANG)
+        assert failed == []
 
 
 def test_the_newest_points_of_vms_are_told_by_one_range_also_in_a_catalog_of_an_older_program(postgres):
