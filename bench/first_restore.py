@@ -4,15 +4,18 @@
 
 It clones this checkout as it was last committed, types ``make setup`` and ``make demo`` there, waits until the fleet
 shows a VM with a restore point, and restores it by clicks in Chromium as a new VM. The demo plays its own scenario
-meanwhile. Packages come from wherever pip and uv find them, so a cache of theirs shortens the second stage.
+meanwhile. Packages come from wherever pip and uv find them, so a cache of theirs shortens the second stage. It needs
+Debian's ``chromium``, and about 2 GB below ``/var/tmp``, and gives up a stage after half an hour.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
 import re
 import signal
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -38,6 +41,8 @@ _PATIENCE: Final = 1800.0
 
 def main() -> None:
     """Measure and print."""
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the clone is removed
     began = time.monotonic()
     stages: list[tuple[str, float, float]] = []
 

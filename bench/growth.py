@@ -48,6 +48,7 @@ def main() -> None:
     parser.add_argument("--base", type=int, default=16, help="the smallest number of what is there (default: 16)")
     parser.add_argument("--dir", type=Path, default=Path(tempfile.gettempdir()))
     options = parser.parse_args()
+    options.dir.mkdir(parents=True, exist_ok=True)
     print(f"{machine()}\n\n| row | figure | " + " | ".join(f"{options.base * times:,}" for times in _TIMES), end="")
     print(" | exponent |\n|---|---|---|---|---|---|")
     for name in options.rows:

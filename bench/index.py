@@ -19,6 +19,7 @@ import random
 import secrets
 import shutil
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -37,6 +38,8 @@ from vmkeep.repository.index.columns import Columns, encode_parts
 
 PART = 4_000_000
 """Entries of a segment, as a merge makes them."""
+FEWEST = 1_000_000
+"""Entries of a segment that is large enough to be mapped. A smaller one is verified, and its digest is made up."""
 PER_PACK = 256
 """Blocks of 256 KiB in a pack."""
 SAMPLE = 400_000
@@ -222,11 +225,21 @@ def report(folder: Path, looks: int) -> None:
 def main() -> None:
     """Make the segments, measure, and remove them."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--entries", type=float, default=20e6)
-    parser.add_argument("--dir", type=Path, required=True, help="folder to be made, or kept from an earlier run")
-    parser.add_argument("--looks", type=int, default=200_000)
-    parser.add_argument("--keep", action="store_true")
+    parser.add_argument(
+        "--entries",
+        type=float,
+        default=20e6,
+        help="46 bytes each on the disk; 20e6 by default, which is 5 TiB of blocks",
+    )
+    parser.add_argument(
+        "--dir", type=Path, default=Path(tempfile.gettempdir(), "vmkeep-index"),
+        help="folder to be made, or kept from an earlier run (default: %(default)s)",
+    )  # fmt: skip
+    parser.add_argument("--looks", type=int, default=200_000, help="look-ups of each row")
+    parser.add_argument("--keep", action="store_true", help="leave the folder for the next run")
     given = parser.parse_args()
+    if given.entries < FEWEST:
+        parser.error(f"--entries: {FEWEST:,} at least, because smaller segments are verified when they are opened")
     folder = given.dir / "index"
     try:
         start = time.perf_counter()

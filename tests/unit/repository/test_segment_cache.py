@@ -182,6 +182,18 @@ def test_what_another_process_is_writing_is_left_alone(tmp_path):
     assert (tmp_path / "c" / ("0" * 32)).read_bytes() == b"whole"
 
 
+def test_a_pipe_in_the_place_of_a_cached_file_is_not_waited_for(tmp_path):
+    store = MemoryStore()
+    held = filled(store, PLAIN)
+    (tmp_path / "c").mkdir()
+    for name in (*(blob.key.removeprefix("index/") for blob in store.list("index/")), "dead.part"):
+        os.mkfifo(tmp_path / "c" / name)
+
+    index = opened(store, PLAIN, tmp_path / "c")
+
+    assert all(index.find(digest) is not None for digest in held)
+
+
 @pytest.mark.usefixtures("_size")
 @pytest.mark.parametrize("trouble", ["file", "shared", "full", "read only"])
 def test_a_folder_that_cannot_be_used_is_done_without(tmp_path, framer, trouble, monkeypatch):

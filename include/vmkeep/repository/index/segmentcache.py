@@ -17,6 +17,8 @@ from contextlib import suppress
 from pathlib import Path
 
 _PART = ".part"
+_READING = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+"""Neither a link is followed, nor a pipe waited for that lies in a file's place."""
 
 
 def default_cache() -> Path | None:
@@ -61,7 +63,7 @@ class SegmentCache:
         if not self._is_ours():
             return None
         with suppress(OSError):
-            return os.open(self._folder / segment, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+            return os.open(self._folder / segment, _READING)
         return None
 
     def add(self, segment: str, fill: Callable[[int], None], *, sync: bool) -> int | None:
@@ -105,7 +107,7 @@ class SegmentCache:
 def _remove_if_dead(path: Path) -> None:
     """Remove a half-written file, unless its writer still holds it."""
     with suppress(OSError):
-        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        file = os.open(path, _READING)
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             path.unlink()
