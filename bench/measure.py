@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 MIB = 1 << 20
@@ -42,6 +42,10 @@ class Figure:
     def cpu(self) -> float:
         """User and system seconds."""
         return self.user + self.system
+
+    def holding(self, stored: int) -> Figure:
+        """Return this figure with the bytes that the step has added."""
+        return replace(self, stored=max(stored, 0))
 
 
 class Stopwatch:

@@ -28,6 +28,7 @@ from bench.peer_programs import Borg, Cp, QemuImg, Restic
 from bench.programs import build_limits, build_timed, has, machine, versions
 from bench.report import Row, markdown, plain
 from bench.rows.boot import BootRow
+from bench.rows.contents import ContentRows
 from bench.rows.exports import ExportRow
 from bench.rows.files import FilesRow
 from bench.rows.generations import Generations
@@ -58,7 +59,11 @@ def main() -> int:
     folder = Path(tempfile.mkdtemp(prefix="vmkeep-bench-", dir=options.folder))
     try:
         load = os.getloadavg()[0]
-        rows = _run(folder, options)
+        stopwatch = Stopwatch(build_timed(folder))
+        rows = (
+            ContentRows(stopwatch, _contestants(folder), options.images).run(options.rounds) if options.images else []
+        )
+        rows += _run(folder, stopwatch, options) if options.rows else []
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     about = {"machine": machine(), "load before": f"{load:.1f}", **versions()}
@@ -74,20 +79,25 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--rows", default=",".join(ROWS), help=f"which of {','.join(ROWS)}; all by default")
     parser.add_argument("--quick", action="store_true", help=f"one round of {_QUICK_MIB} MiB")
+    parser.add_argument(
+        "--images", type=lambda text: [Path(each) for each in text.split(",")], default=[], metavar="FILE,FILE",
+        help="raw images of your own, each imported in full by all contestants, beside the rows",
+    )  # fmt: skip
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every single figure there, too")
     parser.add_argument("--folder", type=Path, default=Path("/dev/shm"))  # noqa: S108
     options = parser.parse_args()
     if options.quick:
         options.size, options.rounds = _QUICK_MIB, 1
-    options.rows = options.rows.split(",")
+    options.rows = [row for row in options.rows.split(",") if row]
+    if missing := [str(image) for image in options.images if not image.is_file()]:
+        parser.error(f"--images: no such file: {', '.join(missing)}")
     if unknown := set(options.rows) - set(ROWS):
         parser.error(f"no such rows: {', '.join(sorted(unknown))}; there are {', '.join(ROWS)}")
     return options
 
 
-def _run(folder: Path, options: argparse.Namespace) -> list[Row]:
+def _run(folder: Path, stopwatch: Stopwatch, options: argparse.Namespace) -> list[Row]:
     rows: list[Row] = []
-    stopwatch = Stopwatch(build_timed(folder))
     say(f"making a disk of {options.size} MiB …")
     disk = make_disk(folder, size_mib=options.size)
     if wanted := [step for step in STEPS if step in options.rows]:

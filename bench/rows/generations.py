@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import zstandard
@@ -82,7 +82,7 @@ class Generations:
             if check:
                 self._compare(command.output, contestant.restores, by=contestant.name)
             remove(contestant.out)
-        return replace(figure, stored=max(stored_bytes(contestant.places) - before, 0))
+        return figure.holding(stored_bytes(contestant.places) - before)
 
     def _compare(self, restored: Path, state: str, *, by: str) -> None:
         """Fail if a restored disk is not what was backed up. Once is enough: later rounds do the same."""
