@@ -21,6 +21,7 @@ from vmkeep_airflow import operators
 _IN_EVERY_TASK = (
     *("vmkeep.flows.held_vms", "vmkeep.flows.backup", "vmkeep.flows.restore", "vmkeep.flows.leftovers"),
     *("vmkeep_airflow.site", "vmkeep_airflow.limits", "vmkeep_airflow.params", "vmkeep.flows.pointlist"),
+    "sqlalchemy.dialects.postgresql",  # as soon as a point enters the catalog
     "numpy.typing",  # as soon as the index of the repository has some ten segments
     *("cryptography.hazmat.primitives.ciphers.aead", "cryptography.hazmat.primitives.kdf.argon2"),
     *("airflow.dag_processing.bundles.local", "airflow.providers.standard.operators.empty", "airflow.sdk.bases.sensor"),

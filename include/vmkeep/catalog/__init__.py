@@ -1,5 +1,7 @@
 """The SQL catalog: a cache of the repository's manifests, for queries over many restore points.
 
+Names are loaded on first use, because a list of points needs no tables of quality checks and of the web view.
+
 It can be dropped at any time, because ``Catalog.refresh`` fills it from the repository again. ``schema`` has its
 tables, which a new version may drop and refill, and ``rows`` makes their rows of a point. ``engine`` connects to the
 database and makes the tables. ``catalog`` compares the names of manifests, reads only those that the catalog lacks,
@@ -17,26 +19,74 @@ and ``capacity_notes`` the sizes of a repository day by day, its checks, and the
 ``noting`` lets one of them write about a repository at a time.
 """
 
-from vmkeep.catalog.bounds import FEWEST, HISTORY
-from vmkeep.catalog.capacity_notes import CataloguedPoint, NotedCheck, NotedDay, NotedLeaving, RepositoryNotes, Totals
-from vmkeep.catalog.catalog import Catalog, Refreshed, ask_catalog, open_catalog
-from vmkeep.catalog.checking import PolicyTerms, QualityCheck, SampledDisk, SampledPoint, VmStanding, Wish
-from vmkeep.catalog.entries import CatalogEntry
-from vmkeep.catalog.failures import NotedFailure
-from vmkeep.catalog.origins import PointOrigin
-from vmkeep.catalog.overview import Overview
-from vmkeep.catalog.overview_values import (
-    BadPoint,
-    ListedDisk,
-    ListedPoint,
-    NotedMark,
-    NotedProof,
-    NotedRepository,
-    NotedVm,
-    VmSummary,
-)
-from vmkeep.catalog.questions import SNAPSHOTS_WITHIN, Question
-from vmkeep.catalog.recovery_notes import NotedRecovery
+from typing import TYPE_CHECKING
+
+from vmkeep.doors import loaded_on_use
+
+if TYPE_CHECKING:
+    from vmkeep.catalog.bounds import FEWEST, HISTORY
+    from vmkeep.catalog.capacity_notes import (
+        CataloguedPoint,
+        NotedCheck,
+        NotedDay,
+        NotedLeaving,
+        RepositoryNotes,
+        Totals,
+    )
+    from vmkeep.catalog.catalog import Catalog, Refreshed, ask_catalog, open_catalog
+    from vmkeep.catalog.checking import PolicyTerms, QualityCheck, SampledDisk, SampledPoint, VmStanding, Wish
+    from vmkeep.catalog.entries import CatalogEntry
+    from vmkeep.catalog.failures import NotedFailure
+    from vmkeep.catalog.origins import PointOrigin
+    from vmkeep.catalog.overview import Overview
+    from vmkeep.catalog.overview_values import (
+        BadPoint,
+        ListedDisk,
+        ListedPoint,
+        NotedMark,
+        NotedProof,
+        NotedRepository,
+        NotedVm,
+        VmSummary,
+    )
+    from vmkeep.catalog.questions import SNAPSHOTS_WITHIN, Question
+    from vmkeep.catalog.recovery_notes import NotedRecovery
+
+_HOMES = {
+    "FEWEST": "bounds",
+    "HISTORY": "bounds",
+    "SNAPSHOTS_WITHIN": "questions",
+    "BadPoint": "overview_values",
+    "Catalog": "catalog",
+    "CatalogEntry": "entries",
+    "CataloguedPoint": "capacity_notes",
+    "ListedDisk": "overview_values",
+    "ListedPoint": "overview_values",
+    "NotedCheck": "capacity_notes",
+    "NotedDay": "capacity_notes",
+    "NotedFailure": "failures",
+    "NotedLeaving": "capacity_notes",
+    "NotedMark": "overview_values",
+    "NotedProof": "overview_values",
+    "NotedRecovery": "recovery_notes",
+    "NotedRepository": "overview_values",
+    "NotedVm": "overview_values",
+    "Overview": "overview",
+    "PointOrigin": "origins",
+    "PolicyTerms": "checking",
+    "QualityCheck": "checking",
+    "Question": "questions",
+    "Refreshed": "catalog",
+    "RepositoryNotes": "capacity_notes",
+    "SampledDisk": "checking",
+    "SampledPoint": "checking",
+    "Totals": "capacity_notes",
+    "VmStanding": "checking",
+    "VmSummary": "overview_values",
+    "Wish": "checking",
+    "ask_catalog": "catalog",
+    "open_catalog": "catalog",
+}
 
 __all__ = [
     "FEWEST",
@@ -73,3 +123,5 @@ __all__ = [
     "ask_catalog",
     "open_catalog",
 ]
+
+__getattr__ = loaded_on_use(__name__, _HOMES)

@@ -7,20 +7,16 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime
 from itertools import islice
-from typing import Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 from sqlalchemy import Engine, delete, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from vmkeep.catalog.capacity_notes import CapacityNotes
-from vmkeep.catalog.checking import QualityCheck, kept_reports, open_check
 from vmkeep.catalog.engine import index_times, open_engine, speaking
 from vmkeep.catalog.entered import drop_strays, enter_all, forget_all, half_entered
 from vmkeep.catalog.entries import CatalogEntry, entries_of, listed
 from vmkeep.catalog.origins import PointOrigin, origin_of
-from vmkeep.catalog.overview import Overview
-from vmkeep.catalog.recovery_notes import RecoveryNotes
 from vmkeep.catalog.rows import TABLES, PointRows, rows_of
 from vmkeep.catalog.schema import FactRow, GuestRow, PointRow, SourceRow
 from vmkeep.catalog.statements import is_of_vm, parted
@@ -31,6 +27,12 @@ from vmkeep.model.hostconfig import is_host_key
 from vmkeep.model.knownpoint import KnownPoint
 from vmkeep.model.point import RestorePoint
 from vmkeep.model.selector import names_meant
+
+if TYPE_CHECKING:
+    from vmkeep.catalog.capacity_notes import CapacityNotes
+    from vmkeep.catalog.checking import QualityCheck
+    from vmkeep.catalog.overview import Overview
+    from vmkeep.catalog.recovery_notes import RecoveryNotes
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +68,10 @@ class Refreshed:
 
 
 class Catalog:
-    """The restore points of any number of repositories, in a database."""
+    """The restore points of any number of repositories, in a database.
+
+    What only a check of data quality or the web view asks is loaded when it is asked, because its tables take time.
+    """
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -187,22 +192,32 @@ class Catalog:
 
     def open_check(self, repository: str, now: datetime) -> AbstractContextManager[QualityCheck]:
         """Begin a check of the data quality of one repository's points; see :class:`QualityCheck`."""
+        from vmkeep.catalog.checking import open_check
+
         return open_check(self._engine, repository, now)
 
     def overview(self) -> Overview:
         """Return the questions of the web view's pages."""
+        from vmkeep.catalog.overview import Overview
+
         return Overview(self._engine)
 
     def capacity(self) -> CapacityNotes:
         """Return the notes about the sizes and the checks of repositories."""
+        from vmkeep.catalog.capacity_notes import CapacityNotes
+
         return CapacityNotes(self._engine)
 
     def recoveries(self) -> RecoveryNotes:
         """Return the notes about recoveries and drills."""
+        from vmkeep.catalog.recovery_notes import RecoveryNotes
+
         return RecoveryNotes(self._engine)
 
     def kept_reports(self, repository: str, *, most: int) -> list[str]:
         """Return the newest reports (JSON) of checks of data quality, the newest first."""
+        from vmkeep.catalog.checking import kept_reports
+
         return kept_reports(self._engine, repository, most)
 
     def _forget(self, repository: str, refs: list[str]) -> None:

@@ -13,7 +13,6 @@ from contextlib import AbstractContextManager
 from typing import Any, Final
 
 from sqlalchemy import ColumnElement, delete, exists, func, insert, or_, select, union_all
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DataError, IntegrityError
 from sqlalchemy.orm import Session
 
@@ -83,8 +82,12 @@ def _unless_there(table: Any, kind: str) -> Any:
     Others refuse the batch, and then the halves of it in which such a row is.
     """
     if kind == "postgresql":
+        from sqlalchemy.dialects import postgresql  # takes time to import
+
         return postgresql.insert(table).on_conflict_do_nothing()
     if kind == "sqlite":
+        from sqlalchemy.dialects import sqlite
+
         return sqlite.insert(table).on_conflict_do_nothing()
     return insert(table)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -65,6 +66,46 @@ print(*sys.modules, file=sys.stderr)
     done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True)
     loaded = set(done.stderr.split())
     assert "vmkeep.cli.pages" in loaded
+    assert not spared & loaded
+
+
+@pytest.mark.parametrize(
+    ("command", "spared"),
+    [
+        (
+            "point list --repository R",
+            {
+                "vmkeep.catalog.checking", "vmkeep.catalog.evidence", "vmkeep.catalog.overview_tables",
+                "vmkeep.catalog.questions", "sqlalchemy.dialects.postgresql", "pyVmomi", "rich",
+            },
+        ),
+        ("repo stats --repository R", {"numpy", "sqlalchemy", "vmkeep.catalog", "vmkeep.maintenance", "_strptime"}),
+        (
+            "image import --repository R --name disk disk.raw",
+            {"numpy", "sqlalchemy", "vmkeep.catalog", "vmkeep.images.exporting", "vmkeep.maintenance.prune"},
+        ),
+    ],
+    ids=lambda told: told.partition(" -")[0] if isinstance(told, str) else "",
+)  # fmt: skip
+def test_a_command_that_does_its_work_does_not_load_what_only_others_need(command, spared, tmp_path):
+    (tmp_path / "disk.raw").write_bytes(bytes(4096))
+    code = f"""
+import atexit, sys
+from vmkeep.cli.start import start
+atexit.register(lambda: print(*sys.modules, file=sys.stderr))
+sys.argv = {["vmkeep", *command.split()]}
+start()
+"""
+    environment = os.environ | {"HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path)}
+    for run in (
+        "from vmkeep.cli.start import start; import sys; sys.argv = 'vmkeep repo init --repository R'.split(); start()",
+        code,
+    ):
+        done = subprocess.run(
+            [sys.executable, "-P", "-c", run], capture_output=True, text=True, check=True, cwd=tmp_path, env=environment
+        )
+    loaded = set(done.stderr.split())
+    assert "vmkeep.repository.repository" in loaded
     assert not spared & loaded
 
 
