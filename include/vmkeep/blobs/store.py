@@ -82,7 +82,10 @@ class BlobStore(Protocol):
         """
 
     def list(self, prefix: str) -> Iterator[BlobInfo]:
-        """Yield the blobs whose key starts with ``prefix`` (empty, or ending in ``/``), sorted by key."""
+        """Yield the blobs whose key starts with ``prefix`` (empty, or ending in ``/``), sorted by key.
+
+        A server is asked for the whole list before the first blob is yielded.
+        """
 
     def delete(self, key: str) -> None:
         """Remove a blob. It is no error if the blob is not there."""

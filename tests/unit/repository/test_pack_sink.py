@@ -161,7 +161,7 @@ def test_a_pack_that_others_have_stored_in_part_is_filled_again_unless_somebody_
     reviewing.clear()
     sink.submit(again)
     assert reviewing.wait(HANG)
-    sink.gather()  # while the review still believes that the pack may be filled
+    sink.take_back()  # while the review still believes that the pack may be filled
     go_on.set()
     sink.drain()
 

@@ -60,7 +60,7 @@ class PackSink:
         self._unused = buffers
         self._free: list[PackBuffer] = []
         self._handed_back: list[OpenPack] = []
-        self._gathering = False
+        self._keeps_all = False
         self._waiting: deque[OpenPack] = deque()
         self._undone: set[OpenPack] = set()
         self._error: BaseException | None = None
@@ -95,11 +95,11 @@ class PackSink:
                 self._threads.append(thread)
             self._changed.notify_all()
 
-    def gather(self) -> None:
+    def take_back(self) -> None:
         """Queue the packs that were handed back, and hand none back until :meth:`drain` returns."""
         with self._changed:
             self._raise()
-            self._gathering = True
+            self._keeps_all = True
             self._waiting.extend(self._handed_back)
             self._undone.update(self._handed_back)
             self._handed_back.clear()
@@ -115,7 +115,7 @@ class PackSink:
         with self._changed:
             before = self._undone.copy()
             wait_for(self._changed, lambda: self._error or self._closed or before.isdisjoint(self._undone), check=check)
-            self._gathering = False
+            self._keeps_all = False
             self._raise()
 
     def close(self) -> None:
@@ -136,7 +136,7 @@ class PackSink:
     def _run(self) -> None:
         while (pack := self._next()) is not None:
             try:
-                if stores := self._review(pack, not self._gathering):
+                if stores := self._review(pack, not self._keeps_all):
                     data, contents = pack.finish()
                     self._store.put(pack_key(pack.id), data)
                     self._landed(contents)
@@ -149,7 +149,7 @@ class PackSink:
 
     def _done_with(self, pack: OpenPack, *, stored: bool) -> None:
         with self._changed:
-            if not stored and pack.count and self._gathering:
+            if not stored and pack.count and self._keeps_all:
                 self._waiting.append(pack)  # somebody began to wait for it during the review
             else:
                 self._undone.discard(pack)

@@ -215,7 +215,7 @@ class BlockWriter:
                     if (pack := self._open[kind]) is not None:
                         self._open[kind] = None
                         sink.submit(pack)
-                    sink.gather()
+                    sink.take_back()
             finally:
                 self._held = False
                 self._changed.notify_all()

@@ -1,7 +1,8 @@
 """The small segments of a repository merged into one file of this machine's cache, so that each is opened only once.
 
-Every new VM adds two small segments until maintenance merges them, and each step of a backup loads the index. Without
-this file, the last VMs of a window of a thousand would open eight thousand of them.
+Every new VM adds two small segments, and each step of a backup loads the index. A run merges them in the store at its
+end, but not where the store locks them. There each step of the last VM of a window of a thousand would open two
+thousand of them without this file.
 
 The file names the segments whose entries it holds, and each of them was verified before it was merged. Only a file
 whose own digest is right is believed, and only while the store lists every segment that it names. Nothing depends on

@@ -178,7 +178,7 @@ class DiskMap:
             yield from children
             return
         with suppress(CorruptError):  # the walk below raises the error of a damaged page, with its place on the disk
-            self._gather(child for _, child in children)
+            self._read_together(child for _, child in children)
         for at, child in children:
             yield from self._walk(child, level - 1, at, first, stop)
 
@@ -216,9 +216,9 @@ class DiskMap:
         rows = [row for row in range(FAN_OUT) if entry(here, row) != there[row]]
         if level > 1:
             with suppress(CorruptError):
-                self._gather(entry(here, row) for row in rows)
+                self._read_together(entry(here, row) for row in rows)
             with suppress(CorruptError):
-                other._gather(digest for row in rows if (digest := there[row]) is not None)
+                other._read_together(digest for row in rows if (digest := there[row]) is not None)
         for row in rows:
             yield from self._differing(other, level - 1, index * FAN_OUT + row, entry(here, row), there[row])
 
@@ -229,7 +229,7 @@ class DiskMap:
         except CorruptError as error:
             raise StaleError(f"a map that another is compared with is damaged: {error}") from error
 
-    def _gather(self, digests: Iterable[bytes]) -> None:
+    def _read_together(self, digests: Iterable[bytes]) -> None:
         """Read together those of some pages that are not in memory."""
         self._keep(self._fetch([d for d in digests if d != ZERO and d not in self._pages], PAGE_SIZE))
 

@@ -31,7 +31,8 @@ _CANDIDATES = "candidates"
 _TAKES = "takes"
 _ID_SIZE = 16
 _GIVEN_UP_AFTER = timedelta(hours=1)
-"""Age of a record at which anybody may decide for its process, because that reads the points of a few VMs meanwhile."""
+"""Age of a record at which anybody may decide for its process. That reads all manifests meanwhile, if a rule of all VMs
+is in its plan, which takes minutes for a hundred thousand of them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

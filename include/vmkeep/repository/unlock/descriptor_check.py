@@ -32,7 +32,7 @@ def require_own(store: BlobStore, descriptor: Descriptor) -> None:
     """
 
     def sampled() -> list[BlobInfo]:
-        # No more than are looked at, because every step opens the repository, and there may be thousands of segments.
+        # Only those that are looked at are kept, of what may be thousands. A server is asked for the whole list anyway.
         return list(islice((blob for blob in store.list(INDEX) if blob.size >= HEADER_SIZE), _MOST_SAMPLES))
 
     segments, (owners, damaged) = together(store, sampled, Slots(store, descriptor.id).owners)
