@@ -168,6 +168,21 @@ def test_a_window_to_come_tells_whether_its_dag_is_switched_off(client, yesterda
     assert label in {row["label"] for row in rows if row["policy"] == POLICY}
 
 
+@pytest.mark.parametrize("is_paused", [True, False])
+def test_the_page_of_the_policies_tells_whether_the_dag_of_a_policy_is_switched_off(client, yesterday, is_paused):
+    as_role(client, "viewer")
+    with create_session() as session:
+        dag = session.get(DagModel, f"backup_window_{POLICY}")
+        before, dag.is_paused = dag.is_paused, is_paused
+    try:
+        rows = client.get("/vmkeep/api/policies").json()["rows"]
+    finally:
+        with create_session() as session:
+            session.get(DagModel, f"backup_window_{POLICY}").is_paused = before
+    (row,) = (row for row in rows if row["name"] == POLICY)
+    assert (f"backup_window_{POLICY}" in row["off"]) is is_paused
+
+
 def test_a_policy_of_whose_windows_nothing_is_known_is_a_problem_and_no_quiet_day(
     client, yesterday, filled, monkeypatch, tmp_path
 ):

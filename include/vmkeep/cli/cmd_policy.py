@@ -114,7 +114,8 @@ def _as_document(read: PolicyFile) -> dict[str, Any]:
 def list_policies(policies: Path | None, as_json: bool) -> None:
     """List the policies of a folder: their windows, and which VMs they select.
 
-    A file with faults is listed, too; see 'vmkeep policy check'.
+    A file with faults is listed, too; see 'vmkeep policy check'. The next window is that of the file: whether Airflow
+    has its DAG switched on, 'vmkeep run windows' tells.
     """
     rows = [_row(read) for read in _read(policies)]
     if as_json:

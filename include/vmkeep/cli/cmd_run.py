@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any, TypeVar
 
 import click
@@ -24,6 +24,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 _FIRST_TO_GO = ("host", "DAG", "left")
 """Columns that a narrow terminal does without, in this order."""
+_UNLIMITED = "unlimited"
+"""The rate that takes a limit away."""
 _BAD = ("bad", "warn")
 _NOT_TOLD = ("empty", "late", "overdue")
 """States that are no alarm: backups may be let finish after the end of a window, and a policy may take no VM."""
@@ -46,6 +48,37 @@ def _airflow_options(function: F) -> F:
     for add in reversed(_OPTIONS):
         function = add(function)
     return function
+
+
+class _Day(click.ParamType[str]):
+    """A day of UTC, looked at before anybody logs in."""
+
+    name = "day"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the day as Airflow's pages take it."""
+        try:
+            return date.fromisoformat(str(value)).isoformat()
+        except ValueError:
+            self.fail(f"'{value}' is no day: write e.g. 2026-11-28", param, ctx)
+
+
+class _Rate(click.ParamType[str]):
+    """A rate limit, looked at before anybody logs in."""
+
+    name = "rate"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the rate as it was given."""
+        text = str(value)
+        if text.strip() and text != _UNLIMITED:
+            from vmkeep.flows.repositories import require_rate  # takes time to import
+
+            try:
+                require_rate(text)
+            except UsageError as error:
+                self.fail(str(error), param, ctx)
+        return text
 
 
 @click.group(cls=Verbs)
@@ -105,7 +138,7 @@ def stop(dag: str, run_id: str, as_json: bool, **airflow: str | None) -> None:
     },
 )
 @click.argument("connection", required=False)
-@click.argument("rate", required=False)
+@click.argument("rate", required=False, type=_Rate())
 @_airflow_options
 @json_option
 def limit(connection: str | None, rate: str | None, as_json: bool, **airflow: str | None) -> None:
@@ -118,7 +151,7 @@ def limit(connection: str | None, rate: str | None, as_json: bool, **airflow: st
         raise UsageError("the rate is missing: e.g. 'vmkeep run limit vmkeep_default 50MiB', or 'unlimited'")
     view = _view(**airflow)
     if connection is not None and rate is not None:
-        view.change_limit(connection, "" if rate == "unlimited" else rate)
+        view.change_limit(connection, "" if rate == _UNLIMITED else rate)
     limits = [each for each in view.work()["limits"] if connection in (None, each["conn_id"])]
     if connection is not None and not limits:
         raise NotFoundError(f"Airflow shows no connection {connection} of a repository: see 'vmkeep run limit'")
@@ -137,7 +170,11 @@ def limit(connection: str | None, rate: str | None, as_json: bool, **airflow: st
     },
 )
 @option(
-    "--day", section=Section.WHAT, metavar="DAY", help="A day of UTC, e.g. 2026-11-26; by default today and yesterday."
+    "--day",
+    section=Section.WHAT,
+    metavar="DAY",
+    type=_Day(),
+    help="A day of UTC, e.g. 2026-11-26; by default today and yesterday.",
 )
 @_airflow_options
 @json_option

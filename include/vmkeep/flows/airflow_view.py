@@ -196,6 +196,8 @@ class AirflowView:
         if error.code == HTTPStatus.NOT_FOUND and why in ("", "Not Found"):
             return NotFoundError(f"{self._root} has no web view of this version of vmkeep: compare the address{hint}")
         kind = _REFUSALS.get(error.code, UnreachableError)
+        if why and kind in (NotFoundError, UsageError):
+            return kind(f"{why.rstrip('.')} (told by Airflow at {self._root}){hint}")
         return kind(f"Airflow at {self._root} refuses it ({error.code}): {why or error.reason}{hint}")
 
     def _silence(self, error: Exception) -> VmKeepError:

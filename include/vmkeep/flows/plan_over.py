@@ -93,9 +93,11 @@ def _require_a_choice(basis: PlanBasis, vm: VmDescription) -> None:
     if basis.request.on_conflict is OnConflict.PROMPT:
         raise UsageError("on_conflict=prompt needs a person to ask: choose abort, overwrite or keep")
     if basis.request.on_conflict is OnConflict.ABORT:
+        there, saved = vm.identity.in_full, basis.point.vm.in_full
+        of = "of which the restore point was taken" if there == saved else f"and the restore point was taken of {saved}"
         raise ConflictError(
-            f"{vm.identity.in_full} exists: to write the disks of {basis.point.vm.in_full} over its disks, say "
-            f"{named('on_conflict', 'overwrite')}; or give a new name with {named('new_name')}"
+            f"VM {vm.identity.name} exists: say {named('on_conflict', 'overwrite')} to write over its disks, or give a "
+            f"new name with {named('new_name')}. It is {there}, {of}"
         )
 
 

@@ -27,8 +27,11 @@ def plan_lines(plan: RestorePlan) -> tuple[str, ...]:
 
 def _over(plan: RestorePlan) -> Iterator[str]:
     assert plan.target is not None
-    yield f"restore point {plan.point} was taken of {plan.vm.in_full}"
-    yield f"it is written over {plan.target.in_full}"
+    if plan.target.in_full == plan.vm.in_full:
+        yield f"restore point {plan.point} is written over {plan.target.in_full}, of which it was taken"
+    else:
+        yield f"restore point {plan.point} was taken of {plan.vm.in_full}"
+        yield f"it is written over {plan.target.in_full}"
     if plan.target_runs:
         yield f"VM {plan.target_name} is running, and is switched off before the first write, without asking its guest"
     by_key = {disk.key: disk for disk in plan.target_disks}

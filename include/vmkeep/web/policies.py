@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
+from typing import Final
 
 from vmkeep.flows.fleet import Fleet
 from vmkeep.lateclass import dataclass
@@ -15,6 +16,9 @@ from vmkeep.web.looks import not_known
 from vmkeep.web.states import VmState
 from vmkeep.web.vm_states import state_of
 from vmkeep.web.words import Moment, moment, plain
+
+WINDOW: Final = "backup_window_"
+"""The beginning of the id of the DAG of each policy's windows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +40,10 @@ class PolicyRow:
     description: str = ""
     next_opening: Moment | None = None
     next_end: Moment | None = None
+    off: tuple[str, ...] = ()
+    """Its DAGs that are switched off, as each new one is."""
+    is_example: bool = False
+    """It is the example that comes with vmkeep."""
     rules: tuple[PolicyRule, ...] = ()
     states: tuple[StateCount, ...] = ()
     """Its VMs by their state."""
@@ -44,6 +52,11 @@ class PolicyRow:
     def vms(self) -> int:
         """The number of its VMs."""
         return sum(each.vms for each in self.states)
+
+    @property
+    def is_off(self) -> bool:
+        """Whether no window of it opens, because the window's DAG is switched off."""
+        return any(each.startswith(WINDOW) for each in self.off)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +76,8 @@ class PoliciesPage:
         faulty = sum(bool(row.faults) for row in self.rows)
         words = [counted(len(self.rows), "policy", "policies")]
         words.append(f", {faulty:,} with faults, by which nothing is backed up" if faulty else "")
+        off = sum(row.is_off and not row.is_example for row in self.rows)
+        words.append(f", {off:,} switched off" if off else "")
         words.append(
             f"; {'at least ' if self.unknown else ''}{counted(self.bare, 'VM')} without one" if self.bare else ""
         )
@@ -70,10 +85,13 @@ class PoliciesPage:
         return "".join(words) + "."
 
 
-def policies_page(files: Sequence[PolicyFile], fleet: Fleet, *, now: datetime) -> PoliciesPage:
+def policies_page(
+    files: Sequence[PolicyFile], fleet: Fleet, *, off: Mapping[str, Sequence[str]], now: datetime
+) -> PoliciesPage:
     """Return the page.
 
     :param files: every policy file, those with faults as well.
+    :param off: the ids of the DAGs that are switched off, by policy; those of its windows begin with :data:`WINDOW`.
     """
     states: dict[str, Counter[VmState]] = {}
     bare = 0
@@ -82,12 +100,12 @@ def policies_page(files: Sequence[PolicyFile], fleet: Fleet, *, now: datetime) -
             states.setdefault(vm.policy, Counter())[state_of(vm, now)] += 1
         else:
             bare += 1
-    rows = [_row(read, states.get(read.policy.name if read.policy else "", Counter()), now) for read in files]
+    rows = [_row(read, states.get(read.policy.name if read.policy else "", Counter()), off, now) for read in files]
     rows.sort(key=lambda row: (not row.faults, row.name))
     return PoliciesPage(rows=tuple(rows), bare=bare, unknown=not_known(fleet), problems=fleet.problems)
 
 
-def _row(read: PolicyFile, states: Counter[VmState], now: datetime) -> PolicyRow:
+def _row(read: PolicyFile, states: Counter[VmState], off: Mapping[str, Sequence[str]], now: datetime) -> PolicyRow:
     policy = read.policy
     if policy is None:
         faults = (f"line {each.place.line}, column {each.place.column}: {each.message}" for each in read.faults)
@@ -100,6 +118,8 @@ def _row(read: PolicyFile, states: Counter[VmState], now: datetime) -> PolicyRow
         description=plain(policy.description),
         next_opening=moment(opening.opens_at, now) if opening else None,
         next_end=moment(opening.closes_at, now) if opening else None,
+        off=tuple(off.get(policy.name, ())),
+        is_example=read.is_example,
         rules=tuple(PolicyRule(name=name, text=plain(text)) for name, text in _rules(policy) if text),
         states=tuple(StateCount(state=state, vms=states[state]) for state in VmState if states[state]),
     )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from vmkeep.flows.recovery_overview import NotedRecovery
@@ -44,6 +45,8 @@ class PlanRow:
     """Its rehearsals, in words."""
     has_dag: bool = False
     """Airflow rehearses it by schedule."""
+    is_off: bool = False
+    """The DAG of its drills by schedule is switched off, as each new one is."""
     warning: str = ""
     """The reason why nobody knows that the plan works; empty: a drill or a recovery showed it in time."""
     runs: tuple[RecoveryRow, ...] = ()
@@ -70,17 +73,28 @@ class RecoveriesPage:
 
 
 def recoveries_page(
-    files: Sequence[PlanFile], runs: Sequence[NotedRecovery], *, problems: Sequence[str], now: datetime
+    files: Sequence[PlanFile],
+    runs: Sequence[NotedRecovery],
+    *,
+    off: Collection[str] = (),
+    problems: Sequence[str],
+    now: datetime,
 ) -> RecoveriesPage:
     """Return the page.
 
     :param files: every plan file, those with faults as well.
     :param runs: the newest first.
+    :param off: names of the plans whose DAG of drills is switched off.
     """
     of_plan: dict[str, list[NotedRecovery]] = {}
     for run in runs:
         of_plan.setdefault(run.plan, []).append(run)
-    plans = [_row(read, of_plan.pop(read.plan.name, []) if read.plan else [], now) for read in files]
+    plans = [
+        replace(_row(read, of_plan.pop(read.plan.name, []), now), is_off=read.plan.name in off)
+        if read.plan
+        else _row(read, [], now)
+        for read in files
+    ]
     plans.sort(key=lambda row: (not row.faults, not row.warning, row.name))
     others = (
         PlanRow(name=plain(name), file="", faults=(), runs=tuple(_run(each, now) for each in found))

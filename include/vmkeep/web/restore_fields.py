@@ -105,7 +105,16 @@ def said_in_form(message: str, kind: RestoreKind, point: ListedPoint, words: Wor
     return _LISTING.sub("", said)
 
 
-_OF_COMMANDS: Final = {"'vmkeep restore disk'": f"“{SINGLE_DISKS}”", "(--read-lun)": "(its field read_luns)"}
+_OF_COMMANDS: Final = {
+    "'vmkeep restore disk'": f"“{SINGLE_DISKS}”",
+    "(--read-lun)": "(its field read_luns)",
+    "'vmkeep restore accept' removes it or 'vmkeep restore undo' goes back to it (DAGs of these names in Airflow)": (
+        "the DAG restore_accept removes it or the DAG restore_undo goes back to it"
+    ),
+    "with 'vmkeep vm sweep'": "with the DAG snapshot_sweep",
+    " ('vmkeep vm clean' lists the last clean ones)": "",
+    " ('vmkeep vsphere role' lists the rights that are needed)": "",
+}
 """The words of these pages for commands and for options of a backup, which messages name."""
 _LISTING: Final = re.compile(r"[;,] (?:see|list them with) 'vmkeep [a-z ]+'")
 """The part of a message that names a command which lists what a form proposes at its field."""

@@ -148,7 +148,7 @@ def _state_of(run: RestoreRun, tasks: tuple[TaskRow, ...]) -> RestoreState:
         return RestoreState.DONE if run.has_restored else RestoreState.NOTHING
     if run.state == "running" and any(task.state is TaskState.FOR_ANSWER for task in tasks):
         return RestoreState.ASKING
-    return _OF_RUN.get(run.state, RestoreState.AT_WORK)
+    return _OF_RUN.get(run.state, RestoreState.UNKNOWN)
 
 
 def _client_page(server: str, left: RestoreOutcome) -> str:

@@ -80,11 +80,15 @@ class RestoreState(ShownState):
     DONE = "done", "done", "good", "The restore has ended well."
     NOTHING = "nothing", "nothing restored", "warn", "The run has ended, and restored nothing."
     FAILED = "failed", "failed", "bad", "The restore has failed."
+    UNKNOWN = (
+        "unknown", "not known", "warn",
+        "Airflow tells a state of this run that vmkeep does not know: look at the run in Airflow.",
+    )  # fmt: skip
 
     @property
     def moves(self) -> bool:
         """Whether it changes by itself."""
-        return self in (RestoreState.WAITING, RestoreState.AT_WORK, RestoreState.ASKING)
+        return self in (RestoreState.WAITING, RestoreState.AT_WORK, RestoreState.ASKING, RestoreState.UNKNOWN)
 
 
 class WindowState(ShownState):

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from airflow.models import Connection
+from airflow.models import Connection, DagModel
 from airflow.utils.session import create_session
 from sqlalchemy import select
 
@@ -89,6 +89,15 @@ def _conn_ids(policies: Iterable[Policy]) -> Iterator[str]:
         yield from policy.copies
     with create_session() as session:
         yield from session.scalars(select(Connection.conn_id).where(Connection.conn_type == RepositoryHook.conn_type))
+
+
+def dags_off(dag_ids: Collection[str]) -> set[str]:
+    """Return those of some DAGs that Airflow has and that are switched off, as each new one is."""
+    query = select(DagModel.dag_id).where(
+        DagModel.dag_id.in_(dag_ids), DagModel.is_paused, DagModel.is_stale.is_(False)
+    )
+    with create_session() as session:
+        return set(session.scalars(query))
 
 
 def required_sources() -> Sources:

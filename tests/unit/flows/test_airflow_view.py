@@ -130,6 +130,27 @@ def test_a_refusal_is_the_error_that_it_means(view, airflow, code, told, error, 
         view.work()
 
 
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("windows", "--day", "yesterday"), "Invalid value for '--day': 'yesterday' is no day: write e.g. 2026-11-28"),
+        (("windows", "--day", "2026-13-45"), "'2026-13-45' is no day"),
+        (("limit", "main", "fast"), "Invalid value for '[RATE]'"),
+    ],
+)
+def test_a_value_that_is_none_is_told_before_anybody_logs_in(command, airflow, arguments, words):
+    done = command(*arguments)
+    assert done.returncode == UsageError.exit_code
+    assert words in done.stderr
+    assert airflow.asked == []
+
+
+def test_a_refusal_of_what_was_asked_begins_with_the_reason(view, airflow):
+    airflow.given["/vmkeep/api/running"] = 404, {"detail": "No run r1 of vm_backup is in work."}
+    with pytest.raises(NotFoundError, match=r"^No run r1 of vm_backup is in work \(told by Airflow at http"):
+        view.work()
+
+
 def test_an_airflow_that_is_not_there_is_told_with_its_address():
     access = AirflowAccess(url="http://127.0.0.1:9", user=None, password=None, token="t")
     with pytest.raises(UnreachableError, match="9 gives no answer"):

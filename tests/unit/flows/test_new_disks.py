@@ -33,7 +33,7 @@ def test_a_lun_is_written_over_if_it_is_named_and_overwriting_is_told(saved, wor
     match = matched(saved, word, OnConflict.OVERWRITE)
 
     assert match.written
-    assert "content in the backup: mapped to LUN naa.6, which is written over" in match.note
+    assert "content in the backup; mapped to LUN naa.6, which is written over" in match.note
 
 
 @pytest.mark.parametrize(("saved", "word"), [(VIRTUAL, "lun"), (VIRTUAL, "lun:virtual"), (READ, "lun:virtual")])

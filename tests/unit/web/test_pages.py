@@ -341,7 +341,7 @@ def test_the_fleet_and_the_policies_are_not_called_safe_before_anybody_looked(tm
         catalog.refresh(Manifests(*points))
     fleet = load_fleet([place], [policy], NOW, names={place: "connection vmkeep_default"})
     page = fleet_page(fleet, FleetQuery(), now=NOW, trends=lambda _: {})
-    for sentence in (page.sentence, policies_page((), fleet, now=NOW).sentence):
+    for sentence in (page.sentence, policies_page((), fleet, off={}, now=NOW).sentence):
         assert "which VMs have no policy, and which checks failed, is not known yet: switch on the DAG" in sentence
     assert [look.location for look in page.looks] == ["connection vmkeep_default"]
     assert 'connection vmkeep_default, <span class="none">never looked at' in fleet_html(page).replace("\n", "")

@@ -37,7 +37,7 @@ def page(folder: Path) -> PoliciesPage:
     fill(url)
     files = read_folder(folder)
     fleet = load_fleet([url], [read.policy for read in files if read.policy], NOW)
-    return policies_page(files, fleet, now=NOW)
+    return policies_page(files, fleet, off={"weekly": ["backup_window_weekly", "policy_exports_weekly"]}, now=NOW)
 
 
 def shown(page: PoliciesPage) -> str:
@@ -85,6 +85,16 @@ def test_the_page_can_be_heard_and_a_hostile_description_does_nothing(page):
 
 
 def test_a_site_without_policies_is_told_what_one_is(tmp_path):
-    page = policies_page((), load_fleet((), (), NOW), now=NOW)
+    page = policies_page((), load_fleet((), (), NOW), off={}, now=NOW)
 
     assert "There is no policy" in shown(page)
+
+
+def test_a_policy_whose_dag_is_switched_off_says_so_before_the_night_and_names_each_dag(page):
+    by_name = {row.name: row for row in page.rows}
+    assert [name for name, row in by_name.items() if row.is_off] == ["weekly"]
+    assert ", 1 switched off" in page.sentence
+    text = shown(page)
+    assert text.count("No window of it opens until its DAG is switched on.") == 1
+    for dag in ("backup_window_weekly", "policy_exports_weekly"):
+        assert f'href="/dags/{dag}" data-outside>{dag}</a>' in text

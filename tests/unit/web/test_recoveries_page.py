@@ -101,3 +101,11 @@ def test_the_catalog_keeps_the_newest_runs_of_each_plan_and_forgets_those_that_a
         assert len(cache.recoveries().newest(1)) == 2
         cache.recoveries().note("repo", [])
         assert [run.run for run in cache.recoveries().newest(9)] == ["s"]
+
+
+@pytest.mark.parametrize("is_off", [True, False])
+def test_a_plan_whose_drills_by_schedule_are_switched_off_says_so(is_off):
+    files = [parse_plan(PLAN, path="plans/berlin.yaml")]
+    page = recoveries_page(files, [], off={"berlin"} if is_off else (), problems=(), now=NOW)
+    text = render("recoveries.html", Frame(root="/vmkeep", airflow="", user="joe", may_operate=False), page=page)
+    assert ("Nothing rehearses it by schedule until its DAG is switched on" in text) is is_off

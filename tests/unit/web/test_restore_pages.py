@@ -14,6 +14,7 @@ from vmkeep.errors import StaleError
 from vmkeep.flows.attach_values import Attached, AttachedAs, AttachPreview
 from vmkeep.flows.restore_ledger import require_as_seen, shown_id
 from vmkeep.flows.restore_values import Restored, WrittenDisk
+from vmkeep.flows.restore_wording import plan_lines
 from vmkeep.model.fieldwords import named
 from vmkeep.model.overwrite import BlockChoice, Blocks
 from vmkeep.model.room import StoreNeed
@@ -160,6 +161,11 @@ def test_a_refusal_is_told_in_the_words_of_the_form_and_at_its_field(point):
     assert other == "or restore with “The whole VM, as a new one”"
 
 
+ENDS_UNDO = (
+    "'vmkeep restore accept' removes it or 'vmkeep restore undo' goes back to it (DAGs of these names in Airflow)"
+)
+
+
 @pytest.mark.parametrize(
     ("message", "said"),
     [
@@ -168,6 +174,9 @@ def test_a_refusal_is_told_in_the_words_of_the_form_and_at_its_field(point):
         ("read from the LUN by the backup (--read-lun)", "read from the LUN by the backup (its field read_luns)"),
         ("or attach a disk as a new one ('vmkeep restore disk')",
          "or attach a disk as a new one (“Single disks, attached to a VM”)"),
+        ("take the mark off with 'vmkeep vm sweep', then", "take the mark off with the DAG snapshot_sweep, then"),
+        (f"until {ENDS_UNDO}", "until the DAG restore_accept removes it or the DAG restore_undo goes back to it"),
+        ("restore another point ('vmkeep vm clean' lists the last clean ones), or", "restore another point, or"),
         (f"or write over an existing VM with {named('vm')}",
          "or write over an existing VM with “The VM, over itself or another one”"),
     ],
@@ -406,6 +415,7 @@ def restore_of(state, *, tasks=(), has_restored=False, **changed):
         (restore_of("success", has_restored=True), RestoreState.DONE),
         (restore_of("success"), RestoreState.NOTHING),  # the target was there, and was kept
         (restore_of("failed", tasks=(task(),)), RestoreState.FAILED),
+        (restore_of("a state of a later Airflow"), RestoreState.UNKNOWN),
     ],
 )
 def test_a_started_restore_tells_how_far_it_is_until_it_has_ended(run, state, point):
@@ -506,3 +516,13 @@ def test_no_button_leads_to_a_vm_whose_place_is_not_known(moref, vcenter, server
 def test_the_end_of_a_restore_that_left_nothing_readable_is_shown_all_the_same():
     page = ended(None)
     assert (page.state, page.outcome, page.warnings, page.client) == (RestoreState.DONE, (), (), "")
+
+
+def test_a_plan_names_the_vm_once_that_is_written_over_if_it_is_the_one_that_was_backed_up():
+    plan = planned(over=True)
+    assert [line for line in plan_lines(plan) if "was taken" in line] == [
+        f"restore point {plan.point} was taken of {plan.vm.in_full}"
+    ]
+    own = plan_lines(replace(plan, target=plan.vm))
+    assert own[0] == f"restore point {plan.point} is written over {plan.vm.in_full}, of which it was taken"
+    assert sum(plan.vm.in_full in line for line in own) == 1

@@ -9,13 +9,17 @@ from fastapi.responses import HTMLResponse, Response
 from vmkeep.clock import now
 from vmkeep.flows.fleet import load_fleet
 from vmkeep.web import PoliciesPage, policies_page
+from vmkeep_airflow.policies import CHECKS, EXPORTS, PREFIX, SCANS
 from vmkeep_airflow.web.access import Viewer
 from vmkeep_airflow.web.frame import answer_router, data, html, page_router
 from vmkeep_airflow.web.limits import from_catalogs
-from vmkeep_airflow.web.sources import find_sources, require_catalog
+from vmkeep_airflow.web.sources import dags_off, find_sources, require_catalog
 
 pages = page_router()
 answers = answer_router()
+
+_KINDS = (PREFIX, CHECKS, SCANS, EXPORTS)
+"""The beginnings of the ids of a policy's DAGs."""
 
 
 def _load(*, strict: bool = False) -> PoliciesPage:
@@ -29,7 +33,12 @@ def _load(*, strict: bool = False) -> PoliciesPage:
     fleet = from_catalogs(lambda: load_fleet(sources.catalogs, sources.policies, at, names=sources.names))
     if strict:
         require_catalog(sources, fleet.problems)
-    return policies_page(sources.files, replace(fleet, problems=(*sources.unread, *fleet.problems)), now=at)
+    names = [read.policy.name for read in sources.files if read.policy]
+    off = dags_off([f"{kind}{name}" for name in names for kind in _KINDS])
+    of_policy = {name: [f"{kind}{name}" for kind in _KINDS if f"{kind}{name}" in off] for name in names}
+    return policies_page(
+        sources.files, replace(fleet, problems=(*sources.unread, *fleet.problems)), off=of_policy, now=at
+    )
 
 
 @pages.get("/policies")

@@ -7,11 +7,11 @@ from fastapi.responses import HTMLResponse, Response
 from vmkeep.clock import now
 from vmkeep.flows.recovery_overview import load_recoveries
 from vmkeep.web import RecoveriesPage, recoveries_page
-from vmkeep_airflow.plans import plan_files
+from vmkeep_airflow.plans import PREFIX, plan_files
 from vmkeep_airflow.web.access import Viewer
 from vmkeep_airflow.web.frame import answer_router, data, html, page_router
 from vmkeep_airflow.web.limits import from_catalogs
-from vmkeep_airflow.web.sources import find_sources, require_catalog
+from vmkeep_airflow.web.sources import dags_off, find_sources, require_catalog
 
 pages = page_router()
 answers = answer_router()
@@ -28,7 +28,9 @@ def _load(*, strict: bool = False) -> RecoveriesPage:
     if strict:
         require_catalog(sources, problems)
     files, unread = plan_files()
-    return recoveries_page(files, runs, problems=(*unread, *sources.unread, *problems), now=now())
+    drills = {f"{PREFIX}{read.plan.name}": read.plan.name for read in files if read.plan}
+    off = {drills[dag] for dag in dags_off(list(drills))}
+    return recoveries_page(files, runs, off=off, problems=(*unread, *sources.unread, *problems), now=now())
 
 
 @pages.get("/recoveries")
