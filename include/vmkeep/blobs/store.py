@@ -127,6 +127,15 @@ def close_store(store: BlobStore) -> None:
         close()
 
 
+def confirm_lists(store: BlobStore) -> None:
+    """Have the store make sure from now on that each of its lists is whole, for callers that delete what is in none.
+
+    It costs a store on S3 one more request for each list. Other stores know an error from a list anyway.
+    """
+    if (confirm := getattr(backend(store), "confirm_lists", None)) is not None:
+        confirm()
+
+
 def remove_leftovers(store: BlobStore, *, left_for: timedelta) -> int:
     """Remove temporary files that dead processes left beside the blobs; return their number.
 

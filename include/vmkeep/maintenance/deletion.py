@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime
 
-from vmkeep.blobs import require_creates
+from vmkeep.blobs import confirm_lists, require_creates
 from vmkeep.errors import NotFoundError, StoreFullError
 from vmkeep.lateclass import dataclass
 from vmkeep.maintenance.facts import point_facts
@@ -63,6 +63,7 @@ def plan_deletion(repository: Repository, refs: Iterable[str], *, shown: bool = 
     :raises NotFoundError: one of the refs names no restore point.
     :raises UnsupportedError: this machine's clock is ahead of the store's, so pins would end too early.
     """
+    confirm_lists(repository.blobs)
     named = tuple(dict.fromkeys(refs))
     at, store_time = both_times(repository.blobs, shown=shown)
     claims = repository.forgettings.claims(time=store_time)
@@ -92,6 +93,7 @@ def delete_points(repository: Repository, plan: DeletionPlan) -> DeletionReport:
     :raises RepositoryError: the store cannot create a blob only if it is absent; nothing was deleted.
     :raises StoreFullError: there is not even room to write down which points are deleted.
     """
+    confirm_lists(repository.blobs)
     require_points(repository)
     require_creates(repository.blobs)
     refs = [point.ref for point in plan.going]

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import field
 from datetime import UTC, datetime, tzinfo
 
-from vmkeep.blobs import is_there
+from vmkeep.blobs import confirm_lists, is_there
 from vmkeep.errors import CorruptError
 from vmkeep.lateclass import dataclass
 from vmkeep.maintenance.facts import point_facts
@@ -85,6 +85,7 @@ def plan_prune(
     :raises CorruptError: a manifest, a map page or an index segment cannot be read, or a point is gone although nobody
         forgot it. Then we do not know which packs are needed, so nothing may be deleted.
     """
+    confirm_lists(repository.blobs)
     margins = margins.beside(repository.descriptor.lock)
     verdicts: tuple[RetentionDecision, ...] = ()
     time = time_for_plans(repository.blobs, shown=shown)

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import field
 
-from vmkeep.blobs import remove_leftovers, require_creates, space_of
+from vmkeep.blobs import confirm_lists, remove_leftovers, require_creates, space_of
 from vmkeep.errors import StoreFullError
 from vmkeep.lateclass import dataclass
 from vmkeep.maintenance.forget import forget
@@ -82,6 +82,7 @@ def execute(
         seals need that to settle which of them comes first. Nothing was changed.
     :raises StoreFullError: there is not even room to write down which packs are deleted.
     """
+    confirm_lists(repository.blobs)
     require_points(repository)
     require_creates(repository.blobs)
     removed, leftovers = _tidy(repository, plan)

@@ -17,6 +17,7 @@ from obstore.exceptions import InvalidPathError
 
 from vmkeep.blobs.s3.s3access import S3Access
 from vmkeep.blobs.s3.versions import S3Versions
+from vmkeep.blobs.s3.wholelists import WholeLists
 from vmkeep.blobs.store import BlobInfo, is_key
 from vmkeep.model.wording import counted
 
@@ -34,6 +35,9 @@ class S3Listing:
         self._versions = versions
         self._told: set[str] = set()
         """Prefixes about whose foreign objects a warning was logged."""
+        self._whole = WholeLists(access)
+        self.confirmed = False
+        """Whether each list is compared with what the server says that follows it."""
 
     def list(self, prefix: str) -> list[BlobInfo]:
         """Return the blobs below a prefix. Sort them by key, because not every server does so as S3 promises."""
@@ -42,6 +46,9 @@ class S3Listing:
             entries = self._listed(prefix)
         except InvalidPathError:
             entries = self._versions.newest(prefix)
+        if self.confirmed:
+            entries = list(entries)
+            self._whole.require(prefix, {key for key, _, _ in entries})
         found, foreign = [], []
         for key, size, modified in entries:
             if is_key(key) and key.startswith(prefix):

@@ -181,6 +181,10 @@ class S3BlobStore:
             found = self._listing.list(prefix)
         yield from found
 
+    def confirm_lists(self) -> None:
+        """Compare each further list with what the server says that follows it; see ``wholelists``."""
+        self._listing.confirmed = True
+
     def delete(self, key: str) -> None:
         """Remove a blob, with all versions that the bucket keeps of it.
 
