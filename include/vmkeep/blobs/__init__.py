@@ -13,7 +13,7 @@ from vmkeep.blobs.locking import LockMode, LockRule, Locks, Versions, delete_unl
 from vmkeep.blobs.naming import name_if_free
 from vmkeep.blobs.opening import create_store, open_store, open_uploads
 from vmkeep.blobs.parallel import abreast, together
-from vmkeep.blobs.reserve import LEAST_RESERVE, hold_reserve, reserve_of, spend_reserve
+from vmkeep.blobs.reserve import LEAST_RESERVE, hold_reserve, keep_reserve, reserve_of, spend_reserve
 from vmkeep.blobs.store import (
     RESERVE,
     TEMPORARY,
@@ -60,6 +60,7 @@ __all__ = [
     "hold_reserve",
     "is_remote",
     "is_there",
+    "keep_reserve",
     "locks_of",
     "name_if_free",
     "open_store",

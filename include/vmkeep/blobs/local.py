@@ -206,6 +206,13 @@ class LocalStore:
             return status.st_size
         return 0
 
+    def is_spent_lately(self, within: timedelta) -> bool:
+        """Return whether an empty file stands in the place of the reserve, and is young."""
+        with self._errors(RESERVE), suppress(FileNotFoundError):
+            found = (self._root / RESERVE).stat()
+            return not found.st_size and abs(self._time() - found.st_mtime) < within.total_seconds()
+        return False
+
     def hold_reserve(self, size: int) -> None:
         """Hold room back."""
         if self.reserved() < size:
@@ -216,8 +223,11 @@ class LocalStore:
         """Free the space that is held back; return how many bytes that were."""
         path = self._root / RESERVE
         with self._errors(RESERVE), suppress(FileNotFoundError):
-            size = path.stat().st_size
-            path.unlink()
+            if size := path.stat().st_size:
+                try:
+                    self._write(path, b"", os.replace)
+                except OSError:
+                    path.unlink()
             return size
         return 0
 

@@ -1,13 +1,15 @@
 """Room that a store holds back for those who delete, because they have to write down what they delete on a full disk.
 
-The reserve is a file of random bytes, which no file system can compress, beside the blobs of a folder. Whoever opens
-the repository to write looks for it, and holds it back if it is missing: a deletion that died may have spent it. If
-that fails, no work stops. Only folders have a reserve, because other stores do not fill up to the last byte.
+The reserve is a file of random bytes, which no file system can compress, beside the blobs of a folder. A deletion that
+spends it leaves an empty file, whose time tells since when. Whoever opens the repository to write looks for the file,
+and holds room back where there is none: a deletion that died may have spent it. If that fails, no work stops. Only
+folders have a reserve, because other stores do not fill up to the last byte.
 """
 
 from __future__ import annotations
 
 import logging
+from datetime import timedelta
 from typing import Final, Protocol, cast
 
 from vmkeep.blobs.store import BlobStore, backend
@@ -17,6 +19,8 @@ log = logging.getLogger(__name__)
 
 LEAST_RESERVE: Final = 64 << 10
 """Bytes that every repository in a folder holds back, if there is room for them."""
+SPENT_FOR: Final = timedelta(minutes=15)
+"""Time after which a deletion no longer needs the room that it has released: what it deletes has made some by then."""
 _NOT_WORTH_IT: Final = 4 << 10
 """A smaller reserve would not even hold a record."""
 
@@ -26,6 +30,9 @@ class Reserve(Protocol):
 
     def reserved(self) -> int:
         """Return how many bytes are held back."""
+
+    def is_spent_lately(self, within: timedelta) -> bool:
+        """Return whether the room was released not long ago, by the store's clock, and is not held back again."""
 
     def hold_reserve(self, size: int) -> None:
         """Hold back ``size`` bytes, unless as many are held back already.
@@ -52,6 +59,18 @@ def hold_reserve(store: BlobStore, size: int = LEAST_RESERVE, *, spent: int = 0)
     size = max(size, spent)
     while size >= _NOT_WORTH_IT and not _is_held(store, size):
         size = spent if size > spent > 0 else size - size // 16
+
+
+def keep_reserve(store: BlobStore) -> None:
+    """Hold back the least, for a caller that is about to write, unless a deletion may work in that room now."""
+    try:
+        reserve = reserve_of(store)
+        if reserve is None or reserve.reserved() >= LEAST_RESERVE or reserve.is_spent_lately(SPENT_FOR):
+            return
+    except VmKeepError as error:
+        log.warning("the room that %s holds back is not known: %s", store.location, error)
+        return
+    hold_reserve(store)
 
 
 def spend_reserve(store: BlobStore) -> int:

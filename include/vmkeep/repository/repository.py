@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from vmkeep.blobs import BlobStore, Meter, abreast, close_store, hold_reserve, together
+from vmkeep.blobs import BlobStore, Meter, abreast, close_store, keep_reserve, together
 from vmkeep.errors import (
     BlobNotFoundError,
     CorruptError,
@@ -190,12 +190,11 @@ class Repository:
         :raises RepositoryError: the repository cannot be written to.
         """
         try:
-            self.blobs.check_writable()
+            together(self.blobs, self.blobs.check_writable, lambda: keep_reserve(self.blobs))
         except (StoreFullError, StoreReadOnlyError):
             raise
         except StoreError as error:
             raise RepositoryError(f"{self.location}: cannot be written to for run {run}: {error}") from error
-        hold_reserve(self.blobs)
         return self._open_writer(run, begun, None if alone else self._refresh)
 
     def open_mover(self, *, run: str, begun: str | None = None) -> BlockWriter:

@@ -15,6 +15,7 @@ from tests.sealed import CHEAP, PASSPHRASE
 from tests.unit.maintenance.conftest import BLOCK, NONE, Vault, block, small_packs
 from vmkeep.blobs import BlobStore, open_store, reserve_of
 from vmkeep.blobs.local import LocalStore
+from vmkeep.blobs.reserve import SPENT_FOR
 from vmkeep.blobs.store import RESERVE, backend
 from vmkeep.clock import now
 from vmkeep.errors import StoreFullError, StoreReadOnlyError
@@ -77,6 +78,7 @@ def fill(disk: Path, *, but: int) -> None:
 def lose_reserve(vault: Vault) -> None:
     """Leave the repository as a deletion leaves it that was killed while it used the room held back."""
     assert reserve_of(vault.store).spend_reserve()
+    assert reserve_of(vault.store).reserved() == 0
 
 
 def room(disk: Path) -> int:
@@ -290,6 +292,7 @@ def test_a_prune_that_can_do_nothing_puts_back_what_it_has_spent(vault, disk):
 def test_a_reserve_that_cannot_be_held_or_spent_keeps_no_prune_from_its_work(vault, disk, caplog, full):
     lose_reserve(vault)
     reserve = disk / "repository" / RESERVE
+    reserve.unlink()
     (reserve / "something").mkdir(parents=True)
     if full:
         fill(disk, but=4)
@@ -319,6 +322,9 @@ def test_a_backup_puts_back_the_room_that_a_killed_deletion_spent_before_it_take
     ref = vault.back_up([block(200)])
     fill(disk, but=0)
     lose_reserve(vault)
+    reserve = disk / "repository" / RESERVE
+    long_ago = reserve.stat().st_mtime - 2 * SPENT_FOR.total_seconds()
+    os.utime(reserve, (long_ago, long_ago))
 
     with pytest.raises(StoreFullError):
         vault.back_up([block(number) for number in range(300, 303)])
@@ -326,6 +332,18 @@ def test_a_backup_puts_back_the_room_that_a_killed_deletion_spent_before_it_take
     assert vault.prune(margins=LATER).packs_deleted == 0
     delete_points(vault.open(), plan_deletion(vault.open(), [ref]))
     assert ref not in vault.open().point_refs()
+
+
+def test_a_backup_leaves_the_room_to_a_deletion_that_works_in_it(vault, disk):
+    vault.back_up([block(200)])
+    fill(disk, but=0)
+    lose_reserve(vault)
+
+    with vault.open().open_writer(run="another backup"):
+        pass
+
+    assert room(disk) >= 15 * PAGE
+    assert reserve_of(vault.store).spend_reserve() == 0
 
 
 def test_a_deletion_without_any_room_says_how_much_it_takes_and_deletes_nothing(vault, disk):

@@ -176,6 +176,22 @@ class SftpStore:
             return _held(channel.stat(str(self._root / RESERVE)))
         return 0
 
+    def is_spent_lately(self, within: timedelta) -> bool:
+        """Return whether an empty file stands in the place of the reserve, and is young."""
+        with self._channel(RESERVE, writing=0) as channel, suppress(FileNotFoundError):
+            found = channel.stat(str(self._root / RESERVE))
+            if stat.S_ISREG(found.st_mode) and not found.st_size:
+                return bool(abs(self._time(channel) - found.st_mtime) < within.total_seconds())
+        return False
+
+    def _time(self, channel: Any) -> float:
+        """Return the time by the server's clock, in seconds since 1970."""
+        probe = self._write_temporary(channel, b"")
+        try:
+            return float(channel.stat(str(probe)).st_mtime)
+        finally:
+            channel.remove(str(probe))
+
     def hold_reserve(self, size: int) -> None:
         """Hold room back."""
         if self.reserved() < size:
@@ -186,8 +202,11 @@ class SftpStore:
         """Free the space that is held back; return how many bytes that were."""
         path = str(self._root / RESERVE)
         with self._channel(RESERVE, writing=0) as channel, suppress(FileNotFoundError):
-            size = channel.stat(path).st_size or 0
-            channel.remove(path)
+            if size := _held(channel.stat(path)):
+                try:
+                    self._write(channel, PurePosixPath(path), b"", _replace)
+                except OSError:
+                    channel.remove(path)
             return size
         return 0
 
@@ -209,15 +228,12 @@ class SftpStore:
         """
         removed = 0
         with self._channel("", writing=0) as channel:
-            probe = self._write_temporary(channel, b"")
-            try:
-                before = channel.stat(str(probe)).st_mtime - left_for.total_seconds()
-            finally:
-                channel.remove(str(probe))
-            for entry in channel.listdir_attr(str(probe.parent)):
+            before = self._time(channel) - left_for.total_seconds()
+            folder = self._root / TEMPORARY
+            for entry in channel.listdir_attr(str(folder)):
                 if is_temporary(entry.filename) and entry.st_mtime <= before:
                     with suppress(FileNotFoundError):
-                        channel.remove(str(probe.with_name(entry.filename)))
+                        channel.remove(str(folder / entry.filename))
                         removed += 1
         return removed
 
