@@ -40,6 +40,8 @@ class PrunePlan:
     rewritten: Mapping[str, int] = field(repr=False)
     """Pack → reached bytes, which will be moved to a new pack. The rest of the pack is waste, or the pack is one of
     many small ones."""
+    room: Mapping[str, int] = field(repr=False)
+    """Pack → bytes of room that its move takes before it can be deleted, for packs that are rewritten."""
     swept: Mapping[str, int] = field(repr=False)
     """Pack → size, of packs that were condemned long enough ago. The sweep pardons those that something reaches after
     all."""
@@ -97,7 +99,7 @@ def plan_prune(
     condemned = frozenset[bytes]().union(*(plan.packs for plan in plans))
     ripe = frozenset[bytes]().union(*(plan.packs for plan in plans if time - plan.written_at >= margins.condemned_for))
     reached = marked(repository, condemned, without=forget)
-    live, framed = reached.live(), reached.framed()
+    live, framed, moved = reached.live(), reached.framed(), reached.moved()
     old = {pack: blob for pack, blob in reached.blobs.items() if time - blob.modified >= margins.young_for}
     unreached = {pack for pack in old if pack not in live and (pack in framed or reached.complete)}
     missing = _missing(repository, reached) if reached.complete else set[bytes]()
@@ -110,6 +112,7 @@ def plan_prune(
         condemned={pack.hex(): old[pack].size for pack in sorted(unreached - condemned)}
         | {pack.hex(): 0 for pack in sorted(missing)},
         rewritten={pack.hex(): live[pack] for pack in sorted(rewritten)},
+        room={pack.hex(): moved[pack] for pack in sorted(rewritten)},
         swept={pack.hex(): reached.blobs[pack].size for pack in sorted(ripe) if pack in reached.blobs},
         waiting=len((condemned - ripe) & reached.blobs.keys()),
         packs=len(reached.blobs),

@@ -159,7 +159,8 @@ def _rewrite_and_sweep(
     """Rewrite packs, and delete those that may go at once.
 
     If there is no room for all of them, rewrite first those that fit, in the room of the reserve if need be. Once they
-    are deleted, there is room for more. If packs have to wait for their deletion, that would not help.
+    are deleted, there is room for more. If packs have to wait for their deletion, that would not help. A part that does
+    not fit after all, e.g. because of a quota, is followed by half of it.
     """
     moved, swept = Rewritten(), Swept()
 
@@ -168,18 +169,24 @@ def _rewrite_and_sweep(
         moved = _rewrite(repository, packs, on_progress).after(moved)
         swept += _sweep(repository, plan, on_progress)
 
-    left = {bytes.fromhex(pack): reached for pack, reached in plan.rewritten.items()}
-    while left and not moved.no_room:
-        few = set(left) if plan.margins.condemned_for else _fitting(left, _free(repository))
+    left = {bytes.fromhex(pack): room for pack, room in plan.room.items()}
+    most = len(left)
+    while left:
+        few = list(left) if plan.margins.condemned_for else _fitting(left, _free(repository))[:most]
         if few:
-            move(few)
+            move(set(few))
         else:
-            with released_reserve(repository.blobs) as room:
-                if few := _fitting(left, room):
-                    move(few)
+            with released_reserve(repository.blobs):
+                if few := _fitting(left, _free(repository))[:most]:
+                    move(set(few))
         if not few:
-            move(few := set(left))  # to tell how much room is missing
-        left = {pack: reached for pack, reached in left.items() if pack not in few}
+            move(set(left))  # to tell how much room is missing
+        if not moved.no_room:
+            left = {pack: room for pack, room in left.items() if pack not in few}
+        elif len(few) < 2 or plan.margins.condemned_for:
+            break
+        else:
+            most = len(few) // 2
     return moved, swept
 
 
@@ -189,15 +196,15 @@ def _free(repository: Repository) -> int:
     return sys.maxsize if space is None else space.free
 
 
-def _fitting(packs: Mapping[bytes, int], room: int) -> set[bytes]:
-    """Return the packs that can be rewritten together in so many bytes, those with the fewest reached bytes first."""
+def _fitting(packs: Mapping[bytes, int], room: int) -> list[bytes]:
+    """Return the packs that can be rewritten together in so many bytes, those that need the least first."""
     room -= _FOR_NOTES
-    fitting: set[bytes] = set()
-    for pack, reached in sorted(packs.items(), key=lambda each: each[1]):
-        room -= reached + _FOR_A_PACK
+    fitting = []
+    for pack, needed in sorted(packs.items(), key=lambda each: each[1]):
+        room -= needed + _FOR_A_PACK
         if room < 0:
             break
-        fitting.add(pack)
+        fitting.append(pack)
     return fitting
 
 

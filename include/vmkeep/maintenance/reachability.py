@@ -28,6 +28,8 @@ U8 = npt.NDArray[np.uint8]
 I64 = npt.NDArray[np.int64]
 U64 = npt.NDArray[np.uint64]
 
+_ENTRY = 46
+"""Bytes of a frame's entry in the index."""
 _PAGES = 2048
 """Pages read together. Their digests take a few megabytes on each level of a map."""
 _PREFIX = 8
@@ -138,6 +140,14 @@ class ReachedFrames:
         total = np.zeros(len(self._ids), np.int64)
         for bits in self._segments:
             total += bits.weigh(bits.marked(), len(self._ids))
+        return {pack: int(total[number]) for pack, number in self._ids.items() if total[number]}
+
+    def moved(self) -> Mapping[bytes, int]:
+        """Return pack → bytes that a move of its marked frames takes, with their rows in a footer and in the index."""
+        total = np.zeros(len(self._ids), np.int64)
+        for bits in self._segments:
+            total += bits.weigh(bits.marked(), len(self._ids))
+            total += bits.count(len(self._ids)) * (overhead(1) - overhead(0) + _ENTRY)
         return {pack: int(total[number]) for pack, number in self._ids.items() if total[number]}
 
     def framed(self) -> Mapping[bytes, int]:

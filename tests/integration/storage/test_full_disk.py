@@ -13,7 +13,7 @@ import pytest
 
 from tests.sealed import CHEAP, PASSPHRASE
 from tests.unit.maintenance.conftest import BLOCK, NONE, Vault, block, small_packs
-from vmkeep.blobs import BlobStore, open_store, reserve_of
+from vmkeep.blobs import BlobStore, Space, open_store, reserve_of
 from vmkeep.blobs.local import LocalStore
 from vmkeep.blobs.reserve import SPENT_FOR
 from vmkeep.blobs.store import RESERVE, backend
@@ -112,6 +112,46 @@ def test_packs_that_have_no_room_together_are_rewritten_part_by_part(vault, disk
     assert report.not_rewritten == ""
     assert report.packs_rewritten >= 4
     assert room(disk) > 40 * BLOCK
+    vault.assert_whole()
+
+
+def test_packs_of_blocks_that_are_smaller_than_their_entries_are_rewritten_part_by_part(vault, disk):
+    """The footer of a pack and the index take as much for such a block as the block itself."""
+    vault.prune()
+    for first in range(1, 9):
+        blocks = [random.Random(first * 1000 + number).randbytes(48) * (BLOCK // 48) for number in range(300)]
+        blocks = [each.ljust(BLOCK, b"\0") for each in blocks]
+        worn = vault.back_up(blocks)
+        vault.back_up(blocks[:180])
+        vault.forget(worn)
+    needed = sum(vault.plan().room.values())
+    assert needed > 1.5 * sum(vault.plan().rewritten.values())
+    fill(disk, but=(needed // 2 + (64 << 10)) // PAGE)
+
+    report = vault.prune()
+
+    assert report.not_rewritten == ""
+    assert report.packs_rewritten >= 8
+    vault.assert_whole()
+
+
+@pytest.mark.parametrize("untrue", [4 << 20])
+def test_a_part_that_did_not_fit_is_followed_by_half_of_it(vault, disk, monkeypatch, untrue):
+    """A file system tells more room than may be used, as one with a quota does."""
+    vault.prune()
+    for first in (200, 300, 400, 500):
+        worn = vault.back_up([block(first + number) for number in range(15)])
+        vault.back_up([block(first + number) for number in range(5)])
+        vault.forget(worn)
+    fill(disk, but=16 * BLOCK // PAGE)
+    assert sum(vault.plan().rewritten.values()) > room(disk)
+    kind = type(backend(vault.store))
+    monkeypatch.setattr(kind, "space", lambda _store: Space(free=untrue, capacity=None))
+
+    report = vault.prune()
+
+    assert report.not_rewritten == ""
+    assert report.packs_rewritten >= 4
     vault.assert_whole()
 
 
