@@ -80,6 +80,7 @@ __all__ = [
     "restore_request",
     "restore_values",
     "restore_wording",
+    "restored_wording",
     "resumed_restores",
     "retention",
     "rights",

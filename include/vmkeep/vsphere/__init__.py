@@ -84,6 +84,7 @@ __all__ = [
     "sharing",
     "slots",
     "snapshots",
+    "specdisks",
     "storestates",
     "suspensions",
     "tickets",
