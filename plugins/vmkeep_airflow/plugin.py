@@ -6,10 +6,10 @@ from typing import Any
 
 from airflow.plugins_manager import AirflowPlugin
 
-from vmkeep_airflow import pools, preload, runnotes, starts, tasknotes, timetables, verdict
+from vmkeep_airflow import pools, preload, runnotes, starts, tasknotes, timetables, upkeepnotes, verdict
 from vmkeep_airflow.web import EXTERNAL_VIEWS, FASTAPI_APPS, ROOT_MIDDLEWARES
 
-_LISTENERS: list[Any] = [runnotes, tasknotes, pools, starts, verdict, preload]
+_LISTENERS: list[Any] = [runnotes, tasknotes, upkeepnotes, pools, starts, verdict, preload]
 _TIMETABLES: list[Any] = [timetables.WindowTimetable]
 
 
