@@ -135,6 +135,32 @@ def test_packs_of_blocks_that_are_smaller_than_their_entries_are_rewritten_part_
     vault.assert_whole()
 
 
+def test_the_pack_whose_move_needs_the_least_goes_first_because_it_makes_room_for_the_others(vault, disk):
+    vault.prune()
+    for first, kept in ((200, 10), (300, 5)):
+        worn = vault.back_up([block(first + number) for number in range(15)])
+        vault.back_up([block(first + number) for number in range(kept)])
+        vault.forget(worn)
+    fill(disk, but=8 * BLOCK // PAGE)
+
+    report = vault.prune()
+
+    assert report.not_rewritten == ""
+    assert report.packs_rewritten >= 2
+    vault.assert_whole()
+
+
+def test_where_there_is_no_room_for_the_whole_reserve_what_there_is_of_it_is_held_back(vault, disk):
+    lose_reserve(vault)
+    (disk / "repository" / RESERVE).unlink()
+    fill(disk, but=8)
+
+    with suppress(StoreFullError), vault.open().open_writer(run="a backup"):
+        pass
+
+    assert 4 * PAGE <= reserve_of(vault.store).reserved() <= 8 * PAGE
+
+
 @pytest.mark.parametrize("untrue", [4 << 20])
 def test_a_part_that_did_not_fit_is_followed_by_half_of_it(vault, disk, monkeypatch, untrue):
     """A file system tells more room than may be used, as one with a quota does."""
