@@ -81,35 +81,20 @@ def apply_point(
     :raises CorruptError: a stored block is damaged. The next try goes on.
     """
     manifest = find_manifest(path)
-    with ExitStack() as stack:
-        exported = load_manifest(manifest)
-        if exported.converted:
-            raise ConflictError(
-                f"{manifest}: its guest was converted on overlays, which a change of the images below would destroy; "
-                "nothing was written: export the point anew"
-            )
-        works = plan_apply(repository, point, exported, manifest)
-        resumed = any(disk.applying for disk in exported.disks)
-        if not dry_run:
-            locked = [stack.enter_context(locked_image(work.path)) for work in works]
-            require_same(manifest, exported)
-            for work in works:
-                work.require_untouched(repository, manifest, on_progress=on_progress(work.disk.label), check=check)
-                work.require_writable()
-            read_again = Verify.ALL if resumed else verify
-            exported = _marked(exported, works)
-            store_manifest(manifest, exported)
-            compared = [
-                work.write(repository, read_again, on_progress=on_progress(work.disk.label), check=check)
-                for work in works
-            ]
-            for image in locked:
-                image.require_there()
-            require_same(manifest, exported)
-            finished = replace(_finished(repository, exported, point, works, compared), warnings=tuple(warnings))
-            store_manifest(manifest, finished)
-        else:
-            compared = [0] * len(works)
+    exported = load_manifest(manifest)
+    if exported.converted:
+        raise ConflictError(
+            f"{manifest}: its guest was converted on overlays, which a change of the images below would destroy; "
+            "nothing was written: export the point anew"
+        )
+    works = plan_apply(repository, point, exported, manifest)
+    resumed = any(disk.applying for disk in exported.disks)
+    compared = [0] * len(works)
+    if not dry_run:
+        compared = _put_on(
+            repository, point, manifest, exported, works, verify=Verify.ALL if resumed else verify, warnings=warnings,
+            on_progress=on_progress, check=check,
+        )  # fmt: skip
     return AppliedPoint(
         manifest=str(manifest),
         before=exported.point,
@@ -128,6 +113,41 @@ def apply_point(
             for work, count in zip(works, compared, strict=True)
         ),
     )
+
+
+def _put_on(
+    repository: Repository,
+    point: RestorePoint,
+    manifest: Path,
+    exported: ExportedPoint,
+    works: Sequence[AppliedImage],
+    *,
+    verify: Verify,
+    warnings: Sequence[str],
+    on_progress: Callable[[str], OnProgress],
+    check: Callable[[], None],
+) -> list[int]:
+    """Write the images, between two changes of their manifest. Return the bytes of each that were compared.
+
+    Each image is locked from before the first change until after the second one.
+    """
+    with ExitStack() as stack:
+        locked = [stack.enter_context(locked_image(work.path)) for work in works]
+        require_same(manifest, exported)
+        for work in works:
+            work.require_untouched(repository, manifest, on_progress=on_progress(work.disk.label), check=check)
+            work.require_writable()
+        marked = _marked(exported, works)
+        store_manifest(manifest, marked)
+        compared = [
+            work.write(repository, verify, on_progress=on_progress(work.disk.label), check=check) for work in works
+        ]
+        for image in locked:
+            image.require_there()
+        require_same(manifest, marked)
+        finished = replace(_finished(repository, marked, point, works, compared), warnings=tuple(warnings))
+        store_manifest(manifest, finished)
+    return compared
 
 
 def _marked(exported: ExportedPoint, works: Sequence[AppliedImage]) -> ExportedPoint:
