@@ -12,8 +12,9 @@ from threading import Event, Lock, Thread
 
 import click
 
+from vmkeep.cli.bars import Bars, progress_bars
 from vmkeep.cli.failures import Ending, ending_of
-from vmkeep.cli.output import Bars, one_line, print_json, print_table, progress_bars, warn
+from vmkeep.cli.output import one_line, print_json, print_table, warn
 from vmkeep.errors import Recovery, SomeFailedError
 from vmkeep.flows.backup_values import BackupRequest, Sealed, VerifyReport
 from vmkeep.flows.complete_runs import run_backup

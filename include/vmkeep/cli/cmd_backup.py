@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from vmkeep.cli.bars import progress_bars, rate
 from vmkeep.cli.completions import complete_selectors
 from vmkeep.cli.guest_options import guest_command_options, take_guest
 from vmkeep.cli.options import (
@@ -19,7 +20,7 @@ from vmkeep.cli.options import (
     vddk_option,
     vsphere_options,
 )
-from vmkeep.cli.output import print_json, progress_bars, rate, warn
+from vmkeep.cli.output import print_json, warn
 from vmkeep.cli.pages import Section, Verbs, option
 from vmkeep.errors import UsageError
 from vmkeep.flows.backup_values import BackupRequest

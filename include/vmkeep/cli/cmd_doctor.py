@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from vmkeep.cli import settings
+from vmkeep.cli.bars import progress_counts
 from vmkeep.cli.configuration import value_of
 from vmkeep.cli.options import (
     catalog_url,
@@ -22,7 +23,7 @@ from vmkeep.cli.options import (
     vddk_option,
     vsphere_options,
 )
-from vmkeep.cli.output import one_line, own_log, own_output, print_json, progress_counts
+from vmkeep.cli.output import one_line, own_log, own_output, print_json
 from vmkeep.cli.pages import Section, command, option
 from vmkeep.cli.passphrases import given_passphrase
 from vmkeep.errors import MissingExtraError, UnfitError, UsageError

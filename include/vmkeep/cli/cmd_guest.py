@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 import click
 
+from vmkeep.cli.bars import progress_counts
 from vmkeep.cli.completions import complete_points
 from vmkeep.cli.options import json_option, open_given, repository_option, selector_option
-from vmkeep.cli.output import one_line, print_json, print_table, progress_counts, warn
+from vmkeep.cli.output import one_line, print_json, print_table, warn
 from vmkeep.cli.pages import Section, Verbs, option
 from vmkeep.cli.who import who
 from vmkeep.errors import CorruptError, UsageError, VerificationError

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import click
 
+from vmkeep.cli.bars import progress_bars, rate
 from vmkeep.cli.completions import complete_points
 from vmkeep.cli.extent_files import load_extents
 from vmkeep.cli.options import json_option, open_given, repository_option
-from vmkeep.cli.output import print_json, progress_bars, rate, warn
+from vmkeep.cli.output import print_json, warn
 from vmkeep.cli.pages import Section, Verbs, option
 from vmkeep.errors import UsageError
 from vmkeep.flows import disk_images

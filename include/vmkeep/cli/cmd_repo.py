@@ -6,8 +6,9 @@ from typing import Any
 
 import click
 
+from vmkeep.cli.bars import progress_bars
 from vmkeep.cli.options import catalog_url, json_option, location_from, open_given, repository_option
-from vmkeep.cli.output import print_json, print_table, progress_bars, show_recovery_key
+from vmkeep.cli.output import print_json, print_table, show_recovery_key
 from vmkeep.cli.pages import Section, Verbs, option
 from vmkeep.cli.passphrases import given_passphrase, new_passphrase
 from vmkeep.cli.streams import require_output

@@ -15,7 +15,8 @@ from typing import Final
 
 import click
 
-from vmkeep.cli.output import rate, warn
+from vmkeep.cli.bars import rate
+from vmkeep.cli.output import warn
 from vmkeep.model.job import Progress
 from vmkeep.model.wording import counted, size
 

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import click
 
+from vmkeep.cli.bars import progress_bars
 from vmkeep.cli.dr_report import show_report
 from vmkeep.cli.guest_options import given_logins, guest_login_options
 from vmkeep.cli.options import json_option, open_given, repository_option, site_from, vddk_option, vsphere_options
-from vmkeep.cli.output import one_line, progress_bars, warn
+from vmkeep.cli.output import one_line, warn
 from vmkeep.cli.pages import Section, command, option
 from vmkeep.clock import now
 from vmkeep.errors import Recovery, SomeFailedError, UsageError

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import click
 
+from vmkeep.cli.bars import progress_bars, rate
 from vmkeep.cli.completions import complete_points
 from vmkeep.cli.options import json_option, open_given, repository_option
-from vmkeep.cli.output import print_json, print_table, progress_bars, rate, warn
+from vmkeep.cli.output import print_json, print_table, warn
 from vmkeep.cli.pages import Section, command, option
 from vmkeep.model.job import to_plain
 from vmkeep.model.overwrite import Verify

@@ -6,10 +6,11 @@ import time
 
 import click
 
+from vmkeep.cli.bars import progress_bars, rate
 from vmkeep.cli.completions import complete_points
 from vmkeep.cli.filewords import as_document, shown_path
 from vmkeep.cli.options import json_option, open_given, repository_option
-from vmkeep.cli.output import print_json, progress_bars, rate, warn
+from vmkeep.cli.output import print_json, warn
 from vmkeep.cli.pages import Section, command, option
 from vmkeep.cli.streams import data_output, require_output
 from vmkeep.errors import Recovery, SomeFailedError, UsageError

@@ -6,11 +6,12 @@ from dataclasses import replace as changed
 
 import click
 
+from vmkeep.cli.bars import progress_bars
 from vmkeep.cli.completions import complete_points, complete_selectors
 from vmkeep.cli.filewords import as_document, shown_path
 from vmkeep.cli.guest_options import given_logins, guest_login_options
 from vmkeep.cli.options import json_option, repository_option, site_from, vcenter_from, vsphere_options
-from vmkeep.cli.output import print_json, progress_bars, warn
+from vmkeep.cli.output import print_json, warn
 from vmkeep.cli.pages import Section, command, option
 from vmkeep.model.wording import size
 

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vmkeep.cli import settings
+from vmkeep.cli.bars import progress_bars, rate
 from vmkeep.cli.completions import complete_points
 from vmkeep.cli.options import json_option, open_given, repository_option, selector_option
-from vmkeep.cli.output import one_line, print_json, print_table, progress_bars, rate, warn
+from vmkeep.cli.output import one_line, print_json, print_table, warn
 from vmkeep.cli.pages import Section, command, option
 from vmkeep.cli.who import who
 from vmkeep.errors import NotFoundError, UsageError

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 import click
 
+from vmkeep.cli.bars import progress_bars
 from vmkeep.cli.completions import complete_points
 from vmkeep.cli.options import json_option, open_given, repository_option, selector_option
-from vmkeep.cli.output import one_line, print_json, progress_bars, warn
+from vmkeep.cli.output import one_line, print_json, warn
 from vmkeep.cli.pages import Section, command, option
 from vmkeep.cli.who import who
 from vmkeep.errors import UsageError

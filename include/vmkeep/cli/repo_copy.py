@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 import click
 
+from vmkeep.cli.bars import progress_bars
 from vmkeep.cli.completions import complete_points, complete_vms
 from vmkeep.cli.options import given_limit, json_option, open_given, repository_option, second_passphrase_option
-from vmkeep.cli.output import print_json, print_table, progress_bars
+from vmkeep.cli.output import print_json, print_table
 from vmkeep.cli.pages import Section, command, option
 from vmkeep.cli.passphrases import second_passphrase
 from vmkeep.errors import CorruptError, UsageError

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import click
 
+from vmkeep.cli.bars import progress_bars
 from vmkeep.cli.options import json_option, location_from, open_given, repository_option
-from vmkeep.cli.output import print_json, progress_bars
+from vmkeep.cli.output import print_json
 from vmkeep.cli.pages import Section, command, option
 from vmkeep.errors import CorruptError, UsageError
 from vmkeep.model.job import to_plain

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from vmkeep.cli.bars import progress_bars
 from vmkeep.cli.options import json_option, open_given, repository_option
-from vmkeep.cli.output import print_json, progress_bars
+from vmkeep.cli.output import print_json
 from vmkeep.cli.pages import command, option
 from vmkeep.model.job import to_plain
 from vmkeep.model.wording import counted, size

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from vmkeep.cli.bars import progress_bars
 from vmkeep.cli.options import catalog_url, json_option, open_given, policies_option, repository_option
-from vmkeep.cli.output import print_json, print_table, progress_bars
+from vmkeep.cli.output import print_json, print_table
 from vmkeep.cli.pages import Section, command, option
 from vmkeep.cli.retention_options import retention_options
 from vmkeep.errors import UsageError

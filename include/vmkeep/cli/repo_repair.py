@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import click
 
+from vmkeep.cli.bars import progress_bars
 from vmkeep.cli.options import json_option, open_given, repository_option, second_passphrase_option
-from vmkeep.cli.output import print_json, print_table, progress_bars
+from vmkeep.cli.output import print_json, print_table
 from vmkeep.cli.pages import Section, Verbs, option
 from vmkeep.cli.repo_copy import open_second
 from vmkeep.errors import CorruptError

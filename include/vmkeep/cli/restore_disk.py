@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import click
 
+from vmkeep.cli.bars import rate
 from vmkeep.cli.completions import complete_points, complete_selectors
 from vmkeep.cli.options import (
     json_option,
@@ -15,7 +16,7 @@ from vmkeep.cli.options import (
     vddk_option,
     vsphere_options,
 )
-from vmkeep.cli.output import rate, warn
+from vmkeep.cli.output import warn
 from vmkeep.cli.pages import Section, command, option
 from vmkeep.cli.restore_steps import carry_out, new_run, show_plan
 from vmkeep.flows.attach_values import Attached, AttachRequest

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from vmkeep.cli.bars import progress_bars
 from vmkeep.cli.completions import complete_points
 from vmkeep.cli.options import (
     VSPHERE_NAMES,
@@ -17,7 +18,7 @@ from vmkeep.cli.options import (
     vddk_option,
     vsphere_options,
 )
-from vmkeep.cli.output import one_line, progress_bars, warn
+from vmkeep.cli.output import one_line, warn
 from vmkeep.cli.pages import command
 from vmkeep.cli.point_scan import places_of
 from vmkeep.cli.restore_options import restore_options

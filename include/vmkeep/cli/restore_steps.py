@@ -9,7 +9,8 @@ from typing import TypeVar
 
 import click
 
-from vmkeep.cli.output import print_json, progress_bars, rate, sentence, warn
+from vmkeep.cli.bars import progress_bars, rate
+from vmkeep.cli.output import print_json, sentence, warn
 from vmkeep.flows.complete_runs import Bars
 from vmkeep.flows.restore_values import Restored
 from vmkeep.model.job import to_plain
