@@ -173,7 +173,7 @@ def _row(result: _Result) -> tuple[str, ...]:
     if result.done is None:
         return (*name, f"failed ({result.failure.kind if result.failure else ''})", "", "", "")
     sealed = result.done[0]
-    return (*name, sealed.kind, sealed.point, size(sealed.bytes_read), size(sealed.bytes_stored))
+    return (*name, f"{sealed.kind} backup", sealed.point, size(sealed.bytes_read), size(sealed.bytes_stored))
 
 
 def _end(results: Sequence[_Result]) -> None:

@@ -10,9 +10,27 @@ from vmkeep.cli.configuration import Found, config_path, find
 from vmkeep.cli.options import catalog_url, json_option
 from vmkeep.cli.output import print_json, print_table
 from vmkeep.cli.pages import Verbs
-from vmkeep.cli.settings import CATALOG, SETTINGS, TIME_ZONE, Setting
+from vmkeep.cli.settings import CACHE, CATALOG, POLICIES, SETTINGS, TIME_ZONE, Setting
 
-_DEFAULTS: dict[Setting, Callable[[], str]] = {CATALOG: catalog_url, TIME_ZONE: lambda: "UTC"}
+
+def _cache() -> str:
+    from vmkeep.flows.repositories import cache_folder  # takes time to import
+
+    return str(cache_folder() or "none, because this user has no home folder")
+
+
+def _policies() -> str:
+    from vmkeep.policy import default_folder  # takes time to import
+
+    return str(default_folder())
+
+
+_DEFAULTS: dict[Setting, Callable[[], str]] = {
+    CATALOG: catalog_url,
+    TIME_ZONE: lambda: "UTC",
+    CACHE: _cache,
+    POLICIES: _policies,
+}
 
 
 @click.group(cls=Verbs)

@@ -55,8 +55,8 @@ def environment_page(formatter: click.HelpFormatter) -> str:
     """Return the page on environment variables and the configuration file."""
     formatter.write_text(_RULES)
     with formatter.section("Environment variables"):
-        formatter.write_dl([(each.variable, _told(each.meaning, each.option)) for each in SETTINGS])
-        formatter.write_dl(list(_OTHERS.items()))
+        own = [(each.variable, _told(each.meaning, each.option)) for each in SETTINGS]
+        formatter.write_dl([*own, *_OTHERS.items()])
     with formatter.section(f"Configuration file {config_path() or ''}".rstrip()):
         formatter.write_text(_FILE)
         formatter.write_dl([(each.key, each.meaning) for each in SETTINGS if not each.secret])

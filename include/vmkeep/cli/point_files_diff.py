@@ -23,7 +23,7 @@ _SIGNS = {"appeared": "+", "changed": "~", "went": "-", "unknown": "?"}
     examples={
         "See the files that differ on all volumes": "vmkeep point files diff "
         "vm-503f/20261101T010203Z-ab12 latest:app01",
-        "Read all of one folder in both points, for a script": "vmkeep point files diff 20261101 latest:app01 "
+        "Read all of one folder in both points, for a script": "vmkeep point files diff ab12 latest:app01 "
         "disk0p1:/etc --sha256 --json",
     },
 )

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from vmkeep.flows.recovery_overview import NotedRecovery
 from vmkeep.lateclass import dataclass
 from vmkeep.model.wording import age, counted, counted_of
+from vmkeep.policy import Window
 from vmkeep.recovery import PlanFile, RecoveryPlan
 from vmkeep.web.words import Moment, moment, plain
 
@@ -124,9 +125,18 @@ def _row(read: PlanFile, runs: Sequence[NotedRecovery], now: datetime) -> PlanRo
 def _drills(plan: RecoveryPlan) -> str:
     if plan.drill is None:
         return "none: the plan has no rules for a drill"
-    by = f"by schedule: {plan.drill.schedule}" if plan.drill.schedule is not None else "when somebody begins one"
+    by = (
+        f"by schedule: {_begins(plan.drill.schedule)}"
+        if plan.drill.schedule is not None
+        else "when somebody begins one"
+    )
     within = plan.drill.proved_within
     return f"{by}, in the network {plan.drill.network}{f', an alarm after {_span(within)}' if within else ''}"
+
+
+def _begins(schedule: Window) -> str:
+    """Return when drills begin. Their schedule has no end, and as a window it ends at the same time of the next day."""
+    return str(schedule).replace(f" to {schedule.end:%H:%M}", "", 1)
 
 
 def _warning(plan: RecoveryPlan, runs: Sequence[NotedRecovery], now: datetime) -> str:

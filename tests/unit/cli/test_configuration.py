@@ -57,6 +57,15 @@ def test_a_command_finds_the_repository_that_the_file_names(write, tmp_path):
     assert made.id
 
 
+def test_a_setting_that_has_a_default_is_shown_with_it(monkeypatch):
+    monkeypatch.setenv("VMKEEP_CONFIG", os.devnull)
+    found = shown()
+    for key in ("catalog", "cache", "policies", "time_zone"):
+        assert found[key]["source"] == "default"
+        assert found[key]["value"]
+    assert found["policies"]["value"].endswith("include/policies")
+
+
 def test_an_option_comes_before_the_environment_and_that_before_the_file(write, tmp_path):
     for name in ("one", "two", "three"):
         create_repository(str(tmp_path / name))

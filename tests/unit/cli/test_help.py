@@ -85,6 +85,24 @@ def test_the_one_place_tells_every_variable_and_every_key_of_the_file():
         assert bool(re.search(rf"^  {setting.key} ", told, re.MULTILINE)) is not setting.secret
 
 
+def test_the_variables_are_told_in_columns_of_one_width():
+    told = CliRunner().invoke(cli, ["help", "environment"], terminal_width=100).output
+    section = told.partition("Environment variables:")[2].partition("Configuration file")[0]
+    starts = {
+        len(line) - len(line.split("  ", 2)[2].lstrip())
+        for line in section.splitlines()
+        if re.match(r"  VMK.*  ", line)
+    }
+    indents = {len(line) - len(line.lstrip()) for line in section.splitlines() if line.startswith("   ")}
+    assert len(starts | indents) == 1
+
+
+def test_no_example_names_a_point_by_its_day_because_an_id_is_none():
+    for command in ALL.values():
+        for line in getattr(command, "examples", {}).values():
+            assert not re.search(r" 20\d{6}( |T|$)", line), line
+
+
 def test_every_variable_that_an_option_takes_is_a_setting():
     options = [option for command in ALL.values() for option in command.params if isinstance(option, Option)]
 

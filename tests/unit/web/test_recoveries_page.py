@@ -109,3 +109,9 @@ def test_a_plan_whose_drills_by_schedule_are_switched_off_says_so(is_off):
     page = recoveries_page(files, [], off={"berlin"} if is_off else (), problems=(), now=NOW)
     text = render("recoveries.html", Frame(root="/vmkeep", airflow="", user="joe", may_operate=False), page=page)
     assert ("Nothing rehearses it by schedule until its DAG is switched on" in text) is is_off
+
+
+def test_a_schedule_of_drills_tells_when_they_begin_and_no_end_that_it_does_not_have():
+    schedule = "schedule: {start: '06:00', time_zone: UTC, days: [sat]}"
+    (plan,) = page_of(text=PLAN.replace("{network: isolated", f"{{network: isolated, {schedule}")).plans
+    assert plan.drills.startswith("by schedule: 06:00 UTC, sat, ")

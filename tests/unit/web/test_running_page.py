@@ -127,6 +127,10 @@ def test_pools_tell_when_they_are_full_and_runs_that_are_not_listed_are_counted(
     waiting = run(is_running=False, disks_done=0)
     page = running_page(work(run(task()), waiting, total=812, pools=pools), now=NOW)
     assert [(pool.slots, pool.is_full) for pool in page.pools] == [("4", True), ("any number", False)]
+    text = render("running.html", FRAME, page=page)
+    for state, number in (("running", 4), ("scheduled", 9)):
+        link = f'href="/task_instances?task_state={state}&amp;pool_name_pattern=p" data-outside>{number}</a>'
+        assert link in text, "a number leads to Airflow's list of those tasks"
     assert page.more == 810
     assert page.sentence.startswith("812 runs in work, 1 of them waiting to begin;")
     assert "810 more are not listed" in render("running.html", FRAME, page=page)

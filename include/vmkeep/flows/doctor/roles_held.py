@@ -69,7 +69,7 @@ def _answer(
     sample = ""
     if (vms := held.get(On.VM)) is not None and len(vms.objects) < vms.there:
         sample = f"; {len(vms.objects):,} of {vms.there:,} VMs were asked about"
-    return ok(f"the user has every right for {purpose}{sample}")
+    return ok(f"the user has all of them{sample}")
 
 
 def _unseen(kinds: Iterable[str]) -> Answer:

@@ -76,7 +76,7 @@ def _ask_session(answers: Answers, session: Session, vddk: str | None, *, proxy:
 
 def _version(session: Session) -> Answer:
     kind = "vCenter" if session.is_vcenter else "ESXi"
-    told = f"{kind} {session.version}, spoken to by {session.api_version}"
+    told = f"{kind} {session.version}, asked in API version {session.api_version}"
     if int(session.version.partition(".")[0]) not in _TRIED:
         return warning(f"{told}: vmkeep was never tried with this generation", "try a backup and a restore first")
     return ok(told)
