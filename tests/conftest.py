@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,13 @@ def _build_vddk(root: Path, *flags: str) -> Path:
     return root
 
 
+MEMORY = Path("/dev/shm")
+"""A file system in memory."""
+IN_MEMORY = tuple(
+    f"tests/unit/{room}/" for room in ("catalog", "cli", "flows", "images", "maintenance", "repository", "web")
+)
+"""Folders whose tests make repositories and catalogs, and ask nothing of the disk below: see tests/README.md."""
+FAILED = pytest.StashKey[bool]()
 TOGETHER = ("tests/integration/airflow/running/", "tests/integration/airflow/", "tests/integration/peers/")
 """Folders whose tests stay in one process, the longest first. Each of the others' files may go to any process."""
 
@@ -87,9 +95,10 @@ def pytest_collection_finish():
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport():
+def pytest_runtest_makereport(item):
     """Escape in a report what is no text: processes that share the tests pass reports on, and could not pass that."""
     report = yield
+    item.stash[FAILED] = report.failed or item.stash.get(FAILED, False)
     report.sections = [(title, text.encode(errors="backslashreplace").decode()) for title, text in report.sections]
     return report
 
@@ -144,6 +153,22 @@ def querying(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 MIB = 1 << 20
+
+
+def _in_memory(node: pytest.Item) -> bool:
+    return node.nodeid.startswith(IN_MEMORY) and MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > 1024 * MIB
+
+
+@pytest.fixture
+def tmp_path(request, tmp_path_factory):
+    """A folder of the test, in memory where nothing is asked of a disk. What a failed test leaves comes to the disk."""
+    if not _in_memory(request.node):
+        yield request.getfixturevalue("tmp_path")
+        return
+    with tempfile.TemporaryDirectory(prefix="vmkeep-test-", dir=MEMORY, ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
+        if request.node.stash.get(FAILED, False):
+            shutil.move(folder, tmp_path_factory.mktemp("failed"))
 
 
 @dataclass(frozen=True)
