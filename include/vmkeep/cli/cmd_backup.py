@@ -24,7 +24,6 @@ from vmkeep.cli.output import print_json, warn
 from vmkeep.cli.pages import Section, Verbs, option
 from vmkeep.errors import UsageError
 from vmkeep.flows.backup_values import BackupRequest
-from vmkeep.flows.complete_runs import run_backup
 from vmkeep.model.audit import SHARE
 from vmkeep.model.job import to_plain
 from vmkeep.model.point import BackupMode
@@ -181,6 +180,8 @@ def run(
 
         run_group(site, selector, request, verify=verify, parallel=parallel, as_json=as_json, logins=logins)
         return
+    from vmkeep.flows.complete_runs import run_backup  # takes time to import
+
     started = time.monotonic()
     with progress_bars(hidden=as_json) as bars:
         sealed, verified = run_backup(site, request, bars=bars, announce=warn, verify=verify, logins=logins)

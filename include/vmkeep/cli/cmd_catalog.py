@@ -23,7 +23,6 @@ from vmkeep.cli.pages import Section, Verbs, option
 from vmkeep.cli.policy_folder import read_policies
 from vmkeep.cli.retention_options import retention_options
 from vmkeep.errors import NotFoundError, UsageError
-from vmkeep.flows import pointlist
 from vmkeep.model.wording import counted
 from vmkeep.retention import RetentionRule
 
@@ -44,6 +43,8 @@ def rebuild(repository: str | None, as_json: bool) -> None:
 
     The exit code is 90 when a manifest is damaged.
     """
+    from vmkeep.flows import pointlist  # takes time to import
+
     with open_given(repository) as opened:
         refreshed = pointlist.rebuild_catalog(opened, catalog=catalog_url())
     if as_json:

@@ -21,12 +21,12 @@ from vmkeep.cli.options import (
 from vmkeep.cli.output import one_line, print_json, print_table, warn
 from vmkeep.cli.pages import Section, Verbs, option
 from vmkeep.cli.times import shown_time, shown_zone
-from vmkeep.flows import listing
 from vmkeep.model.selector import shown_name
 from vmkeep.model.wording import age, counted, size
 from vmkeep.selection import parse_selector
 
 if TYPE_CHECKING:
+    from vmkeep.flows import listing
     from vmkeep.policy import Policy
 
 _POWER = {"poweredOn": "running", "poweredOff": "off", "suspended": "suspended"}
@@ -79,6 +79,8 @@ def list_vms(
     If a repository is given, each VM's newest restore point and its age are shown; if policies are given, those that
     take it. The state tells why a VM cannot be backed up. A narrow terminal shows fewer columns, a pipe and --json all.
     """
+    from vmkeep.flows import listing  # takes time to import
+
     wanted = parse_selector(selector) if selector is not None else None
     vcenter = vcenter_from(**vsphere)
     origins = known_origins(repository)
@@ -154,6 +156,8 @@ def show(selector: str, as_json: bool, **vsphere: str | None) -> None:
 
     VM is a name, an inventory path, or a selector that one VM fits (docs/cli.md: Selectors).
     """
+    from vmkeep.flows import listing  # takes time to import
+
     described = listing.describe_vm(vcenter_from(**vsphere), selector)
     if as_json:
         print_json(described)

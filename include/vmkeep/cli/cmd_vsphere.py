@@ -10,7 +10,6 @@ from vmkeep.cli.configuration import value_of
 from vmkeep.cli.options import json_option, vcenter_from, vddk_option, vsphere_options
 from vmkeep.cli.output import print_json, print_table
 from vmkeep.cli.pages import Section, Verbs, option
-from vmkeep.flows import transports
 from vmkeep.flows.rights import PURPOSES, needed_rights
 from vmkeep.model.site import Site, parse_drivers
 
@@ -76,6 +75,8 @@ def check(selector: str, vddk: str | None, as_json: bool, **options: str | None)
     Run it on the proxy, as the user of its worker. A backup checks the same before it takes a snapshot. Nothing is
     changed.
     """
+    from vmkeep.flows import transports  # takes time to import
+
     drivers = parse_drivers(value_of(settings.DISK_DRIVERS))
     site = Site(repository="", vcenter=vcenter_from(**options), vddk=vddk or None, disk_drivers=drivers)
     found = transports.check(site, selector)

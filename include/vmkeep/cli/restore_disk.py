@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import click
 
@@ -19,11 +20,12 @@ from vmkeep.cli.options import (
 from vmkeep.cli.output import warn
 from vmkeep.cli.pages import Section, command, option
 from vmkeep.cli.restore_steps import carry_out, new_run, show_plan
-from vmkeep.flows.attach_values import Attached, AttachRequest
-from vmkeep.flows.complete_attach import preview_attach, run_attach
 from vmkeep.model.job import to_plain
 from vmkeep.model.transport import parse_modes
 from vmkeep.model.wording import counted, size
+
+if TYPE_CHECKING:
+    from vmkeep.flows.attach_values import Attached
 
 
 @command(
@@ -74,6 +76,9 @@ def disk(
     POINT is a ref as 'point list' prints it, the beginning of its last part (its id), or latest:VM. DISK is a disk of
     the point by address (scsi0:1), label or device key. The VM gets all of the disks, whole and read back, or none.
     """
+    from vmkeep.flows.attach_values import AttachRequest  # takes time to import
+    from vmkeep.flows.complete_attach import preview_attach, run_attach
+
     site = site_from(repository=repository, vddk=vddk, **vsphere)
     request = AttachRequest(
         point=point,

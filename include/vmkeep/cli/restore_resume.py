@@ -8,7 +8,6 @@ from vmkeep.cli.options import json_option, repository_option, site_from, vddk_o
 from vmkeep.cli.output import warn
 from vmkeep.cli.pages import command
 from vmkeep.cli.restore_steps import carry_out, restored_words
-from vmkeep.flows.resumed_restores import resume_restore
 
 
 @command("resume", examples={"Go on with a restore whose machine was reset": "vmkeep restore resume cli-4f2a9c0d1e7b"})
@@ -26,5 +25,7 @@ def resume(run: str, repository: str | None, vddk: str | None, as_json: bool, **
     that the disk holds what was written before. At any doubt, for example if somebody has started the VM meanwhile,
     the whole disk is written.
     """
+    from vmkeep.flows.resumed_restores import resume_restore  # takes time to import
+
     site = site_from(repository=repository, vddk=vddk, **vsphere)
     carry_out(lambda bars, _show: resume_restore(site, run, bars=bars, announce=warn), restored_words, as_json=as_json)

@@ -24,12 +24,6 @@ from vmkeep.cli.point_scan import places_of
 from vmkeep.cli.restore_options import restore_options
 from vmkeep.cli.restore_steps import carry_out, new_run, restored_words, show_plan
 from vmkeep.cli.who import who
-from vmkeep.flows.complete_runs import run_restore
-from vmkeep.flows.restore import plan_restore
-from vmkeep.flows.restore_mapping import read_mapping_file
-from vmkeep.flows.restore_request import make_request
-from vmkeep.flows.restore_wording import plan_lines
-from vmkeep.flows.scan_first import scan_first
 from vmkeep.model.job import to_plain
 from vmkeep.model.transport import parse_modes
 
@@ -65,6 +59,13 @@ def run(
 
     POINT is a ref as 'point list' prints it, the beginning of its last part (its id), or latest:VM.
     """
+    from vmkeep.flows.complete_runs import run_restore  # takes time to import
+    from vmkeep.flows.restore import plan_restore
+    from vmkeep.flows.restore_mapping import read_mapping_file
+    from vmkeep.flows.restore_request import make_request
+    from vmkeep.flows.restore_wording import plan_lines
+    from vmkeep.flows.scan_first import scan_first
+
     vsphere = {name: options.pop(name) for name in VSPHERE_NAMES}
     site = site_from(repository=repository, vddk=vddk, **vsphere)
     request = make_request(

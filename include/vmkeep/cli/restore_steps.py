@@ -5,16 +5,18 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import click
 
 from vmkeep.cli.bars import progress_bars, rate
 from vmkeep.cli.output import print_json, sentence, warn
-from vmkeep.flows.complete_runs import Bars
-from vmkeep.flows.restore_values import Restored
 from vmkeep.model.job import to_plain
 from vmkeep.model.wording import counted, size
+
+if TYPE_CHECKING:
+    from vmkeep.flows.complete_runs import Bars
+    from vmkeep.flows.restore_values import Restored
 
 T = TypeVar("T")
 

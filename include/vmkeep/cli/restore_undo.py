@@ -15,7 +15,6 @@ from vmkeep.cli.output import one_line, print_json, warn
 from vmkeep.cli.pages import command, option
 from vmkeep.cli.times import shown_second, shown_zone
 from vmkeep.errors import UsageError
-from vmkeep.flows.undo import accept_restore, find_undoable, undo_restore
 from vmkeep.flows.undo_values import Undoable, Undone
 from vmkeep.flows.undo_wording import LOST, STAYS, lines_of_added
 from vmkeep.model.job import to_plain
@@ -63,6 +62,8 @@ def undo(
     It works for a restore that was made with --undo snapshot, also for one that failed half-way. The VM is switched
     off, all that it has written since is lost, and the snapshot is removed. The next backup is a full one.
     """
+    from vmkeep.flows.undo import find_undoable, undo_restore  # takes time to import
+
     _require_answer(dry_run=dry_run, yes=yes, as_json=as_json)
     site = _site(repository, vddk, vsphere)
     found = find_undoable(site, vm, restore=restore_run)
@@ -96,6 +97,8 @@ def accept(
 
     The VM stays as it is, and may run meanwhile. After that, the restore cannot be undone.
     """
+    from vmkeep.flows.undo import accept_restore, find_undoable  # takes time to import
+
     _require_answer(dry_run=dry_run, yes=yes, as_json=as_json)
     site = _site(repository, vddk, vsphere)
     found = find_undoable(site, vm, restore=restore_run)

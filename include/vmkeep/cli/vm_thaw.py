@@ -9,7 +9,6 @@ from vmkeep.cli.options import json_option, repository_option, site_from, vcente
 from vmkeep.cli.output import one_line, print_json, print_table
 from vmkeep.cli.pages import command, option
 from vmkeep.errors import GuestCommandError
-from vmkeep.flows import guest_thaws
 from vmkeep.model.wording import counted
 
 
@@ -33,6 +32,8 @@ def thaw(
 
     Guests of living runs are left alone. The VM's next backup and the DAG snapshot_sweep do the same.
     """
+    from vmkeep.flows import guest_thaws  # takes time to import
+
     site = replace(site_from(repository=repository), vcenter=vcenter_from(**vsphere))
     left = guest_thaws.find_left(site)
     logins = given_logins(guest_user, guest_password_file)

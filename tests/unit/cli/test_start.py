@@ -69,6 +69,31 @@ print(*sys.modules, file=sys.stderr)
     assert not spared & loaded
 
 
+def test_help_pages_and_completion_wait_for_no_library_of_vsphere_and_of_databases():
+    """Their verbs load it when they are carried out. Left out are those that take a default or a choice from it."""
+    code = """
+import sys
+import click
+from vmkeep.cli.main import cli
+
+def load(group, path):
+    for name in group.list_commands(None):
+        if (told := f"{path} {name}".strip()) in {"setup", "target", "vm sweep", "vsphere"}:
+            continue
+        command = group.get_command(None, name)
+        if isinstance(command, click.Group):
+            load(command, told)
+        else:
+            print(told)
+
+load(cli, "")
+print(*sys.modules, file=sys.stderr)
+"""
+    done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True)
+    assert len(done.stdout.splitlines()) > 80
+    assert not {"numpy", "obstore", "pyVmomi", "rich", "sqlalchemy"} & set(done.stderr.split())
+
+
 @pytest.mark.parametrize(
     ("command", "spared"),
     [
