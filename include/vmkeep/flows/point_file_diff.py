@@ -66,6 +66,7 @@ def compare_files(
     :param on_progress: counts entries of both points; with ``sha256``, bytes.
     :raises NotFoundError: one of the points, or the place in both of them, does not exist.
     """
+    tell = _once(tell)
     with ExitStack() as stack:
         old = stack.enter_context(open_point_files(repository, before, doing="comparing files", tell=tell))
         new = stack.enter_context(open_point_files(repository, after, doing="comparing files", tell=tell))
@@ -74,6 +75,18 @@ def compare_files(
         comparison = _Comparison(sha256, on_progress)
         for place in _places(old, new, at, tell):
             yield from _compare_place(comparison, old, new, place)
+
+
+def _once(tell: Tell) -> Tell:
+    """Return a function that passes each sentence on once, because much is true of both points."""
+    told: set[str] = set()
+
+    def take(sentence: str) -> None:
+        if sentence not in told:
+            told.add(sentence)
+            tell(sentence)
+
+    return take
 
 
 def _places(old: PointFiles, new: PointFiles, at: str | None, tell: Tell) -> Iterator[FilePath]:

@@ -11,7 +11,7 @@ import pytest
 from tests.command_line import run_here
 from vmkeep.flows import point_file_list
 from vmkeep.images import import_images
-from vmkeep.repository import create_repository
+from vmkeep.repository import create_repository, open_repository
 
 GOOD = ["/etc/a", "/etc/d", "/etc/sub"]
 BAD = ["/etc/b", "/etc/c"]
@@ -100,3 +100,13 @@ def test_a_comparison_does_not_call_the_bad_entries_alike(where):
     compared = lines(files(where, "diff", "latest:torn", "latest:torn", "--json"))
 
     assert [(each["change"], each["path"]) for each in compared] == [("unknown", "/etc")]
+
+
+def test_a_comparison_of_a_point_with_itself_tells_each_warning_once(where):
+    with open_repository(where) as repository:
+        ref = repository.find_point("latest:torn").ref
+        repository.marks.suspect(ref, "disk0", reason="a block was left out")
+        done = files(where, "diff", ref, ref)
+        repository.marks.trust(ref, reason="it was looked at", by="a test")
+
+    assert done.stderr.count("a block was left out") == 1
