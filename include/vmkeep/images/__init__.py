@@ -14,10 +14,10 @@ complete. ``diskfiles`` reads and writes files and block devices as disks.
 
 A point's disks become images of other formats in a *place* (``drafts``): a folder (``localdrafts``, with the files in
 ``localsinks`` and the notes in ``draftnotes``), or S3 (``s3drafts``).
-``pointexport`` exports a point: it plans the images (``imageplans``), writes each disk by its plan (``laidout``), reads
-the images back (``readingback``), and writes the manifest last. ``applying`` puts another point onto such images:
-``applyplans`` finds the difference, ``appliedimages`` writes it, ``exportmanifests`` reads and replaces the manifest,
-and ``imagelocks`` keeps QEMU away meanwhile.
+``pointexport`` exports a point: ``exportwork`` plans the images (``imageplans``), writes each disk by its plan
+(``laidout``) and reads the images back (``readingback``), and the manifest is written last. ``applying`` puts another
+point onto such images: ``applyplans`` finds the difference, ``appliedimages`` writes it, ``exportmanifests`` reads and
+replaces the manifest, and ``imagelocks`` keeps QEMU away meanwhile.
 """
 
 from typing import TYPE_CHECKING

@@ -22,9 +22,9 @@ from vmkeep.images import (
     export_point,
     import_images,
     localdrafts,
-    pointexport,
     safe_name,
 )
+from vmkeep.images.exportwork import ExportWork
 from vmkeep.model.exports import ImageFormat, parse_manifest
 from vmkeep.model.overwrite import Verify
 from vmkeep.repository import create_repository, open_repository
@@ -140,7 +140,7 @@ def test_an_image_that_reads_back_otherwise_is_never_published(sample, tmp_path,
 
 
 def test_an_error_of_one_disk_ends_the_work_on_the_others_soon():
-    work = pointexport._Work(None, None, ImageFormat.RAW, Verify.ALL, at_once=2, check=lambda: None)
+    work = ExportWork(None, None, ImageFormat.RAW, Verify.ALL, at_once=2, check=lambda: None)
     begun = threading.Event()
 
     def fail_or_go_on(number):
@@ -155,7 +155,7 @@ def test_an_error_of_one_disk_ends_the_work_on_the_others_soon():
         pytest.fail("nobody stopped the other disk")
 
     with pytest.raises(StoreFullError):
-        work.each([0, 1], fail_or_go_on)
+        work._each([0, 1], fail_or_go_on)
     assert work._stop.is_set()
 
 
