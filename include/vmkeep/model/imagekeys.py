@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from blake3 import blake3
-
 IMAGE_KEYS: Final = "image-"
 """The beginning of each key under which images are kept."""
 _LONGEST_SLUG: Final = 144
@@ -20,6 +18,8 @@ def is_image_key(key: str) -> bool:
 
 def image_key(name: str) -> str:
     """Return the key under which the images of that name are kept."""
+    from blake3 import blake3  # takes time to import, and each DAG file loads this module
+
     slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
     if slug != name or len(slug) > _LONGEST_SLUG:  # because names may differ only in what a slug leaves out
         slug = f"{slug[:60]}-{blake3(name.encode()).hexdigest()[:8]}".lstrip("-")
