@@ -10,11 +10,12 @@ or host. *The inventory*: ``inventory``, ``describe``, ``names``, ``paths``, ``m
 *A backup*: ``snapshots`` (``snapshottree``), ``remains``, ``changes``, ``vmfiles``, ``sharing``, ``disturbances``,
 ``relocation``, ``reach``, ``rdms``, ``guestcommands``, ``tools``; ``hostbundles`` for the configuration of a host.
 *A file back into a guest*: ``guestuploads``. *A sweep*: ``traces`` and ``attached``.
-*A new VM*: ``configspec`` builds the ``ConfigSpec`` from a saved configuration (``advancedsettings``, ``hardware``,
-``lowering``, ``cards``, ``addresses``, ``specdevices``, ``specdisks``, ``specvapp``, ``placedsettings``), ``places``
-and ``fitting`` find out whether the VM can be made there (``candidates``, ``directories``, ``luns``, ``freeluns``),
-``storestates`` and ``freespace`` whether its datastores take it, and ``create`` makes it; ``choices`` lists the places
-that there are, and ``lunlist`` the LUNs. ``importedconfig`` makes the saved configuration of an imported machine.
+*A new VM*: ``configspec`` builds the ``ConfigSpec`` from a saved configuration (``barespec``, ``advancedsettings``,
+``hardware``, ``lowering``, ``cards``, ``addresses``, ``specdevices``, ``specdisks``, ``specvapp``,
+``placedsettings``), ``places`` and ``fitting`` find out whether the VM can be made there (``candidates``,
+``directories``, ``luns``, ``freeluns``), ``storestates`` and ``freespace`` whether its datastores take it, and
+``create`` makes it; ``choices`` lists the places that there are, and ``lunlist`` the LUNs. ``importedconfig`` makes the
+saved configuration of an imported machine.
 ``policychoice`` (over ``policies``), ``vmtags`` and ``attributes`` find by
 name what a VM has beside its configuration.
 *Another hypervisor*: ``portable`` (``portableparts``) describes a saved VM in words that every hypervisor knows.

@@ -6,7 +6,6 @@ so.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import field
 from typing import Any
@@ -19,13 +18,13 @@ from vmkeep.model.references import NamedPolicy
 from vmkeep.vsphere.addresses import settled_addresses
 from vmkeep.vsphere.advancedsettings import kept_settings
 from vmkeep.vsphere.api import deserialize, vim
+from vmkeep.vsphere.barespec import bare_spec
 from vmkeep.vsphere.cards import CardNetwork
 from vmkeep.vsphere.claims import DRILL, VmClaim
-from vmkeep.vsphere.configtable import COPIED, UNLESS_USUAL, lost_members
+from vmkeep.vsphere.configtable import lost_members
 from vmkeep.vsphere.directories import Directories
 from vmkeep.vsphere.disks import KeyName, disks_of, key_of, name_of_key
-from vmkeep.vsphere.hardware import version_number
-from vmkeep.vsphere.lowering import CHOOSES_CORES, has_own_numa_nodes, lost_by_lowering
+from vmkeep.vsphere.lowering import lost_by_lowering
 from vmkeep.vsphere.luns import Lun
 from vmkeep.vsphere.names import encode_name
 from vmkeep.vsphere.placedsettings import place_settings
@@ -33,16 +32,7 @@ from vmkeep.vsphere.specdevices import DeviceRules, device_changes, new_disks
 from vmkeep.vsphere.specdisks import DiskRules
 from vmkeep.vsphere.vmsettings import options_for
 
-HARDWARE = {
-    "numCPU": "numCPUs",
-    "memoryMB": "memoryMB",
-    "virtualICH7MPresent": "virtualICH7MPresent",
-    "virtualSMCPresent": "virtualSMCPresent",
-}
-"""Members of a VirtualHardware, with their names in a spec."""
-_TOOLS_STATE = ("toolsVersion", "toolsInstallType", "pendingCustomization", "customizationKeyId", "lastInstallInfo")
 OWN_FILES = "the VM's own files"
-_USUAL_BOARD = "i440bxHostBridge"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,7 +168,8 @@ def build(config: Any, options: SpecOptions, around: Surroundings) -> BuiltSpec:
     saved_disks = disks_of(config.hardware.device)
     devices = device_changes(config.hardware.device, _device_rules(config, options, around, encrypted=encrypted))
     settings, lost_settings = kept_settings(config.extraConfig, devices.renumbered, encrypted=encrypted)
-    spec = _bare_spec(config, options, around, version)
+    spec = bare_spec(config, version)
+    _place(spec, options, around)
     spec.deviceChange = list(devices.changes)
     spec.extraConfig = [*settings, *options_for(_marks(options))]
     if encrypted:
@@ -236,29 +227,17 @@ def _device_rules(config: Any, options: SpecOptions, around: Surroundings, *, en
     )
 
 
-def _bare_spec(config: Any, options: SpecOptions, around: Surroundings, version: str) -> Any:
-    """Return the spec of a VM without its devices, its advanced settings and its identity."""
-    spec = vim.vm.ConfigSpec(name=encode_name(options.name))
+def _place(spec: Any, options: SpecOptions, around: Surroundings) -> None:
+    """Set the name of the new VM, and the places and the policy of its own files."""
+    spec.name = encode_name(options.name)
     if None in around.policies:
         spec.vmProfile = [vim.vm.DefinedProfileSpec(profileId=around.policies[None].id)]
-    _copy_members(spec, config, version)
-    _copy_hardware(spec, config, version)
     spec.files = vim.vm.FileInfo(
         vmPathName=f"[{around.datastore}]",
         logDirectory=around.directories.log,
         suspendDirectory=around.directories.suspend,
         snapshotDirectory=around.directories.snapshot,
     )
-    spec.tools = _without(config.tools, *_TOOLS_STATE)
-    spec.flags = _without(config.flags, "faultToleranceType")
-    spec.bootOptions = _without(config.bootOptions)
-    if spec.bootOptions is not None:
-        spec.bootOptions.bootOrder = []  # it names device keys, so it is set when the new keys are known
-    # CreateVM_Task refuses an overhead limit, and every VM that ran once has one.
-    spec.cpuAllocation = _without(config.cpuAllocation, "overheadLimit")
-    spec.memoryAllocation = _without(config.memoryAllocation, "overheadLimit")
-    spec.changeTrackingEnabled = False  # tracking has to be off while the disks are written
-    return spec
 
 
 def _marks(options: SpecOptions) -> dict[str, str]:
@@ -271,43 +250,6 @@ def _policy_words(config: Any, around: Surroundings) -> Iterator[tuple[str, str]
     labels = {disk.key: disk.label for disk in disks_of(config.hardware.device)}
     for key, policy in around.policies.items():
         yield OWN_FILES if key is None else labels.get(key, f"disk {key}"), policy.name
-
-
-def _copy_members(spec: Any, config: Any, version: str) -> None:
-    for name in COPIED:
-        setattr(spec, name, getattr(config, name))
-    for name, usual in UNLESS_USUAL.items():
-        if (value := getattr(config, name)) != usual:
-            setattr(spec, name, value)
-    spec.version = version
-    spec.powerOpInfo = config.defaultPowerOps
-    spec.cpuFeatureMask = [
-        vim.vm.ConfigSpec.CpuIdInfoSpec(operation="add", info=mask) for mask in config.cpuFeatureMask
-    ]
-    if config.sgxInfo is not None and config.sgxInfo.epcSize:
-        spec.sgxInfo = config.sgxInfo
-    if getattr(config.scheduledHardwareUpgradeInfo, "upgradePolicy", None) not in (None, "never"):
-        spec.scheduledHardwareUpgradeInfo = _without(
-            config.scheduledHardwareUpgradeInfo, "scheduledHardwareUpgradeStatus", "fault"
-        )
-
-
-def _copy_hardware(spec: Any, config: Any, version: str) -> None:
-    hardware, numa = config.hardware, config.numaInfo
-    too_old = version != config.version and version_number(version) < CHOOSES_CORES
-    for saved, wanted in HARDWARE.items():
-        setattr(spec, wanted, getattr(hardware, saved))
-    # 0 leaves the number to vSphere. A spec without a number would make sockets of one core.
-    spec.numCoresPerSocket = 0 if hardware.autoCoresPerSocket and not too_old else hardware.numCoresPerSocket
-    if hardware.motherboardLayout != _USUAL_BOARD:
-        spec.motherboardLayout = hardware.motherboardLayout
-    if (hardware.simultaneousThreads or 1) > 1:
-        spec.simultaneousThreads = hardware.simultaneousThreads
-    if has_own_numa_nodes(numa) and not too_old:
-        spec.virtualNuma = vim.vm.VirtualNuma(
-            coresPerNumaNode=numa.coresPerNumaNode if numa.autoCoresPerNumaNode is False else None,
-            exposeVnumaOnCpuHotadd=numa.vnumaOnCpuHotaddExposed,
-        )
 
 
 def _identity(spec: Any, config: Any, options: SpecOptions) -> Iterator[str]:
@@ -338,12 +280,3 @@ def _unencrypted(config: Any, *, encrypted: bool) -> Iterator[str]:
             f"not taken over: encryption, because key {config.keyId.keyId} of key provider {provider} cannot be used "
             "here: the new VM and its disks are not encrypted"
         )
-
-
-def _without(value: Any, *names: str) -> Any:
-    if value is None:
-        return None
-    result = copy.deepcopy(value)
-    for name in names:
-        setattr(result, name, None)
-    return result

@@ -12,7 +12,8 @@ from pyVmomi import VmomiSupport
 
 from tests.unit.vsphere.conftest import saved_config
 from vmkeep.vsphere.api import serialize, vim
-from vmkeep.vsphere.configspec import HARDWARE, SpecOptions, Surroundings, build
+from vmkeep.vsphere.barespec import HARDWARE
+from vmkeep.vsphere.configspec import SpecOptions, Surroundings, build
 from vmkeep.vsphere.configtable import COPIED, LOST, UNLESS_USUAL
 from vmkeep.vsphere.placedsettings import SETTINGS
 from vmkeep.vsphere.specdevices import DEFAULT, HANDLERS, KEPT, LEFT_OUT
@@ -27,8 +28,8 @@ BUILT = (
     "keyId", "changeTrackingEnabled", "numaInfo", "sgxInfo", "scheduledHardwareUpgradeInfo", "npivNodeWorldWideName",
     "npivPortWorldWideName", "cpuAffinity", "memoryAffinity", "vAppConfig", "managedBy", "deviceSwap",
 )  # fmt: skip
-"""Members with a rule of their own in :mod:`vmkeep.vsphere.configspec`, in :mod:`vmkeep.vsphere.placedsettings`, or in
-the steps of a restore."""
+"""Members with a rule of their own in :mod:`vmkeep.vsphere.barespec`, :mod:`vmkeep.vsphere.configspec` or
+:mod:`vmkeep.vsphere.placedsettings`, or in the steps of a restore."""
 
 LEFT = {
     "changeVersion": "counts the changes of the old VM",
