@@ -1,7 +1,8 @@
 """Carries out a recovery plan: group after group, some VMs of a group at the same time, and reports what was reached.
 
-A run has an id. A second call with the same id goes on with everything that is not done: VMs that are healthy are left
-alone, VMs that are not healthy are probed again, and all others are restored. The points stay those of the first call.
+A run has an id. A second call with the same id goes on with everything that is not done: VMs that are healthy and run
+are left alone, VMs that are not healthy are probed again, and all others are restored, also those that somebody has
+removed. The points stay those of the first call.
 
 A drill restores to an isolated network, with new identities, and removes its VMs at its end
 (:mod:`vmkeep.flows.drill_removal`).
@@ -30,8 +31,9 @@ from vmkeep.flows.recovery_order import (
     require_logins,
     require_none_refused,
 )
+from vmkeep.flows.recovery_outcomes import NumberedVm, note_lost, outcome_so_far
 from vmkeep.flows.recovery_records import report_of
-from vmkeep.flows.recovery_vm import NumberedVm, RecoveryWork, outcome_so_far, recover_vm
+from vmkeep.flows.recovery_vm import RecoveryWork, recover_vm
 from vmkeep.flows.side_by_side import SideBySide
 from vmkeep.flows.stopping import Stop
 from vmkeep.lateclass import dataclass
@@ -144,6 +146,8 @@ class _Run:
         with ExitStack() as at_end:
             if self._mark and not keep:
                 at_end.callback(self._remove_drill)
+            self._require_alone()
+            note_lost(self._site, self._journal, self._vms)
             for group in self._plan.groups:
                 self._restore_group(group)
         self._require_alone()

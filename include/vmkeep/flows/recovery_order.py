@@ -12,9 +12,9 @@ from vmkeep.flows import restore
 from vmkeep.flows.connect import one_log_in, open_vsphere
 from vmkeep.flows.recovery_journal import Journal, RecoveryOrder
 from vmkeep.flows.recovery_older import step_back, stepped_back_line
+from vmkeep.flows.recovery_outcomes import NumberedVm, outcome_so_far
 from vmkeep.flows.recovery_points import choose_in, require_fit
 from vmkeep.flows.recovery_requests import request_for
-from vmkeep.flows.recovery_vm import NumberedVm, outcome_so_far
 from vmkeep.flows.restore_room import Room
 from vmkeep.flows.restore_wording import plan_lines
 from vmkeep.lateclass import dataclass

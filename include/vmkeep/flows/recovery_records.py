@@ -12,8 +12,8 @@ from vmkeep.errors import CorruptError, NotFoundError
 from vmkeep.flows.pointlist import list_points
 from vmkeep.flows.recovery_journal import Journal, RecoveryOrder
 from vmkeep.flows.recovery_order import numbered, plan_of
+from vmkeep.flows.recovery_outcomes import outcome_so_far
 from vmkeep.flows.recovery_proofs import load_proofs
-from vmkeep.flows.recovery_vm import outcome_so_far
 from vmkeep.lateclass import dataclass
 from vmkeep.model.proofs import VmProof
 from vmkeep.recovery import RecoveryReport

@@ -17,6 +17,7 @@ from vmkeep.flows.connect import one_log_in, open_vsphere
 from vmkeep.flows.proving import try_to_record
 from vmkeep.flows.recovery_journal import Journal
 from vmkeep.flows.recovery_older import step_back, stepped_back_line
+from vmkeep.flows.recovery_outcomes import NumberedVm, note_lost, outcome_so_far
 from vmkeep.flows.recovery_probes import probe_vm
 from vmkeep.flows.recovery_requests import request_for
 from vmkeep.flows.restore_ledger import Outcome, PlanLedger, RunLedger
@@ -26,7 +27,7 @@ from vmkeep.lateclass import dataclass
 from vmkeep.model.guest import Logins
 from vmkeep.model.proofs import PICTURE, ProofKind, ProofResult, VmProof
 from vmkeep.model.site import Site
-from vmkeep.recovery import DAMAGED, ChosenVm, RecoveryGroup, VmOutcome, VmState
+from vmkeep.recovery import DAMAGED, ChosenVm, VmOutcome, VmState
 from vmkeep.repository import Repository, open_site_repository
 from vmkeep.vsphere import machines
 from vmkeep.vsphere.screenshots import take_screenshot
@@ -53,34 +54,6 @@ class RecoveryWork:
     """Returns if this process still has the run's lease. Else it raises, and nothing more goes to the journal."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NumberedVm:
-    """A VM of a run, with its number in the run's order, by which its notes are found."""
-
-    number: int
-    group: RecoveryGroup
-    """As it is restored: in a drill, with the drill's network."""
-    vm: ChosenVm
-
-
-def outcome_so_far(journal: Journal, one: NumberedVm) -> VmOutcome:
-    """Return the outcome of a VM so far. A drill's VM that was removed before it was healthy begins anew."""
-    vm = one.vm
-    found = journal.outcome(one.number)
-    if found is not None and not (found.removed and not found.succeeded):
-        return found
-    return VmOutcome(
-        group=vm.group,
-        vm_key=vm.vm_key,
-        vm_name=vm.vm_name,
-        new_name=vm.new_name,
-        point=found.point if found is not None else vm.point,
-        taken_at=found.taken_at if found is not None else vm.taken_at,
-        tries=found.tries if found is not None else 0,
-        stepped_back=found.stepped_back if found is not None else (),
-    )
-
-
 def run_of_try(run: str, number: int, tried: int) -> str:
     """Return the run of one try to restore the VM with a number. Each try has its own."""
     return f"{run}-vm{number}-{tried}"
@@ -93,6 +66,7 @@ def recover_vm(work: RecoveryWork, one: NumberedVm) -> VmOutcome:
     :raises FencedError: this process has lost the run's lease.
     """
     with open_site_repository(work.site) as repository, one_log_in(work.site):
+        note_lost(work.site, Journal(repository, work.run), [one])
         recovery = _Recovery(work, one, repository)
         return recovery.outcome if recovery.outcome.succeeded else recovery.go_on()
 
@@ -104,6 +78,8 @@ class _Recovery:
         self._repository = repository
         self._journal = Journal(repository, work.run)
         self.outcome = outcome_so_far(self._journal, one)
+        self._gone = False
+        """Whether somebody has removed the VM that the last try restored."""
 
     def go_on(self) -> VmOutcome:
         try:
@@ -126,6 +102,7 @@ class _Recovery:
         with open_vsphere(self._work.site) as session:
             if machines.is_there(session, self.outcome.moref or ""):
                 return True
+        self._gone = True
         self._announce("somebody has removed the restored VM, so that it is restored again")
         return False
 
@@ -136,7 +113,7 @@ class _Recovery:
 
     def _restore(self) -> bool:
         """Restore the VM. Return whether it is on, if it should be."""
-        done = self._done_before() if self.outcome.tries else None
+        done = self._done_before() if self.outcome.tries and not self._gone else None
         if done is None:
             done = self._restore_or_step_back()
         self._record(

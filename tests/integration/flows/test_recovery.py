@@ -16,7 +16,7 @@ from click.testing import CliRunner, Result
 
 from tests.integration.flows import restoring
 from tests.labs import start_lab
-from tests.patience import eventually
+from tests.patience import HANG, eventually
 from vmkeep.cli.main import cli
 from vmkeep.errors import (
     CancelledError,
@@ -37,8 +37,10 @@ from vmkeep.recovery import GuestProbe, Probes, VmState, parse_plan
 from vmkeep.repository import Kind as FrameKind
 from vmkeep.repository import create_repository, open_repository
 from vmkeep.repository.frames.packs import pack_key
-from vmkeep.vsphere import inventory
+from vmkeep.vsphere import inventory, machines
 from vmkeep.vsphere.api import vim
+from vmkeep.vsphere.session import Session
+from vmkeep.vsphere.tasks import run_task
 from vmlab.managed.storage.datastores import DEFAULT_CAPACITY
 from vmlab.testing import Lab
 
@@ -418,6 +420,37 @@ def test_a_point_that_turns_out_damaged_is_passed_over_for_an_older_one_and_no_s
     assert report.rpo(report.vms) == (report.lost_at - outcome.taken_at).total_seconds()
     assert f"point {newest} turned out damaged" in outcome.stepped_back[0]
     assert any(outcome.stepped_back[0] in line for line in told)
+
+
+def test_a_run_that_goes_on_takes_no_vm_for_healthy_that_was_removed_or_is_off(vmkeep, plan, there, repository):
+    text = plan.read_text()
+    group = "  - {name: w, selection: name:web01, rename: 'g-{name}', power: 'on', probes: {tools: false, within: 1}}\n"
+    plan.write_text(text[: text.index("  - name: databases")] + group)
+    on = "dr", "run", str(plan), "--run", "e7", "--json"
+
+    first = json.loads(vmkeep(*on).stdout)["vms"][0]
+    with restoring.hands(there) as session:
+        machines.power_off(session, first["moref"])
+    off = vmkeep(*on)
+    with restoring.hands(there) as session:
+        destroy(session, first["moref"])
+    again = vmkeep(*on)
+
+    assert first["state"] == "healthy"
+    assert isinstance(off.exception, SomeFailedError)
+    assert json.loads(off.stdout)["vms"][0]["state"] == "unhealthy"
+    assert again.exception is None
+    restored = json.loads(again.stdout)["vms"][0]
+    assert (restored["state"], restored["tries"]) == ("healthy", first["tries"] + 1)
+    assert restored["moref"] != first["moref"]
+    with restoring.hands(there) as session:
+        assert machines.is_there(session, restored["moref"])
+        machines.power_off(session, restored["moref"])
+        destroy(session, restored["moref"])
+
+
+def destroy(session: Session, moref: str) -> None:
+    run_task(session, session.vm(moref).Destroy_Task, what="test", timeout=HANG, look=lambda: None)
 
 
 def damage_newest(location: str, name: str) -> str:
