@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 
 from vmkeep.clock import now
@@ -12,19 +12,26 @@ from vmkeep.retention import PointFacts
 
 
 def point_facts(
-    repository: Repository, *, at: datetime, vm_keys: Collection[str] | None = None, store_time: datetime | None = None
+    repository: Repository,
+    *,
+    at: datetime,
+    vm_keys: Collection[str] | None = None,
+    store_time: datetime | None = None,
+    marks: Mapping[str, Marks] | None = None,
 ) -> list[PointFacts]:
     """Return the facts of all restore points, or of those of some keys. Reads their manifests.
 
     :param at: the time at which a pin with an end must still hold to count.
     :param store_time: now, by the store's clock, to count the uses of points; ``None``: by this machine's clock.
+    :param marks: the marks of these points, if the caller has just read them.
     :returns: sorted by VM, then by time. A point with a damaged manifest counts as not good; its time comes from its
         name.
     """
-    marks = repository.marks.all()
+    if marks is None:
+        marks = repository.marks.all() if vm_keys is None else repository.marks.of_vms(vm_keys)
     uses = repository.uses.all(time=store_time or now())
     manifests = repository.manifests
-    names = (name for name in manifests.names() if vm_keys is None or name.vm_key in vm_keys)
+    names = manifests.names() if vm_keys is None else manifests.names_of(vm_keys)
     found = (
         _facts(read, marks.get(read.name.ref, Marks()), uses.get(read.name.blob, ()), at)
         for read in manifests.read(names)

@@ -9,14 +9,14 @@ between.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from vmkeep.clock import now
 from vmkeep.errors import LockedError, StaleError, StoreFullError
 from vmkeep.maintenance.facts import point_facts
 from vmkeep.maintenance.storetime import store_time
 from vmkeep.model.selector import shown_name
-from vmkeep.repository import Repository, used_words
+from vmkeep.repository import Marks, Repository, used_words
 from vmkeep.repository.points import blob_of_ref
 from vmkeep.retention import left_bare
 
@@ -40,11 +40,11 @@ def forget(
         if not going:
             return [], kept
         record = repository.forgettings.begin(going)
-        pinned = _pinned(repository)
-        kept |= dict.fromkeys(pinned.intersection(going), PINNED)
+        marks = repository.marks.of_vms(set(map(_vm_key, going)))
+        kept |= dict.fromkeys(_pinned(marks).intersection(going), PINNED)
         kept |= _used(repository, [ref for ref in going if ref not in kept])
         wanted = [ref for ref in going if ref not in kept]
-        last = _last_ones(repository, wanted, record, bare)
+        last = _last_ones(repository, wanted, record, bare, marks)
         if last and whole:
             repository.forgettings.end(record)
             raise StaleError(
@@ -71,15 +71,19 @@ def _decided(repository: Repository, record: str, wanted: Sequence[str]) -> froz
         raise
 
 
-def _last_ones(repository: Repository, going: Sequence[str], record: str, meant: Collection[str]) -> dict[str, str]:
+def _last_ones(
+    repository: Repository, going: Sequence[str], record: str, meant: Collection[str], marks: Mapping[str, Marks]
+) -> dict[str, str]:
     """Return the points of VMs that would have no good point left though nobody means that, ref → reason.
 
     Call it after the record was put. The records of others are read before the points, because one that ends in
     between has deleted its points.
+
+    :param marks: the marks of these VMs' points, read after the record was put.
     """
     repository.forgettings.give_up_old(record)
     claims = repository.forgettings.claims(besides=record)
-    points = point_facts(repository, at=now(), vm_keys=set(map(_vm_key, going)))
+    points = point_facts(repository, at=now(), vm_keys=set(map(_vm_key, going)), marks=marks)
     reasons = {
         point.vm_key: f"no good restore point would be left of {shown_name(point.vm_name or point.vm_key)}: "
         "its others are damaged or gone, or somebody else deletes them now"
@@ -93,9 +97,9 @@ def _vm_key(ref: str) -> str:
     return ref.rpartition("/")[0]
 
 
-def _pinned(repository: Repository) -> set[str]:
+def _pinned(marks: Mapping[str, Marks]) -> set[str]:
     at = now()
-    return {ref for ref, marks in repository.marks.all().items() if marks.pin is not None and marks.pin.holds(at)}
+    return {ref for ref, of_point in marks.items() if of_point.pin is not None and of_point.pin.holds(at)}
 
 
 def _used(repository: Repository, refs: Sequence[str]) -> dict[str, str]:

@@ -8,11 +8,12 @@ that cannot be read still counts: a pin still holds the point, and a mark of dam
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Iterator
 from datetime import datetime
 from typing import TypeVar
 
-from vmkeep.blobs import BlobStore, abreast, is_there
+from vmkeep.blobs import BlobInfo, BlobStore, abreast, is_there
 from vmkeep.clock import now
 from vmkeep.errors import BlobNotFoundError, ConflictError, CorruptError, NotFoundError, UsageError
 from vmkeep.model.job import from_plain, to_plain
@@ -20,12 +21,13 @@ from vmkeep.repository.folders import MARKS, POINTS
 from vmkeep.repository.frames import Framer, Kind
 from vmkeep.repository.notes.forgetting import Forgettings
 from vmkeep.repository.notes.markvalues import Damage, Lost, Marks, Pin, Suspicion, Trust, is_later, joined
-from vmkeep.repository.points import Manifests, blob_of_ref, folder_of, is_cut, parse_key
+from vmkeep.repository.points import Manifests, blob_of_ref, blobs_of_vms, folder_of, is_cut, parse_key
 
 _PIN = "pin"
 _DAMAGED = "damaged"
 _SUSPECT = "suspect"
 _TRUSTED = "trusted"
+_ALL = (_PIN, _DAMAGED, _SUSPECT, _TRUSTED)
 
 M = TypeVar("M")
 
@@ -162,19 +164,33 @@ class PointMarks:
 
         Foreign files below ``marks/`` are left out.
         """
-        prefix = MARKS if vm_key is None else f"{MARKS}{folder_of(vm_key)}/"
-        marked = {_marked(blob.key) for blob in self._store.list(prefix)}
-        refs = {self._ref(key) for key in marked if key is not None}
-        found = zip(sorted(refs), abreast(self._store, self.of, sorted(refs)), strict=True)
-        return {ref: marks for ref, marks in found if marks != Marks()}
+        return self._read(self._store.list(MARKS if vm_key is None else f"{MARKS}{folder_of(vm_key)}/"))
+
+    def of_vms(self, vm_keys: Collection[str]) -> dict[str, Marks]:
+        """Return the marks of the points of some VMs, as :meth:`all` does."""
+        return self._read(blobs_of_vms(self._store, MARKS, vm_keys))
 
     def of(self, ref: str) -> Marks:
         """Return all marks of one point."""
+        return self._of(ref, _ALL)
+
+    def _read(self, blobs: Iterable[BlobInfo]) -> dict[str, Marks]:
+        """Return the marks that were listed, by ref. Each costs one call."""
+        listed: defaultdict[str, set[str]] = defaultdict(set)
+        for blob in blobs:
+            if (key := _marked(blob.key)) is not None:
+                listed[key].add(blob.key.rpartition("/")[2])
+        kinds = {ref: listed[key] for key, ref in self._refs(listed)}
+        found = abreast(self._store, lambda ref: self._of(ref, kinds[ref]), sorted(kinds))
+        return {ref: marks for ref, marks in zip(sorted(kinds), found, strict=True) if marks != Marks()}
+
+    def _of(self, ref: str, kinds: Collection[str]) -> Marks:
+        """Return the marks of one point, of some kinds. The marks of other kinds are not asked for."""
         return Marks(
-            pin=self.pin_of(ref),
-            damage=self.damage_of(ref),
-            suspicion=self.suspicion_of(ref),
-            trust=self.trust_of(ref),
+            pin=self.pin_of(ref) if _PIN in kinds else None,
+            damage=self.damage_of(ref) if _DAMAGED in kinds else None,
+            suspicion=self.suspicion_of(ref) if _SUSPECT in kinds else None,
+            trust=self.trust_of(ref) if _TRUSTED in kinds else None,
         )
 
     def forget(self, ref: str) -> None:
@@ -184,12 +200,12 @@ class PointMarks:
         self._clear(ref, _TRUSTED)
         self._clear(ref, _PIN)
 
-    def _ref(self, key: str) -> str:
-        """Return the ref that listings show for a point, from the key of its manifest."""
-        name = parse_key(key)
-        if is_cut(name.vm_key):
-            return next((found.ref for found in self._manifests.names(name.vm_key) if found.blob == key), name.ref)
-        return name.ref
+    def _refs(self, keys: Iterable[str]) -> Iterator[tuple[str, str]]:
+        """Yield the keys of manifests, and the refs that listings show for these points."""
+        names = list(map(parse_key, keys))
+        cut = {name.vm_key for name in names if is_cut(name.vm_key)}
+        whole = {name.blob: name.ref for name in self._manifests.names_of(cut)} if cut else {}
+        yield from ((name.blob, whole.get(name.blob, name.ref)) for name in names)
 
     def _set(self, ref: str, name: str, mark: Pin | Damage | Suspicion | Trust) -> None:
         self._require(ref)
@@ -240,8 +256,4 @@ def _marked(key: str) -> str | None:
     """Return the key of the manifest that a mark is about; ``None``: the key is not that of a mark."""
     marked, _, name = key.removeprefix(MARKS).rpartition("/")
     point = parse_key(POINTS + marked)
-    return (
-        point.blob
-        if name in (_PIN, _DAMAGED, _SUSPECT, _TRUSTED) and point.vm_key and point.taken_at is not None
-        else None
-    )
+    return point.blob if name in _ALL and point.vm_key and point.taken_at is not None else None

@@ -12,6 +12,7 @@ from vmkeep.repository.points.lookup import find_point, find_ref, keys_of_vm, la
 from vmkeep.repository.points.manifests import KnownPoints, Manifests, ReadPoint, load_ref, point_id
 from vmkeep.repository.points.newest import is_ahead, newest_first, warn_of_the_future
 from vmkeep.repository.points.pointnames import PointName, blob_of_ref, folder_of, is_cut, parse_key, safe_name
+from vmkeep.repository.points.vmfolders import blobs_of_vms
 
 __all__ = [
     "KnownPoints",
@@ -19,6 +20,7 @@ __all__ = [
     "PointName",
     "ReadPoint",
     "blob_of_ref",
+    "blobs_of_vms",
     "find_point",
     "find_ref",
     "folder_of",
