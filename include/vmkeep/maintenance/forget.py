@@ -2,15 +2,18 @@
 
 Pins and uses are respected because of the order of the calls: record, look at pins and uses, decide, delete. In the
 same order two deletions see each other, so no VM loses its last good point to both of them. Decision 0008 gives the
-reasons. The point's note (:mod:`vmkeep.repository.notes.sealednotes`) is deleted before the manifest, so a crash never
-leaves the note of a point that is gone. The note is deleted again after the manifest, because a seal may have put it in
-between.
+reasons.
+
+Several points are deleted at the same time, each in the same order of calls. The point's note
+(:mod:`vmkeep.repository.notes.sealednotes`) is deleted before the manifest, so a crash never leaves the note of a point
+that is gone. The note is deleted again after the manifest, because a seal may have put it in between.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
+from vmkeep.blobs import abreast
 from vmkeep.clock import now
 from vmkeep.errors import LockedError, StaleError, StoreFullError
 from vmkeep.maintenance.facts import point_facts
@@ -53,9 +56,9 @@ def forget(
         kept |= last
         wanted = [ref for ref in wanted if ref not in last]
         if len(_decided(repository, record, wanted)) == len(wanted):
-            gone = [ref for ref in wanted if _delete(repository, ref, kept)]
+            stay = _delete_all(repository, wanted)
             repository.forgettings.end(record)
-            return gone, kept
+            return [ref for ref in wanted if ref not in stay], kept | stay
         repository.forgettings.end(record)  # a point was pinned or used after our record was put: look again
     return [], kept | dict.fromkeys(
         going, "points were pinned or used again and again meanwhile; the next prune decides"
@@ -108,20 +111,25 @@ def _used(repository: Repository, refs: Sequence[str]) -> dict[str, str]:
     return {ref: used_words(found) for ref in refs if (found := uses.get(blob_of_ref(ref)))}
 
 
-def _delete(repository: Repository, ref: str, kept: dict[str, str]) -> bool:
+def _delete_all(repository: Repository, refs: Sequence[str]) -> dict[str, str]:
+    """Delete points, several at a time. Return those that stay, ref → reason."""
+    reasons = abreast(repository.blobs, lambda ref: _delete(repository, ref), refs)
+    return {ref: reason for ref, reason in zip(refs, reasons, strict=True) if reason}
+
+
+def _delete(repository: Repository, ref: str) -> str:
+    """Delete one point, and then what was kept beside it. Return the reason why it stays, or an empty text."""
     if repository.marks.is_pinned(ref, at=now()):  # pinned by a program that does not look at our record
-        kept[ref] = PINNED
-        return False
+        return PINNED
     manifest = blob_of_ref(ref)
     repository.sealed_notes.forget(manifest)
     try:
         repository.blobs.delete(manifest)
     except LockedError as error:
-        kept[ref] = str(error)
-        return False
+        return str(error)
     repository.sealed_notes.forget(manifest)
     repository.marks.forget(ref)
     repository.proofs.forget(ref)
     repository.uses.forget(ref)
     repository.file_lists.forget(ref)
-    return True
+    return ""

@@ -11,14 +11,13 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 
-from vmkeep.errors import BlobNotFoundError, CorruptError, UnsupportedError, UsageError
+from vmkeep.errors import CorruptError, UnsupportedError, UsageError
 from vmkeep.lateclass import dataclass
 from vmkeep.maintenance.donors import Donor, NoDonor, SameDonor, TwinDonor, read_frame
 from vmkeep.maintenance.noting import require_points
 from vmkeep.model.job import Progress
 from vmkeep.model.point import RestorePoint
 from vmkeep.repository import ZERO, BlockWriter, Kind, Location, Repository, find_twin, share_digests
-from vmkeep.repository.folders import POINTS
 from vmkeep.repository.maps import FAN_OUT, PAGE_SIZE, ROOT_SIZE, Shape, entry, parse_root
 from vmkeep.repository.notes import BadFrame, PackDamage, PackState
 
@@ -109,17 +108,13 @@ class _Healing:
     def run(self, on_progress: OnProgress) -> None:
         """Heal every point."""
         self._avoid()
-        blobs = list(self._repository.blobs.list(POINTS))
-        for number, blob in enumerate(blobs):
-            on_progress(Progress(phase="heal points", bytes_done=number, bytes_total=len(blobs)))
-            try:
-                point = self._repository.manifests.load(blob.key)
-            except BlobNotFoundError:
-                continue
-            except CorruptError:
+        names = list(self._repository.manifests.names())
+        for number, read in enumerate(self._repository.manifests.read(names)):
+            on_progress(Progress(phase="heal points", bytes_done=number, bytes_total=len(names)))
+            if read.point is None:
                 self._unclear = True  # we cannot know which packs it needs, and its manifest may come back
-                continue
-            self._heal_point(point)
+            else:
+                self._heal_point(read.point)
 
     def report(self) -> HealReport:
         """Return the outcome."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from datetime import datetime
 
-from vmkeep.blobs import BlobInfo
+from vmkeep.blobs import BlobInfo, abreast
 from vmkeep.maintenance.index_removal import named_packs
 from vmkeep.maintenance.margins import Margins
 from vmkeep.repository import Repository
@@ -34,10 +34,12 @@ def remove_dead_runs(repository: Repository, margins: Margins, *, time: datetime
     }
     for area in areas_in_use(repository.blobs, repository.framer, time) if dead else ():
         dead.pop(area, None)
-    for blobs in dead.values():
+
+    def remove(blobs: list[BlobInfo]) -> None:
         for blob in blobs:
             repository.blobs.delete(blob.key)
-    return len(dead)
+
+    return sum(1 for _ in abreast(repository.blobs, remove, dead.values()))
 
 
 def _is_live(repository: Repository, blob: BlobInfo, time: datetime) -> bool:
@@ -55,9 +57,7 @@ def remove_dead_forgettings(repository: Repository, margins: Margins, *, time: d
     :param time: now, by the store's clock.
     """
     old = [record for record in repository.forgettings.all() if time - record.begun_at >= margins.left_for]
-    for record in old:
-        repository.forgettings.end(record.id)
-    return len(old)
+    return sum(1 for _ in abreast(repository.blobs, repository.forgettings.end, [record.id for record in old]))
 
 
 def forget_sweeps(repository: Repository, margins: Margins, *, time: datetime) -> int:
@@ -77,7 +77,9 @@ def forget_sweeps(repository: Repository, margins: Margins, *, time: datetime) -
     if not old:
         return 0
     keys = tries.begun_keys(repository.blobs)
-    known = [tries.over_at_begin(repository.blobs, repository.framer, key) for key in keys]
+    known = list(
+        abreast(repository.blobs, lambda key: tries.over_at_begin(repository.blobs, repository.framer, key), keys)
+    )
     named = named_packs(repository)  # after the tries: one that has ended has named what it stored
     if named is None:
         return 0
@@ -86,6 +88,5 @@ def forget_sweeps(repository: Repository, margins: Margins, *, time: datetime) -
         for sweep in old
         if all(over is not None and sweep.id in over for over in known) and not sweep.off_limits & named
     ]
-    for sweep in done:
-        repository.sweep_records.forget_sweep(sweep.id)
-    return len(done)
+    forget = repository.sweep_records.forget_sweep
+    return sum(1 for _ in abreast(repository.blobs, forget, [sweep.id for sweep in done]))

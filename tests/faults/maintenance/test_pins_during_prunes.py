@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 
 from tests.faults.maintenance.test_prune_power_cuts import PowerCut, twin_of
 from tests.faults.maintenance.test_starting_one_while_another_runs import Interrupted
+from tests.patience import HANG
 from tests.unit.maintenance.conftest import BLOCK, NOW, AgingStore, Vault, block, small_packs
 from vmkeep.blobs.wrappers.wrapping import WrappingStore
 from vmkeep.errors import ConflictError, NotFoundError
@@ -140,7 +143,21 @@ def test_a_prune_that_lost_its_record_deletes_no_point_that_was_pinned_since(thr
             three.open().forgettings.end(record.id)
         holds.append(pin(three, second))
 
-    three.prune(rule=KEEP_ONE, store=Meanwhile(three.store, first, days_pass))
+    passed = threading.Event()
+
+    class Asleep(Meanwhile):
+        """A store that answers nothing about the second point's pin before the days have passed."""
+
+        def get(self, key):
+            if key == f"marks/{second}/pin":
+                assert passed.wait(HANG)
+            return super().get(key)
+
+    def wake():
+        days_pass()
+        passed.set()
+
+    three.prune(rule=KEEP_ONE, store=Asleep(three.store, first, wake))
 
     assert holds == [True]
     assert_kept(three, second, holds=True)

@@ -12,7 +12,7 @@ class CountedStore(WrappingStore):
 
     def __init__(self, inner):
         super().__init__(inner)
-        self.calls = Counter()
+        self.calls: Counter[str] = Counter()
 
     def _count(self, verb, key):
         self.calls[f"{verb} {key.partition('/')[0]}"] += 1

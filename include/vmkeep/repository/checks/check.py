@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 from vmkeep.blobs import BlobInfo, BlobStore, abreast
 from vmkeep.errors import BlobNotFoundError, CorruptError, PermissionDeniedError, RepositoryError, StoreError
@@ -26,6 +27,8 @@ from vmkeep.repository.frames import Framer, Kind, PackContents, pack_key
 from vmkeep.repository.notes import BadFrame, DamageNotes, PackDamage, PackState, sealednotes
 from vmkeep.repository.points import Manifests
 from vmkeep.repository.unlock import Slots, descriptor
+
+T = TypeVar("T")
 
 _NOTES = (MARKS, SEALED, PLANS, SWEEPS, DAMAGE)
 """Folders of notes that outlive a run."""
@@ -239,18 +242,21 @@ class Check:
     def _note_segments(self, damaged: dict[str, str]) -> None:
         known = self._known_segments
         with self._writing():
-            for key in damaged.keys() - known.keys():
-                self._notes.remember_segment(key, damaged[key])
-            for key in known.keys() - damaged.keys():
-                self._notes.forget_segment(key)
+            new = damaged.keys() - known.keys()
+            self._for_each(lambda key: self._notes.remember_segment(key, damaged[key]), new)
+            self._for_each(self._notes.forget_segment, known.keys() - damaged.keys())
 
     def _remember(self) -> None:
         """Write down the damage that was found, and remove the notes about what is good again."""
         with self._writing():
-            for pack, damage in self._damage.items():
-                self._notes.remember(damage, before=self._known.get(pack))
-            for pack in self._known.keys() - self._damage.keys():
-                self._notes.forget(pack)
+            known, found = self._known, self._damage
+            self._for_each(lambda pack: self._notes.remember(found[pack], before=known.get(pack)), found)
+            self._for_each(self._notes.forget, known.keys() - found.keys())
+
+    def _for_each(self, write: Callable[[T], object], items: Iterable[T]) -> None:
+        """Write several notes at a time."""
+        for _ in abreast(self._store, write, items):
+            pass
 
     @contextmanager
     def _writing(self) -> Iterator[None]:

@@ -27,7 +27,7 @@ _PIN = "pin"
 _DAMAGED = "damaged"
 _SUSPECT = "suspect"
 _TRUSTED = "trusted"
-_ALL = (_PIN, _DAMAGED, _SUSPECT, _TRUSTED)
+_ALL = (_DAMAGED, _SUSPECT, _TRUSTED, _PIN)
 
 M = TypeVar("M")
 
@@ -195,10 +195,10 @@ class PointMarks:
 
     def forget(self, ref: str) -> None:
         """Remove all marks of a point that is gone."""
-        self._clear(ref, _DAMAGED)
-        self._clear(ref, _SUSPECT)
-        self._clear(ref, _TRUSTED)
-        self._clear(ref, _PIN)
+        there = {blob.key for blob in self._store.list(_folder(ref))}
+        for key in (_key(ref, name) for name in _ALL):
+            if key in there:
+                self._store.delete(key)
 
     def _refs(self, keys: Iterable[str]) -> Iterator[tuple[str, str]]:
         """Yield the keys of manifests, and the refs that listings show for these points."""
@@ -249,7 +249,11 @@ class PointMarks:
 
 
 def _key(ref: str, name: str) -> str:
-    return f"{MARKS}{blob_of_ref(ref).removeprefix(POINTS)}/{name}"
+    return f"{_folder(ref)}{name}"
+
+
+def _folder(ref: str) -> str:
+    return f"{MARKS}{blob_of_ref(ref).removeprefix(POINTS)}/"
 
 
 def _marked(key: str) -> str | None:
