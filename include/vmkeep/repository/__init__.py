@@ -17,9 +17,10 @@ The rooms from the ground up; each imports only rooms below it:
 ``sealing``   the commit of a restore point while maintenance may be deleting
 ``checks``    the search for damaged and missing data
 
-:class:`Repository` is the front of these rooms; ``opening`` makes and opens one. ``folders`` names the folders,
-``lockedkeys`` says which blobs are locked, and ``twins`` recognises a point that was copied from another repository.
-Import a name from a room's door, its ``__init__``. The modules behind the door are private to the room.
+:class:`Repository` is the front of these rooms; ``opening`` makes and opens one, and ``loading`` loads its index.
+``folders`` names the folders, ``lockedkeys`` says which blobs are locked, and ``twins`` recognises a point that was
+copied from another repository. Import a name from a room's door, its ``__init__``. The modules behind the door are
+private to the room.
 """
 
 from vmkeep.repository.blocks import Batch, BlockReader, BlockWriter, ReadBuffers, Wanted

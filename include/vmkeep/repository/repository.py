@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
@@ -31,12 +30,12 @@ from vmkeep.repository.checks import Finding, Places, PointCheck, Slice
 from vmkeep.repository.folders import INDEX, PACKS, RUNS
 from vmkeep.repository.frames import Framer, Keys
 from vmkeep.repository.index import Index
+from vmkeep.repository.loading import LoadedIndex
 from vmkeep.repository.maps import ROOT_SIZE, DiskMap, MapBuilder, Shape, parse_root, read_content, write_content
 from vmkeep.repository.notes import (
     DamageNotes,
     FileLists,
     Forgettings,
-    KnownDamage,
     Permits,
     PointMarks,
     PointProofs,
@@ -115,11 +114,10 @@ class Repository:
         self.sweep_records = SweepRecords(store, self.framer)
         self.damage = DamageNotes(store, self.framer)
         self.cache = None if cache is None else cache / "vmkeep" / descriptor.id / "index"
-        self._index = Index(store, self.framer, cache=self.cache)
-        self._blocks = BlockReader(store, self.framer, self._index)
-        self._lock = threading.Lock()
-        self._refreshing = threading.Lock()
-        self._loaded = False
+        self._index = LoadedIndex(
+            store, self.framer, cache=self.cache, damage=self.damage, sweep_records=self.sweep_records
+        )
+        self._blocks = BlockReader(store, self.framer, self._index.held)
         self._own_tries: dict[str, list[str]] = defaultdict(list)
         """By run, the tries that writers of this object began. They end when the run seals its point here."""
         self._ended_tries: set[str] = set()
@@ -153,22 +151,11 @@ class Repository:
     @property
     def index(self) -> Index:
         """The index. It is loaded at the first use."""
-        with self._lock:
-            if not self._loaded:
-                self._refresh()
-                self._loaded = True
-        return self._index
-
-    def _refresh(self) -> None:
-        """Refresh the index, after loading the packs and frames that it must avoid."""
-        with self._refreshing:
-            _load(self._index, *together(self.blobs, self.damage.load_new, self.sweep_records.avoided))
+        return self._index.get()
 
     def fresh_index(self) -> Index:
         """Load the index anew and return it, for callers that need its state as of now."""
-        index = Index(self.blobs, self.framer, cache=self.cache)
-        _load(index, *together(self.blobs, self.damage.load, self.sweep_records.avoided))
-        return index
+        return self._index.fresh()
 
     def begin_run(self, run: str) -> str:
         """Record that a try of a run begins; return its id, for :meth:`open_writer` and :meth:`seal`.
@@ -195,7 +182,7 @@ class Repository:
             raise
         except StoreError as error:
             raise RepositoryError(f"{self.location}: cannot be written to for run {run}: {error}") from error
-        return self._open_writer(run, begun, None if alone else self._refresh)
+        return self._open_writer(run, begun, None if alone else self._index.refresh)
 
     def open_mover(self, *, run: str, begun: str | None = None) -> BlockWriter:
         """Return a writer for maintenance, which moves stored content.
@@ -208,13 +195,12 @@ class Repository:
         begun_try = tries.BegunTry(self.blobs, self.framer, run, begun)  # begin it before the index is loaded
         if begun_try.id != begun:
             self._own_tries[run].append(begun_try.id)
-        self._refresh()
-        self._loaded = True
-        return BlockWriter(self.blobs, self.framer, self._index, begun_try, refresh=refresh)
+        self._index.refresh()
+        return BlockWriter(self.blobs, self.framer, self._index.held, begun_try, refresh=refresh)
 
     def open_blocks(self) -> BlockReader:
         """Return the reader of blocks."""
-        self.index  # noqa: B018 - loads it
+        self._index.get()
         return self._blocks
 
     def open_map(self, root: str, *, what: str | None = None) -> DiskMap:
@@ -405,10 +391,8 @@ class Repository:
 
     def point_check(self) -> PointCheck:
         """Return a checker of points, which uses the index and the known damage as of now."""
-        with self._lock:
-            self._refresh()
-            self._loaded = True
-        return PointCheck(self._blocks, Places(self.blobs, self._index, self._blocks, self.damage.load().packs))
+        self._index.refresh()
+        return PointCheck(self._blocks, Places(self.blobs, self._index.held, self._blocks, self.damage.load().packs))
 
     def stats(self) -> RepositoryStats:
         """Count the contents of the repository, and sum up their sizes."""
@@ -425,17 +409,3 @@ class Repository:
             blocks=self.index.entries,
             run_blobs=sum(1 for _ in self.blobs.list(RUNS)),
         )
-
-
-def _load(index: Index, damage: KnownDamage, condemned: frozenset[bytes]) -> None:
-    """Refresh an index. Writers may look in it meanwhile.
-
-    Until the segments are fresh, the packs of before are avoided, too. A pack that maintenance has deleted may be named
-    by an old segment here, and by no record any more.
-    """
-    packs, frames = damage.whole_packs | condemned, damage.bad_frames
-    old_packs, old_frames = index.avoided
-    index.avoid(packs | old_packs, frames | old_frames)
-    index.distrust(damage.segments)
-    index.refresh()
-    index.avoid(packs, frames)

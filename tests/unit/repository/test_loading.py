@@ -1,0 +1,74 @@
+"""The index of an open repository is loaded once, and whoever looks in it waits for no refresh."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from tests.patience import HANG
+from vmkeep.repository import Repository
+from vmkeep.repository.folders import INDEX
+from vmkeep.repository.unlock import descriptor
+from vmkeep.testing import MemoryStore
+
+
+class Slow(MemoryStore):
+    """Memory that lists the index only when it may, and counts how often it did."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked, self.may, self.listed = threading.Event(), threading.Event(), 0
+        self.may.set()
+
+    def list(self, prefix):
+        if prefix == INDEX:
+            self.listed += 1
+            self.asked.set()
+            assert self.may.wait(HANG)
+        return super().list(prefix)
+
+
+@pytest.fixture
+def repository():
+    store = Slow()
+    made = descriptor.new_descriptor(block_size=65536, compression="zstd")
+    descriptor.create(store, made)
+    return Repository(store, made)
+
+
+def test_who_looks_in_a_loaded_index_waits_for_no_refresh(repository):
+    loaded, store = repository.index, repository.blobs
+    store.asked.clear()
+    store.may.clear()
+    refreshing = threading.Thread(target=repository.point_check)
+    refreshing.start()
+    try:
+        assert store.asked.wait(HANG)
+        looking = threading.Thread(target=lambda: repository.index)
+        looking.start()
+        looking.join(HANG)
+        assert not looking.is_alive()
+        assert repository.open_blocks() is not None
+    finally:
+        store.may.set()
+        refreshing.join(HANG)
+    assert repository.index is loaded
+
+
+def test_threads_that_look_first_at_once_load_the_index_once(repository):
+    store, together = repository.blobs, threading.Barrier(4)
+    store.may.clear()
+
+    def look():
+        together.wait(HANG)
+        assert repository.index.entries == 0
+
+    looking = [threading.Thread(target=look) for _ in range(4)]
+    for each in looking:
+        each.start()
+    assert store.asked.wait(HANG)
+    store.may.set()
+    for each in looking:
+        each.join(HANG)
+    assert store.listed == 1
