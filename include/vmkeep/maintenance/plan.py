@@ -16,7 +16,7 @@ from vmkeep.maintenance.facts import point_facts
 from vmkeep.maintenance.margins import Margins
 from vmkeep.maintenance.reachability import Rank, ReachedFrames
 from vmkeep.maintenance.roots import Roots
-from vmkeep.maintenance.storetime import time_for_plans
+from vmkeep.maintenance.storetime import age, time_for_plans
 from vmkeep.repository import Repository
 from vmkeep.repository.frames import pack_key
 from vmkeep.retention import NO_POLICIES, PolicyRules, RetentionDecision, RetentionRule, decide_by_policy
@@ -97,10 +97,12 @@ def plan_prune(
     forget = frozenset(verdict.point.ref for verdict in verdicts if not verdict.keep)
     plans = repository.sweep_records.plans()
     condemned = frozenset[bytes]().union(*(plan.packs for plan in plans))
-    ripe = frozenset[bytes]().union(*(plan.packs for plan in plans if time - plan.written_at >= margins.condemned_for))
+    ripe = frozenset[bytes]().union(
+        *(plan.packs for plan in plans if age(plan.written_at, time=time) >= margins.condemned_for)
+    )
     reached = marked(repository, condemned, without=forget)
     live, framed, moved = reached.live(), reached.framed(), reached.moved()
-    old = {pack: blob for pack, blob in reached.blobs.items() if time - blob.modified >= margins.young_for}
+    old = {pack: blob for pack, blob in reached.blobs.items() if age(blob.modified, time=time) >= margins.young_for}
     unreached = {pack for pack in old if pack not in live and (pack in framed or reached.complete)}
     missing = _missing(repository, reached) if reached.complete else set[bytes]()
     rewritten = {pack for pack in old if 0 < live.get(pack, 0) < (1 - margins.waste) * framed.get(pack, 0)}

@@ -18,7 +18,7 @@ from vmkeep.maintenance.packsweep import Swept, settle, sweep
 from vmkeep.maintenance.plan import PrunePlan, marked
 from vmkeep.maintenance.reserve import released_reserve, spending_reserve
 from vmkeep.maintenance.rewrite import Rewritten, rewrite
-from vmkeep.maintenance.storetime import store_time
+from vmkeep.maintenance.storetime import age, store_time
 from vmkeep.maintenance.tidy import forget_sweeps, remove_dead_forgettings, remove_dead_runs
 from vmkeep.model.job import Progress
 from vmkeep.repository import Repository
@@ -235,5 +235,5 @@ def _sweep(repository: Repository, plan: PrunePlan, on_progress: Callable[[Progr
     if not (plans := repository.sweep_records.plans()):
         return Swept()
     time = store_time(repository.blobs)
-    ripe = [old for old in plans if time - old.written_at >= plan.margins.condemned_for]
+    ripe = [old for old in plans if age(old.written_at, time=time) >= plan.margins.condemned_for]
     return sweep(repository, ripe, on_progress=on_progress) if ripe else Swept()

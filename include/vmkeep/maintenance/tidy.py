@@ -8,6 +8,7 @@ from datetime import datetime
 from vmkeep.blobs import BlobInfo, abreast
 from vmkeep.maintenance.index_removal import named_packs
 from vmkeep.maintenance.margins import Margins
+from vmkeep.maintenance.storetime import age
 from vmkeep.repository import Repository
 from vmkeep.repository.folders import RUNS
 from vmkeep.repository.notes import DUTIES, EXPIRES_AFTER, LEASES, areas_in_use, is_held, tries
@@ -29,7 +30,7 @@ def remove_dead_runs(repository: Repository, margins: Margins, *, time: datetime
         area: blobs
         for area, blobs in areas.items()
         if area not in DUTIES
-        and time - max(blob.modified for blob in blobs) >= margins.left_for
+        and min(age(blob.modified, time=time) for blob in blobs) >= margins.left_for
         and not any(_is_live(repository, blob, time) for blob in blobs)
     }
     for area in areas_in_use(repository.blobs, repository.framer, time) if dead else ():
@@ -46,7 +47,7 @@ def _is_live(repository: Repository, blob: BlobInfo, time: datetime) -> bool:
     """Return whether a blob is a lease that is held and was renewed recently."""
     return (
         f"/{LEASES}" in blob.key
-        and (time - blob.modified).total_seconds() < EXPIRES_AFTER
+        and age(blob.modified, time=time).total_seconds() < EXPIRES_AFTER
         and is_held(repository.blobs, repository.framer, blob.key)
     )
 
@@ -56,7 +57,7 @@ def remove_dead_forgettings(repository: Repository, margins: Margins, *, time: d
 
     :param time: now, by the store's clock.
     """
-    old = [record for record in repository.forgettings.all() if time - record.begun_at >= margins.left_for]
+    old = [record for record in repository.forgettings.all() if age(record.begun_at, time=time) >= margins.left_for]
     return sum(1 for _ in abreast(repository.blobs, repository.forgettings.end, [record.id for record in old]))
 
 
@@ -72,7 +73,7 @@ def forget_sweeps(repository: Repository, margins: Margins, *, time: datetime) -
     old = [
         sweep
         for sweep in repository.sweep_records.sweeps()
-        if sweep.over and sweep.over_at is not None and time - sweep.over_at >= margins.left_for
+        if sweep.over and sweep.over_at is not None and age(sweep.over_at, time=time) >= margins.left_for
     ]
     if not old:
         return 0

@@ -51,6 +51,25 @@ def test_a_store_that_does_not_list_what_was_written_is_not_believed(vault, monk
         store_time(vault.store)
 
 
+def test_what_bears_a_time_of_the_future_because_a_clock_was_wrong_counts_as_old(vault):
+    """Otherwise it would stay, and keep its space, until that time comes."""
+    vault.store.pass_time(365 * 24)
+    vault.forget(vault.back_up([block(1)]))
+    vault.open().run("dead").store("note", b"x")
+    vault.store.put("probes/left", b"x")
+    vault.store.put("storing/dead/1", b"x")
+    vault.store.put("uses/a/b/c", b"x")
+    vault.store.pass_time(-365 * 24)
+
+    vault.prune(margins=Margins())
+    vault.store.pass_time(49)
+    report = vault.prune(margins=Margins())
+
+    assert report.packs_deleted
+    assert [blob.key for folder in ("storing/", "uses/", "probes/") for blob in vault.store.list(folder)] == []
+    assert not [blob.key for blob in vault.store.list("runs/") if "/dead/" in blob.key]
+
+
 def test_an_area_without_a_young_blob_goes_as_a_whole(vault):
     dead, alive = vault.open().run("dead"), vault.open().run("alive")
     dead.store("note", b"x")

@@ -246,6 +246,22 @@ def test_of_many_announcements_a_writer_reads_the_newest_abreast_and_each_of_the
     assert sorted(gets) == newest
 
 
+def test_an_announcement_of_the_future_hides_no_other_from_a_writer_that_has_its_own(make):
+    """It was left by a writer that died while the store's clock was wrong."""
+    store = AgingStore()
+    repository = make(store, compression="none")
+    dead, other, own = (announcements.Announcements(repository.blobs, repository.framer) for _ in range(3))
+    store.pass_time(365 * 24)
+    dead.announce(bytes(16), frozenset({bytes(8)}))
+    store.pass_time(-365 * 24)
+    announced = other.announce(bytes(16), frozenset({bytes(8)}))
+    own.announce(bytes(16), frozenset({bytes(8)}))
+
+    (found,) = own.others(own.listed())
+
+    assert found.key == announced
+
+
 def test_a_copy_that_is_aborted_waits_for_nobody(make):
     repository = make(MemoryStore(), compression="none")
     disk = clones(1, own=0)[0]

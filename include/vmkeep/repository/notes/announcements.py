@@ -83,11 +83,14 @@ class Announcements:
     def others(self, listed: Iterable[BlobInfo]) -> list[Announcement]:
         """Return the newest announcements of other writers that count, out of a listing. Each is read once.
 
-        Ages are differences to the youngest one that is listed.
+        Ages are differences to this writer's youngest one, or else to the youngest one that is listed. So one that
+        bears a time of the future, because the store's clock was wrong, hides no other from a writer that has its own.
         """
         blobs = sorted(listed, key=lambda blob: (blob.modified, blob.key), reverse=True)
         theirs = [blob for blob in blobs if not blob.key.startswith(self._own)]
-        counting = [blob.key for blob in theirs if blobs[0].modified - blob.modified < COUNTS_FOR][:NEWEST]
+        youngest = next((blob for blob in blobs if blob.key.startswith(self._own)), blobs[0] if blobs else None)
+        counting = [blob.key for blob in theirs if youngest and abs(youngest.modified - blob.modified) < COUNTS_FOR]
+        counting = counting[:NEWEST]
         before = self._read
         new = [key for key in counting if key not in before]
         loaded = dict(zip(new, abreast(self._store, self._load, new), strict=True))
@@ -109,5 +112,5 @@ def remove_dead_announcements(store: BlobStore, *, time: datetime) -> None:
     :param time: now, by the store's clock.
     """
     for blob in list(store.list(STORING)):
-        if time - blob.modified >= 2 * COUNTS_FOR:
+        if abs(time - blob.modified) >= 2 * COUNTS_FOR:  # also of the future, which comes from a wrong clock
             store.delete(blob.key)

@@ -98,11 +98,12 @@ class PointUses:
         :param time: now, by the store's clock.
         """
         for blob in list(self._store.list(USES)):
-            if time - blob.modified >= 2 * COUNTS_FOR:
+            if abs(time - blob.modified) >= 2 * COUNTS_FOR:
                 self._store.delete(blob.key)
 
     def _load_all(self, prefix: str, time: datetime) -> dict[str, tuple[Use, ...]]:
-        blobs = [blob for blob in self._store.list(prefix) if time - blob.modified < COUNTS_FOR]
+        # A note of the future, which comes from a wrong clock, counts no more: a living process writes it anew.
+        blobs = [blob for blob in self._store.list(prefix) if abs(time - blob.modified) < COUNTS_FOR]
         uses: defaultdict[str, tuple[Use, ...]] = defaultdict(tuple)
         for blob, use in zip(blobs, abreast(self._store, self._load, blobs), strict=True):
             if use is not None:
