@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.command_line import run_here
+from tests.patience import eventually
 from vmkeep.errors import ConflictError, NotFoundError, UnsupportedError, UsageError, VerificationError
 from vmkeep.images import LocalPlace, apply_point, export_point, import_images
 from vmkeep.model.exports import ImageFormat, parse_manifest
@@ -263,6 +264,10 @@ def test_a_map_that_is_gone_is_no_reason_to_overwrite_what_somebody_wrote(three,
     plain = json.loads(manifest.read_bytes())
     plain["disks"][0]["root"] = "0" * 64
     manifest.write_text(json.dumps(plain))
+    probe = image.with_name("probe")
+    probe.touch()  # the clock of files ticks every few milliseconds, and nobody boots a disk within one of them
+    eventually(lambda: os.utime(probe) or probe.stat().st_ctime_ns > manifest.stat().st_ctime_ns)
+    probe.unlink()
     change(image, form)
     before = image.read_bytes()
     with pytest.raises(ConflictError, match="nobody can tell"):
