@@ -43,6 +43,7 @@ __all__ = [
     "claims",
     "configspec",
     "create",
+    "describe",
     "directories",
     "disturbances",
     "drills",
