@@ -20,7 +20,7 @@ from vmkeep.cli.options import (
     vcenter_from,
     vsphere_options,
 )
-from vmkeep.cli.output import one_line, print_json, print_table, warn
+from vmkeep.cli.output import one_line, print_json, print_line, print_table, warn
 from vmkeep.cli.pages import Section, Verbs, option
 from vmkeep.cli.times import shown_second, shown_time, shown_zone
 from vmkeep.errors import AuthenticationError, CertificateError, CorruptError, UnreachableError
@@ -193,4 +193,4 @@ def export(which: str, out: Path, force: bool, repository: str | None, as_json: 
                     "host": point.vm.name, **to_plain(point.host)})  # fmt: skip
         return
     product = point.host.product if point.host is not None else "an unknown release"
-    click.echo(f"{out}: {size(exported.bytes_written)}, the configuration of {point.vm.name} under {product}")
+    print_line(f"{out}: {size(exported.bytes_written)}, the configuration of {point.vm.name} under {product}")

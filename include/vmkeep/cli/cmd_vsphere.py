@@ -11,6 +11,7 @@ from vmkeep.cli.options import json_option, vcenter_from, vddk_option, vsphere_o
 from vmkeep.cli.output import print_json, print_table
 from vmkeep.cli.pages import Section, Verbs, option
 from vmkeep.flows.rights import PURPOSES, needed_rights
+from vmkeep.model.selector import shown_name
 from vmkeep.model.site import Site, parse_drivers
 
 
@@ -88,7 +89,7 @@ def check(selector: str, vddk: str | None, as_json: bool, **options: str | None)
         ]
         print_json({"vm": found.vm.moref, "driver": found.driver, "proxy": found.proxy, "transports": disks})
         return
-    click.echo(f"{found.vm.name} ({found.vm.moref})\n  driver  {found.driver}\n  proxy   {found.proxy}")
+    click.echo(f"{shown_name(found.vm.name)} ({found.vm.moref})\n  driver  {found.driver}\n  proxy   {found.proxy}")
     print_table(
         ("disk", "label", "transport", "possible", "because"),
         [(disk.address, disk.label, mode, "no" if why else "yes", why) for disk, mode, why in rows],

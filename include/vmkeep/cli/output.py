@@ -52,6 +52,11 @@ def one_line(text: str) -> str:
     return "".join(each if each.isprintable() else " " if each in "\r\n\t" else escape(each) for each in text)
 
 
+def print_line(text: str) -> None:
+    """Print one line, in which a name that somebody has given cannot forge another one."""
+    click.echo(one_line(text))
+
+
 def sentence(text: str) -> str:
     """Return a message of the engine as one line that names fields by options of the command line."""
     return one_line(in_options(text))

@@ -11,7 +11,7 @@ from vmkeep.cli.completions import complete_points, complete_selectors
 from vmkeep.cli.filewords import as_document, shown_path
 from vmkeep.cli.guest_options import given_logins, guest_login_options
 from vmkeep.cli.options import json_option, repository_option, site_from, vcenter_from, vsphere_options
-from vmkeep.cli.output import print_json, warn
+from vmkeep.cli.output import print_json, print_line, warn
 from vmkeep.cli.pages import Section, command, option
 from vmkeep.model.wording import size
 
@@ -60,4 +60,4 @@ def give(
     if as_json:
         print_json(as_document(given))
         return
-    click.echo(f"{given.vm}: {shown_path(given.guest_path)}, {size(given.size)}, SHA-256 {given.sha256}, read back")
+    print_line(f"{given.vm}: {shown_path(given.guest_path)}, {size(given.size)}, SHA-256 {given.sha256}, read back")

@@ -9,7 +9,7 @@ import click
 
 from vmkeep.cli.completions import complete_points
 from vmkeep.cli.options import json_option, open_given, repository_option
-from vmkeep.cli.output import print_json, print_table
+from vmkeep.cli.output import print_json, print_line, print_table
 from vmkeep.cli.pages import Section, command, option
 from vmkeep.cli.point_marks import short_marks
 from vmkeep.cli.point_proofs import show_proofs, show_scan, write_picture
@@ -19,6 +19,7 @@ from vmkeep.flows import points
 from vmkeep.flows.points import Marks
 from vmkeep.model.job import to_plain
 from vmkeep.model.quiescing import QuiesceRequest
+from vmkeep.model.selector import shown_name
 from vmkeep.model.wording import size
 
 if TYPE_CHECKING:
@@ -75,51 +76,51 @@ def show(repository: str | None, ref: str, mapping: bool, screenshot: Path | Non
         print_json({"ref": found.ref, **to_plain(found), **to_plain(marks), **also})
         return
     zone = shown_zone()
-    click.echo(found.ref)
+    print_line(found.ref)
     if found.host is not None:
         _show_host(found, found.host)
     else:
         _show_vm(found)
-    click.echo(f"  taken at      {shown_second(found.taken_at, zone)} {zone}, run {found.run}")
+    print_line(f"  taken at      {shown_second(found.taken_at, zone)} {zone}, run {found.run}")
     if found.policy is not None:
-        click.echo(f"  policy        {found.policy}, whose retention counts")
+        print_line(f"  policy        {found.policy}, whose retention counts")
     if found.host is None:
         _show_content(found)
     for name in sorted(found.attachments):
-        click.echo(f"  attached      {name}, {size(found.attachment_sizes[name])}")
+        print_line(f"  attached      {name}, {size(found.attachment_sizes[name])}")
     for warning in found.warnings:
-        click.echo(f"  warning       {warning}")
+        print_line(f"  warning       {warning}")
     _show_marks(marks)
     show_scan(shown.scan)
     show_proofs(shown.proofs)
     for use in shown.uses:
         since = f" since {shown_second(use.since, zone)} {zone}" if use.since else ""
-        click.echo(f"  in use        {use}{since}; it is not deleted meanwhile, nor 10 minutes after a kill")
+        print_line(f"  in use        {use}{since}; it is not deleted meanwhile, nor 10 minutes after a kill")
 
 
 def _show_vm(found: RestorePoint) -> None:
-    click.echo(f"  VM            {found.vm.name} ({found.vm.inventory_path or found.vm.key})")
+    print_line(f"  VM            {shown_name(found.vm.name)} ({found.vm.inventory_path or found.vm.key})")
     if found.vm.moref is not None:
-        click.echo(f"  taken of      {found.vm.in_full}")
+        print_line(f"  taken of      {found.vm.in_full}")
 
 
 def _show_host(found: RestorePoint, host: HostRelease) -> None:
     """Show the host whose configuration a point holds, and the release that restores it."""
     at = f"{found.vm.moref} at {found.vm.server or found.vm.vcenter}"
-    click.echo(f"  host          {found.vm.name} ({at}), hardware UUID {host.uuid or 'unknown'}")
-    click.echo(f"  kind          host configuration, of {host.product or 'an unknown release'}")
+    print_line(f"  host          {shown_name(found.vm.name)} ({at}), hardware UUID {host.uuid or 'unknown'}")
+    print_line(f"  kind          host configuration, of {host.product or 'an unknown release'}")
 
 
 def _show_content(found: RestorePoint) -> None:
-    click.echo(f"  kind          {found.kind}; mode {found.mode_used}, asked {found.mode_asked}")
+    print_line(f"  kind          {found.kind}; mode {found.mode_used}, asked {found.mode_asked}")
     asked = QuiesceRequest(level=found.quiesce_asked, required=found.quiesce_required)
-    click.echo(
+    print_line(
         f"  consistency   {found.consistency}; quiesce asked {asked}, used {found.quiesce_used or 'not recorded'}"
     )
     for change in found.changes:
-        click.echo(f"  changed       {change}")
+        print_line(f"  changed       {change}")
     if found.guest_commands is not None:
-        click.echo(f"  in the guest  {found.guest_commands}")
+        print_line(f"  in the guest  {found.guest_commands}")
     rows = []
     images = {image.disk.key: image for image in found.images}
     numbers = {image.disk.key: number for number, image in found.numbered.items()}
@@ -139,12 +140,12 @@ def _show_content(found: RestorePoint) -> None:
     )
     for disk in found.disks:
         if disk.encryption:
-            click.echo(f"  encrypted     {disk.address} by vSphere, with {disk.encryption}; the point holds it without")
+            print_line(f"  encrypted     {disk.address} by vSphere, with {disk.encryption}; the point holds it without")
     for image in found.images:
         if image.access is not None:
-            click.echo(f"  read          {image.disk.address} by {_way(image.access)}")
+            print_line(f"  read          {image.disk.address} by {_way(image.access)}")
         if image.lun is not None:
-            click.echo(
+            print_line(
                 f"  LUN           {image.disk.address} from {image.lun.name}, consistency {image.lun.consistency}"
             )
 
@@ -152,24 +153,24 @@ def _show_content(found: RestorePoint) -> None:
 def _show_marks(marks: Marks) -> None:
     if marks.pin is not None:
         since = f" on {marks.pin.since:%Y-%m-%d}" if marks.pin.since else ""
-        click.echo(
+        print_line(
             f"  {short_marks(Marks(pin=marks.pin))}, by {marks.pin.by}{since}: {marks.pin.reason or 'no reason given'}"
         )
     if marks.damage is not None:
-        click.echo(f"  DAMAGED       {marks.damage.reason}")
+        print_line(f"  DAMAGED       {marks.damage.reason}")
         for lost in marks.damage.lost:
             places = ", ".join(f"bytes {extent.start}–{extent.stop - 1}" for extent in lost.extents) or "all of it"
-            click.echo(f"  lost          {lost.name}: {places}")
+            print_line(f"  lost          {lost.name}: {places}")
         if not marks.damage.lost:
-            click.echo("  lost          not known; restore it elsewhere to see what is left")
+            print_line("  lost          not known; restore it elsewhere to see what is left")
     if marks.suspicion is not None:
         since = f" since {marks.suspicion.since:%Y-%m-%d}" if marks.suspicion.since else ""
-        click.echo(
+        print_line(
             f"  SUSPECT       {', '.join(marks.suspicion.disks) or 'all disks'}{since}: {marks.suspicion.reason}"
         )
     if marks.trust is not None:
         since = f" on {marks.trust.since:%Y-%m-%d}" if marks.trust.since else ""
-        click.echo(f"  trusted       by {marks.trust.by}{since}, after it was suspect: {marks.trust.reason}")
+        print_line(f"  trusted       by {marks.trust.by}{since}, after it was suspect: {marks.trust.reason}")
 
 
 def _way(access: AccessUsed) -> str:

@@ -305,3 +305,15 @@ def test_two_vms_in_one_history_are_told_apart_in_lists_and_pages(tmp_path):
     }  # fmt: skip
     assert "vCenter vc2.example (vc2)" in run("point", "show", made[1])
     assert " at " not in run("point", "list", "--vm", "key-web").replace("taken at (UTC)", "")
+
+
+def test_no_name_forges_a_line_of_a_points_page_or_turns_its_letters_round(tmp_path):
+    evil = "x\n  marks         none\r\x1b[31m\u202e\x85"
+    with open_repository(str(tmp_path / "repo")) as repository:
+        vm = VmIdentity(name=evil, key="key-evil", inventory_path=f"/DC/vm/{evil}")
+        ref = repository.seal(replace(DAILY, id="evil", run=evil, vm=vm, warnings=(f"{evil} is odd",)))
+
+    shown = run("point", "show", ref)
+
+    assert not [line for line in shown.split("\n") if line.startswith("  marks")]
+    assert all(each.isprintable() for each in shown.replace("\n", ""))
