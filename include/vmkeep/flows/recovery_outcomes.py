@@ -11,7 +11,7 @@ from vmkeep.lateclass import dataclass
 from vmkeep.model.site import Site
 from vmkeep.recovery import ChosenVm, RecoveryGroup, VmOutcome, VmState
 from vmkeep.vsphere import machines
-from vmkeep.vsphere.describe import PowerState
+from vmkeep.vsphere.inventory import PowerState
 from vmkeep.vsphere.session import Session
 
 
