@@ -35,7 +35,8 @@ def _open_plan(site: Site, run: str) -> RestorePlan:
         plan = ledger.plan()
         if plan is None:
             raise NotFoundError(
-                f"no restore of run {run} is known in this repository: a restore can be gone on with for a week, by "
+                f"no restore of run {run} is known in this repository: one that was killed before its first change has "
+                "touched nothing, so restore again; any other can be gone on with for a week, by "
                 "the run that it names before its first write, and that its VM has in its advanced settings "
                 "(vmkeep.run; of a VM that existed before, vmkeep.restoring)"
             )

@@ -569,7 +569,9 @@ def test_a_process_whose_restore_another_one_has_taken_over_takes_nothing_back(l
 def test_only_a_restore_that_is_known_open_and_dead_can_be_gone_on_with(kept, ready):
     site, run = ready.site, ready.request.run
 
-    with pytest.raises(NotFoundError, match="no restore of run other"):
+    with pytest.raises(
+        NotFoundError, match=r"no restore of run other.*before its first change has touched nothing, so restore again"
+    ):
         resume_restore(site, "other", bars=silent, announce=lambda _line: None)
     with (
         open_repository(site.repository) as repository,
