@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 
-from vmkeep.blobs import abreast
+from vmkeep.blobs import BlobInfo, abreast
 from vmkeep.errors import BlobNotFoundError, CorruptError
 from vmkeep.maintenance.reachability import ReachedFrames
 from vmkeep.repository import Repository, require_visible
@@ -16,6 +16,8 @@ from vmkeep.repository.sealing import handshake
 
 class Roots:
     """The roots as they are now.
+
+    Which manifests there are is listed anew each time. One that this process has read is not read again.
 
     Intents are read before manifests. An intent that is gone by then has become a manifest, or was given up.
     """
@@ -33,12 +35,15 @@ class Roots:
             root for intent in handshake.intents(repository.blobs, repository.framer) for root in intent.roots
         ]
         noted = repository.sealed_notes.noted()
-        there = list(repository.manifests.names())
+        listed = {blob.key: blob for blob in repository.blobs.list(POINTS)}
+        there = list(repository.manifests.named(listed.values()))
         require_visible(repository.blobs, repository.descriptor.lock, POINTS)  # first: it names a better way back
         repository.sealed_notes.require(noted, {name.blob for name in there})
         names = [name for name in there if name.ref not in without]
         self._names = {name.ref for name in names}
-        self.sealed = [root for roots in abreast(repository.blobs, self._of, names) for root in roots]
+        repository.manifests.roots.listed(listed.values())
+        found = abreast(repository.blobs, lambda name: self._of(name, listed[name.blob]), names)
+        self.sealed = [root for roots in found for root in roots]
 
     def stand(self) -> bool:
         """Return whether no point was forgotten since then. The blocks of such a point may be gone by now."""
@@ -49,11 +54,16 @@ class Roots:
         reached.reach(self.sealed)
         reached.reach(self.intended, strict=False)
 
-    def _of(self, name: PointName) -> Iterator[str]:
+    def _of(self, name: PointName, blob: BlobInfo) -> Sequence[str]:
+        """Return the roots of a point, from memory if this process has read its manifest before."""
+        try:
+            return self._repository.manifests.roots.of(blob, lambda: self._load(name))
+        except BlobNotFoundError:
+            return ()  # forgotten since it was listed
+
+    def _load(self, name: PointName) -> Sequence[str]:
         try:
             point = self._repository.manifests.load(name.blob)
-        except BlobNotFoundError:
-            return iter(())  # forgotten since it was listed
         except CorruptError as error:
             if name.taken_at is None:  # a manifest under another name may be meant to come back
                 raise CorruptError(f"{error}; until then nothing is deleted, because it may be a point") from error
@@ -61,4 +71,4 @@ class Roots:
                 f"{error}; nothing is deleted, for what it needs is not known: copy that point back from another "
                 f"repository, or delete its manifest and its note {note_of(name.blob)}"
             ) from error
-        return iter((*(image.root for image in point.images), *point.attachments.values()))
+        return (*(image.root for image in point.images), *point.attachments.values())

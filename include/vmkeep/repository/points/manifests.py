@@ -46,6 +46,7 @@ from vmkeep.repository.points.pointnames import (
     is_cut,
     parse_key,
 )
+from vmkeep.repository.points.rootmemory import RootMemory
 from vmkeep.repository.points.vmfolders import blobs_of_vms
 
 _VERSION = 1
@@ -99,6 +100,8 @@ class Manifests:
         self._store = store
         self._framer = framer
         self._cut: dict[str, str] = {}
+        self.roots = RootMemory()
+        """The roots of manifests that were read for them."""
         self.memory: KnownPoints | None = None
         """A memory of these points, which saves reading many to find one; ``None``: there is none."""
 
@@ -125,14 +128,14 @@ class Manifests:
         Also yield blobs below ``points/`` that are no points; their ``taken_at`` is ``None``.
         """
         prefix = POINTS if vm_key is None else f"{POINTS}{folder_of(vm_key)}/"
-        yield from self._named(self._store.list(prefix), () if vm_key is None else (vm_key,))
+        yield from self.named(self._store.list(prefix), () if vm_key is None else (vm_key,))
 
     def names_of(self, vm_keys: Collection[str]) -> Iterator[PointName]:
         """Yield the names of the points of some VMs, in the order of :meth:`names`."""
-        yield from self._named(blobs_of_vms(self._store, POINTS, vm_keys), vm_keys)
+        yield from self.named(blobs_of_vms(self._store, POINTS, vm_keys), vm_keys)
 
-    def _named(self, blobs: Iterable[BlobInfo], vm_keys: Collection[str]) -> Iterator[PointName]:
-        """Yield the names of listed blobs.
+    def named(self, blobs: Iterable[BlobInfo], vm_keys: Collection[str] = ()) -> Iterator[PointName]:
+        """Yield the names of manifests that were listed.
 
         :param vm_keys: the keys of VMs that are known beforehand.
         """
