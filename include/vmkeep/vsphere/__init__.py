@@ -43,7 +43,6 @@ __all__ = [
     "claims",
     "configspec",
     "create",
-    "describe",
     "directories",
     "disturbances",
     "drills",
