@@ -1,6 +1,6 @@
 """Calls and bytes of single steps, as what is there grows by 4 and by 16: they ought to grow with what changed only.
 
-    python -m bench.growth [--rows increment,latest,check,leftovers,rebuild,list] [--base 16]
+    python -m bench.growth [--rows increment,latest,check,leftovers,rebuild,list,prune,deletion,marks] [--base 16]
 
 Counts are exact, so that a busy machine changes none of them; CPU seconds are those of this process. The exponent is
 that of the growth: 0 is none, 1 is in proportion. Each row makes a repository of its own in a folder below --dir.
@@ -27,9 +27,10 @@ from vmkeep.flows import disk_images
 from vmkeep.flows.catalogued import use_catalog
 from vmkeep.flows.pointlist import list_points
 from vmkeep.images import importing
+from vmkeep.maintenance import Margins, delete_points, execute, plan_deletion, plan_prune
 from vmkeep.model.extents import Extent
 from vmkeep.model.point import RestorePoint
-from vmkeep.repository import Repository, create_repository, open_repository, point_id
+from vmkeep.repository import Kind, Repository, create_repository, open_repository, point_id
 from vmkeep.repository.notes.leases import Lease
 
 _TIMES: Final = (1, 4, 16)
@@ -192,9 +193,60 @@ def listing(folder: Path, points: int) -> Counts:
         return {"CPU ms for a point": 1000 * spent / points, "calls": calls(repository)}
 
 
+def prune(folder: Path, points: int) -> Counts:
+    """A pack that nothing reaches is deleted: two looks at all points."""
+    _sealed(folder, points // _POINTS_OF_A_VM)
+    with open_repository(str(folder / "repository")) as repository, repository.open_writer(run="waste") as out:
+        content = os.urandom(4096)
+        out.add(Kind.BLOCK, repository.framer.digester.of(Kind.BLOCK, content), content)
+        out.flush()
+    with open_repository(str(folder / "repository")) as repository:
+        at_once = Margins(young_for=timedelta(), condemned_for=timedelta())
+        plan = plan_prune(repository, None, margins=at_once, now=datetime.now(UTC))
+        assert execute(repository, plan).packs_deleted
+        return {"calls": calls(repository)}
+
+
+def deletion(folder: Path, points: int) -> Counts:
+    """Points are deleted together: all but one of each VM."""
+    refs = _sealed(folder, points // _POINTS_OF_A_VM)
+    going = [ref for number, ref in enumerate(refs) if number % _POINTS_OF_A_VM]
+    return {"calls for a deleted point": _deleted(folder, going) / len(going)}
+
+
+def marks(folder: Path, pinned: int) -> Counts:
+    """One point is deleted while points of other VMs are pinned; and all pins are listed."""
+    refs = _sealed(folder, pinned + 1)
+    with open_repository(str(folder / "repository")) as repository:
+        for ref in refs[_POINTS_OF_A_VM::_POINTS_OF_A_VM]:
+            repository.marks.pin(ref, reason="bench", by="bench")
+    with open_repository(str(folder / "repository")) as repository:
+        before = calls(repository)
+        assert len(repository.marks.all()) == pinned
+        listed = calls(repository) - before
+    return {"calls of a deletion": _deleted(folder, refs[:1]), "calls of a list, for each mark": listed / pinned}
+
+
+def _deleted(folder: Path, refs: list[str]) -> float:
+    with open_repository(str(folder / "repository")) as repository:
+        assert len(delete_points(repository, plan_deletion(repository, refs)).points_deleted) == len(refs)
+        return calls(repository)
+
+
+def _sealed(folder: Path, vms: int) -> list[str]:
+    """Fill a repository as seals do, an hour ago but for one point: each point has its note. Return the refs."""
+    refs = _filled(folder, vms)
+    with open_repository(str(folder / "repository")) as repository:
+        for ref in refs:
+            repository.sealed_notes.try_to_remember(f"points/{ref}", "vm")
+        for ref in refs[:-1]:
+            os.utime(folder / "repository" / "points" / ref, (time.time() - 3600,) * 2)
+    return refs
+
+
 ROWS: Final[dict[str, Row]] = {
     "increment": increment, "latest": latest, "check": check, "leftovers": leftovers, "rebuild": rebuild,
-    "list": listing,
+    "list": listing, "prune": prune, "deletion": deletion, "marks": marks,
 }  # fmt: skip
 
 
