@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from airflow.sdk.exceptions import AirflowFailException
 
-from vmkeep.blobs import Space
+from vmkeep.blobs import Space, hold_reserve
 from vmkeep.flows.doctor import Subject, stores, vcenters
 from vmkeep.repository import create_repository
 from vmkeep_airflow.hooks.vsphere import VsphereHook
@@ -27,7 +27,7 @@ def site(tmp_path, monkeypatch):
         text = f"name: {name}\nselection: name:*\n{WINDOW}\n{places}\nnotifications: {{to: [{name}@example.com]}}\n"
         (tmp_path / f"{name}.yaml").write_text(text)
     for name in ("repo", "second"):
-        create_repository(str(tmp_path / name))
+        hold_reserve(create_repository(str(tmp_path / name)).blobs)  # as 'repo init' does
         fields = {"conn_type": "vmkeep", "host": str(tmp_path / name)}
         monkeypatch.setenv(f"AIRFLOW_CONN_{name.upper()}", json.dumps(fields))
     monkeypatch.setenv("AIRFLOW_CONN_VC", json.dumps({"conn_type": "vsphere", "host": "vc"}))
