@@ -12,12 +12,16 @@ from datetime import timedelta
 
 import pytest
 
+from tests.crowded import most_at_once
+from tests.unit.maintenance.counted import CountedStore
 from vmkeep import clock
 from vmkeep.blobs import LocalStore
 from vmkeep.errors import ConflictError, DeadlineError, LimitReachedError
 from vmkeep.model.limits import Holder, Limit
 from vmkeep.repository import create_repository
 from vmkeep.repository.notes import Permits, RunArea, permitqueue, permitslots, usages
+from vmkeep.repository.notes.permitarea import PermitArea
+from vmkeep.testing import MemoryStore
 
 LIMIT = Limit(key="nfc/vc/host-1", name="NFC sessions of host esx1", most=2)
 
@@ -327,3 +331,30 @@ def test_a_list_of_limits_shows_the_number_that_counts_now(store, framer):
     (usage,) = usages(store, framer)
 
     assert (usage.limit.most, usage.holders) == (1, ("copy of d",))
+
+
+def with_a_queue(store, framer, length):
+    """Let two runs hold the permits of a limit, and others wait."""
+    limited = Permits(store, framer, LIMIT)
+    for name in "ab":
+        limited.take(of_run(name))
+    for number in range(length):
+        waiting(limited, f"waiting-{number}")
+
+
+@pytest.mark.parametrize("length", [1, 12])
+def test_a_list_of_limits_reads_each_ticket_once(store, framer, length):
+    with_a_queue(store, framer, length)
+    counted = CountedStore(store)
+
+    (usage,) = usages(counted, framer)
+
+    assert len(usage.waiting) == length
+    assert counted.calls["get runs"] == length + 2 + 1  # the tickets, the permits, and the newest note for its limit
+
+
+def test_a_list_of_limits_reads_the_tickets_of_a_remote_store_side_by_side(framer):
+    store = MemoryStore()
+    with_a_queue(store, framer, 12)
+    queue = f"{PermitArea(store, framer, LIMIT).prefix}waiting/"
+    assert most_at_once(store, queue, lambda remote: usages(remote, framer), wanted=8, ahead=1) == 8

@@ -6,7 +6,7 @@ import json
 from contextlib import suppress
 from datetime import datetime
 
-from vmkeep.blobs import BlobStore
+from vmkeep.blobs import BlobInfo, BlobStore, abreast
 from vmkeep.errors import BlobNotFoundError, CorruptError
 from vmkeep.model.limits import Limit, Usage
 from vmkeep.repository.folders import RUNS
@@ -32,13 +32,27 @@ def areas_in_use(store: BlobStore, framer: Framer, at: datetime) -> frozenset[st
 
 def _limits(store: BlobStore, framer: Framer) -> dict[str, Limit]:
     """Return the limits for which somebody asked, by the names of their areas."""
-    found: dict[str, tuple[tuple[bool, datetime], Limit]] = {}
+    notes: dict[str, list[BlobInfo]] = {}
     for blob in store.list(RUNS):
         folder, _, rest = blob.key.removeprefix(RUNS).partition("/")
         if folder.startswith(PREFIX) and rest.startswith(("slots/", "waiting/")):
-            with suppress(BlobNotFoundError, CorruptError, ValueError, KeyError, TypeError):
-                fields = json.loads(bytes(framer.unwrap(Kind.NOTE, store.get(blob.key), name=blob.key)))
-                told = (not fields.get("over"), blob.modified), Limit(**fields["limit"])
-                # Who asked last, and holds it or waits for it, has the number that an administrator has set since.
-                found[folder] = max(found.get(folder, told), told, key=lambda pair: pair[0])
-    return {area: limit for area, (_, limit) in found.items()}
+            notes.setdefault(folder, []).append(blob)
+    told = abreast(store, lambda blobs: _told_last(store, framer, blobs), notes.values())
+    return {area: limit for area, limit in zip(notes, told, strict=True) if limit is not None}
+
+
+def _told_last(store: BlobStore, framer: Framer, notes: list[BlobInfo]) -> Limit | None:
+    """Return the limit that the newest note of an area tells, of those that are not over if there are any.
+
+    Who asked last, and holds it or waits for it, has the number that an administrator has set since. So the notes are
+    read from the newest, and of a long queue one is read.
+    """
+    over = None
+    for blob in sorted(notes, key=lambda note: note.modified, reverse=True):
+        with suppress(BlobNotFoundError, CorruptError, ValueError, KeyError, TypeError):
+            fields = json.loads(bytes(framer.unwrap(Kind.NOTE, store.get(blob.key), name=blob.key)))
+            limit = Limit(**fields["limit"])
+            if not fields.get("over"):
+                return limit
+            over = over or limit
+    return over

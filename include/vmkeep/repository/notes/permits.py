@@ -99,7 +99,9 @@ class Permits:
         except VmKeepError:  # whoever may only read is shown holders of whom nobody can tell whether they are dead
             blobs, at = self._area.list(), None
         held = self._slots.held(self._slots.turns(blobs), at)
-        tickets = [(blob, self._area.load(blob.key)) for blob in self._queue.asking(blobs, at)]
+        asking = self._queue.asking(blobs, at)
+        loaded = self._area.each(self._area.load, [blob.key for blob in asking])
+        tickets = list(zip(asking, loaded, strict=True))
         return Usage(
             limit=self._limit,
             holders=tuple(work_of(turn.fields) for turn in held),
