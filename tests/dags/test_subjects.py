@@ -9,6 +9,7 @@ from airflow.models.pool import Pool
 from airflow.utils.session import create_session
 from sqlalchemy import delete, select
 
+from vmkeep.blobs import hold_reserve
 from vmkeep.errors import UsageError
 from vmkeep.flows.doctor import State, examine
 from vmkeep.repository import create_repository
@@ -27,7 +28,7 @@ def connections(monkeypatch):
 
 @pytest.fixture
 def location(tmp_path):
-    create_repository(str(tmp_path / "repository"))
+    hold_reserve(create_repository(str(tmp_path / "repository")).blobs)  # as 'repo init' does
     return str(tmp_path / "repository")
 
 
