@@ -17,8 +17,8 @@ def _rpo(row: Row) -> str:
 
 
 def _unprotected(row: Row) -> str:
-    has = "it has no restore point" if row["value"] is None else f"its last restore point is {age(row['value'])} old"
-    return f"no policy takes it, and {has}"
+    last = f"its newest good restore point is {age(row['value'])} old" if row["value"] is not None else None
+    return f"no policy takes it, and {last or 'it has no good restore point'}"
 
 
 def _proof(row: Row) -> str:

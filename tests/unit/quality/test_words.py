@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from vmkeep.catalog.questions import _QUESTIONS
 from vmkeep.policy import field_of
 from vmkeep.quality import SUITE
@@ -38,3 +40,10 @@ def test_every_command_that_a_remedy_names_exists():
                 for word in words[1:]:
                     command = command.get_command(None, word)
                     assert command is not None, text
+
+
+@pytest.mark.parametrize("newest_good", [None, 600.0])
+def test_a_vm_of_no_policy_is_said_to_lack_a_good_point_never_every_point(newest_good):
+    unprotected = next(one for one in SUITE if one.id == "unprotected")
+    row = {"vm_key": "vm", "ref": "", "value": newest_good, "bound": None, "detail": ""}
+    assert "good restore point" in unprotected.words(row)
