@@ -18,7 +18,7 @@ from bench.disk import BenchDisk
 from bench.measure import Command, Figure, Stopwatch, say, touch_memory
 from bench.programs import VMKEEP
 from bench.report import Finding, Row
-from vmkeep.images import image_key
+from vmkeep.model.imagekeys import image_key
 from vmkeep.repository import open_repository
 
 _DRIVER = Path(__file__).parents[1] / "drivers" / "reading.py"

@@ -82,4 +82,5 @@ __all__ = [
     "plan_vmdk",
 ]
 
-__getattr__ = loaded_on_use(__name__, _HOMES)
+if not TYPE_CHECKING:  # or a name that is not at the door would be any to a type checker
+    __getattr__ = loaded_on_use(__name__, _HOMES)
