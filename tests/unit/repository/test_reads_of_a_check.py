@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+import pytest
+
 from tests.unit.repository.conftest import make_repository
 from vmkeep.blobs import Meter
 from vmkeep.blobs.wrappers import MeteredStore
+from vmkeep.maintenance import repair_points
+from vmkeep.repository import Repository
 from vmkeep.repository.checks import Trouble, seenpages
 from vmkeep.repository.checks.seenpages import SeenPages
+from vmkeep.repository.folders import INDEX, PACKS
 from vmkeep.repository.frames import Kind, pack_key
 from vmkeep.repository.index import Location
 from vmkeep.testing import MemoryStore
@@ -92,3 +97,35 @@ def test_a_page_that_is_damaged_is_found_though_its_pack_was_read_as_a_whole(poi
     repository.blobs.put(pack_key(place.pack), bytes(blob))
 
     assert [finding.trouble for finding in repository.check()] == [Trouble.POINT]
+
+
+@pytest.mark.parametrize("look", [Repository.check, repair_points], ids=["check", "repair points"])
+def test_points_that_have_lost_a_pack_share_one_second_look(look, point):
+    few, many = (listings_with_a_lost_pack(look, points, point) for points in (2, 18))
+
+    assert many == few
+
+
+def listings_with_a_lost_pack(look, points, point):
+    """Seal points with one map in common, whose pack is lost; return the times that a look at them lists packs."""
+    repository = make_repository(Listed())
+    (root,) = stored(repository, 1, 1)
+    for number in range(points):
+        at = point().taken_at + timedelta(days=number)
+        repository.seal(point(root, id=f"{number:016x}", run=f"run/{number}", taken_at=at))
+    repository.blobs.delete(pack_key(repository.index.find(bytes.fromhex(root)).pack))
+    repository.blobs.listed.clear()
+    look(repository)
+    return repository.blobs.listed.count(PACKS), repository.blobs.listed.count(INDEX)
+
+
+class Listed(MemoryStore):
+    """A store that remembers what was listed."""
+
+    def __init__(self):
+        super().__init__()
+        self.listed = []
+
+    def list(self, prefix):
+        self.listed.append(prefix)
+        return super().list(prefix)

@@ -2,8 +2,8 @@
 
 ``check`` walks packs, index segments, notes and manifests, and reports every problem as a *finding*, a value; it never
 stops at the first (``findings``). ``packcheck`` reads packs without an index. ``indexcheck`` compares the index with
-the footers of the packs. ``pointcheck`` follows every map and says in bytes which part of a disk is lost. ``salvage``
-reads the frames of a pack that has lost its footer.
+the footers of the packs. ``pointcheck`` follows every map and says in bytes which part of a disk is lost; ``places``
+tells it whether a frame can be read. ``salvage`` reads the frames of a pack that has lost its footer.
 
 A check changes nothing but the notes of known damage, so that the next backup stores again what is lost. Large
 repositories are read in *slices*, one a day, so that all data is read within a chosen number of days (``slices``).
@@ -13,7 +13,8 @@ repositories are read in *slices*, one a day, so that all data is read within a 
 
 from vmkeep.repository.checks.findings import Finding, Trouble
 from vmkeep.repository.checks.packcheck import MAX_RAW, is_pack, pack_id_of, read_contents
-from vmkeep.repository.checks.pointcheck import Places, PointCheck, PointDamage, check_points
+from vmkeep.repository.checks.places import Places
+from vmkeep.repository.checks.pointcheck import PointCheck, PointDamage, check_points
 from vmkeep.repository.checks.salvage import salvage_pack
 from vmkeep.repository.checks.slices import Slice, parse_slice, slice_of_day
 

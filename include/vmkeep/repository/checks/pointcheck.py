@@ -7,20 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from vmkeep.blobs import BlobInfo, BlobStore, abreast, is_there
+from vmkeep.blobs import BlobInfo, BlobStore, abreast
 from vmkeep.errors import BlobNotFoundError, CorruptError
 from vmkeep.lateclass import dataclass
 from vmkeep.model.extents import Extent
 from vmkeep.model.point import RestorePoint
 from vmkeep.model.wording import agreeing, counted
-from vmkeep.repository.blocks import BlockReader, ReadBuffers, Wanted
+from vmkeep.repository.blocks import BlockReader
 from vmkeep.repository.checks.findings import Findings, Trouble
+from vmkeep.repository.checks.places import Places
 from vmkeep.repository.checks.seenpages import SeenPages
-from vmkeep.repository.folders import PACKS
-from vmkeep.repository.frames import ZERO, Kind, pack_key
-from vmkeep.repository.index import Index, Location
+from vmkeep.repository.frames import ZERO, Kind
 from vmkeep.repository.maps import FAN_OUT, PAGE_SIZE, ROOT_SIZE, Shape, entry, parse_root
-from vmkeep.repository.notes import PackDamage, PackState
 from vmkeep.repository.points import Manifests
 
 _NAMED = 20
@@ -52,70 +50,6 @@ class PointDamage:
     parts: tuple[DamagedPart, ...]
 
 
-class Places:
-    """Tells whether the frame of a digest can be read, from what is known about the packs."""
-
-    def __init__(self, store: BlobStore, index: Index, blocks: BlockReader, known: dict[bytes, PackDamage]) -> None:
-        """Prepare the look-ups.
-
-        :param known: damage that was found before.
-        """
-        self._store = store
-        self._index = index
-        self._blocks = blocks
-        self._known = known
-        self._bad = {(pack, frame.offset) for pack, damage in known.items() for frame in damage.frames}
-        self._present = {blob.key for blob in store.list(PACKS)}
-        self._tried: dict[Location, str | None] = {}
-
-    def find(self, digests: Sequence[bytes]) -> list[Location | None]:
-        """Return where the frames are."""
-        return self._index.find_many(digests)
-
-    def why_not(self, location: Location | None, digest: bytes, *, kind: Kind, length: int) -> str | None:
-        """Return why a frame cannot be read; ``None`` if it can.
-
-        :param length: bytes of its content.
-        """
-        what = "block" if kind is Kind.BLOCK else "map page"
-        if location is None or location.kind is not kind:
-            return f"{what} {digest.hex()[:16]}… is not in the index"
-        pack = location.pack
-        if (pack, location.offset) in self._bad:
-            return f"{what} is damaged in {pack_key(pack)}, byte {location.offset}"
-        if not self._is_present(pack):
-            return f"{what} is lost with its pack ({pack.hex()})"
-        damage = self._known.get(pack)
-        if damage is not None and damage.state is PackState.BROKEN:
-            why = self._try(location, digest, length)
-            return why and f"{what} is damaged in the damaged pack {pack_key(pack)}: {why}"
-        return None
-
-    def _is_present(self, pack: bytes) -> bool:
-        """Return whether a pack exists. Asks the store for a pack that is newer than our listing."""
-        key = pack_key(pack)
-        if key not in self._present:
-            if not is_there(self._store, key):
-                return False
-            self._present.add(key)
-        return True
-
-    def _try(self, location: Location, digest: bytes, length: int) -> str | None:
-        """Read one frame, because the damage of its pack as a whole may not affect it."""
-        if location not in self._tried:
-            self._tried[location] = self._read(Wanted(digest, location, length, ()))
-        return self._tried[location]
-
-    def _read(self, wanted: Wanted) -> str | None:
-        try:
-            for batch in self._blocks.plan([wanted]):
-                for _ in self._blocks.read(batch, ReadBuffers()):
-                    pass
-        except CorruptError as error:
-            return str(error)
-        return None
-
-
 class PointCheck:
     """Checks points. Content that was found good once is not read again. Thread-safe."""
 
@@ -137,26 +71,21 @@ class PointCheck:
         damaged = tuple(part for part in parts if part is not None)
         return PointDamage(ref=point.ref, parts=damaged) if damaged else None
 
-    def _read_roots(self, roots: Iterable[str]) -> dict[str, bytes | CorruptError | ValueError]:
-        """Return each root, or why it cannot be read. All of them are read together as long as all are good."""
-        wanted = list(roots)
-        try:
-            found = self._get_pages([bytes.fromhex(root) for root in wanted], size=ROOT_SIZE)
-            return {root: found[bytes.fromhex(root)] for root in wanted}
-        except (CorruptError, ValueError):
-            return {root: self._read_root(root) for root in wanted}
+    def _read_roots(self, roots: Iterable[str]) -> dict[str, bytes | str]:
+        """Return the content of each root, or why it cannot be read."""
+        digests, found = {}, dict[str, bytes | str]()
+        for root in roots:
+            try:
+                digests[root] = bytes.fromhex(root)
+            except ValueError as error:
+                found[root] = str(error)
+        contents = self._read(set(digests.values()), size=ROOT_SIZE)
+        return found | {root: contents[digest] for root, digest in digests.items()}
 
-    def _read_root(self, root: str) -> bytes | CorruptError | ValueError:
+    def _check_map(self, name: str, root: str, content: bytes | str) -> DamagedPart | None:
         try:
-            digest = bytes.fromhex(root)
-            return self._blocks.get_pages([digest], size=ROOT_SIZE)[digest]
-        except (CorruptError, ValueError) as error:
-            return error
-
-    def _check_map(self, name: str, root: str, content: bytes | CorruptError | ValueError) -> DamagedPart | None:
-        try:
-            if isinstance(content, Exception):
-                raise content
+            if isinstance(content, str):
+                raise CorruptError(content)
             shape, top = parse_root(content)
         except (CorruptError, ValueError) as error:
             return DamagedPart(name=name, extents=(), places=((-1, f"map root: {error}"),), count=1)
@@ -172,7 +101,7 @@ class PointCheck:
     def _check_pages(self, pages: Sequence[tuple[int, bytes]], level: int, shape: Shape, losses: _Losses) -> None:
         """Walk the subtrees of some pages of one level. Each page comes with the number of its first block."""
         new = [(first, digest) for first, digest in pages if digest not in self._good]
-        contents = self._read({digest for _, digest in new})
+        contents = self._read({digest for _, digest in new}, size=PAGE_SIZE)
         span = FAN_OUT**level
         for first, digest in new:
             content, before = contents[digest], losses.count
@@ -190,20 +119,18 @@ class PointCheck:
             if losses.count == before and (level > 1 or len(self._good) < _REMEMBERED):
                 self._good.add(digest)
 
-    def _read(self, digests: set[bytes]) -> dict[bytes, bytes | str]:
+    def _read(self, digests: set[bytes], *, size: int) -> dict[bytes, bytes | str]:
         """Return each page, or why it cannot be read. Pages are read together as long as all of them are good."""
         wanted = sorted(digests)
         found: dict[bytes, bytes | str] = {}
         for digest, location in zip(wanted, self._places.find(wanted), strict=True):
-            if (why := self._places.why_not(location, digest, kind=Kind.PAGE, length=PAGE_SIZE)) is not None:
+            if (why := self._places.why_not(location, digest, kind=Kind.PAGE, length=size)) is not None:
                 found[digest] = why
+        good = [digest for digest in wanted if digest not in found]
         try:
-            return found | self._get_pages([digest for digest in wanted if digest not in found], size=PAGE_SIZE)
+            return found | self._get_pages(good, size=size)
         except CorruptError:
-            for digest in wanted:
-                if digest not in found:
-                    found[digest] = self._read_one(digest)
-            return found
+            return found | {digest: self._read_one(digest, size=size) for digest in good}
 
     def _get_pages(self, digests: Sequence[bytes], *, size: int) -> dict[bytes, bytes]:
         """Return some pages. Read those that were not read just now.
@@ -218,9 +145,9 @@ class PointCheck:
         wanted = [digest for digest in digests if digest not in found]
         return found | self._blocks.get_pages(wanted, size=size) if wanted else found
 
-    def _read_one(self, digest: bytes) -> bytes | str:
+    def _read_one(self, digest: bytes, *, size: int) -> bytes | str:
         try:
-            return self._blocks.get_pages([digest], size=PAGE_SIZE)[digest]
+            return self._blocks.get_pages([digest], size=size)[digest]
         except CorruptError as error:
             return f"map page: {error}"
 
@@ -278,35 +205,50 @@ def check_points(
 
     The first point of each VM is checked before its other points, because these share most of their maps with it. A
     point that is deleted meanwhile is left out. A point counts as damaged only after a second look from scratch,
-    because maintenance may have moved its blocks in between.
+    because maintenance may have moved its blocks in between. All points that seem damaged get that look together, at
+    the end, because a new check lists all packs.
 
     :param make: makes a check that looks at the store anew.
     :param seen: pages that were read just now; the first look at a point does not read them again.
     """
     check = make()
     check.seen = seen
-
-    def look(blob: BlobInfo) -> tuple[str, CheckedPoint | CorruptError | None]:
-        try:
-            point = manifests.load(blob.key)
-            damage = check.check(point) and make().check(point)
-            if damage is not None:
-                store.size(blob.key)  # raises if the point was deleted: its blocks may have gone with it
-        except BlobNotFoundError:
-            return blob.key, None
-        except CorruptError as error:
-            return blob.key, error
-        return blob.key, CheckedPoint(ref=point.ref, damage=damage)
-
-    first: dict[str, BlobInfo] = {}
     listed = list(blobs)
+    first: dict[str, BlobInfo] = {}
     for blob in listed:
         first.setdefault(blob.key.rpartition("/")[0], blob)
     others = [blob for blob in listed if first[blob.key.rpartition("/")[0]] is not blob]
+    suspects = []
     for part in (first.values(), others):
-        for key, found in abreast(store, look, part, computes=True):
+        for blob, found in _look(store, manifests, part, check):
+            if isinstance(found, CheckedPoint) and found.damage is not None:
+                suspects.append(blob)
+            elif found is not None:
+                yield blob.key, found
+    if suspects:
+        for blob, found in _look(store, manifests, suspects, make()):
             if found is not None:
-                yield key, found
+                yield blob.key, found
+
+
+def _look(
+    store: BlobStore, manifests: Manifests, blobs: Iterable[BlobInfo], check: PointCheck
+) -> Iterator[tuple[BlobInfo, CheckedPoint | CorruptError | None]]:
+    """Yield each manifest with its point after a check, or with the error; ``None``: the point was deleted."""
+
+    def look(blob: BlobInfo) -> tuple[BlobInfo, CheckedPoint | CorruptError | None]:
+        try:
+            point = manifests.load(blob.key)
+            damage = check.check(point)
+            if damage is not None:
+                store.size(blob.key)  # raises if the point was deleted: its blocks may have gone with it
+        except BlobNotFoundError:
+            return blob, None
+        except CorruptError as error:
+            return blob, error
+        return blob, CheckedPoint(ref=point.ref, damage=damage)
+
+    return abreast(store, look, blobs, computes=True)
 
 
 def report(damage: PointDamage, findings: Findings) -> None:
