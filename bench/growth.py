@@ -91,6 +91,19 @@ def increment(folder: Path, earlier: int) -> Counts:
     }
 
 
+def sweeps(folder: Path, over: int) -> Counts:
+    """A changed block is stored while the records of some sweeps stand that are over, as prunes leave them for days."""
+    disk = _disk(folder)
+    changed = stored_changes(folder, disk, 1)
+    with open_repository(str(folder / "repository")) as repository:
+        for number in range(over):
+            sweep = repository.sweep_records.begin_sweep([number.to_bytes(16, "big")])
+            repository.sweep_records.decide(sweep, [number.to_bytes(16, "big")])
+            repository.sweep_records.finish_sweep(sweep)
+    first = store_change(folder, disk, 1, since=changed.point, cache=folder / "cold")
+    return {"calls without a cache": first.calls}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Changed:
     """A stored increment."""
@@ -246,7 +259,7 @@ def _sealed(folder: Path, vms: int) -> list[str]:
 
 ROWS: Final[dict[str, Row]] = {
     "increment": increment, "latest": latest, "check": check, "leftovers": leftovers, "rebuild": rebuild,
-    "list": listing, "prune": prune, "deletion": deletion, "marks": marks,
+    "list": listing, "sweeps": sweeps, "prune": prune, "deletion": deletion, "marks": marks,
 }  # fmt: skip
 
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from tests.crowded import most_at_once
+from tests.unit.maintenance.counted import CountedStore
+from vmkeep.blobs.parallel import AT_ONCE
 from vmkeep.errors import CorruptError, StoreError
 from vmkeep.maintenance.packsweep import settle
 from vmkeep.repository.frames.packs import pack_key
@@ -178,3 +181,37 @@ def test_two_views_of_one_repository_see_the_same(records, repository):
     records.condemn([A])
 
     assert SweepRecords(repository.blobs, repository.framer).avoided() == {A}
+
+
+def test_a_process_reads_each_record_once_and_knows_at_once_which_are_gone(records, repository):
+    store = CountedStore(repository.blobs)
+    watching = SweepRecords(store, repository.framer)
+    plan, decided, open_still = records.condemn([A]), records.begin_sweep([B]), records.begin_sweep([C])
+    records.decide(decided, [B])
+    assert watching.avoided() == {A, B, C}
+    assert [each.off_limits for each in sorted(watching.sweeps(), key=lambda each: each.id == open_still)] == [{B}, {C}]
+    store.calls.clear()
+
+    assert watching.avoided() == {A, B, C}
+    assert store.calls == {"list plans": 1, "list sweeps": 1, "get sweeps": 1}, "only a decision may have come"
+    records.decide(open_still, [])
+    records.forget_sweep(decided)
+    records.withdraw(plan)
+    assert watching.avoided() == frozenset()
+    assert [each.off_limits for each in watching.sweeps()] == [frozenset()]
+
+
+@pytest.mark.parametrize(
+    ("prefix", "read"),
+    [("plans/", SweepRecords.plans), ("sweeps/", SweepRecords.sweeps), ("sweeps/", SweepRecords.avoided)],
+)
+def test_records_are_read_side_by_side(records, repository, prefix, read):
+    for _ in range(AT_ONCE):
+        records.condemn([A])
+        records.decide(records.begin_sweep([B]), [B])
+
+    at_once = most_at_once(
+        repository.blobs, prefix, lambda store: read(SweepRecords(store, repository.framer)), wanted=AT_ONCE
+    )
+
+    assert at_once == AT_ONCE

@@ -9,17 +9,20 @@ All are notes: JSON ``{"packs": "<ids in hex, one after another>"}``. ``takes`` 
 can end another's sweep. A backup that cannot wait, or a later prune, puts an empty ``takes`` (a veto). If ``takes``
 exists already, that decision stands, and any process can carry it out. This module decides nothing; see
 :mod:`vmkeep.maintenance`.
+
+No record changes after its put, and no id comes back. So a process reads each record once, and then only the listing.
 """
 
 from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Iterable
+import threading
+from collections.abc import Container, Iterable, Mapping
 from contextlib import suppress
 from datetime import datetime
 
-from vmkeep.blobs import BlobStore, abreast, is_there
+from vmkeep.blobs import BlobInfo, BlobStore, abreast, is_there
 from vmkeep.errors import BlobNotFoundError, ConflictError, CorruptError
 from vmkeep.lateclass import dataclass
 from vmkeep.repository.folders import PLANS, SWEEPS
@@ -65,6 +68,9 @@ class SweepRecords:
     def __init__(self, store: BlobStore, framer: Framer) -> None:
         self._store = store
         self._framer = framer
+        self._lock = threading.Lock()
+        self._read: dict[str, frozenset[bytes]] = {}
+        """The packs of each record that was read before and is listed still, by the record's key."""
 
     def condemn(self, packs: Iterable[bytes]) -> str:
         """Write a plan and return its id. Writers that open from now on do not count on these packs."""
@@ -74,16 +80,18 @@ class SweepRecords:
 
     def plans(self) -> list[SweepPlan]:
         """Return all plans."""
-        found = []
-        for blob in self._store.list(PLANS):
-            try:
-                packs = self._load(blob.key)
-            except BlobNotFoundError:
-                continue
-            except CorruptError:
-                packs = frozenset()
-            found.append(SweepPlan(id=blob.key.removeprefix(PLANS), packs=packs, written_at=blob.modified))
-        return found
+        blobs = list(self._store.list(PLANS))
+        self._keep_only(PLANS, {blob.key for blob in blobs})
+        return [plan for plan in abreast(self._store, self._plan, blobs) if plan is not None]
+
+    def _plan(self, blob: BlobInfo) -> SweepPlan | None:
+        try:
+            packs = self._load_listed(blob.key)
+        except BlobNotFoundError:
+            return None
+        except CorruptError:
+            packs = frozenset()
+        return SweepPlan(id=blob.key.removeprefix(PLANS), packs=packs, written_at=blob.modified)
 
     def withdraw(self, plan: str) -> None:
         """Remove a plan."""
@@ -95,21 +103,26 @@ class SweepRecords:
         Plans are read before sweeps, because a pack is in a sweep's list before it leaves a plan.
         """
         packs = [plan.packs for plan in self.plans()]
-        return frozenset().union(*packs, *map(self._off_limits, sorted(self._stages())))
+        return frozenset().union(*packs, *abreast(self._store, self._off_limits, sorted(self._stages().items())))
 
     def swept(self) -> frozenset[bytes]:
         """Return the packs of all sweeps that are over. Records that cannot be read are skipped.
 
         These packs are gone, unless the store locks them.
         """
-        over = [sweep for sweep, is_over in self.over().items() if is_over]
+        over = [(sweep, stages) for sweep, stages in self._stages().items() if _OVER in stages]
         return frozenset().union(*abreast(self._store, self._off_limits, over))
 
-    def _off_limits(self, sweep: str) -> frozenset[bytes]:
-        """Return the packs that a sweep deletes, or may yet delete; none, if its record is gone or cannot be read."""
+    def _off_limits(self, listed: tuple[str, Container[str]]) -> frozenset[bytes]:
+        """Return the packs that a sweep deletes, or may yet delete; none, if its record is gone or cannot be read.
+
+        :param listed: the sweep, and its stages as they are listed.
+        """
+        sweep, stages = listed
         for stage in (_TAKES, _CANDIDATES):
+            key = f"{SWEEPS}{sweep}/{stage}"
             with suppress(BlobNotFoundError, CorruptError):
-                return self._load(f"{SWEEPS}{sweep}/{stage}")
+                return self._load_listed(key) if stage in stages else self._load(key)
         return frozenset()
 
     def begin_sweep(self, candidates: Iterable[bytes]) -> str:
@@ -164,34 +177,36 @@ class SweepRecords:
 
         :raises CorruptError: the record of a sweep cannot be read, so that it is not known what it may delete.
         """
-        found = []
-        for sweep, stages in self._stages().items():
-            if not stages.keys() & {_CANDIDATES, _OVER} and not self._stands(sweep):
-                continue  # a process that stood still has decided for a record that was removed long ago; ignore it
-            takes = self._load_stage(sweep, _TAKES)
-            candidates = self._load_stage(sweep, _CANDIDATES) if takes is None else frozenset[bytes]()
-            found.append(
-                Sweep(
-                    id=sweep,
-                    candidates=candidates or frozenset(),
-                    takes=takes,
-                    over=_OVER in stages,
-                    over_at=stages.get(_OVER),
-                )
-            )
-        return found
+        found = abreast(self._store, self._sweep, self._stages().items())
+        return [sweep for sweep in found if sweep is not None]
+
+    def _sweep(self, listed: tuple[str, Mapping[str, datetime]]) -> Sweep | None:
+        sweep, stages = listed
+        if not stages.keys() & {_CANDIDATES, _OVER} and not self._stands(sweep):
+            return None  # a process that stood still has decided for a record that was removed long ago; ignore it
+        takes = self._load_stage(sweep, _TAKES, stages)
+        candidates = self._load_stage(sweep, _CANDIDATES, stages) if takes is None else frozenset[bytes]()
+        return Sweep(
+            id=sweep,
+            candidates=candidates or frozenset(),
+            takes=takes,
+            over=_OVER in stages,
+            over_at=stages.get(_OVER),
+        )
 
     def _stages(self) -> dict[str, dict[str, datetime]]:
         stages: dict[str, dict[str, datetime]] = {}
-        for blob in self._store.list(SWEEPS):
+        blobs = list(self._store.list(SWEEPS))
+        self._keep_only(SWEEPS, {blob.key for blob in blobs})
+        for blob in blobs:
             sweep, _, stage = blob.key.removeprefix(SWEEPS).partition("/")
             stages.setdefault(sweep, {})[stage] = blob.modified
         return stages
 
-    def _load_stage(self, sweep: str, stage: str) -> frozenset[bytes] | None:
+    def _load_stage(self, sweep: str, stage: str, listed: Container[str]) -> frozenset[bytes] | None:
         key = f"{SWEEPS}{sweep}/{stage}"
         try:
-            return self._load(key)
+            return self._load_listed(key) if stage in listed else self._load(key)
         except BlobNotFoundError:
             return None
         except CorruptError as error:
@@ -207,6 +222,20 @@ class SweepRecords:
         except ConflictError:  # the blob exists; encryption gives it other bytes each time
             if not may_exist:
                 raise
+
+    def _keep_only(self, prefix: str, listed: Container[str]) -> None:
+        with self._lock:
+            gone = [key for key in self._read if key.startswith(prefix) and key not in listed]
+            for key in gone:
+                del self._read[key]
+
+    def _load_listed(self, key: str) -> frozenset[bytes]:
+        """Return the packs of a record that has just been listed."""
+        if (packs := self._read.get(key)) is None:
+            packs = self._load(key)
+            with self._lock:
+                self._read[key] = packs
+        return packs
 
     def _load(self, key: str) -> frozenset[bytes]:
         content = self._framer.unwrap(Kind.NOTE, self._store.get(key), name=key)
