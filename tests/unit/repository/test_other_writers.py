@@ -8,6 +8,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 import pytest
 
@@ -197,14 +198,22 @@ def test_of_two_writers_that_announce_in_the_same_second_one_waits_and_one_store
 def test_a_writer_whose_announcement_was_given_up_is_waited_for_again_when_it_announces_anew(make, monkeypatch):
     repository = make(MemoryStore(), compression="none")
     disk = clones(1, own=0)[0]
-    monkeypatch.setattr(otherwriters, "PATIENCE", 0.01)
     digests = b"".join(repository.framer.digester.of(Kind.BLOCK, each) for each in disk)
     slow = first_of_all(repository)
     own = announcements.Announcements(repository.blobs, repository.framer)
     others = otherwriters.OtherWriters(own, repository.index, lambda: None, lambda: b"", lambda: None)
-    waits = []
-    wait = threading.Event.wait
-    monkeypatch.setattr(threading.Event, "wait", lambda event, time=None: waits.append(time) or wait(event, time))
+    waits, passed = [], []
+    real = threading.Event.wait
+    monkeypatch.setattr(otherwriters, "time", SimpleNamespace(monotonic=lambda: sum(passed)))
+
+    def wait(event, seconds=None):
+        if seconds != otherwriters.LOOKS_EVERY:
+            return real(event, seconds)
+        waits.append(seconds)
+        passed.append(1)
+        return False
+
+    monkeypatch.setattr(threading.Event, "wait", wait)
 
     def waited() -> bool:
         waits.clear()
@@ -212,7 +221,7 @@ def test_a_writer_whose_announcement_was_given_up_is_waited_for_again_when_it_an
         for each in disk[:IN_A_PACK]:
             pack.append(repository.framer.pack(Kind.BLOCK, repository.framer.digester.of(Kind.BLOCK, each), each))
         others.thin_out(pack, to_fill=False)
-        return otherwriters.LOOKS_EVERY in waits
+        return bool(waits)
 
     slow.announce(bytes(16), announcements.prefixes_of(digests))
     assert waited()
