@@ -152,18 +152,16 @@ class Sample:
 def take_sample(repository: Repository, check: QualityCheck, refresh: Callable[[], object]) -> Sample:
     """Compare the names of all points of some VMs, and read some of their manifests and roots of maps.
 
-    :param refresh: updates the catalog. It is called once more if names differ, because points come and go.
+    :param refresh: updates the catalog. It is called again if names differ, because points come and go.
     """
     newest = check.newest()
     chosen = random.sample(newest, min(_VMS_SAMPLED, len(newest)))
     points: list[SampledPoint] = []
     to_read: list[str] = []
     firsts = {ref for _, _, _, ref, _ in chosen}
+    names_of = _names(repository, check, [vm_key for vm_key, *_ in chosen], refresh)
     for vm_key, name, policy, ref, _ in chosen:
-        there, here = set(repository.point_refs(vm_key)), check.refs_of(vm_key)
-        if there != here:
-            refresh()
-            there, here = set(repository.point_refs(vm_key)), check.refs_of(vm_key)
+        there, here = names_of[vm_key]
         gone = "the catalog has it, and the repository does not"
         points += [SampledPoint(ref=one, name=name, policy=policy, problem=gone) for one in sorted(here - there)]
         others = sorted(there - {ref})
@@ -182,6 +180,28 @@ def take_sample(repository: Repository, check: QualityCheck, refresh: Callable[[
             name, policy = names.get(ref, (ref.partition("/")[0], ""))
             points.append(SampledPoint(ref=ref, name=name, policy=policy, problem=str(found)))
     return Sample(points=points, disks=disks)
+
+
+def _names(
+    repository: Repository, check: QualityCheck, vm_keys: Sequence[str], refresh: Callable[[], object]
+) -> dict[str, tuple[set[str], set[str]]]:
+    """Return the names of the points of some VMs that the repository and the catalog have.
+
+    The catalog is updated once if any differ, and once more if it has names by then that the repository lacks. It never
+    has a point that cannot be read, and no update changes that.
+    """
+
+    def look(keys: Iterable[str]) -> dict[str, tuple[set[str], set[str]]]:
+        return {key: (set(repository.point_refs(key)), check.refs_of(key)) for key in keys}
+
+    found = look(vm_keys)
+    if differing := [key for key, (there, here) in found.items() if there != here]:
+        refresh()
+        found |= look(differing)
+    if outdated := [key for key, (there, here) in found.items() if here - there]:
+        refresh()
+        found |= look(outdated)
+    return found
 
 
 def _sampled(ref: str, point: RestorePoint) -> SampledPoint:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from vmkeep.catalog import ask_catalog
 from vmkeep.errors import PlanError
 from vmkeep.flows.clean_points import Cleanness, ScanStates
+from vmkeep.flows.failed_checks import failed_checks
 from vmkeep.model.hostconfig import is_host_key
 from vmkeep.model.point import settled_vcenters
 from vmkeep.model.wording import counted
@@ -115,7 +116,13 @@ def choose_in(
     points, unread = known_points(repository, catalog=catalog)
     choice = choose(plan, points, policy_of=_Policies(repository), drill=drill, not_after=not_after)
     notes = tuple(f"a restore point cannot be read, and is not chosen: {why}" for why in unread)
-    return ChosenVms(vms=choice.vms, problems=choice.problems, notes=(*notes, *choice.notes))
+    failed = failed_checks(repository)
+    doubted = tuple(
+        f"{vm.vm_name}: the chosen point has failed a check ({', '.join(kinds)}), see 'vmkeep point show {vm.point}'"
+        for vm in choice.vms
+        if (kinds := failed.get(vm.point))
+    )
+    return ChosenVms(vms=choice.vms, problems=choice.problems, notes=(*notes, *doubted, *choice.notes))
 
 
 class _Policies:

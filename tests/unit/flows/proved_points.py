@@ -19,10 +19,13 @@ def new_repository() -> Repository:
     return open_in(store)
 
 
-def seal(repository: Repository, vm: str, *, day: int = 0, policy: str | None = "nightly") -> str:
+def seal(
+    repository: Repository, vm: str, *, day: int = 0, policy: str | None = "nightly", moref: str | None = None
+) -> str:
     return repository.seal(
         RestorePoint(
-            id=f"{day:016x}", vm=VmIdentity(name=f"name of {vm}", key=vm), taken_at=WHEN + timedelta(days=day),
+            id=f"{day:016x}", vm=VmIdentity(name=f"name of {vm}", key=vm, moref=moref),
+            taken_at=WHEN + timedelta(days=day),
             run=f"{vm}-{day}", mode_asked=BackupMode.ASIS, mode_used=BackupMode.ASIS, quiesce_asked=Quiesce.NONE,
             consistency=Consistency.CRASH, images=(), policy=policy,
         )
