@@ -12,6 +12,10 @@ from vmkeep.blobs import Bytes
 from vmkeep.errors import UsageError
 
 _LEVEL = 1
+_QUICK = -5
+"""The level that finds out whether a block can be compressed at all, at a tenth of the cost where it cannot."""
+_WORTHWHILE = 64
+"""A block has shrunk if at least this part of it was saved: one in 64."""
 
 
 class Codec(IntEnum):
@@ -40,6 +44,9 @@ class _Contexts(threading.local):
     def __init__(self) -> None:
         # The content's size in zstd's frame lets it decompress into the destination in one pass.
         self.compressor = zstandard.ZstdCompressor(level=_LEVEL, write_content_size=True, write_checksum=False)
+        self.quick = zstandard.ZstdCompressor(level=_QUICK, write_checksum=False)
+        self.shrank = True
+        """Whether the last block has shrunk. Blocks that cannot be compressed lie side by side, as in a video."""
         self.decompressor = zstandard.ZstdDecompressor()
 
 
@@ -50,7 +57,7 @@ def compress(codec: Codec, data: Bytes) -> tuple[Codec, Bytes]:
     """Return the smaller of the compressed and the raw data, with the codec that it is in."""
     if codec is Codec.NONE:
         return codec, data
-    packed: bytes = _contexts.compressor.compress(data) if codec is Codec.ZSTD else _lz4_compress(data)
+    packed = _zstd_compress(data) if codec is Codec.ZSTD else _lz4_compress(data)
     return (codec, packed) if len(packed) < len(data) else (Codec.NONE, data)
 
 
@@ -67,6 +74,17 @@ def decompress_into(codec: Codec, payload: Bytes, out: memoryview) -> None:
     count = _zstd_into(payload, out) if codec is Codec.ZSTD else _lz4_into(payload, out)
     if count != len(out):
         raise ValueError(f"{count} bytes instead of {len(out)}")
+
+
+def _zstd_compress(data: Bytes) -> Bytes:
+    """Return compressed data. After a block that has not shrunk, return data as it is if a quick try saves nothing."""
+    contexts = _contexts
+    enough = len(data) - len(data) // _WORTHWHILE
+    if not contexts.shrank and len(contexts.quick.compress(data)) > enough:
+        return data
+    packed: bytes = contexts.compressor.compress(data)
+    contexts.shrank = len(packed) <= enough
+    return packed
 
 
 def _zstd_into(payload: Bytes, out: memoryview) -> int:
