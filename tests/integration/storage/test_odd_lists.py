@@ -99,3 +99,26 @@ def test_a_prune_deletes_nothing_where_the_lists_of_points_come_as_errors_with_s
             broken.clear()
             assert [blob.key for blob in repository.blobs.list("packs/")] == packs
             assert repository.check(read_data=True) == []
+
+
+def test_an_object_that_another_machine_writes_behind_a_list_is_listed_by_the_next_try_and_fails_nothing(moto_server):
+    written: list[str] = []
+
+    with front(moto_server, lambda request, ask: behave(request, ask)) as server:
+        location = f"fronts/{uuid.uuid4()}"
+        place = S3Location(bucket=server.bucket, prefix=f"{location}/others")
+        another = S3BlobStore(place, S3Access(place, server.credentials))
+
+        def behave(request: Request, ask: Callable[[Request], Reply]) -> Reply:
+            reply = ask(request)
+            if lists(request) and "max-keys=1&" not in f"{request.path}&" and "points" in request.path and not written:
+                written.append("points/b")  # after the list was made, and before anybody asks what follows it
+                another.put("points/b", b"2")
+            return reply
+
+        store = RetryingStore(S3BlobStore(place, S3Access(place, server.credentials)))
+        another.put("points/a", b"1")
+        confirm_lists(store)
+
+        assert [blob.key for blob in store.list("points/")] == ["points/a", "points/b"]
+        assert written
