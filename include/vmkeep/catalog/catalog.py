@@ -120,12 +120,13 @@ class Catalog:
         enter_all(self._session, (rows_of(repository, point) for point in points))
 
     def known(self, repository: str, refs: Iterable[str]) -> dict[str, KnownPoint]:
-        """Return by which VM and when some points were taken, by their refs. Those that are not here are left out."""
+        """Return of which VM, when and for which policy points were taken, by their refs, as far as they are here."""
         columns = (PointRow.ref, PointRow.taken_at, PointRow.vm_name.label("name"))
         of_source = (SourceRow.inventory_path, SourceRow.vcenter, SourceRow.moref)
         query = (
-            select(*columns, *of_source)
+            select(*columns, *of_source, FactRow.policy)
             .join(SourceRow, (SourceRow.repository == PointRow.repository) & (SourceRow.ref == PointRow.ref))
+            .outerjoin(FactRow, (FactRow.repository == PointRow.repository) & (FactRow.ref == PointRow.ref))
             .where(PointRow.repository == repository)
         )
         with self._session() as session:

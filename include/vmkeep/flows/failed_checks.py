@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 from vmkeep.flows.clean_points import ScanStates
 from vmkeep.model.proofs import ProofKind, ProofResult
 from vmkeep.repository import ProofName, Repository
 from vmkeep.repository.points import blob_of_ref
 
+NewestProofs: TypeAlias = dict[tuple[str, ProofKind], ProofName]
 
-def newest_proofs(repository: Repository) -> dict[tuple[str, ProofKind], ProofName]:
+
+def newest_proofs(repository: Repository) -> NewestProofs:
     """Return the newest proof of each kind of each point, by ref and kind.
 
     A failure stays the newest one until a check of its kind passes, because a check that could not tell takes nothing
@@ -25,12 +29,14 @@ def newest_proofs(repository: Repository) -> dict[tuple[str, ProofKind], ProofNa
     return newest
 
 
-def failed_checks(repository: Repository) -> dict[str, tuple[ProofKind, ...]]:
+def failed_checks(repository: Repository, newest: NewestProofs | None = None) -> dict[str, tuple[ProofKind, ...]]:
     """Return the kinds of checks that points have failed, by ref; points that failed none are not in it.
 
     A point in which a find of malware counts has failed, also if a later scan of some files passed.
+
+    :param newest: the newest proofs, if the caller has listed them.
     """
-    newest = newest_proofs(repository)
+    newest = newest_proofs(repository) if newest is None else newest
     infected = ScanStates(repository).doubts(ref for ref, kind in newest if kind is ProofKind.MALWARE)
     failed: dict[str, tuple[ProofKind, ...]] = {}
     for (ref, kind), name in newest.items():

@@ -48,7 +48,7 @@ def noted_proofs(repository: Repository) -> Iterator[NotedProof]:
     A point with malware, or in doubt, has failed, also if the newest scan passed, because a find may count still.
     """
     newest = newest_proofs(repository)
-    failed = failed_checks(repository)
+    failed = failed_checks(repository, newest)
     pictured = set(repository.proofs.with_file(PICTURE))
     for (ref, kind), name in newest.items():
         result = ProofResult.FAILED if kind in failed.get(ref, ()) else name.result

@@ -71,7 +71,7 @@ def points_to_copy(source: Repository, target: Repository, policy: str) -> list[
     known = {ref.rpartition("/")[0] for ref in there} & of_vms.keys()
     later = [name for key in known for name in of_vms[key] if key not in newest or _time_of(name) > newest[key]]
     read = list(source.manifests.read(name for name in later if name.ref not in there))
-    read += newest_with_policy(source, [names for key, names in of_vms.items() if key not in known])
+    read += newest_with_policy(source, [names for key, names in of_vms.items() if key not in known], only=policy)
     wanted = {one.name.ref: one.name.stamp for one in read if one.point is not None and one.point.policy == policy}
     unread = [one.name for one in read if one.point is None]
     wanted |= {name.ref: name.stamp for name in unread if _policy_of(source, name.vm_key) == policy}
@@ -150,14 +150,26 @@ def _owed(target: Repository, policy: str) -> Iterator[str]:
             yield owed.ref
 
 
-def newest_with_policy(source: Repository, of_vms: Sequence[list[PointName]]) -> Iterator[ReadPoint]:
+def newest_with_policy(
+    source: Repository, of_vms: Sequence[list[PointName]], *, only: str | None = None
+) -> Iterator[ReadPoint]:
     """Yield the newest points of each VM, down to the first one that names a policy. To that policy the VM belongs.
 
     Newer ones may name none, because a person made them by hand.
+
+    :param only: leave out the VMs of which the catalog tells that they belong to another policy than this one.
     """
     left = {names[-1].vm_key: list(names) for names in of_vms}
     while left:
-        for one in source.manifests.read([names.pop() for names in left.values()]):
+        newest = [names.pop() for names in left.values()]
+        if only is not None:
+            known = source.manifests.known([name.ref for name in newest])
+            others = {
+                name.vm_key for name in newest if name.ref in known and known[name.ref].policy not in (only, "", None)
+            }
+            newest = [name for name in newest if name.vm_key not in others]
+            left = {key: names for key, names in left.items() if key not in others}
+        for one in source.manifests.read(newest):
             if one.point is not None and one.point.policy is not None:
                 del left[one.name.vm_key]
             yield one
@@ -169,12 +181,15 @@ def newest_announced(repository: Repository, refs: Collection[str] | None) -> It
 
     :param refs: the points, also such as other repositories have; ``None``: all points.
     """
-    names = [name for name in repository.manifests.names() if name.taken_at and not is_ahead(name.taken_at)]
+    manifests = repository.manifests
+    listed = manifests.names() if refs is None else manifests.names_of({ref.rpartition("/")[0] for ref in refs})
+    of_vms = by_vm(
+        name for name in listed if name.taken_at and not is_ahead(name.taken_at) and (refs is None or name.ref in refs)
+    )
     if refs is None:
-        yield from newest_with_policy(repository, [*by_vm(names).values()])
+        yield from newest_with_policy(repository, [*of_vms.values()])
     else:
-        of_vms = by_vm(name for name in names if name.ref in refs)
-        yield from repository.manifests.read(of_vm[-1] for of_vm in of_vms.values())
+        yield from manifests.read(of_vm[-1] for of_vm in of_vms.values())
 
 
 def by_vm(names: Iterable[PointName]) -> dict[str, list[PointName]]:

@@ -10,7 +10,10 @@ from vmkeep.model.point import RestorePoint
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KnownPoint:
-    """The facts of a sealed point that tell of which VM it was taken, and when. A catalog keeps them."""
+    """The facts of a sealed point that tell of which VM it was taken, when, and for which policy.
+
+    A catalog keeps them.
+    """
 
     ref: str
     taken_at: datetime
@@ -19,6 +22,8 @@ class KnownPoint:
     inventory_path: str | None
     vcenter: str | None
     moref: str | None
+    policy: str | None
+    """The policy that asked for the point; empty or ``None``: none did, or it is not known."""
 
 
 def known_point(point: RestorePoint) -> KnownPoint:
@@ -31,4 +36,5 @@ def known_point(point: RestorePoint) -> KnownPoint:
         inventory_path=vm.inventory_path,
         vcenter=vm.vcenter,
         moref=vm.moref,
+        policy=point.policy,
     )

@@ -39,6 +39,7 @@ class CopyPointsOperator(UpkeepOperator):
 
     def step(self, context: Context) -> Any:
         """Choose the points, and copy them."""
+        from vmkeep.flows.catalogued import open_with_catalog
         from vmkeep.flows.policy_copies import PolicyCopies, copy_until, points_to_copy
         from vmkeep.flows.repositories import open_site_repository
         from vmkeep_airflow.site import repository_site
@@ -47,7 +48,7 @@ class CopyPointsOperator(UpkeepOperator):
         if plan is not None and plan.due is Due.SUPERSEDED:
             return to_plain(PolicyCopies(target=self.target_conn_id))
         with (
-            open_site_repository(self.site()) as source,
+            open_with_catalog(self.site()) as source,
             open_site_repository(repository_site(self.target_conn_id)) as target,
         ):
             refs = points_to_copy(source, target, self.policy)

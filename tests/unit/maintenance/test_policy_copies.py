@@ -7,9 +7,13 @@ from datetime import timedelta
 import pytest
 
 from tests.unit.maintenance.conftest import BLOCK, AgingStore, Vault, block
+from tests.unit.maintenance.counted import CountedStore
+from vmkeep.blobs.wrappers.wrapping import WrappingStore
+from vmkeep.catalog import open_catalog
 from vmkeep.clock import now
 from vmkeep.errors import UsageError
-from vmkeep.flows.policy_copies import copy_until, points_to_copy
+from vmkeep.flows.catalogued import use_catalog
+from vmkeep.flows.policy_copies import copy_until, newest_announced, points_to_copy
 from vmkeep.maintenance.margins import Margins
 from vmkeep.maintenance.tidy import remove_dead_runs
 from vmkeep.repository.notes import DUTIES
@@ -134,3 +138,40 @@ def test_notes_of_what_is_still_to_be_done_outlast_every_clean_up_of_dead_runs(v
 def test_a_second_repository_that_is_the_first_one_is_refused_also_while_there_is_nothing_to_copy(vault):
     with pytest.raises(UsageError):
         copy(vault, vault)
+
+
+@pytest.mark.parametrize("others", [8, 32])
+def test_vms_that_the_catalog_knows_to_be_of_another_policy_cost_a_copy_no_manifest(vault, second, tmp_path, others):
+    wanted = vault.back_up([block(1)], policy="gold")
+    by_hand = vault.back_up([block(2)], policy="gold", vm="by hand")
+    vault.back_up([block(3)], policy=None, vm="by hand")
+    for number in range(others):
+        vault.back_up([block(4)], policy="other", vm=f"other-{number}")
+    store = CountedStore(vault.store)
+    source = use_catalog(vault.open(store), lambda: f"sqlite:///{tmp_path}/catalog.db")
+    with open_catalog(f"sqlite:///{tmp_path}/catalog.db") as catalog:
+        catalog.refresh(vault.open())
+    store.calls.clear()
+
+    assert set(points_to_copy(source, second.open(), "gold")) == {wanted, by_hand}
+
+    assert store.calls["get points"] == 3, "the newest of two VMs, and the one below that of a person"
+
+
+def test_the_newest_of_some_announced_points_is_found_without_a_list_of_all_points(vault):
+    wanted = vault.back_up([block(1)], policy="gold")
+    for number in range(20):
+        vault.back_up([block(2)], policy="other", vm=f"other-{number}")
+    listed = []
+
+    class Seeing(WrappingStore):
+        def list(self, prefix):
+            listed.append(prefix)
+            return self.inner.list(prefix)
+
+    repository = vault.open(Seeing(vault.store))
+    listed.clear()
+
+    assert [read.name.ref for read in newest_announced(repository, [wanted])] == [wanted]
+
+    assert listed == [f"points/{wanted.rpartition('/')[0]}/"]
