@@ -30,8 +30,8 @@ def agreeing(number: int, one: str, many: str) -> str:
 
 
 def size(count: float) -> str:
-    """Return a number of bytes in binary units, e.g. ``1.5 GiB``."""
-    unit = next((unit for unit in reversed(UNITS) if count >= UNITS[unit]), "B")
+    """Return a number of bytes in binary units, e.g. ``1.5 GiB``, and never 1024 of one."""
+    unit = next((unit for unit in UNITS if round(count / UNITS[unit], 1) < 1024), "PiB")
     return f"{count:.0f} B" if unit == "B" else f"{count / UNITS[unit]:.1f} {unit}"
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from vmkeep.cli.filewords import parse_file_size
@@ -16,11 +16,21 @@ from vmkeep.policy import read_file
 
 
 @given(st.integers(0, 1 << 63))
+@example((1 << 40) - (1 << 20))
+@example((1 << 20) - 1)
 def test_a_size_that_is_printed_is_read_as_what_was_printed(count):
     read = parse_size(size(count))
     assert read is not None
     assert size(read) == size(count)
     assert abs(read - count) <= count / 20
+
+
+@pytest.mark.parametrize("unit", [unit for unit in UNITS if unit != "PiB"])
+def test_no_size_is_printed_as_1024_of_a_unit(unit):
+    for count in range(
+        max(1, 1024 * UNITS[unit] - UNITS[unit] // 10), 1024 * UNITS[unit] + 1, max(1, UNITS[unit] // 99)
+    ):
+        assert not size(count).startswith("1024")
 
 
 @pytest.mark.parametrize("unit", UNITS)
