@@ -25,8 +25,12 @@ from bench.programs import machine
 from vmkeep.catalog import open_catalog
 from vmkeep.flows import disk_images
 from vmkeep.flows.catalogued import use_catalog
+from vmkeep.flows.check_values import Level
+from vmkeep.flows.point_checks import VerifyRequest, verify
+from vmkeep.flows.pointcopy import copy_points
 from vmkeep.flows.pointlist import list_points
-from vmkeep.images import importing
+from vmkeep.flows.quality import check_quality
+from vmkeep.images import export_image, importing
 from vmkeep.maintenance import Margins, delete_points, execute, plan_deletion, plan_prune
 from vmkeep.model.extents import Extent
 from vmkeep.model.point import RestorePoint
@@ -240,6 +244,41 @@ def marks(folder: Path, pinned: int) -> Counts:
     return {"calls of a deletion": _deleted(folder, refs[:1]), "calls of a list, for each mark": listed / pinned}
 
 
+def one_point(folder: Path, points: int) -> Counts:
+    """One point is read in full, written to a file and copied to a new repository, while others are there."""
+    ref = _filled(folder, points // _POINTS_OF_A_VM)[0]
+    return {
+        "calls of a verify": _of_point(
+            folder, ref, lambda repository, _: verify(repository, ref, VerifyRequest(level=Level.ALL), by="bench")
+        ),
+        "calls of an export": _of_point(
+            folder, ref, lambda repository, point: export_image(repository, point, 0, folder / "out.raw")
+        ),
+        "calls of a copy": _of_point(folder, ref, lambda repository, _: _copied(folder, repository, ref)),
+    }
+
+
+def quality(folder: Path, points: int) -> Counts:
+    """The data quality of a repository is checked for the second time. No vCenter and no policy is asked."""
+    _filled(folder, points // _POINTS_OF_A_VM)
+    for _ in range(2):
+        with open_repository(str(folder / "repository")) as repository:
+            check_quality(repository, [], [], catalog=_catalog(folder))
+            asked = calls(repository)
+    return {"calls": asked}
+
+
+def _of_point(folder: Path, ref: str, use: Callable[[Repository, RestorePoint], object]) -> float:
+    with open_repository(str(folder / "repository")) as repository:
+        use(repository, repository.load_point(ref))
+        return calls(repository)
+
+
+def _copied(folder: Path, source: Repository, ref: str) -> None:
+    with create_repository(str(folder / "second")) as target:
+        assert not copy_points(source, target, [ref]).failed
+
+
 def _deleted(folder: Path, refs: list[str]) -> float:
     with open_repository(str(folder / "repository")) as repository:
         assert len(delete_points(repository, plan_deletion(repository, refs)).points_deleted) == len(refs)
@@ -259,7 +298,8 @@ def _sealed(folder: Path, vms: int) -> list[str]:
 
 ROWS: Final[dict[str, Row]] = {
     "increment": increment, "latest": latest, "check": check, "leftovers": leftovers, "rebuild": rebuild,
-    "list": listing, "sweeps": sweeps, "prune": prune, "deletion": deletion, "marks": marks,
+    "list": listing, "sweeps": sweeps, "point": one_point, "quality": quality,
+    "prune": prune, "deletion": deletion, "marks": marks,
 }  # fmt: skip
 
 

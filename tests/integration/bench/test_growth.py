@@ -20,3 +20,14 @@ def test_an_increment_takes_as_many_calls_whatever_was_stored_before_it(tmp_path
 
     assert sum(spent) / len(spent) <= MEAN
     assert max(spent) <= MERGING
+
+
+def test_a_point_is_verified_exported_and_copied_with_the_same_calls_however_many_others_there_are(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setenv("VMKEEP_CACHE", str(tmp_path / "cache"))
+    few, many = tmp_path / "few", tmp_path / "many"
+    for folder in (few, many):
+        folder.mkdir()
+
+    assert growth.one_point(few, 8) == growth.one_point(many, 64)

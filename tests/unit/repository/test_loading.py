@@ -7,8 +7,13 @@ import threading
 import pytest
 
 from tests.patience import HANG
+from tests.unit.maintenance.counted import CountedStore
 from vmkeep.repository import Repository
 from vmkeep.repository.folders import INDEX
+from vmkeep.repository.frames import Codec, Framer
+from vmkeep.repository.loading import LoadedIndex
+from vmkeep.repository.notes import DamageNotes, PackDamage, PackState, SweepRecords
+from vmkeep.repository.notes.damage import SETTLES_AFTER
 from vmkeep.repository.unlock import descriptor
 from vmkeep.testing import MemoryStore
 
@@ -72,3 +77,21 @@ def test_threads_that_look_first_at_once_load_the_index_once(repository):
     for each in looking:
         each.join(HANG)
     assert store.listed == 1
+
+
+def test_a_writer_that_looks_again_reads_no_note_of_damage_that_has_settled():
+    store, seconds = CountedStore(MemoryStore()), [0.0]
+    framer = Framer(codec=Codec.ZSTD)
+    notes = DamageNotes(store, framer, clock=lambda: seconds[0])
+    notes.remember(PackDamage(pack="ab" * 16, state=PackState.LOST, reason="it is a test"), before=None)
+    loaded = LoadedIndex(store, framer, cache=None, damage=notes, sweep_records=SweepRecords(store, framer))
+    for at in (0.0, SETTLES_AFTER):
+        seconds[0] = at
+        loaded.refresh()
+    store.calls.clear()
+
+    loaded.refresh()
+
+    assert store.calls["get damage"] == 0
+    loaded.fresh()
+    assert store.calls["get damage"] == 1, "an index that is to be of now reads them all"
