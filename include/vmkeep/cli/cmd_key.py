@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
+from datetime import datetime, tzinfo
 from typing import Any, TypeVar
 
 import click
@@ -12,6 +14,7 @@ from vmkeep.cli.output import print_json, print_table, show_recovery_key, warn
 from vmkeep.cli.pages import Section, Verbs, option
 from vmkeep.cli.passphrases import new_passphrase
 from vmkeep.cli.streams import require_output
+from vmkeep.cli.times import shown_time, shown_zone
 from vmkeep.errors import UsageError
 from vmkeep.flows import keys
 from vmkeep.flows.keys import Slot
@@ -52,11 +55,17 @@ def list_slots(repository: str | None, as_json: bool) -> None:
     if as_json:
         print_json([_plain(slot) for slot in slots])
     else:
-        print_table(
-            ("slot", "opens with", "created", "label"),
-            [tuple(_plain(slot).values()) for slot in slots],
-            none="no key slot can be read",
-        )
+        zone = shown_zone()
+        rows = [(plain["id"], plain["opens_with"], _shown(plain["created"], zone), plain["label"])
+                for plain in map(_plain, slots)]  # fmt: skip
+        print_table(("slot", "opens with", f"created ({zone})", "label"), rows, none="no key slot can be read")
+
+
+def _shown(created: str, zone: tzinfo) -> str:
+    """Return a time as commands show it, or the text if somebody else has written another one."""
+    with suppress(ValueError):
+        return shown_time(datetime.fromisoformat(created), zone)
+    return created
 
 
 def what_options(function: F) -> F:

@@ -18,6 +18,7 @@ from vmkeep.flows.recovery_requests import request_for
 from vmkeep.flows.restore_room import Room
 from vmkeep.flows.restore_wording import plan_lines
 from vmkeep.lateclass import dataclass
+from vmkeep.model.fieldwords import in_recovery
 from vmkeep.model.guest import Logins
 from vmkeep.model.room import StoreNeed
 from vmkeep.model.site import Site
@@ -176,14 +177,14 @@ def _planned(
     except DAMAGED as error:
         older = step_back(site, repository, one.group, vm, not_after=order.not_after)
         if older is None:
-            return replace(told, refusal=str(error))
+            return replace(told, refusal=in_recovery(str(error)))
         found = _planned(site, repository, order, one, older, journal, mark)
         return replace(found, warnings=(stepped_back_line(vm, older, error), *found.warnings))
     except VmKeepError as error:
-        return replace(told, refusal=str(error))
+        return replace(told, refusal=in_recovery(str(error)))
     # The half-made VM of a dead restore is removed first, so that nobody knows yet which room it leaves.
     needs = plan.needs if plan.dead is None else ()
-    return replace(told, lines=plan_lines(plan), warnings=plan.warnings, needs=needs)
+    return replace(told, lines=plan_lines(plan), warnings=tuple(map(in_recovery, plan.warnings)), needs=needs)
 
 
 def _with_room(room: Room, vm: PlannedVm) -> PlannedVm:
@@ -191,7 +192,7 @@ def _with_room(room: Room, vm: PlannedVm) -> PlannedVm:
     try:
         growth = room.take(vm.point, vm.needs)
     except VmKeepError as error:
-        return replace(vm, refusal=str(error), needs=())
+        return replace(vm, refusal=in_recovery(str(error)), needs=())
     return replace(vm, warnings=tuple(dict.fromkeys((*vm.warnings, *growth))))
 
 

@@ -18,7 +18,8 @@ _OF_ONE: Final = {
 }  # fmt: skip
 """The command line's options that are not called like their field: most of them are given once for each value."""
 _NAMED: Final = re.compile(
-    r"(?P<option>--[a-z-]+(?: (?:'[^']*'|[^\s'()]+))?) \(Airflow: (?P<name>[a-z_]+)(?:; [^()]*)?\)"
+    r"(?P<option>--[a-z-]+(?: (?:'[^']*'|[^\s'()]+))?) \(Airflow: (?P<name>[a-z_]+)"
+    r"(?:; mapping: [^();]*)?(?:; recovery plan: (?P<recovery>[^()]*))?\)"
 )
 
 
@@ -53,6 +54,15 @@ def in_options(message: str) -> str:
 def in_params(message: str) -> str:
     """Return a message that names fields by params of Airflow's DAGs: ``new_name``, or ``undo: none`` with a value."""
     return _said(message, lambda name, value: f"{name}: {value}" if value else name)
+
+
+def in_recovery(message: str) -> str:
+    """Return a message that names fields by those of a recovery plan, or says that only a single restore has them."""
+
+    def said(found: re.Match[str]) -> str:
+        return f"'{found['recovery']}' of the plan" if found["recovery"] else f"{found['option']} of a single restore"
+
+    return _NAMED.sub(said, message)
 
 
 def in_labels(message: str, labels: Mapping[str, str], words: Mapping[str, Mapping[str, str]]) -> str:

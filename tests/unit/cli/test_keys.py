@@ -80,3 +80,15 @@ def test_a_repository_without_encryption_has_no_keys():
 
     with pytest.raises(RepositoryError, match="not encrypted; it has no keys"):
         run("key", "list")
+
+
+def test_a_list_of_keys_shows_times_by_the_clock_that_is_set(passphrase_file):
+    run("repo", "init", "--encrypt", "--passphrase-file", str(passphrase_file))
+    given = {"VMKEEP_PASSPHRASE_FILE": str(passphrase_file)}
+    times = {slot["created"][:16].replace("T", " ") for slot in run("key", "list", **given)}
+
+    shown = CliRunner().invoke(cli, ["key", "list"], env={**given, "VMKEEP_TIME_ZONE": "UTC"}, catch_exceptions=False)
+
+    assert "created (UTC)" in shown.output
+    assert all(time in shown.output for time in times)
+    assert "+00:00" not in shown.output

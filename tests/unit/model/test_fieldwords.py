@@ -12,7 +12,7 @@ import pytest
 import vmkeep
 from vmkeep.flows.attach_values import AttachRequest
 from vmkeep.flows.restore_request import NewVmOptions, OverOptions, RestoreRequest
-from vmkeep.model.fieldwords import fields_named, in_labels, in_options, in_params, named
+from vmkeep.model.fieldwords import fields_named, in_labels, in_options, in_params, in_recovery, named
 
 ROOT = Path(vmkeep.__file__).parent
 LABELS = {"new_name": "Name", "on_conflict": "Its present content"}
@@ -44,6 +44,16 @@ def test_each_front_says_a_field_in_its_own_words(word, option, param, label):
     assert in_options(message) == f"a VM (vm-7) exists: say {option} (or not); then go on"
     assert in_params(message) == f"a VM (vm-7) exists: say {param} (or not); then go on"
     assert in_labels(message, LABELS, WORDS).startswith(f"a VM (vm-7) exists: say {label}")
+
+
+def test_a_recovery_names_the_fields_of_its_plan_and_no_option_that_it_does_not_have():
+    renaming = named("new_name", mapping="name", recovery="rename")
+    message = f"choose another name with {renaming}, or write over it with {named('vm')} (or {named('datastore')})"
+
+    assert in_recovery(message) == (
+        "choose another name with 'rename' of the plan, or write over it with --vm of a single restore "
+        "(or --datastore of a single restore)"
+    )
 
 
 def test_a_message_tells_which_fields_it_names_and_one_without_any_stays_as_it_is():

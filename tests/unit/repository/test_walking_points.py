@@ -266,11 +266,11 @@ def test_who_names_a_point_by_its_time_is_told_where_its_id_stands(repository, s
             repository.find_point(text)
         return str(refusal.value).partition("latest:VM")[2]
 
-    about = ". A point's id stands behind the last '-' of its ref, and a time is none"
+    about = ". A time names no point: its id stands behind the last '-' of its ref"
     for named in (day, day.replace("-", "")):
-        assert told(named) == f"{about}, and of that time are {', '.join(refs[:5])}, …"
+        assert told(named) == f"{about}. The points of that time: {', '.join(refs[:5])}, …"
     for named in (stamp, f"{stamp}-0", f"{day}{stamp[8:]}"):
-        assert told(named) == f"{about}, and of that time is {refs[0]}"
+        assert told(named) == f"{about}. The points of that time: {refs[0]}"
     assert told("19990101") == about
     for other in ("web01", "1999", "abc", "123456789"):
         assert told(other) == ""

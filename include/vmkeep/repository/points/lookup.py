@@ -103,8 +103,8 @@ def _of_time(names: Sequence[PointName], text: str) -> str:
     if not _STAMPED.match(asked):
         return ""
     found = [name for name in names if f"{name.stamp}-{name.id}".startswith(asked)]
-    of_that = f", and of that time {'is' if len(found) == 1 else 'are'} {_shown(found)}" if found else ""
-    return f". A point's id stands behind the last '-' of its ref, and a time is none{of_that}"
+    of_that = f". The points of that time: {_shown(found)}" if found else ""
+    return f". A time names no point: its id stands behind the last '-' of its ref{of_that}"
 
 
 def _begins(name: PointName, text: str) -> bool:
