@@ -7,7 +7,6 @@ snapshot is judged by its age only once, and one that appears later is young (de
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
 from datetime import datetime
 from itertools import takewhile
 
@@ -15,6 +14,7 @@ from vmkeep.errors import ConflictError
 from vmkeep.flows import limits, liveness, vm_access
 from vmkeep.flows.backup_values import Preflight
 from vmkeep.flows.liveness import GIVEN_UP, HasEnded, nobody_knows
+from vmkeep.lateclass import dataclass
 from vmkeep.repository import Repository
 from vmkeep.vsphere import snapshots
 from vmkeep.vsphere.remains import Remains

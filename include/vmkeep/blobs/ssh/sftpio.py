@@ -7,11 +7,12 @@ order of the requests, as OpenSSH does. With another server a read would time ou
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
 from typing import Any
 
 import paramiko
 from paramiko.sftp import CMD_DATA, CMD_EXTENDED, CMD_EXTENDED_REPLY, CMD_READ, CMD_WRITE, int64
+
+from vmkeep.lateclass import dataclass
 
 _REQUEST = 32 << 10
 """Bytes of one request. Every server accepts requests of this size."""
