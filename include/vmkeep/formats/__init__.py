@@ -19,7 +19,7 @@ from vmkeep.doors import loaded_on_use
 
 if TYPE_CHECKING:
     from vmkeep.formats.archive import Member, list_members
-    from vmkeep.formats.imagefile import FileState, ImageFile, file_state
+    from vmkeep.formats.imagefile import FileState, ImageFile, file_state, settled_state
     from vmkeep.formats.layout import Layout, PlannedFile, Run
     from vmkeep.formats.neighbours import neighbour
     from vmkeep.formats.qcow2 import Qcow2Target, open_qcow2, open_qcow2_target, plan_qcow2
@@ -53,6 +53,7 @@ _HOMES = {
     "plan_qcow2": "qcow2",
     "plan_raw": "raw",
     "plan_vmdk": "vmdk",
+    "settled_state": "imagefile",
 }
 
 __all__ = [
@@ -80,6 +81,7 @@ __all__ = [
     "plan_qcow2",
     "plan_raw",
     "plan_vmdk",
+    "settled_state",
 ]
 
 if not TYPE_CHECKING:  # or a name that is not at the door would be any to a type checker

@@ -5,13 +5,23 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
+from vmkeep.clock import now
 from vmkeep.errors import NotFoundError, TransferError, UsageError
 from vmkeep.model.extents import Extents, gather
+
+_TICK: Final = 0.011
+"""Seconds of a tick of the kernel's clock, by which a file system stamps: at most a hundredth, and a little."""
+_COARSE_TICK: Final = 2.1
+"""The same for file systems that keep whole seconds only, such as FAT, of which two seconds are a tick."""
+_NANOSECONDS: Final = 10**9
+_LOOKS: Final = 3
+"""Looks at a file that is written to all the time. The end of an import tells of such a writer anyway."""
 
 
 class FileState(NamedTuple):
@@ -22,6 +32,23 @@ class FileState(NamedTuple):
     size: int
     changed: int
     """The time of the last change in nanoseconds since 1970. No program can put it back, unlike the time of writing."""
+
+
+def settled_state(look: Callable[[], os.stat_result]) -> FileState | None:
+    """Return the state of a file from which nothing was read yet. Each later write differs from it.
+
+    Two writes within one tick of the file system's clock bear one time. So this waits for the end of the tick in which
+    the file was changed, if that was just now. A clock of a server that differs from this machine's shows no tick.
+
+    :param look: returns the file's status.
+    """
+    for _ in range(_LOOKS):
+        state = file_state(status := look())
+        tick = _TICK if status.st_ctime_ns % _NANOSECONDS else _COARSE_TICK
+        if state is None or not 0 <= now().timestamp() - status.st_ctime <= tick:
+            break
+        time.sleep(tick)
+    return state
 
 
 def file_state(status: os.stat_result) -> FileState | None:
@@ -67,7 +94,7 @@ class ImageFile:
         if not (stat.S_ISREG(status.st_mode) or stat.S_ISBLK(status.st_mode)):
             raise UsageError(f"{self.path}: is neither a file nor a block device")
         self.identity = (status.st_dev, status.st_ino)
-        self.state = file_state(status)
+        self.state = settled_state(lambda: os.fstat(self._file))
         """The file's state before anything was read."""
         self._holes = stat.S_ISREG(status.st_mode)
         whole = os.lseek(self._file, 0, os.SEEK_END)

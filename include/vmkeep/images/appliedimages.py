@@ -15,7 +15,7 @@ from typing import Final
 from vmkeep.errors import ConflictError, VerificationError
 from vmkeep.formats import ImageSource, Qcow2Target, open_qcow2, open_qcow2_target
 from vmkeep.images.diskfiles import LocalFileSource, LocalFileTarget
-from vmkeep.images.filestates import is_unwritten, state_of
+from vmkeep.images.filestates import is_unwritten, settled_state
 from vmkeep.lateclass import dataclass
 from vmkeep.model.exports import ExportedDisk, ImageFormat, WrittenFile
 from vmkeep.model.extents import Extents, complement
@@ -154,7 +154,7 @@ class AppliedImage:
         if not self.changed:
             return self.disk.files
         return tuple(
-            replace(file, size=self.path.stat().st_size, sha256=None, state=state_of(self.path))
+            replace(file, size=self.path.stat().st_size, sha256=None, state=settled_state(self.path))
             if file.name == self.path.name
             else file
             for file in self.disk.files

@@ -12,7 +12,7 @@ from vmkeep.errors import CancelledError
 from vmkeep.formats import PlannedFile
 from vmkeep.hypervisors import host_name
 from vmkeep.images.drafts import Draft
-from vmkeep.images.filestates import state_of
+from vmkeep.images.filestates import settled_state
 from vmkeep.images.imageplans import PlannedImage, plan_images
 from vmkeep.images.ovawriting import OvaWriter, plan_writer
 from vmkeep.images.readingback import read_back
@@ -156,7 +156,7 @@ class ExportWork:
         )
         files = disk.files
         if (folder := self._draft.folder) is not None:
-            files = tuple(replace(file, state=state_of(folder / file.name)) for file in files)
+            files = tuple(replace(file, state=settled_state(folder / file.name)) for file in files)
         return replace(disk, bytes_compared=compared, files=files)
 
     def _go_on(self) -> None:

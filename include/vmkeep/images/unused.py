@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from vmkeep.errors import TransientError
-from vmkeep.formats import FileState, ImageFile, file_state
+from vmkeep.formats import FileState, ImageFile, file_state, settled_state
 from vmkeep.images.imagelocks import is_written
 
 
@@ -27,7 +27,7 @@ class Unused:
 
         :raises TransientError: a program has one open for writing.
         """
-        self._watch((path, _state(path)) for path in paths)
+        self._watch((path, _settled(path)) for path in paths)
 
     def watch_open(self, files: Iterable[ImageFile]) -> None:
         """Begin to watch files by their state when they were opened.
@@ -69,6 +69,13 @@ def _require_unlocked(path: Path) -> None:
             os.close(file)
         if held:
             raise TransientError(f"{path}: QEMU has it open for writing: shut its VM down, then import it")
+
+
+def _settled(path: Path) -> FileState | None:
+    try:
+        return settled_state(path.stat)
+    except OSError:
+        return None
 
 
 def _state(path: Path) -> FileState | None:

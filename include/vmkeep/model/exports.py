@@ -81,7 +81,8 @@ class WrittenFile:
     sha256: str | None = None
     """Hex digest of its bytes; ``None``: they were not written in order, so that a digest would need another read."""
     state: str | None = None
-    """Words of the file system by which a later look sees that nobody has written to the file; ``None``: on S3."""
+    """Words of the file system by which a later look sees that nobody has written to the file; ``None``: none were
+    found that tell it, as on S3."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 import os
 import random
+import re
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 from unittest.mock import patch
@@ -69,6 +70,44 @@ def check_sample(source):
     holes = memoryview(bytearray(b"x" * 4096))
     source.read_into(1000 * MIB, holes)
     assert bytes(holes) == bytes(4096)
+
+
+def write_short_cid(content, cid):
+    """Put a CID into a descriptor as QEMU does: without zeros at its front, and over the text that was there before."""
+    start = content.index(b"# Disk DescriptorFile")
+    stop = content.index(b"\0", start)
+    text = re.sub(rb"(?<=\nCID=)\w+", cid, content[start:stop]) + b"\0"
+    return content[:start] + text + content[start + len(text) :]
+
+
+@pytest.mark.parametrize("subformat", SUBFORMATS)
+@pytest.mark.parametrize("cids", [(b"1234567",), (b"123456",), (b"1",), (b"12345", b"1234567", b"1"), (b"1", b"12")])
+def test_an_image_is_read_whose_content_id_qemu_has_written_shorter_than_before(cids, subformat, tmp_path):
+    """QEMU does so with one image of 256, and leaves the end of the old text behind the zero byte of the new one."""
+    whole = write_raw(tmp_path / "disk.raw", MIB, {0: b"data" * SECTOR})
+    path = tmp_path / "disk.vmdk"
+    qemu_img("convert", "-O", "vmdk", "-o", f"subformat={subformat}", whole, path)
+    content = re.sub(rb"(?<=\nCID=)\w+\n", b"12345678\n", path.read_bytes(), count=1)
+    for cid in cids:
+        content = write_short_cid(content, cid)
+    path.write_bytes(content)
+
+    qemu_img("compare", "-f", "raw", "-F", "vmdk", whole, path)
+    with open_vmdk(path) as source:
+        assert source.capacity == MIB
+        assert read_all(source, source.allocated())[0][: 4 * SECTOR] == b"data" * SECTOR
+
+
+def test_a_descriptor_that_lost_a_part_in_its_middle_is_refused(tmp_path):
+    """The text behind the zero bytes may name extents, without which the disk would be shorter."""
+    path = describe(tmp_path / "disk.vmdk", "monolithicFlat", [f'RW {SECTOR} FLAT "flat.vmdk" 0'])
+    text = path.read_bytes()
+    (tmp_path / "flat.vmdk").write_bytes(bytes(SECTOR * SECTOR))
+    middle = text.index(b"ddb.adapterType")
+    path.write_bytes(text[:middle] + bytes(16) + text[middle:])
+
+    with pytest.raises(UsageError, match="holds a zero byte"):
+        open_vmdk(path)
 
 
 @pytest.mark.parametrize("subformat", SUBFORMATS)

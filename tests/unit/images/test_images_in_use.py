@@ -2,15 +2,20 @@
 
 import os
 import subprocess
+import time
 
 import pytest
 
 from tests.patience import HANG, eventually
 from vmkeep.errors import TransientError
+from vmkeep.formats import ImageFile
 from vmkeep.images import Kept, import_images
+from vmkeep.images.unused import Unused
 from vmkeep.repository import create_repository
 
 MIB = 1 << 20
+A_TICK = 10_000_000
+"""Nanoseconds of the longest tick of a kernel's clock."""
 
 
 @pytest.fixture
@@ -63,6 +68,24 @@ def test_a_file_that_changes_while_it_is_read_is_not_sealed(repository, tmp_path
     with pytest.raises(TransientError, match="was changed while it was read"):
         import_images(repository, [image], name="a", describe=change)
     assert sealed(repository) == []
+
+
+def test_nothing_is_read_of_an_image_in_the_tick_of_the_clock_in_which_it_was_written(tmp_path):
+    """Another write within that tick would leave the file with the same state."""
+    image = tmp_path / "a.raw"
+    image.write_bytes(bytes(MIB))
+
+    Unused().watch([image])
+
+    assert time.time_ns() - image.stat().st_ctime_ns > A_TICK
+
+
+def test_no_file_of_an_image_is_opened_in_the_tick_of_the_clock_in_which_it_was_written(tmp_path):
+    image = tmp_path / "a.raw"
+    image.write_bytes(bytes(MIB))
+
+    with ImageFile(image):
+        assert time.time_ns() - image.stat().st_ctime_ns > A_TICK
 
 
 def chained(folder, form):

@@ -18,6 +18,7 @@ _ENCODINGS = re.compile(
     r"utf-?8|us-ascii|windows-\d+|cp\d+|iso-8859-\d+|gbk|gb2312|gb18030|big5|shift_jis|euc-(jp|kr)", re.IGNORECASE
 )
 _KEY = re.compile(r"[\w.]+")
+_LEFT = re.compile(rb"[^\0]+")
 _LONGEST_LINE = 4096
 _MOST_LINES = 1 << 17
 _EXTENT = re.compile(r'\s*(\w+)\s+(\d{1,19})\s+(\w+)(?:\s+"([^"]+)")?(?:\s+(\d{1,19}))?\s*')
@@ -109,9 +110,11 @@ def _unquoted(value: str) -> str:
 
 
 def _decoded(data: bytes, name: str) -> str:
-    text = data.rstrip(b"\0").removeprefix(b"\xef\xbb\xbf")
-    if b"\0" in text:
-        raise UsageError(f"{name}: the descriptor holds a zero byte at {text.index(0)}, so it is no text")
+    text, _, rest = data.removeprefix(b"\xef\xbb\xbf").partition(b"\0")
+    # QEMU writes the CID anew without zeros at its front. So the text becomes shorter, and some of its last characters
+    # stay behind the zero byte that ends it.
+    if not all(text.endswith(left) for left in _LEFT.findall(rest)):
+        raise UsageError(f"{name}: the descriptor holds a zero byte at {len(text)}, so it is no text")
     found = _ENCODING.search(text)
     encoding = found[1].decode() if found else "utf-8"
     if not _ENCODINGS.fullmatch(encoding):
