@@ -13,7 +13,14 @@ from vmkeep.blobs.locking import LockMode, LockRule, Locks, Versions, delete_unl
 from vmkeep.blobs.naming import name_if_free
 from vmkeep.blobs.opening import create_store, open_store, open_uploads
 from vmkeep.blobs.parallel import abreast, together
-from vmkeep.blobs.reserve import LEAST_RESERVE, hold_reserve, keep_reserve, reserve_of, spend_reserve
+from vmkeep.blobs.reserve import (
+    LEAST_RESERVE,
+    hold_reserve,
+    is_reserve_in_use,
+    keep_reserve,
+    reserve_of,
+    spend_reserve,
+)
 from vmkeep.blobs.store import (
     RESERVE,
     TEMPORARY,
@@ -59,6 +66,7 @@ __all__ = [
     "hidden_in",
     "hold_reserve",
     "is_remote",
+    "is_reserve_in_use",
     "is_there",
     "keep_reserve",
     "locks_of",

@@ -220,14 +220,17 @@ class LocalStore:
                 self._write(self._root / RESERVE, secrets.token_bytes(size), os.replace)
 
     def spend_reserve(self) -> int:
-        """Free the space that is held back; return how many bytes that were."""
-        path = self._root / RESERVE
+        """Free the space that is held back; return its bytes. Of several callers at once, one gets it."""
+        if not self.reserved():
+            return 0
+        path, taken = self._root / RESERVE, self._root / TEMPORARY / secrets.token_hex(16)
         with self._errors(RESERVE), suppress(FileNotFoundError):
-            if size := path.stat().st_size:
-                try:
-                    self._write(path, b"", os.replace)
-                except OSError:
-                    path.unlink()
+            self._temporaries()
+            path.rename(taken)
+            size = taken.stat().st_size
+            taken.unlink()
+            with suppress(OSError):  # without the empty file, a writer may hold the room back too early
+                self._write(path, b"", os.replace)
             return size
         return 0
 

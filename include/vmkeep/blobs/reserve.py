@@ -4,6 +4,8 @@ The reserve is a file of random bytes, which no file system can compress, beside
 spends it leaves an empty file, whose time tells since when. Whoever opens the repository to write looks for the file,
 and holds room back where there is none: a deletion that died may have spent it. If that fails, no work stops. Only
 folders have a reserve, because other stores do not fill up to the last byte.
+
+Of several deletions at once, one gets the room. Until it is done, no other one holds room back or counts on that room.
 """
 
 from __future__ import annotations
@@ -41,7 +43,7 @@ class Reserve(Protocol):
         """
 
     def spend_reserve(self) -> int:
-        """Free the space that is held back; return how many bytes that were."""
+        """Free the space that is held back; return its bytes. Of several callers at once, one gets it."""
 
 
 def reserve_of(store: BlobStore) -> Reserve | None:
@@ -71,6 +73,15 @@ def keep_reserve(store: BlobStore) -> None:
         log.warning("the room that %s holds back is not known: %s", store.location, error)
         return
     hold_reserve(store)
+
+
+def is_reserve_in_use(store: BlobStore) -> bool:
+    """Return whether a deletion may work in the room that was held back."""
+    try:
+        return (reserve := reserve_of(store)) is not None and reserve.is_spent_lately(SPENT_FOR)
+    except VmKeepError as error:
+        log.warning("the room that %s holds back is not known: %s", store.location, error)
+        return False
 
 
 def spend_reserve(store: BlobStore) -> int:

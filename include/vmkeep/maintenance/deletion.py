@@ -15,7 +15,7 @@ from vmkeep.lateclass import dataclass
 from vmkeep.maintenance.facts import point_facts
 from vmkeep.maintenance.forget import PINNED, forget
 from vmkeep.maintenance.noting import note_points, require_points
-from vmkeep.maintenance.reserve import spending_reserve
+from vmkeep.maintenance.reserve import Room
 from vmkeep.maintenance.storetime import both_times
 from vmkeep.repository import Repository
 from vmkeep.retention import PointFacts, left_bare
@@ -98,7 +98,7 @@ def delete_points(repository: Repository, plan: DeletionPlan) -> DeletionReport:
     require_creates(repository.blobs)
     refs = [point.ref for point in plan.going]
     try:
-        with spending_reserve(repository.blobs, points=len(refs)):
+        with Room(repository.blobs).spending_reserve(points=len(refs)):
             deleted, kept = forget(repository, refs, bare={point.vm_key for point in plan.bare}, whole=True)
     except StoreFullError as error:
         raise StoreFullError(

@@ -5,18 +5,17 @@ Steps that free space come before steps that need some.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import field
 
-from vmkeep.blobs import confirm_lists, remove_leftovers, require_creates, space_of
+from vmkeep.blobs import confirm_lists, remove_leftovers, require_creates
 from vmkeep.errors import StoreFullError
 from vmkeep.lateclass import dataclass
 from vmkeep.maintenance.forget import forget
 from vmkeep.maintenance.noting import note_points, require_points
 from vmkeep.maintenance.packsweep import Swept, settle, sweep
 from vmkeep.maintenance.plan import PrunePlan, marked
-from vmkeep.maintenance.reserve import released_reserve, spending_reserve
+from vmkeep.maintenance.reserve import Room
 from vmkeep.maintenance.rewrite import Rewritten, rewrite
 from vmkeep.maintenance.storetime import age, store_time
 from vmkeep.maintenance.tidy import forget_sweeps, remove_dead_forgettings, remove_dead_runs
@@ -28,6 +27,7 @@ _FOR_NOTES = 48 << 10
 """Bytes that are left to the records and the index of a move."""
 _FOR_A_PACK = 256
 """Bytes that these grow by for each pack that is moved."""
+_ANOTHERS = "another prune or deletion works in the room that was held back; the next prune rewrites them"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,8 +86,9 @@ def execute(
     require_points(repository)
     require_creates(repository.blobs)
     removed, leftovers = _tidy(repository, plan)
+    room = Room(repository.blobs)
     try:
-        with spending_reserve(repository.blobs, packs=plan.packs, points=len(plan.forgotten)):
+        with room.spending_reserve(packs=plan.packs, points=len(plan.forgotten)):
             locked = settle(repository)
             swept = _sweep(repository, plan, on_progress)
             _condemn(repository, {bytes.fromhex(pack) for pack in plan.condemned})
@@ -99,7 +100,7 @@ def execute(
             "allow it more, and prune again"
         ) from error
     note_points(repository)
-    moved, emptied = _rewrite_and_sweep(repository, plan, on_progress)
+    moved, emptied = _rewrite_and_sweep(repository, plan, room, on_progress)
     swept += emptied
     return PruneReport(
         points_forgotten=tuple(forgotten),
@@ -154,7 +155,7 @@ def _forget(repository: Repository, refs: Sequence[str]) -> tuple[list[str], dic
 
 
 def _rewrite_and_sweep(
-    repository: Repository, plan: PrunePlan, on_progress: Callable[[Progress], None]
+    repository: Repository, plan: PrunePlan, room: Room, on_progress: Callable[[Progress], None]
 ) -> tuple[Rewritten, Swept]:
     """Rewrite packs, and delete those that may go at once.
 
@@ -169,31 +170,29 @@ def _rewrite_and_sweep(
         moved = _rewrite(repository, packs, on_progress).after(moved)
         swept += _sweep(repository, plan, on_progress)
 
-    left = {bytes.fromhex(pack): room for pack, room in plan.room.items()}
+    left = {bytes.fromhex(pack): needed for pack, needed in plan.room.items()}
     most = len(left)
     while left:
-        few = list(left) if plan.margins.condemned_for else _fitting(left, _free(repository))[:most]
+        few = list(left) if plan.margins.condemned_for else _fitting(left, room.free())[:most]
         if few:
             move(set(few))
         else:
-            with released_reserve(repository.blobs):
-                if few := _fitting(left, _free(repository))[:most]:
+            with room.released_reserve():
+                if few := _fitting(left, room.free())[:most]:
                     move(set(few))
         if not few:
-            move(set(left))  # to tell how much room is missing
+            if room.is_anothers():
+                moved = Rewritten(no_room=_ANOTHERS).after(moved)
+            else:
+                move(set(left))  # to tell how much room is missing
+            break
         if not moved.no_room:
-            left = {pack: room for pack, room in left.items() if pack not in few}
+            left = {pack: needed for pack, needed in left.items() if pack not in few}
         elif len(few) < 2 or plan.margins.condemned_for:
             break
         else:
             most = len(few) // 2
     return moved, swept
-
-
-def _free(repository: Repository) -> int:
-    """Return the bytes that are free, as far as the store tells."""
-    space = space_of(repository.blobs)
-    return sys.maxsize if space is None else space.free
 
 
 def _fitting(packs: Mapping[bytes, int], room: int) -> list[bytes]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import random
 import subprocess
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
@@ -15,7 +17,7 @@ from tests.sealed import CHEAP, PASSPHRASE
 from tests.unit.maintenance.conftest import BLOCK, NONE, Vault, block, small_packs
 from vmkeep.blobs import BlobStore, Space, open_store, reserve_of
 from vmkeep.blobs.local import LocalStore
-from vmkeep.blobs.reserve import SPENT_FOR
+from vmkeep.blobs.reserve import LEAST_RESERVE, SPENT_FOR
 from vmkeep.blobs.store import RESERVE, backend
 from vmkeep.clock import now
 from vmkeep.errors import StoreFullError, StoreReadOnlyError
@@ -79,6 +81,13 @@ def lose_reserve(vault: Vault) -> None:
     """Leave the repository as a deletion leaves it that was killed while it used the room held back."""
     assert reserve_of(vault.store).spend_reserve()
     assert reserve_of(vault.store).reserved() == 0
+
+
+def long_after_a_spending(disk: Path) -> None:
+    """Let the empty file in the place of the reserve be that of a deletion that died."""
+    reserve = disk / "repository" / RESERVE
+    long_ago = reserve.stat().st_mtime - 2 * SPENT_FOR.total_seconds()
+    os.utime(reserve, (long_ago, long_ago))
 
 
 def room(disk: Path) -> int:
@@ -410,6 +419,50 @@ def test_a_backup_leaves_the_room_to_a_deletion_that_works_in_it(vault, disk):
 
     assert room(disk) >= 15 * PAGE
     assert reserve_of(vault.store).spend_reserve() == 0
+
+
+def test_a_prune_leaves_the_room_to_another_one_that_works_in_it(vault, disk):
+    """Neither does it hold that room back when it ends, nor does it rewrite packs in it."""
+    lose_reserve(vault)
+    fill(disk, but=20)
+
+    report = vault.prune()
+
+    assert report.packs_deleted > 1
+    assert "another prune or deletion works in the room" in report.not_rewritten
+    assert reserve_of(vault.store).reserved() == 0
+    vault.assert_whole()
+    long_after_a_spending(disk)
+    assert vault.prune().packs_rewritten == 1
+    assert reserve_of(vault.store).reserved() >= LEAST_RESERVE
+
+
+def test_a_deletion_leaves_the_room_to_a_prune_that_works_in_it(vault, disk):
+    ref = vault.back_up([block(200)])
+    lose_reserve(vault)
+    fill(disk, but=20)
+
+    delete_points(vault.open(), plan_deletion(vault.open(), [ref]))
+
+    assert reserve_of(vault.store).reserved() == 0
+    assert ref not in vault.open().point_refs()
+
+
+def test_of_two_that_spend_the_reserve_at_once_one_gets_it(vault):
+    store, size = reserve_of(vault.store), 64 << 10
+    for _ in range(100):
+        store.hold_reserve(size)
+        at_once = threading.Barrier(2)
+
+        def spend(at_once=at_once):
+            at_once.wait()
+            return store.spend_reserve()
+
+        with ThreadPoolExecutor(2) as threads:
+            spent = [each.result() for each in [threads.submit(spend) for _ in range(2)]]
+        assert min(spent) == 0
+        assert max(spent) >= size
+        assert store.is_spent_lately(SPENT_FOR)
 
 
 def test_a_deletion_without_any_room_says_how_much_it_takes_and_deletes_nothing(vault, disk):

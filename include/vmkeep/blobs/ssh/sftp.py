@@ -199,14 +199,17 @@ class SftpStore:
                 self._write(channel, self._root / RESERVE, secrets.token_bytes(size), _replace)
 
     def spend_reserve(self) -> int:
-        """Free the space that is held back; return how many bytes that were."""
-        path = str(self._root / RESERVE)
+        """Free the space that is held back; return its bytes. Of several callers at once, one gets it."""
+        path, taken = self._root / RESERVE, self._root / TEMPORARY / secrets.token_hex(16)
         with self._channel(RESERVE, writing=0) as channel, suppress(FileNotFoundError):
-            if size := _held(channel.stat(path)):
-                try:
-                    self._write(channel, PurePosixPath(path), b"", _replace)
-                except OSError:
-                    channel.remove(path)
+            if not _held(channel.stat(str(path))):
+                return 0
+            self._make_folder(channel, taken.parent)
+            _replace(channel, str(path), str(taken))
+            size = _held(channel.stat(str(taken)))
+            channel.remove(str(taken))
+            with suppress(OSError):  # without the empty file, a writer may hold the room back too early
+                self._write(channel, path, b"", _replace)
             return size
         return 0
 
