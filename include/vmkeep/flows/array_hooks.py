@@ -183,7 +183,7 @@ def _is_alive(repository: Repository, note: PendingHook, has_ended: HasEnded) ->
 def _end(site: Site, repository: Repository, note: PendingHook) -> VmKeepError | None:
     """Call the hook for the end, and forget the note. Return the error, if that fails; the note stays then."""
     try:
-        if not note.returned and now() - note.since < timedelta(seconds=site.array_hook_seconds):
+        if not note.returned and abs(now() - note.since) < timedelta(seconds=site.array_hook_seconds):
             raise ArrayHookError(
                 f"the array hook, before the copy of VM {note.vm} (run {note.facts.run}), may still be at work though "
                 "its process died, so that it is called after the copy later, by 'vmkeep vm sweep' or snapshot_sweep"

@@ -136,7 +136,7 @@ def _swept(ground: Ground, marked: suspensions.MarkedVm) -> Finding:
         kind=Kind.SUSPENDED, state=State.IN_USE, vm=marked.vm, run=marked.mark.run, age_seconds=age.total_seconds()
     )
     if marked.mark.repository != ground.repository.id:
-        if age < GIVEN_UP:
+        if abs(age) < GIVEN_UP:
             return finding
         return replace(finding, state=State.LEFT, detail="only the sweep of its repository knows more")
     if _is_alive(ground.session, ground.repository, marked, "", ground.wishes.has_ended, ground.wishes.given_up):

@@ -78,8 +78,11 @@ class MarkedVm:
         return self.suspended_at is None or self.mark.began - _SLACK <= self.suspended_at <= latest
 
     def is_over(self, now: datetime) -> bool:
-        """Return whether the mark serves nothing more: the VM is not suspended by the run, and will not be."""
-        return not self.suspended_by_run and now - self.mark.began > timedelta(seconds=SUSPEND_SECONDS)
+        """Return whether the mark serves nothing more: the VM is not suspended by the run, and will not be.
+
+        The difference counts in both directions, so that a clock that was put back keeps no mark for long.
+        """
+        return not self.suspended_by_run and abs(now - self.mark.began) > timedelta(seconds=SUSPEND_SECONDS)
 
 
 def find_marked(session: Session, moref: str) -> MarkedVm | None:

@@ -165,17 +165,18 @@ def test_points_of_a_deletion_that_died_count_only_if_that_is_meant(two):
     assert delete_points(two.open(), plan).points_deleted == (second,)
 
 
-def begun_long_ago(vault, ref):
+def begun_long_ago(vault, ref, minutes=61):
     """Return the id of a record that was put more than an hour ago."""
-    vault.store.time = now() - timedelta(minutes=61)
+    vault.store.time = now() - timedelta(minutes=minutes)
     record = vault.open().forgettings.begin([ref])
     vault.store.time = now()
     return record
 
 
-def test_a_deletion_that_died_before_it_decided_counts_for_an_hour_only(two):
+@pytest.mark.parametrize("minutes", [61, -61], ids=["long ago", "by a clock that was ahead and was put back since"])
+def test_a_deletion_that_died_before_it_decided_counts_for_an_hour_only(two, minutes):
     first, second = sorted(two.held)
-    died = begun_long_ago(two, first)
+    died = begun_long_ago(two, first, minutes)
 
     plan = plan_deletion(two.open(), [second])
     assert plan.bare == ()

@@ -180,7 +180,8 @@ def test_the_hook_of_a_dead_run_is_called_by_the_next_backup_and_by_the_sweep(be
     assert array_hooks.sweep(hooked) == ()
 
 
-def test_a_first_call_whose_process_died_is_given_its_time_before_the_second(begin, hook, hooked, bench):
+@pytest.mark.parametrize("minutes", [5, -6], ids=["ago", "by a clock that was ahead and was put back since"])
+def test_a_first_call_whose_process_died_is_given_its_time_before_the_second(begin, hook, hooked, bench, minutes):
     pre = begin()
     with open_repository(hooked.repository) as repository:
         area = repository.run(array_hooks.AREA)
@@ -192,7 +193,7 @@ def test_a_first_call_whose_process_died_is_given_its_time_before_the_second(beg
         end(hooked, pre)
 
     assert (hook.story, bench.snapshots(SMALL)) == (["before"], [])
-    area.store(name, to_json(replace(note, returned=False, since=note.since - timedelta(minutes=5))))
+    area.store(name, to_json(replace(note, returned=False, since=note.since - timedelta(minutes=minutes))))
     end(hooked, pre)
     assert hook.story == ["before", "after"]
 

@@ -173,6 +173,59 @@ def test_a_dead_run_s_permit_is_free_hours_after_its_last_sign_of_life(store, fr
     assert set(limited.usage().holders) == {"copy of b", "copy of c"}
 
 
+def test_a_dead_holder_whose_notes_bear_times_of_the_future_keeps_no_permit(store, framer, tmp_path):
+    """The store's clock was ahead when it worked, and was put back since."""
+    limited = Permits(store, framer, LIMIT)
+    RunArea(store, framer, "r").open_lease("disk-1")._write("held")  # the holder dies here
+    limited.take(Holder(owner="r/1", run="r", what="copy 1", lease="disk-1"))
+    limited.take(of_run("b"))
+    age(tmp_path, -permitslots.LEASE_LASTS.total_seconds() / 2)
+    with pytest.raises(LimitReachedError):
+        limited.take(of_run("c"))
+    age(tmp_path, -2 * permitslots.RUN_LASTS.total_seconds())
+
+    limited.take(of_run("c"))
+    limited.take(of_run("d"))
+
+    assert set(limited.usage().holders) == {"copy of c", "copy of d"}
+
+
+def test_a_party_whose_ticket_bears_a_time_of_the_future_holds_nobody_up(store, framer, tmp_path):
+    limited = Permits(store, framer, LIMIT)
+    for name in "ab":
+        limited.take(of_run(name))
+    with pytest.raises(LimitReachedError):
+        limited.take(of_run("dead"))
+    age(tmp_path, -permitqueue.GIVES_UP_AFTER.total_seconds() * 2, "waiting")
+    limited.give_back("a")
+    assert limited.room() == 1
+
+    limited.take(of_run("c"))
+    limited.give_back("b")
+    limited.take(of_run("d"))
+
+    assert "waiting" not in " ".join(blob.key for blob in store.list("runs/"))
+
+
+def test_a_party_that_asked_first_by_a_clock_that_was_ahead_gives_up_after_a_day_all_the_same(
+    store, framer, monkeypatch
+):
+    limited = Permits(store, framer, LIMIT)
+    for name in "ab":
+        limited.take(of_run(name))
+    right = clock.now()
+    monkeypatch.setattr(permitqueue, "now", lambda: right + timedelta(days=100))
+    with pytest.raises(LimitReachedError):
+        limited.take(of_run("c"))
+    monkeypatch.setattr(permitqueue, "now", lambda: right)
+    with pytest.raises(LimitReachedError):
+        limited.take(of_run("c"))
+    monkeypatch.setattr(permitqueue, "now", lambda: right + permitqueue.GIVES_UP_AFTER)
+
+    with pytest.raises(DeadlineError):
+        limited.take(of_run("c"))
+
+
 def test_a_lower_limit_counts_the_permits_that_are_held_beyond_it(store, framer):
     Permits(store, framer, LIMIT).take(of_run("a"))
     Permits(store, framer, LIMIT).take(of_run("b"))

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from tests.sealed import CHEAP, PASSPHRASE, opened, store_file
+from vmkeep.blobs.wrappers import WrappingStore
 from vmkeep.clock import now
 from vmkeep.errors import CorruptError, NotFoundError
 from vmkeep.model.proofs import PointProof, ProofKind, ProofResult
 from vmkeep.repository.notes import proofs
 from vmkeep.repository.opening import create_encrypted_in
 from vmkeep.repository.unlock import descriptor, slots
-from vmkeep.testing import MemoryStore
+from vmkeep.testing import FaultyStore, MemoryStore
 
 WHEN = datetime(2026, 5, 4, 3, 2, 1, 7, tzinfo=UTC)
 BOOTED = PointProof(
@@ -23,6 +25,10 @@ BOOTED = PointProof(
     details={"seconds": 11.5, "signs": ["login"], "screen": None},
 )  # fmt: skip
 PICTURE = b"\x89PNG" + bytes(range(256)) * 40
+
+
+class PowerCut(BaseException):
+    """The process dies here."""
 
 
 @pytest.fixture(params=["plain", "encrypted"])
@@ -115,6 +121,34 @@ def test_only_a_check_that_passed_becomes_the_last_proof_of_the_vm_and_an_older_
     ((last,),) = (proofs_of_vm.values() for proofs_of_vm in repository.proofs.latest().values())
 
     assert last.at == WHEN
+
+
+@pytest.mark.parametrize("ends", [True, False])
+def test_of_two_machines_that_note_a_proof_at_once_the_newer_one_stays_noted(sealed, ends):
+    """The clock of the second one is behind, or its check began earlier, and it writes last.
+
+    :param ends: the other one comes to its end, or dies once its proof is put.
+    """
+    repository, ref = sealed
+
+    class Interrupted(WrappingStore):
+        def replace(self, key, data):
+            if key.startswith("recoveries/proofs/") and not meanwhile:
+                meanwhile.append(key)
+                with nullcontext() if ends else suppress(PowerCut):
+                    opened(other).proofs.add(ref, replace(BOOTED, at=WHEN + timedelta(hours=1)))
+            super().replace(key, data)
+
+    meanwhile: list[str] = []
+    other = FaultyStore(repository.blobs)
+    if not ends:
+        other.fail("replace", with_=PowerCut, prefix="recoveries/proofs/")
+
+    opened(Interrupted(repository.blobs)).proofs.add(ref, BOOTED)
+
+    ((last,),) = (proofs_of_vm.values() for proofs_of_vm in repository.proofs.latest().values())
+    assert meanwhile
+    assert last.at == WHEN + timedelta(hours=1)
 
 
 def test_a_last_proof_from_the_future_silences_no_alarm(sealed, caplog):

@@ -41,17 +41,18 @@ class Queue:
 
         :param at: now, by the store's clock; ``None``: not known, so that everybody counts.
         """
-        return [ticket for ticket in self.tickets(blobs) if at is None or at - ticket.modified < _WAITING_LASTS]
+        return [ticket for ticket in self.tickets(blobs) if at is None or abs(at - ticket.modified) < _WAITING_LASTS]
 
     def place_of(self, holder: Holder, blobs: Iterable[BlobInfo]) -> tuple[str, datetime]:
         """Return the key of a party's ticket, and the time since when the party asks, by its clock.
 
-        It is the ticket that the party has, or a new one at the end.
+        It is the ticket that the party has, or a new one at the end. A time of the future, which comes from a clock
+        that was ahead, counts as now, so that the party gives up in time.
         """
         end, at, tickets = f"-{digest(holder.owner)}", now(), self.tickets(blobs)
         for ticket in tickets:
             if ticket.key.endswith(end):
-                return ticket.key, time_of(self._area.load(ticket.key)) or at
+                return ticket.key, min(time_of(self._area.load(ticket.key)) or at, at)
         last = max((place for ticket in tickets if (place := _place(ticket.key))), default=at)
         place = at if last < at else last + timedelta(microseconds=1)
         return f"{self._area.prefix}waiting/{place.strftime(_STAMP)}{end}", at
@@ -74,7 +75,7 @@ class Queue:
         up in time. Meanwhile nobody waits for it.
         """
         for blob in self.tickets(blobs):
-            if at - blob.modified >= GIVES_UP_AFTER:
+            if abs(at - blob.modified) >= GIVES_UP_AFTER:  # also of the future, which comes from a wrong clock
                 self._area.delete(blob.key)
         return sum(blob.key < ticket for blob in self.asking(blobs, at))
 

@@ -103,16 +103,22 @@ class Slots:
         run = f"{RUNS}{safe_name(str(turn.fields.get('run')))}/"
         lease = turn.fields.get("lease")
         if lease is None:
-            return at is None or at - self._last_sign(turn, run, at) < RUN_LASTS
+            return at is None or self._silence(turn, run, at) < RUN_LASTS
         store, key = self._area.store, f"{run}{LEASES}{safe_name(str(lease))}"
         if not is_held(store, self._area.framer, key):
             return False
         if at is None:
             return True
         stamps = [blob.modified for blob in store.list(f"{run}{LEASES}") if blob.key == key]
-        return bool(stamps) and at - stamps[0] < LEASE_LASTS
+        return bool(stamps) and abs(at - stamps[0]) < LEASE_LASTS
 
-    def _last_sign(self, turn: Turn, run: str, at: datetime) -> datetime:
-        if at - turn.blob.modified < RUN_LASTS:
-            return turn.blob.modified
-        return max([turn.blob.modified, *(blob.modified for blob in self._area.store.list(run))])
+    def _silence(self, turn: Turn, run: str, at: datetime) -> timedelta:
+        """Return the time since a run's last sign of life, or an earlier one if that is young enough.
+
+        Each difference counts in both directions. A sign of the future, which comes from a wrong clock, would keep the
+        permit until that time.
+        """
+        silence = abs(at - turn.blob.modified)
+        if silence < RUN_LASTS:
+            return silence
+        return min([silence, *(abs(at - blob.modified) for blob in self._area.store.list(run))])

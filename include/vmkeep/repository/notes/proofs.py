@@ -18,6 +18,7 @@ import re
 import secrets
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -209,23 +210,40 @@ class PointProofs:
     def _note_vm(self, proof: PointProof) -> None:
         """Note a proof that passed as the last one of its VM, unless a newer one is noted.
 
+        Two processes may each find an older note, and the one with the older proof may write last. But each has put its
+        proof before it wrote the note. So whoever has written looks whether there is a newer proof by now, and notes
+        that one. The last one who writes a note sees the proofs of all who wrote one before.
+
         :raises NotFoundError: there is no such point.
         :raises CorruptError: the point's manifest cannot be read.
         """
+        if self._recoveries.store_proof(self._of_vm(proof)) and (newer := self._newer_than(proof)) is not None:
+            with suppress(NotFoundError, CorruptError):  # its point is gone, or cannot be read to name its time
+                self._note_vm(newer)
+
+    def _newer_than(self, proof: PointProof) -> PointProof | None:
+        """Return the newest proof of the same kind and VM that passed, if it is newer than this one."""
+        latest = now() + FUTURE
+        newer = (
+            name
+            for name in self.names(proof.point.rpartition("/")[0])
+            if name.kind is proof.kind and name.result is ProofResult.PASSED and proof.at < name.at <= latest
+        )
+        return next(self._load_named(newer), None)
+
+    def _of_vm(self, proof: PointProof) -> VmProof:
         point = load_ref(self._manifests, proof.point)
         probes = proof.details.get("probes", ()) if proof.kind is ProofKind.RESTORE else ()
-        self._recoveries.store_proof(
-            VmProof(
-                vm_key=point.vm.key,
-                vm_name=point.vm.name,
-                point=proof.point,
-                taken_at=point.taken_at,
-                at=proof.at,
-                run=proof.run,
-                drill=bool(proof.details.get("drill")),
-                probes=tuple(map(str, probes)),
-                kind=proof.kind,
-            )
+        return VmProof(
+            vm_key=point.vm.key,
+            vm_name=point.vm.name,
+            point=proof.point,
+            taken_at=point.taken_at,
+            at=proof.at,
+            run=proof.run,
+            drill=bool(proof.details.get("drill")),
+            probes=tuple(map(str, probes)),
+            kind=proof.kind,
         )
 
     def _load_all(self, prefix: str) -> Iterator[PointProof]:

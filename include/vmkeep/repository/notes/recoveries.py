@@ -74,12 +74,20 @@ class RecoveryNotes:
         """Remove a note of a run, if it is there."""
         self._store.delete(self._key(run, name))
 
-    def store_proof(self, proof: VmProof) -> None:
-        """Write the last proof of a VM, in place of an older one of its kind, or of one from the future."""
+    def store_proof(self, proof: VmProof) -> bool:
+        """Write the last proof of a VM, in place of an older one of its kind, or of one from the future.
+
+        Another process may write a newer one between the look and the write, which is lost then. So a caller who wrote
+        looks for a newer proof of a point of the VM afterwards.
+
+        :returns: whether it was written.
+        """
         key = f"{_PROOFS}{safe_name(proof.vm_key)}" + ("" if proof.kind is ProofKind.RESTORE else f",{proof.kind}")
         before = self._proof(key)
         if not isinstance(before, VmProof) or before.at <= proof.at or before.at > now() + FUTURE:
             self._replace(key, to_json(proof))
+            return True
+        return False
 
     def proofs(self) -> Iterator[VmProof | CorruptError]:
         """Yield the last proof of every VM and kind. For one that cannot be read, yield the error."""
