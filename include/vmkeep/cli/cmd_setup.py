@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from vmkeep.cli.options import json_option, vcenter_from, vsphere_options
 from vmkeep.cli.output import print_json, print_table, warn
 from vmkeep.cli.pages import Section, Verbs, option
-from vmkeep.flows.rights import PURPOSES
-from vmkeep.flows.role_setup import DEFAULT_ROLE, RolePlan, RoleRequest, set_up_role
 from vmkeep.model.job import to_plain
+from vmkeep.model.purpose import DEFAULT_ROLE, PURPOSES
+
+if TYPE_CHECKING:
+    from vmkeep.flows.role_setup import RolePlan
 
 
 @click.group(cls=Verbs)
@@ -50,6 +54,8 @@ def role(dry_run: bool, as_json: bool, **given: str | bool | tuple[str, ...] | N
     Log in as an administrator, not as the backup user: vSphere lets nobody give a privilege that he lacks. The role has
     the privileges that 'vmkeep vsphere role' lists, with those that only some VMs need. A second call changes nothing.
     """
+    from vmkeep.flows.role_setup import RoleRequest, set_up_role  # takes time to import
+
     login = {name: given.pop(name) for name in ("vcenter", "user", "password_file", "thumbprint", "ca_file")}
     plan = set_up_role(vcenter_from(**login), RoleRequest(**given), dry_run=dry_run)  # type: ignore[arg-type]
     if as_json:

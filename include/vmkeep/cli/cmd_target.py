@@ -9,7 +9,6 @@ import click
 from vmkeep.cli.options import json_option, vcenter_from, vsphere_options
 from vmkeep.cli.output import print_json, print_table
 from vmkeep.cli.pages import Verbs
-from vmkeep.flows import choices
 from vmkeep.model.job import to_plain
 from vmkeep.model.wording import size
 
@@ -29,6 +28,8 @@ def folders(as_json: bool, **vsphere: str | None) -> None:
 
     The first column is the word for 'restore run --folder'. In a path, vSphere writes a slash within a name as %2f.
     """
+    from vmkeep.flows import choices  # takes time to import
+
     found = choices.list_folders(vcenter_from(**vsphere))
     _print(found, ("folder", "id"), [(one.choose, one.id) for one in found], as_json=as_json)
 
@@ -42,6 +43,8 @@ def pools(as_json: bool, **vsphere: str | None) -> None:
     The first column is the word for 'restore run --resource-pool'. The root pool of a cluster or host is also meant by
     the name of that cluster or host. A vApp is not listed, because no restored VM is made in one.
     """
+    from vmkeep.flows import choices  # takes time to import
+
     found = choices.list_pools(vcenter_from(**vsphere))
     rows = [(one.choose, f"{one.of}{' (root)' if one.root else ''}", one.id) for one in found]
     _print(found, ("resource pool", "of", "id"), rows, as_json=as_json)
@@ -62,6 +65,8 @@ def datastores(as_json: bool, **vsphere: str | None) -> None:
     The first column is the word for 'restore run --datastore' and '--disk-datastore'. It is the name, or the path if
     another datacenter has a datastore of that name.
     """
+    from vmkeep.flows import choices  # takes time to import
+
     found = choices.list_datastores(vcenter_from(**vsphere))
     rows = [
         (
@@ -84,6 +89,8 @@ def networks(as_json: bool, **vsphere: str | None) -> None:
     The first column is the word for NEW in 'restore run --network OLD=NEW'. It is the name, or the path if several
     networks have that name.
     """
+    from vmkeep.flows import choices  # takes time to import
+
     found = choices.list_networks(vcenter_from(**vsphere))
     rows = [(one.choose, one.kind, one.switch or "", _hosts(one.hosts), one.datacenter, one.id) for one in found]
     headings = ("network", "kind", "switch", "hosts", "datacenter", "id")
@@ -98,6 +105,8 @@ def hosts(as_json: bool, **vsphere: str | None) -> None:
 
     The first column is the word for 'restore run --host'. The state tells why no VM can be made on a host.
     """
+    from vmkeep.flows import choices  # takes time to import
+
     found = choices.list_hosts(vcenter_from(**vsphere))
     rows = [
         (
@@ -119,6 +128,8 @@ def luns(as_json: bool, **vsphere: str | None) -> None:
     The first column is the word for LUN in 'restore run --lun DISK=LUN'. A restore maps no LUN that is in use. A free
     one may hold data all the same, which only its partitions show here.
     """
+    from vmkeep.flows import choices  # takes time to import
+
     found = choices.list_luns(vcenter_from(**vsphere))
     rows = [
         (one.choose, size(one.capacity), one.use or "free", "; ".join(filter(None, (one.holds, one.aside))),

@@ -10,7 +10,7 @@ from vmkeep.cli.configuration import value_of
 from vmkeep.cli.options import json_option, vcenter_from, vddk_option, vsphere_options
 from vmkeep.cli.output import print_json, print_table
 from vmkeep.cli.pages import Section, Verbs, option
-from vmkeep.flows.rights import PURPOSES, needed_rights
+from vmkeep.model.purpose import PURPOSES
 from vmkeep.model.selector import shown_name
 from vmkeep.model.site import Site, parse_drivers
 
@@ -32,7 +32,7 @@ def vsphere() -> None:
     "purpose",
     section=Section.WHAT,
     type=click.Choice(list(PURPOSES)),
-    help="Only the privileges that this kind of run needs.",
+    help="Only the privileges that this kind of run needs; by default those of every kind.",
 )
 @json_option
 def role(purpose: str | None, as_json: bool) -> None:
@@ -41,6 +41,8 @@ def role(purpose: str | None, as_json: bool) -> None:
     The list is made from the vSphere methods that vmkeep calls. Each run checks the same privileges before it changes
     anything. vSphere adds System.Anonymous, System.View and System.Read to every role.
     """
+    from vmkeep.flows.rights import needed_rights  # takes time to import
+
     chosen = needed_rights(purpose)
     if as_json:
         print_json(

@@ -14,7 +14,7 @@ from vmkeep.model.job import to_plain
 from vmkeep.model.wording import counted, size
 
 if TYPE_CHECKING:
-    from vmkeep.flows.upkeep import MergePlan, MergeReport
+    from vmkeep.flows.merging import MergePlan, MergeReport
 
 
 @command("merge", examples={"Show which segments are worth merging": "vmkeep repo merge --dry-run"})
@@ -26,7 +26,7 @@ def merge(repository: str | None, dry_run: bool, as_json: bool) -> None:
 
     Backups, restores and prunes may run meanwhile.
     """
-    from vmkeep.flows.upkeep import merge_index, plan_merge  # takes time to import
+    from vmkeep.flows.merging import merge_index, plan_merge  # takes time to import
 
     reports: list[MergeReport] = []
     with open_given(repository) as opened, progress_bars(hidden=as_json) as bars:

@@ -11,7 +11,8 @@ from vmkeep.cli.options import json_option, repository_option, site_from, vddk_o
 from vmkeep.cli.output import one_line, print_json, print_table
 from vmkeep.cli.pages import Section, command, option
 from vmkeep.errors import TransientError
-from vmkeep.flows.sweep import FOREIGN_AGE, GIVEN_UP, Finding, State, SweepWishes, run_sweep
+from vmkeep.flows.leftover_ages import FOREIGN_AGE, GIVEN_UP
+from vmkeep.flows.sweep_report import Finding, State
 from vmkeep.model.wording import age, counted
 
 _HEADINGS = ("finding", "moref", "VM", "run", "age", "state", "more")
@@ -51,6 +52,8 @@ def sweep(
     VMs be moved again and consolidates disks. The rest is only listed: leftovers of other repositories, and old
     snapshots of somebody else. VMs of living runs are left alone. The DAG snapshot_sweep does the same.
     """
+    from vmkeep.flows.sweep import SweepWishes, run_sweep  # takes time to import
+
     site = site_from(repository=repository, vddk=vddk, **vsphere)
     wishes = SweepWishes(
         dry_run=dry_run,

@@ -48,13 +48,13 @@ from vmkeep.model.fullreason import FullReason
 from vmkeep.model.guest import Logins, no_logins
 from vmkeep.model.job import Cursor, DiskCopy, DiskJob, Progress
 from vmkeep.model.proofs import ProofResult
+from vmkeep.model.purpose import Purpose
 from vmkeep.model.site import Site
 from vmkeep.model.vmref import VmRef
 from vmkeep.repository import Repository, open_site_repository
 from vmkeep.transfer import RunningTransfer, start_copy
 from vmkeep.vsphere import inventory, loads, rightscheck, snapshots
 from vmkeep.vsphere.remains import find_remains
-from vmkeep.vsphere.rights import Purpose
 from vmkeep.vsphere.session import Session
 
 __all__ = [

@@ -21,10 +21,11 @@ from vmkeep.model.extents import align_out, total
 from vmkeep.model.job import DiskWrite, WriteJob
 from vmkeep.model.overwrite import BlockChoice, Blocks
 from vmkeep.model.point import DiskImage, RestorePoint
+from vmkeep.model.purpose import Purpose
 from vmkeep.model.wording import size
 from vmkeep.repository import Repository
 from vmkeep.vsphere import changes, disturbances, inventory, machines, rightscheck
-from vmkeep.vsphere.rights import On, Purpose, When
+from vmkeep.vsphere.rights import On, When
 from vmkeep.vsphere.session import Session
 
 log = logging.getLogger(__name__)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from vmkeep.errors import ConflictError, CorruptError
 from vmkeep.flows.half_written import incomplete_words, kept_words
-from vmkeep.flows.liveness import GIVEN_UP, HasEnded, has_finished, nobody_knows, restore_is_alive
+from vmkeep.flows.leftover_ages import GIVEN_UP
+from vmkeep.flows.liveness import HasEnded, has_finished, nobody_knows, restore_is_alive
 from vmkeep.flows.restore_ledger import Outcome, RunLedger
 from vmkeep.flows.restore_values import DeadRestore
 from vmkeep.model.point import VmIdentity

@@ -12,7 +12,8 @@ from enum import StrEnum
 from vmkeep.errors import NotFoundError
 from vmkeep.flows import liveness, snapshot_removal
 from vmkeep.flows.connect import open_vsphere
-from vmkeep.flows.liveness import GIVEN_UP, HasEnded, nobody_knows, owner_has_ended, owner_of
+from vmkeep.flows.leftover_ages import GIVEN_UP
+from vmkeep.flows.liveness import HasEnded, nobody_knows, owner_has_ended, owner_of
 from vmkeep.flows.sweep_ground import Ground
 from vmkeep.flows.sweep_report import Finding, Kind, State
 from vmkeep.lateclass import dataclass

@@ -6,12 +6,11 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from vmkeep.errors import CorruptError, NotFoundError
+from vmkeep.flows.leftover_ages import GIVEN_UP
 from vmkeep.flows.restore_ledger import RunLedger
 from vmkeep.repository import Repository, RunArea
 from vmkeep.vsphere.claims import VmClaim
 
-GIVEN_UP = timedelta(hours=48)
-"""Age from which a silent run of an unknown owner is dead."""
 YOUNG = timedelta(minutes=10)
 """Age below which a run counts as alive, because it holds no lease between its beginning and its first copy."""
 LEASE = "restore"

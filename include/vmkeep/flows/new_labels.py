@@ -12,10 +12,11 @@ from vmkeep.flows.plan_basis import PlanBasis
 from vmkeep.flows.restore_saved import SavedVm
 from vmkeep.flows.restore_values import RestorePlan
 from vmkeep.lateclass import dataclass
+from vmkeep.model.purpose import Purpose
 from vmkeep.model.references import NamedTag
 from vmkeep.vsphere import attributes, rightscheck, vmtags
 from vmkeep.vsphere.create import Place
-from vmkeep.vsphere.rights import On, Purpose, When
+from vmkeep.vsphere.rights import On, When
 from vmkeep.vsphere.session import Session
 
 

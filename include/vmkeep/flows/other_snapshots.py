@@ -13,7 +13,8 @@ from itertools import takewhile
 from vmkeep.errors import ConflictError
 from vmkeep.flows import limits, liveness, vm_access
 from vmkeep.flows.backup_values import Preflight
-from vmkeep.flows.liveness import GIVEN_UP, HasEnded, nobody_knows
+from vmkeep.flows.leftover_ages import GIVEN_UP
+from vmkeep.flows.liveness import HasEnded, nobody_knows
 from vmkeep.lateclass import dataclass
 from vmkeep.repository import Repository
 from vmkeep.vsphere import snapshots

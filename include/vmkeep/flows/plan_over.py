@@ -18,11 +18,11 @@ from vmkeep.flows.restore_values import DeadRestore, RestorePlan
 from vmkeep.flows.targets import find_target, strange_target
 from vmkeep.flows.undo_snapshot import require_undoable
 from vmkeep.model.fieldwords import named
+from vmkeep.model.purpose import Purpose
 from vmkeep.model.vmref import VmRef
 from vmkeep.repository import Repository
 from vmkeep.vsphere import encryption, inventory, rightscheck, snapshots, storestates
 from vmkeep.vsphere.inventory import VmDescription
-from vmkeep.vsphere.rights import Purpose
 from vmkeep.vsphere.server import server_uuid
 from vmkeep.vsphere.session import Session
 

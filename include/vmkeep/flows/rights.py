@@ -2,17 +2,8 @@
 
 from __future__ import annotations
 
-from vmkeep.vsphere.rights import Purpose, Right, rights_of
-
-PURPOSES = {
-    "backup": Purpose.BACKUP,
-    "restore-over": Purpose.RESTORE_OVER,
-    "restore-new": Purpose.RESTORE_NEW,
-    "attach": Purpose.ATTACH,
-    "host-backup": Purpose.HOST_BACKUP,
-    "guest-files": Purpose.GUEST_FILES,
-}
-"""Kinds of run, by the words of the command line."""
+from vmkeep.model.purpose import PURPOSES
+from vmkeep.vsphere.rights import Right, rights_of
 
 
 def needed_rights(word: str | None) -> list[tuple[str, Right]]:

@@ -7,19 +7,17 @@ for first, and what was changed is read back. A second call changes nothing.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Final
 
 from vmkeep.errors import ConflictError, UsageError, VSphereError
 from vmkeep.flows.connect import open_vsphere
 from vmkeep.flows.rights import needed_rights
 from vmkeep.lateclass import dataclass
+from vmkeep.model.purpose import DEFAULT_ROLE
 from vmkeep.model.site import Site, VCenter
 from vmkeep.vsphere import roles
 from vmkeep.vsphere.rights import On
 from vmkeep.vsphere.roles import Grant, GrantPlace, Role
 from vmkeep.vsphere.session import Session
-
-DEFAULT_ROLE: Final = "vmkeep"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +26,7 @@ class RoleRequest:
 
     name: str = DEFAULT_ROLE
     purposes: tuple[str, ...] = ()
-    """Kinds of run, by the words of :data:`vmkeep.flows.rights.PURPOSES`; none: all of them."""
+    """Kinds of run, by the words of :data:`vmkeep.model.purpose.PURPOSES`; none: all of them."""
     remove_others: bool = False
     """Take away the privileges of the role that these kinds of run do not need."""
     assign: str | None = None

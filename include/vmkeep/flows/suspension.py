@@ -16,7 +16,8 @@ from datetime import timedelta
 from vmkeep.errors import NotFoundError, StaleError
 from vmkeep.flows import vm_access
 from vmkeep.flows.backup_values import Preflight
-from vmkeep.flows.liveness import GIVEN_UP, HasEnded
+from vmkeep.flows.leftover_ages import GIVEN_UP
+from vmkeep.flows.liveness import HasEnded
 from vmkeep.flows.sweep_ground import Ground
 from vmkeep.flows.sweep_report import Finding, Kind, State
 from vmkeep.model.point import BackupMode

@@ -11,17 +11,17 @@ from vmkeep.flows.attached_disks import sweep_attached
 from vmkeep.flows.drill_leftovers import report_drills
 from vmkeep.flows.half_written import has_to_stay, kept_words
 from vmkeep.flows.held_vms import sweep_held
+from vmkeep.flows.leftover_ages import GIVEN_UP
 from vmkeep.flows.leftovers import report_foreign, report_hidden, report_undo, sweep_snapshots
-from vmkeep.flows.liveness import GIVEN_UP
 from vmkeep.flows.restore_ledger import Outcome, RunLedger
 from vmkeep.flows.suspension import sweep_suspended
-from vmkeep.flows.sweep_ground import FOREIGN_AGE, Ground, SweepWishes, open_ground
+from vmkeep.flows.sweep_ground import Ground, SweepWishes, open_ground
 from vmkeep.flows.sweep_report import Finding, Kind, State, SweepReport, worst_first
 from vmkeep.flows.unmerged_disks import sweep_unmerged
 from vmkeep.model.site import Site
 from vmkeep.repository.unlock import share_keys
 
-__all__ = ["FOREIGN_AGE", "GIVEN_UP", "Finding", "Kind", "State", "SweepReport", "SweepWishes", "merged", "run_sweep"]
+__all__ = ["Finding", "Kind", "State", "SweepReport", "SweepWishes", "merged", "run_sweep"]
 
 
 def run_sweep(site: Site, wishes: SweepWishes) -> SweepReport:

@@ -10,7 +10,8 @@ from typing import Self
 
 from vmkeep.errors import DeadlineError, VmKeepError
 from vmkeep.flows.connect import open_vsphere
-from vmkeep.flows.liveness import GIVEN_UP, HasEnded, nobody_knows
+from vmkeep.flows.leftover_ages import FOREIGN_AGE, GIVEN_UP
+from vmkeep.flows.liveness import HasEnded, nobody_knows
 from vmkeep.flows.sweep_report import Finding, State
 from vmkeep.lateclass import dataclass
 from vmkeep.model.guest import Logins, no_logins
@@ -19,9 +20,6 @@ from vmkeep.repository import Repository, open_site_repository
 from vmkeep.vsphere import traces
 from vmkeep.vsphere.session import Session
 from vmkeep.vsphere.traces import VmTraces
-
-FOREIGN_AGE = timedelta(days=3)
-"""Age from which a snapshot of somebody else is reported. VMware advises to keep no snapshot for longer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

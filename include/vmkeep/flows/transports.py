@@ -14,6 +14,7 @@ from vmkeep.flows.backup_values import DiskTransports, Preflight
 from vmkeep.flows.connect import check_driver, open_vsphere
 from vmkeep.lateclass import dataclass
 from vmkeep.model.disk import ControllerKind, Disk
+from vmkeep.model.purpose import Purpose
 from vmkeep.model.site import Site
 from vmkeep.model.transport import TransportMode
 from vmkeep.model.vmref import VmRef
@@ -22,7 +23,7 @@ from vmkeep.transfer import choose_driver
 from vmkeep.vsphere import inventory, rightscheck
 from vmkeep.vsphere.inventory import VmDescription
 from vmkeep.vsphere.reach import ProxyVm, Reach, Store, read_reach
-from vmkeep.vsphere.rights import On, Purpose, When
+from vmkeep.vsphere.rights import On, When
 from vmkeep.vsphere.session import Session
 
 _NEEDS_A_LOOK = frozenset({TransportMode.SAN, TransportMode.HOTADD})

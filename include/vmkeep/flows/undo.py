@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from vmkeep.errors import AmbiguousError, ConflictError, NotFoundError, StaleError, VmKeepError, VSphereError
 from vmkeep.flows import undo_hold, vm_access
@@ -14,12 +14,13 @@ from vmkeep.flows.plan_over import refuse_beside_a_backup
 from vmkeep.flows.undo_hold import HeldForUndo
 from vmkeep.flows.undo_values import Undoable, Undone
 from vmkeep.model.fieldwords import named
+from vmkeep.model.purpose import Purpose
 from vmkeep.model.site import Site
 from vmkeep.model.vmref import VmRef
 from vmkeep.repository import Repository, open_site_repository
 from vmkeep.vsphere import changes, claims, inventory, machines, rightscheck, snapshots
 from vmkeep.vsphere.added_devices import find_added, labels_of_devices
-from vmkeep.vsphere.rights import Purpose, When
+from vmkeep.vsphere.rights import When
 from vmkeep.vsphere.session import Session
 from vmkeep.vsphere.snapshots import VmSnapshot
 
@@ -45,6 +46,14 @@ def find_undoable(site: Site, vm_selector: str, *, restore: str | None = None) -
         disks_added=tuple(disk.file_name for disk in added.disks),
         devices_added=added.others,
     )
+
+
+def require_undoable(found: Undoable) -> None:
+    """Return if nothing that was found bars undoing the restore, because nobody should say yes to what is refused then.
+
+    :raises ConflictError: the VM got disks after the restore.
+    """
+    _refuse_disks(found.vm, found.disks_added)
 
 
 def undo_restore(
@@ -200,11 +209,15 @@ def _require_no_disks(session: Session, vm: VmRef, kept: VmSnapshot) -> None:
     :raises ConflictError: going back would take disks off the VM, and their files would be of no VM.
     """
     added = find_added(session, vm.moref, kept.moref)
-    if added.disks:
-        listed = ", ".join(f"{disk.label} ({disk.address}, {disk.file_name})" for disk in added.disks)
+    _refuse_disks(vm, [f"{disk.label} ({disk.address}, {disk.file_name})" for disk in added.disks])
+
+
+def _refuse_disks(vm: VmRef, added: Sequence[str]) -> None:
+    if added:
         raise ConflictError(
-            f"VM {vm} got disks after the restore, which going back would take off it: {listed}. Remove them from the "
-            "VM in vCenter, keep their files if you need them, then undo the restore; you can add the files again after"
+            f"VM {vm} got disks after the restore, which going back would take off it: {', '.join(added)}. Remove them "
+            "from the VM in vCenter, keep their files if you need them, then undo the restore; you can add the files "
+            "again after"
         )
 
 

@@ -20,11 +20,12 @@ from vmkeep.lateclass import dataclass
 from vmkeep.model.disk import Disk, SkipReason
 from vmkeep.model.fieldwords import named
 from vmkeep.model.overwrite import BlockChoice, Undo
+from vmkeep.model.purpose import Purpose
 from vmkeep.model.room import require_room
 from vmkeep.model.wording import size
 from vmkeep.repository import Repository
 from vmkeep.vsphere import inventory, rightscheck, snapshots
-from vmkeep.vsphere.rights import Purpose, When
+from vmkeep.vsphere.rights import When
 from vmkeep.vsphere.session import Session
 
 log = logging.getLogger(__name__)

@@ -1,4 +1,4 @@
-"""Upkeep of a repository, one call for each task of a DAG: prune, merge, locks, check, and marks on damaged points.
+"""Upkeep of a repository, one call for each task of a DAG: prune, locks, check, and marks on damaged points.
 
 The results are counters, so that they fit into a report whatever the size of the repository.
 """
@@ -17,16 +17,12 @@ from vmkeep.maintenance import (
     Hidden,
     LockReport,
     Margins,
-    MergePlan,
-    MergeReport,
     PointsRepair,
     PrunePlan,
     PruneReport,
-    execute_merge,
     extend_locks,
     heal,
     needed_packs,
-    plan_merge,
     repair_index,
     repair_points,
 )
@@ -39,9 +35,9 @@ from vmkeep.repository.checks import PointDamage, Slice, parse_slice, slice_of_d
 from vmkeep.repository.folders import PACKS
 
 __all__ = [
-    "CheckCounts", "MergePlan", "MergeReport", "PlanCounts", "PointDamage", "PruneCounts", "bring_back", "check",
+    "CheckCounts", "PlanCounts", "PointDamage", "PruneCounts", "bring_back", "check",
     "choose_slice", "count_plan", "count_prune", "find_hidden", "grace_margins", "heal", "keep_locks", "mark_points",
-    "merge_index", "plan_merge", "refresh_catalog", "repair_index", "repair_points", "require_kept",
+    "refresh_catalog", "repair_index", "repair_points", "require_kept",
 ]  # fmt: skip
 
 log = logging.getLogger(__name__)
@@ -140,23 +136,6 @@ def count_prune(report: PruneReport) -> PruneCounts:
         leftovers_removed=report.leftovers_removed,
         not_rewritten=report.not_rewritten,
     )
-
-
-def merge_index(
-    repository: Repository, *, on_progress: OnProgress = lambda _progress: None
-) -> tuple[MergePlan, list[MergeReport]]:
-    """Merge the index as far as it pays, in as many passes as memory demands. Return the first plan and all reports.
-
-    The merge ends early if another process merges the same segments.
-    """
-    reports: list[MergeReport] = []
-    first = plan = plan_merge(repository)
-    while plan.sources:
-        reports.append(execute_merge(repository, plan, on_progress=on_progress))
-        if not reports[-1].segments_removed:
-            break
-        plan = plan_merge(repository)
-    return first, reports
 
 
 def keep_locks(repository: Repository, *, on_progress: OnProgress = lambda _progress: None) -> tuple[LockReport, str]:

@@ -17,7 +17,8 @@ from datetime import datetime, timedelta
 from vmkeep.errors import CorruptError, NotFoundError, VmKeepError
 from vmkeep.flows import liveness
 from vmkeep.flows.connect import pinned
-from vmkeep.flows.liveness import GIVEN_UP, HasEnded, nobody_knows
+from vmkeep.flows.leftover_ages import GIVEN_UP
+from vmkeep.flows.liveness import HasEnded, nobody_knows
 from vmkeep.lateclass import dataclass
 from vmkeep.model.access import AccessJob, VmAccess
 from vmkeep.model.job import from_json, to_json

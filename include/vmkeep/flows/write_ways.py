@@ -17,13 +17,14 @@ from vmkeep.flows.transports import Surroundings, judge, look
 from vmkeep.lateclass import dataclass
 from vmkeep.model.disk import Disk, SkipReason
 from vmkeep.model.overwrite import Undo
+from vmkeep.model.purpose import Purpose
 from vmkeep.model.room import StoreNeed, growth
 from vmkeep.model.transport import BY_NETWORK, TransportMode
 from vmkeep.model.writeway import TemporarySnapshot, WriteWay
 from vmkeep.proxy import has_lun
 from vmkeep.vsphere import inventory, rightscheck
 from vmkeep.vsphere.inventory import VmDescription
-from vmkeep.vsphere.rights import On, Purpose, When
+from vmkeep.vsphere.rights import On, When
 from vmkeep.vsphere.session import Session
 
 

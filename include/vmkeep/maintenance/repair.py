@@ -1,6 +1,6 @@
 """Repairs without deleting: rebuilds an index from packs, and tells damaged restore points from good ones.
 
-A check has to find the damage first. Lost blocks come back by :mod:`vmkeep.maintenance.heal`, or by the next backup
+A check has to find the damage first. Lost blocks come back by :mod:`vmkeep.maintenance.healing`, or by the next backup
 that reads the same content.
 """
 

@@ -7,7 +7,7 @@ __all__ = [
     "access", "address", "arrayhook", "audit", "aws", "blockio", "changedown", "disk", "diskaccess", "diskrule",
     "exports", "extents", "fetched", "fieldwords", "fullreason", "guest", "guestfiles", "hostconfig", "imagekeys",
     "job", "knownpoint", "limits", "lun", "overwrite", "place", "point",
-    "portable", "prints", "proofs", "quiescing", "rdm", "references", "room",
+    "portable", "prints", "proofs", "purpose", "quiescing", "rdm", "references", "room",
     "samefiles", "scanfacts", "scanning", "selector", "serving", "sinks", "site", "sizes", "transport", "vmref",
     "wording", "writeway",
 ]  # fmt: skip

@@ -7,12 +7,13 @@ from typing import Any
 
 from vmkeep.errors import ConflictError
 from vmkeep.model.fieldwords import named
+from vmkeep.model.purpose import Purpose
 from vmkeep.vsphere.advancedsettings import ENCRYPTION_BUNDLE
 from vmkeep.vsphere.api import vim, vmodl
 from vmkeep.vsphere.disks import KeyName, name_of_key
 from vmkeep.vsphere.faults import speaking
 from vmkeep.vsphere.properties import read
-from vmkeep.vsphere.rights import On, Purpose, When
+from vmkeep.vsphere.rights import On, When
 from vmkeep.vsphere.rightscheck import missing_when
 from vmkeep.vsphere.session import Session
 from vmkeep.vsphere.vmsettings import values_by_key

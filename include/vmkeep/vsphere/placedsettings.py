@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from vmkeep.lateclass import dataclass
+from vmkeep.model.purpose import Purpose
 from vmkeep.vsphere.api import vim
 from vmkeep.vsphere.properties import read_each
-from vmkeep.vsphere.rights import On, Purpose, When
+from vmkeep.vsphere.rights import On, When
 from vmkeep.vsphere.rightscheck import missing_when
 from vmkeep.vsphere.session import Session
 from vmkeep.vsphere.specvapp import vapp_spec

@@ -12,21 +12,11 @@ from dataclasses import field
 from enum import StrEnum
 
 from vmkeep.lateclass import dataclass
+from vmkeep.model.purpose import Purpose
 from vmkeep.vsphere.api import privileges_of, vim
 
 SYSTEM = ("System.Anonymous", "System.View", "System.Read")
 """Privileges that vSphere puts into every role."""
-
-
-class Purpose(StrEnum):
-    """A kind of run."""
-
-    BACKUP = "backup"
-    RESTORE_OVER = "restore over a VM"
-    RESTORE_NEW = "restore to a new VM"
-    ATTACH = "attach disks to a VM"
-    HOST_BACKUP = "backup of a host's configuration"
-    GUEST_FILES = "files back into a guest"
 
 
 class On(StrEnum):

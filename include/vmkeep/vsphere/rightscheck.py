@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from vmkeep.model.purpose import Purpose
 from vmkeep.vsphere.api import moref_of, vim
 from vmkeep.vsphere.describe import VmDescription
 from vmkeep.vsphere.faults import speaking
@@ -12,7 +13,7 @@ from vmkeep.vsphere.paths import DatastorePath
 from vmkeep.vsphere.places import Place
 from vmkeep.vsphere.privileges import missing_privileges, require
 from vmkeep.vsphere.properties import read, read_all, read_each
-from vmkeep.vsphere.rights import On, Purpose, When, needed, rights_of
+from vmkeep.vsphere.rights import On, When, needed, rights_of
 from vmkeep.vsphere.session import Session
 
 

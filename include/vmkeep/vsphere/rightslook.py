@@ -10,12 +10,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from vmkeep.lateclass import dataclass
+from vmkeep.model.purpose import Purpose
 from vmkeep.vsphere.api import moref_of, vim
 from vmkeep.vsphere.faults import speaking
 from vmkeep.vsphere.names import decode_name
 from vmkeep.vsphere.privileges import missing_on_each
 from vmkeep.vsphere.properties import WHOLE, read_types
-from vmkeep.vsphere.rights import On, Purpose, rights_of
+from vmkeep.vsphere.rights import On, rights_of
 from vmkeep.vsphere.session import Session
 
 MOST: Final = 500

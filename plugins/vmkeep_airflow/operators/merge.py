@@ -12,7 +12,7 @@ from vmkeep.model.job import to_plain
 from vmkeep_airflow.operators.base import UpkeepOperator
 
 if TYPE_CHECKING:
-    from vmkeep.flows.upkeep import MergePlan
+    from vmkeep.flows.merging import MergePlan
 
 
 class MergeIndexOperator(UpkeepOperator):
@@ -33,8 +33,8 @@ class MergeIndexOperator(UpkeepOperator):
 
     def step(self, context: Context) -> Any:
         """Merge the segments."""
+        from vmkeep.flows.merging import merge_index, plan_merge
         from vmkeep.flows.repositories import open_site_repository
-        from vmkeep.flows.upkeep import merge_index, plan_merge
 
         with open_site_repository(self.site()) as repository:
             if self.plan_only:

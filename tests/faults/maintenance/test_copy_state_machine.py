@@ -13,7 +13,7 @@ from tests.sealed import CHEAP, PASSPHRASE, opened
 from tests.unit.maintenance.conftest import BLOCK, AgingStore, Vault, block, read
 from vmkeep.flows.copy_values import CopyState
 from vmkeep.flows.pointcopy import copy_points
-from vmkeep.maintenance.heal import heal
+from vmkeep.maintenance.healing import heal
 from vmkeep.maintenance.repair import repair_index, repair_points
 from vmkeep.repository.blocks import writer
 from vmkeep.repository.opening import create_encrypted_in

@@ -13,7 +13,7 @@ from tests.faults.repository.conftest import BLOCK, Target, Vm
 from tests.faults.repository.test_copying import copy, make_store
 from tests.sealed import CHEAP, opened
 from vmkeep.errors import CorruptError
-from vmkeep.maintenance.heal import heal
+from vmkeep.maintenance.healing import heal
 from vmkeep.maintenance.repair import repair_index, repair_points
 from vmkeep.repository.notes.marks import Lost
 from vmkeep.repository.unlock import slots

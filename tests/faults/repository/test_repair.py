@@ -11,7 +11,7 @@ from tests.faults.repository.test_copying import content_of, copy, make_store
 from tests.sealed import CHEAP, opened
 from vmkeep.blobs.local import LocalStore
 from vmkeep.errors import CorruptError, UnsupportedError, UsageError
-from vmkeep.maintenance.heal import heal
+from vmkeep.maintenance.healing import heal
 from vmkeep.maintenance.repair import repair_index, repair_points
 from vmkeep.model.extents import Extent
 from vmkeep.repository import Kind, create_repository

@@ -12,7 +12,7 @@ from tests.command_line import run_here
 from vmkeep.blobs import LockMode, LockRule, Space, hold_reserve, open_store
 from vmkeep.errors import StoreError, UnfitError
 from vmkeep.flows.doctor import State, examine, repository_subject, stores
-from vmkeep.flows.rights import PURPOSES
+from vmkeep.model.purpose import PURPOSES
 from vmkeep.repository import create_encrypted_repository, create_repository, open_in, open_repository
 from vmkeep.repository.unlock import descriptor
 from vmkeep.testing.faulty import FaultyStore

@@ -19,11 +19,12 @@ from vmkeep.flows.restore_request import OnConflict
 from vmkeep.flows.sweep import Kind
 from vmkeep.model.guest import GuestCommands, GuestLogin
 from vmkeep.model.point import BackupKind, BackupMode
+from vmkeep.model.purpose import Purpose
 from vmkeep.model.rdm import RdmReplacement
 from vmkeep.model.site import Site
 from vmkeep.vsphere import inventory, luns
 from vmkeep.vsphere.api import moref_of, vim
-from vmkeep.vsphere.rights import LOOKING, STEPS, On, Purpose, When, needed
+from vmkeep.vsphere.rights import LOOKING, STEPS, On, When, needed
 from vmkeep.vsphere.rightscheck import require_on_vm
 from vmkeep.vsphere.session import Session, open_session
 from vmlab.testing import Lab

@@ -19,6 +19,7 @@ from vmkeep.errors import (
 )
 from vmkeep.model.disk import ControllerKind
 from vmkeep.model.point import VmIdentity
+from vmkeep.model.purpose import Purpose
 from vmkeep.vsphere import (
     changes,
     claims,
@@ -38,7 +39,7 @@ from vmkeep.vsphere.claims import VmClaim
 from vmkeep.vsphere.configspec import SpecOptions
 from vmkeep.vsphere.create import PlaceRequest
 from vmkeep.vsphere.properties import read, read_all
-from vmkeep.vsphere.rights import On, Purpose, needed
+from vmkeep.vsphere.rights import On, needed
 from vmkeep.vsphere.session import open_session
 
 pytestmark = pytest.mark.slow

@@ -9,11 +9,12 @@ import pytest
 
 from vmkeep.errors import ConflictError, NotFoundError, PermissionDeniedError, TransientError, UsageError, VSphereError
 from vmkeep.model.disk import SkipReason
+from vmkeep.model.purpose import Purpose
 from vmkeep.vsphere import changes, claims, configspec, create, freeluns, inventory, luns, machines, snapshots, vmfiles
 from vmkeep.vsphere.api import serialize, vim
 from vmkeep.vsphere.claims import VmClaim
 from vmkeep.vsphere.configspec import SpecOptions
-from vmkeep.vsphere.rights import Purpose, rights_of
+from vmkeep.vsphere.rights import rights_of
 from vmkeep.vsphere.session import open_session
 from vmkeep.vsphere.specdisks import PLACEHOLDER_BYTES
 from vmlab.managed import ds_paths

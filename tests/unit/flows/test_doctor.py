@@ -25,11 +25,11 @@ from vmkeep.flows.doctor import (
     roles_held,
     spaces,
 )
-from vmkeep.flows.rights import PURPOSES
+from vmkeep.model.purpose import PURPOSES, Purpose
 from vmkeep.proxy import ProxyMachine
 from vmkeep.vsphere.certificatelook import CertificateLook
 from vmkeep.vsphere.hostlook import HostLook
-from vmkeep.vsphere.rights import On, Purpose, rights_of
+from vmkeep.vsphere.rights import On, rights_of
 from vmkeep.vsphere.rightslook import HeldRights
 
 GOOD = Answer(state=State.OK, text="good")

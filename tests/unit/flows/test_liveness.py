@@ -6,7 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from vmkeep.flows.liveness import GIVEN_UP, nobody_knows, restore_is_alive
+from vmkeep.flows.leftover_ages import GIVEN_UP
+from vmkeep.flows.liveness import nobody_knows, restore_is_alive
 from vmkeep.repository import create_repository, open_repository
 from vmkeep.vsphere.claims import VmClaim
 

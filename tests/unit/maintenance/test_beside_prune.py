@@ -8,7 +8,7 @@ from tests.sealed import opened
 from tests.unit.maintenance.conftest import BLOCK, AgingStore, Vault, block, read
 from vmkeep.flows.copy_values import CopyState, Verify
 from vmkeep.flows.pointcopy import copy_points
-from vmkeep.maintenance.heal import heal
+from vmkeep.maintenance.healing import heal
 from vmkeep.maintenance.repair import repair_index, repair_points
 from vmkeep.repository import Kind
 from vmkeep.repository.frames.packs import pack_key

@@ -11,7 +11,7 @@ from tests.unit.maintenance.conftest import NONE, block
 from tests.unit.maintenance.counted import calls_of
 from vmkeep.clock import now
 from vmkeep.maintenance.deletion import delete_points, plan_deletion
-from vmkeep.maintenance.heal import _Healing
+from vmkeep.maintenance.healing import _Healing
 from vmkeep.maintenance.tidy import forget_sweeps, remove_dead_forgettings, remove_dead_runs
 from vmkeep.repository.notes import PackDamage, PackState
 

@@ -13,7 +13,7 @@ from vmkeep.blobs.local import LocalStore
 from vmkeep.errors import CorruptError, LockedError, StaleError, StoreError, StoreFullError
 from vmkeep.flows.pointcopy import copy_points
 from vmkeep.maintenance.forget import forget
-from vmkeep.maintenance.heal import heal
+from vmkeep.maintenance.healing import heal
 from vmkeep.maintenance.locks import needed_packs
 from vmkeep.maintenance.merge import plan_merge
 from vmkeep.maintenance.plan import plan_prune

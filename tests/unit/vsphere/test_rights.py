@@ -13,9 +13,10 @@ from click.testing import CliRunner
 from pyVmomi import VmomiSupport
 
 from vmkeep.cli.main import cli
+from vmkeep.model.purpose import Purpose
 from vmkeep.vsphere import configtable
 from vmkeep.vsphere.api import vim
-from vmkeep.vsphere.rights import STEPS, SYSTEM, On, Purpose, When, needed, rights_of
+from vmkeep.vsphere.rights import STEPS, SYSTEM, On, When, needed, rights_of
 from vmlab.managed.provisioning.spec_rights import CREATE_FIELDS
 from vmlab.managed.site import BACKUP_PRIVILEGES
 

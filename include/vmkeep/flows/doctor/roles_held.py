@@ -10,9 +10,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from vmkeep.flows.doctor.values import Answer, State, ok, unknown, warning
-from vmkeep.flows.rights import PURPOSES
+from vmkeep.model.purpose import PURPOSES, Purpose
 from vmkeep.model.wording import counted_of
-from vmkeep.vsphere.rights import On, Purpose, rights_of
+from vmkeep.vsphere.rights import On, rights_of
 from vmkeep.vsphere.rightslook import HeldRights
 
 _CHOSEN: Final = frozenset({On.FOLDER, On.POOL, On.NETWORK, On.DATASTORE, On.TARGET})
