@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -11,8 +10,9 @@ from vmkeep.cli.completions import complete_points
 from vmkeep.cli.options import catalog_url, json_option, open_given, repository_option
 from vmkeep.cli.output import print_json, print_table
 from vmkeep.cli.pages import Section, command, option
+from vmkeep.cli.questions import require_yes, yes_option
 from vmkeep.cli.times import shown_second, shown_zone
-from vmkeep.errors import ConflictError, UsageError
+from vmkeep.errors import ConflictError
 from vmkeep.model.job import to_plain
 from vmkeep.model.selector import shown_name
 from vmkeep.model.wording import counted
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 )
 @repository_option
 @option("--dry-run", is_flag=True, help="Show the plan, and delete nothing.")
-@option("--yes", is_flag=True, help="Do not ask.")
+@yes_option
 @json_option
 def delete(refs: tuple[str, ...], last: bool, repository: str | None, dry_run: bool, yes: bool, as_json: bool) -> None:
     """Delete restore points; 'vmkeep repo prune' frees their space later.
@@ -51,8 +51,6 @@ def delete(refs: tuple[str, ...], last: bool, repository: str | None, dry_run: b
     """
     from vmkeep.flows.deletion import execute_deletion, plan_deletion  # takes time to import
 
-    if not (dry_run or yes) and (as_json or not sys.stdin.isatty()):
-        raise UsageError("nobody can be asked here: add --yes to delete, or --dry-run to see the plan")
     with open_given(repository) as opened:
         plan = plan_deletion(opened, refs, shown=dry_run)
         if not as_json:
@@ -64,8 +62,8 @@ def delete(refs: tuple[str, ...], last: bool, repository: str | None, dry_run: b
                 click.echo(f"the deletion is refused without --last: {_bare(plan)}", err=True)
             return
         _require_meant(plan, last=last)
-        if not yes and plan.going:
-            click.confirm("Delete?", abort=True, err=True)
+        going = len(plan.going)
+        require_yes(f"Delete {counted(going, 'restore point')} for good?" if going else None, yes=yes, as_json=as_json)
         report = execute_deletion(opened, plan, catalog=catalog_url())
     if as_json:
         print_json({"plan": _plain(plan), "report": to_plain(report)})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from datetime import timedelta, tzinfo
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,8 +12,8 @@ from vmkeep.cli.bars import progress_bars
 from vmkeep.cli.options import catalog_url, json_option, open_given, policies_option, repository_option
 from vmkeep.cli.output import print_json, print_table
 from vmkeep.cli.pages import Section, command, option
+from vmkeep.cli.questions import require_yes, yes_option
 from vmkeep.cli.retention_options import retention_options
-from vmkeep.errors import UsageError
 from vmkeep.model.job import to_plain
 from vmkeep.model.wording import agreeing, counted, counted_of, size
 from vmkeep.retention import RetentionRule
@@ -43,7 +42,7 @@ if TYPE_CHECKING:
 @policies_option
 @repository_option
 @option("--dry-run", is_flag=True, help="Show the plan, and change nothing.")
-@option("--yes", is_flag=True, help="Do not ask.")
+@yes_option
 @json_option
 def prune(
     repository: str | None,
@@ -64,8 +63,6 @@ def prune(
     """
     from vmkeep.flows.pruning import execute_prune, plan_prune, policy_rules  # takes time to import
 
-    if not (dry_run or yes) and (as_json or not sys.stdin.isatty()):
-        raise UsageError("nobody can be asked here: add --yes to prune, or --dry-run to see the plan")
     with open_given(repository) as opened, progress_bars(hidden=as_json) as bars:
         plan = plan_prune(
             opened,
@@ -81,8 +78,7 @@ def prune(
             if as_json:
                 print_json({"plan": _plain(plan)})
             return
-        if not (yes or plan.empty):
-            click.confirm("Do this?", abort=True, err=True)
+        require_yes(_question(plan), yes=yes, as_json=as_json)
         report = execute_prune(opened, plan, catalog=catalog_url(), on_progress=bars("prune"))
     if as_json:
         print_json({"plan": _plain(plan), "report": to_plain(report)})
@@ -130,6 +126,20 @@ def _show_plan(plan: PrunePlan, zone: tzinfo) -> None:
         click.echo(
             f"{counted(plan.lost_blocks, 'block')} that points need cannot be found: run 'vmkeep repo check'", err=True
         )
+
+
+def _question(plan: PrunePlan) -> str | None:
+    """Return the question about a plan; ``None``: nothing goes."""
+    if plan.empty:
+        return None
+    points = [f"forget {counted(len(plan.forgotten), 'restore point')}"] if plan.forgotten else []
+    packs = [
+        f"{verb} {counted(len(of), 'pack')} ({size(sum(of.values()))})"
+        for verb, of in (("condemn", plan.condemned), ("rewrite", plan.rewritten), ("delete", plan.swept))
+        if of
+    ]
+    told = ", ".join([*points, *packs])
+    return f"{told[0].upper()}{told[1:]}?"
 
 
 def _show_report(report: PruneReport) -> None:

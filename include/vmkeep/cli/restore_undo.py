@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import uuid
 from collections.abc import Mapping
 from dataclasses import replace
@@ -11,12 +10,12 @@ import click
 
 from vmkeep.cli.completions import complete_selectors
 from vmkeep.cli.options import json_option, repository_option, site_from, vcenter_from, vddk_option, vsphere_options
-from vmkeep.cli.output import one_line, print_json, warn
+from vmkeep.cli.output import one_line, print_json, print_line, warn
 from vmkeep.cli.pages import command, option
-from vmkeep.cli.times import shown_second, shown_zone
-from vmkeep.errors import UsageError
+from vmkeep.cli.questions import require_yes, yes_option
+from vmkeep.cli.times import shown_zone
 from vmkeep.flows.undo_values import Undoable, Undone
-from vmkeep.flows.undo_wording import LOST, STAYS, lines_of_added
+from vmkeep.flows.undo_wording import lines_of_question
 from vmkeep.model.job import to_plain
 from vmkeep.model.site import Site
 
@@ -27,7 +26,6 @@ _of_restore = option(
     help="The restore, by its run; by default the only one that keeps a snapshot.",
 )
 _dry_run = option("--dry-run", is_flag=True, help="Show the VM and the restore, and change nothing.")
-_yes = option("--yes", is_flag=True, help="Do not ask.")
 
 
 @command(
@@ -44,7 +42,7 @@ _yes = option("--yes", is_flag=True, help="Do not ask.")
 @vsphere_options
 @vddk_option
 @_dry_run
-@_yes
+@yes_option
 @json_option
 def undo(
     vm: str,
@@ -62,13 +60,15 @@ def undo(
     It works for a restore that was made with --undo snapshot, also for one that failed half-way. The VM is switched
     off, all that it has written since is lost, and the snapshot is removed. The next backup is a full one.
     """
-    from vmkeep.flows.undo import find_undoable, undo_restore  # takes time to import
+    from vmkeep.flows.undo import find_undoable, require_undoable, undo_restore  # takes time to import
 
-    _require_answer(dry_run=dry_run, yes=yes, as_json=as_json)
     site = _site(repository, vddk, vsphere)
     found = find_undoable(site, vm, restore=restore_run)
-    if not _is_meant(found, "Undo", LOST, dry_run=dry_run, yes=yes, as_json=as_json):
+    _show(found, undo=True, dry_run=dry_run, as_json=as_json)
+    if dry_run:
         return
+    require_undoable(found)
+    require_yes(f"Undo restore {found.restore} of VM {one_line(str(found.vm))}?", yes=yes, as_json=as_json)
     run = f"cli-{uuid.uuid4().hex[:12]}"
     done = undo_restore(site, _very(found), run=run, restore=found.restore, power_on=power_on)
     _print_undone(done, as_json=as_json)
@@ -81,7 +81,7 @@ def undo(
 @vsphere_options
 @vddk_option
 @_dry_run
-@_yes
+@yes_option
 @json_option
 def accept(
     vm: str,
@@ -99,11 +99,13 @@ def accept(
     """
     from vmkeep.flows.undo import accept_restore, find_undoable  # takes time to import
 
-    _require_answer(dry_run=dry_run, yes=yes, as_json=as_json)
     site = _site(repository, vddk, vsphere)
     found = find_undoable(site, vm, restore=restore_run)
-    if _is_meant(found, "Accept", STAYS, dry_run=dry_run, yes=yes, as_json=as_json):
-        _print_undone(accept_restore(site, _very(found), restore=found.restore), as_json=as_json)
+    _show(found, undo=False, dry_run=dry_run, as_json=as_json)
+    if dry_run:
+        return
+    require_yes(f"Accept restore {found.restore} of VM {one_line(str(found.vm))}?", yes=yes, as_json=as_json)
+    _print_undone(accept_restore(site, _very(found), restore=found.restore), as_json=as_json)
 
 
 def _site(repository: str | None, vddk: str | None, vsphere: Mapping[str, str | None]) -> Site:
@@ -111,30 +113,13 @@ def _site(repository: str | None, vddk: str | None, vsphere: Mapping[str, str | 
     return replace(site_from(repository=repository), vcenter=vcenter_from(**vsphere), vddk=vddk or None)
 
 
-def _require_answer(*, dry_run: bool, yes: bool, as_json: bool) -> None:
-    if not (dry_run or yes) and (as_json or not sys.stdin.isatty()):
-        raise UsageError("nobody can be asked here: add --yes to do it, or --dry-run to see what would be done")
-
-
-def _is_meant(found: Undoable, verb: str, then: str, *, dry_run: bool, yes: bool, as_json: bool) -> bool:
-    """Show the restore, and ask. Return whether to go on. Nothing is done in a dry run."""
-    if as_json and dry_run:
+def _show(found: Undoable, *, undo: bool, dry_run: bool, as_json: bool) -> None:
+    """Show the restore, and what would become of the VM."""
+    if not as_json:
+        for line in lines_of_question(found, shown_zone(), undo=undo):
+            print_line(line)
+    elif dry_run:
         print_json({"dry_run": True, "restore": to_plain(found)})
-    elif not as_json:
-        zone = shown_zone()
-        click.echo(
-            f"VM {one_line(str(found.vm))}, {found.power}: restore {found.restore} keeps snapshot {found.snapshot} of "
-            f"{shown_second(found.taken_at, zone)} ({zone}), from before its first write"
-        )
-        click.echo(f"If you {verb.lower()} that restore of the VM: {then}")
-        if verb == "Undo":
-            for line in lines_of_added(found):
-                click.echo(one_line(line))
-    if dry_run:
-        return False
-    if not yes:
-        click.confirm(f"{verb} the restore?", abort=True, err=True)
-    return True
 
 
 def _very(found: Undoable) -> str:

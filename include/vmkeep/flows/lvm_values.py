@@ -150,7 +150,8 @@ class LvmSummary:
         """The summary for people."""
         scanned = f"{counted(len(self.vms), 'VM')} scanned"
         points = f", {counted(self.points, 'restore point')}" if self.points != len(self.vms) else ""
-        lines = [f"{scanned}{points}, {counted(self.disks, 'disk')} examined, {self.seconds_per_vm:.3f} s per VM"]
+        took = f", in {self.seconds_per_vm:.2f} seconds for each VM on average" if self.vms else ""
+        lines = [f"{scanned}{points}, {counted(self.disks, 'disk')} examined{took}"]
         bad = f"{counted_of(len(self.inconsistent), len(self.vms), 'VM')} inconsistent ({self.percent:.2f} %)"
         lines.append(f"{bad}: {_listed(self.names)}" if self.inconsistent else bad)
         if self.skipped:

@@ -3,28 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, tzinfo
 
 from vmkeep.flows.undo_values import Undoable
 
-LOST = "it is switched off, and all that it has written since then is lost"
+_LOST = "it is switched off, and all that it has written since then is lost"
 _STATES = {"poweredOn": "running", "poweredOff": "off"}
-STAYS = "the restored state stays, and the restore cannot be undone any more"
+_STAYS = "the restored state stays, and the restore cannot be undone any more"
 
 
-def lines_of(found: Undoable) -> Iterator[str]:
-    """Yield the VM, its restore, and the devices that the VM got after it."""
+def lines_of(found: Undoable, zone: tzinfo = UTC) -> Iterator[str]:
+    """Yield the VM, its restore, and the devices that the VM got after it.
+
+    :param zone: times are shown by its clock.
+    """
     state = _STATES.get(found.power, found.power)
     yield (
         f"VM {found.vm}, which is {state}: restore {found.restore} keeps snapshot {found.snapshot} of "
-        f"{found.taken_at:%Y-%m-%d %H:%M:%S} UTC, from before its first write"
+        f"{found.taken_at.astimezone(zone):%Y-%m-%d %H:%M:%S} ({zone}), from before its first write"
     )
     yield from lines_of_added(found)
 
 
-def lines_of_question(found: Undoable, *, undo: bool) -> Iterator[str]:
-    """Yield the lines to show before a person says yes."""
-    yield from lines_of(found) if undo else tuple(lines_of(found))[:1]
-    yield f"If you {'undo' if undo else 'accept'} that restore of the VM: {LOST if undo else STAYS}"
+def lines_of_question(found: Undoable, zone: tzinfo = UTC, *, undo: bool) -> Iterator[str]:
+    """Yield the lines to show before a person says yes.
+
+    :param zone: times are shown by its clock.
+    """
+    yield from lines_of(found, zone) if undo else tuple(lines_of(found, zone))[:1]
+    yield f"If you {'undo' if undo else 'accept'} that restore of the VM: {_LOST if undo else _STAYS}"
 
 
 def lines_of_added(found: Undoable) -> Iterator[str]:

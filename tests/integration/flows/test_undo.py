@@ -9,7 +9,7 @@ import pytest
 
 from tests.integration.flows import restoring
 from tests.integration.flows.restoring import Restoring, back_up, hands, power
-from vmkeep.errors import ConflictError, VSphereError
+from vmkeep.errors import ConflictError, UsageError, VSphereError
 from vmkeep.flows import liveness
 from vmkeep.flows.dead_restores import refuse_beside_a_restore
 from vmkeep.flows.overwritten import overwritten_lines
@@ -103,6 +103,21 @@ def test_an_undo_whose_mark_stays_is_done_all_the_same_and_says_so(lab, held, un
 
     assert (done.undone, done.powered_on, lab.vm(VM)["snapshots"]) == (True, False, [])
     assert "'vmkeep vm sweep' ends" in done.warnings[-1]
+
+
+@pytest.mark.parametrize(("verb", "then"), [("undo", "all that it has written"), ("accept", "restored state stays")])
+def test_who_cannot_be_asked_sees_what_would_be_done_and_then_how_to_say_yes(lab, held, undoable, vmkeep, verb, then):
+    site, _ = held
+    before = lab.vm(VM)
+
+    told = vmkeep("restore", verb, VM, "-r", site.repository, check=False)
+
+    assert isinstance(told.exception, UsageError)
+    assert f'asked here "{verb.capitalize()} restore {undoable} of VM {VM}' in str(told.exception)
+    assert "add --yes" in str(told.exception)
+    assert f"restore {undoable} keeps snapshot" in told.stdout
+    assert then in told.stdout
+    assert (lab.vm(VM)["power"], lab.vm(VM)["snapshots"]) == (before["power"], before["snapshots"])
 
 
 def test_the_mark_that_comes_back_with_the_snapshot_keeps_nobody_away(lab, held, undoable):

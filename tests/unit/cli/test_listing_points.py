@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
-import pty
-import struct
-import subprocess
-import sys
-import termios
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,6 +11,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from tests.terminal import lines_on_a_terminal
 from vmkeep.cli.main import cli
 from vmkeep.cli.output import fitting, paragraphs
 from vmkeep.clock import now
@@ -38,34 +33,10 @@ def repository(monkeypatch, tmp_path):
     return create_repository(str(tmp_path / "repo"))
 
 
-def on_a_terminal(*arguments, columns):
-    """Run a command on a terminal of that width; return its lines."""
-    ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
-    environment = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
-    command = [sys.executable, "-m", "vmkeep.cli.main", *arguments]
-    with subprocess.Popen(
-        command, stdin=theirs, stdout=theirs, stderr=theirs, env=environment | {"TERM": "xterm"}
-    ) as run:
-        os.close(theirs)
-        output = b""
-        while True:
-            try:
-                part = os.read(ours, 65536)
-            except OSError:  # the terminal is closed
-                break
-            if not part:
-                break
-            output += part
-        os.close(ours)
-        assert run.wait() == 0, output
-    return [line.rstrip() for line in output.decode().splitlines()]
-
-
 def test_a_terminal_of_80_columns_shows_every_ref_whole_on_a_line_of_its_own(repository):
     refs = [repository.seal(replace(POINT, id=f"{n:016}", run=f"r{n}")) for n in range(2)]
 
-    lines = on_a_terminal("point", "list", columns=80)
+    lines = lines_on_a_terminal("point", "list", columns=80)
 
     assert [line for line in lines if line in refs] == refs
     assert max(map(len, lines)) <= 80
@@ -75,7 +46,7 @@ def test_a_terminal_of_80_columns_shows_every_ref_whole_on_a_line_of_its_own(rep
 def test_a_wide_terminal_shows_a_table(repository):
     ref = repository.seal(POINT)
 
-    lines = on_a_terminal("point", "list", columns=220)
+    lines = lines_on_a_terminal("point", "list", columns=220)
 
     assert any(line.split()[:1] == [ref] and "2026-11-20 12:00:00" in line for line in lines)
 

@@ -79,10 +79,24 @@ def test_a_dry_run_that_leaves_no_good_point_of_a_vm_says_that_the_deed_needs_la
     assert json.loads(told("--json").stdout)["plan"] == {"going": [only], "staying": {}, "last_good": [only]}
 
 
-def test_who_cannot_be_asked_has_to_say_yes_and_nothing_is_opened_before(tmp_path):
-    for more in ((), ("--json",)):
-        with pytest.raises(UsageError, match="add --yes"):
-            run(str(tmp_path / "nowhere"), "point", "delete", "x", *more)
+def test_who_cannot_be_asked_sees_the_plan_and_then_how_to_say_yes_and_nothing_is_deleted(where):
+    first, second, _ = refs(where, "web01")
+
+    told = CliRunner().invoke(cli, ["point", "delete", first, second, "-r", where])
+    as_json = CliRunner().invoke(cli, ["point", "delete", first, second, "-r", where, "--json"])
+
+    assert told.stdout.count("GOES") == 2
+    for refused in (told, as_json):
+        assert isinstance(refused.exception, UsageError)
+        assert 'nobody can be asked here "Delete 2 restore points for good?"' in str(refused.exception)
+        assert "add --yes" in str(refused.exception)
+    assert as_json.stdout == ""
+    assert len(refs(where, "web01")) == 3
+
+
+def test_a_name_that_fits_nothing_is_told_before_anybody_is_asked(where):
+    with pytest.raises(NotFoundError, match="nonsense"):
+        run(where, "point", "delete", "nonsense")
 
 
 def test_a_point_in_use_stays_and_every_command_says_who_uses_it(where):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 from click.testing import CliRunner
@@ -55,9 +56,19 @@ def test_a_dry_run_shows_the_plan_and_changes_nothing(tmp_path, refs):
 
 
 @pytest.mark.parametrize("arguments", [(), ("--json",)])
-def test_nobody_is_there_to_be_asked(tmp_path, refs, arguments):
-    with pytest.raises(UsageError, match="--yes"):
-        run("--keep-last", "1", *arguments)
+def test_who_cannot_be_asked_sees_the_plan_and_then_how_to_say_yes_and_nothing_goes(tmp_path, refs, arguments):
+    told = CliRunner().invoke(cli, ["repo", "prune", "--keep-last", "1", "--grace-hours", "0", *arguments])
+
+    assert isinstance(told.exception, UsageError)
+    question = r"Forget 2 restore points, condemn \d packs \([\d.]+ \w+\), rewrite \d packs \([\d.]+ \w+\)\?"
+    assert re.search(rf'asked here "{question}".*--yes', str(told.exception))
+    assert ("2 of 3 points go" in told.stdout) is not bool(arguments)
+    assert points(tmp_path) == sorted(refs)
+
+
+def test_a_script_has_to_say_yes_also_to_a_plan_by_which_nothing_goes(tmp_path, refs):
+    with pytest.raises(UsageError, match="asked here, so nothing was changed: add --yes"):
+        run()
     assert points(tmp_path) == sorted(refs)
 
 
