@@ -43,8 +43,9 @@ class Cost:
     name: str
     path: str
     median: float
-    worst: float
-    """Seconds from the request to the last byte of the answer."""
+    """Seconds from the request to the last byte of the answer, for the middle one of the calls that count."""
+    first: float
+    """Seconds of the call before these, for which the API server loads and compiles what it has not needed before."""
     server: float
     """CPU seconds of the API server."""
     postgres: float
@@ -82,23 +83,25 @@ class Meter:
 
     def measure(self, name: str, path: str, times: int) -> Cost:
         """Call a page, first once so that everything is loaded, and then several times."""
-        self._call(path)
+        first, _ = self._timed(path)
         with self._site.database.connect() as connection:
             connection.execute(text("SELECT pg_stat_statements_reset()"))
         before = self._spent()
-        took, size = [], 0
-        for _ in range(times):
-            began = time.perf_counter()
-            size = self._call(path)
-            took.append(time.perf_counter() - began)
+        took, sizes = zip(*(self._timed(path) for _ in range(times)), strict=True)
         after = self._spent()
         with self._site.database.connect() as connection:
             found = [_statement(row, times) for row in connection.execute(text(_COUNTED))]
         return Cost(
-            name=name, path=path, median=statistics.median(took), worst=max(took),
+            name=name, path=path, median=statistics.median(took), first=first,
             server=(after[0] - before[0]) / times, postgres=(after[1] - before[1]) / times,
-            statements=tuple(found), size=size,
+            statements=tuple(found), size=sizes[-1],
         )  # fmt: skip
+
+    def _timed(self, path: str) -> tuple[float, int]:
+        """Call a page. Return the seconds, and the bytes of the answer."""
+        began = time.perf_counter()
+        size = self._call(path)
+        return time.perf_counter() - began, size
 
     def _call(self, path: str) -> int:
         request = urllib.request.Request(self._site.airflow.home.url + path)  # noqa: S310 - our own http URL
