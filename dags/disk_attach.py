@@ -65,7 +65,9 @@ PARAMS = {
         description="One per line, DISK=ADDRESS, or the address alone for a single disk, e.g. scsi0:3. Other disks get "
         "a free unit of a fitting controller.",
     ),
-    "datastore": optional_text(title="Datastore", description="Empty: that of the VM's own files."),
+    "datastore": optional_text(
+        title="Datastore", description="By name, path or id. Empty: that of the VM's own files."
+    ),
     "dry_run": Param(
         False,
         type="boolean",

@@ -214,15 +214,19 @@ PARAMS = {
         description="Lower the VM to this version, e.g. vmx-19, for an older host. Empty: its own.",
         section="New VM",
     ),
-    "datastore": optional_text(title="Datastore", description="Empty: where the disks were.", section="New VM"),
+    "datastore": optional_text(
+        title="Datastore", description="By name, path or id. Empty: where the disks were.", section="New VM"
+    ),
     "disk_datastores": optional_lines(
         title="Datastores of single disks",
-        description="One per line, DISK=DATASTORE: the disk by its address (scsi0:1), label or device key.",
+        description="One per line, DISK=DATASTORE: the disk by its address (scsi0:1), label or device key, and the "
+        "datastore by name, path or id.",
         section="New VM",
     ),
     "networks": optional_lines(
         title="Networks",
-        description="One per line, OLD=NEW: a saved network's name or a card's label, and the network to use, or none.",
+        description="One per line, OLD=NEW: a saved network's name or id, or a card's label; and the network to use, "
+        "by name, path or id, or none.",
         section="New VM",
     ),
     "connect_networks": Param(
@@ -232,11 +236,16 @@ PARAMS = {
         description="Without it, the network cards start disconnected while the VM that was backed up runs.",
         section="New VM",
     ),
-    "folder": optional_text(title="VM folder", description="Empty: where the VM was.", section="New VM"),
-    "resource_pool": optional_text(title="Resource pool", description="Empty: where the VM was.", section="New VM"),
+    "folder": optional_text(
+        title="VM folder", description="By name, path or id. Empty: where the VM was.", section="New VM"
+    ),
+    "resource_pool": optional_text(
+        title="Resource pool", description="By name, path or id. Empty: where the VM was.", section="New VM"
+    ),
     "host": optional_text(
         title="Host",
-        description="Empty: vSphere chooses where DRS is used; elsewhere vmkeep takes one that has all the VM needs.",
+        description="By name, path or id. Empty: vSphere chooses where DRS is used; elsewhere vmkeep takes one that "
+        "has all the VM needs.",
         section="New VM",
     ),
     "log_directory": optional_text(

@@ -35,7 +35,10 @@ def guest() -> None:
     },
 )
 @click.argument("refs", metavar="[POINT…]", nargs=-1, shell_complete=complete_points)
-@selector_option("Check the VMs that fit a selector: by name, folder, address, UUID or managed object id.")
+@selector_option(
+    "Check the VMs that fit a selector: by name, folder, address, UUID or managed object id; by default all "
+    "that may run Linux."
+)
 @option("--all-points", section=Section.WHAT, is_flag=True, help="Check all points of a VM, and not only the newest.")
 @option(
     "--mark", section=Section.WHAT, is_flag=True,

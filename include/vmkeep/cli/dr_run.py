@@ -70,7 +70,8 @@ def new_run() -> str:
     "name",
     section=Section.WHAT,
     metavar="RUN",
-    help="Id of the run. With the id of a run that did not end, it goes on with everything that is not done.",
+    help="Id of the run; by default a new one. With the id of a run that did not end, it goes on with everything that "
+    "is not done.",
 )
 @when_option
 @option(

@@ -30,7 +30,7 @@ from vmkeep.model.job import to_plain
     "--until",
     section=Section.WHAT,
     metavar="TIME",
-    help="End of the hold: after 90d, 8w or 2y, at the end of a date (UTC), or at a time.",
+    help="End of the hold: after 90d, 8w or 2y, at the end of a date (UTC), or at a time; by default it has none.",
 )
 @repository_option
 @json_option

@@ -58,8 +58,9 @@ if TYPE_CHECKING:
 @option(
     "--datastore",
     section=Section.WHERE,
-    metavar="NAME",
-    help="Datastore of the new disks; by default that of the VM's own files.",
+    metavar="DATASTORE",
+    help="Datastore of the new disks, by name, path or id, as 'target datastores' lists them; by default that of the "
+    "VM's own files.",
 )
 @option("--dry-run", section=Section.WHAT, is_flag=True, help="Print the whole plan, and change nothing.")
 @repository_option

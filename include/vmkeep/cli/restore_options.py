@@ -144,25 +144,36 @@ _NEW_VM = (
     option(
         "--folder",
         section=Section.NEW_VM,
-        metavar="PATH",
-        help="VM folder; by default the original's. 'target folders', 'target pools' and so on list what there is.",
+        metavar="FOLDER",
+        help="VM folder, by name, path or id, as 'target folders' lists them; by default the original's.",
     ),
-    option("--resource-pool", section=Section.NEW_VM, metavar="NAME", help="Resource pool; by default the original's."),
+    option(
+        "--resource-pool",
+        section=Section.NEW_VM,
+        metavar="POOL",
+        help="Resource pool, by name, path or id, as 'target pools' lists them; by default the original's.",
+    ),
     option(
         "--host",
         section=Section.NEW_VM,
-        metavar="NAME",
-        help="ESXi host; by default vSphere chooses one where DRS is used, and else it is one that has all the VM "
-        "needs, the original's before others.",
+        metavar="HOST",
+        help="ESXi host, by name, path or id, as 'target hosts' lists them; by default vSphere chooses one where DRS "
+        "is used, and else it is one that has all the VM needs, the original's before others.",
     ),
-    option("--datastore", section=Section.NEW_VM, metavar="NAME", help="Datastore; by default the original's."),
+    option(
+        "--datastore",
+        section=Section.NEW_VM,
+        metavar="DATASTORE",
+        help="Datastore, by name, path or id, as 'target datastores' lists them; by default the original's.",
+    ),
     option(
         "--disk-datastore",
         "disk_datastores",
         section=Section.NEW_VM,
         multiple=True,
         metavar="DISK=DATASTORE",
-        help="Datastore of one disk; the disk by address (scsi0:1), label or device key. Can be repeated.",
+        help="Datastore of one disk, named as at --datastore; the disk by address (scsi0:1), label or device key. Can "
+        "be repeated.",
     ),
     option(
         "--log-directory",
@@ -188,8 +199,9 @@ _NEW_VM = (
         section=Section.NEW_VM,
         multiple=True,
         metavar="OLD=NEW",
-        help="Network of the VM's network cards: OLD is the saved network's name or a card's label (Network adapter "
-        "1), NEW a network's name or id, or 'none' for a card that starts disconnected. Can be repeated.",
+        help="Network of the VM's network cards: OLD is the saved network's name or id, or a card's label (Network "
+        "adapter 1), NEW a network by name, path or id, as 'target networks' lists them, or 'none' for a card that "
+        "starts disconnected. Can be repeated.",
     ),
     option(
         "--connect-networks",
