@@ -40,7 +40,7 @@ class DiskReading:
         :param what: the disk's name in errors.
         :param select: tells by digest whether to read a block; ``None``: read all.
         :param chosen: the numbers and digests of the only blocks to read, in order; ``None``: all stored blocks. It is
-            iterated over twice.
+            iterated over twice if they are more than :data:`WINDOW`.
         :raises CorruptError: a page is damaged, or a block is in no pack.
         """
         self._blocks = blocks
@@ -48,7 +48,7 @@ class DiskReading:
         self._on_progress = on_progress
         self._check = check
         self._checked_at = time.monotonic()
-        self.count, self.size = self._stored.count(WINDOW)
+        self.count, self.size = self._stored.count(WINDOW, keep=True)
         self.meter = ProgressCounter(phase, self.size)
 
     def run(
@@ -76,8 +76,8 @@ class DiskReading:
 
     def _feed(self, conveyor: Conveyor[Batch]) -> None:
         try:
-            for window in self._stored.windows(WINDOW):
-                if not all(conveyor.put(batch) for batch in self._blocks.plan(self._stored.located(window))):
+            for frames in self._stored.frames(WINDOW):
+                if not all(conveyor.put(batch) for batch in self._blocks.plan(frames)):
                     return
         finally:
             conveyor.end()

@@ -26,27 +26,44 @@ class StoredBlocks:
         :param what: the disk's name in errors.
         :param select: tells by digest whether to read a block; ``None``: read all.
         :param chosen: the numbers and digests of the only blocks to read, in order; ``None``: all stored blocks. It is
-            iterated over at each call of :meth:`windows`.
+            iterated over each time the blocks are looked up.
         """
         self.disk = disk
         self._blocks = blocks
         self._what = what
         self._select = select
         self._chosen = chosen
+        self._kept: list[Wanted] | None = None
+        """The frames of the only window."""
 
-    def count(self, window: int) -> tuple[int, int]:
+    def count(self, window: int, *, keep: bool = False) -> tuple[int, int]:
         """Read the whole map and look every block up in the index, so that a loss shows before any content is read.
 
         :param window: number of blocks that are looked up together.
+        :param keep: keep the frames for :meth:`frames` if all of them are in one window.
         :returns: the number of blocks, and of their bytes.
         :raises CorruptError: a page is damaged, or a block is in no pack.
         """
         count = size = 0
-        for some in self.windows(window):
-            for frame in self.located(some):
+        self._kept = None
+        for number, some in enumerate(self.windows(window)):
+            frames = self.located(some)
+            self._kept = frames if keep and number == 0 else None
+            for frame in frames:
                 count += len(frame.places)
                 size += sum(map(self.disk.shape.block_length, frame.places))
         return count, size
+
+    def frames(self, window: int) -> Iterator[list[Wanted]]:
+        """Yield the frames of each window. Those that :meth:`count` has kept are not looked up again.
+
+        :raises CorruptError: see :meth:`count`.
+        """
+        if self._kept is not None:
+            kept, self._kept = self._kept, None
+            yield kept
+        else:
+            yield from map(self.located, self.windows(window))
 
     def windows(self, window: int) -> Iterator[dict[bytes, list[int]]]:
         """Yield block numbers by digest, for a number of blocks at a time, in the order of the disk."""
