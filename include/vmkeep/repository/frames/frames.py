@@ -21,6 +21,7 @@ import secrets
 import struct
 import threading
 from enum import IntEnum
+from typing import NamedTuple
 
 from vmkeep.blobs import Bytes
 from vmkeep.errors import CorruptError, UnsupportedError
@@ -46,9 +47,11 @@ class Cipher(IntEnum):
     AES_256_GCM = 1
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FrameHeader:
-    """A parsed frame header. Whether its digest is right shows only when the content is read."""
+class FrameHeader(NamedTuple):
+    """A parsed frame header. Whether its digest is right shows only when the content is read.
+
+    A tuple, because every frame that is read or written makes one.
+    """
 
     kind: Kind
     codec: Codec
@@ -67,6 +70,12 @@ class FrameHeader:
         return _HEADER.pack(
             MAGIC, self.kind, self.codec, self.cipher, 0, self.raw_length, self.stored_length, self.digest
         )
+
+
+_KINDS = {int(kind): kind for kind in Kind}
+_CODECS = {int(codec): codec for codec in Codec}
+_CIPHERS = {int(cipher): cipher for cipher in Cipher}
+"""The members by their numbers, because calling the classes takes longer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,15 +102,15 @@ def parse_header(data: Bytes) -> FrameHeader:
         raise CorruptError("not a frame header")
     try:
         return FrameHeader(
-            kind=Kind(kind),
-            codec=Codec(codec),
-            cipher=Cipher(cipher),
+            kind=_KINDS[kind],
+            codec=_CODECS[codec],
+            cipher=_CIPHERS[cipher],
             raw_length=raw_length,
             stored_length=stored_length,
             digest=digest,
         )
-    except ValueError as error:
-        raise CorruptError(f"frame header: {error}") from error
+    except KeyError as error:
+        raise CorruptError(f"frame header: no kind, codec or cipher has the number {error}") from error
 
 
 class _DecryptBuffer(threading.local):
