@@ -88,7 +88,7 @@ def take_back(session: Session, repository: Repository, run: str) -> None:
         return
     users: Mapping[str, str] = {}
     kept = found.files
-    if _ATTACHED not in repository.run(run).names():
+    if not repository.run(run).has(_ATTACHED):
         never_attached = _withdrawn(session, repository, run, found.vm)
         users = attaching.users_of(session, found.files, besides=found.carrier)
         kept = tuple(
@@ -122,7 +122,7 @@ def _withdrawn(session: Session, repository: Repository, run: str, vm: str) -> b
             area.store(_WITHDRAWN, b"")
     except NotFoundError:
         log.warning("VM %s, to which run %s moved disks, does not exist any more", vm, run)
-    return _WITHDRAWN in area.names()
+    return area.has(_WITHDRAWN)
 
 
 def _why_kept(user: str | None, vm: str) -> str:

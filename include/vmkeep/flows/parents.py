@@ -31,7 +31,8 @@ def find_last_point(repository: Repository, vm: VmIdentity) -> LastPoint:
     A point that cannot be read ends the search, because nobody knows which VM it is of. It stops no backup.
     """
     full = NO_POINT
-    for read in islice(repository.newest_first(vm.key), _LOOK_BACK):
+    names = repository.manifests.quick_names(vm.key)
+    for read in islice(repository.newest_first(vm.key, names), _LOOK_BACK):
         if read.point is None:
             warning = f"every disk is read in full: {read.problem}"
             why_not = f"the last restore point cannot be read: {read.problem}"

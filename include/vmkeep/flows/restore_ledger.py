@@ -88,7 +88,7 @@ class PlanLedger:
 
         :raises StaleError: the plan was made for another repository, or is so old that its note was removed.
         """
-        if "plan" not in self._area.names():
+        if not self._area.has("plan"):
             raise StaleError(f"the plan to restore VM {self._name} is not known to this repository (any more); {AGAIN}")
 
     def target(self) -> Target | None:
@@ -151,7 +151,7 @@ class RunLedger:
         try:
             return self._area.load(DISKS) == _UNTOUCHED
         except NotFoundError:
-            return "plan" in self._area.names()  # a run that notes its plan notes also its first write
+            return self._area.has("plan")  # a run that notes its plan notes also its first write
         except CorruptError:
             return False
 
@@ -174,7 +174,7 @@ class RunLedger:
         try:
             return self._area.load(DISKS) in (BEGUN, WRITTEN)
         except NotFoundError:
-            return "owner" not in self._area.names()
+            return not self._area.has("owner")
         except CorruptError:
             return True
 
@@ -184,8 +184,7 @@ class RunLedger:
 
     def owner_at_work(self) -> str:
         """Return the words of an owner who has not given the run up; empty: none named itself, or it gave up."""
-        names = self._area.names()
-        if "kept" in names or "owner" not in names:
+        if self._area.has("kept") or not self._area.has("owner"):
             return ""
         return self._area.load("owner").decode()
 

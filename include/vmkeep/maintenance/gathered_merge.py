@@ -35,7 +35,7 @@ def merge_gathered(repository: Repository) -> int:
 
     :raises StaleError: maintenance took this process for dead meanwhile. No segment was deleted.
     """
-    if repository.descriptor.lock is not None or _REFUSED in repository.run(INDEX_STAYS).names():
+    if repository.descriptor.lock is not None or repository.run(INDEX_STAYS).has(_REFUSED):
         return 0
     with rewriting_index(repository) as rewriting:
         return _merge(repository, rewriting)

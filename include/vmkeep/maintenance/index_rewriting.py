@@ -18,7 +18,7 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from vmkeep.blobs import abreast, is_there
+from vmkeep.blobs import abreast, confirm_lists, is_there
 from vmkeep.errors import StaleError
 from vmkeep.repository import Repository
 from vmkeep.repository.frames import pack_key
@@ -85,6 +85,7 @@ class IndexRewriting:
 @contextmanager
 def rewriting_index(repository: Repository) -> Iterator[IndexRewriting]:
     """Begin to rewrite the index. Look at segments and packs only inside of this context."""
+    confirm_lists(repository.blobs)  # a deletion that is missing in a list would have its entries put again
     run = f"index-{secrets.token_hex(8)}"
     with repository.at_work(run) as begun:
         yield IndexRewriting(repository, run, begun)

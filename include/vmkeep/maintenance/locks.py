@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
-from vmkeep.blobs import BlobStore, LockRule, Locks, Versions, abreast, locks_of
+from vmkeep.blobs import BlobStore, LockRule, Locks, Versions, abreast, confirm_lists, locks_of
 from vmkeep.errors import RepositoryError
 from vmkeep.lateclass import dataclass
 from vmkeep.maintenance.plan import marked
@@ -59,6 +59,7 @@ def needed_packs(repository: Repository) -> frozenset[str]:
 
     :raises CorruptError: something on the way cannot be read, so the packs cannot be told.
     """
+    confirm_lists(repository.blobs)  # the lock of a pack would end whose point is missing in a list
     condemned = frozenset[bytes]().union(*(plan.packs for plan in repository.sweep_records.plans()))
     return frozenset(pack_key(pack) for pack in marked(repository, condemned).live())
 

@@ -15,7 +15,7 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 
-from vmkeep.blobs import abreast, is_there
+from vmkeep.blobs import abreast, confirm_lists, is_there
 from vmkeep.lateclass import dataclass
 from vmkeep.maintenance.index_rewriting import IndexRewriting, rewriting_index
 from vmkeep.maintenance.noting import require_points
@@ -89,6 +89,7 @@ def plan_merge(repository: Repository) -> MergePlan:
     :raises CorruptError: points are missing although nobody forgot them. Perhaps a person is moving the repository by
         hand, and a merge would drop the entries of packs that are elsewhere at the moment.
     """
+    confirm_lists(repository.blobs)
     require_points(repository)
     held = locked_by_age(repository.blobs, repository.descriptor.lock, INDEX)
     sources = [

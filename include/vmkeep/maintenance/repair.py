@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
 
-from vmkeep.blobs import BlobInfo, abreast
+from vmkeep.blobs import BlobInfo, abreast, confirm_lists
 from vmkeep.errors import BlobNotFoundError, CorruptError, NotFoundError
 from vmkeep.lateclass import dataclass
 from vmkeep.maintenance.index_rewriting import IndexRewriting, rewriting_index
@@ -49,6 +49,7 @@ def repair_index(
 
     :raises StaleError: maintenance took this process for dead meanwhile.
     """
+    confirm_lists(repository.blobs)
     with nullcontext() if dry_run else rewriting_index(repository) as rewriting:
         return _repair_index(repository, rewriting, on_progress)
 
@@ -152,6 +153,7 @@ def repair_points(
 
     Looks only at which frames exist and which damage checks have found. Reads no data.
     """
+    confirm_lists(repository.blobs)
     damaged, marked, cleared, unreadable = [], [], [], []
     manifests = list(repository.blobs.list(POINTS))
     looked_at = check_points(repository.blobs, repository.manifests, manifests, repository.point_check)

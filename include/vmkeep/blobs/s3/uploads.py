@@ -6,15 +6,16 @@ upload is completed. Parts of an upload that nobody ends stay in the bucket, uns
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
 from vmkeep.blobs.aws import AwsClient, refusal
 from vmkeep.blobs.s3.answers import Answer
 from vmkeep.blobs.s3.s3access import S3Access
 from vmkeep.blobs.s3.s3errors import explain
+from vmkeep.blobs.s3.wholelists import require_page
 from vmkeep.errors import BlobNotFoundError, ConflictError, StoreError
 from vmkeep.lateclass import dataclass
 
@@ -157,9 +158,13 @@ class S3Uploads:
             found = [
                 FoundObject(name=each["Key"][cut:], size=each["Size"], modified=each["LastModified"])
                 for page in pages.paginate(Bucket=self._place.bucket, Prefix=self._key(beginning))
-                for each in page.get("Contents", ())
+                for each in self._listed(page)
             ]
         yield from found
+
+    def _listed(self, page: Mapping[str, Any]) -> Iterable[Mapping[str, Any]]:
+        require_page(page, self.location, more="NextContinuationToken")
+        return cast("Iterable[Mapping[str, Any]]", page.get("Contents", ()))
 
     def exists(self, name: str) -> bool:
         """Return whether there is an object of that name."""

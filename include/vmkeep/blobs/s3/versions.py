@@ -22,6 +22,7 @@ from vmkeep.blobs.locking import BlobVersion, Versions
 from vmkeep.blobs.s3.answers import Answer
 from vmkeep.blobs.s3.s3access import S3Access
 from vmkeep.blobs.s3.s3errors import explain
+from vmkeep.blobs.s3.wholelists import require_page
 from vmkeep.errors import (
     BlobNotFoundError,
     LockedError,
@@ -97,6 +98,7 @@ class S3Versions:
         while True:
             with self._errors(""):
                 page = self._client.get().list_object_versions(Bucket=self._place.bucket, Prefix=prefix, **marker)
+            require_page(page, f"versions below {self._place}", more="NextKeyMarker")
             yield page
             if not page.get("IsTruncated"):
                 return
@@ -154,6 +156,7 @@ class S3Versions:
         while True:
             with self._errors(prefix):
                 page = self._client.get().list_objects_v2(**where)
+            require_page(page, f"{self._place}/{prefix}", more="NextContinuationToken")
             for entry in page.get("Contents", ()):
                 yield entry["Key"][cut:], int(entry["Size"]), entry["LastModified"]
             if not page.get("IsTruncated"):

@@ -7,12 +7,24 @@ own library tells these apart, but needs ten times the processor time. So it is 
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from vmkeep.blobs.aws import AwsClient
 from vmkeep.blobs.s3.s3access import S3Access
 from vmkeep.errors import StoreError
+
+
+def require_page(page: Mapping[str, Any], what: str, *, more: str) -> None:
+    """Return if an answer of Amazon's own library is a page of a list, and names the next page if there is one.
+
+    :param page: the answer, in which the library finds nothing if it is no list, e.g. a page that asks for a login.
+    :param what: the listed things, for the error.
+    :param more: the field with the name of the next page.
+    :raises StoreError: it is not; a later try may succeed.
+    """
+    if not page.get("Name") or (page.get("IsTruncated") and not page.get(more)):
+        raise StoreError(f"{what}: the server's answer is no list, or only the beginning of one; try again")
 
 
 class WholeLists:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
-from vmkeep.blobs import BlobInfo, BlobStore, abreast
+from vmkeep.blobs import BlobInfo, BlobStore, abreast, confirm_lists
 from vmkeep.errors import BlobNotFoundError, CorruptError, PermissionDeniedError, RepositoryError, StoreError
 from vmkeep.model.job import Progress
 from vmkeep.repository.checks import indexcheck as indexes
@@ -79,7 +79,11 @@ class Check:
         self._done = self._total = 0
 
     def run(self) -> list[Finding]:
-        """Return every problem that the repository has."""
+        """Return every problem that the repository has.
+
+        :raises StoreError: the store lists not all that there is, so that problems would be missing, too.
+        """
+        confirm_lists(self._store)
         self._check_descriptor()
         self._check_slots()
         self._check_notes()

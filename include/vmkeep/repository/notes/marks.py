@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from datetime import datetime
 from typing import TypeVar
 
-from vmkeep.blobs import BlobInfo, BlobStore, abreast, is_there
+from vmkeep.blobs import BlobInfo, BlobStore, abreast, confirm_lists, is_there
 from vmkeep.clock import now
 from vmkeep.errors import BlobNotFoundError, ConflictError, CorruptError, NotFoundError, UsageError
 from vmkeep.model.job import from_plain, to_plain
@@ -57,6 +57,7 @@ class PointMarks:
         pin = Pin(reason=reason, by=by, since=since, until=until)
         if not pin.holds(since):
             raise UsageError(f"{ref}: a pin until {until:%Y-%m-%d %H:%M:%S %Z} would be over already")
+        confirm_lists(self._store)  # a prune that is missing in a list would delete the point all the same
         before = self.pin_of(ref)
         self._set(ref, _PIN, pin)
         if not self._forgettings.spare(ref):

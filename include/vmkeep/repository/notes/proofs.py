@@ -23,7 +23,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from vmkeep.blobs import BlobStore, Bytes, abreast, is_there
+from vmkeep.blobs import BlobStore, Bytes, abreast, confirm_lists, is_there
 from vmkeep.clock import now
 from vmkeep.errors import BlobNotFoundError, CorruptError, NotFoundError
 from vmkeep.lateclass import dataclass
@@ -142,7 +142,11 @@ class PointProofs:
         return {ref: tuple(proofs) for ref, proofs in found.items()}
 
     def names(self, vm_key: str | None = None) -> Iterator[ProofName]:
-        """Yield the names of all proofs, or of those of one VM's points. List blobs without reading any."""
+        """Yield the names of all proofs, or of those of one VM's points. List blobs without reading any.
+
+        :raises StoreError: the store lists not all that there are. A point that failed a check would count as good.
+        """
+        confirm_lists(self._store)
         yield from _parsed(self._store, PROOFS if vm_key is None else f"{PROOFS}{folder_of(vm_key)}/")
 
     def with_file(self, name: str) -> Iterator[str]:
@@ -226,7 +230,7 @@ class PointProofs:
         latest = now() + FUTURE
         newer = (
             name
-            for name in self.names(proof.point.rpartition("/")[0])
+            for name in _parsed(self._store, f"{PROOFS}{folder_of(proof.point.rpartition('/')[0])}/")
             if name.kind is proof.kind and name.result is ProofResult.PASSED and proof.at < name.at <= latest
         )
         return next(self._load_named(newer), None)

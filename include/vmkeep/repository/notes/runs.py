@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from urllib.parse import unquote
 
-from vmkeep.blobs import BlobStore, is_there
+from vmkeep.blobs import BlobStore, confirm_lists, is_there
 from vmkeep.clock import Deadline
 from vmkeep.errors import BlobNotFoundError, ConflictError, CorruptError, NotFoundError
 from vmkeep.model.extents import Extent, Extents
@@ -80,6 +80,10 @@ class RunArea:
     def discard(self, name: str) -> None:
         """Remove a note, if it is there."""
         self._store.delete(self._note(name))
+
+    def has(self, name: str) -> bool:
+        """Return whether there is a note of that name, also if it cannot be read. Looks for it by its name."""
+        return is_there(self._store, self._note(name))
 
     def names(self) -> list[str]:
         """Return the names of all notes."""
@@ -151,6 +155,7 @@ class RunArea:
         return {key: blob for key, blob in self._leases().items() if not self._over(key, blob)}
 
     def _leases(self) -> dict[str, bytes]:
+        confirm_lists(self._store)  # a lease that is missing in a list looks like a dead run
         leases: dict[str, bytes] = {}
         for info in self._store.list(f"{self._prefix}{LEASES}"):
             try:
@@ -171,6 +176,7 @@ class RunArea:
         Two kinds of blobs stay because they hold off sweeps: the beginnings of tries, and the intents to seal. A step
         of the earlier try may still be at work with blocks that it found then.
         """
+        confirm_lists(self._store)  # a note that stays would be taken for one of the new try
         kept = tuple(f"{self._prefix}{name}" for name in (TRIES, SEALING))
         for info in list(self._store.list(self._prefix)):
             if not info.key.startswith(kept) and info.key != f"{self._prefix}{BEGUN}":

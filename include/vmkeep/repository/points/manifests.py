@@ -20,7 +20,7 @@ from typing import Protocol
 
 from blake3 import blake3
 
-from vmkeep.blobs import BlobInfo, BlobStore, abreast
+from vmkeep.blobs import BlobInfo, BlobStore, abreast, confirm_lists
 from vmkeep.errors import (
     BlobNotFoundError,
     ConflictError,
@@ -126,12 +126,24 @@ class Manifests:
         """Yield the names of all points, or of one VM's points, sorted by the VM's folder and then by time.
 
         Also yield blobs below ``points/`` that are no points; their ``taken_at`` is ``None``.
+
+        :raises StoreError: the store lists not all that there are. The newest of some points would be taken for the
+            newest of all.
+        """
+        confirm_lists(self._store)
+        yield from self.quick_names(vm_key)
+
+    def quick_names(self, vm_key: str | None = None) -> Iterator[PointName]:
+        """Yield the same names, for a caller to whom one that is missing costs time and nothing else.
+
+        On S3, a list that comes as an error looks like no points; see :func:`~vmkeep.blobs.confirm_lists`.
         """
         prefix = POINTS if vm_key is None else f"{POINTS}{folder_of(vm_key)}/"
         yield from self.named(self._store.list(prefix), () if vm_key is None else (vm_key,))
 
     def names_of(self, vm_keys: Collection[str]) -> Iterator[PointName]:
         """Yield the names of the points of some VMs, in the order of :meth:`names`."""
+        confirm_lists(self._store)
         yield from self.named(blobs_of_vms(self._store, POINTS, vm_keys), vm_keys)
 
     def named(self, blobs: Iterable[BlobInfo], vm_keys: Collection[str] = ()) -> Iterator[PointName]:

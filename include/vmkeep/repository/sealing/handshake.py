@@ -17,7 +17,7 @@ import secrets
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 
-from vmkeep.blobs import BlobStore, abreast, is_there
+from vmkeep.blobs import BlobStore, abreast, confirm_lists, is_there
 from vmkeep.errors import BlobNotFoundError, CorruptError, StaleError, VmKeepError
 from vmkeep.lateclass import dataclass
 from vmkeep.model.wording import counted
@@ -99,6 +99,7 @@ def is_unswept(store: BlobStore, framer: Framer, run: str, begun: str | None) ->
     """
     if begun is None:
         return False
+    confirm_lists(store)  # a sweep that is missing in a list looks like none, and the point would be sealed
     sweeps = SweepRecords(store, framer).over().keys()  # list them before the call; see knows_all
     return tries.knows_all(store, framer, run, begun, sweeps)
 
@@ -112,6 +113,7 @@ def walk(store: BlobStore, framer: Framer, roots: Sequence[str], load: Callable[
     :param load: returns the index as it is now.
     :raises StaleError: a page or block is gone or about to be deleted; the run has to start again.
     """
+    confirm_lists(store)
     for _ in range(_WALKS - 1):
         with suppress(StaleError):
             return _Walk(store, framer, SweepRecords(store, framer), load()).require(roots)
