@@ -183,3 +183,13 @@ def test_the_commands_are_listed_in_alphabetical_order():
     names = cli.list_commands(click.Context(cli))
 
     assert names == sorted(names)
+
+
+DOCUMENTS = {"completion", "help", "dr order", "dr schema", "policy schema", "restore schema"}
+"""Commands that print a text that is a document by itself."""
+
+
+def test_every_other_command_can_print_its_answer_as_a_document_for_scripts():
+    options = {" ".join(path): {name for each in verb.params for name in each.opts} for path, verb in VERBS.items()}
+
+    assert {path for path, names in options.items() if "--json" not in names} == DOCUMENTS
