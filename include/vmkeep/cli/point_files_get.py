@@ -92,7 +92,7 @@ def _show(fetched: FetchedFiles, seconds: float) -> None:
         warn(f"and {fetched.failed - len(fetched.failures)} more")
     for left in fetched.left_out:
         entries = counted(left.count, "entry", "entries")
-        warn(f"left out of {entries}, first {shown_path(left.example)}: {left.reason}")
+        warn(f"not written for {entries}, e.g. {shown_path(left.example)}: {left.reason}")
     parts = [
         counted(number, word)
         for number, word in (

@@ -150,7 +150,7 @@ class _FolderWriter:
                 self._report.symlinks += 1
                 self._keep_of_link(name, entry)
             case _:
-                self._report.leave_out(f"each {entry.kind}, which has no content", entry.path)
+                self._report.leave_out(f"the {entry.kind} itself, which has no content", entry.path)
 
     def _keep_of_link(self, name: bytes, entry: FileEntry) -> None:
         if os.geteuid() == 0 and entry.uid is not None and entry.gid is not None:

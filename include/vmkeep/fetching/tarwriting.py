@@ -74,7 +74,7 @@ class _TarWriter:
     def _add(self, entry: FileEntry) -> None:
         kind = _KINDS.get(entry.kind)
         if kind is None:
-            self._report.leave_out(f"each {entry.kind}, which has no content", entry.path)
+            self._report.leave_out(f"the {entry.kind} itself, which has no content", entry.path)
             return
         name = self._name(entry)
         info, pax = _member(entry, name, kind)

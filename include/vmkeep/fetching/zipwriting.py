@@ -85,7 +85,7 @@ def _add(archive: zipfile.ZipFile, files: GuestFileSystem, entry: FileEntry, nam
     if len(archive.filelist) >= _MOST:
         raise UsageError(f"a zip archive takes at most {_MOST:,} files here; choose a tar archive or a folder")
     if entry.kind not in _TYPES:
-        report.leave_out(f"each {entry.kind}, which has no content", entry.path)
+        report.leave_out(f"the {entry.kind} itself, which has no content", entry.path)
         return
     if entry.uid or entry.links > 1:
         report.leave_out(_OTHERS_LOST, entry.path)
