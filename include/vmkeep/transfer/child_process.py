@@ -79,9 +79,10 @@ class RunningTransfer(Generic[T]):
         self._last_words = ""
         self._cancelled = False
         self._silent = 0.0
+        level = logging.INFO if choice is None else logging.DEBUG  # a driver that was chosen before has been told of
         choice = choice or choose_driver(site)
         self._launch = choice.launch
-        log.info("%s: disk driver %s (%s): %s", title, choice.name, choice.launch.title, choice.reason)
+        log.log(level, "%s: by %s (%s)", title, choice.launch.title, choice.reason)
         self._black_box = BlackBox.make()
         self._process = subprocess.Popen(
             # -P, so that no module in the current folder replaces one of ours.

@@ -82,7 +82,8 @@ def choose_driver(site: Site, *, holding: bool = False) -> DriverChoice:
             raise errors[0]
         raise UsageError(f"no disk driver works here: {'; '.join(against) or 'there is none'}")
     known, launch = chosen
-    first = f"{known.name} comes first of those that can" if works else f"{known.name} is the only one that can"
+    only = f"{known.name} is the only disk driver that works here"
+    first = f"{known.name} comes first of those that can" if works else only
     could = [f"{', '.join(works)} could too"] if works else []
     return DriverChoice(
         name=known.name,

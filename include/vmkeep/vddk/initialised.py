@@ -85,7 +85,7 @@ def open_vddk(folder: str | Path) -> Iterator[Vddk]:
     library = Library(find_library(folder))
     with open_config() as config:
         _init(library, config)
-        _log.info("VDDK %s from %s", library.file.version, library.file.folder)
+        _log.debug("VDDK %s from %s", library.file.version, library.file.folder)
         opener = OwnerThread("vddk opens and closes")  # after InitEx, because VMware demands that for all threads
         try:
             yield Vddk(library, opener)

@@ -107,7 +107,7 @@ def test_the_check_shows_every_mode_of_every_disk_with_its_reason(lab, site, mac
     assert {row["transport"]: row["possible"] for row in told["transports"]} == {
         "san": False, "hotadd": False, "nbdssl": True, "nbd": True,
     }  # fmt: skip
-    assert "vddk is the only one that can" in told["driver"]
+    assert "vddk is the only disk driver that works here" in told["driver"]
 
 
 def test_two_vms_of_one_bios_uuid_are_no_proxy(site, machine):

@@ -139,6 +139,14 @@ def test_a_copy_tells_its_driver_and_why_the_others_were_not_taken(place, instal
     assert access.why == ("vddk comes first of those that can; raw could too; never cannot: its licence has ended")
 
 
+def test_the_log_of_a_copy_tells_its_driver_in_one_line(place, install, caplog):
+    with caplog.at_level("INFO", logger="vmkeep"):
+        copy(place)
+
+    (told,) = (record.message for record in caplog.records if "VDDK 6.5.0" in record.message)
+    assert told.endswith("(vddk is the only disk driver that works here)")
+
+
 def test_the_rank_orders_the_drivers_and_the_site_orders_them_anew(place, install):
     install(raw="raw_disks:FIRST", asked="raw_disks:NAMED_ONLY")
 
