@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from vmkeep.blobs.store import Bytes
-from vmkeep.errors import CorruptError
+from vmkeep.errors import CorruptError, StoreError
 
 NO_FILE = (errno.EISDIR, errno.ELOOP, errno.ENXIO)
 """Error numbers of an attempt to open something that is no file: a folder, a link to itself, a socket."""
@@ -46,6 +46,25 @@ def require_file(path: Path, status: os.stat_result) -> None:
     """
     if not stat.S_ISREG(status.st_mode):
         raise no_file(path)
+
+
+def require_links(root: Path, key: str) -> None:
+    """Return if no link on the way to something that is not found leads nowhere.
+
+    A person may have moved a folder to another disk, and put a link in its place. While that disk is not mounted,
+    nothing in the folder may be taken for deleted.
+
+    :param key: the parts of the way below the root, with slashes between.
+    :raises StoreError: a link leads nowhere.
+    """
+    path = root
+    for part in filter(None, key.split("/")):
+        path /= part
+        if path.is_symlink() and not path.exists():
+            raise StoreError(
+                f"{path}: is a link to {path.readlink()}, where nothing is: mount the disk with it, or remove the link "
+                "if what it led to is gone for good"
+            )
 
 
 def no_file(path: Path) -> CorruptError:

@@ -18,7 +18,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
 
-from vmkeep.blobs.files import NO_FILE, holds, no_file, opened, read_whole, require_file, sync_folder
+from vmkeep.blobs.files import NO_FILE, holds, no_file, opened, read_whole, require_file, require_links, sync_folder
 from vmkeep.blobs.naming import is_atomic, name_if_free
 from vmkeep.blobs.store import RESERVE, TEMPORARY, BlobInfo, Bytes, Space, check_key, check_prefix, is_temporary
 from vmkeep.errors import (
@@ -135,6 +135,7 @@ class LocalStore:
             except (FileNotFoundError, NotADirectoryError):
                 if not self._root.is_dir():
                     raise  # a store that is gone must not look like an empty one
+                require_links(self._root, prefix)
                 return
         for name, entry in sorted(found, key=lambda pair: pair[0]):
             if name.startswith("."):
@@ -147,10 +148,13 @@ class LocalStore:
                 else:
                     yield from self._walk(prefix + name)
                 continue
-            with suppress(FileNotFoundError):  # the blob was deleted during the listing
+            try:
                 status = entry.stat()
-                modified = datetime.fromtimestamp(status.st_mtime, UTC)
-                yield BlobInfo(key=prefix + name, size=status.st_size, modified=modified)
+            except FileNotFoundError:
+                require_links(self._root, prefix + name)
+                continue  # the blob was deleted during the listing
+            modified = datetime.fromtimestamp(status.st_mtime, UTC)
+            yield BlobInfo(key=prefix + name, size=status.st_size, modified=modified)
 
     def _leads_back(self, link: str) -> bool:
         """Return whether a link leads to a folder above itself, so that a walk through it would not end."""
@@ -347,6 +351,7 @@ class LocalStore:
         except FileNotFoundError as error:
             if not self._root.is_dir():
                 raise StoreError(f"{self._root}: the folder is gone") from error
+            require_links(self._root, key)
             raise BlobNotFoundError(f"{self._root / key}: no such blob") from error
         except OSError as error:
             if error.errno in _FULL:

@@ -127,6 +127,20 @@ def test_a_folder_that_is_gone_is_not_created_again(location, tmp_path):
     assert not (tmp_path / "repository").exists()
 
 
+def test_nothing_is_taken_for_deleted_behind_a_link_to_a_disk_that_is_not_mounted(location, tmp_path):
+    store = backend(create_store(location))
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "repository" / "packs").symlink_to(tmp_path / "disk")
+    store.put("packs/ab/c", b"1")
+    assert [blob.key for blob in store.list("packs/")] == ["packs/ab/c"]
+    (tmp_path / "disk").rename(tmp_path / "not mounted")
+
+    for look in (lambda: list(store.list("packs/")), lambda: store.size("packs/ab/c")):
+        with pytest.raises(StoreError, match=f"packs: is a link to {tmp_path}/disk, where nothing is: mount"):
+            look()
+    assert list(store.list("index/")) == []
+
+
 def test_large_blobs_and_many_threads_share_one_connection(location):
     create_store(location)
     store = SftpStore(SshAccess(parse_location(location)))

@@ -422,6 +422,27 @@ def test_what_is_no_file_in_a_blobs_place_is_damage_and_nothing_waits_for_it(tmp
         CALLS[call](LocalStore(tmp_path))
 
 
+@pytest.mark.parametrize("link", ["packs", "packs/ab", "packs/ab/c"])
+def test_nothing_is_taken_for_deleted_behind_a_link_to_a_disk_that_is_not_mounted(tmp_path, link):
+    """A merge would take all packs out of the index, and a copy would find nothing to copy."""
+    root, disk = tmp_path / "root", tmp_path / "disk"
+    (root / link).parent.mkdir(parents=True)
+    store = LocalStore(root)
+    (root / link).symlink_to(disk)
+    if link != "packs/ab/c":
+        disk.mkdir()
+    looks = [lambda: list(store.list("")), lambda: list(store.list("packs/")), lambda: store.size("packs/ab/c")]
+    if link != "packs/ab/c":
+        store.put("packs/ab/c", b"1")
+        disk.rename(tmp_path / "not mounted")
+
+    for look in (*looks, lambda: store.get("packs/ab/c")):
+        with pytest.raises(StoreError, match=f"{root / link}: is a link to {disk}, where nothing is: mount"):
+            look()
+    with pytest.raises(BlobNotFoundError):
+        store.get("index/ab")
+
+
 def test_a_link_that_leads_back_is_left_out_of_listings_and_other_links_are_followed(tmp_path):
     root, elsewhere = tmp_path / "root", tmp_path / "elsewhere"
     for folder in (root / "points" / "a", elsewhere):

@@ -22,7 +22,7 @@ import paramiko
 
 from vmkeep.blobs.ssh.sftperrors import failure
 from vmkeep.blobs.ssh.sftpio import FileSystem, file_system, holds, read_file, write_synced
-from vmkeep.blobs.ssh.sftpnames import exists, link, name_if_free
+from vmkeep.blobs.ssh.sftpnames import exists, link, name_if_free, require_links
 from vmkeep.blobs.ssh.sshaccess import SshAccess
 from vmkeep.blobs.store import RESERVE, TEMPORARY, BlobInfo, Bytes, Space, check_key, check_prefix, is_temporary
 from vmkeep.errors import ConflictError, RepositoryError, StoreError
@@ -107,7 +107,11 @@ class SftpStore:
     def size(self, key: str) -> int:
         """Return a blob's size in bytes."""
         with self._channel(key) as channel:
-            return int(channel.stat(str(self._path(key))).st_size)
+            try:
+                return int(channel.stat(str(self._path(key))).st_size)
+            except FileNotFoundError:
+                require_links(channel, self._root, key)
+                raise
 
     def list(self, prefix: str) -> Iterator[BlobInfo]:
         """Yield the blobs below ``prefix``, sorted by key."""
@@ -121,6 +125,7 @@ class SftpStore:
         try:
             entries = channel.listdir_attr(str(self._root / prefix))
         except FileNotFoundError:
+            require_links(channel, self._root, prefix)
             return
         named = [(entry.filename + "/" * stat.S_ISDIR(entry.st_mode), entry) for entry in entries]
         for name, entry in sorted(named, key=lambda pair: pair[0]):
