@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from bench import growth
+from bench.growth.increments import store_change, stored_changes
+from bench.growth.points import one_point
+from bench.growth.stock import new_disk
 
 MEAN = 48
 """Calls of an increment of one changed block, without a cache: 38, and one or two for each segment of the index."""
@@ -12,10 +14,10 @@ MERGING = 75
 
 def test_an_increment_takes_as_many_calls_whatever_was_stored_before_it(tmp_path, monkeypatch):
     monkeypatch.setenv("VMKEEP_CACHE", str(tmp_path / "cache"))
-    disk, spent = growth._disk(tmp_path), []
-    last = growth.stored_changes(tmp_path, disk, 10)
+    disk, spent = new_disk(tmp_path), []
+    last = stored_changes(tmp_path, disk, 10)
     for number in range(10, 24):
-        last = growth.store_change(tmp_path, disk, number, since=last.point, cache=tmp_path / f"cold-{number}")
+        last = store_change(tmp_path, disk, number, since=last.point, cache=tmp_path / f"cold-{number}")
         spent.append(last.calls)
 
     assert sum(spent) / len(spent) <= MEAN
@@ -30,4 +32,4 @@ def test_a_point_is_verified_exported_and_copied_with_the_same_calls_however_man
     for folder in (few, many):
         folder.mkdir()
 
-    assert growth.one_point(few, 8) == growth.one_point(many, 64)
+    assert one_point(few, 8) == one_point(many, 64)
