@@ -78,13 +78,20 @@ class LastClean:
 class ScanStates:
     """The states of the points of a repository, or of one VM. One list of names tells most; few proofs are read."""
 
-    def __init__(self, repository: Repository, vm_key: str | None = None) -> None:
+    def __init__(
+        self, repository: Repository, vm_key: str | None = None, *, names: Iterable[ProofName] | None = None
+    ) -> None:
+        """Look which points were scanned.
+
+        :param vm_key: only points of this VM.
+        :param names: the names of the proofs; ``None``: list them.
+        """
         self._repository = repository
         self._scans: defaultdict[str, list[ProofName]] = defaultdict(list)
         """The scans by the blob key of their point's manifest."""
         self._infected: set[str] = set()
         """Folders of the VMs of which a scan has found something, whether that still counts or not."""
-        for name in repository.proofs.names(vm_key):
+        for name in repository.proofs.names(vm_key) if names is None else names:
             if name.kind is ProofKind.MALWARE:
                 self._scans[name.manifest].append(name)
                 if name.result is ProofResult.FAILED:

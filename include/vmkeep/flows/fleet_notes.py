@@ -6,26 +6,33 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import datetime
 
 from vmkeep.catalog import Catalog, NotedMark, NotedProof, NotedVm, VmStanding
-from vmkeep.flows.failed_checks import failed_checks, newest_proofs
+from vmkeep.flows.failed_checks import ListedProofs
 from vmkeep.model.proofs import PICTURE, ProofResult
 from vmkeep.repository import Marks, Repository
 
 
 def note_fleet(
-    cache: Catalog, repository: Repository, vms: Iterable[VmStanding], *, unasked: Collection[str], at: datetime
+    cache: Catalog,
+    repository: Repository,
+    vms: Iterable[VmStanding],
+    *,
+    unasked: Collection[str],
+    at: datetime,
+    proofs: ListedProofs | None = None,
 ) -> None:
-    """Note the marks and proofs of a repository's points, and its VMs. It lists the proofs and reads none.
+    """Note the marks and proofs of a repository's points, and its VMs. It reads proofs of VMs with malware only.
 
     :param vms: the VMs that policies or vCenters tell of.
     :param unasked: hosts of the vCenters that gave no answer. The VMs that they told of before stay noted.
     :param at: the time of this look.
+    :param proofs: the proofs; ``None``: list them.
     """
     cache.overview().note(
         repository.id,
         location=repository.location,
         at=at,
         marks=list(_marks(repository.marks.all(), at)),
-        proofs=list(noted_proofs(repository)),
+        proofs=list(noted_proofs(proofs or ListedProofs(repository))),
         vms=[_vm(each) for each in vms],
         unasked=unasked,
     )
@@ -42,22 +49,20 @@ def _marks(found: Mapping[str, Marks], at: datetime) -> Iterator[NotedMark]:
             yield NotedMark(ref=ref, kind="pinned", reason=pin.reason, until=until)
 
 
-def noted_proofs(repository: Repository) -> Iterator[NotedProof]:
+def noted_proofs(listed: ListedProofs) -> Iterator[NotedProof]:
     """Yield the newest proof of each kind of each point; a failure stays until a check of its kind passes.
 
     A point with malware, or in doubt, has failed, also if the newest scan passed, because a find may count still.
     """
-    newest = newest_proofs(repository)
-    failed = failed_checks(repository, newest)
-    pictured = set(repository.proofs.with_file(PICTURE))
-    for (ref, kind), name in newest.items():
+    failed = listed.failed()
+    for (ref, kind), name in listed.newest.items():
         result = ProofResult.FAILED if kind in failed.get(ref, ()) else name.result
         yield NotedProof(
             ref=ref,
             kind=kind.value,
             result=result.value,
             at=int(name.at.timestamp()),
-            has_picture=name.blob in pictured,
+            has_picture=PICTURE in name.files,
         )
 
 

@@ -14,9 +14,8 @@ from vmkeep.catalog import FEWEST, Catalog, PointOrigin, QualityCheck, SampledPo
 from vmkeep.clock import now
 from vmkeep.errors import VmKeepError
 from vmkeep.flows.capacity import RetentionTerms, note_capacity
-from vmkeep.flows.failed_checks import failed_checks
+from vmkeep.flows.failed_checks import ListedProofs, bad_points
 from vmkeep.flows.fleet_notes import note_fleet
-from vmkeep.flows.pointlist import good_origins
 from vmkeep.flows.quality_evidence import (
     Inventory,
     Proofs,
@@ -58,6 +57,7 @@ class _Evidence:
     """Everything that a report tells beside the judgements."""
 
     vms: int
+    proofs: ListedProofs
     sampled: int = 0
     vcenters: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -97,7 +97,8 @@ def check_quality(
             evidence = _lay_out(repository, cache, check, policies, inventories)
             evidence.gaps += gaps
             if is_kept:
-                note_fleet(cache, repository, evidence.standings, unasked=evidence.unasked, at=at)
+                unasked, proofs = evidence.unasked, evidence.proofs
+                note_fleet(cache, repository, evidence.standings, unasked=unasked, at=at, proofs=proofs)
                 note_recoveries(cache, repository)
                 note_capacity(cache, repository, retention, at=at)
             check.lay([SampledPoint(ref=line.partition(": ")[0], name=line.partition("/")[0], problem=line)
@@ -173,10 +174,11 @@ def _lay_out(
 ) -> _Evidence:
     """Lay out all evidence beside the points."""
     bad = (ref for ref, marks in repository.marks.all().items() if not marks.good)
-    evidence = _Evidence(vms=check.lay_points(bad))
+    evidence = _Evidence(vms=check.lay_points(bad), proofs=ListedProofs(repository))
     check.lay([terms_of(policy) for policy in policies])
     check.lay(list(wishes_of(policies)))
-    _lay_vms(check, _good_points(repository, cache, check), policies, inventories, repository.proofs.latest(), evidence)
+    good = _good_points(repository, cache, check, evidence.proofs)
+    _lay_vms(check, good, policies, inventories, repository.proofs.latest(), evidence)
     sample = take_sample(repository, check, lambda: cache.refresh(repository))
     check.lay(sample.points)
     check.lay(sample.disks)
@@ -187,17 +189,20 @@ def _lay_out(
     return evidence
 
 
-def _good_points(repository: Repository, cache: Catalog, check: QualityCheck) -> Sequence[PointOrigin]:
+def _good_points(
+    repository: Repository, cache: Catalog, check: QualityCheck, proofs: ListedProofs
+) -> Sequence[PointOrigin]:
     """Return the newest good point of each VM, the oldest first; or all good ones, if one of the newest failed a check.
 
     A point that failed a check stays a measure for others, because a sudden change and a failed check often come
     together. It only keeps no VM from being late.
     """
     newest = check.origins()
-    failed = failed_checks(repository)
+    failed = proofs.failed()
     if not any(point.ref in failed for point in newest):
         return newest
-    return good_origins(repository, cache.origins(repository.id))
+    bad = bad_points(repository, failed)
+    return [origin for origin in cache.origins(repository.id) if origin.ref not in bad]
 
 
 def _lay_vms(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from vmkeep.catalog import ask_catalog
 from vmkeep.errors import PlanError
 from vmkeep.flows.clean_points import Cleanness, ScanStates
-from vmkeep.flows.failed_checks import failed_checks
+from vmkeep.flows.failed_checks import ListedProofs
 from vmkeep.model.hostconfig import is_host_key
 from vmkeep.model.point import settled_vcenters
 from vmkeep.model.wording import counted
@@ -27,17 +27,20 @@ _NOT_CLEAN: Mapping[Cleanness | None, str] = {
 }
 
 
-def known_points(repository: Repository, *, catalog: str) -> tuple[tuple[KnownPoint, ...], tuple[str, ...]]:
+def known_points(
+    repository: Repository, *, catalog: str, scans: ScanStates | None = None
+) -> tuple[tuple[KnownPoint, ...], tuple[str, ...]]:
     """Return the points of all VMs, oldest first, and a sentence for each point that cannot be read.
 
     :param catalog: the SQLAlchemy URL of the catalog. If it cannot be used, the whole repository is read.
+    :param scans: the scans of all points; ``None``: list them.
     """
     refreshed, entries, origins = ask_catalog(
         catalog,
         lambda cache: (cache.refresh(repository), cache.points(repository.id), cache.origins(repository.id)),
     )
     marks = repository.marks.all()
-    doubts = ScanStates(repository).doubts(entry.ref for entry in entries)
+    doubts = (scans or ScanStates(repository)).doubts(entry.ref for entry in entries)
     by_ref = {origin.ref: origin for origin in origins}
     vcenters = _vcenters(entries)
     points = tuple(
@@ -113,10 +116,11 @@ def choose_in(
             f"plan {plan.name} cannot be rehearsed: write 'drill:' with an isolated network in it, because the VMs of "
             "a drill must not meet those of production"
         )
-    points, unread = known_points(repository, catalog=catalog)
+    listed = ListedProofs(repository)
+    points, unread = known_points(repository, catalog=catalog, scans=listed.scans)
     choice = choose(plan, points, policy_of=_Policies(repository), drill=drill, not_after=not_after)
     notes = tuple(f"a restore point cannot be read, and is not chosen: {why}" for why in unread)
-    failed = failed_checks(repository)
+    failed = listed.failed()
     doubted = tuple(
         f"{vm.vm_name}: the chosen point has failed a check ({', '.join(kinds)}), see 'vmkeep point show {vm.point}'"
         for vm in choice.vms

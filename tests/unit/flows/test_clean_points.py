@@ -10,6 +10,7 @@ import pytest
 from tests.sealed import remove_on_purpose
 from vmkeep.flows.clean_points import Cleanness, ScanStates, last_clean_of, pass_on
 from vmkeep.flows.clean_vms import clean_vms
+from vmkeep.flows.failed_checks import ListedProofs
 from vmkeep.flows.fleet_notes import noted_proofs
 from vmkeep.flows.point_doubts import about_doubts
 from vmkeep.flows.scan_proofs import proof_of
@@ -421,7 +422,7 @@ def test_the_web_view_is_not_told_that_a_point_with_malware_passed(made):
     proved(repository, refs[0], ProofResult.PASSED, hours=1, scanner="YARA")
     proved(repository, refs[1], ProofResult.PASSED)
 
-    noted = {proof.ref: proof.result for proof in noted_proofs(repository)}
+    noted = {proof.ref: proof.result for proof in noted_proofs(ListedProofs(repository))}
 
     assert (noted[refs[0]], noted[refs[1]]) == ("failed", "passed")
 
@@ -495,7 +496,7 @@ def test_the_web_view_is_told_the_newest_proof_of_each_kind(made):
         for hours, result in enumerate(results):
             repository.proofs.add(refs[0], PointProof(kind=kind, result=result, at=BEGIN + timedelta(hours=hours)))
 
-    noted = {proof.kind: (proof.result, proof.at) for proof in noted_proofs(repository)}
+    noted = {proof.kind: (proof.result, proof.at) for proof in noted_proofs(ListedProofs(repository))}
 
     at = int((BEGIN + timedelta(hours=1)).timestamp())
     assert noted == {"boot": ("passed", at), "lvm": ("failed", at)}

@@ -8,12 +8,13 @@ from datetime import timedelta
 import pytest
 
 from tests.unit.flows.proved_points import new_repository, prove, seal
+from tests.unit.maintenance.counted import CountedStore
 from vmkeep.clock import now
-from vmkeep.flows.failed_checks import failed_checks
+from vmkeep.flows.failed_checks import ListedProofs, failed_checks
 from vmkeep.flows.fleet_notes import noted_proofs
 from vmkeep.flows.pointlist import good_origins, list_origins
 from vmkeep.flows.reports import audit_report, document_of, gather
-from vmkeep.model.proofs import PointProof, ProofKind, ProofResult
+from vmkeep.model.proofs import PICTURE, PointProof, ProofKind, ProofResult
 from vmkeep.model.scanfacts import ScanFacts, ScannerFacts, ScanScope
 from vmkeep.repository import Repository
 
@@ -52,7 +53,9 @@ def test_the_last_check_of_a_kind_that_told_decides_whether_a_point_is_good(repo
     assert {point.ref: point.good for point in gather(repository, catalog="sqlite://").points} == {
         old: True, new: not failed,
     }  # fmt: skip
-    assert [each.ref for each in noted_proofs(repository) if each.result == "failed"] == ([new] if failed else [])
+    assert [each.ref for each in noted_proofs(ListedProofs(repository)) if each.result == "failed"] == (
+        [new] if failed else []
+    )
 
 
 def test_an_audit_has_a_column_for_the_last_proof_of_each_kind_and_names_the_points_that_failed_a_check(repository):
@@ -71,3 +74,24 @@ def test_an_audit_has_a_column_for_the_last_proof_of_each_kind_and_names_the_poi
     found = document_of(audit_report(gather(repository, catalog="sqlite://")))
     assert found["vms"][0]["malware"] is None, "a find takes the word of the older scan back"
     assert [each["point"] for each in found["trouble"]] == [ref]
+
+
+def test_all_that_is_told_of_checks_takes_one_list_of_points_and_one_of_proofs(repository):
+    refs = [seal(repository, "a", day=day) for day in range(3)]
+    for ref in refs:
+        prove(repository, ref, ProofKind.BOOT, FAILED, at=now())
+    prove(repository, refs[0], ProofKind.MALWARE, PASSED, at=now())
+    store = CountedStore(repository.blobs)
+    listed = ListedProofs(Repository(store, repository.descriptor))
+
+    assert set(listed.failed()) == set(refs)
+    assert len(list(noted_proofs(listed))) == 4
+    assert store.calls == {"list points": 1, "list proofs": 1}
+
+
+def test_a_picture_is_known_by_the_names_of_proofs(repository):
+    refs = [seal(repository, "a", day=day) for day in range(2)]
+    for ref, files in zip(refs, ({}, {PICTURE: b"x"}), strict=True):
+        repository.proofs.add(ref, PointProof(kind=ProofKind.BOOT, result=PASSED, at=now()), files)
+
+    assert [proof.has_picture for proof in noted_proofs(ListedProofs(repository))] == [False, True]

@@ -29,7 +29,8 @@ from vmkeep.repository.notes.marks import PointMarks
 from vmkeep.repository.notes.markvalues import Damage, Lost, Marks, Pin, Suspicion, Trust
 from vmkeep.repository.notes.permitlist import areas_in_use, usages
 from vmkeep.repository.notes.permits import Permits
-from vmkeep.repository.notes.proofs import KEPT_PROOFS, PointProofs, ProofName
+from vmkeep.repository.notes.proofnames import ProofName
+from vmkeep.repository.notes.proofs import KEPT_PROOFS, PointProofs
 from vmkeep.repository.notes.recoveries import RecoveryNotes
 from vmkeep.repository.notes.runs import (
     AGREED_RETENTION,

@@ -15,25 +15,24 @@ from __future__ import annotations
 import hashlib
 import logging
 import re
-import secrets
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Final
 
 from vmkeep.blobs import BlobStore, Bytes, abreast, confirm_lists, is_there
 from vmkeep.clock import now
 from vmkeep.errors import BlobNotFoundError, CorruptError, NotFoundError
-from vmkeep.lateclass import dataclass
 from vmkeep.model.job import from_json, to_json
 from vmkeep.model.proofs import PointProof, ProofKind, ProofResult, VmProof
 from vmkeep.model.wording import size as size_words
-from vmkeep.repository.folders import POINTS, PROOFS
+from vmkeep.repository.folders import PROOFS
 from vmkeep.repository.frames import Framer, Kind
+from vmkeep.repository.notes.proofnames import ProofName, names_below, new_identity, prefix_of, unread_failure
 from vmkeep.repository.notes.recoveries import FUTURE, RecoveryNotes
-from vmkeep.repository.points import Manifests, blob_of_ref, folder_of, load_ref, parse_key
+from vmkeep.repository.points import Manifests, blob_of_ref, folder_of, load_ref
 
 KEPT_PROOFS: Final = 3
 """Number of proofs that stay, of each kind, series and result of a point."""
@@ -41,28 +40,9 @@ MAX_DETAILS: Final = 1 << 20
 """Largest details of a proof, as JSON, in bytes."""
 MAX_FILE: Final = 8 << 20
 """Largest file that can be kept with a proof, in bytes."""
-_STAMP: Final = "%Y%m%dT%H%M%S.%fZ"
 _FILE_NAME: Final = re.compile(r"[a-z0-9][a-z0-9.-]{0,60}")
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class ProofName:
-    """The facts about a proof that the name of its blob tells, before the blob is read."""
-
-    manifest: str
-    """Blob key of the point's manifest."""
-    kind: ProofKind
-    at: datetime
-    result: ProofResult
-    id: str
-    blob: str
-
-    @property
-    def series(self) -> str:
-        """Digest of the proof's series; empty: it has none."""
-        return self.id.rpartition(",")[2].partition("-")[2]
 
 
 class PointProofs:
@@ -97,9 +77,7 @@ class PointProofs:
         """
         proof = self._behind_the_newest(ref, proof)
         files = {name: content for name, content in (files or {}).items() if _is_kept(name, content)}
-        identity = (
-            f"{proof.kind},{proof.at.strftime(_STAMP)},{proof.result},{secrets.token_hex(4)}{_suffix(proof.series)}"
-        )
+        identity = new_identity(proof)
         kept = replace(
             proof,
             point=ref,
@@ -108,7 +86,7 @@ class PointProofs:
             files={name: hashlib.sha256(content).hexdigest() for name, content in files.items()},
             details=_bounded(proof),
         )
-        key = _prefix(ref) + identity
+        key = prefix_of(ref) + identity
         for name, content in files.items():
             self._put(f"{key},{name}", content)
         self._put(key, to_json(kept))
@@ -125,7 +103,7 @@ class PointProofs:
 
     def of(self, ref: str) -> tuple[PointProof, ...]:
         """Return the proofs of a point, the newest first. One that cannot be read is left out, with a warning."""
-        return tuple(self._load_all(_prefix(ref)))
+        return tuple(self._load_all(prefix_of(ref)))
 
     def load(self, names: Iterable[ProofName]) -> tuple[PointProof, ...]:
         """Return the proofs of some names, the newest first; see :meth:`of`."""
@@ -147,12 +125,7 @@ class PointProofs:
         :raises StoreError: the store lists not all that there are. A point that failed a check would count as good.
         """
         confirm_lists(self._store)
-        yield from _parsed(self._store, PROOFS if vm_key is None else f"{PROOFS}{folder_of(vm_key)}/")
-
-    def with_file(self, name: str) -> Iterator[str]:
-        """Yield the blob of each proof that a file of a name is kept with. List blobs without reading any."""
-        ending = f",{name}"
-        yield from (blob.key.removesuffix(ending) for blob in self._store.list(PROOFS) if blob.key.endswith(ending))
+        yield from names_below(self._store, PROOFS if vm_key is None else f"{PROOFS}{folder_of(vm_key)}/")
 
     def latest(self) -> dict[str, dict[ProofKind, VmProof]]:
         """Return the last proof of each kind that passed, by the key of the VM. Its point may be gone by now.
@@ -183,7 +156,7 @@ class PointProofs:
         if name not in proof.files:
             has = ", ".join(proof.files) or "none"
             raise NotFoundError(f"{proof.kind} proof of {proof.point}: there is no file '{name}'; it has {has}")
-        key = f"{_prefix(proof.point)}{proof.id},{name}"
+        key = f"{prefix_of(proof.point)}{proof.id},{name}"
         try:
             content = bytes(self._framer.unwrap(Kind.NOTE, self._store.get(key), name=key))
         except BlobNotFoundError as error:
@@ -194,7 +167,7 @@ class PointProofs:
 
     def forget(self, ref: str) -> None:
         """Remove all proofs of a point that is gone."""
-        for blob in list(self._store.list(_prefix(ref))):
+        for blob in list(self._store.list(prefix_of(ref))):
             self._store.delete(blob.key)
 
     def _behind_the_newest(self, ref: str, proof: PointProof) -> PointProof:
@@ -205,7 +178,8 @@ class PointProofs:
         """
         if proof.result is not ProofResult.FAILED or proof.repository:  # a copy keeps the time of its original
             return proof
-        newest = max((name.at for name in _parsed(self._store, _prefix(ref)) if name.kind is proof.kind), default=None)
+        names = names_below(self._store, prefix_of(ref))
+        newest = max((name.at for name in names if name.kind is proof.kind), default=None)
         if newest is None or newest <= now():
             return proof
         told = f"{proof.text} (by the clock of that machine at {proof.at:%Y-%m-%d %H:%M:%S} UTC, which is behind)"
@@ -230,7 +204,7 @@ class PointProofs:
         latest = now() + FUTURE
         newer = (
             name
-            for name in _parsed(self._store, f"{PROOFS}{folder_of(proof.point.rpartition('/')[0])}/")
+            for name in names_below(self._store, f"{PROOFS}{folder_of(proof.point.rpartition('/')[0])}/")
             if name.kind is proof.kind and name.result is ProofResult.PASSED and proof.at < name.at <= latest
         )
         return next(self._load_named(newer), None)
@@ -252,7 +226,7 @@ class PointProofs:
 
     def _load_all(self, prefix: str) -> Iterator[PointProof]:
         """Yield the proofs below a prefix, the newest first."""
-        return self._load_named(_parsed(self._store, prefix))
+        return self._load_named(names_below(self._store, prefix))
 
     def _load_named(self, names: Iterable[ProofName]) -> Iterator[PointProof]:
         newest_first = sorted(names, key=lambda name: name.at, reverse=True)
@@ -269,21 +243,20 @@ class PointProofs:
         except (CorruptError, NotFoundError, ValueError) as error:
             why = str(error).splitlines()[0]
             if name.result is ProofResult.FAILED:
-                return _unread_failure(name, why)
+                return unread_failure(name, why)
             log.warning("%s: a proof cannot be read, and counts as none: %s", name.blob, why)
             return None
         return proof
 
     def _trim(self, ref: str, kind: ProofKind) -> None:
         """Remove the oldest proofs of a kind, beyond those that are kept of each series and result."""
-        blobs = [blob.key for blob in self._store.list(_prefix(ref))]
         alike: defaultdict[tuple[ProofResult, str], list[ProofName]] = defaultdict(list)
-        for name in filter(None, map(_parse, blobs)):
+        for name in names_below(self._store, prefix_of(ref)):
             if name.kind is kind:
                 alike[name.result, name.series].append(name)
         for names in alike.values():
             for old in sorted(names, key=lambda name: name.at)[:-KEPT_PROOFS]:
-                self._remove(old.blob, (key.rpartition(",")[2] for key in blobs if key.startswith(f"{old.blob},")))
+                self._remove(old.blob, old.files)
 
     def _remove(self, key: str, files: Iterable[str]) -> None:
         """Remove a proof, and then its files, so that no proof is seen without its files."""
@@ -293,44 +266,6 @@ class PointProofs:
 
     def _put(self, key: str, content: Bytes) -> None:
         self._store.put(key, self._framer.wrap(Kind.NOTE, content, name=key))
-
-
-def _prefix(ref: str) -> str:
-    return f"{PROOFS}{blob_of_ref(ref).removeprefix(POINTS)}/"
-
-
-def _parsed(store: BlobStore, prefix: str) -> Iterator[ProofName]:
-    return filter(None, map(_parse, (blob.key for blob in store.list(prefix))))
-
-
-def _parse(key: str) -> ProofName | None:
-    """Parse the key of a proof; return ``None`` for its files, for kinds of newer programs, and for foreign blobs."""
-    point, _, identity = key.removeprefix(PROOFS).rpartition("/")
-    parts = identity.split(",")
-    if len(parts) != 4:
-        return None
-    try:
-        at = datetime.strptime(parts[1], _STAMP).replace(tzinfo=UTC)
-        return ProofName(POINTS + point, ProofKind(parts[0]), at, ProofResult(parts[2]), identity, key)
-    except ValueError:
-        return None
-
-
-def _unread_failure(name: ProofName, why: str) -> PointProof:
-    """Return all that the name of a failed check tells. Its damage must not make the point good."""
-    remedy = f"put {name.blob} back, or delete it if it is lost, and check the point again"
-    return PointProof(
-        kind=name.kind,
-        result=name.result,
-        at=name.at,
-        text=f"the proof of this failure cannot be read ({why}): {remedy}",
-        point=parse_key(name.manifest).ref,
-        id=name.id,
-    )
-
-
-def _suffix(series: str) -> str:
-    return f"-{hashlib.sha256(series.encode()).hexdigest()[:8]}" if series else ""
 
 
 def _is_kept(name: str, content: Bytes) -> bool:
