@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from vmkeep.blobs import BlobInfo, abreast
 from vmkeep.errors import BlobNotFoundError, CorruptError
 from vmkeep.maintenance.reachability import ReachedFrames
+from vmkeep.model.point import RestorePoint
 from vmkeep.repository import Repository, require_visible
 from vmkeep.repository.folders import POINTS
 from vmkeep.repository.notes import note_of
@@ -41,7 +42,7 @@ class Roots:
         repository.sealed_notes.require(noted, {name.blob for name in there})
         names = [name for name in there if name.ref not in without]
         self._names = {name.ref for name in names}
-        repository.manifests.roots.listed(listed.values())
+        self._look = repository.manifests.facts.look(listed.values(), whole=True)
         found = abreast(repository.blobs, lambda name: self._of(name, listed[name.blob]), names)
         self.sealed = [root for roots in found for root in roots]
 
@@ -57,13 +58,13 @@ class Roots:
     def _of(self, name: PointName, blob: BlobInfo) -> Sequence[str]:
         """Return the roots of a point, from memory if this process has read its manifest before."""
         try:
-            return self._repository.manifests.roots.of(blob, lambda: self._load(name))
+            return self._look.at(blob, lambda: self._load(name)).roots
         except BlobNotFoundError:
             return ()  # forgotten since it was listed
 
-    def _load(self, name: PointName) -> Sequence[str]:
+    def _load(self, name: PointName) -> RestorePoint:
         try:
-            point = self._repository.manifests.load(name.blob)
+            return self._repository.manifests.load(name.blob)
         except CorruptError as error:
             if name.taken_at is None:  # a manifest under another name may be meant to come back
                 raise CorruptError(f"{error}; until then nothing is deleted, because it may be a point") from error
@@ -71,4 +72,3 @@ class Roots:
                 f"{error}; nothing is deleted, for what it needs is not known: copy that point back from another "
                 f"repository, or delete its manifest and its note {note_of(name.blob)}"
             ) from error
-        return (*(image.root for image in point.images), *point.attachments.values())

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
 from tests.unit.maintenance.conftest import NONE, NOW, Vault, block, read
 from tests.unit.maintenance.counted import calls_of
+from vmkeep.clock import now
+from vmkeep.maintenance.deletion import delete_points, plan_deletion
+from vmkeep.maintenance.facts import point_facts
 from vmkeep.maintenance.plan import plan_prune
 from vmkeep.maintenance.prune import execute
 from vmkeep.repository.points import blob_of_ref
@@ -50,11 +54,38 @@ def test_a_prune_reads_each_manifest_once_however_often_it_looks_at_all_points(v
     assert many - few == 20
 
 
-def test_a_rule_costs_one_more_read_of_each_manifest(vault):
-    keep_all = RetentionRule(keep_last=100)
-    few, many = reads_of_a_prune(vault, 8, keep_all), reads_of_a_prune(vault, 28, keep_all)
+@pytest.mark.parametrize("last", [100, 1], ids=["keeps all", "deletes most"])
+def test_a_rule_reads_no_manifest_once_more(vault, last):
+    rule = RetentionRule(keep_last=last)
+    few, many = reads_of_a_prune(vault, 8, rule), reads_of_a_prune(vault, 28, rule)
 
-    assert many - few == 2 * 20
+    assert many - few == 20
+
+
+def test_a_deletion_reads_each_manifest_of_its_vm_once_but_for_the_youngest(vault):
+    vault.store.time = now() - timedelta(hours=12)
+    refs = worn(vault, 12)
+    named = [ref for ref in refs if ref.startswith("vm1/")][:2]
+
+    def step(repository):
+        assert delete_points(repository, plan_deletion(repository, named)).points_deleted == tuple(named)
+
+    assert calls_of(vault, step)["get points"] == 3 + 1
+
+
+def test_a_point_that_comes_back_as_another_vms_counts_as_that_ones(vault):
+    """By its rule a policy keeps its points, so a point of another policy under the same name must not go."""
+    ref = vault.back_up([block(1)], policy="short")
+    vault.store.pass_time(hours=1)
+    vault.back_up([block(2)], policy="short")
+    repository = vault.open()
+    assert [facts.policy for facts in point_facts(repository, at=NOW)] == ["short", "short"]
+
+    point = repository.load_point(ref)
+    vault.store.delete(blob_of_ref(ref))
+    vault.open().manifests.seal(replace(point, policy="fifty"))
+
+    assert [facts.policy for facts in point_facts(repository, at=NOW)] == ["fifty", "short"]
 
 
 @pytest.mark.parametrize("hours", [0, 1])

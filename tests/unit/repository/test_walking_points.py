@@ -184,6 +184,8 @@ def test_a_file_of_any_name_among_them_hides_none(tmp_path, point, seal, name):
     assert repository.find_point("latest:web").ref == ref
     assert [fact.ref for fact in point_facts(repository, at=now())] == [ref]
     assert len(repository.check()) == 1
+    with pytest.raises(CorruptError, match="nothing is deleted"):
+        plan_prune(repository, None, margins=Margins(), now=now())
     with open_catalog(f"sqlite:///{tmp_path}/catalog.db") as catalog:
         assert len(catalog.refresh(repository).damaged) == 1
         assert [entry.ref for entry in catalog.points(repository.id)] == [ref]

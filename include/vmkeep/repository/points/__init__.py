@@ -9,6 +9,7 @@ distrusts points from the future, because a wrong clock must not choose for a pe
 """
 
 from vmkeep.repository.points.lookup import find_point, find_ref, keys_of_vm, latest_point, latest_refs
+from vmkeep.repository.points.manifestmemory import ManifestFacts, ManifestLook
 from vmkeep.repository.points.manifests import KnownPoints, Manifests, ReadPoint, load_ref, point_id
 from vmkeep.repository.points.newest import is_ahead, newest_first, warn_of_the_future
 from vmkeep.repository.points.pointnames import PointName, blob_of_ref, folder_of, is_cut, parse_key, safe_name
@@ -16,6 +17,8 @@ from vmkeep.repository.points.vmfolders import blobs_of_vms
 
 __all__ = [
     "KnownPoints",
+    "ManifestFacts",
+    "ManifestLook",
     "Manifests",
     "PointName",
     "ReadPoint",

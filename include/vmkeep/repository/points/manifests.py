@@ -37,6 +37,7 @@ from vmkeep.model.knownpoint import KnownPoint
 from vmkeep.model.point import RestorePoint
 from vmkeep.repository.folders import POINTS
 from vmkeep.repository.frames import Framer, Kind
+from vmkeep.repository.points.manifestmemory import ManifestMemory
 from vmkeep.repository.points.pointnames import (
     NOT_A_NAME,
     PointName,
@@ -46,7 +47,6 @@ from vmkeep.repository.points.pointnames import (
     is_cut,
     parse_key,
 )
-from vmkeep.repository.points.rootmemory import RootMemory
 from vmkeep.repository.points.vmfolders import blobs_of_vms
 
 _VERSION = 1
@@ -100,8 +100,8 @@ class Manifests:
         self._store = store
         self._framer = framer
         self._cut: dict[str, str] = {}
-        self.roots = RootMemory()
-        """The roots of manifests that were read for them."""
+        self.facts = ManifestMemory()
+        """The facts of manifests that maintenance has read."""
         self.memory: KnownPoints | None = None
         """A memory of these points, which saves reading many to find one; ``None``: there is none."""
 
