@@ -17,18 +17,18 @@ from vmkeep.repository import Repository
 _LATEST = "latest"
 
 
-def find_parent(repository: Repository, name: str, since: str | None, *, given: bool) -> RestorePoint | None:
-    """Return the point that the extents of an import are relative to; ``None``: there are no extents.
+def check_parent(name: str, since: str | None, *, given: bool) -> None:
+    """Return if extents and the point that they are relative to are given together. Asks no store.
 
     :param name: the machine's name.
     :param since: the caller's text for the point.
     :param given: there are extents.
-    :raises UsageError: extents or point are given without the other, or the point is of another machine or damaged.
+    :raises UsageError: one is given without the other, or the text may mean another point than the caller does.
     """
     if not given:
         if since is not None:
             raise UsageError("--since names the point that --extents are relative to: give both, or neither")
-        return None
+        return
     if not since:
         raise UsageError(
             f"--extents tells changes since a restore point: name that one with --since POINT, as the import that "
@@ -39,6 +39,15 @@ def find_parent(repository: Repository, name: str, since: str | None, *, given: 
             f"--since {since}: the newest point by its clock may be another one than the extents are relative to; "
             "name the point itself, as the import that made it has printed it"
         )
+
+
+def find_parent(repository: Repository, name: str, since: str) -> RestorePoint:
+    """Return the point that the extents of an import are relative to.
+
+    Call it in a try, so that the seal notices what a prune takes of the point from then on.
+
+    :raises UsageError: the point is of another machine, or damaged.
+    """
     parent = repository.find_point(since)
     if parent.vm.name != name or not parent.vm.is_imported:
         raise UsageError(f"--since: {parent.ref} is a point of '{parent.vm.name}', and not of images named '{name}'")

@@ -15,7 +15,7 @@ from vmkeep.formats import ImportFormat
 from vmkeep.images.foreign import open_foreign
 from vmkeep.images.foreigndisks import Foreign, ForeignDisk, shown
 from vmkeep.images.imagenames import check_name, require_own_key
-from vmkeep.images.imageparents import find_parent, parent_image
+from vmkeep.images.imageparents import check_parent, find_parent, parent_image
 from vmkeep.lateclass import dataclass
 from vmkeep.model.blockio import DiskSource
 from vmkeep.model.disk import ControllerKind, Disk
@@ -69,7 +69,7 @@ def import_images(
     :param form: the format of all images; ``None``: each is known by its signature. With ``RAW`` the files are taken
         byte by byte, because a disk may hold such a file from its first byte on.
     :param bus: the kind of controller for disks whose machine is not known: ``SCSI`` or ``SATA``.
-    :param describe: is called once, before anything is stored.
+    :param describe: is called once, before any block is stored.
     :raises UsageError: there is no image, the key of the name holds points of another machine, a file is damaged or of
         a format that cannot be imported, extents reach beyond the disk, or they cannot be relative to that point.
     :raises UnsupportedError: a file has a feature that cannot be read.
@@ -81,8 +81,8 @@ def import_images(
     changed = tuple(extents) if extents is not None else None
     if changed is not None and len(changed) != len(paths):
         raise UsageError(f"{counted(len(paths), 'image')}, but extents for {len(changed)}")
-    parent = find_parent(repository, name, since, given=any(e is not None for e in changed or ()))
-    if parent is None:  # else the key holds a point of this name already, and a listing and a reading are saved
+    check_parent(name, since, given=any(each is not None for each in changed or ()))
+    if since is None:  # else the key holds a point of this name already, and a listing and a reading are saved
         require_own_key(repository, name)
     run = f"{image_key(name)}-{secrets.token_hex(8)}"
     with ExitStack() as stack:
@@ -90,14 +90,13 @@ def import_images(
         given = changed or (None,) * len(foreign.disks)
         if len(given) != len(foreign.disks):
             raise UsageError(f"{paths[0]}: has {counted(len(foreign.disks), 'disk')}, but extents for {len(given)}")
+        begun = stack.enter_context(repository.at_work(run))
+        parent = None if since is None else find_parent(repository, name, since)
         jobs = [
             _plan(disk, number, extent, parent, bus)
             for number, (disk, extent) in enumerate(zip(foreign.disks, given, strict=True))
         ]
         kept = describe(foreign, [job.disk for job in jobs])
-        begun = stack.enter_context(repository.at_work(run))
-        if parent is not None:
-            repository.load_point(parent.ref)  # to see that it is still there, because from now on a prune is noticed
         taken_at = now()
         report = _Together(on_progress, len(jobs))
         stored = [job.copy(repository, run, begun, report) for job in jobs]

@@ -44,7 +44,7 @@ def merge_gathered(repository: Repository) -> int:
 def _merge(repository: Repository, rewriting: IndexRewriting) -> int:
     wanted = gathered({blob.key: blob.size for blob in repository.blobs.list(INDEX)})
     index = repository.index
-    opened = {key: segment for key, _, segment in index.open_stored(wanted) if index.is_whole(key, segment)}
+    opened = {key: segment for key, _, segment in index.open_listed(wanted) if index.is_whole(key, segment)}
     together, parts = _joined([segment.columns() for segment in opened.values() if segment.entries])
     if together is None or parts < MANY // 2:
         return 0

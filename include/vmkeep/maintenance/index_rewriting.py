@@ -71,7 +71,7 @@ class IndexRewriting:
             counts on them.
         """
         store = self._repository.blobs
-        if tries.stands(store, self._run, self._begun):
+        if tries.is_standing(store, self._run, self._begun):
             return
         named = sorted(set(packs))
         there = abreast(store, lambda pack: is_there(store, pack_key(pack)), named)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 from vmkeep.blobs import BlobStore, together
@@ -15,12 +17,20 @@ class LoadedIndex:
     """The index of one repository, which is loaded at its first use. Thread-safe.
 
     :param cache: folder of this machine for the repository's segments; ``None``: nothing is kept.
+    :param fetched: blobs of segments that were fetched already, by key.
     """
 
     def __init__(
-        self, store: BlobStore, framer: Framer, *, cache: Path | None, damage: DamageNotes, sweep_records: SweepRecords
+        self,
+        store: BlobStore,
+        framer: Framer,
+        *,
+        cache: Path | None,
+        damage: DamageNotes,
+        sweep_records: SweepRecords,
+        fetched: Mapping[str, bytes] | None = None,
     ) -> None:
-        self.held = Index(store, framer, cache=cache)
+        self.held = Index(store, framer, cache=cache, fetched=fetched)
         """The index, which may not be loaded yet."""
         self._store = store
         self._framer = framer
@@ -50,7 +60,9 @@ class LoadedIndex:
         return index
 
     def _load(self) -> None:
-        _load(self.held, *together(self._store, self._damage.load_new, self._sweep_records.avoided))
+        reached = self.held.listed_until
+        damage = partial(self._damage.load_new, reached=reached)
+        _load(self.held, *together(self._store, damage, self._sweep_records.avoided))
         self._is_loaded = True
 
 

@@ -164,12 +164,12 @@ def open_in(
     """
     descriptor = descriptors.load(store)
     begin_locks(store, descriptor.lock)
-    require_own(store, descriptor)
+    fetched = require_own(store, descriptor)
     if master is None:
         keys = _unlock(store, descriptor, passphrase, aws)
     else:
         keys = descriptors.adopt(store, descriptor, master)
-    return Repository(store, descriptor, keys=keys, cache=cache, meter=meter)
+    return Repository(store, descriptor, keys=keys, cache=cache, meter=meter, fetched=fetched)
 
 
 def _unlock(

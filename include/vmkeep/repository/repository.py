@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -60,7 +60,7 @@ from vmkeep.repository.points import (
     load_ref,
     newest_first,
 )
-from vmkeep.repository.sealing import commit, handshake, require_sealed, root_digest
+from vmkeep.repository.sealing import commit, handshake, root_digest
 from vmkeep.repository.unlock import Descriptor, Slots
 
 log = logging.getLogger(__name__)
@@ -92,7 +92,12 @@ class Repository:
         keys: Keys | None = None,
         cache: Path | None = None,
         meter: Meter | None = None,
+        fetched: Mapping[str, bytes] | None = None,
     ) -> None:
+        """Read nothing.
+
+        :param fetched: blobs of index segments that were fetched already, by key.
+        """
         if descriptor.encrypted != (keys is not None):
             raise RepositoryError(f"{store.location}: an encrypted repository, and no other, takes keys")
         self.descriptor = descriptor
@@ -115,12 +120,19 @@ class Repository:
         self.damage = DamageNotes(store, self.framer)
         self.cache = None if cache is None else cache / "vmkeep" / descriptor.id / "index"
         self._index = LoadedIndex(
-            store, self.framer, cache=self.cache, damage=self.damage, sweep_records=self.sweep_records
+            store,
+            self.framer,
+            cache=self.cache,
+            damage=self.damage,
+            sweep_records=self.sweep_records,
+            fetched=fetched,
         )
         self._blocks = BlockReader(store, self.framer, self._index.held)
         self._own_tries: dict[str, list[str]] = defaultdict(list)
         """By run, the tries that writers of this object began. They end when the run seals its point here."""
         self._ended_tries: set[str] = set()
+        self._just_begun: set[str] = set()
+        """Tries of this object for which no writer was opened yet. Whether they stand need not be asked."""
 
     def __enter__(self) -> Self:
         """Use as a context manager."""
@@ -165,9 +177,12 @@ class Repository:
         """
         return tries.begin(self.blobs, self.framer, run)
 
-    def at_work(self, run: str) -> AbstractContextManager[str]:
+    @contextmanager
+    def at_work(self, run: str) -> Iterator[str]:
         """Begin a try that this process carries out alone, and hold a lease for it until the context is left."""
-        return tries.at_work(self.blobs, self.framer, run, ended=self._ended_tries)
+        with tries.at_work(self.blobs, self.framer, run, ended=self._ended_tries) as begun:
+            self._just_begun.add(begun)
+            yield begun
 
     def open_writer(self, *, run: str, begun: str | None = None, alone: bool = False) -> BlockWriter:
         """Return a writer of blocks and map pages for one copy of a run; use it as a context manager.
@@ -177,7 +192,10 @@ class Repository:
         :raises RepositoryError: the repository cannot be written to.
         """
         try:
-            together(self.blobs, self.blobs.check_writable, lambda: keep_reserve(self.blobs))
+            if begun in self._just_begun:  # whose blob could be written
+                keep_reserve(self.blobs)
+            else:
+                together(self.blobs, self.blobs.check_writable, lambda: keep_reserve(self.blobs))
         except (StoreFullError, StoreReadOnlyError):
             raise
         except StoreError as error:
@@ -192,7 +210,9 @@ class Repository:
         return self._open_writer(run, begun, None)
 
     def _open_writer(self, run: str, begun: str | None, refresh: Callable[[], None] | None) -> BlockWriter:
-        begun_try = tries.BegunTry(self.blobs, self.framer, run, begun)  # begin it before the index is loaded
+        stands = begun in self._just_begun
+        begun_try = tries.BegunTry(self.blobs, self.framer, run, begun, stands=stands)  # before the index is loaded
+        self._just_begun.discard(begun_try.id)
         if begun_try.id != begun:
             self._own_tries[run].append(begun_try.id)
         self._index.refresh()
@@ -240,10 +260,7 @@ class Repository:
         :raises CorruptError: a map that the point names is not in the repository.
         :raises StaleError: maintenance deleted data that the run had found; the run has to start again.
         """
-        if (sealed := self.manifests.sealed_by(point)) is None:
-            sealed = commit(self, point, begun)
-        else:
-            require_sealed(self, sealed)
+        sealed = commit(self, point, begun)
         self.sealed_notes.try_to_remember(blob_of_ref(sealed), point.vm.name)
         for ended in (*self._own_tries.pop(point.run, ()), begun):
             if ended is not None and tries.end(self.blobs, point.run, ended):

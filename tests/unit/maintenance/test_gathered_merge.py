@@ -12,6 +12,7 @@ from unittest import mock
 import pytest
 
 from tests.unit.maintenance.conftest import BLOCK, NONE, AgingStore, Vault, block
+from tests.unit.maintenance.counted import CountedStore
 from tests.unit.maintenance.test_merge import Between, PowerCut, add_segment, fill, opened, pack_of, places, segments
 from vmkeep.blobs import LockMode, LockRule, parallel
 from vmkeep.blobs.wrappers.wrapping import WrappingStore
@@ -50,6 +51,31 @@ def test_many_small_segments_become_one_that_lists_the_same(encrypted):
     assert segments(repository) == 1
     assert places(repository) == before
     assert not list(repository.blobs.list("runs/"))
+
+
+def test_a_run_fetches_no_segment_again_that_it_has_loaded():
+    store = CountedStore(MemoryStore())
+    fill(opened(store), MANY - 1, 5)
+    repository = opened(store)
+    assert repository.index.entries
+    fill(repository, 1, 40, seed=2)  # eight of one size would be one in memory
+    store.calls.clear()
+
+    assert merge_gathered(repository) == MANY
+    assert store.calls["get index"] == 0
+    assert len(places(opened(store))) == 5 * (MANY - 1) + 40
+
+
+def test_a_segment_that_another_process_has_deleted_since_it_was_loaded_is_not_put_again():
+    store = MemoryStore()
+    fill(opened(store), MANY, 5)
+    slow = opened(store)
+    assert slow.index.entries
+    assert merge_gathered(opened(store)) == MANY
+    before = {blob.key for blob in store.list("index/")}
+
+    assert merge_gathered(slow) == 0
+    assert {blob.key for blob in store.list("index/")} == before
 
 
 def test_a_run_asks_the_store_nothing_while_few_segments_have_gathered():
@@ -241,13 +267,22 @@ def with_a_condemned_pack():
     return vault
 
 
-def test_a_prune_at_any_call_of_a_merge_harms_no_point_and_leaves_nothing_that_others_count_on():
+def merging(vault, store, *, loaded):
+    """Merge, as a run does that has loaded the index before, or as one that has not."""
+    repository = vault.open(store)
+    if loaded:
+        assert repository.index.entries
+    with few_are_many():
+        return merge_gathered(repository)
+
+
+@pytest.mark.parametrize("loaded", [False, True], ids=["fetched", "loaded before"])
+def test_a_prune_at_any_call_of_a_merge_harms_no_point_and_leaves_nothing_that_others_count_on(loaded):
     made, at, calls, came_back = with_a_condemned_pack(), 1, 1, 0
     while at <= calls:
         vault = Vault(made.store.twin(), deepcopy(made.held), made.count)
         store = Met(vault.store, at, vault.prune)
-        with few_are_many():
-            merge_gathered(vault.open(store))
+        merging(vault, store, loaded=loaded)
         came_back += bool(named(vault) - vault.packs)
         vault.assert_whole()
         vault.back_up([block(9)])  # must not count on a block that is gone
@@ -270,7 +305,8 @@ def with_a_segment_of_a_past_sweep():
     return vault
 
 
-def test_a_merge_puts_no_entry_again_whose_pack_was_deleted_before_it_began():
+@pytest.mark.parametrize("loaded", [False, True], ids=["fetched", "loaded before"])
+def test_a_merge_puts_no_entry_again_whose_pack_was_deleted_before_it_began(loaded):
     vault = with_a_segment_of_a_past_sweep()
 
     def forget():
@@ -283,8 +319,7 @@ def test_a_merge_puts_no_entry_again_whose_pack_was_deleted_before_it_began():
                 forget()
             return super().put(key, data)
 
-    with few_are_many():
-        assert merge_gathered(vault.open(Slow(vault.store)))
+    assert merging(vault, Slow(vault.store), loaded=loaded)
     assert named(vault) <= vault.packs
     vault.back_up([block(9)])
     vault.assert_whole()

@@ -90,7 +90,7 @@ def test_an_area_whose_lease_is_held_stays_however_short_the_margin_is(vault):
     with repository.at_work("import") as begun:
         vault.store.pass_time(1 / 3600)
         assert remove_dead_runs(vault.open(), AT_ONCE, time=vault.store.time) == 0
-        assert tries.stands(vault.store, "import", begun)
+        assert tries.is_standing(vault.store, "import", begun)
 
     assert list(vault.store.list("runs/")) == []
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -12,6 +12,9 @@ from vmkeep.blobs import BlobInfo
 from vmkeep.repository.folders import INDEX
 from vmkeep.repository.notes.damage import SETTLES_AFTER, BadFrame, DamageNotes, PackDamage, PackState
 from vmkeep.testing import MemoryStore
+
+EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
+"""The time of all blobs of a store in memory."""
 
 
 class Timed(MemoryStore):
@@ -46,10 +49,13 @@ class Site:
         self.finder = DamageNotes(self.store, framer)
         self.writer = DamageNotes(self.store, framer, clock=lambda: self.seconds)
 
-    def looks(self) -> tuple[dict[int, tuple[int, ...]], int]:
-        """Return the bad frames that the writer sees, by the number of their pack, and the reads that this took."""
+    def looks(self, *, reached: int | None = None) -> tuple[dict[int, tuple[int, ...]], int]:
+        """Return the bad frames that the writer sees, by the number of their pack, and the reads that this took.
+
+        :param reached: the tick that the store had reached by then, as far as the writer knows.
+        """
         before = self.store.reads
-        known = self.writer.load_new()
+        known = self.writer.load_new(reached=None if reached is None else EPOCH + timedelta(seconds=reached))
         assert known == self.finder.load()
         reads = self.store.reads - before - len(known.packs) - len(known.segments)
         return {int(note.pack, 16): tuple(it.offset for it in note.frames) for note in known.packs.values()}, reads
@@ -78,6 +84,24 @@ def test_a_note_is_read_no_more_once_each_later_change_would_show_in_a_listing(s
     assert [site.looks()[1], site.looks()[1]] == [41, 41]  # younger than the store's times may be coarse
     site.settles()
     assert [site.looks()[1], site.looks()[1], site.looks()[1]] == [41, 0, 0]
+
+
+def test_a_note_that_is_old_by_the_clock_of_the_store_is_read_once_however_often_a_writer_looks(site):
+    for number in range(40):
+        site.finder.remember(damage(number, 64), before=None)
+    young = int(SETTLES_AFTER) - 1
+
+    assert [site.looks(reached=young)[1], site.looks(reached=young)[1]] == [40, 40]
+    assert [site.looks(reached=young + 1)[1], site.looks(reached=young + 1)[1], site.looks()[1]] == [40, 0, 0]
+
+
+def test_a_note_that_is_replaced_after_it_was_old_is_seen(site):
+    noted = site.finder.remember(damage(1, 64), before=None)
+    site.store.tick += int(SETTLES_AFTER)
+    site.looks(reached=site.store.tick)
+    site.finder.remember(replace(damage(1, 96), since=noted.since), before=noted)
+
+    assert site.looks(reached=site.store.tick) == ({1: (96,)}, 1)
 
 
 def test_a_new_note_alone_is_read_and_one_that_is_removed_is_known_no_more(site):

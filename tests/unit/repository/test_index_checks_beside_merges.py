@@ -24,7 +24,7 @@ class Merging(WrappingStore):
         blobs = list(super().list(prefix))
         if prefix == "index/" and self._left:
             self._left -= 1
-            key, _, segment = next(iter(self._repository.index.stored()))
+            key, _, segment = min(self._repository.index.stored(), key=lambda each: each[0])  # which is read first
             self._repository.index.put(segment.columns())
             self._repository.blobs.delete(key)
         yield from blobs

@@ -7,14 +7,15 @@ import threading
 import pytest
 
 from tests.patience import HANG
+from tests.sealed import store_file
 from tests.unit.maintenance.counted import CountedStore
-from vmkeep.repository import Repository
+from vmkeep.repository import Repository, open_in
 from vmkeep.repository.folders import INDEX
 from vmkeep.repository.frames import Codec, Framer
 from vmkeep.repository.loading import LoadedIndex
 from vmkeep.repository.notes import DamageNotes, PackDamage, PackState, SweepRecords
 from vmkeep.repository.notes.damage import SETTLES_AFTER
-from vmkeep.repository.unlock import descriptor
+from vmkeep.repository.unlock import descriptor, descriptor_check
 from vmkeep.testing import MemoryStore
 
 
@@ -95,3 +96,20 @@ def test_a_writer_that_looks_again_reads_no_note_of_damage_that_has_settled():
     assert store.calls["get damage"] == 0
     loaded.fresh()
     assert store.calls["get damage"] == 1, "an index that is to be of now reads them all"
+
+
+@pytest.mark.parametrize(("largest", "calls"), [(descriptor_check._FETCHED_WHOLE, 2), (0, 4)], ids=["small", "large"])
+def test_a_small_segment_that_the_descriptor_was_compared_with_is_not_fetched_again(monkeypatch, largest, calls):
+    monkeypatch.setattr(descriptor_check, "_FETCHED_WHOLE", largest)
+    store = CountedStore(MemoryStore())
+    descriptor.create(store, descriptor.new_descriptor(block_size=65536, compression="zstd"))
+    for content in (b"one", b"other"):
+        store_file(open_in(store), content, run="run")
+    store.calls.clear()
+
+    opened = open_in(store)
+
+    assert opened.index.entries == 4  # a block and a page of each
+    assert store.calls["get index"] == calls
+    assert opened.fresh_index().entries == 4
+    assert store.calls["get index"] == calls + 2, "an index that is to be of now fetches all"

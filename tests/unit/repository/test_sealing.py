@@ -392,7 +392,7 @@ def test_work_under_a_name_leaves_what_others_have_there(repository):
         with repository.at_work("copy:a:b"):
             repository.run("copy:a:b").restart()
         assert intent.stands
-        assert tries.stands(repository.blobs, "copy:a:b", other)
+        assert tries.is_standing(repository.blobs, "copy:a:b", other)
         assert [blob.key.split("/")[2] for blob in repository.blobs.list("runs/")] == ["sealing", "tries"]
 
 

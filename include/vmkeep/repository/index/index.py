@@ -13,6 +13,7 @@ import secrets
 import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,7 @@ from vmkeep.repository.frames import DIGEST_SIZE, ID_SIZE, Codec, Framer, Kind, 
 from vmkeep.repository.index import segmentloader
 from vmkeep.repository.index.disjoint import DisjointSegments, disjoint_lists
 from vmkeep.repository.index.gathered import gathered
+from vmkeep.repository.index.largesegments import LargeSegment
 from vmkeep.repository.index.layout import MAX_BLOB, Location, fits
 from vmkeep.repository.index.mergedsegments import MergedSegments
 from vmkeep.repository.index.segments import Segment
@@ -64,10 +66,21 @@ class _Part:
 class Index:
     """All segments of a repository. Thread-safe; look-ups take no lock."""
 
-    def __init__(self, store: BlobStore, framer: Framer, *, cache: Path | None = None) -> None:
+    def __init__(
+        self,
+        store: BlobStore,
+        framer: Framer,
+        *,
+        cache: Path | None = None,
+        fetched: Mapping[str, bytes] | None = None,
+    ) -> None:
+        """Load nothing yet.
+
+        :param fetched: blobs of segments that were fetched already, by key; each is opened once without a call.
+        """
         self._store = store
         self._framer = framer
-        self._loader = segmentloader.SegmentLoader(store, framer, cache=cache)
+        self._loader = segmentloader.SegmentLoader(store, framer, cache=cache, fetched=fetched)
         self._merged_before = None if cache is None else MergedSegments(cache.with_name("merged"), framer)
         self._lock = threading.Lock()
         self._parts: tuple[_Part, ...] = ()
@@ -78,6 +91,8 @@ class Index:
         self._finders: tuple[Callable[[int, bytes], Location | None], ...] = ()
         self._avoided: tuple[frozenset[bytes], frozenset[tuple[bytes, int]]] = frozenset(), frozenset()
         self._avoids = False
+        self.listed_until: datetime | None = None
+        """The time of the youngest segment at the last refresh, by the store's clock; ``None``: there was none."""
         self.damaged: dict[str, str] = {}
         """Key → what is wrong, for segments that cannot be used. The next backup stores again what only these segments
         list, and a restore cannot find it unless the index is rebuilt from the packs."""
@@ -92,7 +107,8 @@ class Index:
             parts, missing = self._parts, set[str]()
             for _ in range(_LISTINGS):
                 cached = self._loader.cached()
-                found = {blob.key: blob.size for blob in self._store.list(INDEX)}
+                blobs = list(self._store.list(INDEX))
+                found = {blob.key: blob.size for blob in blobs}
                 self._loader.forget(cached - {key.removeprefix(INDEX) for key in found})
                 self.damaged = {key: why for key, why in self.damaged.items() if key in found}
                 parts = tuple(part for part in parts if part.keys <= found.keys())
@@ -100,6 +116,7 @@ class Index:
                 if not missing:
                     break
             self._sizes = found
+            self.listed_until = max((blob.modified for blob in blobs), default=None)
             self.damaged.update(dict.fromkeys(missing, "is listed, but not there"))
             self._publish(parts)
 
@@ -207,8 +224,7 @@ class Index:
 
     def stored(self) -> Iterator[tuple[str, int, Segment]]:
         """Yield key, size and content of every segment in the store, unmerged. Damaged segments are left out."""
-        sizes = [(blob.key, blob.size) for blob in self._store.list(INDEX)]
-        yield from self.open_stored(sizes)
+        yield from self.open_listed([(blob.key, blob.size) for blob in self._store.list(INDEX)])
 
     def open_stored(self, sizes: Sequence[tuple[str, int]]) -> Iterator[tuple[str, int, Segment]]:
         """Yield those of the given segments (key, size) that are still there and not damaged."""
@@ -217,6 +233,17 @@ class Index:
             for key, segment in self._loader.open_all(sizes[at : at + _LOADED]):
                 if isinstance(segment, Segment):
                     yield key, of[key], segment
+
+    def open_listed(self, sizes: Sequence[tuple[str, int]]) -> Iterator[tuple[str, int, Segment]]:
+        """Yield those of the segments that the caller has just listed that are not damaged.
+
+        One that is in use here, and was verified as a whole, is not fetched again, because a segment never changes.
+        """
+        of = dict(sizes)
+        held = {key: part.segment for part in self._parts if len(part.keys) == 1 for key in part.keys}
+        known = {key: segment for key in of if (segment := held.get(key)) and not isinstance(segment, LargeSegment)}
+        yield from ((key, of[key], segment) for key, segment in known.items())
+        yield from self.open_stored([(key, size) for key, size in sizes if key not in known])
 
     @property
     def has_gathered(self) -> bool:

@@ -9,7 +9,7 @@ import mmap
 import os
 import tempfile
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -39,9 +39,21 @@ _NETWORKED = ("nfs", "cifs", "smb", "fuse", "ceph", "gluster", "lustre", "9p", "
 class SegmentLoader:
     """Opens the segments of one repository. Thread-safe."""
 
-    def __init__(self, store: BlobStore, framer: Framer, *, cache: Path | None = None) -> None:
+    def __init__(
+        self,
+        store: BlobStore,
+        framer: Framer,
+        *,
+        cache: Path | None = None,
+        fetched: Mapping[str, bytes] | None = None,
+    ) -> None:
+        """Open nothing yet.
+
+        :param fetched: blobs of small segments that were fetched already, by key; each is used once.
+        """
         self._store = store
         self._framer = framer
+        self._fetched = dict(fetched or {})
         self._cache = None if cache is None else SegmentCache(cache)
         self._large_cached = cache is not None and not _networked(cache)
         self._remote = is_remote(store)
@@ -69,6 +81,7 @@ class SegmentLoader:
         :raises BlobNotFoundError: it does not exist any more.
         :raises CorruptError: it is damaged.
         """
+        fetched = self._fetched.pop(key, None)
         large = size > _VERIFIED
         if large and self._mappable and (path := self._store.local_path(key)) is not None:
             return _mapped(path)
@@ -77,7 +90,7 @@ class SegmentLoader:
             return segment
         if large:
             return self._fetch(key, size)
-        blob = self._store.get(key)
+        blob = self._store.get(key) if fetched is None else fetched
         content = self._framer.unwrap(Kind.INDEX, blob, name=key, limit=MAX_BLOB)
         segment = Segment(content)
         if cached and self._cache is not None:

@@ -11,7 +11,7 @@ import json
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final, TypeVar
 
@@ -132,11 +132,14 @@ class DamageNotes:
         """Return all known damage. A pack or segment whose note cannot be read counts as damaged."""
         return _known(note for _, note in self._load_all(self._listed()))
 
-    def load_new(self) -> KnownDamage:
+    def load_new(self, *, reached: datetime | None = None) -> KnownDamage:
         """Return all known damage, but read only notes that may have changed since this object has read them.
 
         A writer looks often, and a repository may have a note for each of many packs. A note is read again until one
-        reading began so long after the first listing that each later change of it shows in the next listing.
+        reading began so long after the note was put, or was first listed, that each later change of it shows in the
+        next listing.
+
+        :param reached: a time that the store's clock had reached before this call; ``None``: none is known.
         """
         listed = self._listed()
         at, before = self._clock(), self._read
@@ -146,7 +149,8 @@ class DamageNotes:
         for blob, note in self._load_all([blob for blob in listed if blob.key not in read]):
             old = before.get(blob.key)
             since = old.since if old is not None and old.listed == blob else at
-            read[blob.key] = _Read(listed=blob, since=since, settled=at - since >= SETTLES_AFTER, note=note)
+            is_old = reached is not None and reached - blob.modified >= timedelta(seconds=SETTLES_AFTER)
+            read[blob.key] = _Read(listed=blob, since=since, settled=is_old or at - since >= SETTLES_AFTER, note=note)
         self._read = read  # in one step, because other threads look meanwhile
         return _known(one.note for one in read.values())
 

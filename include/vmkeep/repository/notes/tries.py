@@ -46,7 +46,7 @@ def end(store: BlobStore, run: str, begun: str) -> bool:
     return False
 
 
-def stands(store: BlobStore, run: str, begun: str) -> bool:
+def is_standing(store: BlobStore, run: str, begun: str) -> bool:
     """Return whether a try's blob is there."""
     return is_there(store, _key(run, begun))
 
@@ -104,15 +104,18 @@ def begun_keys(store: BlobStore) -> list[str]:
 class BegunTry:
     """The try under which a writer stores. Its blob says which sweeps were over when it began."""
 
-    def __init__(self, store: BlobStore, framer: Framer, run: str, begun: str | None) -> None:
+    def __init__(self, store: BlobStore, framer: Framer, run: str, begun: str | None, *, stands: bool = False) -> None:
         """Continue a try; begin a new one if there is none or it was removed.
 
         :param begun: the id of the try to continue.
+        :param stands: this process has just put the try's blob, so that nobody need look for it.
         """
         self._store = store
         self._sweep_records = SweepRecords(store, framer)
         self._run = run
-        self.id = begun if begun is not None and stands(store, run, begun) else begin(store, framer, run)
+        if begun is None or not (stands or is_standing(store, run, begun)):
+            begun = begin(store, framer, run)
+        self.id = begun
         """The try's id."""
 
     def require(self, packs: Collection[bytes]) -> None:
@@ -120,7 +123,7 @@ class BegunTry:
 
         :raises StaleError: the try was removed. The record of a sweep that took these packs may be gone with it.
         """
-        if not stands(self._store, self._run, self.id):
+        if not is_standing(self._store, self._run, self.id):
             self._sweep_records.condemn(packs)  # so that no other writer counts on them
             raise StaleError(
                 f"run {self._run} gave no sign of life for too long, and maintenance may have deleted data that it had "

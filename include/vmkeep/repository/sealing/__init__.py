@@ -5,15 +5,14 @@ stay. Sealing and sweeping agree on this without a lock. The sealer puts an *int
 puts its record and then looks for intents (``handshake``). So at least one of the two sees the other. If the sealer
 cannot be sure that all blocks are there, it walks the whole new map and looks for each page and block.
 
-``committing`` performs the seal. It puts the intent, looks for sweeps, walks the map if need be, puts the manifest, and
-looks whether the intent still stands.
+``committing`` performs the seal. It puts the intent, looks for sweeps, walks the map if need be, looks whether another
+try of the run has sealed its point, puts the manifest, and looks whether the intent still stands.
 """
 
-from vmkeep.repository.sealing.committing import commit, require_sealed, root_digest
+from vmkeep.repository.sealing.committing import commit, root_digest
 
 __all__ = [
     "commit",
     "handshake",
-    "require_sealed",
     "root_digest",
 ]

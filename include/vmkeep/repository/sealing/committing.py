@@ -7,8 +7,8 @@ still stands.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from typing import Protocol
 
 from vmkeep.blobs import BlobStore
@@ -17,7 +17,7 @@ from vmkeep.model.point import RestorePoint
 from vmkeep.repository.blocks import BlockReader
 from vmkeep.repository.frames import DIGEST_SIZE, ZERO, Framer, Kind
 from vmkeep.repository.index import Index
-from vmkeep.repository.maps import DiskMap
+from vmkeep.repository.maps import ROOT_SIZE, parse_root
 from vmkeep.repository.notes import PointMarks, SealedNotes, SweepRecords
 from vmkeep.repository.points import Manifests, blob_of_ref
 from vmkeep.repository.sealing import handshake
@@ -57,12 +57,13 @@ class Sealable(Protocol):
     def open_blocks(self) -> BlockReader:
         """Return a reader of blocks and pages."""
 
-    def open_map(self, root: str) -> DiskMap:
-        """Return the map with a root."""
-
 
 def commit(repository: Sealable, point: RestorePoint, begun: str | None) -> str:
-    """Commit a point; return the ref of its run's point, which another try may have sealed. See `Repository.seal`."""
+    """Commit a point; return the ref of its run's point, which another try may have sealed. See `Repository.seal`.
+
+    Whether another try has sealed it is looked for right before the manifest is put, and before a walk, because that
+    may take long.
+    """
     store, framer = repository.blobs, repository.framer
     maps = _maps(point)
     for name, root in maps:
@@ -72,6 +73,8 @@ def commit(repository: Sealable, point: RestorePoint, begun: str | None) -> str:
     with handshake.intent(store, framer, point.run, point.vm.key, roots) as intent:
         if handshake.is_unswept(store, framer, point.run, begun):
             _require_unswept_maps(repository, point, roots, intent)
+        elif (before := repository.manifests.sealed_by(point)) is not None:
+            return _require_sealed(repository, before)
         else:
             if begun is None and not repository.sweep_records.over():
                 _require_maps(repository, point)  # no pack was ever swept, so a missing block was never there
@@ -82,7 +85,9 @@ def commit(repository: Sealable, point: RestorePoint, begun: str | None) -> str:
                 f"for days; start run {point.run} again"
             )
         sealed = repository.manifests.seal(point)
-        if sealed.ours and not intent.stands:
+        if not sealed.ours:
+            return _require_sealed(repository, sealed.ref)
+        if not intent.stands:
             _look_again(repository, point, roots)
     return sealed.ref
 
@@ -119,8 +124,8 @@ def _look_again(repository: Sealable, point: RestorePoint, roots: Sequence[str])
         raise
 
 
-def require_sealed(repository: Sealable, ref: str) -> None:
-    """Return if a point that another try has sealed is complete. The check is needed because that try may take it back.
+def _require_sealed(repository: Sealable, ref: str) -> str:
+    """Return the ref of a point that another try has sealed, if it is complete, because that try may take it back.
 
     :raises StaleError: the point is gone or not complete; the run has to start again.
     """
@@ -131,15 +136,22 @@ def require_sealed(repository: Sealable, ref: str) -> None:
         repository.blobs.size(manifest)
     except BlobNotFoundError as error:
         raise StaleError(f"{ref}: was sealed, and forgotten or taken back meanwhile; start the run again") from error
+    return ref
 
 
 def _require_maps(repository: Sealable, point: RestorePoint) -> None:
+    """Require that the root of each map can be read. Read them together, because one pack mostly has several."""
     blocks = repository.open_blocks()
-    for name, root in _maps(point):
+    digests = [(name, root_digest(root)) for name, root in _maps(point)]
+    pages: Mapping[bytes, bytes] = {}
+    with suppress(CorruptError):  # it does not tell which map: each one is read by itself then
+        pages = blocks.get_pages([digest for _, digest in digests], size=ROOT_SIZE)
+    for name, digest in digests:
         with _cannot_be_sealed(point, name):
-            opened = repository.open_map(root)
-            if opened.top != ZERO:
-                blocks.locate(Kind.PAGE if opened.shape.levels else Kind.BLOCK, opened.top)
+            content = pages.get(digest) or blocks.get_pages([digest], size=ROOT_SIZE)[digest]
+            shape, top = parse_root(content)
+            if top != ZERO:
+                blocks.locate(Kind.PAGE if shape.levels else Kind.BLOCK, top)
 
 
 def _maps(point: RestorePoint) -> list[tuple[str, str]]:
