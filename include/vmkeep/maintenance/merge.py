@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vmkeep.blobs import abreast, confirm_lists, is_there
+from vmkeep.errors import CorruptError
 from vmkeep.lateclass import dataclass
 from vmkeep.maintenance.index_rewriting import IndexRewriting, rewriting_index
 from vmkeep.maintenance.noting import require_points
@@ -132,6 +133,7 @@ def execute_merge(
 ) -> MergeReport:
     """Merge the segments of a plan. Sources that are damaged, or gone since the plan, are skipped and not touched.
 
+    :raises CorruptError: there are points, and no packs. No segment was deleted.
     :raises StaleError: maintenance took this process for dead meanwhile. No segment was deleted.
     """
     with rewriting_index(repository) as rewriting:
@@ -147,6 +149,7 @@ def _merge(
     if len(opened) < 2:
         return MergeReport()
     packs = _Packs(repository)  # listed after the segments were read, because a pack exists before a segment names it
+    packs.require_any()
     total = sum(segment.entries for segment in opened.values())
     sources = [_columns(segment) for segment in opened.values() if segment.entries]
     written = entries = twins = size = done = 0
@@ -188,10 +191,23 @@ class _Packs:
     """The packs that exist."""
 
     def __init__(self, repository: Repository) -> None:
+        self._repository = repository
         self._blobs = repository.blobs
         ids = (_id(blob.key) for blob in self._blobs.list(PACKS))
         listed = np.frombuffer(b"".join(pack for pack in ids if pack), np.uint8).reshape(-1, ID_SIZE)
         self._listed = np.sort(sortable(listed))
+
+    def require_any(self) -> None:
+        """Return if there is a pack, or no restore point that would need one, because each map has a page in a pack.
+
+        :raises CorruptError: all packs are gone, e.g. because they are on a disk that is not mounted. A merge would
+            leave out all entries.
+        """
+        if not len(self._listed) and next(iter(self._repository.manifests.names()), None) is not None:
+            raise CorruptError(
+                f"{self._repository.location}: there are restore points, and not a single pack below {PACKS}; nothing "
+                "is merged: mount the disk with the packs, or put them back"
+            )
 
     def hold(self, pack_ids: U8) -> npt.NDArray[np.bool_]:
         """Return which of some packs, uint8[p, 16], exist. Asks the store by name for each pack that was not listed."""

@@ -12,7 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.unit.maintenance.conftest import BLOCK, AgingStore, Vault, block
 from vmkeep.blobs import parallel
+from vmkeep.errors import CorruptError
 from vmkeep.maintenance import merge
 from vmkeep.maintenance.merge import MergeReport, execute_merge, plan_merge
 from vmkeep.repository import Kind, Repository
@@ -167,6 +169,29 @@ def test_a_pack_that_a_listing_missed_is_asked_for_by_name():
 
     assert merged(repository).dangling == 0
     assert places(repository) == before
+
+
+def test_nothing_is_merged_while_all_packs_are_gone_though_there_are_points():
+    """The packs may be on a disk that is not mounted. Without the index, every point would have to be repaired."""
+    vault = Vault(AgingStore())
+    descriptor.create(vault.store, descriptor.new_descriptor(block_size=BLOCK, compression="zstd"))
+    for number in range(1, 5):
+        vault.back_up([block(number)])
+    packs = {blob.key: vault.store.get(blob.key) for blob in vault.store.list("packs/")}
+    for key in packs:
+        vault.store.delete(key)
+    segments = [blob.key for blob in vault.store.list("index/")]
+    plan = plan_merge(vault.open())
+    assert len(plan.sources) > 1
+
+    with pytest.raises(CorruptError, match="not a single pack below packs/"):
+        execute_merge(vault.open(), plan)
+
+    assert [blob.key for blob in vault.store.list("index/")] == segments
+    for key, content in packs.items():
+        vault.store.put(key, content)
+    execute_merge(vault.open(), plan)
+    vault.assert_whole()
 
 
 def test_only_dangling_entries_leave_no_segment():
