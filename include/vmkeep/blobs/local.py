@@ -20,7 +20,17 @@ from typing import TypeVar
 
 from vmkeep.blobs.files import NO_FILE, holds, no_file, opened, read_whole, require_file, require_links, sync_folder
 from vmkeep.blobs.naming import is_atomic, name_if_free
-from vmkeep.blobs.store import RESERVE, TEMPORARY, BlobInfo, Bytes, Space, check_key, check_prefix, is_temporary
+from vmkeep.blobs.store import (
+    RESERVE,
+    TAKEN_RESERVE,
+    TEMPORARY,
+    BlobInfo,
+    Bytes,
+    Space,
+    check_key,
+    check_prefix,
+    is_temporary,
+)
 from vmkeep.errors import (
     BlobNotFoundError,
     ConflictError,
@@ -225,12 +235,12 @@ class LocalStore:
 
     def spend_reserve(self) -> int:
         """Free the space that is held back; return its bytes. Of several callers at once, one gets it."""
-        if not self.reserved():
-            return 0
-        path, taken = self._root / RESERVE, self._root / TEMPORARY / secrets.token_hex(16)
+        path, taken = self._root / RESERVE, self._root / TAKEN_RESERVE
         with self._errors(RESERVE), suppress(FileNotFoundError):
-            self._temporaries()
-            path.rename(taken)
+            if self.reserved():
+                self._temporaries()
+                with suppress(FileNotFoundError):
+                    path.rename(taken)
             size = taken.stat().st_size
             taken.unlink()
             with suppress(OSError):  # without the empty file, a writer may hold the room back too early

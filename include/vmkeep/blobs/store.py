@@ -25,6 +25,8 @@ TEMPORARY = ".tmp"
 """Name of the folder for temporary files, in a store that is a folder."""
 RESERVE = ".reserve"
 """Name of the file that holds room back, in a store that is a folder; see :mod:`~vmkeep.blobs.reserve`."""
+TAKEN_RESERVE = f"{TEMPORARY}/reserve"
+"""Name of that file while a deletion takes it. One that died then has left it, and the next deletion takes it."""
 _TEMPORARY_NAME = re.compile(r"[0-9a-f]{32}")
 
 

@@ -18,7 +18,7 @@ from tests.unit.maintenance.conftest import BLOCK, NONE, Vault, block, small_pac
 from vmkeep.blobs import BlobStore, Space, open_store, reserve_of
 from vmkeep.blobs.local import LocalStore
 from vmkeep.blobs.reserve import LEAST_RESERVE, SPENT_FOR
-from vmkeep.blobs.store import RESERVE, backend
+from vmkeep.blobs.store import RESERVE, TAKEN_RESERVE, backend
 from vmkeep.clock import now
 from vmkeep.errors import StoreFullError, StoreReadOnlyError
 from vmkeep.flows import repositories
@@ -446,6 +446,19 @@ def test_a_deletion_leaves_the_room_to_a_prune_that_works_in_it(vault, disk):
 
     assert reserve_of(vault.store).reserved() == 0
     assert ref not in vault.open().point_refs()
+
+
+def test_the_room_that_a_deletion_had_taken_when_it_died_serves_the_next_one(vault, disk):
+    """It died between two calls: the reserve has left its place, and its space is not free yet."""
+    repository = disk / "repository"
+    (repository / RESERVE).rename(repository / TAKEN_RESERVE)
+    fill(disk, but=0)
+
+    assert vault.prune().packs_deleted > 1
+
+    assert reserve_of(vault.store).reserved() >= LEAST_RESERVE
+    assert not (repository / TAKEN_RESERVE).exists()
+    vault.assert_whole()
 
 
 def test_of_two_that_spend_the_reserve_at_once_one_gets_it(vault):

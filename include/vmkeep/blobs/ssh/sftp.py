@@ -24,7 +24,17 @@ from vmkeep.blobs.ssh.sftperrors import failure
 from vmkeep.blobs.ssh.sftpio import FileSystem, file_system, holds, read_file, write_synced
 from vmkeep.blobs.ssh.sftpnames import exists, link, name_if_free, require_links
 from vmkeep.blobs.ssh.sshaccess import SshAccess
-from vmkeep.blobs.store import RESERVE, TEMPORARY, BlobInfo, Bytes, Space, check_key, check_prefix, is_temporary
+from vmkeep.blobs.store import (
+    RESERVE,
+    TAKEN_RESERVE,
+    TEMPORARY,
+    BlobInfo,
+    Bytes,
+    Space,
+    check_key,
+    check_prefix,
+    is_temporary,
+)
 from vmkeep.errors import ConflictError, RepositoryError, StoreError
 
 T = TypeVar("T")
@@ -205,12 +215,13 @@ class SftpStore:
 
     def spend_reserve(self) -> int:
         """Free the space that is held back; return its bytes. Of several callers at once, one gets it."""
-        path, taken = self._root / RESERVE, self._root / TEMPORARY / secrets.token_hex(16)
+        path, taken = self._root / RESERVE, self._root / TAKEN_RESERVE
+        held = self.reserved()
         with self._channel(RESERVE, writing=0) as channel, suppress(FileNotFoundError):
-            if not _held(channel.stat(str(path))):
-                return 0
-            self._make_folder(channel, taken.parent)
-            _replace(channel, str(path), str(taken))
+            if held:
+                self._make_folder(channel, taken.parent)
+                with suppress(FileNotFoundError):
+                    _replace(channel, str(path), str(taken))
             size = _held(channel.stat(str(taken)))
             channel.remove(str(taken))
             with suppress(OSError):  # without the empty file, a writer may hold the room back too early
