@@ -15,10 +15,11 @@ from itertools import islice
 import obstore
 from obstore.exceptions import InvalidPathError
 
+from vmkeep.blobs.s3.listedblobs import ListedBlobs
 from vmkeep.blobs.s3.s3access import S3Access
 from vmkeep.blobs.s3.versions import S3Versions
 from vmkeep.blobs.s3.wholelists import WholeLists
-from vmkeep.blobs.store import BlobInfo, is_key
+from vmkeep.blobs.store import is_key
 from vmkeep.model.wording import counted
 
 log = logging.getLogger(__name__)
@@ -39,24 +40,16 @@ class S3Listing:
         self.confirmed = False
         """Whether each list is compared with what the server says that follows it."""
 
-    def list(self, prefix: str) -> list[BlobInfo]:
-        """Return the blobs below a prefix. Sort them by key, because not every server does so as S3 promises."""
-        entries: Iterable[_Entry]
+    def list(self, prefix: str) -> ListedBlobs:
+        """Return the blobs below a prefix, sorted by key, because not every server does so as S3 promises."""
         try:
-            entries = self._listed(prefix)
+            listed = _Listed(prefix, self._listed(prefix))
         except InvalidPathError:
-            entries = self._versions.newest(prefix)
+            listed = _Listed(prefix, self._versions.newest(prefix))
         if self.confirmed:
-            entries = list(entries)
-            self._whole.require(prefix, {key for key, _, _ in entries})
-        found, foreign = [], []
-        for key, size, modified in entries:
-            if is_key(key) and key.startswith(prefix):
-                found.append(BlobInfo(key=key, size=size, modified=modified))
-            elif not prefix.startswith(f"{key}/") and key and not key.endswith("/"):
-                foreign.append(key)
-        self._tell(prefix, foreign)
-        return sorted(found, key=lambda blob: blob.key)
+            self._whole.require(prefix, listed, last=listed.last, number=len(listed.blobs) + len(listed.others))
+        self._tell(prefix, listed.foreign)
+        return listed.blobs
 
     def top_names(self) -> set[str]:
         """Return the first parts of up to a thousand keys. Leave out the marker of the prefix's own folder."""
@@ -69,7 +62,7 @@ class S3Listing:
 
     def _listed(self, prefix: str) -> Iterable[_Entry]:
         stream = obstore.list(self._access.reader(), prefix or None, chunk_size=_PAGE)
-        return [(str(each["path"]), int(each["size"]), each["last_modified"]) for page in stream for each in page]
+        return ((str(each["path"]), int(each["size"]), each["last_modified"]) for page in stream for each in page)
 
     def _tell(self, prefix: str, foreign: Sequence[str]) -> None:
         if foreign and prefix not in self._told:
@@ -77,3 +70,31 @@ class S3Listing:
             where = f"{self._access.place}/{prefix}".rstrip("/")
             text = "%s: %s left out, because no blob can have such a key; %r is one"
             log.warning(text, where, counted(len(foreign), "object"), min(foreign))
+
+
+class _Listed:
+    """A list that was read to its end."""
+
+    def __init__(self, prefix: str, entries: Iterable[_Entry]) -> None:
+        self._prefix = prefix
+        self.blobs = ListedBlobs()
+        self.others: set[str] = set()
+        """Keys that no blob below the prefix can have."""
+        self.last: str | None = None
+        """The last key in the order of their bytes."""
+        for key, size, modified in entries:
+            if self.last is None or key > self.last:
+                self.last = key
+            if is_key(key) and key.startswith(prefix):
+                self.blobs.add(key, size, modified)
+            else:
+                self.others.add(key)
+
+    def __contains__(self, key: object) -> bool:
+        """Return whether a key was listed."""
+        return key in self.others or key in self.blobs
+
+    @property
+    def foreign(self) -> list[str]:
+        """The keys about which people are told: not the markers of folders."""
+        return [key for key in self.others if key and not self._prefix.startswith(f"{key}/") and not key.endswith("/")]

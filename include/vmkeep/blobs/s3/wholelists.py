@@ -7,7 +7,7 @@ own library tells these apart, but needs ten times the processor time. So it is 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Container, Mapping
 from typing import Any
 
 from vmkeep.blobs.aws import AwsClient
@@ -35,9 +35,12 @@ class WholeLists:
         self._endpoint = access.endpoint
         self._client = AwsClient("s3", access.credentials, endpoint=access.credentials.endpoint, region=access.region)
 
-    def require(self, prefix: str, keys: Collection[str]) -> None:
+    def require(self, prefix: str, listed: Container[str], *, last: str | None, number: int) -> None:
         """Return if nothing follows the keys that were listed below a prefix.
 
+        :param listed: all these keys.
+        :param last: the last one of them; ``None``: none was listed.
+        :param number: their number.
         :raises StoreError: an object follows that was not listed, or the answer is no list. A later try may succeed,
             because another machine may just have written the object.
         """
@@ -45,17 +48,18 @@ class WholeLists:
 
         what = f"{self._place}/{prefix}".rstrip("/")
         where = {"Bucket": self._place.bucket, "Prefix": self._object(prefix), "MaxKeys": 1}
-        if keys:
-            where["StartAfter"] = self._object(max(keys, key=str.encode))
+        if last is not None:
+            where["StartAfter"] = self._object(last)
         try:
             answer: dict[str, Any] = self._client.get().list_objects_v2(**where)
         except (BotoCoreError, ClientError) as error:
             raise StoreError(f"{what}: {self._endpoint} does not tell whether its list is whole: {error}") from error
         cut = len(self._object(""))
-        more = [entry["Key"][cut:] for entry in answer.get("Contents", ()) if entry["Key"][cut:] not in keys]
+        following = (entry["Key"][cut:] for entry in answer.get("Contents", ()))
+        more = [key for key in following if key not in listed and key.rstrip("/") not in listed]  # as obstore tells it
         if more or answer.get("IsTruncated") or not answer.get("Name"):
             raise StoreError(
-                f"{what}: {self._endpoint} has listed {len(keys)} objects, and not all that there are; nothing is "
+                f"{what}: {self._endpoint} has listed {number} objects, and not all that there are; nothing is "
                 "deleted by such a list"
             )
 
