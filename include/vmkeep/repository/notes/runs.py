@@ -177,17 +177,17 @@ class RunArea:
         of the earlier try may still be at work with blocks that it found then.
         """
         confirm_lists(self._store)  # a note that stays would be taken for one of the new try
-        kept = tuple(f"{self._prefix}{name}" for name in (TRIES, SEALING))
-        for info in list(self._store.list(self._prefix)):
-            if not info.key.startswith(kept) and info.key != f"{self._prefix}{BEGUN}":
-                self._store.delete(info.key)
+        self.end()
 
     def end(self) -> None:
         """Remove what the steps of this run have left for each other. Call it once none of them can be at work.
 
         Blobs that hold off sweeps stay, as in :meth:`restart`: a try that has sealed its point has removed its own.
         """
-        self.restart()
+        kept = tuple(f"{self._prefix}{name}" for name in (TRIES, SEALING))
+        for info in list(self._store.list(self._prefix)):
+            if not info.key.startswith(kept) and info.key != f"{self._prefix}{BEGUN}":
+                self._store.delete(info.key)
 
     def _note(self, name: str) -> str:
         return f"{self._prefix}notes/{safe_name(name)}"
