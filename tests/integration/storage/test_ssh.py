@@ -141,6 +141,24 @@ def test_nothing_is_taken_for_deleted_behind_a_link_to_a_disk_that_is_not_mounte
     assert list(store.list("index/")) == []
 
 
+def test_a_link_that_leads_back_is_left_out_of_listings_and_other_links_are_followed(location, tmp_path):
+    store, root, elsewhere = backend(create_store(location)), tmp_path / "repository", tmp_path / "elsewhere"
+    for folder in (root / "points" / "a", root / "packs", elsewhere):
+        folder.mkdir(parents=True)
+    store.put("points/a/b", b"x")
+    (root / "packs" / "ab").symlink_to(elsewhere)
+    store.put("packs/ab/c", b"yy")
+    (root / "packs" / "ab" / "d").symlink_to("c")
+    (root / "points" / "loop").symlink_to(".")
+    (root / "points" / "a" / "up").symlink_to(tmp_path)
+    (elsewhere / "far").symlink_to(elsewhere)
+
+    found = [(blob.key, blob.size) for blob in store.list("")]
+
+    assert found == [("packs/ab/c", 2), ("packs/ab/d", 2), ("points/a/b", 1)]
+    assert [blob.key for blob in store.list("points/")] == ["points/a/b"]
+
+
 def test_large_blobs_and_many_threads_share_one_connection(location):
     create_store(location)
     store = SftpStore(SshAccess(parse_location(location)))

@@ -14,7 +14,7 @@ import secrets
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
@@ -22,7 +22,8 @@ import paramiko
 
 from vmkeep.blobs.ssh.sftperrors import failure
 from vmkeep.blobs.ssh.sftpio import FileSystem, file_system, holds, read_file, write_synced
-from vmkeep.blobs.ssh.sftpnames import exists, link, name_if_free, require_links
+from vmkeep.blobs.ssh.sftplists import require_links, walk
+from vmkeep.blobs.ssh.sftpnames import exists, link, name_if_free
 from vmkeep.blobs.ssh.sshaccess import SshAccess
 from vmkeep.blobs.store import (
     RESERVE,
@@ -128,24 +129,8 @@ class SftpStore:
         check_prefix(prefix)
         with self._channel("") as channel:
             channel.stat(str(self._root))
-            found = list(self._walk(channel, prefix))
+            found = list(walk(channel, self._root, prefix))
         yield from found
-
-    def _walk(self, channel: Any, prefix: str) -> Iterator[BlobInfo]:
-        try:
-            entries = channel.listdir_attr(str(self._root / prefix))
-        except FileNotFoundError:
-            require_links(channel, self._root, prefix)
-            return
-        named = [(entry.filename + "/" * stat.S_ISDIR(entry.st_mode), entry) for entry in entries]
-        for name, entry in sorted(named, key=lambda pair: pair[0]):
-            if name.startswith("."):
-                continue
-            if name.endswith("/"):
-                yield from self._walk(channel, prefix + name)
-            else:
-                modified = datetime.fromtimestamp(entry.st_mtime, UTC)
-                yield BlobInfo(key=prefix + name, size=entry.st_size, modified=modified)
 
     def delete(self, key: str) -> None:
         """Remove a blob; its folder stays."""

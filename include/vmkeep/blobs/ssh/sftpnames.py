@@ -1,14 +1,10 @@
-"""Gives a finished file its final name over SFTP, unless that name is taken; and tells names that lead nowhere."""
+"""Gives a finished file its final name over SFTP, unless that name is taken."""
 
 from __future__ import annotations
 
-import stat
-from pathlib import PurePosixPath
 from typing import Any
 
 from paramiko.sftp import CMD_EXTENDED
-
-from vmkeep.errors import StoreError
 
 
 def exists(channel: Any, path: str) -> bool:
@@ -18,26 +14,6 @@ def exists(channel: Any, path: str) -> bool:
     except FileNotFoundError:
         return False
     return True
-
-
-def require_links(channel: Any, root: PurePosixPath, key: str) -> None:
-    """Return if no link on the way to something that is not found leads nowhere.
-
-    :param key: the parts of the way below the root, with slashes between.
-    :raises StoreError: a link leads nowhere, e.g. to a disk that is not mounted.
-    """
-    path = root
-    for part in filter(None, key.split("/")):
-        path /= part
-        try:
-            is_link = stat.S_ISLNK(channel.lstat(str(path)).st_mode)
-        except FileNotFoundError:
-            return
-        if is_link and not exists(channel, str(path)):
-            raise StoreError(
-                f"{path}: is a link to {channel.readlink(str(path))}, where nothing is: mount the disk with it on the "
-                "server, or remove the link if what it led to is gone for good"
-            )
 
 
 def name_if_free(channel: Any, temporary: str, path: str) -> bool:
