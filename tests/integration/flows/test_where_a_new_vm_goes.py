@@ -141,6 +141,28 @@ def test_the_command_line_lists_targets_and_writes_and_takes_mappings(vmkeep, la
     assert read_mapping(written.output).mapping.name == "web01"
 
 
+def test_every_place_is_taken_by_name_by_path_and_by_id(vmkeep, lab, kept, name):
+    site, point = kept
+
+    def listed(kind, named):
+        return next(one for one in json.loads(vmkeep("target", kind, "--json").output) if one["name"] == named)
+
+    folder, pool = listed("folders", "Test"), listed("pools", "Production")
+    host, network = listed("hosts", "esx02.localhost"), listed("networks", "Backup Network")
+    one, other = listed("datastores", "datastore1"), listed("datastores", "datastore2")
+    plans = [
+        Restoring.new(
+            site, point, name, folder=folder[word], resource_pool=pool[word], host=host[word], datastore=one[word],
+            disk_datastores=(f"scsi0:0={other[word]}",), networks=(f"VM Network={network[word]}",),
+        ).plan.place
+        for word in ("name", "path", "id")
+    ]  # fmt: skip
+
+    assert plans[0] == plans[1] == plans[2]
+    assert (plans[0].folder, plans[0].pool, plans[0].host) == (folder["id"], pool["id"], host["id"])
+    assert plans[0].networks == ((CARD, "Backup Network"),)
+
+
 def test_a_vm_gets_the_directories_that_were_said(lab, kept, name):
     site, point = kept
     for directory in ("logs [a]", "suspended", "snapshots"):
