@@ -140,7 +140,7 @@ def run(
     with progress_bars(hidden=as_json or bool(asked)) as bars:  # because a question would stand among the bars
         report = run_recovery(
             site, wishes, logins=given_logins(guest_user, guest_password_file),
-            talk=RecoveryTalk(bars=bars, announce=warn, tell=_tell, approve=approve),
+            talk=RecoveryTalk(bars=bars, announce=warn, tell=_tell, tell_wait=_tell_wait, approve=approve),
         )  # fmt: skip
 
     def pictures() -> Mapping[str, bytes]:
@@ -154,6 +154,10 @@ def run(
 def _tell(outcome: VmOutcome, number: str) -> None:
     why = f": {outcome.error}" if outcome.error else ""
     click.echo(one_line(f"{number}: {outcome.group}: {outcome.new_name}: {outcome.state}{why}"), err=True)
+
+
+def _tell_wait(line: str) -> None:
+    click.echo(one_line(line), err=True)
 
 
 def _end(report: RecoveryReport) -> None:

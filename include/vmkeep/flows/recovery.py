@@ -64,6 +64,8 @@ class RecoveryTalk:
     """Takes warnings."""
     tell: Callable[[VmOutcome, str], None]
     """Takes the outcome of each VM as it ends, and its number in words."""
+    tell_wait: Callable[[str], None] = log.info
+    """Takes for each VM that is not healthy at once what is waited for, and for how long."""
     approve: Approve = _approve_all
     """Asks a person whether a group may begin."""
 
@@ -134,6 +136,7 @@ class _Run:
             stop=stop,
             bars=talk.bars,
             announce=talk.announce,
+            tell_wait=talk.tell_wait,
             require_alone=require_alone,
         )
 

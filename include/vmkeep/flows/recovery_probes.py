@@ -43,19 +43,32 @@ class _Probe:
     attempt: Callable[[VmHealth], str]
 
 
-def probe_vm(session: Session, moref: str, probes: Probes, *, logins: Logins, stop: Stop) -> tuple[ProbeResult, ...]:
+def probe_vm(
+    session: Session,
+    moref: str,
+    probes: Probes,
+    *,
+    logins: Logins,
+    stop: Stop,
+    tell: Callable[[str], None] = lambda _waiting: None,
+) -> tuple[ProbeResult, ...]:
     """Probe a VM until every probe has succeeded or the time is over. Return the last result of each.
 
+    :param tell: takes once, in words, what is waited for, if not every probe succeeds at once.
     :raises CancelledError: somebody has asked to stop.
     """
     until = time.monotonic() + probes.within
     waiting = dict(enumerate(_probes(session, moref, probes, logins)))
     results: dict[int, ProbeResult] = {}
     pause = _FIRST_PAUSE
+    told = False
     while waiting:
         stop.check()
         results |= dict(_attempts(session, moref, waiting))
         waiting = {number: probe for number, probe in waiting.items() if not results[number].succeeded}
+        if waiting and not told:
+            tell(f"{', '.join(probe.words for probe in waiting.values())}, for up to {probes.within:.0f} s")
+            told = True
         remaining = until - time.monotonic()
         if remaining <= 0:
             break

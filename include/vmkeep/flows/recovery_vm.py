@@ -50,6 +50,7 @@ class RecoveryWork:
     stop: Stop
     bars: Bars
     announce: Callable[[str], None]
+    tell_wait: Callable[[str], None]
     require_alone: Callable[[], None]
     """Returns if this process still has the run's lease. Else it raises, and nothing more goes to the journal."""
 
@@ -187,8 +188,9 @@ class _Recovery:
             return
         with open_vsphere(work.site) as session:
             probes = probe_vm(
-                session, self.outcome.moref or "", self._one.group.probes, logins=work.logins, stop=work.stop
-            )
+                session, self.outcome.moref or "", self._one.group.probes, logins=work.logins, stop=work.stop,
+                tell=lambda waiting: work.tell_wait(f"VM {self.outcome.new_name} runs; waiting for {waiting}"),
+            )  # fmt: skip
             picture = self._take_picture(session)
         if failed := [probe for probe in probes if not probe.succeeded]:
             told = "; ".join(f"{probe.probe}: {probe.told}" for probe in failed)

@@ -471,17 +471,21 @@ def test_a_command_in_the_guest_proves_a_vm_only_once_it_ends_well(there):
     there.post("guest/user", {"vm": "web01", "user": "backup", "password": "pw"})
     probes = Probes(guest=GuestProbe(command="systemctl is-active nginx", login="guest"), within=1)
 
+    waits: list[str] = []
+
     def probed(login: GuestLogin) -> tuple[bool, str]:
         with restoring.hands(there) as session:
             moref = inventory.find_vm(session, "web01").moref
-            *_, command = probe_vm(session, moref, probes, logins=lambda _name: login, stop=Stop())
+            *_, command = probe_vm(session, moref, probes, logins=lambda _name: login, stop=Stop(), tell=waits.append)
         return command.succeeded, command.told
 
     login = GuestLogin(user="backup", password="pw")
     there.post("guest/program", {"vm": "web01", "match": "is-active", "exit": 3, "output": "inactive"})
     inactive = probed(login)
     there.post("guest/program", {"vm": "web01", "match": "is-active", "output": "active"})
+    waited = list(waits)
     active = probed(login)
+    assert waits == waited == ["command in the guest: systemctl is-active nginx, for up to 1 s"]
     refused, why = probed(GuestLogin(user="backup", password="wrong"))
 
     assert inactive[0] is False
