@@ -13,6 +13,7 @@ from vmkeep.blobs import BlobStore, is_remote
 from vmkeep.errors import BlobNotFoundError, CorruptBlockError, CorruptError
 from vmkeep.lateclass import dataclass
 from vmkeep.model.wording import agreeing, counted
+from vmkeep.ownmemory import own_memory
 from vmkeep.repository.frames import HEADER_SIZE, Box, Framer, Kind, pack_key, parse_header
 from vmkeep.repository.index import Index, Location
 
@@ -20,6 +21,8 @@ _READ = 4 << 20
 """Bytes up to which neighbouring frames are read together."""
 _GAP = 64 << 10
 """Gap between two frames up to which one read of both is cheaper than two reads."""
+_LARGE = 128 << 10
+"""Bytes from which a buffer is worth the calls that map and unmap it."""
 _MANY = 12288
 """Number of digests from which a joint look-up repays loading numpy."""
 _REMOTE_READS = 12
@@ -58,13 +61,15 @@ class ReadBuffers:
     """The buffers of one reading thread, which it reuses."""
 
     def __init__(self) -> None:
-        self._buffers = [bytearray(0), bytearray(0)]
+        self._buffers = [memoryview(b""), memoryview(b"")]
 
     def take(self, which: int, size: int) -> memoryview:
         """Return buffer 0 (stored bytes) or 1 (raw bytes) with at least ``size`` bytes."""
         if len(self._buffers[which]) < size:
-            self._buffers[which] = bytearray(max(size, 2 * len(self._buffers[which])))
-        return memoryview(self._buffers[which])
+            room = max(size, 2 * len(self._buffers[which]))
+            # Python fills a bytearray with zeros, so that the kernel has to find memory for all of it.
+            self._buffers[which] = memoryview(bytearray(room) if room < _LARGE else own_memory(room))
+        return self._buffers[which]
 
     def room_for(self, frame: Wanted) -> memoryview:
         """Return the memory into which a frame's content is unpacked, with at least its raw length."""

@@ -16,6 +16,7 @@ from typing import TypeVar
 from vmkeep.blobs import BlobInfo, BlobStore, abreast, confirm_lists
 from vmkeep.errors import BlobNotFoundError, CorruptError, PermissionDeniedError, RepositoryError, StoreError
 from vmkeep.model.job import Progress
+from vmkeep.repository.blocks import ReadBuffers
 from vmkeep.repository.checks import indexcheck as indexes
 from vmkeep.repository.checks.findings import Finding, Findings, Trouble
 from vmkeep.repository.checks.indexcheck import IndexCheck, IndexFaults
@@ -34,6 +35,13 @@ _NOTES = (MARKS, SEALED, PLANS, SWEEPS, DAMAGE)
 """Folders of notes that outlive a run."""
 _WHOLE = 16 << 20
 """Size up to which a pack of map pages is read as a whole, in bytes."""
+
+
+class _OfThread(threading.local):
+    """The buffers of one thread, because the first touch of their memory costs more than a read into it."""
+
+    def __init__(self) -> None:
+        self.buffers = ReadBuffers()
 
 
 class Check:
@@ -75,6 +83,7 @@ class Check:
         self._condemned = excused()
         self._damage = dict(self._known)
         """The damage that is known so far."""
+        self._of_thread = _OfThread()
         self._lock = threading.Lock()
         self._done = self._total = 0
 
@@ -186,9 +195,10 @@ class Check:
         A bad frame is read twice, because the transfer may be at fault and not the stored bytes.
         """
         try:
-            bad = dict(damaged_frames(self._store, self._framer, key, contents, self._advance))
+            scratch = self._of_thread.buffers
+            bad = dict(damaged_frames(self._store, self._framer, key, contents, self._advance, scratch=scratch))
             if bad:
-                again = dict(damaged_frames(self._store, self._framer, key, contents, lambda _count: None))
+                again = dict(damaged_frames(self._store, self._framer, key, contents, scratch=scratch))
                 bad = {row: reason for row, reason in again.items() if row in bad}
         except BlobNotFoundError:
             return

@@ -101,15 +101,21 @@ def good_frames(
 
 
 def damaged_frames(
-    store: BlobStore, framer: Framer, key: str, contents: PackContents, read: Callable[[int], None]
+    store: BlobStore,
+    framer: Framer,
+    key: str,
+    contents: PackContents,
+    read: Callable[[int], None] = lambda _count: None,
+    *,
+    scratch: ReadBuffers,
 ) -> Iterator[tuple[int, str]]:
     """Read every byte before a pack's footer; yield row and reason for each frame that differs from the footer.
 
     Row -1 stands for the pack as a whole: every frame still holds its content, but some byte has changed.
 
     :param read: called after each read, with the number of bytes.
+    :param scratch: buffers of the calling thread.
     """
-    scratch = ReadBuffers()
     box = framer.box(key)
     row = 0
     checksum = xxhash.xxh3_64(store.get_range(key, 0, PACK_HEADER_SIZE))
