@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
+from datetime import UTC, datetime
+from itertools import product
 
 import pytest
 from click.exceptions import NoSuchCommand
 
 from vmkeep.cli.main import cli
+from vmkeep.model.point import BackupMode, Consistency, Quiesce, RestorePoint, VmIdentity
+from vmkeep.repository import create_repository, point_id
 
 HEAVY = {
     "asyncio", "cryptography", "hashlib", "http", "msgspec", "numpy", "obstore", "pyVmomi", "rich", "socket",
@@ -137,6 +142,33 @@ start()
     loaded = set(done.stderr.split())
     assert "vmkeep.repository.repository" in loaded
     assert not spared & loaded
+
+
+def test_a_point_among_few_is_found_by_its_vms_name_without_loading_the_library_of_the_catalog(tmp_path):
+    """Loading it takes as long as reading hundreds of manifests."""
+    with create_repository(str(tmp_path / "R")) as repository:
+        for number, day in product(range(4), range(4)):
+            of, run = VmIdentity(name=f"vm{number}", key=f"key-{number}"), f"run-{day}"
+            repository.manifests.seal(
+                RestorePoint(
+                    id=point_id(run, of.key), vm=of, taken_at=datetime(2026, 1, 1 + day, tzinfo=UTC), run=run,
+                    mode_asked=BackupMode.ASIS, mode_used=BackupMode.ASIS, quiesce_asked=Quiesce.NONE,
+                    consistency=Consistency.CRASH, images=(),
+                )
+            )  # fmt: skip
+    code = """
+import atexit, sys
+from vmkeep.cli.start import start
+atexit.register(lambda: print(*sys.modules, file=sys.stderr))
+sys.argv = ["vmkeep", "point", "show", "latest:vm2", "--repository", "R", "--json"]
+start()
+"""
+    environment = os.environ | {"HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path, env=environment
+    )
+    assert json.loads(done.stdout)["vm"]["key"] == "key-2"
+    assert "sqlalchemy" not in done.stderr.split()
 
 
 def test_a_command_looks_for_no_garbage_while_it_loads_nor_when_its_process_ends():

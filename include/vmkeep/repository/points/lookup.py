@@ -175,7 +175,7 @@ def _latest(manifests: Manifests, names: Sequence[PointName], vm: str) -> Restor
 
 def _doubt(manifests: Manifests) -> str:
     """Return the words about a memory that may have hidden a VM, if somebody has written a wrong name there."""
-    if manifests.memory is None:
+    if not manifests.asked:
         return ""
     return ". The catalog was asked for the names: if it may be wrong, 'vmkeep catalog rebuild' reads all points anew"
 

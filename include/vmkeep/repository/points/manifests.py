@@ -50,8 +50,6 @@ from vmkeep.repository.points.pointnames import (
 from vmkeep.repository.points.vmfolders import blobs_of_vms
 
 _VERSION = 1
-_NOT_WORTH_ASKING = 2
-"""Number of manifests that are read in less time than a memory of points takes to answer."""
 _UNREADABLE = (errno.EACCES, errno.EPERM, errno.EIO)
 """Errors that concern one file and not the whole store."""
 
@@ -86,6 +84,10 @@ class Commit:
 class KnownPoints(Protocol):
     """A memory of sealed points. It may lack any of them, and what it has never changes, because manifests do not."""
 
+    @property
+    def price(self) -> int:
+        """Number of manifests that are read in the time that the memory takes to answer."""
+
     def known(self, refs: Collection[str]) -> Mapping[str, KnownPoint]:
         """Return the facts of those points that are in the memory, by ref. It raises no error if it fails."""
 
@@ -104,17 +106,22 @@ class Manifests:
         """The facts of manifests that maintenance has read."""
         self.memory: KnownPoints | None = None
         """A memory of these points, which saves reading many to find one; ``None``: there is none."""
+        self.asked = False
+        """Whether the memory was asked."""
 
     def known(self, refs: Collection[str]) -> Mapping[str, KnownPoint]:
         """Return the facts of those points that the memory has, by ref; none, if it is faster to read them all."""
-        return self.memory.known(refs) if self.memory is not None and len(refs) > _NOT_WORTH_ASKING else {}
+        if self.memory is None or len(refs) <= self.memory.price:
+            return {}
+        self.asked = True
+        return self.memory.known(refs)
 
     def keep_known(self, points: Sequence[RestorePoint], *, of: int) -> None:
         """Add points to the memory, which did not have them.
 
         :param of: number of points that it was asked for.
         """
-        if self.memory is not None and points and of > _NOT_WORTH_ASKING:
+        if self.memory is not None and points and of > self.memory.price:
             self.memory.keep(points)
 
     @property
