@@ -17,6 +17,7 @@ from typing import Any
 
 from sqlalchemy import (
     Column,
+    Connection,
     Engine,
     MetaData,
     String,
@@ -30,9 +31,10 @@ from sqlalchemy import (
     true,
     update,
 )  # fmt: skip
+from sqlalchemy.orm import aliased
 
 from vmkeep.catalog import PolicyTerms, VmStanding, open_catalog
-from vmkeep.catalog.schema import DiskFactRow, DiskRow, FactRow, GuestRow, PointRow, SourceRow
+from vmkeep.catalog.schema import DiskRow, PointRow
 from vmkeep.quality import SUITE, ask, judge
 
 NOW = datetime(2026, 11, 1, 6, tzinfo=UTC)
@@ -41,32 +43,29 @@ DAY = 86400
 GIB = 1 << 30
 REPOSITORY = "11111111-2222-4333-8444-555555555555"
 TEMPLATE, VM = "template", "the-vm"
-TABLES = (PointRow, SourceRow, GuestRow, FactRow, DiskRow, DiskFactRow)
 NAMED = {"id", "ref", "vm_key", "vm_name", "run", "moref", "inventory_path", "dns_name"}
 """Columns that hold the VM's name."""
 
 
-def rows_of(night: int, now: int = AT) -> dict[type, dict[str, Any]]:
-    """Return the rows of the point of a night, 0 the newest, of the VM that is copied for all others."""
+def rows_of(night: int, now: int = AT) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the point of a night, 0 the newest, of the VM that is copied for all others; and its disk."""
     at = now - 8 * 3600 - night * DAY
-    ref = f"{VM}/{datetime.fromtimestamp(at, UTC):%Y%m%dT%H%M%SZ}-{night:032x}"
     wobble = 1 + (night * 7 % 11 - 5) / 50
     sums = {"bytes_read": int(GIB * wobble), "bytes_stored": int(GIB * wobble * 0.3)}
-    own = {"repository": TEMPLATE, "ref": ref}
-    point = {"vm_key": VM, "vm_name": VM, "kind": "incremental"}
-    disk = {"key": 2000, "label": "Hard disk 1", "address": "scsi0:0", "capacity": 100 * GIB, "backing": "FlatVer2",
-            "kind": "incremental", "reason": "the night before", "root": "ab" * 32, "skipped": None}  # fmt: skip
-    return {
-        PointRow: own | point | sums | {"id": f"{night:x}-{VM}", "taken_at": datetime.fromtimestamp(at, UTC),
-                                        "run": f"run{night}/{VM}", "consistency": "crash", "warnings": 0},
-        SourceRow: own | {"vcenter": "vc", "moref": VM, "inventory_path": f"/DC/vm/{VM}", "server": "vc01"},
-        GuestRow: own | {"addresses": "10.0.0.1", "dns_name": VM},
-        FactRow: own | point | sums | {"at": at, "policy": "nightly", "capacity": 100 * GIB, "longest": 60 * wobble,
-                                       "seconds": 60 * wobble},
-        DiskRow: own | disk,
-        DiskFactRow: own | sums | {"key": 2000, "full_reason": None, "tracked": True, "expects_tracking": True,
-                                   "unasked": False},
+    point = {
+        "number": night + 1, "repository": TEMPLATE, "id": f"{night:x}-{VM}", "vm_key": VM, "vm_name": VM,
+        "ref": f"{VM}/{datetime.fromtimestamp(at, UTC):%Y%m%dT%H%M%SZ}-{night:032x}",
+        "taken_at": datetime.fromtimestamp(at, UTC), "at": at, "run": f"run{night}/{VM}", "policy": "nightly",
+        "kind": "incremental", "consistency": "crash", "disks": 1, "skipped": 0, "capacity": 100 * GIB,
+        "longest": 60 * wobble, "seconds": 60 * wobble, "warnings": 0, "vcenter": "vc", "moref": VM,
+        "inventory_path": f"/DC/vm/{VM}", "server": "vc01", "addresses": "10.0.0.1", "dns_name": VM,
     }  # fmt: skip
+    disk = {
+        "point": night + 1, "key": 2000, "label": "Hard disk 1", "address": "scsi0:0", "capacity": 100 * GIB,
+        "backing": "FlatVer2", "kind": "incremental", "reason": "the night before", "full_reason": None,
+        "root": "ab" * 32, "skipped": None, "tracked": True, "expects_tracking": True, "unasked": False,
+    }  # fmt: skip
+    return point | sums, disk | sums
 
 
 def fill(engine: Engine, vms: int, points: int, now: int = AT) -> None:
@@ -75,27 +74,41 @@ def fill(engine: Engine, vms: int, points: int, now: int = AT) -> None:
     :param now: the newest points are eight hours older.
     """
     made = [rows_of(night, now) for night in range(points)]
-    numbers = Table("bench_vm", MetaData(), Column("name", String(64), primary_key=True))
     with engine.begin() as connection:
-        numbers.create(connection)
-        connection.execute(insert(numbers), [{"name": name_of(vm)} for vm in range(vms)])
-        for table in TABLES:
-            connection.execute(insert(table), [rows[table] for rows in made])
-            columns = [column for column in table.__table__.columns if column.name != "repository"]
-            copied = [
-                func.replace(column, VM, numbers.c.name) if column.name in NAMED else column for column in columns
-            ]
-            query = select(literal(REPOSITORY), *copied).where(table.repository == TEMPLATE)
-            names = ("repository", *(column.name for column in columns))
-            in_order = query.join_from(table, numbers, true()).order_by(numbers.c.name, table.ref)
-            connection.execute(insert(table).from_select(names, in_order))
-        for table in reversed(TABLES):
-            connection.execute(delete(table).where(table.repository == TEMPLATE))
+        connection.execute(insert(PointRow), [point for point, _ in made])
+        connection.execute(insert(DiskRow), [disk for _, disk in made])
+        _copy(connection, vms, first=points + 1)
+        connection.execute(delete(DiskRow).where(DiskRow.point <= points))
+        connection.execute(delete(PointRow).where(PointRow.number <= points))
         odd = [name_of(vm) for vm in range(0, vms, 100)]
         changed = {"bytes_read": 40 * GIB, "bytes_stored": 39 * GIB}
-        newest = (FactRow.vm_key.in_(odd)) & (FactRow.at == now - 8 * 3600)
-        connection.execute(update(FactRow).where(newest).values(**changed))
-        numbers.drop(connection)
+        newest = (PointRow.vm_key.in_(odd)) & (PointRow.at == now - 8 * 3600)
+        connection.execute(update(PointRow).where(newest).values(**changed))
+
+
+def _copy(connection: Connection, vms: int, first: int) -> None:
+    """Copy the points of one VM for some others.
+
+    :param first: the number of the first copy.
+    """
+    numbers = Table("bench_vm", MetaData(), Column("name", String(64), primary_key=True))
+    numbers.create(connection)
+    connection.execute(insert(numbers), [{"name": name_of(vm)} for vm in range(vms)])
+    columns = [column for column in PointRow.__table__.columns if column.name not in ("number", "repository")]
+    copied = [func.replace(column, VM, numbers.c.name) if column.name in NAMED else column for column in columns]
+    number = func.row_number().over(order_by=(numbers.c.name, PointRow.ref)) + (first - 1)
+    query = select(number, literal(REPOSITORY), *copied).join_from(PointRow, numbers, true())
+    query = query.where(PointRow.repository == TEMPLATE).order_by(numbers.c.name, PointRow.ref)
+    names = ("number", "repository", *(column.name for column in columns))
+    connection.execute(insert(PointRow).from_select(names, query))
+
+    old = aliased(PointRow)
+    columns = [column for column in DiskRow.__table__.columns if column.name != "point"]
+    disks = select(PointRow.number, *columns).join(old, old.number == DiskRow.point)
+    disks = disks.join(PointRow, (PointRow.at == old.at) & (PointRow.repository == REPOSITORY))
+    names = ("point", *(column.name for column in columns))
+    connection.execute(insert(DiskRow).from_select(names, disks.order_by(PointRow.number)))
+    numbers.drop(connection)
 
 
 def name_of(vm: int) -> str:

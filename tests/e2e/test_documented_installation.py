@@ -176,7 +176,7 @@ def test_a_proxy_on_another_host_with_its_own_queue_does_the_run_that_names_it(s
 
 def test_every_backup_is_in_the_catalog(site):
     query = (
-        "s.create_engine(os.environ['VMKEEP_CATALOG']).connect().execute(s.text('SELECT * FROM vmkeep_point')).all()"
+        "s.create_engine(os.environ['VMKEEP_CATALOG']).connect().execute(s.text('SELECT * FROM vmkeep2_point')).all()"
     )
     assert site.run("init", "python", "-c", f"import os, sqlalchemy as s; print({query})").count("app01") >= 2
 

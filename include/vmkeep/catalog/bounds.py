@@ -14,7 +14,7 @@ from sqlalchemy import CTE, ColumnElement, Float, Integer, Select, and_, cast, f
 from sqlalchemy.sql.dml import Insert
 
 from vmkeep.catalog.evidence import BadPointEvidence, BoundEvidence, PointEvidence
-from vmkeep.catalog.schema import FactRow
+from vmkeep.catalog.schema import PointRow
 from vmkeep.catalog.statements import is_of_vm
 from vmkeep.model.point import BackupKind
 
@@ -62,13 +62,13 @@ def newest_points(check_id: str, repository: str, now: int) -> Insert:
     """Return the statement that enters the newest good points of every VM. One from the future proves nothing."""
     bad = select(BadPointEvidence.ref).where(BadPointEvidence.check_id == check_id)
     rank = func.row_number().over(
-        partition_by=FactRow.vm_key, order_by=(FactRow.at.desc(), FactRow.ref.desc())
+        partition_by=PointRow.vm_key, order_by=(PointRow.at.desc(), PointRow.ref.desc())
     )  # fmt: skip
     columns = ("vm_key", "ref", "at", "policy", "kind", "capacity", "bytes_read", "bytes_stored", "longest", "seconds")
     ranked = (
-        select(*(getattr(FactRow, name) for name in columns), FactRow.vm_name, rank.label("age_rank"))
-        .where(FactRow.repository == repository, FactRow.at <= now)
-        .where(is_of_vm(FactRow.vm_key), FactRow.ref.not_in(bad))
+        select(*(getattr(PointRow, name) for name in columns), PointRow.vm_name, rank.label("age_rank"))
+        .where(PointRow.repository == repository, PointRow.at <= now)
+        .where(is_of_vm(PointRow.vm_key), PointRow.ref.not_in(bad))
         .subquery()
     )
     chosen = select(

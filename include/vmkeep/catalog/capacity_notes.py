@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 from vmkeep.catalog.engine import make_tables, speaking
 from vmkeep.catalog.noting import hold_notes
 from vmkeep.catalog.overview_tables import Noted, NotedCheckRow, NotedDayRow, NotedLeavingRow, NotedRepositoryRow
-from vmkeep.catalog.schema import FactRow, PointRow, SourceRow
+from vmkeep.catalog.schema import PointRow
 from vmkeep.lateclass import dataclass
 
 _CHECKS_FOR: Final = timedelta(days=400)
@@ -112,7 +112,7 @@ class CapacityNotes:
 
     def totals(self, repository: str) -> Totals:
         """Return the sums over all points."""
-        row = FactRow
+        row = PointRow
         query = select(
             func.count(), func.sum(row.capacity), func.sum(row.bytes_read), func.sum(row.bytes_stored)
         ).where(row.repository == repository)  # fmt: skip
@@ -125,18 +125,13 @@ class CapacityNotes:
     def points(self, repository: str) -> Iterator[CataloguedPoint]:
         """Yield the facts of all points that retention needs."""
         row = PointRow
-        query = (
-            select(row.ref, row.vm_key, row.vm_name, row.taken_at, row.bytes_stored, FactRow.policy,
-                   SourceRow.vcenter, SourceRow.moref)
-            .outerjoin(FactRow, (FactRow.repository == row.repository) & (FactRow.ref == row.ref))
-            .outerjoin(SourceRow, (SourceRow.repository == row.repository) & (SourceRow.ref == row.ref))
-            .where(row.repository == repository)
-        )  # fmt: skip
+        columns = (row.ref, row.vm_key, row.vm_name, row.vcenter, row.moref, row.taken_at, row.policy)
+        query = select(*columns, row.bytes_stored).where(row.repository == repository)
         with speaking(self._engine.url), Session(self._engine) as session:
             for each in session.execute(query):
                 yield CataloguedPoint(
                     ref=each.ref, vm_key=each.vm_key, vm_name=each.vm_name, vcenter=each.vcenter, moref=each.moref,
-                    taken_at=each.taken_at, policy=each.policy or "", bytes_added=each.bytes_stored,
+                    taken_at=each.taken_at, policy=each.policy, bytes_added=each.bytes_stored,
                 )  # fmt: skip
 
     def note_day(self, repository: str, noted: NotedDay) -> None:

@@ -9,16 +9,17 @@ from datetime import datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
-from sqlalchemy import Engine, delete, select
+from sqlalchemy import Engine, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from vmkeep.catalog.engine import index_times, open_engine, speaking
-from vmkeep.catalog.entered import drop_strays, enter_all, forget_all, half_entered
+from vmkeep.catalog.earlier import drop_earlier
+from vmkeep.catalog.engine import open_engine, speaking
+from vmkeep.catalog.entered import enter_all, forget_all, forget_repository
 from vmkeep.catalog.entries import CatalogEntry, entries_of, listed
 from vmkeep.catalog.origins import PointOrigin, origin_of
-from vmkeep.catalog.rows import TABLES, PointRows, rows_of
-from vmkeep.catalog.schema import FactRow, GuestRow, PointRow, SourceRow
+from vmkeep.catalog.rows import PointRows, rows_of
+from vmkeep.catalog.schema import PointRow
 from vmkeep.catalog.statements import is_of_vm, parted
 from vmkeep.catalog.sums import begin_sums, drop_sums, settle_sums, sum_again
 from vmkeep.errors import CatalogError, CorruptError, NotFoundError
@@ -82,13 +83,11 @@ class Catalog:
         Points are entered some hundreds at a time. If the process dies, the next refresh goes on where it stopped.
         """
         with self._session() as session:
-            half = half_entered(session, manifests.id)  # first: another process may enter points meanwhile
-            here = set(session.scalars(select(PointRow.ref).where(PointRow.repository == manifests.id))) - half
+            here = set(session.scalars(select(PointRow.ref).where(PointRow.repository == manifests.id)))
         there = set(manifests.point_refs())  # afterwards, or it would lack points that backups enter meanwhile
-        self._forget(manifests.id, sorted(half))
         left_out: dict[str, str] = {}
         loaded = manifests.load_points(sorted(there - here))
-        left_out |= enter_all(self._session, _readable(manifests.id, loaded, left_out))
+        left_out |= enter_all(self._session, manifests.id, _readable(manifests.id, loaded, left_out))
         if left_out:  # points that are gone by now are not damaged, but were removed meanwhile
             there -= left_out.keys() - set(manifests.point_refs())
         self._forget(manifests.id, sorted(here - there))
@@ -104,36 +103,31 @@ class Catalog:
     def rebuild(self, manifests: PointSource) -> Refreshed:
         """Drop all points of this repository, and read every manifest again."""
         with self._session() as session:
-            for table in TABLES:
-                session.execute(delete(table).where(table.repository == manifests.id))
+            forget_repository(session, manifests.id)
             drop_sums(session, manifests.id)
-            drop_strays(session)
+        with speaking(self._engine.url):
+            drop_earlier(self._engine)
         return self.refresh(manifests)
 
     def record(self, repository: str, point: RestorePoint) -> None:
         """Enter one sealed point. To enter it twice, or from two machines at once, is success."""
-        for why in enter_all(self._session, [rows_of(repository, point)]).values():
+        for why in enter_all(self._session, repository, [rows_of(repository, point)]).values():
             raise CatalogError(why)
 
     def enter(self, repository: str, points: Iterable[RestorePoint]) -> None:
         """Enter some sealed points. Those that the database refuses are left out, and a refresh names them."""
-        enter_all(self._session, (rows_of(repository, point) for point in points))
+        enter_all(self._session, repository, (rows_of(repository, point) for point in points))
 
     def known(self, repository: str, refs: Iterable[str]) -> dict[str, KnownPoint]:
         """Return of which VM, when and for which policy points were taken, by their refs, as far as they are here."""
-        columns = (PointRow.ref, PointRow.taken_at, PointRow.vm_name.label("name"))
-        of_source = (SourceRow.inventory_path, SourceRow.vcenter, SourceRow.moref)
-        query = (
-            select(*columns, *of_source, FactRow.policy)
-            .join(SourceRow, (SourceRow.repository == PointRow.repository) & (SourceRow.ref == PointRow.ref))
-            .outerjoin(FactRow, (FactRow.repository == PointRow.repository) & (FactRow.ref == PointRow.ref))
-            .where(PointRow.repository == repository)
-        )
+        row = PointRow
+        columns = (row.taken_at, row.vm_name.label("name"), row.inventory_path, row.vcenter, row.moref, row.policy)
+        query = select(row.ref, *columns).where(row.repository == repository)
         with self._session() as session:
             return {
-                row.ref: KnownPoint(**row)
+                each.ref: KnownPoint(**each)
                 for some in parted(refs)
-                for row in session.execute(query.where(PointRow.ref.in_(some))).mappings()
+                for each in session.execute(query.where(row.ref.in_(some))).mappings()
             }
 
     def points(
@@ -164,7 +158,7 @@ class Catalog:
 
         :param repository: the repository's identity.
         """
-        query = select(FactRow.ref, FactRow.policy).where(FactRow.repository == repository, FactRow.policy != "")
+        query = select(PointRow.ref, PointRow.policy).where(PointRow.repository == repository, PointRow.policy != "")
         with self._session() as session:
             return {row.ref: row.policy for row in session.execute(query)}
 
@@ -173,18 +167,14 @@ class Catalog:
 
         :param repository: the repository's identity.
         """
+        row = PointRow
         query = (
-            select(
-                PointRow.ref, PointRow.taken_at, PointRow.vm_key, SourceRow.vcenter, SourceRow.moref,
-                GuestRow.addresses, GuestRow.dns_name,
-            )
-            .where(PointRow.repository == repository)
-            .join(SourceRow, (SourceRow.repository == PointRow.repository) & (SourceRow.ref == PointRow.ref))
-            .join(GuestRow, (GuestRow.repository == PointRow.repository) & (GuestRow.ref == PointRow.ref))
-            .order_by(PointRow.taken_at, PointRow.ref)
-        )  # fmt: skip
+            select(row.ref, row.taken_at, row.vm_key, row.vcenter, row.moref, row.addresses, row.dns_name)
+            .where(row.repository == repository)
+            .order_by(row.taken_at, row.ref)
+        )
         with self._session() as session:
-            return [origin_of(row, row.taken_at) for row in session.execute(query)]
+            return [origin_of(each, each.taken_at) for each in session.execute(query)]
 
     @property
     def url(self) -> str:
@@ -230,8 +220,6 @@ class Catalog:
 
     def _settle(self, repository: str, refs: set[str]) -> None:
         """Let the sums of each VM fit its points, whoever entered them."""
-        with speaking(self._engine.url):
-            index_times(self._engine)
         try:
             with self._session() as session:
                 begin_sums(session, repository)

@@ -31,7 +31,7 @@ from vmkeep.catalog.evidence import (
 )
 from vmkeep.catalog.origins import PointOrigin, origin_of
 from vmkeep.catalog.questions import Asked, Question, write_questions
-from vmkeep.catalog.schema import FactRow, GuestRow, SourceRow
+from vmkeep.catalog.schema import PointRow
 from vmkeep.catalog.statements import parted
 from vmkeep.lateclass import dataclass
 
@@ -181,14 +181,13 @@ class QualityCheck:
 
     def origins(self) -> list[PointOrigin]:
         """Return the newest good point of each VM of each vCenter, the oldest first."""
-        point = PointEvidence
-        place = (point.vm_key, SourceRow.vcenter, SourceRow.moref)
+        point, told = PointEvidence, PointRow
+        place = (point.vm_key, told.vcenter, told.moref)
         rank = func.row_number().over(partition_by=place, order_by=point.age_rank).label("place")
         ranked = (
-            select(*place, point.ref, point.at, GuestRow.addresses, GuestRow.dns_name, rank)
+            select(*place, point.ref, point.at, told.addresses, told.dns_name, rank)
             .where(point.check_id == self.id)
-            .join(SourceRow, (SourceRow.repository == point.repository) & (SourceRow.ref == point.ref))
-            .join(GuestRow, (GuestRow.repository == point.repository) & (GuestRow.ref == point.ref))
+            .join(told, (told.repository == point.repository) & (told.ref == point.ref))
             .subquery()
         )
         with self._session() as session:
@@ -198,7 +197,7 @@ class QualityCheck:
     def refs_of(self, vm_key: str) -> set[str]:
         """Return the refs of all points of a VM that the catalog has."""
         with self._session() as session:
-            query = select(FactRow.ref).where(FactRow.repository == self._repository, FactRow.vm_key == vm_key)
+            query = select(PointRow.ref).where(PointRow.repository == self._repository, PointRow.vm_key == vm_key)
             return set(session.scalars(query))
 
     def questions(self, severities: Mapping[str, str]) -> tuple[Question, ...]:

@@ -5,7 +5,6 @@ Every error of a database, its driver or its URL becomes a :class:`CatalogError`
 
 from __future__ import annotations
 
-import logging
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -13,16 +12,14 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import URL, Engine, MetaData, create_engine, event, inspect, make_url, text
+from sqlalchemy import URL, Engine, MetaData, create_engine, event, inspect, make_url
 from sqlalchemy.exc import NoSuchModuleError, SQLAlchemyError
-from sqlalchemy.schema import CreateIndex
 
-from vmkeep.catalog.schema import FACTS_BY_TIME, INDEXES_TIMES, Base
+from vmkeep.catalog.earlier import take_over
+from vmkeep.catalog.schema import Base
 from vmkeep.clock import Deadline
 from vmkeep.errors import CatalogError
 from vmkeep.extras import how_to_install
-
-log = logging.getLogger(__name__)
 
 _PATIENCE: Final[dict[str, dict[str, Any]]] = {
     "pysqlite": {"timeout": 30},
@@ -37,7 +34,6 @@ _LOCK_SECONDS: Final = 30.0
 """Seconds that PostgreSQL lets a statement wait for a lock of somebody else: a migration, or a forgotten session."""
 _STATEMENT_SECONDS: Final = 900.0
 """Seconds that PostgreSQL gives to one statement. The longest that is sound takes a tenth of it."""
-_INDEX_LOCK_MILLISECONDS: Final = 2000
 _PAUSE: Final = 0.02
 """Seconds between two tries to switch a SQLite file to its write-ahead log."""
 _PRIMARY_CODE: Final = 0xFF
@@ -54,7 +50,8 @@ def open_engine(url: str) -> Iterator[Engine]:
         engine = _engine(make_url(url))
     try:
         with speaking(url):
-            make_tables(engine, Base.metadata)
+            if make_tables(engine, Base.metadata):
+                take_over(engine)
         yield engine
     finally:
         engine.dispose()
@@ -107,40 +104,20 @@ def write_ahead(connection: sqlite3.Connection) -> None:
             time.sleep(_PAUSE)
 
 
-def make_tables(engine: Engine, tables: MetaData) -> None:
-    """Make the missing tables. Another process may make the same tables at the same time."""
+def make_tables(engine: Engine, tables: MetaData) -> bool:
+    """Make the missing tables, which another process may make at the same time. Return whether some were missing."""
     wanted = set(tables.tables)
-    engine.connect().close()  # so that a server that is away is waited for once, and not at each try
+    if wanted <= set(inspect(engine).get_table_names()):
+        return False
     for _ in wanted:  # because each failed try means that another process made at least one table
         try:
             tables.create_all(engine)
-            return
+            return True
         except SQLAlchemyError:
             if not wanted & set(inspect(engine).get_table_names()):
                 raise
     tables.create_all(engine)
-
-
-def index_times(engine: Engine) -> None:
-    """Make the index of times, if an older program has made the table without it. Another process may make it, too.
-
-    No answer depends on the index, so that a failure is a warning. Only the owner of a table may add an index to it.
-    While it waits for the table's lock, all writers wait, too, so that it waits for a moment only.
-    """
-    table, name = str(FACTS_BY_TIME.table), str(FACTS_BY_TIME.name)
-    if engine.dialect.name != INDEXES_TIMES or inspect(engine).has_index(table, name):
-        return
-    try:
-        with engine.begin() as connection:
-            connection.execute(text(f"SET LOCAL lock_timeout = {_INDEX_LOCK_MILLISECONDS}"))
-            FACTS_BY_TIME.create(connection)
-    except SQLAlchemyError as error:
-        if not inspect(engine).has_index(table, name):
-            wanted = " ".join(str(CreateIndex(FACTS_BY_TIME).compile(dialect=engine.dialect)).split())
-            log.warning(
-                "the catalog lacks an index, so that pages about all VMs take longer, because %s; "
-                "let the owner of its tables run: %s", _cause(error, engine.url), wanted,
-            )  # fmt: skip
+    return True
 
 
 def _shown(url: str | URL) -> str:

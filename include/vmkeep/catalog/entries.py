@@ -11,9 +11,9 @@ from dataclasses import fields
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import BigInteger, case, cast, func, select
+from sqlalchemy import select
 
-from vmkeep.catalog.schema import DiskRow, PointRow, SourceRow
+from vmkeep.catalog.schema import PointRow
 from vmkeep.lateclass import dataclass
 
 
@@ -55,29 +55,12 @@ _AT_ONCE: Final = 1000
 
 def listed(repository: str) -> Any:
     """Return the question for all points of a repository, the newest first, each with the fields of an entry."""
-    point, source, disk = PointRow, SourceRow, DiskRow
-    is_copied = disk.skipped.is_(None)
-    of_disks = (
-        select(
-            disk.ref, func.count().label("disks"), func.sum(case((is_copied, 0), else_=1)).label("skipped"),
-            cast(func.sum(case((is_copied, disk.capacity), else_=0)), BigInteger).label("capacity"),
-        )
-        .where(disk.repository == repository)
-        .group_by(disk.ref)
-        .subquery()
-    )  # fmt: skip
-    numbers = (func.coalesce(each, 0).label(each.name) for each in of_disks.c if each.name != "ref")
+    point = PointRow
     question = (
-        select(
-            point.ref, point.id, point.vm_name, point.vm_key, point.taken_at, point.run, point.kind, point.consistency,
-            *numbers, point.bytes_read, point.bytes_stored, point.warnings,
-            source.vcenter, source.moref, source.inventory_path, source.server,
-        )
-        .outerjoin(source, (source.repository == point.repository) & (source.ref == point.ref))
-        .outerjoin(of_disks, of_disks.c.ref == point.ref)
+        select(*(getattr(point, each.name) for each in fields(CatalogEntry)))
         .where(point.repository == repository)
         .order_by(point.taken_at.desc(), point.ref.desc())
-    )  # fmt: skip
+    )
     return question.execution_options(yield_per=_AT_ONCE)
 
 

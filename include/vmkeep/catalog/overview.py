@@ -36,7 +36,7 @@ from vmkeep.catalog.overview_values import (
     NotedVm,
     VmSummary,
 )
-from vmkeep.catalog.schema import FactRow, PointRow, SourceRow
+from vmkeep.catalog.schema import PointRow
 from vmkeep.catalog.statements import parted
 from vmkeep.catalog.summaries import summaries_of_all, summaries_of_vm
 
@@ -116,8 +116,9 @@ class Overview:
         found: dict[str, str] = {}
         with self._session() as session:
             for some in parted(keys):
-                wanted = tuple_(SourceRow.repository, SourceRow.ref).in_(some)
-                for row in session.scalars(select(SourceRow).where(wanted)):
+                columns = (PointRow.repository, PointRow.ref, PointRow.server, PointRow.moref)
+                wanted = tuple_(PointRow.repository, PointRow.ref).in_(some)
+                for row in session.execute(select(*columns).where(wanted)):
                     if row.server and row.moref:
                         found[keys[row.repository, row.ref]] = f"{row.server}/{row.moref}"
         return found
@@ -155,14 +156,14 @@ class Overview:
         :param vms: repository and key of each VM.
         :param most: points of each VM.
         """
-        fact = FactRow
-        rank = func.row_number().over(partition_by=(fact.repository, fact.vm_key), order_by=fact.at.desc())
+        point = PointRow
+        rank = func.row_number().over(partition_by=(point.repository, point.vm_key), order_by=point.at.desc())
         found: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
         with self._session() as session:
             for some in parted(vms):
                 ranked = (
-                    select(fact.repository, fact.vm_key, fact.at, fact.bytes_stored, rank.label("place"))
-                    .where(tuple_(fact.repository, fact.vm_key).in_(some))
+                    select(point.repository, point.vm_key, point.at, point.bytes_stored, rank.label("place"))
+                    .where(tuple_(point.repository, point.vm_key).in_(some))
                     .subquery()
                 )
                 for row in session.execute(select(ranked).where(ranked.c.place <= most).order_by(ranked.c.at)):
@@ -214,8 +215,8 @@ class Overview:
 
 def _repositories(session: Session) -> set[str]:
     """Return the ids of the repositories that have points."""
-    first = select(func.min(FactRow.repository).label("id")).cte(recursive=True)
-    after = select(func.min(FactRow.repository)).where(FactRow.repository > first.c.id).scalar_subquery()
+    first = select(func.min(PointRow.repository).label("id")).cte(recursive=True)
+    after = select(func.min(PointRow.repository)).where(PointRow.repository > first.c.id).scalar_subquery()
     # A step of the index for each repository, because DISTINCT would read every point.
     steps = first.union_all(select(after).where(first.c.id.is_not(None)))
     return {each for each in session.scalars(select(steps.c.id)) if each is not None}

@@ -35,7 +35,7 @@ from vmkeep.catalog.evidence import (
     SeverityEvidence,
     VmEvidence,
 )
-from vmkeep.catalog.schema import DiskFactRow, DiskRow, FactRow
+from vmkeep.catalog.schema import DiskRow, PointRow
 from vmkeep.lateclass import dataclass
 
 SNAPSHOTS_WITHIN: Final = 3 * 86400
@@ -168,18 +168,18 @@ def _proof_age(batch: Any, asked: Asked) -> Select[Any]:
 
 def _of_newest(batch: Any, asked: Asked, answer: Select[Any]) -> Select[Any]:
     """Join the disks of each VM's newest point."""
-    row, fact = DiskRow, DiskFactRow
+    point = PointRow
     return (
-        answer.join(row, (row.repository == batch.repository) & (row.ref == batch.ref))
-        .join(fact, (fact.repository == row.repository) & (fact.ref == row.ref) & (fact.key == row.key))
+        answer.join(point, (point.repository == batch.repository) & (point.ref == batch.ref))
+        .join(DiskRow, DiskRow.point == point.number)
         .where(batch.check_id == asked.check_id, batch.age_rank == 1)
     )
 
 
 def _change_tracking(batch: Any, asked: Asked) -> Select[Any]:
-    answer = _answer(batch, ref=batch.ref, disk=DiskRow.label, detail=DiskFactRow.full_reason)
+    answer = _answer(batch, ref=batch.ref, disk=DiskRow.label, detail=DiskRow.full_reason)
     return _of_newest(batch, asked, answer).where(
-        DiskFactRow.expects_tracking.is_(True), DiskFactRow.tracked.is_(False), batch.policy != ""
+        DiskRow.expects_tracking.is_(True), DiskRow.tracked.is_(False), batch.policy != ""
     )
 
 
@@ -188,13 +188,13 @@ def _skipped_disk(batch: Any, asked: Asked) -> Select[Any]:
     return (
         _of_newest(batch, asked, answer)
         .join(PolicyEvidence, _policy_of(batch))
-        .where(PolicyEvidence.forbids_skipped.is_(True), DiskFactRow.unasked.is_(True))
+        .where(PolicyEvidence.forbids_skipped.is_(True), DiskRow.unasked.is_(True))
     )
 
 
 def _disk_size(batch: Any, asked: Asked) -> Select[Any]:
-    row, fact = DiskRow, DiskFactRow
-    answer = _answer(batch, ref=batch.ref, disk=row.label, value=fact.bytes_read, bound=row.capacity)
+    row = DiskRow
+    answer = _answer(batch, ref=batch.ref, disk=row.label, value=row.bytes_read, bound=row.capacity)
     return _of_newest(batch, asked, answer).where(
         row.skipped.is_(None),
         or_(
@@ -202,55 +202,55 @@ def _disk_size(batch: Any, asked: Asked) -> Select[Any]:
             row.capacity - row.capacity // 512 * 512 != 0,
             row.root.is_(None),
             func.length(row.root) != _ROOT,
-            fact.bytes_read < 0,
-            fact.bytes_read > row.capacity + _SLACK,
+            row.bytes_read < 0,
+            row.bytes_read > row.capacity + _SLACK,
         ),
     )
 
 
 def _map_root(batch: Any, asked: Asked) -> Select[Any]:
-    row = DiskRow
+    point, row = PointRow, DiskRow
     answer = _answer(
         batch, ref=batch.ref, disk=batch.label, detail=batch.problem, value=batch.map_capacity, bound=row.capacity
     )
-    return answer.outerjoin(
-        row, (row.repository == batch.repository) & (row.ref == batch.ref) & (row.key == batch.key)
-    ).where(
-        batch.check_id == asked.check_id,
-        or_(
-            batch.problem.is_not(None),
-            row.ref.is_(None),
-            row.root != batch.root,
-            batch.map_capacity != row.capacity,
-            batch.map_blocks * batch.block_size < row.capacity,
-            (batch.map_blocks - 1) * batch.block_size >= row.capacity,
-        ),
-    )
-
-
-def _catalog_row(batch: Any, asked: Asked) -> Select[Any]:
-    fact = FactRow
-    disks = (
-        select(func.count())
-        .where(DiskRow.repository == batch.repository, DiskRow.ref == batch.ref)
-        .scalar_subquery()
-        .correlate(batch)
-    )
+    is_point = (point.repository == batch.repository) & (point.ref == batch.ref)
+    is_disk = (row.point == point.number) & (row.key == batch.key)
     return (
-        _answer(batch, ref=batch.ref, detail=batch.problem)
-        .outerjoin(fact, (fact.repository == batch.repository) & (fact.ref == batch.ref))
+        answer.outerjoin(point, is_point)
+        .outerjoin(row, is_disk)
         .where(
             batch.check_id == asked.check_id,
             or_(
                 batch.problem.is_not(None),
-                fact.ref.is_(None),
-                fact.vm_name != batch.name,
-                fact.policy != batch.policy,
-                fact.at != batch.at,
-                fact.kind != batch.kind,
-                fact.capacity != batch.capacity,
-                fact.bytes_read != batch.bytes_read,
-                fact.bytes_stored != batch.bytes_stored,
+                row.point.is_(None),
+                row.root != batch.root,
+                batch.map_capacity != row.capacity,
+                batch.map_blocks * batch.block_size < row.capacity,
+                (batch.map_blocks - 1) * batch.block_size >= row.capacity,
+            ),
+        )
+    )
+
+
+def _catalog_row(batch: Any, asked: Asked) -> Select[Any]:
+    point = PointRow
+    disks = select(func.count()).where(DiskRow.point == point.number).scalar_subquery().correlate(point)
+    return (
+        _answer(batch, ref=batch.ref, detail=batch.problem)
+        .outerjoin(point, (point.repository == batch.repository) & (point.ref == batch.ref))
+        .where(
+            batch.check_id == asked.check_id,
+            or_(
+                batch.problem.is_not(None),
+                point.ref.is_(None),
+                point.vm_name != batch.name,
+                point.policy != batch.policy,
+                point.at != batch.at,
+                point.kind != batch.kind,
+                point.capacity != batch.capacity,
+                point.bytes_read != batch.bytes_read,
+                point.bytes_stored != batch.bytes_stored,
+                point.disks != batch.disks,
                 disks != batch.disks,
             ),
         )

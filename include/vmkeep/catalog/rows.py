@@ -4,17 +4,23 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from vmkeep.catalog.schema import Base, DiskFactRow, DiskRow, FactRow, GuestRow, PointRow, SourceRow
-from vmkeep.model.disk import SkipReason
-from vmkeep.model.point import BackupMode, RestorePoint
+from vmkeep.lateclass import dataclass
+from vmkeep.model.disk import Disk, SkipReason
+from vmkeep.model.point import BackupMode, DiskImage, RestorePoint
 
-TABLES: Final = (DiskFactRow, DiskRow, FactRow, GuestRow, SourceRow, PointRow)
-"""The tables that hold a point, in the order in which its rows are deleted: others refer to that of points."""
 _WITH_SNAPSHOT: Final = (BackupMode.SNAPSHOT_EXCL_MEM, BackupMode.SNAPSHOT_INCL_MEM)
 
 Row = dict[str, Any]
-PointRows = dict[type[Base], list[Row]]
-"""The rows of one point by their table."""
+
+
+@dataclass(frozen=True, slots=True)
+class PointRows:
+    """The rows of one point."""
+
+    point: Row
+    """The row of the point itself, without the number, which the database gives."""
+    disks: list[Row]
+    """The rows of its disks, without that number."""
 
 
 def rows_of(repository: str, point: RestorePoint) -> PointRows:
@@ -22,90 +28,69 @@ def rows_of(repository: str, point: RestorePoint) -> PointRows:
 
     :param repository: the id of the repository that holds it.
     """
-    own = {"repository": repository, "ref": point.ref}
-    disks, disk_facts = _disk_rows(own, point)
-    return {
-        PointRow: [own | _point_row(point)],
-        SourceRow: [own | _source_row(point)],
-        GuestRow: [own | {"addresses": " ".join(point.vm.addresses), "dns_name": point.vm.dns_name}],
-        FactRow: [own | _fact_row(point)],
-        DiskRow: disks,
-        DiskFactRow: disk_facts,
-    }
+    images = {image.disk.key: image for image in point.images}
+    has_snapshot = _has_snapshot(point)
+    disks = [_disk_row(disk, images.get(disk.key), has_snapshot=has_snapshot) for disk in point.disks]
+    return PointRows(_point_row(repository, point, disks), disks)
 
 
-def _point_row(point: RestorePoint) -> Row:
-    return {
-        "id": point.id,
-        "vm_key": point.vm.key,
-        "vm_name": point.vm.name,
-        "taken_at": point.taken_at,
-        "run": point.run,
-        "kind": point.kind,
-        "consistency": point.consistency,
-        "bytes_read": sum(image.bytes_read for image in point.images),
-        "bytes_stored": sum(image.bytes_stored for image in point.images),
-        "warnings": len(point.warnings),
-    }
-
-
-def _source_row(point: RestorePoint) -> Row:
-    """Return the row of the VM that a point was taken of."""
-    vm = point.vm
-    return {"vcenter": vm.vcenter, "moref": vm.moref, "inventory_path": vm.inventory_path, "server": vm.server}
-
-
-def _fact_row(point: RestorePoint) -> Row:
-    """Return the facts of a point that checks of data quality compare."""
-    images = point.images
+def _point_row(repository: str, point: RestorePoint, disks: list[Row]) -> Row:
+    vm, images = point.vm, point.images
     took = [image.seconds for image in images if image.seconds is not None]
     known = bool(images) and len(took) == len(images)
     return {
-        "vm_key": point.vm.key,
-        "vm_name": point.vm.name,
+        "repository": repository,
+        "ref": point.ref,
+        "id": point.id,
+        "vm_key": vm.key,
+        "vm_name": vm.name,
+        "taken_at": point.taken_at,
         "at": int(point.taken_at.timestamp()),
+        "run": point.run,
         "policy": point.policy or "",
-        "kind": point.kind,
+        "kind": point.kind.value,
+        "consistency": point.consistency.value,
+        "disks": len(disks),
+        "skipped": sum(disk["skipped"] is not None for disk in disks),
         "capacity": sum(image.disk.capacity for image in images),
         "bytes_read": sum(image.bytes_read for image in images),
         "bytes_stored": sum(image.bytes_stored for image in images),
         "longest": max(took) if known else None,
         "seconds": sum(took) if known else None,
+        "warnings": len(point.warnings),
+        "vcenter": vm.vcenter,
+        "moref": vm.moref,
+        "inventory_path": vm.inventory_path,
+        "server": vm.server,
+        "addresses": " ".join(vm.addresses),
+        "dns_name": vm.dns_name,
     }
 
 
-def _disk_rows(own: Row, point: RestorePoint) -> tuple[list[Row], list[Row]]:
-    """Return the rows of a point's disks, copied and skipped, and those of their facts."""
-    images = {image.disk.key: image for image in point.images}
-    rows, facts = [], []
-    for disk in point.disks:
-        image = images.get(disk.key)
-        of_disk = own | {"key": disk.key}
-        rows.append(
-            of_disk
-            | {
-                "label": disk.label,
-                "address": disk.address,
-                "capacity": disk.capacity,
-                "backing": disk.backing,
-                "skipped": disk.skip,
-                "kind": image.kind if image else None,
-                "reason": image.reason if image else None,
-                "root": image.root if image else None,
-            }
-        )
-        facts.append(
-            of_disk
-            | {
-                "bytes_read": image.bytes_read if image else 0,
-                "bytes_stored": image.bytes_stored if image else 0,
-                "full_reason": image.full_reason if image else None,
-                "tracked": image is not None and image.change_id is not None,
-                "expects_tracking": image is not None and image.lun is None and _has_snapshot(point),
-                "unasked": disk.skip is not None and disk.skip is not SkipReason.EXCLUDED and not disk.left_out,
-            }
-        )
-    return rows, facts
+def _disk_row(disk: Disk, image: DiskImage | None, *, has_snapshot: bool) -> Row:
+    """:param image: the content of the disk; ``None``: the disk was skipped."""
+    told: Row = {
+        "key": disk.key,
+        "label": disk.label,
+        "address": disk.address,
+        "capacity": disk.capacity,
+        "backing": disk.backing,
+        "skipped": disk.skip and disk.skip.value,
+        "unasked": disk.skip is not None and disk.skip is not SkipReason.EXCLUDED and not disk.left_out,
+    }
+    if image is None:
+        of_image = {"kind": None, "reason": None, "full_reason": None, "root": None, "bytes_read": 0}
+        return told | of_image | {"bytes_stored": 0, "tracked": False, "expects_tracking": False}
+    return told | {
+        "kind": image.kind.value,
+        "reason": image.reason,
+        "full_reason": image.full_reason and image.full_reason.value,
+        "root": image.root,
+        "bytes_read": image.bytes_read,
+        "bytes_stored": image.bytes_stored,
+        "tracked": image.change_id is not None,
+        "expects_tracking": image.lun is None and has_snapshot,
+    }
 
 
 def _has_snapshot(point: RestorePoint) -> bool:

@@ -20,7 +20,7 @@ from sqlalchemy.orm import Session, aliased
 
 from vmkeep.catalog.overview_tables import NotedMarkRow, NotedProofRow
 from vmkeep.catalog.overview_values import BadPoint, VmSummary
-from vmkeep.catalog.schema import INDEXES_TIMES, FactRow, PointRow, SummedRepositoryRow, SummedVmRow
+from vmkeep.catalog.schema import INDEXES_TIMES, PointRow, SummedRepositoryRow, SummedVmRow
 from vmkeep.catalog.statements import AT_ONCE, is_of_vm, parted
 from vmkeep.lateclass import dataclass
 
@@ -44,10 +44,9 @@ class _Bad:
 
 def summaries_of_vm(session: Session, now: datetime, vm_key: str) -> list[VmSummary]:
     """Return the points of one VM in numbers, for each repository that has some."""
-    having = select(PointRow.repository).where(PointRow.vm_key == vm_key)
-    of_vm = (FactRow.repository.in_(having), FactRow.vm_key == vm_key)
-    bad = _found_bad(session, now, *of_vm)
-    return [_summary(row, bad) for row in _grouped(session, now, *of_vm)]
+    of_vm = PointRow.vm_key == vm_key
+    bad = _found_bad(session, now, of_vm)
+    return [_summary(row, bad) for row in _grouped(session, now, of_vm)]
 
 
 def summaries_of_all(session: Session, now: datetime, repositories: Iterable[str]) -> list[VmSummary]:
@@ -55,7 +54,7 @@ def summaries_of_all(session: Session, now: datetime, repositories: Iterable[str
 
     :param repositories: those that have points.
     """
-    bad = _found_bad(session, now, is_of_vm(FactRow.vm_key))
+    bad = _found_bad(session, now, is_of_vm(PointRow.vm_key))
     whole = session.scalars(select(SummedRepositoryRow.repository).where(SummedRepositoryRow.whole.is_(True))).all()
     found: list[VmSummary] = []
     unfit: defaultdict[str, list[str]] = defaultdict(list)
@@ -74,24 +73,24 @@ def summaries_of_all(session: Session, now: datetime, repositories: Iterable[str
     for repository in repositories:
         if repository not in whole or len(unfit[repository]) > AT_ONCE:
             found = [each for each in found if each.repository != repository]
-            of_vms = is_of_vm(FactRow.vm_key)
+            of_vms = is_of_vm(PointRow.vm_key)
         else:
-            of_vms = FactRow.vm_key.in_(unfit[repository])
+            of_vms = PointRow.vm_key.in_(unfit[repository])
         if repository not in whole or unfit[repository]:
-            rows = _grouped(session, now, FactRow.repository == repository, of_vms)
+            rows = _grouped(session, now, PointRow.repository == repository, of_vms)
             found.extend(_summary(row, bad) for row in rows)
     return found
 
 
 def _sums(session: Session, repository: str) -> Iterator[tuple[Any, int | None]]:
     """Yield the sums of all VMs of a repository, each with the time of the VM's newest point; ``None``: it has none."""
-    row, fact = SummedVmRow, FactRow
+    row, point = SummedVmRow, PointRow
     of_vms = (row.repository == repository, is_of_vm(row.vm_key))
     sums = session.execute(select(*row.__table__.c).where(*of_vms)).all()
     newest, since = last_points(session, repository, len(sums))
     alone = [each.vm_key for each in sums if each.vm_key not in newest and since is not None and each.at <= since]
     for some in parted(alone):
-        at = select(func.max(fact.at)).where(fact.repository == repository, fact.vm_key == row.vm_key)
+        at = select(func.max(point.at)).where(point.repository == repository, point.vm_key == row.vm_key)
         asked = select(row.vm_key, at.scalar_subquery().label("at")).where(*of_vms, row.vm_key.in_(some))
         newest |= {each.vm_key: each.at for each in session.execute(asked)}
     yield from ((each, newest.get(each.vm_key)) for each in sums)
@@ -106,9 +105,9 @@ def last_points(session: Session, repository: str, vms: int) -> tuple[dict[str, 
     """
     if session.get_bind().dialect.name != INDEXES_TIMES:
         return {}, math.inf
-    fact, most = FactRow, max(1, _LAST * vms)
-    by_time = select(fact.vm_key, fact.at).where(fact.repository == repository).order_by(fact.at.desc())
-    since = session.scalar(by_time.with_only_columns(fact.at).offset(most - 1).limit(1))
+    point, most = PointRow, max(1, _LAST * vms)
+    by_time = select(point.vm_key, point.at).where(point.repository == repository).order_by(point.at.desc())
+    since = session.scalar(by_time.with_only_columns(point.at).offset(most - 1).limit(1))
     last = by_time.limit(most).subquery()
     newest = select(last.c.vm_key, func.max(last.c.at).label("at")).group_by(last.c.vm_key)
     return {each.vm_key: each.at for each in session.execute(newest)}, since
@@ -119,12 +118,12 @@ def _goods(repository: str, vm_keys: Collection[str], now: datetime) -> Any:
 
     That point is looked for from the end of a range of an index, so that no other point of the VM is read.
     """
-    row, fact, told = SummedVmRow, aliased(FactRow), aliased(FactRow)
+    row, point, told = SummedVmRow, aliased(PointRow), aliased(PointRow)
     newest_good = (
-        select(fact.ref)
-        .where(fact.repository == row.repository, fact.vm_key == row.vm_key, fact.at <= int(now.timestamp()))
-        .where(*(~_exists(table, condition, fact) for table, condition in _BAD_BY))
-        .order_by(fact.at.desc(), fact.ref.desc())
+        select(point.ref)
+        .where(point.repository == row.repository, point.vm_key == row.vm_key, point.at <= int(now.timestamp()))
+        .where(*(~_exists(table, condition, point) for table, condition in _BAD_BY))
+        .order_by(point.at.desc(), point.ref.desc())
         .limit(1)
         .scalar_subquery()
     )
@@ -140,36 +139,36 @@ def _goods(repository: str, vm_keys: Collection[str], now: datetime) -> Any:
     ).join(told, is_told)  # fmt: skip
 
 
-def _exists(table: Any, condition: ColumnElement[bool], fact: Any) -> ColumnElement[bool]:
+def _exists(table: Any, condition: ColumnElement[bool], point: Any) -> ColumnElement[bool]:
     """Return the condition that a table tells something bad of a point."""
-    of_point = (table.repository == fact.repository) & (table.ref == fact.ref)
-    return select(table.ref).where(of_point, condition).correlate(fact).exists()
+    of_point = (table.repository == point.repository) & (table.ref == point.ref)
+    return select(table.ref).where(of_point, condition).correlate(point).exists()
 
 
 def _grouped(session: Session, now: datetime, *of_vms: ColumnElement[bool]) -> Collection[Any]:
     """Return the numbers of VMs from their points, which are read twice: to group them, and to find the newest."""
     _alone(session)
-    fact, is_bad = FactRow, _bad_points()
-    good = case((and_(is_bad.c.ref.is_(None), fact.at <= int(now.timestamp())), fact.at))
+    point, is_bad = PointRow, _bad_points()
+    good = case((and_(is_bad.c.ref.is_(None), point.at <= int(now.timestamp())), point.at))
     numbers = (
         select(
-            fact.repository, fact.vm_key, func.count().label("points"), func.max(good).label("good"),
-            func.max(fact.at).label("newest"), func.sum(fact.bytes_stored).label("stored"),
+            point.repository, point.vm_key, func.count().label("points"), func.max(good).label("good"),
+            func.max(point.at).label("newest"), func.sum(point.bytes_stored).label("stored"),
         )
-        .outerjoin(is_bad, (is_bad.c.repository == fact.repository) & (is_bad.c.ref == fact.ref))
+        .outerjoin(is_bad, (is_bad.c.repository == point.repository) & (is_bad.c.ref == point.ref))
         .where(*of_vms)
-        .group_by(fact.repository, fact.vm_key)
+        .group_by(point.repository, point.vm_key)
         .subquery()
     )  # fmt: skip
     query = (
-        select(numbers, fact.ref, fact.vm_name, fact.policy, fact.capacity)
+        select(numbers, point.ref, point.vm_name, point.policy, point.capacity)
         .join(
-            fact,
-            (fact.repository == numbers.c.repository)
-            & (fact.vm_key == numbers.c.vm_key)
-            & (fact.at == func.coalesce(numbers.c.good, numbers.c.newest)),
+            point,
+            (point.repository == numbers.c.repository)
+            & (point.vm_key == numbers.c.vm_key)
+            & (point.at == func.coalesce(numbers.c.good, numbers.c.newest)),
         )
-        .order_by(fact.ref)
+        .order_by(point.ref)
     )
     return {(row.repository, row.vm_key): row for row in session.execute(query)}.values()  # one of two of one second
 
@@ -190,10 +189,10 @@ def _bad_points() -> Any:
 
 def _found_bad(session: Session, now: datetime, *of_vms: ColumnElement[bool]) -> dict[tuple[str, str], _Bad]:
     """Return the VMs with points that are not good, which are few, by repository and key."""
-    fact, found = FactRow, defaultdict[tuple[str, str], _Bad](_Bad)
+    point, found = PointRow, defaultdict[tuple[str, str], _Bad](_Bad)
     parts = (
-        select(fact.repository, fact.vm_key, fact.ref, fact.at, table.kind)
-        .join(table, (table.repository == fact.repository) & (table.ref == fact.ref))
+        select(point.repository, point.vm_key, point.ref, point.at, table.kind)
+        .join(table, (table.repository == point.repository) & (table.ref == point.ref))
         .where(condition, *of_vms)
         for table, condition in _BAD_BY
     )

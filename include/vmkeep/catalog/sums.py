@@ -17,7 +17,7 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, delete, func, insert, select, update
 from sqlalchemy.orm import Session
 
-from vmkeep.catalog.schema import FactRow, SummedRepositoryRow, SummedVmRow
+from vmkeep.catalog.schema import PointRow, SummedRepositoryRow, SummedVmRow
 from vmkeep.catalog.statements import parted
 
 _COPIED: Final = ("repository", "vm_key", "ref", "at", "vm_name", "policy", "capacity")
@@ -49,7 +49,7 @@ def settle_sums(session: Session, repository: str, refs: Iterable[str]) -> None:
     """
     if not _hold(session, repository):
         session.execute(delete(SummedVmRow).where(SummedVmRow.repository == repository))
-        _insert(session, FactRow.repository == repository)
+        _insert(session, PointRow.repository == repository)
         _mark(session, repository, whole=True)
         return
     counts: Counter[str] = Counter()
@@ -79,16 +79,16 @@ def _count(session: Session, repository: str, vm_keys: Iterable[str]) -> None:
     for some in parted(dict.fromkeys(vm_keys)):
         row = SummedVmRow
         session.execute(delete(row).where(row.repository == repository, row.vm_key.in_(some)))
-        _insert(session, FactRow.repository == repository, FactRow.vm_key.in_(some))
+        _insert(session, PointRow.repository == repository, PointRow.vm_key.in_(some))
 
 
 def _insert(session: Session, *of_vms: ColumnElement[bool]) -> None:
-    own: dict[str, Any] = {"partition_by": (FactRow.repository, FactRow.vm_key)}
-    place = func.row_number().over(**own, order_by=(FactRow.at.desc(), FactRow.ref.desc()))
+    own: dict[str, Any] = {"partition_by": (PointRow.repository, PointRow.vm_key)}
+    place = func.row_number().over(**own, order_by=(PointRow.at.desc(), PointRow.ref.desc()))
     counted = (
         select(
-            *(getattr(FactRow, name) for name in _COPIED), place.label("place"),
-            func.count().over(**own).label("points"), func.sum(FactRow.bytes_stored).over(**own).label("bytes_stored"),
+            *(getattr(PointRow, name) for name in _COPIED), place.label("place"),
+            func.count().over(**own).label("points"), func.sum(PointRow.bytes_stored).over(**own).label("bytes_stored"),
         )
         .where(*of_vms)
         .subquery()

@@ -23,9 +23,9 @@ _PLAIN = re.compile(r"[\w.+-]+")
 _PLAIN_REF = re.compile(r"[\w.+/-]+")
 """The ref of a restore point that no shell takes apart."""
 _MOST = 200
-_POINTS = "SELECT ref, vm_name, taken_at FROM vmkeep_point WHERE substr(ref, 1, ?) = ? ORDER BY taken_at DESC LIMIT ?"
+_POINTS = "SELECT ref, vm_name, taken_at FROM vmkeep2_point WHERE substr(ref, 1, ?) = ? ORDER BY taken_at DESC LIMIT ?"
 _NAMES = (
-    "SELECT DISTINCT vm_name FROM vmkeep_point WHERE substr(vm_name, 1, ?) = ? AND ref NOT LIKE 'host-%' "
+    "SELECT DISTINCT vm_name FROM vmkeep2_point WHERE substr(vm_name, 1, ?) = ? AND ref NOT LIKE 'host-%' "
     "ORDER BY vm_name LIMIT ?"
 )
 """Names of VMs only, because the newest point of a host is not found by the host's name."""

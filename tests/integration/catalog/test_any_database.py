@@ -12,15 +12,17 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import inspect, make_url, text
+from sqlalchemy import func, inspect, make_url, select, text
 from sqlalchemy.orm import Session
 
 from tests.patience import HANG
+from tests.unit.catalog.firstlayout import FIRST, step_back
 from tests.unit.catalog.test_catalog import START, Manifests, point
 from vmkeep.catalog import (
     Catalog,
@@ -34,7 +36,7 @@ from vmkeep.catalog import (
     open_catalog,
 )
 from vmkeep.catalog.engine import write_ahead
-from vmkeep.catalog.schema import FACTS_BY_TIME, SummedVmRow
+from vmkeep.catalog.schema import DiskRow, SummedVmRow
 from vmkeep.catalog.summaries import last_points
 from vmkeep.errors import CatalogError, UnreachableError
 from vmkeep.testing.servers import Postgres, free_ports, postgres_server
@@ -93,26 +95,6 @@ def test_processes_that_make_the_tables_at_once_all_succeed(kind, sqlite_url, po
     assert (done.returncode, done.stderr) == (0, "")
     with open_catalog(url) as catalog:
         assert len(catalog.points("repo")) == 5
-
-
-def test_a_point_that_another_process_enters_meanwhile_is_not_taken_for_half_entered(postgres, monkeypatch):
-    real, forgotten = Session.scalars, []
-
-    with open_catalog(postgres.url) as catalog, open_catalog(postgres.url) as another:
-        catalog.rebuild(Manifests())
-
-        def scalars(self, query):
-            found = list(real(self, query))
-            monkeypatch.setattr(Session, "scalars", real)
-            another.record("repo", point(0))  # between the first question of the refresh and the next
-            return found
-
-        monkeypatch.setattr(Session, "scalars", scalars)
-        monkeypatch.setattr(Catalog, "_forget", lambda self, repository, refs: forgotten.extend(refs))
-        catalog.refresh(Manifests(point(0)))
-
-        assert forgotten == []
-        assert len(catalog.points("repo")) == 1
 
 
 def test_a_point_that_the_database_refuses_keeps_no_other_out(postgres):
@@ -195,45 +177,79 @@ def test_looks_at_one_repository_at_once_all_note_what_they_have_found(what, kin
         assert failed == []
 
 
-def test_the_newest_points_of_vms_are_told_by_one_range_also_in_a_catalog_of_an_older_program(postgres):
+def test_the_newest_points_of_vms_are_told_by_one_range_of_an_index(postgres):
     held = Manifests(*(point(number, vm) for number in range(3) for vm in ("app01", "web01")))
     with open_catalog(postgres.url) as catalog, engine.open_engine(postgres.url) as opened:
         catalog.rebuild(held)
-        FACTS_BY_TIME.drop(opened)
-        catalog.refresh(held)
 
-        assert inspect(opened).has_index("vmkeep_fact", "vmkeep_fact_by_time")
+        assert inspect(opened).has_index("vmkeep2_point", "vmkeep2_point_by_time")
         with Session(opened) as session:
             assert len(last_points(session, "repo", 2)[0]) == 2
         told = {each.vm_key: each.ref for each in catalog.overview().summaries(START + timedelta(hours=50))}
     assert told == {"key-app01": point(2).ref, "key-web01": point(2, "web01").ref}
 
 
-@pytest.mark.parametrize("hindrance", ["other owner", "open transaction"])
-def test_a_refresh_that_may_not_add_the_index_warns_with_the_statement_and_enters_all_points(
-    postgres, hindrance, caplog
-):
+@pytest.fixture
+def as_app(postgres):
+    """The URL for a role that may write rows in the tables that the owner has made, and may do nothing else."""
+    with open_catalog(postgres.url), engine.open_engine(postgres.url) as owner, owner.begin() as connection:
+        for statement in APP_ROLE:
+            connection.execute(text(statement))
+    yield make_url(postgres.url).set(username="vmkeep_app", password="app").render_as_string(hide_password=False)
+    with engine.open_engine(postgres.url) as owner, owner.begin() as connection:
+        connection.execute(text("DROP OWNED BY vmkeep_app"))
+        connection.execute(text("DROP ROLE vmkeep_app"))
+
+
+def test_a_role_that_may_only_write_rows_enters_points_and_is_told_of_old_tables(postgres, as_app, caplog):
     held = Manifests(*(point(number) for number in range(3)))
-    url = postgres.url
-    with contextlib.ExitStack() as stack, engine.open_engine(url) as owner:
-        catalog = stack.enter_context(open_catalog(url))
-        catalog.rebuild(Manifests(point(0)))
-        FACTS_BY_TIME.drop(owner)
-        if hindrance == "other owner":
-            with owner.begin() as connection:
-                for statement in APP_ROLE:
-                    connection.execute(text(statement))
-            as_app = make_url(url).set(username="vmkeep_app", password="app").render_as_string(hide_password=False)
-            catalog = stack.enter_context(open_catalog(as_app))
-        else:
-            writing = stack.enter_context(owner.connect())
-            writing.execute(text("LOCK TABLE vmkeep_fact IN ROW EXCLUSIVE MODE"))
-        catalog.refresh(held)
+    with open_catalog(as_app) as catalog, engine.open_engine(postgres.url) as owner:
+        catalog.rebuild(held)
         assert len(catalog.points("repo")) == 3
-        told = {each.vm_key: each.ref for each in catalog.overview().summaries(START + timedelta(hours=50))}
-    (line,) = [record.getMessage() for record in caplog.records if "lacks an index" in record.getMessage()]
-    assert "let the owner of its tables run: CREATE INDEX vmkeep_fact_by_time ON vmkeep_fact" in line
-    assert told == {"key-app01": point(2).ref}
+        assert not caplog.records
+
+        step_back(owner, keep_new=True)
+        catalog.rebuild(held)
+
+        assert len(catalog.points("repo")) == 3
+        FIRST.drop_all(owner)
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert "must be owner" in line
+    assert "run: DROP TABLE IF EXISTS vmkeep_disk_fact" in line
+
+
+def upgrade(url: str) -> int:
+    """Open a catalog of the first layout and refresh it. Return the number of manifests that were read."""
+    manifests = Manifests(*(point(number) for number in range(40)))
+    with open_catalog(url) as catalog:
+        catalog.refresh(manifests)
+        assert len(catalog.points("repo")) == 40
+        assert {(each.disks, each.skipped) for each in catalog.points("repo")} == {(2, 1)}
+    return manifests.loaded
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+@pytest.mark.parametrize("at_once", [1, STARTERS])
+def test_a_catalog_of_the_first_layout_is_taken_over_also_by_several_at_once(kind, at_once, sqlite_url, postgres):
+    url = sqlite_url if kind == "sqlite" else postgres.url
+    with open_catalog(url) as catalog, engine.open_engine(url) as opened:
+        catalog.rebuild(Manifests(*(point(number) for number in range(40))))
+        step_back(opened)
+
+        together = threading.Barrier(at_once)
+
+        def start(_number: int) -> int:
+            together.wait(HANG)
+            return upgrade(url)
+
+        with ThreadPoolExecutor(at_once) as threads:
+            read = list(threads.map(start, range(at_once)))
+
+        assert set(inspect(opened).get_table_names()).isdisjoint(FIRST.tables)
+        if at_once == 1:
+            assert read == [0]
+        with Session(opened) as session:
+            assert session.scalar(select(func.count()).select_from(DiskRow)) == 80
 
 
 class LetsGoAfterAFailure(sqlite3.Connection):
@@ -290,7 +306,7 @@ def torn(path: Path) -> str:
 
 def foreign(path: Path) -> str:
     with sqlite3.connect(path) as connection:
-        connection.execute("CREATE TABLE vmkeep_point (something TEXT)")
+        connection.execute("CREATE TABLE vmkeep2_point (something TEXT)")
     return f"sqlite:///{path}"
 
 
@@ -342,7 +358,7 @@ def test_a_repository_that_fails_is_not_taken_for_a_catalog_that_does(sqlite_url
 def test_a_table_that_somebody_has_locked_ends_the_question_with_an_error(postgres, monkeypatch):
     monkeypatch.setattr(engine, "_LOCK_SECONDS", 0.05)
     with open_catalog(postgres.url) as catalog, engine.open_engine(postgres.url) as other, other.begin() as held:
-        held.exec_driver_sql("LOCK TABLE vmkeep_point IN ACCESS EXCLUSIVE MODE")
+        held.exec_driver_sql("LOCK TABLE vmkeep2_point IN ACCESS EXCLUSIVE MODE")
         with pytest.raises(CatalogError, match="lock timeout"):
             catalog.points("repo")
 

@@ -137,7 +137,7 @@ def test_the_command_checks_keeps_and_shows_reports_and_fails_if_a_finding_is_a_
     with open_repository(str(site / "repository")) as repository:
         (ref,) = repository.point_refs()
     with open_catalog(f"sqlite:///{site}/catalog.db") as catalog, catalog._engine.begin() as connection:
-        connection.exec_driver_sql("UPDATE vmkeep_fact SET bytes_read = bytes_read + 1")
+        connection.exec_driver_sql("UPDATE vmkeep2_point SET bytes_read = bytes_read + 1")
     bad = run_here("catalog", "quality", "--html", str(site / "quality.html"))
 
     assert (good.returncode, json.loads(good.stdout)["result"]) == (0, "met"), good.stderr

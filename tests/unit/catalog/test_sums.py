@@ -8,15 +8,15 @@ from datetime import timedelta
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sqlalchemy import delete, event, update
+from sqlalchemy import event, func, insert, select, update
 from sqlalchemy.orm import Session
 
 from tests.unit.catalog.test_catalog import START, Manifests, point
 from vmkeep.catalog import Catalog, NotedMark, NotedProof, open_catalog
 from vmkeep.catalog import summaries as reader
-from vmkeep.catalog.catalog import TABLES
 from vmkeep.catalog.engine import open_engine
-from vmkeep.catalog.schema import Base, SummedRepositoryRow, SummedVmRow
+from vmkeep.catalog.entered import forget_all
+from vmkeep.catalog.schema import Base, DiskRow, PointRow, SummedRepositoryRow, SummedVmRow
 
 NOW = START + timedelta(hours=50)
 """Points 51 and later are of the future."""
@@ -49,8 +49,7 @@ def summaries(engine, *, grouped=False):
 
 def forget_as_an_old_program(engine, ref):
     with Session(engine) as session:
-        for table in TABLES:
-            session.execute(delete(table).where(table.ref == ref))
+        forget_all(session, "repo", [ref])
         session.commit()
 
 
@@ -59,9 +58,10 @@ def enter_as_an_old_program(engine, made):
     with open_engine("sqlite://") as other:
         Catalog(other).record("repo", made)
         with Session(engine) as session, other.connect() as source:
-            for table in reversed(TABLES):
+            number = (session.scalar(select(func.max(PointRow.number))) or 0) + 1
+            for table, name in ((PointRow, "number"), (DiskRow, "point")):
                 for row in source.execute(table.__table__.select()).mappings():
-                    session.execute(table.__table__.insert().values(**row))
+                    session.execute(insert(table).values(**dict(row) | {name: number}))
             session.commit()
 
 

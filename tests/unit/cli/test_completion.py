@@ -162,9 +162,9 @@ def test_no_name_of_a_vm_begins_an_offer_of_its_own(tmp_path, monkeypatch):
     catalog = tmp_path / "catalog.db"
     odd = "a\nplain\n$(id)\t\x1b]0;x"
     with closing(sqlite3.connect(catalog)) as database, database:
-        database.execute("CREATE TABLE vmkeep_point (ref, vm_name, taken_at)")
+        database.execute("CREATE TABLE vmkeep2_point (ref, vm_name, taken_at)")
         for ref in ("vm-1/20260102T030405Z-0a", "vm-1/$(touch pwned)"):
-            database.execute("INSERT INTO vmkeep_point VALUES (?, ?, ?)", (ref, odd, "2026-01-02"))
+            database.execute("INSERT INTO vmkeep2_point VALUES (?, ?, ?)", (ref, odd, "2026-01-02"))
     monkeypatch.setenv("VMKEEP_CATALOG", f"sqlite:///{catalog}")
 
     (offered,) = complete_points(None, None, "vm")
