@@ -24,6 +24,8 @@ from pathlib import Path
 from vmkeep.blobs.aws import AwsClient
 from vmkeep.model.aws import AwsCredentials
 
+MOTO_PAGE = 100
+"""Keys, or versions, in a page of a list of Moto. S3 gives a thousand."""
 _START_SECONDS = 600.0
 """Seconds after which a server has failed to start. The limit is high because the machine may be under heavy load."""
 _FIRST_PORT = 10240
@@ -148,12 +150,15 @@ def s3_server(folder: Path) -> Iterator[S3Server]:
 
 @contextmanager
 def moto_server(folder: Path) -> Iterator[S3Server]:
-    """Run Moto with a bucket ``vmkeep``: a second implementation of S3, which checks no signatures."""
+    """Run Moto with a bucket ``vmkeep``: a second implementation of S3, which checks no signatures.
+
+    A page of its lists has :data:`MOTO_PAGE` keys, so that a test needs few objects for a second one.
+    """
     server = S3Server(f"http://127.0.0.1:{free_ports(1)[0]}", "vmkeep")
     log = folder / "moto.log"
     program = str(Path(__file__).with_name("moto_one_by_one.py"))
     command = [sys.executable, program, "-H", "127.0.0.1", "-p", server.endpoint.rpartition(":")[2]]
-    with running(command, log) as process:
+    with running(command, log, MOTO_S3_DEFAULT_MAX_KEYS=str(MOTO_PAGE)) as process:
         wait_until(lambda: "Running on" in log.read_text(), process, log)
         AwsClient("s3", server.credentials, endpoint=server.endpoint, region="us-east-1").get().create_bucket(
             Bucket=server.bucket

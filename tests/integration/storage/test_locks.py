@@ -591,14 +591,17 @@ def test_a_copy_of_the_repository_in_a_folder_stays_usable(repository, image, tm
         extend_locks(copied, [])
 
 
-def test_more_versions_than_one_page_of_a_listing(repository, thief, location):
-    prefix = parse_location(location).prefix
-    for number in range(1003):
-        thief.put_object(Bucket=BUCKET, Key=f"{prefix}/points/vm/{number % 3}", Body=b"%d" % number)
-    thief.delete_object(Bucket=BUCKET, Key=f"{prefix}/points/vm/1")
-    found = {versions.key: versions for versions in locks_of(repository.blobs).versions("points/")}
+def test_more_versions_than_one_page_of_a_listing(moto_server):
+    server = moto_server.with_versions()
+    location = f"s3://{server.bucket}/{uuid.uuid4()}"
+    store, thief = open_store(location, credentials=server.credentials), _client(server)
+    names = [f"{parse_location(location).prefix}/points/vm/{key}" for key in range(3)]
+    for number in range(servers.MOTO_PAGE + 3):
+        thief.put_object(Bucket=server.bucket, Key=names[number % 3], Body=b"%d" % number)
+    thief.delete_object(Bucket=server.bucket, Key=names[1])
+    found = {versions.key: versions for versions in locks_of(store).versions("points/")}
 
-    assert [len(found[f"points/vm/{key}"].all) for key in range(3)] == [335, 335, 334]
+    assert [len(found[f"points/vm/{key}"].all) for key in range(3)] == [35, 35, 34]
     assert [found[f"points/vm/{key}"].trouble for key in range(3)] == ["overwritten", "deleted", "overwritten"]
     assert found["points/vm/2"].original.size == 1
 

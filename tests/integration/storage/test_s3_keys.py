@@ -12,7 +12,7 @@ from vmkeep.blobs.opening import create_store, open_store
 from vmkeep.blobs.s3.s3access import parse_location
 from vmkeep.errors import UsageError
 from vmkeep.repository import create_repository, open_repository
-from vmkeep.testing.servers import S3Server
+from vmkeep.testing.servers import MOTO_PAGE, S3Server
 
 PREFIXES = [
     "a b", " a", "a ", "ü", "u\u0308", "日本", "😀", "a+b", "a%20b", "a%b", "100%", "a&b", "a'b", "a(b)!$;", "~a", ".a",
@@ -115,8 +115,9 @@ def test_a_listing_past_a_foreign_object_has_every_page(moto_server):
     store = create_store(f"s3://{moto_server.bucket}/{uuid.uuid4()}", credentials=moto_server.credentials)
     prefix = parse_location(store.location).prefix
     client = _client(moto_server)
-    for number in range(1005):
+    numbers = range(MOTO_PAGE + 5)
+    for number in numbers:
         client.put_object(Bucket=moto_server.bucket, Key=f"{prefix}/packs/{number:04}", Body=b"")
     client.put_object(Bucket=moto_server.bucket, Key=f"{prefix}/packs//x", Body=b"")
 
-    assert [info.key for info in store.list("packs/")] == [f"packs/{number:04}" for number in range(1005)]
+    assert [info.key for info in store.list("packs/")] == [f"packs/{number:04}" for number in numbers]
