@@ -68,6 +68,12 @@ def vault(request, disk):
     return vault
 
 
+@pytest.fixture
+def beside(vault, disk):
+    """The same repository in its folder: what a test begins with comes there at once, also behind SSH."""
+    return Vault(LocalStore(disk / "repository"), vault.held, count=100)  # no run has the name of one of the vault
+
+
 def fill(disk: Path, *, but: int) -> None:
     """Leave some pages of the file system free."""
     with (disk / "something else").open("wb", buffering=0) as file, suppress(OSError):
@@ -107,12 +113,12 @@ def test_a_prune_of_a_full_disk_deletes_first_and_rewrites_in_the_room_that_give
     vault.assert_whole()
 
 
-def test_packs_that_have_no_room_together_are_rewritten_part_by_part(vault, disk):
+def test_packs_that_have_no_room_together_are_rewritten_part_by_part(vault, beside, disk):
     vault.prune()
     for first in (200, 300, 400, 500):
-        worn = vault.back_up([block(first + number) for number in range(15)])
-        vault.back_up([block(first + number) for number in range(5)])
-        vault.forget(worn)
+        worn = beside.back_up([block(first + number) for number in range(15)])
+        beside.back_up([block(first + number) for number in range(5)])
+        beside.forget(worn)
     fill(disk, but=8 * BLOCK // PAGE)
     assert sum(vault.plan().rewritten.values()) > room(disk)
 
@@ -124,15 +130,15 @@ def test_packs_that_have_no_room_together_are_rewritten_part_by_part(vault, disk
     vault.assert_whole()
 
 
-def test_packs_of_blocks_that_are_smaller_than_their_entries_are_rewritten_part_by_part(vault, disk):
+def test_packs_of_blocks_that_are_smaller_than_their_entries_are_rewritten_part_by_part(vault, beside, disk):
     """The footer of a pack and the index take as much for such a block as the block itself."""
     vault.prune()
     for first in range(1, 9):
         blocks = [random.Random(first * 1000 + number).randbytes(48) * (BLOCK // 48) for number in range(300)]
         blocks = [each.ljust(BLOCK, b"\0") for each in blocks]
-        worn = vault.back_up(blocks)
-        vault.back_up(blocks[:180])
-        vault.forget(worn)
+        worn = beside.back_up(blocks)
+        beside.back_up(blocks[:180])
+        beside.forget(worn)
     needed = sum(vault.plan().room.values())
     assert needed > 1.5 * sum(vault.plan().rewritten.values())
     fill(disk, but=(needed // 2 + (64 << 10)) // PAGE)
@@ -144,12 +150,12 @@ def test_packs_of_blocks_that_are_smaller_than_their_entries_are_rewritten_part_
     vault.assert_whole()
 
 
-def test_the_pack_whose_move_needs_the_least_goes_first_because_it_makes_room_for_the_others(vault, disk):
+def test_the_pack_whose_move_needs_the_least_goes_first_because_it_makes_room_for_the_others(vault, beside, disk):
     vault.prune()
     for first, kept in ((200, 10), (300, 5)):
-        worn = vault.back_up([block(first + number) for number in range(15)])
-        vault.back_up([block(first + number) for number in range(kept)])
-        vault.forget(worn)
+        worn = beside.back_up([block(first + number) for number in range(15)])
+        beside.back_up([block(first + number) for number in range(kept)])
+        beside.forget(worn)
     fill(disk, but=8 * BLOCK // PAGE)
 
     report = vault.prune()
@@ -171,13 +177,13 @@ def test_where_there_is_no_room_for_the_whole_reserve_what_there_is_of_it_is_hel
 
 
 @pytest.mark.parametrize("untrue", [4 << 20])
-def test_a_part_that_did_not_fit_is_followed_by_half_of_it(vault, disk, monkeypatch, untrue):
+def test_a_part_that_did_not_fit_is_followed_by_half_of_it(vault, beside, disk, monkeypatch, untrue):
     """A file system tells more room than may be used, as one with a quota does."""
     vault.prune()
     for first in (200, 300, 400, 500):
-        worn = vault.back_up([block(first + number) for number in range(15)])
-        vault.back_up([block(first + number) for number in range(5)])
-        vault.forget(worn)
+        worn = beside.back_up([block(first + number) for number in range(15)])
+        beside.back_up([block(first + number) for number in range(5)])
+        beside.forget(worn)
     fill(disk, but=16 * BLOCK // PAGE)
     assert sum(vault.plan().rewritten.values()) > room(disk)
     kind = type(backend(vault.store))
@@ -331,9 +337,9 @@ def test_a_new_repository_that_no_prune_has_worked_on_deletes_and_prunes_on_a_fu
 
 
 @pytest.mark.parametrize("pages", [3, 2])
-def test_points_whose_record_has_no_room_are_forgotten_part_by_part(vault, disk, pages):
+def test_points_whose_record_has_no_room_are_forgotten_part_by_part(vault, beside, disk, pages):
     """They have no packs of their own, so nothing but their manifests gives room."""
-    refs = [vault.back_up([block(101)], vm=f"{number % 2} {'a long name ' * 10}") for number in range(60)]
+    refs = [beside.back_up([block(101)], vm=f"{number % 2} {'a long name ' * 10}") for number in range(60)]
     reserve = disk / "repository" / RESERVE
     reserve.write_bytes(bytes(pages * PAGE))
     fill(disk, but=0)
