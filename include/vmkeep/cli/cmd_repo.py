@@ -127,10 +127,16 @@ def stats(repository: str | None, as_json: bool) -> None:
     if as_json:
         print_json(numbers)
         return
-    rows = [
-        (name.replace("_", " "), size(int(value)) if name.endswith("_bytes") else value)
-        for name, value in _fields(numbers)
-    ]
+    rows = (
+        ("restore points", f"{numbers.points:,}"),
+        ("VMs that have them", f"{numbers.vms:,}"),
+        ("packs", f"{numbers.packs:,}"),
+        ("bytes of the packs", size(numbers.pack_bytes)),
+        ("blocks and map pages in them", f"{numbers.blocks:,}"),
+        ("segments of the index", f"{numbers.index_segments:,}"),
+        ("bytes of the index", size(numbers.index_bytes)),
+        ("notes of runs", f"{numbers.run_blobs:,}"),
+    )
     print_table(("count of", "value"), rows, none="there is nothing to count")
 
 

@@ -112,8 +112,8 @@ def _show(simulation: Simulation, zone: tzinfo) -> None:
     if simulation.expected:
         more = sum(verdict.keep for verdict in simulation.expected)
         click.echo(
-            f"with {more} of {len(simulation.expected)} that backups would make until then: "
-            f"{counted(stay + more, 'point')}"
+            f"backups would make {counted(len(simulation.expected), 'point')} until then, and {more:,} of these would "
+            f"stay: {counted(stay + more, 'point')} in all"
         )
 
 

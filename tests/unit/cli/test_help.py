@@ -164,7 +164,7 @@ def test_a_repository_is_counted_in_sizes_that_people_read(tmp_path):
 
     page = CliRunner().invoke(cli, ["repo", "stats", "-r", str(tmp_path / "repo")]).output
 
-    assert "pack bytes 0 B" in " ".join(page.split())
+    assert "bytes of the packs 0 B" in " ".join(page.split())
 
 
 @pytest.mark.parametrize("line", [["bakcup", "run"], ["help", "bakcup"], ["help", "backup", "rnu"]])

@@ -246,7 +246,7 @@ def test_a_forecast_goes_on_with_the_rhythm_that_a_vm_has(refs):
 
     assert [entry["ref"] for entry in shown["points"] if entry["keep"]] == refs[8:]
     assert [entry["taken_at"][:10] for entry in shown["expected"]] == ["2026-11-21", "2026-11-22", "2026-11-23"]
-    assert "with 3 of 3 that backups would make until then: 5 points" in run(
+    assert "backups would make 3 points until then, and 3 of these would stay: 5 points in all" in run(
         "point", "retention", "--keep-daily", "5", "--vm", "web", "--at", "2026-11-20T12:00", "--forecast", "3"
     )
 
