@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import pytest
 
-from tests.unit.maintenance.conftest import BLOCK, AgingStore, Vault, block, small_packs, vault
+from tests.unit.maintenance.conftest import BLOCK, Vault, block, small_packs, vault
 from vmkeep.errors import StoreError
+from vmkeep.repository.notes import tries
+from vmkeep.repository.notes.announcements import Announcements
+from vmkeep.repository.sealing import handshake
 from vmkeep.retention import RetentionRule
 from vmkeep.testing import FaultyStore
 
@@ -31,9 +36,7 @@ def worn(vault):
 
 
 def twin_of(vault):
-    store = AgingStore()
-    store._blobs, store._stamps = dict(vault.store._blobs), dict(vault.store._stamps)
-    return Vault(store, dict(vault.held), vault.count)
+    return Vault(vault.store.twin(), dict(vault.held), vault.count)
 
 
 def pruned(vault, store):
@@ -92,3 +95,51 @@ def test_a_prune_that_a_failing_store_stops_harms_no_point(worn):
                 sweep for sweep in vault.open().sweep_records.sweeps() if sweep.over and vault.packs & sweep.off_limits
             ]
     assert after > 20
+
+
+RECORDS = ("forgettings/", "runs/", "storing/", "sweeps/", "uses/")
+
+
+@pytest.fixture
+def littered(worn):
+    """The same, with a record of every kind that a prune removes once its process has been dead for long."""
+    pruned(worn, worn.store)  # leaves the record of a sweep that is over
+    worn.back_up([block(30), block(1)])
+    dying = FaultyStore(worn.store)
+    dying.fail("delete", times=10**6, with_=PowerCut)
+    repository = worn.open(dying)
+    with suppress(PowerCut), repository.run("dead").open_lease("copy", removed=True):
+        repository.run("dead").store("note", b"left")
+        Announcements(dying, repository.framer).announce(bytes(16), frozenset([b"12345678"]))
+        tries.begin(dying, repository.framer, "dead")
+        with handshake.intent(dying, repository.framer, "dead", "vm", ["00" * 32]):
+            raise PowerCut
+    records = repository.forgettings
+    records.decide(records.begin(worn.held), [])
+    with suppress(PowerCut), repository.uses.open(next(iter(worn.held)), doing="reading"):
+        pass
+    worn.store.pass_time(9 * 24)
+    assert all(any(worn.store.list(folder)) for folder in RECORDS)
+    return worn
+
+
+def test_a_power_cut_between_any_two_writes_of_a_prune_that_tidies_harms_no_point_and_the_next_one_tidies(littered):
+    cuts = 0
+    for after in range(1000):
+        vault = twin_of(littered)
+        faulty = FaultyStore(vault.store)
+        faulty.fail("write", after=after, times=10**6, with_=PowerCut)
+        try:
+            pruned(vault, faulty)
+            break
+        except PowerCut:
+            cuts += 1
+        vault.assert_whole()
+        pruned(vault, vault.store)
+        vault.assert_whole()
+        for _ in range(2):  # because the first of them may leave the record of a sweep of its own
+            vault.store.pass_time(9 * 24)
+            pruned(vault, vault.store)
+        assert [blob.key for folder in RECORDS for blob in vault.store.list(folder)] == []
+
+    assert cuts > 20
