@@ -95,6 +95,45 @@ def test_an_index_is_made_again_from_packs_alone(store, vm, changes, loss):
     assert wrong == set(report.segments_damaged)
 
 
+@pytest.mark.parametrize("work", ["index", "points", "check"])
+def test_a_power_cut_after_any_write_of_a_check_or_a_repair_harms_nothing_and_the_next_one_finishes(store, vm, work):
+    """A segment and a block are damaged. Each work writes notes about that, and the repair of the index segments."""
+    rot(store, vm.back_up(store, "run-1"), 3)
+    (segment,) = keys_of(store, "index/")
+    store.replace(segment, b"x" * 100)
+    if work == "points":
+        repair_index(opened(store))
+        opened(store).check(read_data=True)
+    before = {blob.key: store.get(blob.key) for blob in store.list("")}
+    do = {
+        "index": repair_index,
+        "points": repair_points,
+        "check": lambda repository: repository.check(read_data=True),
+    }[work]
+    for survives in range(100):
+        for key in keys_of(store, "") - before.keys():
+            store.delete(key)
+        for key, blob in before.items():
+            store.replace(key, blob)
+        faulty = FaultyStore(store)
+        faulty.fail("write", after=survives, times=10**6, with_=PowerCut)
+        try:
+            do(opened(faulty))
+        except PowerCut:
+            assert keys_of(store, "packs/", "points/") == {
+                key for key in before if key.startswith(("packs/", "points/"))
+            }
+            do(opened(store))
+            if work == "index":
+                assert repair_index(opened(store)).packs_listed == ()
+            if work == "points":
+                assert repair_points(opened(store)).marked == ()
+        else:
+            assert survives > 0
+            return
+    raise AssertionError("never finished")
+
+
 def test_an_index_is_made_again_from_a_pack_without_a_footer(store, vm):
     point = vm.back_up(store, "run-1")
     for key in keys_of(store, "index/"):
