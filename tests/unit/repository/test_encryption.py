@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import suppress
 
 import pytest
 from hypothesis import given
@@ -28,7 +29,7 @@ from vmkeep.repository.index import segmentloader
 from vmkeep.repository.opening import create_encrypted_in
 from vmkeep.repository.unlock import descriptor, passphrases, slots
 from vmkeep.repository.unlock.recoverykey import format_recovery_key, is_recovery_key, parse_recovery_key
-from vmkeep.testing import MemoryStore
+from vmkeep.testing import FaultyStore, MemoryStore
 
 PASSPHRASE = "correct horse battery"
 SECRET = b"what the guest keeps to itself, " * 4
@@ -195,6 +196,49 @@ def test_two_who_remove_each_others_slot_leave_one():
     with pytest.raises(RepositoryError, match="last key slot"):
         slots.Slots(Other(), created.repository.id).remove(first.id)
     assert [blob.key for blob in store.list("keys/")] == [f"keys/{first.id}"]
+
+
+class PowerCut(BaseException):
+    """The process dies here."""
+
+
+@pytest.mark.parametrize("survives", range(5))
+@pytest.mark.parametrize("calls", range(12))
+def test_a_slot_is_left_wherever_two_die_who_remove_each_others(calls, survives):
+    """The second one removes its slot at some call of the first one, which dies at some write."""
+    store, created = make()
+    first, last = created.repository.slots.read()[0]
+
+    class Interrupted(FaultyStore):
+        def _meet(self, call, key):
+            if len(self.calls) == calls:
+                with suppress(RepositoryError):
+                    slots.Slots(store, created.repository.id).remove(last.id)
+            return super()._meet(call, key)
+
+    dying = Interrupted(store)
+    dying.fail("write", after=survives, times=10**6, with_=PowerCut)
+    with suppress(PowerCut, RepositoryError):
+        slots.Slots(dying, created.repository.id).remove(first.id)
+
+    (left, *_), damaged = created.repository.slots.read()
+    assert damaged == {}
+    assert open_in(store, passphrase=PASSPHRASE if left.id == first.id else created.recovery_key)
+    assert [blob.key for blob in store.list("keys/")]
+
+
+def test_the_note_of_a_process_that_died_while_it_removed_a_slot_keeps_nobody_from_removing_others_for_ever():
+    store, created = make()
+    first, last = created.repository.slots.read()[0]
+    store.put(f"runs/leaving-slots/{first.id}", b"")
+    with pytest.raises(RepositoryError, match="last key slot"):
+        created.repository.slots.remove(last.id)
+
+    created.repository.slots.add_passphrase(created.repository.master_key(), "another passphrase")
+    created.repository.slots.remove(last.id)
+    created.repository.slots.remove(first.id)
+
+    assert list(store.list("runs/leaving-slots/")) == []
 
 
 def test_a_slot_of_a_later_version_is_listed_and_left_alone():

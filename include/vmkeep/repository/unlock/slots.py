@@ -19,12 +19,12 @@ from typing import TYPE_CHECKING, Any
 
 from blake3 import blake3
 
-from vmkeep.blobs import BlobStore
+from vmkeep.blobs import BlobStore, confirm_lists
 from vmkeep.clock import now
 from vmkeep.errors import BlobNotFoundError, CorruptError, NotFoundError, RepositoryError, UsageError, VmKeepError
 from vmkeep.lateclass import dataclass
 from vmkeep.model.wording import counted
-from vmkeep.repository.folders import KEYS
+from vmkeep.repository.folders import KEYS, RUNS
 from vmkeep.repository.frames import MASTER_SIZE
 from vmkeep.repository.unlock.keycache import derived_once
 from vmkeep.repository.unlock.keyservice import KeyService
@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 
 PASSPHRASES, RECOVERY, KMS = (ARGON2ID, SCRYPT), "recovery", "aws-kms"
 _KEY_OF_SLOT = re.compile(rf"{KEYS}[0-9a-f]{{16}}")
+_LEAVING = f"{RUNS}leaving-slots/"
+"""Folder of empty notes, each with the id of a slot that a process removes. A prune removes those of dead ones."""
 _VERSION = 1
 _LIMIT = 64 << 10
 _MIN_PASSPHRASE = 8
@@ -181,20 +183,32 @@ class Slots:
     def remove(self, beginning: str) -> Slot:
         """Remove the slot whose id begins with a text, and return it.
 
-        :raises RepositoryError: it is the last slot.
+        The note that it is leaving is put before this looks for slots that stay. So of two who remove each other's slot
+        at least one sees the other, and a slot is left wherever they die.
+
+        :raises RepositoryError: it is the last slot, but for such as others are removing.
         :raises NotFoundError: no slot fits, or several do.
         """
         slot = self.find(beginning)
-        slots, _ = self.read()
-        if not any(other.kind in _KEYS for other in slots if other.id != slot.id):
-            raise self._last(slot)
-        key = f"{KEYS}{slot.id}"
-        blob = self._store.get(key)
-        self._store.delete(key)
-        if not any(other.kind in _KEYS for other in self.read()[0]):  # another process removed the other slot meanwhile
-            self._store.put(key, blob)
-            raise self._last(slot)
+        key, note = f"{KEYS}{slot.id}", f"{_LEAVING}{slot.id}"
+        self._store.put(note, b"")
+        try:
+            if not self._any_stays():
+                raise self._last(slot)
+            blob = self._store.get(key)
+            self._store.delete(key)
+            if not self._any_stays():  # another process removed the other slot meanwhile, and wrote no note
+                self._store.put(key, blob)
+                raise self._last(slot)
+        finally:
+            self._store.delete(note)
         return slot
+
+    def _any_stays(self) -> bool:
+        """Return whether there is a slot that this program can open and that nobody removes, by its note."""
+        confirm_lists(self._store)
+        leaving = {blob.key.removeprefix(_LEAVING) for blob in self._store.list(_LEAVING)}
+        return any(slot.kind in _KEYS and slot.id not in leaving for slot in self.read()[0])
 
     def _last(self, slot: Slot) -> RepositoryError:
         return RepositoryError(
