@@ -1,4 +1,4 @@
-"""Makes sure that a list of objects is whole, for callers that delete what is in no list.
+"""Makes sure that a list of objects is whole, for callers that decide by what is in no list.
 
 obstore takes any document for a list. So an error in an answer with the status 200, a page of a proxy that asks for a
 login, and a page without the token of the next one all look like the end of the list, or like an empty bucket. Amazon's
@@ -44,24 +44,51 @@ class WholeLists:
         :raises StoreError: an object follows that was not listed, or the answer is no list. A later try may succeed,
             because another machine may just have written the object.
         """
+        where = {"MaxKeys": 1} | ({} if last is None else {"StartAfter": self._object(last)})
+        answer = self._ask(prefix, **where)
+        more = self._unlisted(answer, listed)
+        if answer.get("Contents") and not more:
+            more = self._all_unlisted(prefix, listed)  # because this server does not know StartAfter, and began anew
+        elif answer.get("IsTruncated") or not answer.get("Name"):
+            more = True
+        if more:
+            raise StoreError(
+                f"{self._what(prefix)}: {self._endpoint} has listed {number} objects, and not all that there are; "
+                "nothing is decided by such a list"
+            )
+
+    def _all_unlisted(self, prefix: str, listed: Container[str]) -> bool:
+        """Return whether Amazon's own library finds an object that was not listed, among all that there are."""
+        found = False
+        more: dict[str, Any] = {}
+        while True:
+            page = self._ask(prefix, **more)
+            require_page(page, self._what(prefix), more="NextContinuationToken")
+            found |= self._unlisted(page, listed)
+            if not page.get("IsTruncated"):
+                return found
+            more = {"ContinuationToken": page["NextContinuationToken"]}
+
+    def _ask(self, prefix: str, **more: Any) -> dict[str, Any]:
         from botocore.exceptions import BotoCoreError, ClientError
 
-        what = f"{self._place}/{prefix}".rstrip("/")
-        where = {"Bucket": self._place.bucket, "Prefix": self._object(prefix), "MaxKeys": 1}
-        if last is not None:
-            where["StartAfter"] = self._object(last)
+        where = {"Bucket": self._place.bucket, "Prefix": self._object(prefix), **more}
         try:
             answer: dict[str, Any] = self._client.get().list_objects_v2(**where)
         except (BotoCoreError, ClientError) as error:
-            raise StoreError(f"{what}: {self._endpoint} does not tell whether its list is whole: {error}") from error
-        cut = len(self._object(""))
-        following = (entry["Key"][cut:] for entry in answer.get("Contents", ()))
-        more = [key for key in following if key not in listed and key.rstrip("/") not in listed]  # as obstore tells it
-        if more or answer.get("IsTruncated") or not answer.get("Name"):
             raise StoreError(
-                f"{what}: {self._endpoint} has listed {number} objects, and not all that there are; nothing is "
-                "deleted by such a list"
-            )
+                f"{self._what(prefix)}: {self._endpoint} does not tell whether its list is whole: {error}"
+            ) from error
+        return answer
+
+    def _unlisted(self, answer: Mapping[str, Any], listed: Container[str]) -> bool:
+        """Return whether an answer names an object that was not listed. obstore tells a marker without its slash."""
+        cut = len(self._object(""))
+        keys = (entry["Key"][cut:] for entry in answer.get("Contents", ()))
+        return any(key not in listed and key.rstrip("/") not in listed for key in keys)
+
+    def _what(self, prefix: str) -> str:
+        return f"{self._place}/{prefix}".rstrip("/")
 
     def _object(self, key: str) -> str:
         return f"{self._place.prefix}/{key}" if self._place.prefix else key
