@@ -88,10 +88,12 @@ def points_in_order(
     :param before: only points that are earlier than this one, the newest first; ``None``: all points.
     """
     newest_first = before is not None
+    known = {point.ref for point in (after, before) if point is not None}
     names = [
         name
         for name in repository.manifests.names(key)
         if name.taken_at is not None
+        and name.ref not in known
         and (after is None or name.stamp >= after.stamp)
         and (before is None or name.stamp <= before.stamp)
     ]

@@ -138,7 +138,8 @@ def latest_refs(manifests: Manifests, vm_key: str, names: Iterable[PointName] | 
     if newest is None:
         return []
     first = newest.name.ref if newest.point is None else newest.told().ref
-    return list(dict.fromkeys([first, *(point.ref for point in newest_of_each(manifests, vm_key, listed, _FEW))]))
+    each = newest_of_each(manifests, vm_key, listed, _FEW, read=newest.point)
+    return list(dict.fromkeys([first, *(point.ref for point in each)]))
 
 
 def keys_of_vm(manifests: Manifests, vm: str) -> list[str]:
@@ -169,7 +170,7 @@ def _latest(manifests: Manifests, names: Sequence[PointName], vm: str) -> Restor
         raise AmbiguousError(f"'{vm}' names {len(found)} VMs; write latest:<key> with one of {keys}")
     newest = max(found, key=_age)
     if named:
-        _require_one_vm(manifests, newest.vm_key, of_vm[newest.vm_key], named)
+        _require_one_vm(manifests, newest, of_vm[newest.vm_key], named)
     return newest.told()
 
 
@@ -180,9 +181,9 @@ def _doubt(manifests: Manifests) -> str:
     return ". The catalog was asked for the names: if it may be wrong, 'vmkeep catalog rebuild' reads all points anew"
 
 
-def _require_one_vm(manifests: Manifests, vm_key: str, names: Sequence[PointName], named: str) -> None:
+def _require_one_vm(manifests: Manifests, found: Newest, names: Sequence[PointName], named: str) -> None:
     """Refuse to choose if the newest points of one key belong to several VMs. A VM's copy has its original's UUID."""
-    newest = newest_of_each(manifests, vm_key, names, _ALIKE)
+    newest = newest_of_each(manifests, found.vm_key, names, _ALIKE, read=found.point)
     if len(newest) > 1:
         points = [load_ref(manifests, known.ref) for known in newest]
         shown = "; ".join(f"{point.ref} is the newest of {point.vm.in_full}" for point in points)

@@ -130,7 +130,7 @@ def newest_names(names: Iterable[PointName]) -> list[PointName]:
 
 
 def newest_of_each(
-    manifests: Manifests, vm_key: str, names: Iterable[PointName] | None, among: int
+    manifests: Manifests, vm_key: str, names: Iterable[PointName] | None, among: int, *, read: RestorePoint | None
 ) -> list[KnownPoint]:
     """Return the newest point of each VM to which the newest points of a key belong.
 
@@ -140,8 +140,9 @@ def newest_of_each(
 
     :param names: the names of the key's points; ``None``: list them.
     :param among: the number of newest points to look at. Those that the catalog does not know are read.
+    :param read: the one of them that the caller has just read; ``None``: none.
     """
-    points = _newest_known(manifests, manifests.names(vm_key) if names is None else names, among)
+    points = _newest_known(manifests, manifests.names(vm_key) if names is None else names, among, read)
     vcenters = settled_vcenters([point.vcenter for point in reversed(points)])[::-1]
     vms = [(vcenter, point.moref) for vcenter, point in zip(vcenters, points, strict=True)]
     turns = [vm for vm, _ in groupby(vms)]
@@ -150,14 +151,17 @@ def newest_of_each(
     return list(dict(zip(reversed(vms), reversed(points), strict=True)).values())[::-1]
 
 
-def _newest_known(manifests: Manifests, names: Iterable[PointName], among: int) -> list[KnownPoint]:
+def _newest_known(
+    manifests: Manifests, names: Iterable[PointName], among: int, given: RestorePoint | None
+) -> list[KnownPoint]:
     """Return the facts of some newest points of a key, the newest first and those from the future last."""
     choice, ahead, _ = _told_apart(manifests.location, names)
     groups = [*_by_second(choice), *_by_second(ahead)]
     chosen = list(islice(chain(*groups), among))
     known = dict(manifests.known([name.ref for name in chosen]))
-    read = manifests.read(name for name in chosen if name.ref not in known)
-    points = {each.name.ref: each.point for each in read if each.point is not None}
+    points = {} if given is None or given.ref in known else {given.ref: given}
+    read = manifests.read(name for name in chosen if name.ref not in known.keys() | points.keys())
+    points |= {each.name.ref: each.point for each in read if each.point is not None}
     manifests.keep_known(list(points.values()), of=len(chosen))
     known |= {ref: known_point(point) for ref, point in points.items()}
     return [
