@@ -50,7 +50,7 @@ class IndexRewriting:
         left = self._without_swept(columns)
         if not len(left.prefixes):
             return 0
-        size = self._repository.index.put(left)
+        size = self._repository.stored_index.put(left)
         self.require(row.tobytes() for row in left.pack_ids)
         return size
 

@@ -95,7 +95,7 @@ def plan_merge(repository: Repository) -> MergePlan:
     held = locked_by_age(repository.blobs, repository.descriptor.lock, INDEX)
     sources = [
         MergeSource(key=key, size=size, entries=segment.entries, first=segment.first, last=segment.last)
-        for key, size, segment in repository.index.stored()
+        for key, size, segment in repository.stored_index.stored()
     ]
     free = [source for source in sources if source.key not in held]
     return MergePlan(
@@ -143,7 +143,7 @@ def execute_merge(
 def _merge(
     repository: Repository, plan: MergePlan, rewriting: IndexRewriting, on_progress: Callable[[Progress], None]
 ) -> MergeReport:
-    index = repository.index
+    index = repository.stored_index
     wanted = [(source.key, source.size) for source in plan.sources]
     opened = {key: segment for key, _, segment in index.open_stored(wanted) if index.is_whole(key, segment)}
     if len(opened) < 2:

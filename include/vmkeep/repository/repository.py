@@ -165,6 +165,11 @@ class Repository:
         """The index. It is loaded at the first use."""
         return self._index.get()
 
+    @property
+    def stored_index(self) -> Index:
+        """The index as it is, for maintenance that opens its segments one by one and looks nothing up."""
+        return self._index.held
+
     def fresh_index(self) -> Index:
         """Load the index anew and return it, for callers that need its state as of now."""
         return self._index.fresh()
