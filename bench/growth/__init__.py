@@ -2,5 +2,5 @@
 
 Counts are exact, so that a busy machine changes none of them. ``python -m bench.growth`` prints a table. A row is a
 function that makes a repository of its own in a folder, takes a step, and returns its figures. `stock` makes what is
-there; `increments`, `finding`, `points` and `upkeep` have the rows.
+there. `increments`, `finding`, `points`, `checks`, `upkeep`, `locks` and `vms` have the rows.
 """

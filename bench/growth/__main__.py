@@ -1,6 +1,6 @@
 """Prints the calls and bytes of single steps, as what is there grows by 4 and by 16.
 
-    python -m bench.growth [--rows increment,latest,check,leftovers,rebuild,list,prune,deletion,marks] [--base 16]
+    python -m bench.growth [--rows increment,latest,check] [--base 16]
 
 CPU seconds are those of this process. The exponent is that of the growth: 0 is none, 1 is in proportion. Each row makes
 a repository of its own in a folder below --dir.
@@ -15,7 +15,7 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
-from bench.growth import finding, increments, points, upkeep
+from bench.growth import checks, finding, increments, locks, points, upkeep, vms
 from bench.growth.stock import Counts, Row
 from bench.programs import machine
 
@@ -25,7 +25,9 @@ ROWS: Final[dict[str, Row]] = {
     "increment": increments.increment, "latest": finding.latest, "check": upkeep.check,
     "leftovers": increments.leftovers, "rebuild": finding.rebuild, "list": finding.listing,
     "sweeps": increments.sweeps, "point": points.one_point, "quality": points.quality,
-    "prune": upkeep.prune, "deletion": upkeep.deletion, "marks": upkeep.marks,
+    "checks": checks.checks, "merge": upkeep.merge, "capacity": upkeep.capacity,
+    "locks": locks.locks, "vm": vms.whole_vm,
+    "prune": upkeep.prune, "rule": upkeep.prune_by_a_rule, "deletion": upkeep.deletion, "marks": upkeep.marks,
 }  # fmt: skip
 
 

@@ -29,6 +29,14 @@ def calls(repository: Repository) -> float:
     return sum(verb.calls for verb in repository.meter.report())
 
 
+def calls_but_reads(folder: Path, use: Callable[[Repository], object]) -> float:
+    """Return the calls of a step that read no blocks; see :func:`calls_of`. Noise lies in packs in any order."""
+    with open_repository(str(folder / "repository")) as repository:
+        use(repository)
+        assert repository.meter is not None
+        return sum(verb.calls for verb in repository.meter.report() if verb.verb != "get_into")
+
+
 def calls_of(folder: Path, use: Callable[[Repository], object]) -> float:
     """Return the calls of a step with the repository of a row, which is opened for it."""
     with open_repository(str(folder / "repository")) as repository:

@@ -1,4 +1,4 @@
-"""Rows of the upkeep of a repository: its check, its prune, deletions and marks."""
+"""Rows of the upkeep of a repository: its check, prune and merge, deletions and marks, and the notes of its size."""
 
 from __future__ import annotations
 
@@ -7,9 +7,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from bench.growth.increments import leftovers
-from bench.growth.stock import POINTS_OF_A_VM, Counts, calls, calls_of, filled, sealed
+from bench.growth.stock import POINTS_OF_A_VM, Counts, calls, calls_of, catalog, filled, sealed
+from vmkeep.catalog import open_catalog
+from vmkeep.flows.capacity import RetentionTerms, note_capacity
+from vmkeep.flows.merging import merge_index
 from vmkeep.maintenance import Margins, delete_points, execute, plan_deletion, plan_prune
-from vmkeep.repository import Kind, Repository, open_repository
+from vmkeep.repository import Kind, Repository, create_repository, open_repository
+from vmkeep.retention import NO_POLICIES, RetentionRule
 
 
 def check(folder: Path, points: int) -> Counts:
@@ -42,10 +46,52 @@ def _leave_waste(folder: Path) -> None:
         out.flush()
 
 
-def _pruned(repository: Repository) -> None:
+def _pruned(repository: Repository, rule: RetentionRule | None = None) -> None:
     at_once = Margins(young_for=timedelta(), condemned_for=timedelta())
-    plan = plan_prune(repository, None, margins=at_once, now=datetime.now(UTC))
-    assert execute(repository, plan).packs_deleted
+    plan = plan_prune(repository, rule, margins=at_once, now=datetime.now(UTC))
+    report = execute(repository, plan)
+    assert report.packs_deleted
+    assert bool(report.points_forgotten) == bool(rule)
+
+
+def prune_by_a_rule(folder: Path, points: int) -> Counts:
+    """A rule deletes half of the points of each VM; see :func:`prune`."""
+    sealed(folder, points // POINTS_OF_A_VM)
+    _leave_waste(folder)
+    rule = RetentionRule(keep_last=POINTS_OF_A_VM // 2)
+    return {"calls for each point": calls_of(folder, lambda repository: _pruned(repository, rule)) / points}
+
+
+def merge(folder: Path, segments: int) -> Counts:
+    """Segments of which no run has merged any become one."""
+    with create_repository(str(folder / "repository")) as repository:
+        for number in range(segments):
+            repository.store_attachments({"": os.urandom(4096)}, run=f"bench-{number}")
+    return {
+        "calls of a merge, for each segment": calls_of(folder, _merged) / segments,
+        "calls of a merge of one": calls_of(folder, merge_index),
+    }
+
+
+def _merged(repository: Repository) -> None:
+    assert sum(report.segments_removed for report in merge_index(repository)[1])
+
+
+def capacity(folder: Path, points: int) -> Counts:
+    """The size of the repository and the points that go next are noted in a catalog that knows all points."""
+    filled(folder, points // POINTS_OF_A_VM)
+    terms = RetentionTerms(rule=RetentionRule(keep_last=2), zone=UTC, policies=NO_POLICIES)
+
+    def note(repository: Repository) -> None:
+        with open_catalog(catalog(folder)) as cache:
+            cache.refresh(repository)
+            before = calls(repository)
+            note_capacity(cache, repository, terms, at=datetime.now(UTC))
+            spent.append(calls(repository) - before)
+
+    spent: list[float] = []
+    calls_of(folder, note)
+    return {"calls of a note": spent[0]}
 
 
 def deletion(folder: Path, points: int) -> Counts:
