@@ -183,7 +183,7 @@ def test_a_refused_plan_leads_back_to_the_form_with_what_was_typed_and_the_reaso
     fields = {"new_name": "taken01", "card.0": "none", "folder": "/DC/vm/Test", "power_on": "no"}
     wizard.post(f"/vmkeep/restore/{point.id}/new?vsphere=vc9", data=fields, headers=OWN)
     airflow.conf, airflow.task = airflow.asked[0][2]["conf"], "failed"
-    airflow.why = f"a VM named taken01 exists: choose another name with {named('new_name', mapping='name')}"
+    airflow.why = f"a VM named taken01 exists: choose another name with {named('new_name')}"
     page = wizard.get("/vmkeep/restore-plans/vm_restore/plan__1").text
     assert "choose another name with “Name”" in page
     assert "--new-name" not in page

@@ -61,7 +61,7 @@ def _about_the_identity(basis: PlanBasis) -> Iterator[str]:
     if basis.request.new_vm.keep_identity and (there := still_here(basis.session, basis.point.vm)) is not None:
         yield (
             f"the new VM has the UUIDs of {there}, which is still there: for a copy, leave out "
-            f"{named('keep_identity', mapping='keep_identity')}; of a recovery, make it a drill"
+            f"{named('keep_identity')}; of a recovery, make it a drill"
         )
 
 

@@ -116,5 +116,5 @@ def _half_made(basis: PlanBasis, place: Place, taken: VmDescription | None) -> D
             return dead
     raise ConflictError(
         f"a VM named {place.name} exists in {place.folder_path} ({place.taken_by}): choose another name with "
-        f"{named('new_name', mapping='name', recovery='rename')}, or write over an existing VM with {named('vm')}"
+        f"{named('new_name', recovery='rename')}, or write over an existing VM with {named('vm')}"
     )

@@ -17,7 +17,7 @@ from vmkeep.flows.restore_request import RestoreRequest
 from vmkeep.flows.restore_saved import SavedVm, load_saved, networks_asked, require_vm
 from vmkeep.mapping import OF_THE_VM, CardLine, DiskLine, PlacedMapping, RestoreMapping, read_mapping, write_mapping
 from vmkeep.model.disk import Disk
-from vmkeep.model.fieldwords import named
+from vmkeep.model.fieldwords import in_mapping, named
 from vmkeep.model.rdm import RdmReplacement
 from vmkeep.model.wording import size
 from vmkeep.repository import Repository
@@ -33,6 +33,10 @@ _LARGEST = 1 << 20
 _OF_THE_REQUEST = {"name": "new_name", "power_on": "power_on"}
 """Fields of a mapping that are fields of the request itself, and their names there."""
 _OF_THE_NEW_VM = {name: name for name in OF_THE_VM if name not in _OF_THE_REQUEST}
+_FIELDS = {field: name for name, field in (_OF_THE_REQUEST | _OF_THE_NEW_VM).items()} | {
+    "networks": "networks", "disk_datastores": "disks", "rdms": "disks", "luns": "disks",
+}  # fmt: skip
+"""Fields of a mapping that say what a field of a request says."""
 
 
 def mapping_at(repository: Repository, ref: str) -> str:
@@ -180,6 +184,11 @@ class GivenMapping:
             networks=(*asked.networks, *self._networks(asked.networks, saved)),
         )
         return replace(request, new_vm=new_vm)
+
+    @staticmethod
+    def said(message: str) -> str:
+        """Return a message about a restore by a mapping that names fields of the mapping."""
+        return in_mapping(message, _FIELDS)
 
     def _by_disk(self, field: str, saved: SavedVm) -> Iterator[str]:
         disks = {word: disk for disk in reversed(saved.point.disks) for word in (disk.label, disk.address)}

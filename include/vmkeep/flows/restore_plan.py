@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from vmkeep.errors import UsageError
+from vmkeep.errors import UsageError, VmKeepError
 from vmkeep.flows.catalogued import open_with_catalog
 from vmkeep.flows.connect import check_driver, open_vsphere
 from vmkeep.flows.liveness import HasEnded, nobody_knows
@@ -19,7 +19,7 @@ from vmkeep.flows.point_doubts import about_doubts
 from vmkeep.flows.restore_ledger import PlanLedger
 from vmkeep.flows.restore_mapping import GivenMapping
 from vmkeep.flows.restore_request import RestoreRequest, require_no_new_vm_options, require_no_over_options
-from vmkeep.flows.restore_saved import load_saved, require_vm
+from vmkeep.flows.restore_saved import SavedVm, load_saved, require_vm
 from vmkeep.flows.restore_values import RestorePlan
 from vmkeep.flows.saved_memory import about_the_memory
 from vmkeep.flows.scan_outcome import about_scan
@@ -46,9 +46,7 @@ def plan_restore(site: Site, request: RestoreRequest, *, has_ended: HasEnded = n
             plan = plan_over(basis)
         else:
             saved = load_saved(repository, point)
-            if mapping is not None:
-                basis = replace(basis, request=mapping.with_parts(request, saved))
-            plan = plan_new(basis, saved)
+            plan = plan_new(basis, saved) if mapping is None else _by_mapping(basis, saved, mapping)
         if not plan.nothing_to_do:
             plan = replace(plan, way=way_over(session, plan, driver.transports))
             doubts = (
@@ -60,6 +58,17 @@ def plan_restore(site: Site, request: RestoreRequest, *, has_ended: HasEnded = n
             if not request.dry_run:
                 PlanLedger(repository, plan).note_plan()
         return plan
+
+
+def _by_mapping(basis: PlanBasis, saved: SavedVm, mapping: GivenMapping) -> RestorePlan:
+    """Plan a new VM by a mapping. Messages name the mapping's fields, because options have to agree with them."""
+    basis = replace(basis, request=mapping.with_parts(basis.request, saved))
+    try:
+        plan = plan_new(basis, saved)
+    except VmKeepError as error:
+        error.args = (mapping.said(str(error)), *error.args[1:])
+        raise
+    return replace(plan, warnings=tuple(map(mapping.said, plan.warnings)))
 
 
 def _require_one_kind(request: RestoreRequest) -> None:

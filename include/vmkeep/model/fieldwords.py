@@ -19,7 +19,8 @@ _OF_ONE: Final = {
 """The command line's options that are not called like their field: most of them are given once for each value."""
 _NAMED: Final = re.compile(
     r"(?P<option>--[a-z-]+(?: (?:'[^']*'|[^\s'()]+))?) \(Airflow: (?P<name>[a-z_]+)"
-    r"(?:; mapping: [^();]*)?(?:; recovery plan: (?P<recovery>[^()]*))?\)"
+    r"(?:; mapping: [^();]*)?"  # only in messages of earlier programs
+    r"(?:; recovery plan: (?P<recovery>[^()]*))?\)"
 )
 
 
@@ -28,17 +29,16 @@ def option_of(name: str) -> str:
     return _OF_ONE.get(name, f"--{name.replace('_', '-')}")
 
 
-def named(name: str, value: str = "", *, mapping: str = "", recovery: str = "") -> str:
+def named(name: str, value: str = "", *, recovery: str = "") -> str:
     """Return the words for a field of a request in a message: ``--new-name (Airflow: new_name)``.
 
     :param name: the field, which is also the name of the param in Airflow.
     :param value: the value to give it, without a quote or a parenthesis; empty: any.
-    :param mapping: the field of a mapping that says the same; empty: none does.
     :param recovery: the field of a recovery plan that says the same; empty: none does.
     """
     shown = f" '{value}'" if re.search(r"[\s=]", value) else f" {value}" if value else ""
-    elsewhere = [f"{place}: {word}" for place, word in (("mapping", mapping), ("recovery plan", recovery)) if word]
-    return f"{option_of(name)}{shown} ({'; '.join([f'Airflow: {name}', *elsewhere])})"
+    elsewhere = f"; recovery plan: {recovery}" if recovery else ""
+    return f"{option_of(name)}{shown} (Airflow: {name}{elsewhere})"
 
 
 def fields_named(message: str) -> tuple[str, ...]:
@@ -61,6 +61,19 @@ def in_recovery(message: str) -> str:
 
     def said(found: re.Match[str]) -> str:
         return f"'{found['recovery']}' of the plan" if found["recovery"] else f"{found['option']} of a single restore"
+
+    return _NAMED.sub(said, message)
+
+
+def in_mapping(message: str, fields: Mapping[str, str]) -> str:
+    """Return a message that names fields by those of a mapping, because an option beside it has to agree with it.
+
+    :param fields: fields of a mapping, by field of a request. Others are named as before.
+    """
+
+    def said(found: re.Match[str]) -> str:
+        word = fields.get(found["name"])
+        return found[0] if word is None else f"'{word}' in the mapping"
 
     return _NAMED.sub(said, message)
 

@@ -88,7 +88,8 @@ def test_an_unedited_mapping_makes_the_vm_that_was(lab, kept, name):
     mapped = restore.plan_restore(site, make_request(point=point, run="mapped", mapping=named))
 
     assert (mapped.place, mapped.matches, mapped.power_on) == (said.place, said.matches, said.power_on)
-    assert mapped.warnings == said.warnings
+    assert [line.partition(":")[0] for line in mapped.warnings] == [line.partition(":")[0] for line in said.warnings]
+    assert any("say 'connect_networks' in the mapping" in warning for warning in mapped.warnings)
     assert any("which is still there: for a copy" in warning for warning in mapped.warnings)
     with pytest.raises(ConflictError, match="a VM named web01 exists"):
         restore.plan_restore(site, make_request(point=point, run="unedited", mapping=text))
@@ -139,6 +140,17 @@ def test_the_command_line_lists_targets_and_writes_and_takes_mappings(vmkeep, la
     assert {"datastore1", "datastore2"} <= {store["choose"] for store in json.loads(listed.output)}
     assert table.output.split()[:6] == ["network", "kind", "switch", "hosts", "datacenter", "id"]
     assert read_mapping(written.output).mapping.name == "web01"
+
+
+def test_a_restore_by_a_mapping_is_refused_with_a_field_of_the_mapping_and_no_option_beside_it(vmkeep, lab, kept, name):
+    site, point = kept
+    mapping = vmkeep("point", "show", point, "--mapping", "-r", site.repository).output
+
+    with pytest.raises(ConflictError, match="choose another name with 'name' in the mapping"):
+        Restoring.new(site, point, None, mapping=mapping)
+    unknown = mapping.replace("name: web01", f"name: {name}").replace("network: VM Network", "network: VM Netwrk")
+    with pytest.raises(NotFoundError, match="or to none with 'networks' in the mapping"):
+        Restoring.new(site, point, None, mapping=unknown)
 
 
 def test_every_place_is_taken_by_name_by_path_and_by_id(vmkeep, lab, kept, name):

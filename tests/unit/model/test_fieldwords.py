@@ -12,7 +12,7 @@ import pytest
 import vmkeep
 from vmkeep.flows.attach_values import AttachRequest
 from vmkeep.flows.restore_request import NewVmOptions, OverOptions, RestoreRequest
-from vmkeep.model.fieldwords import fields_named, in_labels, in_options, in_params, in_recovery, named
+from vmkeep.model.fieldwords import fields_named, in_labels, in_mapping, in_options, in_params, in_recovery, named
 
 ROOT = Path(vmkeep.__file__).parent
 LABELS = {"new_name": "Name", "on_conflict": "Its present content"}
@@ -23,7 +23,7 @@ WORDS = {"on_conflict": {"overwrite": "write over its disks"}}
     ("word", "option", "param", "label"),
     [
         (named("new_name"), "--new-name", "new_name", "“Name”"),
-        (named("new_name", mapping="name", recovery="rename"), "--new-name", "new_name", "“Name”"),
+        (named("new_name", recovery="rename"), "--new-name", "new_name", "“Name”"),
         (
             named("on_conflict", "overwrite"), "--on-conflict overwrite", "on_conflict: overwrite",
             "“Its present content” (write over its disks)",
@@ -47,13 +47,25 @@ def test_each_front_says_a_field_in_its_own_words(word, option, param, label):
 
 
 def test_a_recovery_names_the_fields_of_its_plan_and_no_option_that_it_does_not_have():
-    renaming = named("new_name", mapping="name", recovery="rename")
+    renaming = named("new_name", recovery="rename")
     message = f"choose another name with {renaming}, or write over it with {named('vm')} (or {named('datastore')})"
 
     assert in_recovery(message) == (
         "choose another name with 'rename' of the plan, or write over it with --vm of a single restore "
         "(or --datastore of a single restore)"
     )
+
+
+def test_a_restore_by_a_mapping_names_its_fields_because_an_option_beside_it_would_contradict():
+    message = f"choose another name with {named('new_name', recovery='rename')}, or say {named('on_conflict', 'keep')}"
+
+    said = in_mapping(message, {"new_name": "name"})
+
+    assert in_options(said) == "choose another name with 'name' in the mapping, or say --on-conflict keep"
+
+
+def test_a_message_that_an_earlier_program_wrote_names_its_field_too():
+    assert in_options("say --new-name (Airflow: new_name; mapping: name; recovery plan: rename)") == "say --new-name"
 
 
 def test_a_message_tells_which_fields_it_names_and_one_without_any_stays_as_it_is():

@@ -148,7 +148,7 @@ def test_a_form_that_is_changed_again_holds_everything_that_was_typed(point, kin
 
 
 def test_a_refusal_is_told_in_the_words_of_the_form_and_at_its_field(point):
-    why = "a VM named a exists: choose another name with " + named("new_name", mapping="name")
+    why = "a VM named a exists: choose another name with " + named("new_name")
     said = said_in_form(why, RestoreKind.NEW, point, WORDS)
     assert said == "a VM named a exists: choose another name with “Name”"
     groups = refused(groups_of(RestoreKind.NEW, point), why, said)
