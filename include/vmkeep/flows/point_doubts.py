@@ -8,7 +8,8 @@ from vmkeep.flows.clean_points import Cleanness, ScanStates, last_clean_of
 from vmkeep.model.point import RestorePoint
 from vmkeep.model.proofs import PointProof, ProofKind, ProofResult
 from vmkeep.model.transport import TransportMode, modes_without_snapshot
-from vmkeep.repository import Repository
+from vmkeep.repository import ProofName, Repository
+from vmkeep.repository.points import blob_of_ref
 
 
 def about_content(repository: Repository, point: RestorePoint, *, work: str) -> tuple[str, ...]:
@@ -33,14 +34,16 @@ def about_doubts(repository: Repository, point: RestorePoint, *, work: str = "re
     if doubt is not None:
         disks = ", ".join(doubt.disks) or "every disk"
         yield f"{point.ref} is marked suspect ({disks}): {doubt.reason}; choose a point that is not, if there is one"
-    for proof in failed_last(repository.proofs.of(point.ref)):
+    names = list(repository.proofs.names(point.vm.key))  # of all points of the VM, because one find may be about many
+    manifest = blob_of_ref(point.ref)
+    for proof in failed_last(repository.proofs.load(name for name in names if name.manifest == manifest)):
         yield f"{point.ref} did not pass the check '{proof.kind}' of {proof.at:%Y-%m-%d %H:%M} UTC: {proof.text}"
-    yield from about_malware(repository, point)
+    yield from _about_malware(repository, point, names)
 
 
-def about_malware(repository: Repository, point: RestorePoint) -> Iterator[str]:
+def _about_malware(repository: Repository, point: RestorePoint, names: Iterable[ProofName]) -> Iterator[str]:
     """Warn of malware that a scan has found in a point, or in an older one whose files it shares."""
-    state = ScanStates(repository, point.vm.key).of(point.ref)
+    state = ScanStates(repository, point.vm.key, names=names).of(point.ref)
     if state.cleanness in (Cleanness.FOUND, Cleanness.BASED):
         found = state.text if state.cleanness is Cleanness.FOUND else "malware in an older point whose files it shares"
         last = last_clean_of(repository, point.vm.key).clean

@@ -32,8 +32,8 @@ def test_an_increment_takes_as_many_calls_whatever_was_stored_before_it(tmp_path
     assert max(spent) <= MERGING
 
 
-LOOKING = 2
-"""Calls of the vCenter by which two runs differ, because one has looked once more whether a task has ended."""
+LOOKING = 8
+"""Calls of the vCenter by which two runs may differ, because one has looked more often whether something has ended."""
 
 
 def figures(row, size, folder, monkeypatch):

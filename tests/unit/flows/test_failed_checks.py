@@ -12,6 +12,7 @@ from tests.unit.maintenance.counted import CountedStore
 from vmkeep.clock import now
 from vmkeep.flows.failed_checks import ListedProofs, failed_checks
 from vmkeep.flows.fleet_notes import noted_proofs
+from vmkeep.flows.point_doubts import about_doubts
 from vmkeep.flows.pointlist import good_origins, list_origins
 from vmkeep.flows.reports import audit_report, document_of, gather
 from vmkeep.model.proofs import PICTURE, PointProof, ProofKind, ProofResult
@@ -87,6 +88,19 @@ def test_all_that_is_told_of_checks_takes_one_list_of_points_and_one_of_proofs(r
     assert set(listed.failed()) == set(refs)
     assert len(list(noted_proofs(listed))) == 4
     assert store.calls == {"list points": 1, "list proofs": 1}
+
+
+def test_a_reader_of_a_point_is_told_of_its_own_failed_checks_by_one_list_of_proofs(repository):
+    older, ref = (seal(repository, "a", day=day) for day in range(2))
+    for one, kind in ((older, ProofKind.LVM), (ref, ProofKind.BOOT)):
+        prove(repository, one, kind, FAILED, at=now())
+    store = CountedStore(repository.blobs)
+    opened = Repository(store, repository.descriptor)
+
+    [told] = about_doubts(opened, repository.load_point(ref))
+
+    assert told.startswith(f"{ref} did not pass the check 'boot'")
+    assert (store.calls["list proofs"], store.calls["get proofs"]) == (1, 1)
 
 
 def test_a_picture_is_known_by_the_names_of_proofs(repository):
