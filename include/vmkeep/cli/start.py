@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import os
 import sys
 from typing import NoReturn
 
@@ -16,6 +17,7 @@ def start() -> NoReturn:
     """Load the command line and run it; an interruption while it loads ends it without a traceback, too."""
     catch_interrupts()
     hide_memory()
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # numpy would start a thread for each core, which spins first
     gc.set_threshold(50_000)  # before the imports, because they make no garbage, and looking for it takes time
     try:
         from vmkeep.cli.main import main

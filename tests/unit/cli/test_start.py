@@ -188,6 +188,28 @@ start()
     assert looked_at < frozen / 100
 
 
+@pytest.mark.parametrize("asked", [None, "2"])
+def test_numpy_starts_no_threads_in_a_command_unless_somebody_asks_for_them(asked):
+    code = """
+import os, sys
+from vmkeep.cli.start import start
+sys.argv = ["vmkeep", "--help"]
+try:
+    start()
+except SystemExit:
+    import numpy
+    print(os.environ["OPENBLAS_NUM_THREADS"], len(os.listdir("/proc/self/task")), file=sys.stderr)
+"""
+    environment = {name: value for name, value in os.environ.items() if name != "OPENBLAS_NUM_THREADS"}
+    environment |= {} if asked is None else {"OPENBLAS_NUM_THREADS": asked}
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True, env=environment
+    )
+    threads, running = done.stderr.split()
+    assert threads == (asked or "1")
+    assert asked or running == "1"
+
+
 def test_a_typing_error_in_a_verb_names_the_nearest_one_though_none_is_loaded():
     with pytest.raises(NoSuchCommand, match="'lst'") as refused:
         cli(["point", "lst"], standalone_mode=False)
