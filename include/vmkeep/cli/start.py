@@ -18,7 +18,7 @@ def start() -> NoReturn:
     catch_interrupts()
     hide_memory()
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # numpy would start a thread for each core, which spins first
-    gc.set_threshold(50_000)  # before the imports, because they make no garbage, and looking for it takes time
+    gc.set_threshold(200_000)  # before the imports, because they make no garbage, and looking for it takes time
     try:
         from vmkeep.cli.main import main
 
