@@ -16,11 +16,15 @@ R = TypeVar("R")
 
 AT_ONCE = 16
 """Number of calls that are made at the same time."""
+SMALL_AT_ONCE = 64
+"""Number of calls that are made at the same time to a remote store if each moves little, because they mostly wait."""
 _AHEAD = 4
 """Number of computing calls for each thread that may have begun or ended, while an earlier one is still at work."""
 
 
-def abreast(store: BlobStore, call: Callable[[T], R], items: Iterable[T], *, computes: bool = False) -> Iterator[R]:
+def abreast(
+    store: BlobStore, call: Callable[[T], R], items: Iterable[T], *, computes: bool = False, small: bool = False
+) -> Iterator[R]:
     """Yield the result of ``call`` for each item, in the order of the items.
 
     The number of results in memory is bounded, however many items there are. An error of a call is raised at the place
@@ -28,13 +32,14 @@ def abreast(store: BlobStore, call: Callable[[T], R], items: Iterable[T], *, com
 
     :param computes: whether a call mainly computes instead of waiting. In a local folder, no more such calls run at the
         same time than the machine has cores. A long one keeps no core waiting, because others overtake it.
+    :param small: whether a call moves a few KiB, and there may be many thousands of them.
     """
     left = iter(items)
     first = list(islice(left, 2))
     if len(first) < 2:
         yield from map(call, first)  # on this thread, because a single call gains nothing from another
         return
-    width = (os.cpu_count() or 1) if computes and not is_remote(store) else AT_ONCE
+    width = _width(store, computes=computes, small=small)
     most = _AHEAD * width if computes else width
     with ThreadPoolExecutor(width) as threads:
         waiting: deque[Future[R]] = deque()
@@ -48,6 +53,13 @@ def abreast(store: BlobStore, call: Callable[[T], R], items: Iterable[T], *, com
         finally:
             for future in waiting:
                 future.cancel()
+
+
+def _width(store: BlobStore, *, computes: bool, small: bool) -> int:
+    """Return the number of calls to make at the same time."""
+    if is_remote(store):
+        return SMALL_AT_ONCE if small else AT_ONCE
+    return (os.cpu_count() or 1) if computes else AT_ONCE
 
 
 def together(store: BlobStore, first: Callable[[], T], second: Callable[[], R]) -> tuple[T, R]:

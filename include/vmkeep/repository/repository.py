@@ -309,7 +309,7 @@ class Repository:
             except (CorruptError, NotFoundError) as error:
                 return ref, error
 
-        return abreast(self.blobs, load, refs)
+        return abreast(self.blobs, load, refs, small=True)
 
     def find_point(self, text: str) -> RestorePoint:
         """Return the point that a person means; see :func:`~vmkeep.repository.points.lookup.find_point`."""

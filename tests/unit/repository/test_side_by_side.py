@@ -16,7 +16,7 @@ from tests.patience import HANG
 from tests.sealed import store_file
 from vmkeep.blobs import BlobInfo, BlobStore
 from vmkeep.blobs.local import LocalStore
-from vmkeep.blobs.parallel import AT_ONCE, abreast
+from vmkeep.blobs.parallel import AT_ONCE, SMALL_AT_ONCE, abreast
 from vmkeep.blobs.wrappers.wrapping import WrappingStore
 from vmkeep.catalog import open_catalog
 from vmkeep.errors import CorruptError, StoreError
@@ -93,12 +93,18 @@ def test_marks_and_notes_are_read_many_at_a_time(full):
     assert most_at_once(full.blobs, MARKS, lambda store: _reopened(full, store).check(), wanted=AT_ONCE) == AT_ONCE
 
 
-def test_a_catalog_reads_many_manifests_at_a_time(full, tmp_path):
+def test_a_catalog_reads_more_manifests_at_a_time_than_packs_because_they_are_small(make, point, tmp_path):
+    repository, points = make(), SMALL_AT_ONCE + 6
+    root, _ = store_file(repository, b"content", run="run")
+    for number in range(points):
+        taken_at = point().taken_at + timedelta(hours=number)
+        repository.manifests.seal(point(root, id=f"{number:016x}", run=f"run-{number}", taken_at=taken_at))
+
     def rebuild(store) -> None:
         with open_catalog(f"sqlite:///{tmp_path / 'catalog.db'}") as catalog:
-            assert catalog.rebuild(_reopened(full, store)).added == POINTS
+            assert catalog.rebuild(_reopened(repository, store)).added == points
 
-    assert most_at_once(full.blobs, "points/", rebuild, wanted=AT_ONCE) == AT_ONCE
+    assert most_at_once(repository.blobs, "points/", rebuild, wanted=SMALL_AT_ONCE) == SMALL_AT_ONCE > AT_ONCE
 
 
 def test_an_index_is_opened_by_many_requests_at_a_time(full):
