@@ -53,7 +53,7 @@ def rows_of(night: int, now: int = AT) -> tuple[dict[str, Any], dict[str, Any]]:
     wobble = 1 + (night * 7 % 11 - 5) / 50
     sums = {"bytes_read": int(GIB * wobble), "bytes_stored": int(GIB * wobble * 0.3)}
     point = {
-        "number": night + 1, "repository": TEMPLATE, "id": f"{night:x}-{VM}", "vm_key": VM, "vm_name": VM,
+        "repository": TEMPLATE, "id": f"{night:x}-{VM}", "vm_key": VM, "vm_name": VM,
         "ref": f"{VM}/{datetime.fromtimestamp(at, UTC):%Y%m%dT%H%M%SZ}-{night:032x}",
         "taken_at": datetime.fromtimestamp(at, UTC), "at": at, "run": f"run{night}/{VM}", "policy": "nightly",
         "kind": "incremental", "consistency": "crash", "disks": 1, "skipped": 0, "capacity": 100 * GIB,
@@ -61,7 +61,7 @@ def rows_of(night: int, now: int = AT) -> tuple[dict[str, Any], dict[str, Any]]:
         "inventory_path": f"/DC/vm/{VM}", "server": "vc01", "addresses": "10.0.0.1", "dns_name": VM,
     }  # fmt: skip
     disk = {
-        "point": night + 1, "key": 2000, "label": "Hard disk 1", "address": "scsi0:0", "capacity": 100 * GIB,
+        "key": 2000, "label": "Hard disk 1", "address": "scsi0:0", "capacity": 100 * GIB,
         "backing": "FlatVer2", "kind": "incremental", "reason": "the night before", "full_reason": None,
         "root": "ab" * 32, "skipped": None, "tracked": True, "expects_tracking": True, "unasked": False,
     }  # fmt: skip
@@ -76,39 +76,38 @@ def fill(engine: Engine, vms: int, points: int, now: int = AT) -> None:
     made = [rows_of(night, now) for night in range(points)]
     with engine.begin() as connection:
         connection.execute(insert(PointRow), [point for point, _ in made])
-        connection.execute(insert(DiskRow), [disk for _, disk in made])
-        _copy(connection, vms, first=points + 1)
-        connection.execute(delete(DiskRow).where(DiskRow.point <= points))
-        connection.execute(delete(PointRow).where(PointRow.number <= points))
+        query = select(PointRow.ref, PointRow.number).where(PointRow.repository == TEMPLATE)
+        numbers = {row.ref: row.number for row in connection.execute(query)}
+        connection.execute(insert(DiskRow), [{"point": numbers[point["ref"]]} | disk for point, disk in made])
+        _copy(connection, vms)
+        connection.execute(delete(DiskRow).where(DiskRow.point.in_(numbers.values())))
+        connection.execute(delete(PointRow).where(PointRow.repository == TEMPLATE))
         odd = [name_of(vm) for vm in range(0, vms, 100)]
         changed = {"bytes_read": 40 * GIB, "bytes_stored": 39 * GIB}
         newest = (PointRow.vm_key.in_(odd)) & (PointRow.at == now - 8 * 3600)
         connection.execute(update(PointRow).where(newest).values(**changed))
 
 
-def _copy(connection: Connection, vms: int, first: int) -> None:
-    """Copy the points of one VM for some others.
-
-    :param first: the number of the first copy.
-    """
-    numbers = Table("bench_vm", MetaData(), Column("name", String(64), primary_key=True))
-    numbers.create(connection)
-    connection.execute(insert(numbers), [{"name": name_of(vm)} for vm in range(vms)])
+def _copy(connection: Connection, vms: int) -> None:
+    """Copy the points of one VM for some others."""
+    named = Table("bench_vm", MetaData(), Column("name", String(64), primary_key=True))
+    named.create(connection)
+    connection.execute(insert(named), [{"name": name_of(vm)} for vm in range(vms)])
     columns = [column for column in PointRow.__table__.columns if column.name not in ("number", "repository")]
-    copied = [func.replace(column, VM, numbers.c.name) if column.name in NAMED else column for column in columns]
-    number = func.row_number().over(order_by=(numbers.c.name, PointRow.ref)) + (first - 1)
-    query = select(number, literal(REPOSITORY), *copied).join_from(PointRow, numbers, true())
-    query = query.where(PointRow.repository == TEMPLATE).order_by(numbers.c.name, PointRow.ref)
-    names = ("number", "repository", *(column.name for column in columns))
+    copied = [func.replace(column, VM, named.c.name) if column.name in NAMED else column for column in columns]
+    query = select(literal(REPOSITORY), *copied).join_from(PointRow, named, true())
+    query = query.where(PointRow.repository == TEMPLATE).order_by(named.c.name, PointRow.ref)
+    names = ("repository", *(column.name for column in columns))
     connection.execute(insert(PointRow).from_select(names, query))
 
     old = aliased(PointRow)
     columns = [column for column in DiskRow.__table__.columns if column.name != "point"]
     disks = select(PointRow.number, *columns).join(old, old.number == DiskRow.point)
     disks = disks.join(PointRow, (PointRow.at == old.at) & (PointRow.repository == REPOSITORY))
+    disks = disks.where(old.repository == TEMPLATE)
     names = ("point", *(column.name for column in columns))
     connection.execute(insert(DiskRow).from_select(names, disks.order_by(PointRow.number)))
-    numbers.drop(connection)
+    named.drop(connection)
 
 
 def name_of(vm: int) -> str:
