@@ -87,8 +87,8 @@ def test_an_image_is_read_whose_content_id_qemu_has_written_shorter_than_before(
     whole = write_raw(tmp_path / "disk.raw", MIB, {0: b"data" * SECTOR})
     path = tmp_path / "disk.vmdk"
     qemu_img("convert", "-O", "vmdk", "-o", f"subformat={subformat}", whole, path)
-    content = re.sub(rb"(?<=\nCID=)\w+\n", b"12345678\n", path.read_bytes(), count=1)
-    for cid in cids:
+    content = path.read_bytes()
+    for cid in (b"12345678", *cids):  # because QEMU has written its own with a digit less in one image of sixteen
         content = write_short_cid(content, cid)
     path.write_bytes(content)
 
