@@ -104,7 +104,7 @@ def test_an_ova_arrives_whole_and_qemu_finds_its_disks_equal(sample, s3_server, 
     assert b"Parts that do not come along" in uploads.get("web.notes.txt")
     with tarfile.open(fileobj=io.BytesIO(uploads.get("web.ova"))) as tar:
         assert tar.getnames() == ["web.ovf", "web.mf", "web-disk0.vmdk", "web-disk1.vmdk"]
-        tar.extractall(tmp_path, filter="data")
+    subprocess.run(["tar", "-x", "--no-same-owner", "-C", tmp_path], input=uploads.get("web.ova"), check=True)
     for line in (tmp_path / "web.mf").read_text().splitlines():
         name, _, digest = line.removeprefix("SHA256(").partition(")= ")
         assert hashlib.sha256((tmp_path / name).read_bytes()).hexdigest() == digest
