@@ -50,8 +50,7 @@ def open_engine(url: str) -> Iterator[Engine]:
         engine = _engine(make_url(url))
     try:
         with speaking(url):
-            if make_tables(engine, Base.metadata):
-                take_over(engine)
+            take_over(engine, make_tables(engine, Base.metadata))
         yield engine
     finally:
         engine.dispose()
@@ -104,20 +103,20 @@ def write_ahead(connection: sqlite3.Connection) -> None:
             time.sleep(_PAUSE)
 
 
-def make_tables(engine: Engine, tables: MetaData) -> bool:
-    """Make the missing tables, which another process may make at the same time. Return whether some were missing."""
-    wanted = set(tables.tables)
-    if wanted <= set(inspect(engine).get_table_names()):
-        return False
+def make_tables(engine: Engine, tables: MetaData) -> set[str]:
+    """Make the missing tables, which another process may make at the same time. Return the tables found before."""
+    wanted, found = set(tables.tables), set(inspect(engine).get_table_names())
+    if wanted <= found:
+        return found
     for _ in wanted:  # because each failed try means that another process made at least one table
         try:
             tables.create_all(engine)
-            return True
+            return found
         except SQLAlchemyError:
             if not wanted & set(inspect(engine).get_table_names()):
                 raise
     tables.create_all(engine)
-    return True
+    return found
 
 
 def _shown(url: str | URL) -> str:

@@ -13,7 +13,8 @@ from tests.unit.catalog.firstlayout import FIRST, step_back
 from tests.unit.catalog.test_catalog import Manifests, point
 from tests.unit.catalog.test_wrong_values import answers
 from vmkeep.catalog import open_catalog
-from vmkeep.catalog.engine import open_engine
+from vmkeep.catalog.engine import make_tables, open_engine
+from vmkeep.catalog.schema import Base
 
 FULL = replace(
     point(3, vm="web01"),
@@ -50,7 +51,7 @@ def test_an_upgrade_copies_all_points_reads_no_manifest_and_drops_the_old_tables
     assert tables_of(url).isdisjoint(FIRST.tables)
 
 
-@pytest.mark.parametrize("lost", ["vmkeep_source", "vmkeep_guest", "vmkeep_fact"])
+@pytest.mark.parametrize("lost", ["vmkeep_source", "vmkeep_guest", "vmkeep_fact", "vmkeep_disk_fact"])
 @pytest.mark.parametrize("whole", [True, False], ids=["table", "row"])
 def test_points_of_which_an_older_program_knew_less_are_read_again(url, tmp_path, lost, whole):
     manifests = Manifests(*POINTS)
@@ -66,6 +67,19 @@ def test_points_of_which_an_older_program_knew_less_are_read_again(url, tmp_path
     with open_catalog(url) as catalog:
         assert catalog.refresh(manifests).added == manifests.loaded == (3 if whole else 1)
         assert answers(catalog) == before
+    assert tables_of(url).isdisjoint(FIRST.tables)
+
+
+def test_a_copy_whose_process_died_before_it_is_made_by_the_next_one(url):
+    manifests = Manifests(*POINTS)
+    with open_catalog(url) as catalog:
+        catalog.refresh(manifests)
+        step_back(catalog._engine)
+        make_tables(catalog._engine, Base.metadata)  # and then it died
+    manifests.loaded = 0
+
+    with open_catalog(url) as catalog:
+        assert (catalog.refresh(manifests).added, manifests.loaded) == (0, 0)
     assert tables_of(url).isdisjoint(FIRST.tables)
 
 
