@@ -363,7 +363,7 @@ def test_who_cannot_be_asked_has_to_say_yes_and_nothing_is_touched_before(lab, h
             refused = vmkeep("restore", verb, VM, *where, *more, check=False)
             assert isinstance(refused.exception, UsageError)
         shown = vmkeep("restore", verb, VM, *where, "--dry-run").output
-        assert all(told in shown for told in (lab.vm(VM)["moref"], "poweredOn", run, found.undo, "UTC"))
+        assert all(told in shown for told in (lab.vm(VM)["moref"], "which is running", run, found.undo, "UTC"))
         plain = json.loads(vmkeep("restore", verb, VM, *where, "--dry-run", "--json").output)
         assert (plain["dry_run"], plain["restore"]["restore"]) == (True, run)
         assert (len(lab.vm(VM)["snapshots"]), lab.vm(VM)["power"]) == (1, "poweredOn")

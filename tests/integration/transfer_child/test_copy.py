@@ -123,7 +123,7 @@ def test_the_child_logs_through_the_parent_and_ends_with_the_table_of_calls(plac
     with caplog.at_level(logging.INFO, logger="vmkeep"):
         copy(place)
     text = "\n".join(record.message for record in caplog.records)
-    assert "VDDK 6.5.0 from" in text
+    assert "by VDDK 6.5.0 at" in text
     assert "web Hard disk 1: reading by file" in text
     assert "ReadAsync to callback" in text
     assert not [line for line in text.splitlines() if line.startswith("INFO")]  # the log itself says the level, once
