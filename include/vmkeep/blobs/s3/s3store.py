@@ -283,7 +283,7 @@ class S3BlobStore:
             return "a bucket without versions may do, if this one keeps them, else a server with conditional writes"
         if versions:
             return "this bucket keeps versions: one that does not may do, else a server with conditional writes"
-        return "this bucket keeps no versions, so that no other one will do: use a server that honours it"
+        return "another bucket would not help, because this one keeps no versions: use a server that honours it"
 
     def _name(self, key: str) -> str:
         return f"{self.location}/{key}".rstrip("/")

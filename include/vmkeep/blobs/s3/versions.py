@@ -76,7 +76,8 @@ class S3Versions:
                 answer = self._client.get().get_bucket_versioning(Bucket=self._place.bucket)
         except VmKeepError:
             return None
-        return "Status" in answer  # a bucket whose versions are suspended still has the older ones
+        # A bucket whose versions are suspended still has the older ones. Some servers say "Disabled" of one without.
+        return answer.get("Status") in {"Enabled", "Suspended"}
 
     def list(self, prefix: str) -> Iterator[Versions]:
         """Yield all versions of the objects whose key begins with ``prefix``, grouped by object."""
