@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import uuid
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from urllib.parse import parse_qs, urlsplit
@@ -13,6 +14,7 @@ import pytest
 from tests.fronts import Reply, Request, front
 from tests.unit.maintenance.conftest import NONE
 from vmkeep.blobs import BlobStore, confirm_lists
+from vmkeep.blobs.s3.listedblobs import ListedBlobs
 from vmkeep.blobs.s3.s3access import S3Access, S3Location
 from vmkeep.blobs.s3.s3store import S3BlobStore
 from vmkeep.blobs.wrappers.retrying import RetryingStore
@@ -125,9 +127,17 @@ def test_an_object_that_another_machine_writes_behind_a_list_is_listed_by_the_ne
 
 
 @pytest.mark.parametrize("hidden", [False, True])
-def test_a_server_that_does_not_know_where_to_begin_a_list_is_asked_for_all_of_it(moto_server, hidden):
+def test_a_server_that_does_not_know_where_to_begin_a_list_is_asked_for_all_of_it(moto_server, monkeypatch, hidden):
     """It answers with the first object in place of the one that follows the list."""
     hiding: list[str] = []
+    looks = Counter[str]()
+    look = ListedBlobs.__contains__
+
+    def counted(blobs: ListedBlobs, key: object) -> bool:
+        looks["at all blobs"] += 1
+        return look(blobs, key)
+
+    monkeypatch.setattr(ListedBlobs, "__contains__", counted)
 
     def behave(request: Request, ask: Callable[[Request], Reply]) -> Reply:
         parts = urlsplit(request.path)
@@ -147,6 +157,7 @@ def test_a_server_that_does_not_know_where_to_begin_a_list_is_asked_for_all_of_i
         confirm_lists(store)
         if not hidden:
             assert [blob.key for blob in store.list("points/")] == ["points/a", "points/b", "points/c"]
+            assert looks["at all blobs"] == 1, "a look at each blob for each blob would take hours"
             return
         hiding.append("points/b")
 

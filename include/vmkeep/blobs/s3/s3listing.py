@@ -8,9 +8,9 @@ first key with an empty part or with ``.`` as a part; then Amazon's own library 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
-from itertools import islice
+from itertools import chain, islice
 
 import obstore
 from obstore.exceptions import InvalidPathError
@@ -47,7 +47,7 @@ class S3Listing:
         except InvalidPathError:
             listed = _Listed(prefix, self._versions.newest(prefix))
         if self.confirmed:
-            self._whole.require(prefix, listed, last=listed.last, number=len(listed.blobs) + len(listed.others))
+            self._whole.require(prefix, listed, last=listed.last)
         self._tell(prefix, listed.foreign)
         return listed.blobs
 
@@ -90,8 +90,16 @@ class _Listed:
             else:
                 self.others.add(key)
 
+    def __len__(self) -> int:
+        """Return the number of keys."""
+        return len(self.blobs) + len(self.others)
+
+    def __iter__(self) -> Iterator[str]:
+        """Yield each key."""
+        return chain((blob.key for blob in self.blobs), self.others)
+
     def __contains__(self, key: object) -> bool:
-        """Return whether a key was listed."""
+        """Return whether a key was listed. This looks at all of them."""
         return key in self.others or key in self.blobs
 
     @property

@@ -7,7 +7,7 @@ own library tells these apart, but needs ten times the processor time. So it is 
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
+from collections.abc import Collection, Container, Mapping
 from typing import Any
 
 from vmkeep.blobs.aws import AwsClient
@@ -35,12 +35,11 @@ class WholeLists:
         self._endpoint = access.endpoint
         self._client = AwsClient("s3", access.credentials, endpoint=access.credentials.endpoint, region=access.region)
 
-    def require(self, prefix: str, listed: Container[str], *, last: str | None, number: int) -> None:
+    def require(self, prefix: str, listed: Collection[str], *, last: str | None) -> None:
         """Return if nothing follows the keys that were listed below a prefix.
 
-        :param listed: all these keys.
+        :param listed: all these keys. To look for one may take a look at each.
         :param last: the last one of them; ``None``: none was listed.
-        :param number: their number.
         :raises StoreError: an object follows that was not listed, or the answer is no list. A later try may succeed,
             because another machine may just have written the object.
         """
@@ -48,12 +47,14 @@ class WholeLists:
         answer = self._ask(prefix, **where)
         more = self._unlisted(answer, listed)
         if answer.get("Contents") and not more:
-            more = self._all_unlisted(prefix, listed)  # because this server does not know StartAfter, and began anew
+            more = self._all_unlisted(
+                prefix, frozenset(listed)
+            )  # because this server does not know StartAfter, and began anew
         elif answer.get("IsTruncated") or not answer.get("Name"):
             more = True
         if more:
             raise StoreError(
-                f"{self._what(prefix)}: {self._endpoint} has listed {number} objects, and not all that there are; "
+                f"{self._what(prefix)}: {self._endpoint} has listed {len(listed)} objects, and not all that there are; "
                 "nothing is decided by such a list"
             )
 
