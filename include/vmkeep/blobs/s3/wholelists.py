@@ -47,9 +47,8 @@ class WholeLists:
         answer = self._ask(prefix, **where)
         more = self._unlisted(answer, listed)
         if answer.get("Contents") and not more:
-            more = self._all_unlisted(
-                prefix, frozenset(listed)
-            )  # because this server does not know StartAfter, and began anew
+            # This server does not know StartAfter, and began anew.
+            more = self._all_unlisted(prefix, frozenset(listed))
         elif answer.get("IsTruncated") or not answer.get("Name"):
             more = True
         if more:
