@@ -56,7 +56,7 @@ def _show_report(report: MergeReport) -> None:
     click.echo(
         f"merged {counted(report.segments_removed, 'segment')} into {report.segments_written}: "
         f"{_entries(report.entries)}, {size(report.bytes_written)}; {report.twins} were listed twice, "
-        f"{report.dangling} pointed into packs that are gone"
+        f"{report.dangling} pointed into packs that a prune has deleted"
     )
 
 

@@ -1,10 +1,9 @@
 """Merges the small segments that have gathered in the store, at the end of a run that has stored something.
 
 It is a merge like any other (:mod:`~vmkeep.maintenance.merge`): it locks nothing, works under a try of its own, and
-deletes a segment only after it has put every entry of that segment itself. Unlike that one it asks for no pack and
-lists none, because that would cost a run as much as the repository is large. So it may put an entry again whose pack a
-prune deletes meanwhile. The record of that deletion tells everybody to avoid the pack, and it stays while a segment
-names the pack; see decision 0121.
+deletes a segment only after it has put every entry of that segment itself. It may put an entry again whose pack a prune
+deletes meanwhile. The record of that deletion tells everybody to avoid the pack, and it stays while a segment names the
+pack; see decision 0121.
 """
 
 from __future__ import annotations

@@ -20,11 +20,20 @@ import numpy as np
 
 from vmkeep.blobs import abreast, confirm_lists, is_there
 from vmkeep.errors import StaleError
+from vmkeep.lateclass import dataclass
 from vmkeep.repository import Repository
 from vmkeep.repository.frames import pack_key
 from vmkeep.repository.index.columns import Columns
 from vmkeep.repository.index.merging import in_packs
 from vmkeep.repository.notes import tries
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Written:
+    """The entries that were put, and the bytes of their segment; both are 0 if none was left to put."""
+
+    entries: int
+    size: int
 
 
 class IndexRewriting:
@@ -40,19 +49,20 @@ class IndexRewriting:
         self._begun = begun
         self._swept = repository.sweep_records.swept()
 
-    def put(self, columns: Columns) -> int:
-        """Put entries into the index; return the bytes written. Delete a segment that holds them only after this.
+    def put(self, columns: Columns) -> Written:
+        """Put entries into the index, as one segment. Delete a segment that holds them only after this.
 
-        Entries are left out whose pack was deleted before this rewriting began.
+        Entries are left out whose pack a sweep deleted before this rewriting began, and no others: a pack that is not
+        found may be on a disk that is not mounted.
 
         :raises StaleError: see :meth:`require`.
         """
         left = self._without_swept(columns)
         if not len(left.prefixes):
-            return 0
+            return Written(entries=0, size=0)
         size = self._repository.stored_index.put(left)
         self.require(row.tobytes() for row in left.pack_ids)
-        return size
+        return Written(entries=len(left.prefixes), size=size)
 
     def _without_swept(self, columns: Columns) -> Columns:
         """Leave out the entries of packs that a sweep has deleted. A pack that is still there was locked: it counts."""

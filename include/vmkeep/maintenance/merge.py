@@ -2,31 +2,28 @@
 
 A merge locks nothing, and nothing waits for it. It puts new segments before it deletes old ones, and deletes a segment
 only after it has put every entry of that segment itself. So at any instant, and after a crash at any point, every entry
-is in some segment. A crash, or two merges at once, may list entries twice; the next merge makes them one again. Entries
-of packs that do not exist are left out. This module knows no bytes of a segment; see decision 0009.
+is in some segment. A crash, or two merges at once, may list entries twice; the next merge makes them one again. Only
+entries of packs that a sweep has deleted are left out, by its record. A merge looks for no other pack, because a pack
+that it does not find may be on a disk that is not mounted. This module knows no bytes of a segment; see decision 0009.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
-from functools import partial
+from collections.abc import Callable, Sequence
 
 import numpy as np
-import numpy.typing as npt
 
-from vmkeep.blobs import abreast, confirm_lists, is_there
-from vmkeep.errors import CorruptError
+from vmkeep.blobs import abreast, confirm_lists
 from vmkeep.lateclass import dataclass
 from vmkeep.maintenance.index_rewriting import IndexRewriting, rewriting_index
 from vmkeep.maintenance.noting import require_points
 from vmkeep.model.job import Progress
 from vmkeep.repository import Repository, locked_by_age
-from vmkeep.repository.folders import INDEX, PACKS
-from vmkeep.repository.frames import ID_SIZE, pack_key
+from vmkeep.repository.folders import INDEX
 from vmkeep.repository.index import Segment, without_overlap
-from vmkeep.repository.index.columns import U8, Columns
-from vmkeep.repository.index.merging import in_packs, merged, sortable, span_of
+from vmkeep.repository.index.columns import Columns
+from vmkeep.repository.index.merging import merged, span_of
 
 _PART = 4_000_000
 """Entries in a new segment: about 200 MB. The merge needs three times as much memory for them."""
@@ -78,7 +75,7 @@ class MergeReport:
     twins: int = 0
     """Entries that had been listed more than once."""
     dangling: int = 0
-    """Entries that were left out because their pack does not exist."""
+    """Entries that were left out because a sweep has deleted their pack."""
     bytes_written: int = 0
 
 
@@ -88,7 +85,7 @@ def plan_merge(repository: Repository) -> MergePlan:
     Segments that the store still locks are left out: merged, their entries would only be stored twice.
 
     :raises CorruptError: points are missing although nobody forgot them. Perhaps a person is moving the repository by
-        hand, and a merge would drop the entries of packs that are elsewhere at the moment.
+        hand, and part of the index is elsewhere, too.
     """
     confirm_lists(repository.blobs)
     require_points(repository)
@@ -133,7 +130,6 @@ def execute_merge(
 ) -> MergeReport:
     """Merge the segments of a plan. Sources that are damaged, or gone since the plan, are skipped and not touched.
 
-    :raises CorruptError: there are points, and no packs. No segment was deleted.
     :raises StaleError: maintenance took this process for dead meanwhile. No segment was deleted.
     """
     with rewriting_index(repository) as rewriting:
@@ -148,8 +144,6 @@ def _merge(
     opened = {key: segment for key, _, segment in index.open_stored(wanted) if index.is_whole(key, segment)}
     if len(opened) < 2:
         return MergeReport()
-    packs = _Packs(repository)  # listed after the segments were read, because a pack exists before a segment names it
-    packs.require_any()
     total = sum(segment.entries for segment in opened.values())
     sources = [_columns(segment) for segment in opened.values() if segment.entries]
     written = entries = twins = size = done = 0
@@ -162,11 +156,10 @@ def _merge(
         if spans:
             once = merged(spans)
             twins += given - len(once.prefixes)
-            left = in_packs(once, packs.hold(once.pack_ids))
-            if len(left.prefixes):
-                size += rewriting.put(left)
-                written += 1
-                entries += len(left.prefixes)
+            left = rewriting.put(once)
+            written += left.entries > 0
+            entries += left.entries
+            size += left.size
         for segment in opened.values():
             segment.release()
         on_progress(Progress(phase="merge", bytes_done=done, bytes_total=total))
@@ -185,48 +178,3 @@ def _columns(segment: Segment) -> Columns:
     columns = segment.columns()
     segment.release()
     return columns
-
-
-class _Packs:
-    """The packs that exist."""
-
-    def __init__(self, repository: Repository) -> None:
-        self._repository = repository
-        self._blobs = repository.blobs
-        ids = (_id(blob.key) for blob in self._blobs.list(PACKS))
-        listed = np.frombuffer(b"".join(pack for pack in ids if pack), np.uint8).reshape(-1, ID_SIZE)
-        self._listed = np.sort(sortable(listed))
-
-    def require_any(self) -> None:
-        """Return if there is a pack, or no restore point that would need one, because each map has a page in a pack.
-
-        :raises CorruptError: all packs are gone, e.g. because they are on a disk that is not mounted. A merge would
-            leave out all entries.
-        """
-        if not len(self._listed) and next(iter(self._repository.manifests.names()), None) is not None:
-            raise CorruptError(
-                f"{self._repository.location}: there are restore points, and not a single pack below {PACKS}; nothing "
-                "is merged: mount the disk with the packs, or put them back"
-            )
-
-    def hold(self, pack_ids: U8) -> npt.NDArray[np.bool_]:
-        """Return which of some packs, uint8[p, 16], exist. Asks the store by name for each pack that was not listed."""
-        asked = sortable(pack_ids)
-        at = np.minimum(np.searchsorted(self._listed, asked), max(0, len(self._listed) - 1))
-        there = self._listed[at] == asked if len(self._listed) else np.zeros(len(asked), np.bool_)
-        unlisted = np.flatnonzero(~there)
-        names = self._names(pack_ids[unlisted])
-        there[unlisted] = list(abreast(self._blobs, partial(is_there, self._blobs), names))
-        return there
-
-    def _names(self, pack_ids: U8) -> Iterable[str]:
-        return (pack_key(pack.tobytes()) for pack in pack_ids)
-
-
-def _id(key: str) -> bytes:
-    """Return the id in a pack's key; empty if the key is not that of a pack."""
-    try:
-        pack = bytes.fromhex(key.rpartition("/")[2])
-    except ValueError:
-        return b""
-    return pack if len(pack) == ID_SIZE else b""
