@@ -68,6 +68,8 @@ def sweep(
 ) -> Swept:
     """Delete the packs that these plans condemn and that nothing reaches, and withdraw the plans.
 
+    A plan that names a pack out of sight stays, so that nobody counts on the pack.
+
     :raises CorruptError: something on the way to the blocks of restore points cannot be read; nothing was deleted.
     """
     plans = list(plans)
@@ -85,10 +87,14 @@ def sweep(
         locked = _carry_out(repository, own, decided)
         return Swept(locked=locked, given_way=True)
     locked = _carry_out(repository, own, takes, on_progress)
+    hidden = _hidden(reached, candidates)
     for plan in plans:
-        repository.sweep_records.withdraw(plan.id)
+        if not plan.packs & hidden:
+            repository.sweep_records.withdraw(plan.id)
     there = {pack: reached.blobs[pack].size for pack in takes & reached.blobs.keys() if pack_key(pack) not in locked}
-    return Swept(deleted=len(there), bytes_freed=sum(there.values()), pardoned=len(candidates - takes), locked=locked)
+    return Swept(
+        deleted=len(there), bytes_freed=sum(there.values()), pardoned=len(candidates - takes - hidden), locked=locked
+    )
 
 
 def _mark(repository: Repository, own: str, candidates: frozenset[bytes]) -> ReachedFrames:
@@ -104,11 +110,20 @@ def _mark(repository: Repository, own: str, candidates: frozenset[bytes]) -> Rea
 
 
 def _unreached(reached: ReachedFrames, candidates: frozenset[bytes]) -> frozenset[bytes]:
-    """Return the candidates that nothing reaches."""
+    """Return the candidates that nothing reaches.
+
+    While blocks are missing, a pack that is not there may hold them, e.g. on a disk that is not mounted. It stays in
+    the index, and nobody deletes it once it is there again.
+    """
     takes = candidates - reached.live().keys()
     if not reached.complete:
-        takes &= reached.framed().keys() | (takes - reached.blobs.keys())
+        takes &= reached.framed().keys() & reached.blobs.keys()
     return takes
+
+
+def _hidden(reached: ReachedFrames, candidates: frozenset[bytes]) -> frozenset[bytes]:
+    """Return the candidates that the index names, and that may hold missing blocks out of sight."""
+    return frozenset() if reached.complete else (candidates & reached.framed().keys()) - reached.blobs.keys()
 
 
 def _packs(sweeps: Iterable[Sweep]) -> frozenset[bytes]:

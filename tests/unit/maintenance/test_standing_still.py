@@ -13,6 +13,7 @@ from vmkeep.maintenance.gathered_merge import merge_gathered
 from vmkeep.maintenance.margins import Margins
 from vmkeep.maintenance.merge import execute_merge, plan_merge
 from vmkeep.maintenance.repair import repair_index
+from vmkeep.repository.checks import pack_id_of
 from vmkeep.repository.folders import INDEX, RUNS, SWEEPS
 from vmkeep.testing import FaultyStore
 
@@ -127,4 +128,21 @@ def test_a_pack_that_a_point_needs_and_that_does_not_exist_stays_in_the_index(va
     assert vault.plan().condemned == {}
 
     vault.store.put(lost, contents[lost])
+    vault.assert_whole()
+
+
+def test_a_prune_keeps_a_condemned_pack_in_the_index_that_a_point_needs_and_that_is_out_of_sight(vault):
+    """A seal that misses a pack condemns it, because it cannot know that only its disk is not mounted."""
+    vault.back_up([block(1)])
+    contents = {blob.key: vault.store.get(blob.key) for blob in vault.store.list("packs/")}
+    away = max(contents, key=lambda key: len(contents[key]))
+    vault.store.delete(away)
+    vault.open().sweep_records.condemn([pack_id_of(away)])
+
+    assert vault.prune().lost_blocks == 1
+
+    assert pack_id_of(away) in vault.open().sweep_records.avoided()
+    vault.store.put(away, contents[away])
+    vault.assert_whole()
+    assert vault.prune().packs_pardoned == 1
     vault.assert_whole()
