@@ -165,7 +165,7 @@ def _rewrite_and_sweep(
     """
     moved, swept = Rewritten(), Swept()
 
-    def move(packs: set[bytes]) -> None:
+    def move(packs: Sequence[bytes]) -> None:
         nonlocal moved, swept
         moved = _rewrite(repository, packs, on_progress).after(moved)
         swept += _sweep(repository, plan, on_progress)
@@ -175,16 +175,16 @@ def _rewrite_and_sweep(
     while left:
         few = list(left) if plan.margins.condemned_for else _fitting(left, room.free())[:most]
         if few:
-            move(set(few))
+            move(few)
         else:
             with room.released_reserve():
                 if few := _fitting(left, room.free())[:most]:
-                    move(set(few))
+                    move(few)
         if not few:
             if room.is_anothers():
                 moved = Rewritten(no_room=_ANOTHERS).after(moved)
             else:
-                move(set(left))  # to tell how much room is missing
+                move(list(left))  # to tell how much room is missing
             break
         if not moved.no_room:
             left = {pack: needed for pack, needed in left.items() if pack not in few}
@@ -207,17 +207,19 @@ def _fitting(packs: Mapping[bytes, int], room: int) -> list[bytes]:
     return fitting
 
 
-def _rewrite(repository: Repository, packs: set[bytes], on_progress: Callable[[Progress], None]) -> Rewritten:
+def _rewrite(repository: Repository, packs: Sequence[bytes], on_progress: Callable[[Progress], None]) -> Rewritten:
     """Condemn some packs and move their reached frames to new packs. A pack that could not be emptied stays.
 
-    These packs have a plan of their own, because a sweep between its writing and the move would pardon them.
+    These packs have a plan of their own, because a sweep between its writing and the move would pardon them. They are
+    moved in the order given: on a full disk, the frames that got room are then those with which the next try begins.
     """
     written: tuple[str, set[bytes]] | None = None
     try:
-        if (written := _condemn(repository, packs)) is None and not packs:
+        if (written := _condemn(repository, set(packs))) is None and not packs:
             return Rewritten()
         condemned = frozenset[bytes]().union(*(plan.packs for plan in repository.sweep_records.plans()))
-        frames = marked(repository, condemned | packs).live_frames(frozenset(packs))
+        live = marked(repository, condemned.union(packs)).live_frames(frozenset(packs))
+        frames = {pack: live[pack] for pack in packs if pack in live}
         moved = rewrite(repository, frames, on_progress=on_progress)
         if moved.damaged and written:
             _condemn(repository, written[1] - moved.damaged.keys())
