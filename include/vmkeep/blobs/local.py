@@ -30,6 +30,7 @@ from vmkeep.blobs.store import (
     check_key,
     check_prefix,
     is_temporary,
+    room_needed,
 )
 from vmkeep.errors import (
     BlobNotFoundError,
@@ -366,7 +367,7 @@ class LocalStore:
         except OSError as error:
             if error.errno in _FULL:
                 raise StoreFullError(
-                    f"{self._root}: no space left for {key} ({needed} bytes more are needed): {error.strerror}"
+                    f"{self._root}: no space left for {key} ({room_needed(needed)}): {error.strerror}"
                 ) from error
             if error.errno == errno.EROFS:
                 raise StoreReadOnlyError(

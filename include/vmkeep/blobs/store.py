@@ -172,6 +172,11 @@ def top_names(store: BlobStore) -> set[str]:
     return {blob.key.partition("/")[0] for blob in store.list("")}
 
 
+def room_needed(size: int) -> str:
+    """Return how much room the content of a blob needs. An empty one needs some, too, for its name or its folder."""
+    return f"{size} bytes more are needed" if size else "not even for an empty file or a folder"
+
+
 def is_temporary(name: str) -> bool:
     """Return whether vmkeep gives such a name to files in :data:`TEMPORARY`."""
     return _TEMPORARY_NAME.fullmatch(name) is not None

@@ -9,9 +9,9 @@ from __future__ import annotations
 import secrets
 from datetime import datetime, timedelta
 
-from vmkeep.blobs import BlobStore
+from vmkeep.blobs import BlobStore, hold_reserve, spend_reserve
 from vmkeep.clock import now
-from vmkeep.errors import StoreError, StoreReadOnlyError, UnsupportedError
+from vmkeep.errors import StoreError, StoreFullError, StoreReadOnlyError, UnsupportedError
 from vmkeep.repository.folders import PROBES
 
 _AHEAD = timedelta(days=1)
@@ -70,10 +70,10 @@ def age(stamp: datetime, *, time: datetime) -> timedelta:
 def store_time(store: BlobStore) -> datetime:
     """Return the time by the store's clock: the stamp of a blob that is written for this purpose and then removed.
 
-    The blob is empty, so that it fits on a full disk.
+    The blob is empty, so that it fits on a full disk. Only its folder may need room there, see :func:`_put_probe`.
     """
     key = f"{PROBES}{secrets.token_hex(8)}"
-    store.put(key, b"")
+    _put_probe(store, key)
     try:
         probes = {blob.key: blob.modified for blob in store.list(PROBES)}
     finally:
@@ -84,3 +84,16 @@ def store_time(store: BlobStore) -> datetime:
         if age(stamp, time=probes[key]) > _LEFT_FOR:
             store.delete(other)
     return probes[key]
+
+
+def _put_probe(store: BlobStore, key: str) -> None:
+    """Create the empty blob. Where its folder has no room, make the folder in the room held back; the folder stays."""
+    try:
+        store.put(key, b"")
+    except StoreFullError:
+        if not (spent := spend_reserve(store)):
+            raise
+        try:
+            store.put(key, b"")
+        finally:
+            hold_reserve(store, spent=spent)

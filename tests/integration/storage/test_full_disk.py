@@ -484,6 +484,57 @@ def test_of_two_that_spend_the_reserve_at_once_one_gets_it(vault):
         assert store.is_spent_lately(SPENT_FOR)
 
 
+@pytest.fixture
+def ext4(tmp_path):
+    """A file system whose folders need blocks, unlike those of tmpfs."""
+    image, folder = tmp_path / "ext4.img", tmp_path / "ext4"
+    with image.open("wb") as file:
+        file.truncate(24 << 20)
+    folder.mkdir()
+    subprocess.run(["mkfs.ext4", "-q", "-m", "0", image], check=True)
+    subprocess.run(["mount", "-o", "loop", image, folder], check=True)
+    yield folder
+    subprocess.run(["umount", folder], check=True)
+
+
+def take_last_blocks(disk: Path) -> None:
+    """Make folders, each of which takes a block, until none has room."""
+
+    def make_folders() -> None:
+        for number in range(1000):
+            (disk / f"full {number}").mkdir()
+
+    with pytest.raises(OSError, match="No space left"):
+        make_folders()
+
+
+@pytest.mark.parametrize("kind", ["folder", "behind SSH"])
+def test_the_first_deletion_begins_on_a_disk_without_a_block_for_a_new_folder(ext4, request, kind):
+    folder = ext4 / "repository"
+    location = str(folder)
+    if kind == "behind SSH":
+        request.getfixturevalue("ssh_home")
+        location = request.getfixturevalue("ssh_server").location(folder)
+    image = ext4.parent / "image.raw"
+    repositories.create(location, block_size=BLOCK, compression="zstd")
+    with open_repository(location) as repository:
+        refs = []
+        for seed in (1, 2):
+            image.write_bytes(random.Random(seed).randbytes(1 << 20))
+            refs.append(import_images(repository, [image], name="image").ref)
+    assert not (folder / "probes").exists()
+    fill(ext4, but=0)
+    os.sync()
+    take_last_blocks(ext4)
+
+    with open_repository(location) as repository:
+        report = delete_points(repository, plan_deletion(repository, refs[:1]))
+
+        assert report.points_deleted == (refs[0],)
+        assert reserve_of(repository.blobs).reserved() >= LEAST_RESERVE // 2
+        assert repository.check(read_data=True) == []
+
+
 def test_a_deletion_without_any_room_says_how_much_it_takes_and_deletes_nothing(vault, disk):
     ref = vault.back_up([block(200)])
     lose_reserve(vault)

@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from vmkeep.blobs.ssh.sftpio import FileSystem
 from vmkeep.blobs.ssh.sshaccess import silence
+from vmkeep.blobs.store import room_needed
 from vmkeep.errors import (
     BlobNotFoundError,
     PermissionDeniedError,
@@ -52,7 +53,7 @@ def failure(
                 "disk (dmesg tells of it), and the file system has to be checked first"
             )
         if untold and found.free < writing + _ROUNDING:
-            return StoreFullError(f"{where}: no space left for {key} ({writing} bytes more are needed)")
+            return StoreFullError(f"{where}: no space left for {key} ({room_needed(writing)})")
     if denied:
         return PermissionDeniedError(
             f"{name}: the server denies access; let its user write below the folder", target=key
