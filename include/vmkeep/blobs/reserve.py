@@ -5,7 +5,8 @@ spends it leaves an empty file, whose time tells since when. Whoever opens the r
 and holds room back where there is none: a deletion that died may have spent it. If that fails, no work stops. Only
 folders have a reserve, because other stores do not fill up to the last byte.
 
-Of several deletions at once, one gets the room. Until it is done, no other one holds room back or counts on that room.
+Of several deletions at once, one gets the room. Until it is done, no other one holds room back or moves blocks there.
+Another one may still write its own small records there, so one of the two may end for lack of room.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ point in one stage of a forgetting."""
 class Room:
     """The room of a store for one prune or deletion, which may spend the reserve.
 
-    Another one may have spent it at the same time. Its room counts as taken, and it holds the room back again.
+    Another one may have spent it at the same time. No blocks are moved into its room, and it holds the room back again.
     """
 
     def __init__(self, store: BlobStore) -> None:

@@ -200,3 +200,23 @@ def test_no_export_is_begun_beside_another_one_that_is_missing_in_the_list(bench
 
     with pytest.raises(StoreError, match="is no list"):
         list(uploads.list("exports/"))
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        lambda repository, _ref: repository.marks.all(),
+        lambda repository, _ref: repository.marks.all(VM),
+        lambda repository, _ref: repository.marks.of_vms([VM]),
+        lambda repository, _ref: repository.proofs.all(),
+        lambda repository, ref: repository.proofs.of(ref),
+    ],
+    ids=["all marks", "marks of a VM", "marks of VMs", "all proofs", "proofs of a point"],
+)
+def test_no_point_counts_as_good_whose_marks_or_proofs_are_missing_in_the_list(bench, asked):
+    (ref,) = bench.vault.held
+    bench.open().marks.suspect(ref, "disk", reason="a check found another disk")
+    bench.hidden |= {"marks", "proofs"}
+
+    with pytest.raises(StoreError):
+        list(asked(bench.open(), ref))

@@ -164,11 +164,15 @@ class PointMarks:
         """Return the marks by ref: of all points that have any, or of one VM's points. Include points that are gone.
 
         Foreign files below ``marks/`` are left out.
+
+        :raises StoreError: the store lists not all that there are. A damaged point would count as good.
         """
+        confirm_lists(self._store)
         return self._read(self._store.list(MARKS if vm_key is None else f"{MARKS}{folder_of(vm_key)}/"))
 
     def of_vms(self, vm_keys: Collection[str]) -> dict[str, Marks]:
         """Return the marks of the points of some VMs, as :meth:`all` does."""
+        confirm_lists(self._store)
         return self._read(blobs_of_vms(self._store, MARKS, vm_keys))
 
     def of(self, ref: str) -> Marks:

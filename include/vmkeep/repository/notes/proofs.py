@@ -178,6 +178,7 @@ class PointProofs:
         """
         if proof.result is not ProofResult.FAILED or proof.repository:  # a copy keeps the time of its original
             return proof
+        confirm_lists(self._store)  # a failure would get a time before a success that is missing in the list
         names = names_below(self._store, prefix_of(ref))
         newest = max((name.at for name in names if name.kind is proof.kind), default=None)
         if newest is None or newest <= now():
@@ -201,6 +202,7 @@ class PointProofs:
 
     def _newer_than(self, proof: PointProof) -> PointProof | None:
         """Return the newest proof of the same kind and VM that passed, if it is newer than this one."""
+        confirm_lists(self._store)
         latest = now() + FUTURE
         newer = (
             name
@@ -226,6 +228,7 @@ class PointProofs:
 
     def _load_all(self, prefix: str) -> Iterator[PointProof]:
         """Yield the proofs below a prefix, the newest first."""
+        confirm_lists(self._store)
         return self._load_named(names_below(self._store, prefix))
 
     def _load_named(self, names: Iterable[ProofName]) -> Iterator[PointProof]:
