@@ -135,7 +135,13 @@ def test_nothing_is_taken_for_deleted_behind_a_link_to_a_disk_that_is_not_mounte
     assert [blob.key for blob in store.list("packs/")] == ["packs/ab/c"]
     (tmp_path / "disk").rename(tmp_path / "not mounted")
 
-    for look in (lambda: list(store.list("packs/")), lambda: store.size("packs/ab/c")):
+    for look in (
+        lambda: list(store.list("packs/")),
+        lambda: store.size("packs/ab/c"),
+        lambda: store.get("packs/ab/c"),
+        lambda: store.get_range("packs/ab/c", 0, 1),
+        lambda: store.get_into("packs/ab/c", 0, memoryview(bytearray(1))),
+    ):
         with pytest.raises(StoreError, match=f"packs: is a link to {tmp_path}/disk, where nothing is: mount"):
             look()
     assert list(store.list("index/")) == []

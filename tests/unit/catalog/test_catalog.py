@@ -7,9 +7,10 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from sqlalchemy import event, insert
+from sqlalchemy import event, insert, select
 
 from vmkeep.catalog import inserting, open_catalog
+from vmkeep.catalog.schema import DiskRow, PointRow
 from vmkeep.errors import CatalogError, CorruptError
 from vmkeep.model.disk import ControllerKind, Disk, SkipReason
 from vmkeep.model.point import BackupKind, BackupMode, Consistency, DiskImage, Quiesce, RestorePoint, VmIdentity
@@ -288,3 +289,22 @@ def test_a_point_takes_less_than_a_kilobyte_in_sqlite(tmp_path):
         catalog.refresh(held)
 
     assert ((tmp_path / "catalog.db").stat().st_size - empty) / len(MANY) < 1000
+
+
+def test_a_point_that_gets_the_number_of_a_deleted_one_has_its_own_disks_alone(tmp_path):
+    """SQLite gives the number of the newest point again, and takes nothing out behind it."""
+    manifests = Manifests(point(1), point(2))
+    with open_catalog(f"sqlite:///{tmp_path}/catalog.db") as catalog:
+        catalog.refresh(manifests)
+        del manifests.held[point(2).ref]
+        catalog.refresh(manifests)
+        bare = replace(point(3), images=(), skipped=())
+        manifests.held[bare.ref] = bare
+        catalog.refresh(manifests)
+
+        assert [entry.disks for entry in catalog.points("repo")] == [0, 2]
+        with catalog._session() as session:
+            of_points = session.execute(
+                select(PointRow.ref, DiskRow.key).join(DiskRow, DiskRow.point == PointRow.number)
+            )
+            assert {row.ref for row in of_points} == {point(1).ref}

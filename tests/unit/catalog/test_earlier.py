@@ -18,6 +18,7 @@ from vmkeep.catalog.schema import Base
 
 FULL = replace(
     point(3, vm="web01"),
+    skipped=(),
     policy="nightly",
     vm=replace(point(3, vm="web01").vm, vcenter="vc1", moref="vm-1", inventory_path="/DC/vm/web01", server="vc",
                addresses=("10.0.0.7", "fe80::1"), dns_name="web01.lab"),

@@ -112,17 +112,22 @@ class SftpStore:
         return len(part)
 
     def _read(self, key: str, start: int, length: int | None) -> bytes:
-        with self._channel(key) as channel:
+        with self._channel(key) as channel, self._links_required(channel, key):
             return read_file(channel, str(self._path(key)), start, length)
 
     def size(self, key: str) -> int:
         """Return a blob's size in bytes."""
-        with self._channel(key) as channel:
-            try:
-                return int(channel.stat(str(self._path(key))).st_size)
-            except FileNotFoundError:
-                require_links(channel, self._root, key)
-                raise
+        with self._channel(key) as channel, self._links_required(channel, key):
+            return int(channel.stat(str(self._path(key))).st_size)
+
+    @contextmanager
+    def _links_required(self, channel: Any, key: str) -> Iterator[None]:
+        """Take nothing for deleted that is behind a link to a disk that is not mounted."""
+        try:
+            yield
+        except FileNotFoundError:
+            require_links(channel, self._root, key)
+            raise
 
     def list(self, prefix: str) -> Iterator[BlobInfo]:
         """Yield the blobs below ``prefix``, sorted by key."""
