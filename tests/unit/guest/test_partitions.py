@@ -1,6 +1,7 @@
 """Partition tables are read as Linux reads them, whatever tool made them and whatever is damaged."""
 
 import json
+import os
 import struct
 import subprocess
 import zlib
@@ -133,6 +134,18 @@ def test_the_boot_sector_of_a_file_system_is_no_table(tmp_path):
         else:
             image.write_bytes(b"\xeb\x52\x90NTFS    ".ljust(446, b"\x90") + b"\x66\x0f" * 32 + b"\x55\xaa" + bytes(MIB))
         assert read(ImageDisk(image)).partitions == ()
+
+
+def test_a_whole_disk_that_its_boot_sector_names_as_a_partition_has_no_damaged_table(tmp_path):
+    """As mkfs.fat of dosfstools writes it since version 4.2."""
+    image = tmp_path / "fat.raw"
+    image.touch()
+    os.truncate(image, 20 * MIB)
+    subprocess.run(["mkfs.vfat", "--mbr=yes", image], check=True, capture_output=True)
+
+    table = read(ImageDisk(image))
+
+    assert (table.partitions, table.warnings) == ((), ())
 
 
 def entry(kind, first, count):

@@ -28,6 +28,7 @@ def read_partitions(disk: DiskInGuest, *, reader: MetadataReader | None = None) 
     found = [
         (PartitionPlace(disk=disk.number, number=number, start=0, size=0, type=f"{kind:02x}"), first, count)
         for number, kind, first, count in mbr.partitions_of(reader, entries, warnings)
+        if (first, count * mbr.SECTOR) != (0, reader.capacity)  # mkfs.fat names a whole disk so, in its own boot sector
     ]
     partitions = tuple(_within(reader, found, mbr.SECTOR, warnings))
     return PartitionTable(kind=TableKind.MBR, whole=whole, partitions=partitions, warnings=tuple(warnings))
