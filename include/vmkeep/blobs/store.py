@@ -130,7 +130,7 @@ def close_store(store: BlobStore) -> None:
 
 
 def confirm_lists(store: BlobStore) -> None:
-    """Have the store make sure from now on that each of its lists is whole, for callers that delete what is in none.
+    """Have the store make sure from now on that each of its lists is whole, for callers that decide by what is in none.
 
     It costs a store on S3 one more request for each list. Other stores know an error from a list anyway.
     """
