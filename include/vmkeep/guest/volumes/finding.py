@@ -248,7 +248,7 @@ def _logical_volumes(
     state: LvmState, physical: Mapping[str, RandomDisk], findings: Sequence[Finding]
 ) -> Iterator[Volume]:
     """Yield the logical volumes that a user of the guest sees."""
-    names = Counter(group.name for group in state.groups)
+    names, places = Counter(group.name for group in state.groups), state.places
     failures = [finding for finding in findings if finding.severity is Severity.FAILURE]
     absent = {each.pv: each.text for each in findings if each.code is FindingCode.PV_ON_DISK_NOT_IN_BACKUP}
     for group in state.groups:
@@ -256,7 +256,7 @@ def _logical_volumes(
         if names[group.name] > 1:
             name = f"{name}@{printable(group.uuid[:_UUID_PART])}"
         disks = GroupDisks(group, physical, name=name, absent=absent)
-        doubts = tuple(_doubts(failures, group))
+        doubts = tuple(_doubts(failures, group, places))
         for logical in shown(group):
             full = f"{name}/{printable(logical.name)}"
             size = logical.extent_count * group.extent_size
@@ -268,10 +268,11 @@ def _logical_volumes(
             yield _volume(full, mapped.disk, (*doubts, *mapped.notes))
 
 
-def _doubts(failures: Sequence[Finding], group: VolumeGroup) -> Iterator[str]:
+def _doubts(failures: Sequence[Finding], group: VolumeGroup, places: Mapping[str, PartitionPlace]) -> Iterator[str]:
     """Yield the failures that throw a doubt on all volumes of a group. A missing disk is told with each volume."""
     own = {volume.uuid for volume in group.physical_volumes}
     for finding in failures:
         is_own = finding.pv in own or (not finding.pv and finding.vg_uuid == group.uuid)
         if is_own and finding.code is not FindingCode.MISSING_PV:
-            yield finding.text
+            is_copied = finding.code is FindingCode.DUPLICATE_PV and finding.pv in places
+            yield finding.text + (f", and they may differ; read from {places[finding.pv].name}" if is_copied else "")

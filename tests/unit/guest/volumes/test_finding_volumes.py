@@ -79,6 +79,14 @@ def test_a_doubt_about_the_group_is_said_with_each_of_its_volumes(scenario, gues
     assert all(not volume.warnings for volume in find_volumes(guest_disks.scenario("i-consistent")))
 
 
+def test_a_volume_of_which_a_disk_is_there_twice_says_which_one_is_read(guest_disks):
+    """The other one may have other content, e.g. a clone of the array that the guest has mounted."""
+    volumes = [volume for volume in find_volumes(guest_disks.scenario("iv-duplicates")) if "/" in volume.name]
+
+    assert volumes
+    assert all(any("read from disk3" in warning for warning in volume.warnings) for volume in volumes)
+
+
 def test_an_unknown_name_is_refused_with_those_that_there_are(guest_disks):
     volumes = find_volumes(guest_disks.scenario("vi-plain"))
 
