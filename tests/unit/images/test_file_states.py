@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+from vmkeep.images import filestates
 from vmkeep.images.filestates import is_unwritten, settled_state
 
 AN_HOUR = 3600 * 10**9
@@ -30,6 +31,18 @@ def test_a_state_is_told_only_once_a_later_write_would_bear_another_time(tmp_pat
     assert str(last_write) in state
     assert clock_of(tmp_path) > last_write
     assert [file.name for file in tmp_path.iterdir() if file.name not in ("disk.raw", "probe")] == []
+
+
+def test_a_clock_that_shows_the_time_of_the_last_write_is_waited_for(tmp_path, monkeypatch):
+    """A later write in that tick would bear the same time. No test can choose where a real tick begins."""
+    path = tmp_path / "disk.raw"
+    path.write_bytes(b"1")
+    last_write = max(path.stat().st_mtime_ns, path.stat().st_ctime_ns)
+    shown = iter([last_write, last_write, last_write + 1])
+    monkeypatch.setattr(filestates, "_clock_of", lambda _: next(shown))
+
+    assert settled_state(path) is not None
+    assert list(shown) == []
 
 
 def test_a_file_with_a_time_of_the_future_counts_as_written_to(tmp_path):

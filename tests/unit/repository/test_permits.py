@@ -190,6 +190,21 @@ def test_a_dead_holder_whose_notes_bear_times_of_the_future_keeps_no_permit(stor
     assert set(limited.usage().holders) == {"copy of c", "copy of d"}
 
 
+def test_a_dead_run_of_which_only_a_note_bears_a_time_of_the_future_keeps_no_permit(store, framer, tmp_path):
+    limited = Permits(store, framer, replace(LIMIT, most=1))
+    limited.take(of_run("dead"))
+    RunArea(store, framer, "dead").store("note", b"written while the clock was ahead")
+    age(tmp_path, permitslots.RUN_LASTS.total_seconds() + 1, "slots")
+    age(tmp_path, -permitslots.RUN_LASTS.total_seconds() / 2, "/dead/")
+    with pytest.raises(LimitReachedError):
+        limited.take(of_run("c"))
+    age(tmp_path, -permitslots.RUN_LASTS.total_seconds(), "/dead/")
+
+    limited.take(of_run("c"))
+
+    assert limited.usage().holders == ("copy of c",)
+
+
 def test_a_party_whose_ticket_bears_a_time_of_the_future_holds_nobody_up(store, framer, tmp_path):
     limited = Permits(store, framer, LIMIT)
     for name in "ab":

@@ -127,9 +127,12 @@ def test_only_a_check_that_passed_becomes_the_last_proof_of_the_vm_and_an_older_
 def test_of_two_machines_that_note_a_proof_at_once_the_newer_one_stays_noted(sealed, ends):
     """The clock of the second one is behind, or its check began earlier, and it writes last.
 
+    A proof of another kind, which is newer than both, hides neither.
+
     :param ends: the other one comes to its end, or dies once its proof is put.
     """
     repository, ref = sealed
+    repository.proofs.add(ref, replace(BOOTED, kind=ProofKind.LVM, at=WHEN + timedelta(hours=2)))
 
     class Interrupted(WrappingStore):
         def replace(self, key, data):
@@ -146,9 +149,12 @@ def test_of_two_machines_that_note_a_proof_at_once_the_newer_one_stays_noted(sea
 
     opened(Interrupted(repository.blobs)).proofs.add(ref, BOOTED)
 
-    ((last,),) = (proofs_of_vm.values() for proofs_of_vm in repository.proofs.latest().values())
+    last = repository.proofs.latest()[ref.partition("/")[0]]
     assert meanwhile
-    assert last.at == WHEN + timedelta(hours=1)
+    assert {kind: proof.at - WHEN for kind, proof in last.items()} == {
+        ProofKind.BOOT: timedelta(hours=1),
+        ProofKind.LVM: timedelta(hours=2),
+    }
 
 
 def test_a_last_proof_from_the_future_silences_no_alarm(sealed, caplog):

@@ -282,3 +282,33 @@ def test_large_segments_are_not_mapped_from_a_cache_that_other_machines_share(fr
         index = opened(store, framer, tmp_path / name)
         assert all(index.find(digest) is not None for digest in held)
         assert len(SegmentCache(tmp_path / name).ids()) == kept
+
+
+def test_a_large_segment_that_was_cut_off_since_it_was_opened_is_left_out(tmp_path, monkeypatch):
+    """Its content was never read as a whole, so whoever asks for the stored segments gets it opened anew."""
+    monkeypatch.setattr(segmentloader, "_VERIFIED", 100)
+    store = LocalStore(tmp_path)
+    filled(store, PLAIN)
+    index = opened(store, PLAIN, None)
+    keys = [blob.key for blob in store.list("index/")]
+    assert {key for key, _, _ in index.stored()} == set(keys)
+
+    path = store.local_path(keys[0])
+    path.chmod(0o600)
+    os.truncate(path, path.stat().st_size - 1)
+
+    assert {key for key, _, _ in index.stored()} == set(keys[1:])
+
+
+def test_a_blob_that_was_fetched_before_is_used_for_one_opening_and_let_go():
+    store = FaultyStore(MemoryStore())
+    filled(store, PLAIN, 1)
+    [blob] = store.list("index/")
+    loader = segmentloader.SegmentLoader(store, PLAIN, fetched={blob.key: store.get(blob.key)})
+    store.calls.clear()
+
+    loader.open(blob.key, blob.size)
+    assert not fetched(store)
+
+    loader.open(blob.key, blob.size)
+    assert fetched(store) == {blob.key}
