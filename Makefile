@@ -7,7 +7,7 @@ ARGS ?=
 TEST_PACKAGES := gcc libc6-dev qemu-utils libnbd-bin qemu-system-common e2fsprogs dosfstools fusefat openssh-server postgresql strace golang-go golang-github-vmware-govmomi-dev \
 	qemu-system-x86 ovmf syslinux syslinux-common syslinux-efi mtools busybox-static \
 	libvirt-clients libvirt-daemon-driver-qemu libxml2-utils \
-	lvm2 fdisk thin-provisioning-tools btrfs-progs cryptsetup-bin exfatprogs ntfs-3g xfsprogs clamav-daemon chromium jq xxd zstd
+	lvm2 fdisk thin-provisioning-tools btrfs-progs cryptsetup-bin exfatprogs ntfs-3g xfsprogs clamav-daemon chromium jq xxd zstd b3sum
 BENCH_PACKAGES := $(TEST_PACKAGES) restic borgbackup libzstd-dev libllvm16
 LINTED := include plugins dags tests demo bench
 
