@@ -107,14 +107,15 @@ class Manifests:
         self.memory: KnownPoints | None = None
         """A memory of these points, which saves reading many to find one; ``None``: there is none."""
         self.asked = False
-        """Whether the memory was asked."""
+        """Whether the memory has told of a point."""
 
     def known(self, refs: Collection[str]) -> Mapping[str, KnownPoint]:
         """Return the facts of those points that the memory has, by ref; none, if it is faster to read them all."""
         if self.memory is None or len(refs) <= self.memory.price:
             return {}
-        self.asked = True
-        return self.memory.known(refs)
+        known = self.memory.known(refs)
+        self.asked |= bool(known)
+        return known
 
     def keep_known(self, points: Sequence[RestorePoint], *, of: int) -> None:
         """Add points to the memory, which did not have them.
